@@ -1,0 +1,54 @@
+# Every target sets itself up: a fresh clone needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+DEMO := demo-output
+PORT ?= 8000
+
+TORCH := torch==2.13.0
+# Without an NVIDIA card nothing of CUDA is downloaded: the CPU build, from wherever pip is configured to look, or else
+# through uv, which knows where PyTorch publishes it. macOS has only one build.
+ifneq ($(shell command -v nvidia-smi),)
+FAISS := gpu
+INSTALL_TORCH := $(BIN)/pip install -q $(TORCH)
+else ifeq ($(shell uname -s),Darwin)
+FAISS := cpu
+INSTALL_TORCH := $(BIN)/pip install -q $(TORCH)
+else
+FAISS := cpu
+INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
+	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
+endif
+
+.PHONY: demo serve test check bench clean help
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
+	@echo "Setting up $(VENV) (once; a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { $(INSTALL_TORCH); }
+	@$(BIN)/pip install -q -e '.[$(FAISS),dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## Start a server, onboard five rendered products, inspect good and defective parts, show the result
+	@$(BIN)/python -m clients.demo --out $(DEMO)
+
+serve: $(READY)  ## Keep a server running on the demo's data (PORT=8000)
+	@$(BIN)/touchstone serve --data $(DEMO)/data --port $(PORT)
+
+test: $(READY)  ## Run every test
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, formatting and strict types
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(READY)  ## Measure encoding, retrieval and memory; the table lands in docs/performance.md
+	@$(BIN)/python -m indexer.bench --write docs/performance.md
+
+clean:  ## Remove the environment and the demo's output
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,1 @@
+"""Everything about references: images, encoders, memory, search, scoring and what is kept on disk. Knows no HTTP."""

@@ -1,0 +1,198 @@
+"""The tables, in types that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    desc,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_LIVE = text("removed_at IS NULL")
+_ACTIVE = text("active")
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A tz-aware datetime, kept as UTC; SQLite, which has no time zones, gets it without."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """tz-aware → what the database keeps."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone says nothing")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What the database kept → tz-aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table, with constraints named by rule so that a migration can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class MemoryRow(Base):
+    """A feature space in which references are encoded; one is served."""
+
+    __tablename__ = "memory"
+    __table_args__ = (
+        Index("ix_memory_one_active", "active", unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    space_json: Mapped[str] = mapped_column(Text)
+    codec: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    active: Mapped[bool]
+
+
+class CategoryRow(Base):
+    """A kind of part with its settings."""
+
+    __tablename__ = "category"
+    __table_args__ = (UniqueConstraint("name"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ChangeRow(Base):
+    """One commit that changes what detection sees; its number is the version of the whole system."""
+
+    __tablename__ = "change"
+
+    version: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(16))
+    memory_id: Mapped[int | None] = mapped_column(ForeignKey("memory.id"))
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ReferenceRow(Base):
+    """An image of a good part; ids are never used twice."""
+
+    __tablename__ = "reference"
+    __table_args__ = (
+        Index(
+            "ix_reference_one_live", "category_id", "image_sha256", unique=True, sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
+        Index("ix_reference_added_version", "added_version"),
+        Index("ix_reference_removed_version", "removed_version"),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    image_suffix: Mapped[str] = mapped_column(String(16))
+    filename: Mapped[str] = mapped_column(Text)
+    width: Mapped[int]
+    height: Mapped[int]
+    added_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    added_version: Mapped[int] = mapped_column(ForeignKey("change.version"))
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    removed_version: Mapped[int | None] = mapped_column(ForeignKey("change.version"))
+
+
+class SegmentRow(Base):
+    """A segment file; retired once nothing needs it, so that a sweep deletes the file."""
+
+    __tablename__ = "segment"
+    __table_args__ = (UniqueConstraint("name"), Index("ix_segment_memory_id", "memory_id"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"))
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class PlacementRow(Base):
+    """Which row of which segment is a reference, in one memory."""
+
+    __tablename__ = "placement"
+    __table_args__ = (UniqueConstraint("segment_id", "row"), Index("ix_placement_memory_id", "memory_id"))
+
+    reference_id: Mapped[int] = mapped_column(ForeignKey("reference.id"), primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
+    segment_id: Mapped[int] = mapped_column(ForeignKey("segment.id"))
+    row: Mapped[int]
+
+
+class InspectionRow(Base):
+    """One inspected image, as it was answered and as it was judged."""
+
+    __tablename__ = "inspection"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    filename: Mapped[str] = mapped_column(Text)
+    category: Mapped[str | None] = mapped_column(Text)
+    part_id: Mapped[str | None] = mapped_column(Text)
+    station: Mapped[str | None] = mapped_column(Text)
+    verdict: Mapped[str] = mapped_column(String(16))
+    score: Mapped[float]
+    threshold: Mapped[float | None]
+    p_value: Mapped[float | None]
+    version: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int]
+    height: Mapped[int]
+    regions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    references: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    timings: Mapped[dict[str, float]] = mapped_column(JSON)
+    image_sha256: Mapped[str | None] = mapped_column(String(64))
+    image_suffix: Mapped[str | None] = mapped_column(String(16))
+    map_name: Mapped[str | None] = mapped_column(Text)
+    judgement: Mapped[str | None] = mapped_column(String(16))
+    judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    promoted_reference_id: Mapped[int | None] = mapped_column(ForeignKey("reference.id"))
+
+    __table_args__ = (
+        # Newest first within each filter, so that a page is read from the index in order.
+        Index("ix_inspection_at", desc("at"), desc("id")),
+        Index("ix_inspection_category", "category", desc("at"), desc("id")),
+        Index("ix_inspection_verdict", "verdict", desc("at"), desc("id")),
+        Index("ix_inspection_station", "station", desc("at"), desc("id")),
+        Index("ix_inspection_part_id", "part_id", desc("at"), desc("id")),
+    )

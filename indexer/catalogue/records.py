@@ -1,0 +1,226 @@
+"""The values that the catalogue takes and gives; rows of the database never leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Literal, TypeAlias, TypedDict, TypeVar
+
+from indexer.store import SegmentFile
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+Judgement: TypeAlias = Literal["good", "defect"]
+ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows in order. next_cursor: give it back for the rows after these; None on the last page."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class MemoryRecord:
+    """One encoding of all references. space_json: the feature space; fingerprint: its identity; codec: of the codes."""
+
+    id: int
+    fingerprint: str
+    space_json: str
+    codec: str
+    created_at: datetime
+    active: bool
+
+
+@dataclass(frozen=True)
+class CategorySettings:
+    """How one category is inspected. ValueError when a value is out of range.
+
+    k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per
+    layer, not all zero; None = equal. false_reject_rate: share of good parts that may be rejected, in (0, 1).
+    threshold: manual score threshold ≥ 0 that overrides calibration; None = calibrated.
+    """
+
+    k: int = 150
+    rho: int = 1
+    layer_weights: tuple[float, ...] | None = None
+    false_reject_rate: float = 0.05
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be at least 1")
+        if self.rho < 0:
+            raise ValueError("rho must not be negative")
+        if not 0 < self.false_reject_rate < 1:
+            raise ValueError("false_reject_rate must lie between 0 and 1")
+        weights = self.layer_weights
+        if weights is not None and (not all(0 <= weight < float("inf") for weight in weights) or sum(weights) == 0):
+            raise ValueError("layer_weights must not be negative, and not all zero")
+        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
+            raise ValueError("threshold must not be negative")
+
+
+class SettingsChanges(TypedDict, total=False):
+    """Some of the category settings, to be changed together; what is left out stays."""
+
+    k: int
+    rho: int
+    layer_weights: tuple[float, ...] | None
+    false_reject_rate: float
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category. references: how many live ones it has."""
+
+    name: str
+    settings: CategorySettings
+    created_at: datetime
+    references: int
+
+
+@dataclass(frozen=True)
+class NewReference:
+    """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px."""
+
+    image_sha256: str
+    image_suffix: str
+    filename: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference, live while removed_at is None. Versions are those of the snapshots that gained and lost it."""
+
+    id: int
+    category: str
+    image_sha256: str
+    image_suffix: str
+    filename: str
+    width: int
+    height: int
+    added_at: datetime
+    added_version: int
+    removed_at: datetime | None
+    removed_version: int | None
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an append did.
+
+    version: the snapshot that holds everything named here. reference_ids: for each reference given, in order, the id
+    of its live row. duplicates: positions of those that were there already, or earlier in the same append; their
+    rows of the segment belong to no reference.
+    """
+
+    version: int
+    reference_ids: tuple[int, ...]
+    duplicates: frozenset[int]
+
+    @property
+    def added(self) -> int:
+        """How many references are new. With none, the segment was not recorded."""
+        return len(self.reference_ids) - len(self.duplicates)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a removal did. version: a snapshot without them; reference_ids: those that were live until now."""
+
+    version: int
+    reference_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PlacedReference:
+    """Where a live reference's codes lie: a row of a segment."""
+
+    reference_id: int
+    category: str
+    row: int
+
+
+@dataclass(frozen=True)
+class SegmentRows:
+    """The rows of one segment that belong to live references, by reference id."""
+
+    segment: SegmentFile
+    rows: tuple[PlacedReference, ...]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How to bring a memory's snapshot from one version to `version`.
+
+    active_memory_id: the memory being served at `version`; not the one asked for after a switch.
+    added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
+    """
+
+    version: int
+    active_memory_id: int | None
+    added: tuple[SegmentRows, ...]
+    removed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SegmentUsage:
+    """A segment in use, with how many of its rows still belong to live references."""
+
+    segment: SegmentFile
+    live: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One inspected image, as it was answered.
+
+    at: UTC. score, threshold: mean of the map's top pixels. version: the snapshot it was computed on. width, height:
+    px of the original. regions, references, timings: as answered. image_sha256, image_suffix: the kept image, if kept.
+    map_name: the kept map's file. judgement: what a person said; promoted_reference_id: the reference it became.
+    """
+
+    id: str
+    at: datetime
+    filename: str
+    verdict: str
+    score: float
+    version: int
+    width: int
+    height: int
+    category: str | None = None
+    part_id: str | None = None
+    station: str | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    regions: tuple[JsonObject, ...] = ()
+    references: tuple[JsonObject, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    image_sha256: str | None = None
+    image_suffix: str | None = None
+    map_name: str | None = None
+    judgement: Judgement | None = None
+    judged_at: datetime | None = None
+    promoted_reference_id: int | None = None
+
+
+@dataclass(frozen=True)
+class InspectionFilter:
+    """Which inspections are meant; None matches all. since is inclusive, until is not; both tz-aware."""
+
+    category: str | None = None
+    verdict: str | None = None
+    station: str | None = None
+    part_id: str | None = None
+    judgement: Judgement | None = None
+    since: datetime | None = None
+    until: datetime | None = None

@@ -1,0 +1,71 @@
+"""Which revision a database has, which one this version needs, and the way from one to the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect
+
+from indexer.catalogue.errors import SchemaMismatch
+
+
+def is_empty(engine: Engine) -> bool:
+    """Whether the database has no tables at all."""
+    return not inspect(engine).get_table_names()
+
+
+def check(engine: Engine) -> None:
+    """Raise SchemaMismatch unless the database has exactly the schema of this version."""
+    found, needed = _revision(engine), _needed()
+    if found == needed:
+        return
+    _refuse_newer(found)
+    raise SchemaMismatch(
+        f"the catalogue has schema {found or 'none'} and this version needs {needed}: run `touchstone migrate`"
+    )
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
+    _refuse_newer(_revision(engine))
+    with engine.execution_options(immediate=True).begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the database back to a revision, in one transaction."""
+    with engine.execution_options(immediate=True).begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _needed() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(found: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaMismatch(
+            f"the catalogue has schema {found}, from a newer version of Touchstone: run that version, "
+            f"or restore the backup made before its `touchstone migrate`"
+        )

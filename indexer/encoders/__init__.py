@@ -1,0 +1,60 @@
+"""Encoders: frozen networks (or a fixed descriptor) that turn pictures into comparable features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.encoders.preprocessing import Geometry, prepare
+
+__all__ = [
+    "BUILTIN",
+    "Encoder",
+    "EncoderError",
+    "EncoderSettings",
+    "FeatureSpace",
+    "Features",
+    "Geometry",
+    "choose_device",
+    "load_encoder",
+    "prepare",
+]
+
+BUILTIN = "builtin"
+
+
+def load_encoder(settings: EncoderSettings) -> Encoder:
+    """Load what the settings name. EncoderError, one line, when it cannot be had."""
+    device = choose_device(settings.device)
+    try:
+        geometry = Geometry(settings.resize, settings.crop)
+    except ValueError as error:
+        raise EncoderError(str(error)) from error
+    if settings.model == BUILTIN:
+        from indexer.encoders.builtin import FilterBankEncoder
+
+        return FilterBankEncoder(geometry, device)
+    # transformers takes seconds to import: the built-in encoder does without.
+    from indexer.encoders.huggingface import VitEncoder
+    from indexer.encoders.meta_checkpoint import load_meta_checkpoint
+
+    if Path(settings.model).suffix == ".pth":
+        return VitEncoder(load_meta_checkpoint(Path(settings.model)), settings, geometry, device)
+    return VitEncoder.pretrained(settings, geometry, device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device a setting names; `auto` is CUDA when there is one. EncoderError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise EncoderError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EncoderError("device 'cuda' was asked for, but torch finds no CUDA device here: choose auto or cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise EncoderError(f"device {name!r} is not supported: choose auto, cpu, cuda or cuda:N")
+    return device

@@ -1,0 +1,107 @@
+"""What an encoder is to the rest of the product, and the values it speaks in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from indexer.encoders.preprocessing import Geometry
+
+
+class EncoderError(ValueError):
+    """An encoder cannot be had as asked; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Names a space of features; a memory accepts features of its own space only.
+
+    encoder: a name for people. layers: a name per layer, fine to coarse. grid: (rows, columns) of patches.
+    dim: values per patch, the same in every layer. global_dim: values of the global descriptor.
+    fingerprint: sha256 (hex) over weights, layers, geometry, preprocessing and dtype: equal exactly when features are
+    comparable.
+    """
+
+    encoder: str
+    layers: tuple[str, ...]
+    grid: tuple[int, int]
+    dim: int
+    global_dim: int
+    geometry: Geometry
+    fingerprint: str
+
+    @property
+    def cells(self) -> int:
+        """Patches per layer."""
+        return self.grid[0] * self.grid[1]
+
+    def to_json(self) -> str:
+        """As stored beside a memory."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSpace:
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        fields["layers"] = tuple(fields["layers"])
+        fields["grid"] = tuple(fields["grid"])
+        fields["geometry"] = Geometry(**fields["geometry"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder saw in a batch of B images.
+
+    globals_: float32 (B, global_dim), the L2-normalised global descriptors (CLS of the last layer).
+    patches: float32 (B, layers, cells, dim), each patch L2-normalised; cells are row-major.
+    """
+
+    globals_: torch.Tensor
+    patches: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.globals_)
+
+    def of(self, number: int) -> Features:
+        """One image of the batch, as a batch of one."""
+        return self.slice(number, number + 1)
+
+    def slice(self, start: int, stop: int) -> Features:
+        """Images start … stop − 1 of the batch."""
+        return Features(self.globals_[start:stop], self.patches[start:stop])
+
+
+class Encoder(Protocol):
+    """A frozen feature extractor."""
+
+    space: FeatureSpace
+    device: torch.device
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        """Prepared images, uint8 (B, 3, crop, crop) RGB, on any device → their features on the encoder's device."""
+        ...
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Which encoder, and how it is run.
+
+    model: `builtin`, a Hugging Face hub id, a local folder, or a path to one of Meta's DINOv3 `.pth` checkpoints.
+    layers: 1-based transformer layers; None spreads four evenly as the paper does (4, 7, 10, 12 of 12).
+    resize, crop: pixels; the picture is resized to a square of `resize` and its centre `crop` is looked at.
+    device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.
+    """
+
+    model: str = "builtin"
+    layers: tuple[int, ...] | None = None
+    resize: int = 512
+    crop: int = 448
+    device: str = "auto"
+    dtype: Dtype = "float32"

@@ -1,0 +1,52 @@
+"""The picture a person looks at: the part with its anomaly map over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoders.base import FeatureSpace
+from indexer.regions import Region
+
+_STRONGEST = 0.65  # opacity where the map is highest
+_OUTLINE = (255, 255, 255)
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    anomaly_map: NDArray[np.float32],
+    level: float | None,
+    regions: Sequence[Region],
+    space: FeatureSpace,
+) -> NDArray[np.uint8]:
+    """RGB image (height, width, 3) with the map as heat and the regions outlined; same shape.
+
+    Heat begins at half of `level` and is full at one and a half times it, so that pictures of one product compare; with
+    no level the map's own range is used. What lies outside the crop was not looked at and is dimmed.
+    """
+    height, width = image.shape[:2]
+    low, high = (0.5 * level, 1.5 * level) if level else (float(anomaly_map.min()), float(anomaly_map.max()))
+    heat = np.clip((anomaly_map - low) / max(high - low, 1e-6), 0.0, 1.0)
+    side = space.geometry.crop
+    corners = space.geometry.to_original(np.array([[0.0, 0.0], [side, side]]), (width, height))
+    (left, top), (right, bottom) = np.clip(np.round(corners).astype(int), 0, [width, height])
+    warmth = np.zeros((height, width), np.float32)
+    warmth[top:bottom, left:right] = cv2.resize(heat, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    outside = np.ones((height, width), bool)
+    outside[top:bottom, left:right] = False
+
+    colours = cv2.cvtColor(
+        cv2.applyColorMap(np.round(warmth * 255).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB
+    )
+    opacity = (warmth * _STRONGEST)[..., None]
+    drawn = image * (1.0 - opacity) + colours * opacity
+    drawn[outside] *= 0.6
+    canvas: NDArray[np.uint8] = np.ascontiguousarray(np.round(drawn).astype(np.uint8))
+    line = max(1, round(min(height, width) / 300))
+    for region in regions:
+        outline = np.round(np.array(region.polygon)).astype(np.int32)
+        cv2.polylines(canvas, [outline], isClosed=True, color=_OUTLINE, thickness=line, lineType=cv2.LINE_AA)
+    return canvas

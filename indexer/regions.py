@@ -1,0 +1,80 @@
+"""Where an anomaly map is above a level: connected regions, in the original picture's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoders.base import FeatureSpace
+
+MOST_REGIONS = 32
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected region, all lengths in pixels of the original picture.
+
+    box: (x, y, width, height). area: square pixels. peak: the map's largest value inside. centroid: (x, y).
+    polygon: the outer contour as (x, y) corners. peak_cell: the (row, column) of the grid under the peak.
+    """
+
+    box: tuple[float, float, float, float]
+    area: float
+    peak: float
+    centroid: tuple[float, float]
+    polygon: tuple[tuple[float, float], ...]
+    peak_cell: tuple[int, int]
+
+
+def find_regions(
+    anomaly_map: NDArray[np.float32], level: float, space: FeatureSpace, size: tuple[int, int]
+) -> tuple[Region, ...]:
+    """Regions of a (256, 256) map at or above `level`, highest peak first, at most 32.
+
+    size: (width, height) of the original picture, whose centre the map covers as the crop does.
+    """
+    mask = (anomaly_map >= level).astype(np.uint8)
+    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    regions = []
+    for number in range(1, count):
+        inside = labels == number
+        left, top, width, height = (int(v) for v in stats[number, :4])
+        peak_index = int(np.argmax(np.where(inside, anomaly_map, -np.inf)))
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outline = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
+        # Pixel centres lie half a pixel in; the box is bounded by pixel edges.
+        corners = _to_original(np.array([[left, top], [left + width, top + height]]), anomaly_map, space, size)
+        x, y = corners[0]
+        box_width, box_height = corners[1] - corners[0]
+        centre = _to_original(centroids[number][None] + 0.5, anomaly_map, space, size)[0]
+        polygon = _to_original(outline + 0.5, anomaly_map, space, size)
+        pixel_area = (box_width / width) * (box_height / height)
+        regions.append(
+            Region(
+                box=(float(x), float(y), float(box_width), float(box_height)),
+                area=float(stats[number, cv2.CC_STAT_AREA] * pixel_area),
+                peak=float(anomaly_map.flat[peak_index]),
+                centroid=(float(centre[0]), float(centre[1])),
+                polygon=tuple((float(px), float(py)) for px, py in polygon),
+                peak_cell=_cell_under(peak_index, anomaly_map.shape, space.grid),
+            )
+        )
+    regions.sort(key=lambda region: -region.peak)
+    return tuple(regions[:MOST_REGIONS])
+
+
+def _to_original(
+    points: NDArray[np.float64], anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Map positions (n, 2) as (x, y) → positions in the original picture."""
+    height, width = anomaly_map.shape
+    crop = points * (space.geometry.crop / np.array([width, height]))
+    return space.geometry.to_original(crop, size)
+
+
+def _cell_under(index: int, shape: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    y, x = divmod(index, shape[1])
+    return y * grid[0] // shape[0], x * grid[1] // shape[1]

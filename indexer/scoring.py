@@ -1,0 +1,108 @@
+"""From an image's features to its anomaly map and score, exactly as the method defines them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from indexer.encoders.base import Features
+from indexer.memory import Memory, Neighbours
+from indexer.search import Engine
+
+MAP_SIDE = 256
+_TOP_SHARE = 0.01
+_GAUSSIAN_SIDE, _GAUSSIAN_SIGMA = 5, 1.0
+
+
+class NoReferences(LookupError):
+    """There is nothing to compare an image with."""
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None."""
+
+    k: int = 150
+    rho: int = 1
+    layer_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be 1 or more")
+        if self.rho < 0:
+            raise ValueError("rho must be 0 or more")
+        given = self.layer_weights
+        if given is not None and not (all(w >= 0 and math.isfinite(w) for w in given) and sum(given) > 0):
+            raise ValueError("layer weights must be 0 or more, and not all 0")
+
+    def weights(self, layers: int) -> NDArray[np.float32]:
+        """w as float32 (layers,), summing to 1. ValueError when a memory has another number of layers."""
+        given = np.ones(layers) if self.layer_weights is None else np.asarray(self.layer_weights, np.float64)
+        if len(given) != layers:
+            raise ValueError(f"{len(given)} layer weights for {layers} layers")
+        weights: NDArray[np.float32] = (given / given.sum()).astype(np.float32)
+        return weights
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image held against a memory.
+
+    score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop.
+    distances: float32 (layers, cells), S_l(t) before fusing. neighbours: the K retrieved references.
+    """
+
+    score: float
+    map: NDArray[np.float32]
+    distances: NDArray[np.float32]
+    neighbours: Neighbours
+
+
+def score_image(
+    memory: Memory,
+    engine: Engine,
+    features: Features,
+    settings: ScoringSettings,
+    category: str | None = None,
+    without: Sequence[int] = (),
+) -> Scored:
+    """Retrieve globally, search patches, fuse, draw the map and score it (paper, sections 3.2 and 3.3).
+
+    features: one image's, as a batch of one. category: retrieve among its references only. without: rows of the
+    memory left out, for leave-one-out scores. NoReferences when nothing is left to compare with.
+    """
+    if len(features.globals_) != 1:
+        raise ValueError("score one image at a time")
+    descriptor = features.globals_[0].to("cpu", torch.float32).numpy()
+    neighbours = memory.nearest_references(descriptor, settings.k, category, without)
+    if len(neighbours.rows) == 0:
+        raise NoReferences("no references" if category is None else f"no references of {category!r}")
+    distances = 1.0 - engine.best(memory, features.patches[0], neighbours.rows, settings.rho)  # (layers, cells)
+    fused = settings.weights(len(distances)) @ distances  # (cells,)
+    anomaly_map = draw_map(fused.reshape(memory.space.grid))
+    return Scored(image_score(anomaly_map), anomaly_map, distances, neighbours)
+
+
+def draw_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fused cell scores (rows, columns) → float32 (256, 256): bilinear, then a 5×5 Gaussian with σ = 1."""
+    cells = torch.from_numpy(np.ascontiguousarray(grid, np.float32))[None, None]
+    full = F.interpolate(cells, size=(MAP_SIDE, MAP_SIDE), mode="bilinear", align_corners=False)
+    offsets = torch.arange(_GAUSSIAN_SIDE, dtype=torch.float32) - _GAUSSIAN_SIDE // 2
+    bell = torch.exp(-(offsets**2) / (2 * _GAUSSIAN_SIGMA**2))
+    kernel = torch.outer(bell, bell) / bell.sum() ** 2
+    smooth = F.conv2d(full, kernel[None, None], padding=_GAUSSIAN_SIDE // 2)  # zero padding, as published
+    drawn: NDArray[np.float32] = smooth[0, 0].numpy()
+    return drawn
+
+
+def image_score(anomaly_map: NDArray[np.float32]) -> float:
+    """The mean of the map's largest 1 % of pixels: 655 of 256²."""
+    count = int(_TOP_SHARE * anomaly_map.size)
+    top = np.partition(anomaly_map, -count, axis=None)[-count:]
+    return float(top.mean(dtype=np.float64))

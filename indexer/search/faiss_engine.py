@@ -1,0 +1,66 @@
+"""Patch search with FAISS on the CPU: per layer one inverted-file index whose lists are the grid cells."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.memory import Codec, Memory
+from indexer.search.neighbourhood import neighbour_cells
+
+_BY_QUERY = 3  # IndexIVF.parallel_mode: threads share the queries; search_preassigned runs on one thread otherwise
+
+
+class FaissEngine:
+    """List t of a layer's index holds cell t of the K retrieved references, row by row.
+
+    The lists are filled per request from the rows that were retrieved, so the scan never grows with the memory. FAISS's
+    own scalar quantiser reads fp16 codes as they are stored; int8 codes, whose scale is per patch, are decoded first.
+    """
+
+    name = "faiss-cpu"
+
+    def best(
+        self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `Engine.best`."""
+        keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
+        asking = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
+        layers, cells, _ = asking.shape
+        best = np.empty((layers, cells), np.float32)
+        retrieved = [memory.codes_of(int(row)) for row in rows]
+        for layer in range(layers):
+            lists = max(cells, keys.shape[1])  # FAISS probes no more lists than there are
+            index = _layer_index(memory.codec, lists, [codes[layer] for codes in retrieved])
+            best[layer] = _search(index, asking[layer], keys)
+        return best
+
+
+def _layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:
+    """K tables uint8 (cells, code_size) of one layer → an index whose list t is row t of each of them."""
+    quantiser = faiss.IndexFlatIP(codec.dim)
+    if codec.name == "fp16":
+        kind = faiss.ScalarQuantizer.QT_fp16
+        index = faiss.IndexIVFScalarQuantizer(quantiser, codec.dim, lists, kind, faiss.METRIC_INNER_PRODUCT, False)
+    else:
+        index = faiss.IndexIVFFlat(quantiser, codec.dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index.referenced_objects = [quantiser]  # FAISS holds it by address only
+    index.is_trained = True
+    index.parallel_mode = _BY_QUERY
+    ids = np.arange(len(retrieved), dtype=np.int64)
+    for cell in range(len(retrieved[0])):
+        codes = torch.stack([table[cell] for table in retrieved])  # (k, code_size)
+        if codec.name == "int8":
+            codes = codec.decode(codes).view(torch.uint8)
+        index.invlists.add_entries(cell, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes.numpy()))
+    return index
+
+
+def _search(index: faiss.IndexIVF, queries: NDArray[np.float32], keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The best inner product float32 (cells,) of every query over the lists its row of keys names; −1 is skipped."""
+    index.nprobe = keys.shape[1]
+    best, _ = index.search_preassigned(queries, 1, keys, np.zeros(keys.shape, np.float32))
+    found: NDArray[np.float32] = best[:, 0]
+    return found

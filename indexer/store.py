@@ -1,0 +1,348 @@
+"""Files that survive a crash: segments of encoded references, the original images they came from."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import struct
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SegmentFault = Literal["missing", "truncated", "checksum", "bad header"]
+
+_MAGIC = b"TOUCHSEG"
+_FORMAT = 1
+_PREFIX = struct.Struct("<8sII")  # magic, format version, bytes of the JSON header
+_LARGEST_HEADER = 64 * 1024
+_PIECE = 4 * 1024 * 1024
+_SEGMENT_SUFFIX = ".segment"
+_TEMPORARY_SUFFIX = ".tmp"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_IMAGE_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+
+
+class StorageFull(OSError):
+    """The disk or quota is full; nothing of what was being written is left behind."""
+
+
+class SegmentDamaged(Exception):
+    """A segment that must not be served. name: its file; reason: which check failed."""
+
+    def __init__(self, name: str, reason: SegmentFault) -> None:
+        super().__init__(f"segment {name} is damaged: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class OriginalUnreadable(Exception):
+    """A kept original image that is missing or no longer has its digest."""
+
+    def __init__(self, sha256: str, reason: Literal["missing", "checksum"]) -> None:
+        super().__init__(f"original image {sha256} is unreadable: {reason}")
+        self.sha256 = sha256
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class SegmentHeader:
+    """What the arrays of a segment mean: the feature space's fingerprint, the codec, and their shapes."""
+
+    fingerprint: str
+    codec: str
+    layers: int
+    cells: int
+    code_size: int
+    global_dim: int
+    count: int
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of both arrays."""
+        return self.count * (4 * self.global_dim + self.layers * self.cells * self.code_size)
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """A segment on disk. name: file name within the store; sha256: of the whole file; size: bytes; count: rows."""
+
+    name: str
+    sha256: str
+    size: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A verified segment. globals_: float32 (count, global_dim); codes: uint8 (count, layers, cells, code_size)."""
+
+    header: SegmentHeader
+    globals_: NDArray[np.float32]
+    codes: NDArray[np.uint8]
+
+
+class StoreLock:
+    """Keeps a sweep from taking files that a process is about to commit.
+
+    Whoever adds files holds the lock shared from before the first write until after the SQL commit; a sweep needs it
+    exclusively. The kernel releases it when a process dies, so a crash never leaves it held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _make_folder(path.parent)
+        self._path = path
+
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Hold the lock shared; waits while a sweep runs."""
+        with self._opened() as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def sweeping(self) -> Iterator[bool]:
+        """Try to hold the lock exclusively, without waiting; yields whether it is held."""
+        with self._opened() as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        with _full_disk_named():
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+class SegmentStore:
+    """The folder of segment files; SQL says which of them exist and what their checksums are.
+
+    File format, little endian: 8 bytes magic, uint32 format version, uint32 header length, the header as JSON,
+    globals_ as float32 (count, global_dim), codes as uint8 (count, layers, cells, code_size).
+    """
+
+    def __init__(self, root: Path, lock: StoreLock) -> None:
+        _make_folder(root)
+        self._root = root
+        self._lock = lock
+
+    def write(self, globals_: NDArray[np.float32], codes: NDArray[np.uint8], header: SegmentHeader) -> SegmentFile:
+        """Store both arrays durably under a new name. Call it inside `StoreLock.appending()`.
+
+        Raises ValueError when the arrays are not what the header says, StorageFull when there is no room.
+        """
+        if globals_.shape != (header.count, header.global_dim):
+            raise ValueError(f"globals of shape {globals_.shape} do not match {header}")
+        if codes.shape != (header.count, header.layers, header.cells, header.code_size) or codes.dtype != np.uint8:
+            raise ValueError(f"codes {codes.dtype} of shape {codes.shape} do not match {header}")
+        described = json.dumps(asdict(header), sort_keys=True).encode()
+        name = uuid.uuid4().hex + _SEGMENT_SUFFIX
+        digest = hashlib.sha256()
+        with _durable_file(self._root / name) as file:
+            for part in (
+                memoryview(_PREFIX.pack(_MAGIC, _FORMAT, len(described)) + described),
+                _bytes_of(np.ascontiguousarray(globals_, dtype="<f4")),
+                _bytes_of(np.ascontiguousarray(codes)),
+            ):
+                for start in range(0, len(part), _PIECE):
+                    piece = part[start : start + _PIECE]
+                    digest.update(piece)
+                    file.write(piece)
+        size = _PREFIX.size + len(described) + header.payload_bytes
+        return SegmentFile(name, digest.hexdigest(), size, header.count)
+
+    def read(self, name: str, sha256: str) -> Segment:
+        """Read a segment, verifying it on the way. Raises SegmentDamaged."""
+        digest = hashlib.sha256()
+        try:
+            file = (self._root / name).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise SegmentDamaged(name, "missing") from None
+        with file:
+            header = _read_header(file, name, digest.update)
+            globals_ = np.empty((header.count, header.global_dim), dtype="<f4")
+            codes = np.empty((header.count, header.layers, header.cells, header.code_size), dtype=np.uint8)
+            for array in (globals_, codes):
+                _read_into(_bytes_of(array), file, name, digest.update)
+        if digest.hexdigest() != sha256:
+            raise SegmentDamaged(name, "checksum")
+        return Segment(header, globals_.astype(np.float32, copy=False), codes)
+
+    def remove(self, name: str) -> None:
+        """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def sweep(self, known: Callable[[], Collection[str]]) -> tuple[str, ...] | None:
+        """Delete segments that `known` does not name, temporaries too; returns what went, or None if it was busy.
+
+        `known` is called under the exclusive lock, so that it sees every append that has finished.
+        """
+        with self._lock.sweeping() as held:
+            return _sweep(self._root.iterdir(), known(), lambda path: path.name) if held else None
+
+
+class OriginalStore:
+    """The uploaded images as they came, by the sha256 of their bytes: `ab/cd/<sha256>.<suffix>`."""
+
+    def __init__(self, root: Path, lock: StoreLock) -> None:
+        _make_folder(root)
+        self._root = root
+        self._lock = lock
+
+    def path(self, sha256: str, suffix: str) -> Path:
+        """Where an original lies. suffix: with its dot, such as `.png`. ValueError for what is no digest or suffix."""
+        if not _DIGEST.fullmatch(sha256) or not _IMAGE_SUFFIX.fullmatch(suffix):
+            raise ValueError(f"not the name of an original: {sha256!r}, {suffix!r}")
+        return self._root / sha256[:2] / sha256[2:4] / f"{sha256}{suffix}"
+
+    def write(self, data: bytes, suffix: str) -> str:
+        """Keep these bytes durably and return their sha256. Call it inside `StoreLock.appending()`.
+
+        Raises StorageFull when there is no room.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self.path(sha256, suffix)
+        _make_folder(path.parent)
+        if path.is_file() and path.stat().st_size == len(data):
+            _sync_folder(path.parent)  # whoever wrote it may not have come this far yet
+            return sha256
+        with _durable_file(path) as file:
+            file.write(data)
+        return sha256
+
+    def read(self, sha256: str, suffix: str) -> bytes:
+        """The bytes of an original. Raises OriginalUnreadable."""
+        try:
+            data = self.path(sha256, suffix).read_bytes()
+        except FileNotFoundError:
+            raise OriginalUnreadable(sha256, "missing") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise OriginalUnreadable(sha256, "checksum")
+        return data
+
+    def sweep(self, known: Callable[[], Collection[str]]) -> tuple[str, ...] | None:
+        """Delete originals whose sha256 `known` does not name; otherwise as `SegmentStore.sweep`.
+
+        The only way an original goes: another process may be adding the same image at any time, and only the
+        exclusive lock excludes that.
+        """
+        with self._lock.sweeping() as held:
+            return _sweep(self._root.glob("*/*/*"), known(), lambda path: path.stem) if held else None
+
+
+def _sweep(paths: Iterator[Path], known: Collection[str], key: Callable[[Path], str]) -> tuple[str, ...]:
+    removed = []
+    for path in list(paths):
+        if path.suffix == _TEMPORARY_SUFFIX or key(path) not in known:
+            path.unlink(missing_ok=True)
+            removed.append(path.name)
+    return tuple(sorted(removed))
+
+
+def _read_header(file: BinaryIO, name: str, seen: Callable[[memoryview], object]) -> SegmentHeader:
+    prefix = bytearray(_PREFIX.size)
+    _read_into(memoryview(prefix), file, name, seen)
+    magic, version, length = _PREFIX.unpack(prefix)
+    if magic != _MAGIC or version != _FORMAT or length > _LARGEST_HEADER:
+        raise SegmentDamaged(name, "bad header")
+    described = bytearray(length)
+    _read_into(memoryview(described), file, name, seen)
+    header = _parse_header(bytes(described))
+    if header is None:
+        raise SegmentDamaged(name, "bad header")
+    remaining = os.fstat(file.fileno()).st_size - _PREFIX.size - length
+    if remaining < header.payload_bytes:
+        raise SegmentDamaged(name, "truncated")
+    if remaining > header.payload_bytes:
+        raise SegmentDamaged(name, "bad header")
+    return header
+
+
+def _parse_header(described: bytes) -> SegmentHeader | None:
+    try:
+        values = json.loads(described)
+    except ValueError:
+        return None
+    kinds = {field.name: str if field.type == "str" else int for field in fields(SegmentHeader)}
+    if not isinstance(values, dict) or values.keys() != kinds.keys():
+        return None
+    for key, kind in kinds.items():
+        if type(values[key]) is not kind or (kind is int and values[key] < 0):
+            return None
+    return SegmentHeader(**values)
+
+
+def _read_into(view: memoryview, file: BinaryIO, name: str, seen: Callable[[memoryview], object]) -> None:
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done : done + _PIECE])  # type: ignore[attr-defined]  # raw files have it
+        if not count:
+            raise SegmentDamaged(name, "truncated")
+        seen(view[done : done + count])
+        done += count
+
+
+def _bytes_of(array: NDArray[np.generic]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+@contextmanager
+def _durable_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that becomes `path` when the block ends well, and leaves nothing when it does not."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_TEMPORARY_SUFFIX}")
+    with _full_disk_named():
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and its missing parents so that they survive a crash."""
+    if path.is_dir():
+        return
+    with _full_disk_named():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _full_disk_named() -> Iterator[None]:
+    try:
+        yield
+    except StorageFull:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(error.errno, "no room left on the disk that holds the data folder") from error
+        raise

@@ -1,0 +1,29 @@
+"""Random features with the shape of real ones: neighbouring references resemble each other, cells differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from indexer.encoders.base import Features, FeatureSpace, Geometry
+
+
+def feature_space(
+    grid: tuple[int, int] = (4, 5), layers: int = 2, dim: int = 16, global_dim: int = 12, fingerprint: str = "f" * 64
+) -> FeatureSpace:
+    """A feature space that no encoder made."""
+    names = tuple(f"layer{number}" for number in range(layers))
+    geometry = Geometry(resize=max(grid) * 16 + 8, crop=max(grid) * 16)
+    return FeatureSpace("random", names, grid, dim, global_dim, geometry, fingerprint)
+
+
+def random_features(space: FeatureSpace, count: int, seed: int) -> Features:
+    """Unit features of `count` images."""
+    rng = np.random.default_rng(seed)
+    shape = (len(space.layers), space.grid[0] * space.grid[1], space.dim)
+    place = np.random.default_rng(0).standard_normal(shape)  # what all images have in common
+    patches = torch.from_numpy((place + rng.standard_normal((count, *shape))).astype(np.float32))
+    globals_ = torch.from_numpy(rng.standard_normal((count, space.global_dim)).astype(np.float32))
+    return Features(
+        torch.nn.functional.normalize(globals_, dim=-1), torch.nn.functional.normalize(patches, dim=-1)
+    )

@@ -1,0 +1,139 @@
+"""Snapshots are immutable, grow by what is added and retrieve exactly."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexer.encoders.base import Features
+from indexer.memory import CODEC_NAMES, Codec, Memory
+from indexer.search import TorchEngine
+from tests.indexer.features import feature_space, random_features
+from tests.indexer.oracle import top_references
+from tests.indexer.test_search import bound, filled
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 60),
+    k=st.integers(1, 70),
+    category=st.sampled_from([None, "bolt", "nut"]),
+    removed=st.sets(st.integers(0, 59)),
+    seed=st.integers(0, 99),
+)
+def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
+    count: int, k: int, category: str | None, removed: set[int], seed: int
+) -> None:
+    memory, _ = filled(count, "fp16", seed=seed)
+    descriptors = random_features(memory.space, count, seed).globals_.numpy()
+    memory = memory.removed([100 + row for row in removed], version=9)
+    kept = [
+        row for row in range(count)
+        if row not in removed and (category is None or category == ("bolt" if row % 2 else "nut"))
+    ]  # fmt: skip
+    query = random_features(memory.space, 1, seed + 7).globals_[0].numpy()
+    found = memory.nearest_references(query, k, category)
+    assert found.rows.tolist() == [kept[i] for i in top_references(query, descriptors[kept], k)]
+    np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
+
+
+def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
+    space = feature_space(grid=(1, 1), layers=1, dim=2)
+    features = random_features(space, 2500, 3)
+    memory = Memory.empty(space, "fp16")
+    for start in range(0, 2500, 500):
+        part = Features(features.globals_[start : start + 500], features.patches[start : start + 500])
+        memory = memory.added(range(start, start + 500), ["c"] * 500, memory.codec.encode(part), start)
+    query = random_features(space, 1, 4).globals_[0].numpy()
+    expected = top_references(query, features.globals_.numpy(), 90)
+    assert memory.nearest_references(query, 90).rows.tolist() == expected
+
+
+def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
+    before, stored = filled(20, "fp32")
+    engine = TorchEngine(torch.device("cpu"))
+    query = random_features(before.space, 1, 5)
+    answer = engine.best(before, query.patches[0], before.rows_of(), 1)
+    more = random_features(before.space, 30, 6)
+    after = before.added(range(500, 530), ["nut"] * 30, before.codec.encode(more), 99).removed([100, 101], 100)
+    assert len(before) == 20
+    assert len(after) == 48
+    assert 100 in before.ids[before.rows_of()]
+    assert 100 not in after.ids[after.rows_of()]
+    np.testing.assert_array_equal(engine.best(before, query.patches[0], before.rows_of(), 1), answer)
+    np.testing.assert_array_equal(before.features_of(3).patches[0].numpy(), stored[3])
+
+
+def test_only_the_newest_snapshot_can_grow() -> None:
+    memory, _ = filled(3, "fp16")
+    extra = memory.codec.encode(random_features(memory.space, 1, 8))
+    memory.added([1], ["nut"], extra, 5)
+    with pytest.raises(ValueError, match="newest"):
+        memory.added([2], ["nut"], extra, 6)
+
+
+def test_searches_run_while_references_come_and_go() -> None:
+    memory, _ = filled(12, "fp16", grid=(8, 8), dim=32)
+    engine = TorchEngine(torch.device("cpu"))
+    query = random_features(memory.space, 1, 5)
+    rows = memory.rows_of()
+    expected = engine.best(memory, query.patches[0], rows, 1)
+    newest = [memory]
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set() and number < 400:
+            number += 1
+            extra = memory.codec.encode(random_features(memory.space, 1, number))
+            newest[0] = newest[0].added([1000 + number], ["nut"], extra, number).removed([1000 + number - 1], number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            np.testing.assert_array_equal(engine.best(memory, query.patches[0], rows, 1), expected)
+            now = newest[0]
+            assert len(now.nearest_references(query.globals_[0].numpy(), 50).rows) == min(50, len(now))
+    finally:
+        stop.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("name", CODEC_NAMES)
+def test_codes_have_the_documented_size_and_error(name: str) -> None:
+    space = feature_space(dim=384, grid=(2, 2))
+    codec = Codec.named(name, space.dim)
+    features = random_features(space, 8, 2)
+    encoded = codec.encode(features)
+    assert encoded.codes.shape[-1] == codec.code_size
+    decoded = codec.decode(torch.from_numpy(encoded.codes)).numpy()
+    exact = features.patches.numpy()
+    query = random_features(space, 8, 3).patches.numpy()
+    error = np.abs(((decoded - exact) * query).sum(-1)).max()
+    assert error <= bound(codec, exact)
+    if name == "fp32":
+        assert error == 0
+
+
+def test_a_category_can_be_listed_and_an_unknown_one_is_empty() -> None:
+    memory, _ = filled(5, "fp16")
+    assert memory.ids[memory.rows_of("nut")].tolist() == [100, 102, 104]
+    assert memory.rows_of("screw").tolist() == []
+    assert memory.category_of(memory.row_of(103)) == "bolt"
+    with pytest.raises(KeyError):
+        memory.removed([103], 2).row_of(103)
+
+
+def test_a_damaged_request_is_refused() -> None:
+    memory, _ = filled(2, "fp16")
+    with pytest.raises(ValueError, match="choose one of fp32, fp16, int8"):
+        Memory.empty(memory.space, "fp7")
+    wrong = feature_space(grid=(2, 2))
+    with pytest.raises(ValueError, match="do not fit"):
+        memory.added([1], ["nut"], memory.codec.encode(random_features(wrong, 1, 1)), 3)
