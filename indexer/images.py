@@ -12,12 +12,28 @@ from zlib import error as ZlibError
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-_EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"}
+_EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
-_SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N", "I"}
+_SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
+_WHITE_IS_ZERO = 0
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow warns of damaged metadata and of sizes that our own limits judge. Silenced once for the process, since
+# `warnings.catch_warnings` around each picture is not thread-safe.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -42,35 +58,37 @@ class ImageRefused(ValueError):
 def decode_image(source: bytes | Path, limits: ImageLimits | None = None) -> NDArray[np.uint8]:
     """A JPEG, PNG, BMP, TIFF or WebP file → uint8 (height, width, 3) RGB, upright.
 
-    EXIF orientation is applied. Grey is repeated in the three channels; 16-bit values are divided by 257 and rounded: a
-    ramp keeps its range. Palettes and CMYK are converted. An alpha channel is dropped where it is opaque everywhere;
+    EXIF orientation is applied; an EXIF block that cannot be read is ignored. Grey is repeated in the three channels;
+    16-bit grey is divided by 257 and rounded: a ramp keeps its range; 16-bit colour is within 1/255 of that. Palettes
+    and CMYK are converted, colour profiles are not applied. An alpha channel is dropped where it is opaque everywhere;
     a picture with transparent pixels is refused, since what lies behind them is not known. So is a file of several
-    frames or pages. The limits hold against the header, before pixels are decoded.
+    frames or pages; but of a JPEG with further pictures attached (MPO, as telephones write it) the first is the
+    picture. Pixels of 12 or 32 bits and floats are refused, since which value is white is not known. The limits hold
+    against the header, before pixels are decoded. Safe to call from several threads.
 
     ImageRefused, with reason `empty`, `too-many-bytes`, `not-an-image`, `too-small`, `side-too-long`,
     `too-many-pixels`, `several-frames`, `transparent`, `unsupported-depth` or `damaged`. OSError from reading a path.
     """
     limits = limits or ImageLimits()
     data = _read(source, limits)
-    with warnings.catch_warnings():
-        # Pillow warns of damaged metadata and of sizes that our own limits judge.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_header(image, limits)
-                return _to_rgb(image, data)
-        except UnidentifiedImageError:
-            raise ImageRefused(
-                "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP picture, or its header is damaged."
-            ) from None
-        except Image.DecompressionBombError:
-            raise ImageRefused("too-many-pixels", f"The picture has more than {limits.max_pixels} pixels.") from None
-        except ImageRefused:
-            raise
-        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError,
-                MemoryError, StructError, ZlibError) as error:  # fmt: skip
-            # What Pillow's decoders raise on damaged files is not documented; these are the families seen.
-            raise ImageRefused("damaged", f"The picture is damaged or cut short ({error}).") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image, limits)
+            if image.format == "PNG":
+                _check_sums(data)
+            return _to_rgb(image)
+    except UnidentifiedImageError:
+        raise ImageRefused(
+            "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP picture, or its header is damaged."
+        ) from None
+    except Image.DecompressionBombError:
+        raise ImageRefused("too-many-pixels", f"The picture has more than {limits.max_pixels} pixels.") from None
+    except ImageRefused:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
+            MemoryError, StructError, ZlibError) as error:  # fmt: skip
+        # What Pillow's decoders raise on damaged files is not documented; these are the families seen.
+        raise ImageRefused("damaged", f"The picture is damaged or cut short ({error}).") from None
 
 
 def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -98,26 +116,56 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
         raise ImageRefused("side-too-long", f"{width}×{height} pixels: no side may be over {limits.max_side}.")
     if width * height > limits.max_pixels:
         raise ImageRefused("too-many-pixels", f"{width}×{height} pixels: at most {limits.max_pixels} are accepted.")
-    frames = getattr(image, "n_frames", 1)
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames != 1:
         raise ImageRefused("several-frames", f"The file holds {frames} frames or pages; send one picture a file.")
 
 
-def _to_rgb(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+def _check_sums(data: bytes) -> None:
+    # Pillow compares a PNG's checksums only when asked to: a flipped bit would pass as a picture.
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        image.verify()
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
-    mode = image.mode
-    if mode == "P" and "transparency" in image.info:
-        image, mode = image.convert("RGBA"), "RGBA"
-    if mode in _SIXTEEN_BIT:
-        grey = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ImageRefused("unsupported-depth", "Grey values must have 8 or 16 bits.")
-        return np.repeat(np.round(grey / 257).astype(np.uint8)[..., None], 3, axis=2)
-    if mode in _WITH_ALPHA:
+    turn = _UPRIGHT.get(_orientation(image))
+    if image.mode in _SIXTEEN_BIT:
+        image = Image.fromarray(_sixteen_bit_grey(image))
+    elif image.mode not in _EIGHT_BIT | _WITH_ALPHA:
+        raise ImageRefused(
+            "unsupported-depth", f"Pixels of type {image.mode} are not accepted: use 8 or 16 bits a channel."
+        )
+    elif image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < 255:
-            raise ImageRefused("transparent", "The picture has transparent pixels; send it without an alpha channel.")
-    elif mode not in _EIGHT_BIT:
-        raise ImageRefused("unsupported-depth", f"Pictures of pixel type {mode} are not accepted: use 8 or 16 bits.")
-    upright = ImageOps.exif_transpose(image)
-    return np.ascontiguousarray(np.asarray(upright.convert("RGB")))
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise _transparent()
+    upright = image if turn is None else image.transpose(turn)
+    return np.array(upright.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 … 8, of a loaded picture. A TIFF is upright by now, and no longer says that it was not."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, StructError):
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _sixteen_bit_grey(image: Image.Image) -> NDArray[np.uint8]:
+    """Grey uint8 (height, width) of a 16-bit picture."""
+    grey = np.asarray(image).astype(np.uint32)
+    if isinstance(image, TiffImageFile):
+        bits = image.tag_v2.get(BITSPERSAMPLE, (1,))[0]
+        if bits != 16:
+            raise ImageRefused("unsupported-depth", f"Pixels of {bits} bits are not accepted: use 8 or 16.")
+        if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+            grey = 65535 - grey
+    if (clear := image.info.get("transparency")) is not None and (grey == clear).any():
+        raise _transparent()
+    return ((grey + 128) // 257).astype(np.uint8)
+
+
+def _transparent() -> ImageRefused:
+    return ImageRefused("transparent", "The picture has transparent pixels; send it without an alpha channel.")

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -255,7 +256,7 @@ def _sweep(paths: Iterator[Path], known: Collection[str], key: Callable[[Path], 
     return tuple(sorted(removed))
 
 
-def _read_header(file: BinaryIO, name: str, seen: Callable[[memoryview], object]) -> SegmentHeader:
+def _read_header(file: FileIO, name: str, seen: Callable[[memoryview], object]) -> SegmentHeader:
     prefix = bytearray(_PREFIX.size)
     _read_into(memoryview(prefix), file, name, seen)
     magic, version, length = _PREFIX.unpack(prefix)
@@ -288,10 +289,10 @@ def _parse_header(described: bytes) -> SegmentHeader | None:
     return SegmentHeader(**values)
 
 
-def _read_into(view: memoryview, file: BinaryIO, name: str, seen: Callable[[memoryview], object]) -> None:
+def _read_into(view: memoryview, file: FileIO, name: str, seen: Callable[[memoryview], object]) -> None:
     done = 0
     while done < len(view):
-        count = file.readinto(view[done : done + _PIECE])  # type: ignore[attr-defined]  # raw files have it
+        count = file.readinto(view[done : done + _PIECE])
         if not count:
             raise SegmentDamaged(name, "truncated")
         seen(view[done : done + count])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
@@ -18,24 +15,19 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
-    create_engine,
     delete,
-    event,
     exists,
     func,
     insert,
-    make_url,
+    literal,
     select,
     tuple_,
     update,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from indexer.catalogue import schema
+from indexer.catalogue.database import alone, connect, errors_named
 from indexer.catalogue.errors import (
-    CatalogueBusy,
     InvalidCursor,
     MemoryInactive,
     MemoryIncomplete,
@@ -53,6 +45,7 @@ from indexer.catalogue.models import (
     PlacementRow,
     ReferenceRow,
     SegmentRow,
+    UtcDateTime,
 )
 from indexer.catalogue.records import (
     Appended,
@@ -73,13 +66,15 @@ from indexer.catalogue.records import (
     SegmentUsage,
     SettingsChanges,
 )
-from indexer.store import SegmentFile, StorageFull
+from indexer.store import SegmentFile
 
 T = TypeVar("T")
 
-_BUSY_SECONDS = 30
 _FEW = 500  # values in one IN list; databases limit them
 _WRITERS_LOCK = 0x746F756368  # PostgreSQL advisory lock that puts writers in line
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _LIVE = ReferenceRow.removed_at.is_(None)
 
@@ -103,9 +98,9 @@ class Catalogue:
 
         Raises SchemaMismatch when another version of Touchstone wrote it.
         """
-        engine = _engine(url)
+        engine = connect(url)
         try:
-            with _alone(engine):
+            with alone(engine):
                 if engine.dialect.name == "sqlite" and schema.is_empty(engine):
                     schema.upgrade(engine)
                 schema.check(engine)
@@ -117,9 +112,9 @@ class Catalogue:
     @staticmethod
     def migrate(url: str) -> None:
         """Bring the database to this version's schema, from nothing or an older one. Raises SchemaMismatch if newer."""
-        engine = _engine(url)
+        engine = connect(url)
         try:
-            with _alone(engine):
+            with alone(engine):
                 schema.upgrade(engine)
         finally:
             engine.dispose()
@@ -157,17 +152,20 @@ class Catalogue:
             rows = connection.execute(_references().where(_LIVE, ~_placed(memory_id)).limit(limit))
             return tuple(_reference(row) for row in rows)
 
-    def place(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> None:
+    def place(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Record a segment of re-encoded references in a memory that is not served.
 
         rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over.
-        Raises UnknownMemory, and ValueError for the memory being served.
+        Returns how many were placed; with none, the segment is not recorded. Raises UnknownMemory, and ValueError
+        for the memory being served.
         """
         with self._writing() as connection:
             if _memory(connection, memory_id).active:
                 raise ValueError("references enter the memory being served through append")
             wanted = _live_ids(connection, rows) - _placed_ids(connection, memory_id, rows)
-            _record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(wanted)})
+            if wanted:
+                _record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(wanted)})
+            return len(wanted)
 
     def switch_memory(self, memory_id: int) -> int:
         """Serve another memory from the returned version on. Raises UnknownMemory, MemoryIncomplete."""
@@ -326,10 +324,11 @@ class Catalogue:
     def replace_segments(
         self, memory_id: int, old: Collection[str], segment: SegmentFile | None, rows: Mapping[int, int]
     ) -> int:
-        """Put one segment in the place of others (or none, when nothing in them is alive); returns the version.
+        """Put one segment in the place of others; returns the version.
 
-        rows: reference id → row of the new segment; must name every live reference of the old ones. Raises
-        SegmentsChanged when the old segments are no longer in use or hold a live reference that rows lacks.
+        rows: reference id → row of the new segment; must name every live reference of the old ones, and may name ones
+        removed meanwhile. segment: None when there is no such reference. The old files may be deleted afterwards.
+        Raises SegmentsChanged when the old segments are no longer in use or hold a live reference that rows lacks.
         """
         with self._writing() as connection:
             old_ids = connection.scalars(
@@ -346,11 +345,11 @@ class Catalogue:
                     .where(PlacementRow.segment_id.in_(old_ids), _LIVE)
                 )
             )
-            if not live <= rows.keys() or (live and segment is None):
+            if not live <= (rows.keys() if segment else set()):
                 raise SegmentsChanged("the new segment lacks live references of the ones it replaces")
             connection.execute(delete(PlacementRow).where(PlacementRow.segment_id.in_(old_ids)))
             connection.execute(update(SegmentRow).where(SegmentRow.id.in_(old_ids)).values(retired_at=_now()))
-            if segment is not None:
+            if live and segment:
                 _record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
             return _commit_version(connection, "compacted", memory_id, {"segments": len(old_ids)})
 
@@ -423,10 +422,11 @@ class Catalogue:
         statement = statement.where(*_conditions(matching or InspectionFilter()))
         if cursor is not None:
             at, last = _read_cursor(cursor)
-            statement = statement.where(tuple_(InspectionRow.at, InspectionRow.id) < tuple_(at, last))
+            before = tuple_(literal(at, UtcDateTime()), literal(last))
+            statement = statement.where(tuple_(InspectionRow.at, InspectionRow.id) < before)
         with self._reading() as connection:
             found = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
-        return _page(found, limit, lambda last: f"{last.at.isoformat()}~{last.id}")
+        return _page(found, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
 
     def all_inspections(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
         """Every matching inspection, newest first, read page by page so that no transaction stays open."""
@@ -462,72 +462,15 @@ class Catalogue:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _errors_named(), self._reader.begin() as connection:
+        with errors_named(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with _errors_named(), self._writer.begin() as connection:
+        with errors_named(), self._writer.begin() as connection:
             if not self._sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
             yield connection
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database is None or parsed.database in ("", ":memory:"):
-        raise ValueError("the catalogue needs a database file")
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions by itself: `_begin_sqlite` decides how they begin.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # A commit is on the disk when it returns; WAL alone would only promise that it is not torn.
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes its lock at once: one that read first could not wait for another writer, only fail.
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Keep other processes from creating or migrating the same SQLite file at the same time."""
-    if engine.dialect.name != "sqlite":
-        yield
-        return
-    with _errors_named():
-        descriptor = os.open(f"{engine.url.database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _errors_named() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        name = getattr(error.orig, "sqlite_errorname", "")
-        if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
-            raise StorageFull("no room left on the disk that holds the catalogue") from error
-        if name.startswith("SQLITE_BUSY"):
-            raise CatalogueBusy("another process keeps the catalogue locked") from error
-        raise
 
 
 def _now() -> datetime:
@@ -540,7 +483,7 @@ def _batches(values: Iterable[T]) -> Iterator[list[T]]:
         yield some
 
 
-def _page(found: list[T], limit: int, cursor: Any) -> Page[T]:
+def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
     items = tuple(found[:limit])
     return Page(items, cursor(items[-1]) if len(found) > limit else None)
 
@@ -588,14 +531,13 @@ def _record_segment(connection: Connection, memory_id: int, segment: SegmentFile
         .values(**asdict(segment), memory_id=memory_id, created_at=_now())
         .returning(SegmentRow.id)
     )
-    if rows:
-        connection.execute(
-            insert(PlacementRow),
-            [
-                {"reference_id": key, "memory_id": memory_id, "segment_id": segment_id, "row": row}
-                for key, row in rows.items()
-            ],
-        )
+    connection.execute(
+        insert(PlacementRow),
+        [
+            {"reference_id": key, "memory_id": memory_id, "segment_id": segment_id, "row": row}
+            for key, row in rows.items()
+        ],
+    )
 
 
 def _placed(memory_id: int) -> ColumnElement[bool]:
@@ -714,14 +656,11 @@ def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    at, separator, last = cursor.partition("~")
+    at, _, last = cursor.partition("-")
     try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
+        return _EPOCH + int(at) * _MICROSECOND, last
+    except (ValueError, OverflowError):
         raise InvalidCursor("not a cursor of inspections") from None
-    if not separator or moment.tzinfo is None:
-        raise InvalidCursor("not a cursor of inspections")
-    return moment, last
 
 
 def _inspection_values(inspection: Inspection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -18,7 +19,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    desc,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -172,9 +172,9 @@ class InspectionRow(Base):
     part_id: Mapped[str | None] = mapped_column(Text)
     station: Mapped[str | None] = mapped_column(Text)
     verdict: Mapped[str] = mapped_column(String(16))
-    score: Mapped[float]
-    threshold: Mapped[float | None]
-    p_value: Mapped[float | None]
+    score: Mapped[float] = mapped_column(Double)
+    threshold: Mapped[float | None] = mapped_column(Double)
+    p_value: Mapped[float | None] = mapped_column(Double)
     version: Mapped[int] = mapped_column(BigInteger)
     width: Mapped[int]
     height: Mapped[int]
@@ -189,10 +189,10 @@ class InspectionRow(Base):
     promoted_reference_id: Mapped[int | None] = mapped_column(ForeignKey("reference.id"))
 
     __table_args__ = (
-        # Newest first within each filter, so that a page is read from the index in order.
-        Index("ix_inspection_at", desc("at"), desc("id")),
-        Index("ix_inspection_category", "category", desc("at"), desc("id")),
-        Index("ix_inspection_verdict", "verdict", desc("at"), desc("id")),
-        Index("ix_inspection_station", "station", desc("at"), desc("id")),
-        Index("ix_inspection_part_id", "part_id", desc("at"), desc("id")),
+        # By time within each filter, so that a page is read from the index in order, backwards.
+        Index("ix_inspection_at", "at", "id"),
+        Index("ix_inspection_category", "category", "at", "id"),
+        Index("ix_inspection_verdict", "verdict", "at", "id"),
+        Index("ix_inspection_station", "station", "at", "id"),
+        Index("ix_inspection_part_id", "part_id", "at", "id"),
     )

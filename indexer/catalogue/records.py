@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypedDict, TypeVar
 
+from indexer.scoring import ScoringSettings
 from indexer.store import SegmentFile
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -49,7 +50,7 @@ class CategorySettings:
     k: int = 150
     rho: int = 1
     layer_weights: tuple[float, ...] | None = None
-    false_reject_rate: float = 0.05
+    false_reject_rate: float = 0.01
     threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +65,11 @@ class CategorySettings:
             raise ValueError("layer_weights must not be negative, and not all zero")
         if self.threshold is not None and not 0 <= self.threshold < float("inf"):
             raise ValueError("threshold must not be negative")
+
+    @property
+    def scoring(self) -> ScoringSettings:
+        """The part of the settings that scores depend on."""
+        return ScoringSettings(self.k, self.rho, self.layer_weights)
 
 
 class SettingsChanges(TypedDict, total=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,15 @@ class EncodedReferences:
 
     def __len__(self) -> int:
         return len(self.globals_)
+
+
+def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
+    """Several encodings, at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return EncodedReferences(
+        np.concatenate([part.globals_ for part in parts]), np.concatenate([part.codes for part in parts])
+    )
 
 
 @dataclass(frozen=True)

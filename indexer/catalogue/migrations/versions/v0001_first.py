@@ -104,9 +104,9 @@ def upgrade() -> None:
         sa.Column("part_id", sa.Text),
         sa.Column("station", sa.Text),
         sa.Column("verdict", sa.String(16), nullable=False),
-        sa.Column("score", sa.Float, nullable=False),
-        sa.Column("threshold", sa.Float),
-        sa.Column("p_value", sa.Float),
+        sa.Column("score", sa.Double, nullable=False),
+        sa.Column("threshold", sa.Double),
+        sa.Column("p_value", sa.Double),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("width", sa.Integer, nullable=False),
         sa.Column("height", sa.Integer, nullable=False),
@@ -122,10 +122,9 @@ def upgrade() -> None:
             "promoted_reference_id", _ID, sa.ForeignKey("reference.id", name="fk_inspection_promoted_reference_id")
         ),
     )
-    newest_first = (sa.desc("at"), sa.desc("id"))
-    op.create_index("ix_inspection_at", "inspection", [*newest_first])
+    op.create_index("ix_inspection_at", "inspection", ["at", "id"])
     for column in ("category", "verdict", "station", "part_id"):
-        op.create_index(f"ix_inspection_{column}", "inspection", [column, *newest_first])
+        op.create_index(f"ix_inspection_{column}", "inspection", [column, "at", "id"])
 
 
 def downgrade() -> None:

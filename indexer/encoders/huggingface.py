@@ -1,0 +1,255 @@
+"""Any Hugging Face vision transformer with a CLS token, as an encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel
+
+from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.encoders.preprocessing import Geometry
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_FINAL_NORMS = ("layernorm", "norm", "layer_norm")
+# Built by some classes on every load, absent from some checkpoints, and of no effect on tokens.
+_UNUSED = ("pooler.", "mask_token")
+# What shapes the forward pass beside the weights.
+_FINGERPRINTED = ("model_type", "patch_size", "num_attention_heads", "hidden_act", "layer_norm_eps", "rope_theta")
+_BLOCK = 1 << 24
+
+
+class VitEncoder:
+    """A frozen vision transformer: ViT, DINO, DeiT, DINOv2 with or without registers, DINOv3.
+
+    The tokens of each layer asked for go through the model's own final layer norm, once. CLS, register and distillation
+    tokens are no patches. The global descriptor is the last layer's CLS token after that norm.
+    A crop other than the one the model was trained on has its position embeddings interpolated.
+
+    Not thread-safe: one thread owns an encoder.
+    """
+
+    space: FeatureSpace
+    device: torch.device
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        settings: EncoderSettings,
+        geometry: Geometry,
+        device: torch.device,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        """EncoderError where the model is not such a transformer, or the layers or the geometry do not fit it."""
+        self.device = device
+        self._norm = _final_norm(model)
+        grid = _grid(model, geometry)
+        depth = int(model.config.num_hidden_layers)
+        self._layers = choose_layers(depth) if settings.layers is None else _checked_layers(settings.layers, depth)
+        self._depth = depth
+        module: nn.Module = model  # transformers wraps its own `to` without types
+        module.train(False).to(device=device, dtype=getattr(torch, settings.dtype))
+        self._model = model
+        self._dtype = settings.dtype
+        self._inputs: dict[str, bool] = {"output_hidden_states": True, "return_dict": True}
+        if "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
+            self._inputs["interpolate_pos_encoding"] = True
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(std, device=device).view(3, 1, 1)
+        self.space = FeatureSpace(
+            encoder=_name(settings.model),
+            layers=tuple(f"layer {layer}" for layer in self._layers),
+            grid=grid,
+            dim=int(model.config.hidden_size),
+            global_dim=int(model.config.hidden_size),
+            geometry=geometry,
+            fingerprint=_fingerprint(self._model, self._layers, geometry, tuple(mean), tuple(std), settings.dtype),
+        )
+        self._check_forward()
+
+    @classmethod
+    def pretrained(cls, settings: EncoderSettings, geometry: Geometry, device: torch.device) -> VitEncoder:
+        """Load a hub id or a local folder, with its own mean and std where it names them."""
+        name = settings.model
+        folder = Path(name).expanduser()
+        local = folder.is_dir()
+        if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name):
+            raise EncoderError(f"no model folder {name}: give an existing folder, a hub id or a .pth file")
+        if local and not (folder / "config.json").is_file():
+            raise EncoderError(f"the folder {name} holds no config.json: it is not a transformers model")
+        source = str(folder) if local else name
+        try:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            model, loading = AutoModel.from_pretrained(
+                source, config=config, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
+            mean, std = _normalisation(source)
+        except (OSError, ValueError, KeyError, RuntimeError, HFValidationError, SafetensorError) as error:
+            raise EncoderError(_reason(error, name, local)) from error
+        missing = sorted(key for key in loading["missing_keys"] if not any(part in key for part in _UNUSED))
+        mismatched = sorted(str(key) for key in loading["mismatched_keys"])
+        if missing or mismatched:
+            # transformers fills these with random numbers and goes on.
+            broken = [*missing, *mismatched]
+            raise EncoderError(f"the weights of {name} are incomplete: {len(broken)} missing, the first {broken[0]}")
+        return cls(model, settings, geometry, device, mean, std)
+
+    @torch.inference_mode()
+    def encode(self, batch: torch.Tensor) -> Features:
+        """Prepared images, uint8 (B, 3, crop, crop) RGB, on any device → their features on the encoder's device."""
+        states, last = self._forward(batch)
+        rows, columns = self.space.grid
+        picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
+        patches = torch.stack([tokens[:, -rows * columns :] for tokens in picked], dim=1)  # (B, layers, cells, dim)
+        return Features(F.normalize(last[:, 0].float(), dim=-1), F.normalize(patches.float(), dim=-1))
+
+    def _forward(self, batch: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
+        """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
+        pixels = (batch.to(self.device).float() / 255 - self._mean) / self._std
+        output = self._model(pixel_values=pixels.to(self._model.dtype), **self._inputs)
+        return output.hidden_states, output.last_hidden_state
+
+    @torch.inference_mode()
+    def _check_forward(self) -> None:
+        """One real pass: the tokens are those expected, the last state is normed once, and every value is finite."""
+        crop = self.space.geometry.crop
+        ramp = torch.arange(crop, dtype=torch.float32).mul(255 / crop).to(torch.uint8)
+        states, last = self._forward(ramp.expand(1, 3, crop, crop))
+        tokens = _prefix(self._model) + self.space.cells
+        name = type(self._model).__name__
+        if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):
+            raise EncoderError(f"{name} does not give CLS, special and {self.space.cells} patch tokens in every layer")
+        if not all(torch.isfinite(state).all() for state in (*states, last)):
+            raise EncoderError(
+                f"{self.space.encoder} gives values that are not finite in {self._dtype}: try float32, or check the file"
+            )
+        # Whether the last hidden state is before or after the norm differs between architectures and versions.
+        wide = torch.finfo(self._model.dtype).eps * 64
+        if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self._norm(states[-1]), states[-1])):
+            raise EncoderError(f"{name} does not end in the layer norm that its intermediate layers would go through")
+
+
+def choose_layers(depth: int) -> tuple[int, ...]:
+    """Four 1-based layers spread as in the paper: 4, 7, 10, 12 of 12; 7, 13, 19, 24 of 24. Fewer in shallow models."""
+    # 1 + ⌈depth/4 + i·(3·depth/4 − 1)/3⌉ for i = 0 … 3, in integers.
+    return tuple(sorted({min(depth, 1 - (-(3 * depth + i * (3 * depth - 4)) // 12)) for i in range(4)}))
+
+
+def _checked_layers(layers: tuple[int, ...], depth: int) -> tuple[int, ...]:
+    if not layers or any(not 1 <= layer <= depth for layer in layers):
+        raise EncoderError(f"layers {list(layers)} are out of range: this model has layers 1 to {depth}")
+    if list(layers) != sorted(set(layers)):
+        raise EncoderError(f"layers {list(layers)} must increase, each named once")
+    return layers
+
+
+def _final_norm(model: PreTrainedModel) -> nn.Module:
+    """The norm at the end of a transformer with a CLS token."""
+    named = any(name.split(".")[-1] == "cls_token" for name, _ in model.named_parameters())
+    for name in _FINAL_NORMS:
+        norm = getattr(model, name, None)
+        if named and isinstance(norm, nn.Module) and hasattr(model.config, "num_hidden_layers"):
+            return norm
+    raise EncoderError(
+        f"{type(model).__name__} is not supported: it must be a vision transformer with a CLS token and a final norm"
+    )
+
+
+def _grid(model: PreTrainedModel, geometry: Geometry) -> tuple[int, int]:
+    """(rows, columns) of patches in a crop."""
+    size = getattr(model.config, "patch_size", None)
+    height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
+    if not height or not width:
+        raise EncoderError(f"{type(model).__name__} is not supported: it names no patch size")
+    if geometry.crop % height or geometry.crop % width:
+        below = geometry.crop - geometry.crop % max(height, width)
+        raise EncoderError(
+            f"the crop ({geometry.crop}) must be a multiple of this model's patch size ({height}): for example {below}"
+        )
+    return geometry.crop // height, geometry.crop // width
+
+
+def _prefix(model: PreTrainedModel) -> int:
+    """Tokens before the first patch: CLS, distillation, registers."""
+    distilled = any(name.split(".")[-1] == "distillation_token" for name, _ in model.named_parameters())
+    return 1 + int(distilled) + int(getattr(model.config, "num_register_tokens", 0))
+
+
+def _normalisation(source: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and std in [0, 1] that the model was trained with; ImageNet's where its files do not say."""
+    try:
+        names, _ = ImageProcessingMixin.get_image_processor_dict(source)
+    except OSError:
+        return IMAGENET_MEAN, IMAGENET_STD
+    if not names.get("do_normalize", True):
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    mean, std = names.get("image_mean", IMAGENET_MEAN), names.get("image_std", IMAGENET_STD)
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise EncoderError(f"unusable image_mean {mean} or image_std {std} in the model's preprocessor_config.json")
+    return tuple(mean), tuple(std)
+
+
+def _fingerprint(
+    model: PreTrainedModel,
+    layers: Sequence[int],
+    geometry: Geometry,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: str,
+) -> str:
+    """sha256 (hex) of everything that a feature depends on: weights byte for byte, and how they are used."""
+    facts = {
+        "layers": list(layers),
+        "geometry": [geometry.resize, geometry.crop],
+        "mean": list(mean),
+        "std": list(std),
+        "dtype": dtype,
+        "model": {name: getattr(model.config, name, None) for name in _FINGERPRINTED},
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in _weights(model):
+        digest.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        for start in range(0, len(data), _BLOCK):
+            digest.update(data[start : start + _BLOCK].data)
+    return digest.hexdigest()
+
+
+def _weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return ((name, named[name]) for name in sorted(named) if not any(part in name for part in _UNUSED))
+
+
+def _name(model: str) -> str:
+    """A hub id as it is; of a path only its last part, since answers of the service show this name."""
+    path = Path(model).expanduser()
+    return path.resolve().name.removesuffix(".pth") if path.exists() else model
+
+
+def _reason(error: BaseException, name: str, local: bool) -> str:
+    """One line for what transformers and the hub raise."""
+    causes: list[Any] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    if isinstance(error, EncoderError):
+        return str(error)
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return f"{name} is gated: accept its licence on huggingface.co/{name} and set HF_TOKEN, or give a local folder"
+    if any(isinstance(cause, RepositoryNotFoundError | HFValidationError) for cause in causes):
+        return f"{name} is neither a folder here nor a model on the hub (a private one needs HF_TOKEN)"
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if not local and isinstance(error, OSError):
+        return f"{name} is no folder here and the hub cannot be reached: give a local folder ({first})"
+    return f"the model {name} cannot be loaded: {first}"

@@ -1,0 +1,309 @@
+"""The references of one data folder: files, catalogue and memory kept in step, in the order that survives a crash."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from indexer.catalogue import Catalogue, Changes, NewReference, SegmentRows
+from indexer.encoders.base import FeatureSpace
+from indexer.memory import EncodedReferences, Memory, join
+from indexer.store import OriginalStore, SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
+
+_LOAD_BATCH = 256  # references entered into the memory at once while loading
+_FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
+
+
+class FeatureSpaceMismatch(RuntimeError):
+    """The data folder holds features of another encoder or codec; they are never mixed."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes."""
+
+    filename: str
+    data: bytes
+    sha256: str
+    suffix: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture: its own reference, or the one that already holds the same bytes."""
+
+    filename: str
+    status: Literal["added", "duplicate"]
+    reference_id: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """A committed addition; `version` is the first snapshot that holds everything named here."""
+
+    version: int
+    outcomes: tuple[Outcome, ...]
+
+
+class Library:
+    """Durable references and the newest snapshot of their memory. Safe to use from several threads and processes.
+
+    An addition is on the disk (segment, picture), then in the catalogue (one transaction), then in the snapshot, in
+    that order, and acknowledged last. What other processes commit to the same folder arrives by `refresh`.
+    """
+
+    def __init__(self, data: Path, catalogue: Catalogue, memory: Memory, memory_id: int) -> None:
+        self.catalogue = catalogue
+        self.damaged: tuple[SegmentDamaged, ...] = ()
+        self._memory = memory
+        self._memory_id = memory_id
+        self._files = StoreLock(data / "append.lock")
+        self._segments = SegmentStore(data / "segments", self._files)
+        self._originals = OriginalStore(data / "originals", self._files)
+        self._publishing = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, data: Path, space: FeatureSpace, *, codec: str = "fp16", database_url: str | None = None
+    ) -> Library:
+        """Open or create a data folder, sweep what a crash left behind, and load and verify every segment.
+
+        database_url: None keeps the catalogue in the folder, as SQLite. Segments that fail their check are named in
+        `damaged` and not served. FeatureSpaceMismatch when the folder was made with another encoder or codec;
+        SchemaMismatch from the catalogue.
+        """
+        data.mkdir(parents=True, exist_ok=True)
+        catalogue = Catalogue.open(database_url or f"sqlite:///{data / 'catalogue.sqlite'}")
+        record = catalogue.ensure_memory(space.to_json(), space.fingerprint, codec)
+        if record.fingerprint != space.fingerprint:
+            held = FeatureSpace.from_json(record.space_json)
+            raise FeatureSpaceMismatch(
+                f"the memory in {data} was made by encoder {held.encoder} ({record.fingerprint[:12]}), not by "
+                f"{space.encoder} ({space.fingerprint[:12]}): start with that encoder, or run `touchstone rebuild`"
+            )
+        if record.codec != codec:
+            raise FeatureSpaceMismatch(
+                f"the memory in {data} holds {record.codec} codes, not {codec}: "
+                f"set the codec to {record.codec}, or run `touchstone rebuild`"
+            )
+        library = cls(data, catalogue, Memory.empty(space, codec), record.id)
+        library.sweep()
+        library.refresh()
+        return library
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self.catalogue.close()
+
+    @property
+    def memory(self) -> Memory:
+        """The newest snapshot this process knows."""
+        return self._memory
+
+    def known(self, category: str, digests: Collection[str]) -> dict[str, int]:
+        """Which of these pictures (sha256) are live references of the category already, with their ids."""
+        return self.catalogue.live_digests(category, digests)
+
+    def add(self, category: str, originals: Sequence[Original], encoded: Mapping[str, EncodedReferences]) -> Added:
+        """Make pictures references of a category, together.
+
+        encoded: by sha256, one reference each in the memory's codec; of a picture that is a live reference already
+        (`known`) it may be left out. Returns after the commit, with the snapshot published. A picture that is known, or
+        comes twice, is a duplicate: adding the same pictures again changes nothing. StorageFull when there is no room;
+        then nothing was added.
+        """
+        known = self.known(category, [original.sha256 for original in originals])
+        fresh = {each.sha256: each for each in originals if each.sha256 not in known}
+        missing = fresh.keys() - encoded.keys()
+        if missing:
+            raise ValueError(f"{len(missing)} new pictures came without their features")
+        ids, version, added = dict(known), self._memory.version, set[str]()
+        if fresh:
+            with self._files.appending():
+                for original in fresh.values():
+                    self._originals.write(original.data, original.suffix)
+                segment = self._write_segment(join([encoded[sha256] for sha256 in fresh]))
+                references = [
+                    NewReference(sha256, each.suffix, each.filename, each.width, each.height)
+                    for sha256, each in fresh.items()
+                ]
+                appended = self.catalogue.append(category, segment, references, self._memory_id)
+            ids |= dict(zip(fresh, appended.reference_ids, strict=True))
+            # Another process may have added some of them since we asked.
+            added = {sha256 for row, sha256 in enumerate(fresh) if row not in appended.duplicates}
+            version = appended.version
+            self.refresh()
+        outcomes = []
+        for original in originals:
+            status: Literal["added", "duplicate"] = "added" if original.sha256 in added else "duplicate"
+            added.discard(original.sha256)
+            outcomes.append(Outcome(original.filename, status, ids[original.sha256]))
+        return Added(version, tuple(outcomes))
+
+    def remove(self, reference_ids: Collection[int]) -> int:
+        """Take references back, durably; returns a version without them. Those not live are passed over."""
+        version = self.catalogue.remove_references(reference_ids).version
+        self.refresh()
+        return version
+
+    def remove_category(self, name: str) -> int:
+        """Take back a category with all its references; returns a version without it. UnknownCategory."""
+        version = self.catalogue.remove_category(name).version
+        self.refresh()
+        return version
+
+    def refresh(self) -> Memory:
+        """Bring the snapshot up to what any process has committed, and return it.
+
+        FeatureSpaceMismatch when another process has switched the folder to a memory of another encoder.
+        """
+        with self._publishing:
+            changes = self._changes()
+            if changes.version != self._memory.version:
+                self._memory = self._entered(self._memory, changes.added, changes.version).removed(
+                    changes.removed, changes.version
+                )
+                if self._memory.rows > 2 * len(self._memory) + _FULL_SEGMENT:
+                    self._memory = self._without_removed(self._memory)
+            return self._memory
+
+    def keep_original(self, data: bytes, suffix: str) -> str:
+        """Keep an inspected picture's bytes until nothing names them any more; returns their sha256 (hex).
+
+        The next sweep takes them away unless an inspection or a reference names them by then: hold `appending()`.
+        """
+        return self._originals.write(data, suffix)
+
+    def read_original(self, sha256: str, suffix: str) -> bytes:
+        """The bytes of a kept picture. OriginalUnreadable when they are gone or changed."""
+        return self._originals.read(sha256, suffix)
+
+    @property
+    def files(self) -> StoreLock:
+        """The lock to hold (`appending()`) while files await the transaction that names them."""
+        return self._files
+
+    def sweep(self) -> int:
+        """Remove files that no row of the catalogue names; returns how many. Waits for nobody: busy means 0."""
+        segments = self._segments.sweep(self.catalogue.known_segments) or ()
+        originals = self._originals.sweep(self.catalogue.known_originals) or ()
+        return len(segments) + len(originals)
+
+    def compact(self) -> int:
+        """Rewrite small or partly removed segments into full ones; returns how many were replaced.
+
+        Detection goes on: rows move on the disk only, and a crash leaves either the old segments or the new one.
+        """
+        replaced = 0
+        with self._files.appending():
+            usages = self.catalogue.segments(self._memory_id)
+            waiting = [each for each in usages if each.live < each.segment.count or each.live < _FULL_SEGMENT]
+            while waiting:
+                group = [waiting.pop(0)]
+                while waiting and sum(each.live for each in group) + waiting[0].live <= _FULL_SEGMENT:
+                    group.append(waiting.pop(0))
+                if len(group) == 1 and group[0].live == group[0].segment.count:
+                    continue
+                self._rewrite([each.segment for each in group])
+                replaced += len(group)
+        self.sweep()
+        return replaced
+
+    def _rewrite(self, old: Sequence[SegmentFile]) -> None:
+        names = {segment.name for segment in old}
+        everything = self.catalogue.changes_since(0, self._memory_id).added
+        parts = [self._read(each) for each in everything if each.segment.name in names]
+        ids = [row.reference_id for each in everything if each.segment.name in names for row in each.rows]
+        segment = self._write_segment(join(parts)) if ids else None
+        self.catalogue.replace_segments(
+            self._memory_id, names, segment, {reference_id: row for row, reference_id in enumerate(ids)}
+        )
+
+    def _write_segment(self, encoded: EncodedReferences) -> SegmentFile:
+        return write_segment(self._segments, encoded, self._memory.space, self._memory.codec.name)
+
+    def _changes(self) -> Changes:
+        changes = self.catalogue.changes_since(self._memory.version, self._memory_id)
+        if changes.active_memory_id != self._memory_id:
+            raise FeatureSpaceMismatch("the data folder has been switched to another memory: restart with its encoder")
+        return changes
+
+    def _entered(self, memory: Memory, segments: Iterable[SegmentRows], version: int) -> Memory:
+        """The snapshot with the rows of these segments; those that are damaged are noted and left out."""
+        parts: list[EncodedReferences] = []
+        ids: list[int] = []
+        categories: list[str] = []
+        damaged = {error.name: error for error in self.damaged}
+        for each in segments:
+            try:
+                parts.append(self._read(each))
+            except SegmentDamaged as error:
+                # Another process may have compacted the segment since we asked where its rows are.
+                moved = self._moved(each)
+                if moved is None:
+                    damaged[error.name] = error
+                    continue
+                parts.append(moved)
+            ids += [row.reference_id for row in each.rows]
+            categories += [row.category for row in each.rows]
+            if len(ids) >= _LOAD_BATCH:
+                memory = memory.added(ids, categories, join(parts), version)
+                parts, ids, categories = [], [], []
+        self.damaged = tuple(damaged.values())
+        return memory.added(ids, categories, join(parts), version) if ids else memory
+
+    def _read(self, rows: SegmentRows) -> EncodedReferences:
+        segment = self._segments.read(rows.segment.name, rows.segment.sha256)
+        space, codec = self._memory.space, self._memory.codec
+        if (segment.header.fingerprint, segment.header.codec) != (space.fingerprint, codec.name):
+            raise SegmentDamaged(rows.segment.name, "bad header")
+        picked = [row.row for row in rows.rows]
+        if picked == list(range(segment.header.count)):
+            return EncodedReferences(segment.globals_, segment.codes)
+        return EncodedReferences(segment.globals_[picked], segment.codes[picked])
+
+    def _moved(self, missing: SegmentRows) -> EncodedReferences | None:
+        """The same references' features from the segments they lie in now; None if they have not moved."""
+        wanted = {row.reference_id: position for position, row in enumerate(missing.rows)}
+        found: dict[int, EncodedReferences] = {}
+        for each in self.catalogue.changes_since(0, self._memory_id).added:
+            rows = tuple(row for row in each.rows if row.reference_id in wanted)
+            if not rows:
+                continue
+            if each.segment.name == missing.segment.name:
+                return None
+            encoded = self._read(SegmentRows(each.segment, rows))
+            for number, row in enumerate(rows):
+                found[wanted[row.reference_id]] = EncodedReferences(
+                    encoded.globals_[number : number + 1], encoded.codes[number : number + 1]
+                )
+        return join([found[position] for position in range(len(wanted))]) if len(found) == len(wanted) else None
+
+    def _without_removed(self, memory: Memory) -> Memory:
+        """The same live references in a new arena, so that the memory of removed ones is given back."""
+        fresh = Memory.empty(memory.space, memory.codec.name)
+        rows = memory.rows_of()
+        for start in range(0, len(rows), _LOAD_BATCH):
+            part = rows[start : start + _LOAD_BATCH]
+            encoded = EncodedReferences(
+                np.stack([memory.globals_.descriptor(int(row)) for row in part]),
+                torch.stack([memory.codes_of(int(row)) for row in part]).numpy(),
+            )
+            categories = [memory.category_of(int(row)) for row in part]
+            fresh = fresh.added(memory.ids[part].tolist(), categories, encoded, memory.version)
+        return fresh.at_version(memory.version)
+
+
+def write_segment(store: SegmentStore, encoded: EncodedReferences, space: FeatureSpace, codec: str) -> SegmentFile:
+    """Write references of a feature space as one durable segment. StorageFull when there is no room."""
+    count, layers, cells, code_size = encoded.codes.shape
+    header = SegmentHeader(space.fingerprint, codec, layers, cells, code_size, space.global_dim, count)
+    return store.write(encoded.globals_, encoded.codes, header)

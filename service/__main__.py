@@ -1,0 +1,8 @@
+"""`python -m service` is `touchstone serve`."""
+
+from service.cli import serve
+
+if __name__ == "__main__":
+    import typer
+
+    typer.run(serve)

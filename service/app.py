@@ -1,0 +1,45 @@
+"""Puts the service together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service import problems
+from service.middleware import BodyLimit, RequestId
+from service.routes import categories, detect, health, inspections, references
+from service.runtime import Runtime
+from service.settings import Settings
+
+_DESCRIPTION = """Finds defects in pictures of products with no training.
+
+Teach it a product with `POST /references`; ask about a part with `POST /detect`. Every error is
+`application/problem+json` with a stable `type` and a `request_id`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Its lifespan loads the encoder and the memory, and finishes accepted work at the end.
+
+    Raises what `Runtime.start` raises when it starts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.runtime = await asyncio.to_thread(Runtime.start, settings)
+        try:
+            async with app.state.runtime.following():
+                yield
+        finally:
+            await asyncio.to_thread(app.state.runtime.stop)
+
+    app = FastAPI(title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan)
+    problems.install(app)
+    app.add_middleware(BodyLimit, most_bytes=settings.max_request_bytes)
+    app.add_middleware(RequestId)
+    for room in (detect, references, categories, inspections, health):
+        app.include_router(room.router)
+    return app

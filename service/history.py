@@ -1,0 +1,90 @@
+"""Inspections as they are kept: a catalogue row, the picture as it was sent, and the map as a 16-bit PNG."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.catalogue import CatalogueError, Inspection
+from indexer.images import encode_png
+from indexer.library import Library
+from service.detection import Detection
+from service.schemas import InspectionView, Timings
+from service.uploads import Picture
+
+log = logging.getLogger("touchstone")
+
+MAP_SCALE = 2.0  # the largest value a map can take, since it is made of 1 − cosine
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A detection about to become history. total_ms: from the request's arrival to the answer."""
+
+    id: str
+    at: datetime
+    picture: Picture
+    detection: Detection
+    part_id: str | None
+    station: str | None
+    total_ms: float
+
+    def inspection(self) -> Inspection:
+        """The row to keep."""
+        original, detection = self.picture.original, self.detection
+        return Inspection(
+            id=self.id, at=self.at, filename=original.filename, verdict=detection.verdict, score=detection.score,
+            version=detection.version, width=original.width, height=original.height, category=detection.category,
+            part_id=self.part_id, station=self.station, threshold=detection.threshold, p_value=detection.p_value,
+            regions=tuple(
+                {
+                    "box": region.box, "area": region.area, "peak": region.peak, "centroid": region.centroid,
+                    "polygon": region.polygon, "evidence": asdict(evidence),
+                }
+                for region, evidence in detection.regions
+            ),
+            references=tuple(asdict(neighbour) for neighbour in detection.references),
+            timings=Timings(
+                queue_ms=detection.queued * 1000, encode_ms=detection.encoding * 1000,
+                search_ms=detection.searching * 1000, total_ms=self.total_ms,
+            ).model_dump(),
+            image_sha256=original.sha256, image_suffix=original.suffix, map_name=f"{self.id}.png",
+        )  # fmt: skip
+
+
+def record(library: Library, folder: Path, findings: Sequence[Finding]) -> bool:
+    """Keep inspections, their pictures and maps; False, with nothing kept, when there is no room.
+
+    An answer is worth more than its history: a full disk stops the recording, not the line.
+    """
+    maps = {folder / f"{finding.id}.png": finding.detection.map for finding in findings}
+    try:
+        with library.files.appending():
+            for finding in findings:
+                library.keep_original(finding.picture.original.data, finding.picture.original.suffix)
+            for path, anomaly_map in maps.items():
+                path.write_bytes(map_png(anomaly_map))
+            library.catalogue.record_inspections([finding.inspection() for finding in findings])
+    except (OSError, CatalogueError) as error:
+        log.error("inspections are not recorded: %s", error)
+        for path in maps:
+            path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def view(inspection: Inspection) -> InspectionView:
+    """An inspection as the API shows it."""
+    return InspectionView.model_validate(asdict(inspection))
+
+
+def map_png(anomaly_map: NDArray[np.float32]) -> bytes:
+    """A map float32 (256, 256) as a 16-bit grey PNG: value / 65535 × MAP_SCALE."""
+    levels = np.clip(anomaly_map / MAP_SCALE, 0.0, 1.0) * 65535
+    return encode_png(np.round(levels).astype(np.uint16))

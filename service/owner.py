@@ -1,0 +1,199 @@
+"""The one thread that owns the encoder and the search: work waits in line, in batches, detection first."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import torch
+
+from indexer.encoders import Encoder, Features
+from indexer.memory import Memory
+
+T = TypeVar("T")
+
+
+class Busy(RuntimeError):
+    """The queue is full. `retry_after`: seconds after which there should be room."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the queue is full")
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(RuntimeError):
+    """The work was not begun in time, and has been dropped before it cost anything."""
+
+
+class Stopped(RuntimeError):
+    """The owner has been stopped and takes no more work."""
+
+
+class Priority(IntEnum):
+    """Who goes first: lines before engineers before housekeeping."""
+
+    DETECT = 0
+    ONBOARD = 1
+    CALIBRATE = 2
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a job is given when its turn comes.
+
+    memory: the snapshot of its whole batch. features: of its picture, as a batch of one. Times in seconds.
+    """
+
+    memory: Memory
+    features: Features
+    queued: float
+    encoding: float
+
+
+@dataclass
+class _Job:
+    picture: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
+    work: Callable[[Any], Any]
+    deadline: float
+    accepted: float = field(default_factory=time.monotonic)
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Owner:
+    """Runs jobs one batch at a time on one thread.
+
+    A batch holds jobs of one priority. A picture that makes its batch fail is found by encoding the batch's pictures
+    singly, and fails alone. `snapshot` gives the memory to search, once per batch.
+    """
+
+    def __init__(
+        self, encoder: Encoder, snapshot: Callable[[], Memory], *, batch_size: int, batch_wait: float, queue_size: int
+    ) -> None:
+        self._encoder = encoder
+        self._snapshot = snapshot
+        self._batch_size = batch_size
+        self._batch_wait = batch_wait
+        self._queue_size = queue_size
+        self._lines: dict[Priority, deque[_Job]] = {priority: deque() for priority in Priority}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._seconds_a_picture = 0.1  # running estimate, for Retry-After
+        self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
+        self._thread.start()
+
+    def detect(
+        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], T]]], deadline: float
+    ) -> list[Future[T]]:
+        """Queue the pictures of one request, all or none, each with the work to do in its turn on the owner thread.
+
+        deadline: seconds from now in which each has to begin. Busy when they do not fit; a request larger than the
+        whole queue is taken when nothing else waits.
+        """
+        with self._changed:
+            waiting = len(self._lines[Priority.DETECT])
+            if waiting and waiting + len(pictures) > self._queue_size:
+                raise Busy(max(1, round(waiting * self._seconds_a_picture)))
+        return [self._put(Priority.DETECT, picture, work, deadline) for picture, work in pictures]
+
+    def onboard(self, picture: torch.Tensor, work: Callable[[Turn], T]) -> Future[T]:
+        """Queue a picture whose features are wanted, behind every detection."""
+        return self._put(Priority.ONBOARD, picture, work, float("inf"))
+
+    def calibrate(self, work: Callable[[Memory], T]) -> Future[T]:
+        """Queue a step that needs the memory only, behind everything else."""
+        return self._put(Priority.CALIBRATE, None, work, float("inf"))
+
+    @property
+    def waiting(self) -> int:
+        """Detections in the queue."""
+        return len(self._lines[Priority.DETECT])
+
+    def stop(self) -> None:
+        """Finish what was accepted, drop calibration steps, and end the thread."""
+        with self._changed:
+            self._stopping = True
+            for job in self._lines[Priority.CALIBRATE]:
+                job.future.cancel()
+            self._lines[Priority.CALIBRATE].clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _put(
+        self, priority: Priority, picture: torch.Tensor | None, work: Callable[[Any], T], deadline: float
+    ) -> Future[T]:
+        job = _Job(picture, work, time.monotonic() + deadline)
+        with self._changed:
+            if self._stopping:
+                raise Stopped("the service is stopping")
+            self._lines[priority].append(job)
+            self._changed.notify_all()
+        return job.future
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            self._serve(batch)
+
+    def _next_batch(self) -> list[_Job] | None:
+        """The next jobs of the most urgent line, waiting for some; None when stopped and done."""
+        with self._changed:
+            while not (line := self._most_urgent()):
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            if line is self._lines[Priority.DETECT] and len(line) < self._batch_size:
+                self._changed.wait_for(lambda: len(line) >= self._batch_size or self._stopping, self._batch_wait)
+            size = 1 if line is self._lines[Priority.CALIBRATE] else self._batch_size
+            taken = [line.popleft() for _ in range(min(size, len(line)))]
+        return [job for job in taken if self._begins(job)]
+
+    def _most_urgent(self) -> deque[_Job] | None:
+        return next((line for line in self._lines.values() if line), None)
+
+    @staticmethod
+    def _begins(job: _Job) -> bool:
+        """Whether a job is still wanted; one whose deadline has passed fails here."""
+        if not job.future.set_running_or_notify_cancel():
+            return False
+        if time.monotonic() > job.deadline:
+            job.future.set_exception(DeadlineExceeded("the picture waited longer than the deadline"))
+            return False
+        return True
+
+    def _serve(self, batch: list[_Job]) -> None:
+        memory = self._snapshot()
+        started = time.monotonic()
+        pictures = [job for job in batch if job.picture is not None]
+        for job in batch:
+            if job.picture is None:
+                _settle(job, memory)
+        if not pictures:
+            return
+        try:
+            features = self._encoder.encode(torch.stack([job.picture for job in pictures if job.picture is not None]))
+        except Exception as error:  # whatever an encoder does with a picture, the thread lives on
+            if len(pictures) == 1:
+                pictures[0].future.set_exception(error)
+                return
+            for job in pictures:
+                self._serve([job])
+            return
+        encoding = (time.monotonic() - started) / len(pictures)
+        for number, job in enumerate(pictures):
+            _settle(job, Turn(memory, features.of(number), started - job.accepted, encoding))
+        spent = (time.monotonic() - started) / len(pictures)
+        self._seconds_a_picture += 0.2 * (spent - self._seconds_a_picture)
+
+
+def _settle(job: _Job, given: Memory | Turn) -> None:
+    try:
+        result = job.work(given)
+    except Exception as error:  # the job's own failure belongs to whoever waits for it
+        job.future.set_exception(error)
+    else:
+        job.future.set_result(result)

@@ -1,0 +1,172 @@
+"""The one shape of every error: RFC 9457 problem details, with stable types and a request id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from indexer.catalogue import InvalidCursor, Unknown
+from indexer.images import ImageRefused
+from indexer.scoring import NoReferences
+from indexer.store import OriginalUnreadable, StorageFull
+from service.owner import Busy, DeadlineExceeded, Stopped
+
+log = logging.getLogger("touchstone")
+
+MEDIA_TYPE = "application/problem+json"
+
+# type → (status, title). The types are the product's contract: they are never renamed.
+TYPES: dict[str, tuple[int, str]] = {
+    "invalid-request": (422, "The request is not as documented"),
+    "image-refused": (422, "The picture cannot be used"),
+    "image-too-large": (413, "The picture is too large"),
+    "unsupported-format": (415, "Not a supported picture format"),
+    "request-too-large": (413, "The request is too large"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "no-references": (409, "There are no references to compare with"),
+    "conflict": (409, "The request does not fit the present state"),
+    "busy": (503, "Too many pictures are waiting"),
+    "not-ready": (503, "The service is not ready"),
+    "deadline-exceeded": (504, "The answer would have come too late"),
+    "storage-full": (507, "There is no room to store this"),
+    "internal": (500, "Something went wrong inside"),
+}
+
+_REFUSAL_TYPES = {
+    "too-many-bytes": "image-too-large",
+    "too-many-pixels": "image-too-large",
+    "side-too-long": "image-too-large",
+    "not-an-image": "unsupported-format",
+}
+
+
+class Problem(BaseModel):
+    """A problem as it is sent (RFC 9457). `reason` refines some types with a stable slug."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/no-references"])
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    reason: str | None = None
+
+
+class ProblemError(Exception):
+    """Raised anywhere under a route to answer with a problem."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.reason = reason
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def body(self, request_id: str | None) -> Problem:
+        """What is sent."""
+        status, title = TYPES[self.kind]
+        return Problem(
+            type=f"/problems/{self.kind}", title=title, status=status, detail=self.detail, request_id=request_id,
+            **({"reason": self.reason} if self.reason else {}), **self.more,
+        )  # fmt: skip
+
+
+def from_refusal(refused: ImageRefused) -> ProblemError:
+    """The problem for a picture that the decoder refused."""
+    return ProblemError(_REFUSAL_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
+
+
+def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these problem types, plus those that any route may give."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in (*kinds, "invalid-request", "internal"):
+        by_status.setdefault(TYPES[kind][0], []).append(kind)
+    return {
+        status: {
+            "description": "; ".join(f"`/problems/{kind}`: {TYPES[kind][1]}" for kind in found),
+            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for status, found in by_status.items()
+    }
+
+
+def translate(error: Exception) -> ProblemError:
+    """The problem that stands for an error of the product or of the framework."""
+    match error:
+        case ProblemError():
+            return error
+        case ImageRefused():
+            return from_refusal(error)
+        case NoReferences():
+            return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
+        case StorageFull():
+            return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+        case Busy():
+            return ProblemError(
+                "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+            )
+        case Stopped():
+            return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
+        case DeadlineExceeded():
+            return ProblemError("deadline-exceeded", "The picture waited longer than the deadline and was dropped.")
+        case InvalidCursor():
+            return ProblemError("invalid-request", "The cursor is not one that this service gave out.")
+        case Unknown():
+            return ProblemError("not-found", f"{error}.".capitalize())
+        case OriginalUnreadable():
+            return ProblemError("not-found", "The kept picture is missing or damaged.")
+        case RequestValidationError():
+            found = [
+                {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+                for each in error.errors()
+            ]
+            return ProblemError(
+                "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
+            )
+        case HTTPException():
+            return _from_framework(error)
+        case _:
+            log.error("unhandled %s", type(error).__name__, exc_info=error)
+            return ProblemError("internal", "The error was logged under this request id.")
+
+
+def _from_framework(error: HTTPException) -> ProblemError:
+    kinds = {404: "not-found", 405: "method-not-allowed", 413: "request-too-large"}
+    kind = kinds.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
+    detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else TYPES[kind][1] + "."
+    return ProblemError(kind, detail, headers=error.headers)
+
+
+async def answer(request: Request, error: Exception) -> JSONResponse:
+    """The response for any error."""
+    problem = translate(error)
+    body = problem.body(request.scope.get("request_id"))
+    return JSONResponse(
+        body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem."""
+    for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, InvalidCursor, Unknown, OriginalUnreadable,
+                 Busy, DeadlineExceeded, Stopped, RequestValidationError, HTTPException):  # fmt: skip
+        app.add_exception_handler(kind, answer)

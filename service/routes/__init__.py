@@ -1,0 +1,1 @@
+"""The API's routes: thin, one room of the API each."""

@@ -1,0 +1,148 @@
+"""`POST /detect`: is this part good?"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.catalogue import CategorySettings
+from indexer.images import ImageRefused, encode_png
+from indexer.overlay import draw_overlay
+from indexer.scoring import NoReferences
+from service import history
+from service.detection import Detection
+from service.history import MAP_SCALE, Finding
+from service.owner import Turn
+from service.problems import ProblemError, documented, translate
+from service.runtime import Runtime, runtime
+from service.schemas import CategoryName, DetectAnswer, DetectionView, MapView, RefusedView
+from service.uploads import Picture, documented_upload, read_upload
+
+router = APIRouter(tags=["detect"])
+
+_Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Options(BaseModel):
+    """The text fields of a detection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: CategoryName | None = Field(None, description="Compare with this category's references only.")
+    part_id: _Name | None = Field(None, description="Kept with the inspection.")
+    station: _Name | None = Field(None, description="Kept with the inspection.")
+    map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
+    overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
+
+
+@router.post(
+    "/detect",
+    openapi_extra=documented_upload(_Options),
+    responses=documented(
+        "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
+        "busy", "deadline-exceeded", "not-ready",
+    ),
+)  # fmt: skip
+async def detect(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> DetectAnswer:
+    """Inspect one or several pictures; one result per picture, in order.
+
+    A picture that cannot be used gives an error in its place; if it is the only one, it is the answer's own error.
+    """
+    begun = time.monotonic()
+    upload, options = await read_upload(request, _Options, running.settings.max_images)
+    settings = await asyncio.to_thread(running.category_settings)
+    _check_references(running, options.category, settings)
+    decoded = await running.decoder.decode(upload)
+    found = await _inspect(running, options.category, settings, decoded)
+    if len(found) == 1 and isinstance(found[0], ProblemError):
+        raise found[0]
+
+    at, total_ms = datetime.now(UTC), (time.monotonic() - begun) * 1000
+    findings = {
+        position: Finding(uuid.uuid4().hex, at, picture, detection, options.part_id, options.station, total_ms)
+        for position, (picture, detection) in enumerate(zip(decoded, found, strict=True))
+        if isinstance(picture, Picture) and isinstance(detection, Detection)
+    }
+    folder = running.inspections_folder
+    recorded = await asyncio.to_thread(history.record, running.library, folder, list(findings.values()))
+    results: list[DetectionView | RefusedView] = []
+    for position, each in enumerate(found):
+        if isinstance(each, ProblemError):
+            refused = RefusedView(filename=upload.files[position].name, error=each.body(request.scope["request_id"]))
+            results.append(refused)
+        else:
+            draw = partial(_answer, running, findings[position], options, recorded=recorded)
+            results.append(await asyncio.to_thread(draw))
+    return DetectAnswer(version=running.library.memory.version, results=tuple(results))
+
+
+def _check_references(running: Runtime, category: str | None, settings: dict[str, CategorySettings]) -> None:
+    memory = running.library.memory
+    if category is not None and category not in settings:
+        raise ProblemError("not-found", f"There is no category {category!r}.")
+    if len(memory.rows_of(category)) == 0:
+        raise NoReferences("the memory is empty" if category is None else f"no references of {category!r}")
+
+
+async def _inspect(
+    running: Runtime,
+    category: str | None,
+    settings: dict[str, CategorySettings],
+    decoded: Sequence[Picture | ImageRefused],
+) -> list[Detection | ProblemError]:
+    """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
+
+    def work_on(picture: Picture) -> Callable[[Turn], Detection]:
+        size = (picture.original.width, picture.original.height)
+        return lambda turn: running.inspector.inspect(turn, category, settings, size)
+
+    pictures = [each for each in decoded if isinstance(each, Picture)]
+    batches = max(1, -(-len(pictures) // running.settings.batch_size))
+    futures = running.owner.detect(
+        [(picture.prepared, work_on(picture)) for picture in pictures], running.settings.deadline_ms / 1000 * batches
+    )
+    answers = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
+    found: list[Detection | ProblemError] = []
+    for each in decoded:
+        answer = each if isinstance(each, ImageRefused) else next(answers)
+        if isinstance(answer, Detection):
+            found.append(answer)
+        elif isinstance(answer, Exception):
+            found.append(translate(answer))
+        else:
+            raise answer
+    return found
+
+
+def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: bool) -> DetectionView:
+    detection = finding.detection
+    anomaly_map = overlay = None
+    if options.map == "png":
+        anomaly_map = MapView(format="png16", data=_base64(history.map_png(detection.map)), scale=MAP_SCALE)
+    elif options.map == "raw":
+        file = io.BytesIO()
+        np.save(file, detection.map)
+        anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
+    if options.overlay:
+        regions = [region for region, _ in detection.regions]
+        drawn = draw_overlay(
+            finding.picture.image, detection.map, detection.threshold, regions, running.encoder.space
+        )
+        overlay = _base64(encode_png(drawn))
+    shown = history.view(finding.inspection())
+    return DetectionView(**shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,56 @@
+"""`/healthz`, `/readyz`, `/version`: is it alive, can it inspect, and what is it?"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from indexer.encoders import BUILTIN
+from service.problems import ProblemError, documented
+from service.runtime import Runtime, runtime
+from service.schemas import EncoderView, Live, Ready, VersionView
+
+router = APIRouter(tags=["health"])
+
+_BUILTIN_NOTE = (
+    "A fixed filter bank that ships with Touchstone, so that it runs with nothing downloaded. "
+    "Production means DINOv3: set TOUCHSTONE_ENCODER."
+)
+
+
+@router.get("/healthz", responses=documented())
+async def healthz() -> Live:
+    """The process answers; says nothing about the memory."""
+    return Live()
+
+
+@router.get("/readyz", responses=documented("not-ready", "busy"))
+async def readyz(running: Annotated[Runtime, Depends(runtime)]) -> Ready:
+    """Ready to inspect: a picture has just gone through the encoder, and every stored segment passed its check."""
+    if running.trouble is not None:
+        raise ProblemError("not-ready", running.trouble)
+    if running.library.damaged:
+        names = [damage.name for damage in running.library.damaged]
+        detail = f"{len(names)} damaged segment(s) are not served: restore them, or run `touchstone rebuild`."
+        raise ProblemError("not-ready", detail, damaged_segments=names)
+    memory = running.library.memory
+    return Ready(version=memory.version, references=len(memory), forward_ms=await running.forward_ms())
+
+
+@router.get("/version", responses=documented())
+async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
+    """What is running: the product, the encoder in plain words, the memory."""
+    space, memory = running.encoder.space, running.library.memory
+    note = _BUILTIN_NOTE if running.settings.encoder == BUILTIN else f"Loaded from {running.settings.encoder}."
+    return VersionView(
+        touchstone=version("touchstone"), engine=running.engine.name, codec=memory.codec.name,
+        encoder=EncoderView(
+            name=space.encoder, note=note, layers=space.layers, grid=space.grid, dim=space.dim,
+            resize=space.geometry.resize, crop=space.geometry.crop, device=str(running.encoder.device),
+            fingerprint=space.fingerprint,
+        ),
+        snapshot=memory.version, references=len(memory),
+        damaged_segments=tuple(damage.name for damage in running.library.damaged),
+    )  # fmt: skip

@@ -1,0 +1,134 @@
+"""Everything a running service holds, made once at start-up and taken down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fastapi import Request
+
+from indexer.calibration import references_needed
+from indexer.catalogue import Category, CategorySettings
+from indexer.encoders import Encoder, load_encoder
+from indexer.library import FeatureSpaceMismatch, Library
+from indexer.search import Engine, choose_engine
+from service.calibrations import Calibrations
+from service.detection import Inspector
+from service.owner import Owner
+from service.schemas import CalibrationView
+from service.settings import Settings
+from service.uploads import Decoder
+
+log = logging.getLogger("touchstone")
+
+
+@dataclass
+class Runtime:
+    """What routes work with. `trouble` says in one line why the service is not ready, when it is not."""
+
+    settings: Settings
+    encoder: Encoder
+    engine: Engine
+    library: Library
+    owner: Owner
+    decoder: Decoder
+    calibrations: Calibrations
+    inspector: Inspector
+    trouble: str | None = None
+
+    @classmethod
+    def start(cls, settings: Settings) -> Runtime:
+        """Load the encoder and the memory. EncoderError, FeatureSpaceMismatch, SchemaMismatch in one line each."""
+        encoder = load_encoder(settings.encoder_settings)
+        library = Library.open(
+            settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url
+        )
+        (settings.data / "inspections").mkdir(exist_ok=True)
+        for damage in library.damaged:
+            log.error("%s: its references are not served", damage)
+        engine = choose_engine(encoder.device)
+        owner = Owner(
+            encoder, lambda: library.memory, batch_size=settings.batch_size,
+            batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
+        )  # fmt: skip
+        calibrations = Calibrations(owner, engine, lambda: library.memory)
+        decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry)
+        return cls(
+            settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations)
+        )
+
+    def stop(self) -> None:
+        """Finish accepted work, then let go of everything."""
+        self.owner.stop()
+        self.decoder.close()
+        self.library.close()
+
+    @property
+    def inspections_folder(self) -> Path:
+        """Where the maps of inspections lie."""
+        return self.settings.data / "inspections"
+
+    def category_settings(self) -> dict[str, CategorySettings]:
+        """Every category's settings, by name."""
+        return {category.name: category.settings for category in self.library.catalogue.categories()}
+
+    def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
+        """Where a category's calibration stands now."""
+        memory = self.library.memory
+        needed = references_needed(settings.false_reject_rate)
+        if len(memory.rows_of(name)) < 2:
+            return CalibrationView(state="none", references=0, references_needed=needed)
+        current = self.calibrations.is_current(memory, name, settings.scoring)
+        found = self.calibrations.of(name)
+        if found is None:
+            return CalibrationView(state="pending", references=0, references_needed=needed)
+        return CalibrationView(
+            state="ready" if current else "pending", threshold=found.threshold(settings.false_reject_rate),
+            references=len(found.scores), references_needed=needed, version=found.version,
+        )  # fmt: skip
+
+    async def forward_ms(self) -> float:
+        """Time a blank picture's way through the owner and the encoder, in milliseconds."""
+        side = self.encoder.space.geometry.crop
+        started = time.monotonic()
+        blank = torch.zeros((3, side, side), dtype=torch.uint8)
+        [future] = self.owner.detect([(blank, lambda turn: len(turn.features))], self.settings.deadline_ms / 1000)
+        await asyncio.wrap_future(future)
+        return (time.monotonic() - started) * 1000
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """While open, follow other processes' changes and keep calibrations current."""
+        task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.library.refresh)
+                categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories))
+                await self.calibrations.renew(categories)
+            except FeatureSpaceMismatch as error:
+                self.trouble = str(error)
+                log.error("%s", error)
+            except Exception:  # the database may be away for a while; detection goes on with what it has
+                log.exception("cannot follow the catalogue; trying again")
+            await asyncio.sleep(self.settings.refresh_ms / 1000)
+
+
+def runtime(request: Request) -> Runtime:
+    """The running service, for routes to depend on."""
+    found: Runtime = request.app.state.runtime
+    return found

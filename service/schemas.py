@@ -1,0 +1,269 @@
+"""What the API answers, as pydantic models: these are the product's contract with its clients."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.problems import Problem
+
+CategoryName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/\\]+$", examples=["bracket-a"])
+]
+Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
+Judgement = Literal["good", "defect"]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class EvidenceView(_Answer):
+    """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
+
+    reference_id: int
+    cell: tuple[int, int] = Field(description="(row, column) of the stored patch in the grid.")
+    layer: str
+    distance: float = Field(description="1 − cosine, 0 to 2.")
+
+
+class RegionView(_Answer):
+    """A connected region above the threshold, in pixels of the picture as sent."""
+
+    box: tuple[float, float, float, float] = Field(description="x, y, width, height.")
+    area: float
+    peak: float
+    centroid: tuple[float, float]
+    polygon: tuple[tuple[float, float], ...]
+    evidence: EvidenceView
+
+
+class NeighbourView(_Answer):
+    """One of the most similar references."""
+
+    reference_id: int
+    category: str
+    similarity: float = Field(description="Inner product of global descriptors, −1 to 1.")
+
+
+class MapView(_Answer):
+    """The anomaly map over the inspected crop, 256×256."""
+
+    format: Literal["png16", "npy"]
+    data: str = Field(description="Base64. png16: 16-bit grey, value / 65535 × scale. npy: float32.")
+    scale: float
+
+
+class Timings(_Answer):
+    """Milliseconds."""
+
+    queue_ms: float
+    encode_ms: float
+    search_ms: float
+    total_ms: float
+
+
+class InspectionView(_Answer):
+    """The answer for one picture. `score` is raw; higher is more anomalous."""
+
+    id: str
+    at: datetime
+    filename: str
+    category: str = Field(description="As asked for, or that of the most similar reference.")
+    verdict: Verdict
+    score: float
+    threshold: float | None
+    p_value: float | None
+    version: int = Field(description="The snapshot of the memory that this was computed on.")
+    width: int
+    height: int
+    part_id: str | None = None
+    station: str | None = None
+    regions: tuple[RegionView, ...] = ()
+    references: tuple[NeighbourView, ...] = ()
+    timings: Timings
+    judgement: Judgement | None = None
+    judged_at: datetime | None = None
+    promoted_reference_id: int | None = None
+
+
+class DetectionView(InspectionView):
+    """An inspection with the pictures that were asked for."""
+
+    map: MapView | None = None
+    overlay: str | None = Field(None, description="Base64 of a PNG: the picture with the map and regions drawn in.")
+    recorded: bool = Field(description="False when the history had no room for this inspection.")
+
+
+class RefusedView(_Answer):
+    """A picture of several that could not be inspected."""
+
+    filename: str
+    error: Problem
+
+
+class DetectAnswer(_Answer):
+    """One result per picture, in order."""
+
+    version: int
+    results: tuple[DetectionView | RefusedView, ...]
+
+
+class ReferenceResult(_Answer):
+    """What became of one picture."""
+
+    filename: str
+    status: Literal["added", "duplicate", "refused"]
+    reference_id: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class CalibrationView(_Answer):
+    """Where a category's threshold stands."""
+
+    state: Literal["ready", "pending", "none"] = Field(
+        description="pending: leave-one-out scores are being computed; none: fewer than two references."
+    )
+    threshold: float | None = None
+    references: int = Field(description="How many leave-one-out scores the threshold rests on.")
+    references_needed: int = Field(description="How many the false-reject rate needs.")
+    version: int | None = None
+
+
+class ReferencesAnswer(_Answer):
+    """One result per picture, in order."""
+
+    category: str
+    version: int
+    results: tuple[ReferenceResult, ...]
+    added: int
+    duplicates: int
+    refused: int
+    calibration: CalibrationView
+
+
+class ReferenceView(_Answer):
+    """A reference. `removed_at` is set once it has been taken back."""
+
+    id: int
+    category: str
+    filename: str
+    sha256: str
+    width: int
+    height: int
+    added_at: datetime
+    added_version: int
+    removed_at: datetime | None = None
+    removed_version: int | None = None
+
+
+class ReferencePage(_Answer):
+    """References in order of id; `next_cursor` continues."""
+
+    references: tuple[ReferenceView, ...]
+    next_cursor: str | None
+
+
+class SettingsView(_Answer):
+    """How a category is inspected."""
+
+    k: int
+    rho: int
+    layer_weights: tuple[float, ...] | None
+    false_reject_rate: float
+    threshold: float | None
+
+
+class SettingsPatch(BaseModel):
+    """Settings to change; what is left out stays. null resets `layer_weights` and `threshold`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
+
+    k: int = Field(150, ge=1, le=100_000, description="References retrieved per picture.")
+    rho: int = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
+    layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="One weight per layer; null weighs them alike."
+    )
+    false_reject_rate: float = Field(0.01, gt=0, lt=1, description="Share of good parts that may be rejected.")
+    threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
+
+
+class CategoryView(_Answer):
+    """A product."""
+
+    name: str
+    references: int
+    created: datetime
+    settings: SettingsView
+    calibration: CalibrationView
+
+
+class CategoriesAnswer(_Answer):
+    """All categories by name."""
+
+    categories: tuple[CategoryView, ...]
+
+
+class Removed(_Answer):
+    """A version of the memory without what was removed."""
+
+    version: int
+
+
+class InspectionPage(_Answer):
+    """Inspections, newest first; `next_cursor` continues."""
+
+    inspections: tuple[InspectionView, ...]
+    next_cursor: str | None
+
+
+class FeedbackBody(BaseModel):
+    """What a person says: `good` makes the picture a reference, `none` takes the judgement and that reference back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    judgement: Literal["good", "defect", "none"]
+
+
+class EncoderView(_Answer):
+    """The encoder in use, plainly."""
+
+    name: str
+    note: str
+    layers: tuple[str, ...]
+    grid: tuple[int, int]
+    dim: int
+    resize: int
+    crop: int
+    device: str
+    fingerprint: str
+
+
+class VersionView(_Answer):
+    """What is running."""
+
+    touchstone: str
+    encoder: EncoderView
+    engine: str
+    codec: str
+    snapshot: int
+    references: int
+    damaged_segments: tuple[str, ...]
+
+
+class Live(_Answer):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(_Answer):
+    """A picture went through the encoder and every stored segment passed its check."""
+
+    status: Literal["ready"] = "ready"
+    version: int
+    references: int
+    forward_ms: float

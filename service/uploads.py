@@ -1,0 +1,151 @@
+"""Reading multipart uploads within limits: how many files, which fields, and the decoded pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from indexer.encoders import Geometry, prepare
+from indexer.images import ImageLimits, ImageRefused, decode_image
+from indexer.library import Original
+from service.problems import ProblemError
+
+IMAGES = "images"
+Fields = TypeVar("Fields", bound=BaseModel)
+_MOST_FIELDS = 16
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop)."""
+
+    original: Original
+    image: NDArray[np.uint8]
+    prepared: torch.Tensor
+
+
+@dataclass(frozen=True)
+class File:
+    """One uploaded file. The name is kept for people to read; it never becomes a path."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The files of a multipart body under `images`, in order."""
+
+    files: tuple[File, ...]
+
+
+async def read_upload(request: Request, fields: type[Fields], most_images: int) -> tuple[Upload, Fields]:
+    """Read a multipart body: files under `images`, and text fields as a model describes them.
+
+    ProblemError for anything else, RequestValidationError for values that the model refuses.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ProblemError("invalid-request", f"Send multipart/form-data with one or more files under {IMAGES!r}.")
+    try:
+        form = await request.form(max_files=most_images, max_fields=_MOST_FIELDS)
+    except HTTPException as error:
+        if "Too many files" in error.detail:
+            raise ProblemError("request-too-large", f"At most {most_images} pictures fit in one request.") from None
+        raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.detail}") from None
+    files: list[File] = []
+    values: dict[str, str] = {}
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) and name == IMAGES:
+                files.append(File(PurePath(value.filename or "").name[:255] or "unnamed", await value.read()))
+            elif isinstance(value, str) and name in fields.model_fields and name not in values:
+                values[name] = value
+            else:
+                expected = ", ".join(repr(field) for field in fields.model_fields)
+                raise ProblemError(
+                    "invalid-request",
+                    f"Unexpected field {name!r}: send files under {IMAGES!r}, and at most one of each of {expected}.",
+                )
+    finally:
+        await form.close()
+    if not files:
+        raise ProblemError("invalid-request", f"No picture was sent: send one or more files under {IMAGES!r}.")
+    try:
+        return Upload(tuple(files)), fields.model_validate(values)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_context=False)) from None
+
+
+class Decoder:
+    """Decodes and prepares pictures on a bounded number of threads."""
+
+    def __init__(self, threads: int, limits: ImageLimits, geometry: Geometry) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._limits = limits
+        self._geometry = geometry
+
+    async def decode(self, upload: Upload) -> list[Picture | ImageRefused]:
+        """Every file of an upload as a picture, or as the reason why not, in order."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(
+            *(loop.run_in_executor(self._pool, self._decode, file) for file in upload.files)
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _decode(self, file: File) -> Picture | ImageRefused:
+        try:
+            image = decode_image(file.data, self._limits)
+        except ImageRefused as refused:
+            return refused
+        height, width = image.shape[:2]
+        digest = hashlib.sha256(file.data).hexdigest()
+        original = Original(file.name, file.data, digest, _suffix(file.data), width, height)
+        return Picture(original, image, prepare(image, self._geometry))
+
+
+def _suffix(data: bytes) -> str:
+    """The file name suffix of accepted bytes, from what they are rather than from what they are called."""
+    signatures = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
+    return next((suffix for start, suffix in signatures.items() if data.startswith(start)), ".tif")
+
+
+MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".bmp": "image/bmp",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+}
+
+
+def documented_upload(fields: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's description of a multipart body of `images` and the fields of a model."""
+    described = fields.model_json_schema()
+    images = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "minItems": 1,
+        "description": "JPEG, PNG, BMP, TIFF or WebP files.",
+    }
+    schema = {
+        "type": "object",
+        "properties": {IMAGES: images, **described["properties"]},
+        "required": [IMAGES, *described.get("required", ())],
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

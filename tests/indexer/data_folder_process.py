@@ -1,0 +1,127 @@
+"""Another process at work on a data folder, for tests that kill it, race it or give it a full disk."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexer.catalogue import Appended, Catalogue, MemoryRecord, NewReference
+from indexer.store import OriginalStore, SegmentFile, SegmentHeader, SegmentStore, StorageFull, StoreLock
+
+LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The parts that `indexer.library` joins, on one folder."""
+
+    catalogue: Catalogue
+    memory: MemoryRecord
+    lock: StoreLock
+    segments: SegmentStore
+    originals: OriginalStore
+
+    @classmethod
+    def open(cls, root: Path) -> DataFolder:
+        catalogue = Catalogue.open(f"sqlite:///{root}/catalogue.sqlite")
+        lock = StoreLock(root / "append.lock")
+        return cls(
+            catalogue,
+            catalogue.ensure_memory("{}", "f" * 64, "fp16"),
+            lock,
+            SegmentStore(root / "segments", lock),
+            OriginalStore(root / "originals", lock),
+        )
+
+    def append(self, category: str, images: list[bytes]) -> Appended:
+        """Make references of some bytes, durably, as the library does."""
+        with self.lock.appending():
+            references = [NewReference(self.originals.write(each, ".png"), ".png", "p.png", 4, 3) for each in images]
+            return self.catalogue.append(category, write_segment(self.segments, images), references, self.memory.id)
+
+    def sweep(self) -> None:
+        """Delete what nothing refers to."""
+        self.segments.sweep(self.catalogue.known_segments)
+        self.originals.sweep(self.catalogue.known_originals)
+
+
+def arrays_of(images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays that depend on the images' bytes alone, so that any process can check any row."""
+    rows = [np.frombuffer(hashlib.sha256(image).digest(), np.uint8) for image in images]
+    codes = np.stack([np.resize(row, (LAYERS, CELLS, CODE_SIZE)) for row in rows])
+    return np.stack([row[:GLOBAL_DIM] for row in rows]).astype(np.float32), codes
+
+
+def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
+    """A segment with one row an image."""
+    header = SegmentHeader("f" * 64, "fp16", LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM, len(images))
+    return store.write(*arrays_of(images), header)
+
+
+def append_images(root: Path, category: str, first: int, count: int) -> None:
+    """Append images numbered from `first`, two at a time; print each acknowledged id with its image's number."""
+    folder = DataFolder.open(root)
+    for number in range(first, first + count, 2):
+        numbers = (number, number + 1)
+        appended = folder.append(category, [f"image {each}".encode() for each in numbers])
+        for each, reference_id in zip(numbers, appended.reference_ids, strict=True):
+            print(appended.version, reference_id, each, flush=True)
+
+
+def fill_disk(root: Path) -> None:
+    """Append until the disk is full; check that this failed those appends and nothing else."""
+    folder = DataFolder.open(root)
+    acknowledged: list[int] = []
+
+    def append_until_full(size: int) -> int:
+        for number in range(10_000):
+            image = f"{size} {number} ".encode().ljust(size, b".")
+            before = {path for path in root.rglob("*") if path.suffix == ".tmp"}
+            try:
+                acknowledged.extend(folder.append("bolt", [image]).reference_ids)
+            except StorageFull:
+                assert before == {path for path in root.rglob("*") if path.suffix == ".tmp"} == set()
+                return number
+        raise AssertionError("the disk never filled up")
+
+    large, small = append_until_full(100_000), append_until_full(1)
+    assert large > 2
+    try:  # every byte that is left, so that SQL is what fails
+        with (root / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(b"." * 512):
+                pass
+    except OSError:
+        pass
+    refused = 0
+    for number in range(10_000):
+        try:
+            folder.catalogue.update_settings("bolt", {"k": 1 + number})
+        except StorageFull:
+            refused += 1
+            break
+    assert refused == 1
+    assert folder.catalogue.category("bolt").settings.k == number
+    assert [each.id for each in folder.catalogue.references(limit=10_000).items] == acknowledged
+    (root / "ballast").unlink()
+    folder.sweep()
+    again = folder.append("bolt", [b"there is room again"])
+    placed = folder.catalogue.changes_since(0, folder.memory.id).added
+    rows = [(entry.reference_id, folder.segments.read(each.segment.name, each.segment.sha256).codes[entry.row])
+            for each in placed for entry in each.rows]  # fmt: skip
+    assert [reference_id for reference_id, _ in rows] == [*acknowledged, *again.reference_ids]
+    for reference_id, codes in rows:
+        original = folder.originals.read(folder.catalogue.reference(reference_id).image_sha256, ".png")
+        assert np.array_equal(arrays_of([original])[1][0], codes)
+    print(f"{large} large and {small} small references before the disk was full")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["append", root, category, first, count]:
+            append_images(Path(root), category, int(first), int(count))
+        case ["fill", root]:
+            fill_disk(Path(root))

@@ -1,0 +1,798 @@
+"""What the catalogue promises: whole transactions, versions without gaps, nothing lost in a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from indexer.catalogue import (
+    Catalogue,
+    Category,
+    CategorySettings,
+    Inspection,
+    InspectionFilter,
+    InvalidCursor,
+    MemoryInactive,
+    MemoryIncomplete,
+    NewReference,
+    PlacedReference,
+    SchemaMismatch,
+    SegmentRows,
+    SegmentsChanged,
+    SegmentUsage,
+    UnknownCategory,
+    UnknownInspection,
+    UnknownMemory,
+    UnknownReference,
+    schema,
+)
+from indexer.catalogue.models import Base
+from indexer.store import SegmentFile
+from tests.indexer.data_folder_process import DataFolder, arrays_of
+
+ROOT = Path(__file__).parents[2]
+SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+_numbers = itertools.count()
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/catalogue.sqlite"
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    opened = Catalogue.open(url_of(tmp_path))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def memory_id(catalogue: Catalogue) -> int:
+    return catalogue.ensure_memory(*SPACE).id
+
+
+def segment(count: int) -> SegmentFile:
+    number = next(_numbers)
+    return SegmentFile(f"{number}.segment", f"{number:064x}", 100 * count, count)
+
+
+def images(*names: str) -> list[NewReference]:
+    return [NewReference(hashlib.sha256(n.encode()).hexdigest(), ".png", f"{n}.png", 640, 480) for n in names]
+
+
+def add(catalogue: Catalogue, memory_id: int, category: str, *names: str) -> tuple[int, ...]:
+    return catalogue.append(category, segment(len(names)), images(*names), memory_id).reference_ids
+
+
+def changes(folder: Path) -> Sequence[tuple[int, str]]:
+    engine = create_engine(url_of(folder))
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text("SELECT version, kind FROM change ORDER BY version"))]
+    engine.dispose()
+    return found
+
+
+# Opening and migrating
+
+
+def test_a_new_database_is_created_and_opens_again_with_what_it_held(tmp_path: Path) -> None:
+    first = Catalogue.open(url_of(tmp_path / "new" / "folder"))
+    made = first.ensure_memory(*SPACE)
+    first.close()
+    again = Catalogue.open(url_of(tmp_path / "new" / "folder"))
+    assert again.active_memory() == made
+    again.close()
+
+
+def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+    memories: list[int] = []
+
+    def work() -> None:
+        together.wait()
+        catalogue = Catalogue.open(url_of(tmp_path / "new"))
+        memories.append(catalogue.ensure_memory(*SPACE).id)
+        catalogue.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert memories == [1] * 8
+
+
+def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path, catalogue: Catalogue) -> None:
+    with catalogue._reading() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert pragmas == ["wal", 2, 1, 30_000]
+
+
+def test_an_older_schema_is_refused_until_it_is_migrated(tmp_path: Path) -> None:
+    engine = create_engine(url_of(tmp_path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE something_else (id INTEGER)")
+    engine.dispose()
+    with pytest.raises(SchemaMismatch, match=r"has schema none and this version needs 0001: run `touchstone migrate`"):
+        Catalogue.open(url_of(tmp_path))
+    Catalogue.migrate(url_of(tmp_path))
+    Catalogue.open(url_of(tmp_path)).close()
+
+
+def test_a_newer_schema_is_refused_and_not_migrated(tmp_path: Path) -> None:
+    Catalogue.migrate(url_of(tmp_path))
+    engine = create_engine(url_of(tmp_path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    for touch in (Catalogue.open, Catalogue.migrate):
+        with pytest.raises(SchemaMismatch, match="schema 9999, from a newer version of Touchstone"):
+            touch(url_of(tmp_path))
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back(tmp_path: Path) -> None:
+    Catalogue.migrate(url_of(tmp_path))
+    Catalogue.migrate(url_of(tmp_path))
+    engine = create_engine(url_of(tmp_path))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        partial = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
+        counted = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
+        assert sorted(statement.partition("WHERE ")[2] for statement in partial) == ["active", "removed_at IS NULL"]
+        assert sorted(counted.scalars()) == ["category", "memory", "reference"]
+    schema.downgrade(engine, "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    schema.upgrade(engine)
+    engine.dispose()
+    Catalogue.open(url_of(tmp_path)).close()
+
+
+def test_a_database_in_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a database file"):
+        Catalogue.open("sqlite://")
+
+
+# Memories
+
+
+def test_there_is_one_memory_whoever_asks_first(catalogue: Catalogue) -> None:
+    assert catalogue.active_memory() is None
+    made = catalogue.ensure_memory(*SPACE)
+    assert (made.space_json, made.fingerprint, made.codec, made.active) == (*SPACE, True)
+    assert catalogue.ensure_memory("{}", "0" * 64, "int8") == made == catalogue.active_memory()
+    assert catalogue.version() == 1
+
+
+def test_the_database_itself_refuses_a_second_active_memory(catalogue: Catalogue, memory_id: int) -> None:
+    with pytest.raises(IntegrityError), catalogue._writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO memory (fingerprint, space_json, codec, created_at, active) "
+            "VALUES ('', '', '', '2026-01-01', true)"
+        )
+
+
+def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    kept, gone = add(catalogue, memory_id, "bolt", "a", "b")
+    catalogue.remove_references([gone])
+    (late,) = add(catalogue, memory_id, "nut", "c")
+    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    assert not rebuilt.active
+    assert [reference.id for reference in catalogue.unplaced(rebuilt.id)] == [kept, late]
+    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, gone: 1}) == 1
+    with pytest.raises(MemoryIncomplete, match=f"for example {late}") as caught:
+        catalogue.switch_memory(rebuilt.id)
+    assert caught.value.missing == (late,)
+    before = catalogue.version()
+    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 1
+    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 0
+    assert catalogue.version() == before
+    assert catalogue.switch_memory(rebuilt.id) == before + 1
+    assert catalogue.active_memory() == replace(rebuilt, active=True)
+    held = catalogue.changes_since(before, memory_id)
+    assert (held.active_memory_id, held.version) == (rebuilt.id, before + 1)
+    placed = [each.reference_id for part in catalogue.changes_since(0, rebuilt.id).added for each in part.rows]
+    assert placed == [kept, late]
+
+
+def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: Catalogue, memory_id: int) -> None:
+    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    for not_served in (rebuilt.id, 99):
+        with pytest.raises(MemoryInactive):
+            add(catalogue, not_served, "bolt", "a")
+    catalogue.switch_memory(rebuilt.id)
+    with pytest.raises(MemoryInactive):
+        add(catalogue, memory_id, "bolt", "a")
+    add(catalogue, rebuilt.id, "bolt", "a")
+
+
+def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_id: int) -> None:
+    (reference_id,) = add(catalogue, memory_id, "bolt", "a")
+    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    fresh = segment(1)
+    catalogue.place(rebuilt.id, fresh, {reference_id: 0})
+    catalogue.switch_memory(rebuilt.id)
+    catalogue.retire_memory(memory_id)
+    assert catalogue.known_segments() == {fresh.name}
+    assert catalogue.segments(memory_id) == ()
+
+
+def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: Catalogue, memory_id: int) -> None:
+    with pytest.raises(ValueError, match="through append"):
+        catalogue.place(memory_id, segment(1), {})
+    with pytest.raises(ValueError, match="cannot be retired"):
+        catalogue.retire_memory(memory_id)
+    for method in (catalogue.switch_memory, catalogue.retire_memory):
+        with pytest.raises(UnknownMemory, match="there is no memory 99"):
+            method(99)
+
+
+# References
+
+
+def test_appended_references_are_there_with_everything_known_about_them(catalogue: Catalogue, memory_id: int) -> None:
+    start = datetime.now(UTC)
+    appended = catalogue.append("bolt", segment(2), images("a", "b"), memory_id)
+    assert (appended.version, appended.duplicates, appended.added) == (2, frozenset(), 2)
+    reference = catalogue.reference(appended.reference_ids[0])
+    (new,) = images("a")
+    assert (reference.category, reference.image_sha256, reference.image_suffix) == ("bolt", new.image_sha256, ".png")
+    assert (reference.filename, reference.width, reference.height) == ("a.png", 640, 480)
+    assert (reference.added_version, reference.removed_at, reference.removed_version) == (2, None, None)
+    assert start <= reference.added_at <= datetime.now(UTC)
+    assert reference.added_at.tzinfo is UTC
+    with pytest.raises(UnknownReference, match="there is no reference 99"):
+        catalogue.reference(99)
+
+
+def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    (known,) = add(catalogue, memory_id, "bolt", "a")
+    file = segment(4)
+    appended = catalogue.append("bolt", file, images("a", "b", "b", "c"), memory_id)
+    assert (appended.duplicates, appended.added) == ({0, 2}, 2)
+    assert appended.reference_ids == (known, known + 1, known + 1, known + 2)
+    (part,) = catalogue.changes_since(appended.version - 1, memory_id).added
+    assert part == SegmentRows(
+        file, (PlacedReference(known + 1, "bolt", 1), PlacedReference(known + 2, "bolt", 3))
+    )  # fmt: skip
+    assert add(catalogue, memory_id, "nut", "a") == (known + 3,)
+
+
+def test_an_append_of_duplicates_alone_changes_nothing(catalogue: Catalogue, memory_id: int) -> None:
+    ids = add(catalogue, memory_id, "bolt", "a", "b")
+    version, segments = catalogue.version(), catalogue.known_segments()
+    appended = catalogue.append("bolt", segment(2), images("b", "a"), memory_id)
+    assert (appended.version, appended.reference_ids, appended.added) == (version, ids[::-1], 0)
+    assert (catalogue.version(), catalogue.known_segments()) == (version, segments)
+
+
+def test_an_append_that_does_not_fit_its_segment_is_refused(catalogue: Catalogue, memory_id: int) -> None:
+    with pytest.raises(ValueError, match="a segment of 3 rows for 1 references"):
+        catalogue.append("bolt", segment(3), images("a"), memory_id)
+
+
+def test_a_removed_reference_can_be_added_again_under_a_new_id(catalogue: Catalogue, memory_id: int) -> None:
+    first, second = add(catalogue, memory_id, "bolt", "a", "b")
+    removed = catalogue.remove_references([second, 99])
+    assert (removed.version, removed.reference_ids) == (3, (second,))
+    assert catalogue.remove_references([second]) == replace(removed, reference_ids=())
+    gone = catalogue.reference(second)
+    assert gone.removed_version == 3
+    assert gone.removed_at is not None
+    assert catalogue.live_digests("bolt", [image.image_sha256 for image in images("a", "b", "c")]) == {
+        images("a")[0].image_sha256: first
+    }
+    assert add(catalogue, memory_id, "bolt", "b") == (second + 1,)
+
+
+def test_ids_are_not_reused_after_the_newest_reference_went(tmp_path: Path) -> None:
+    seen: list[int] = []
+    for _ in range(3):
+        catalogue = Catalogue.open(url_of(tmp_path))
+        seen += add(catalogue, catalogue.ensure_memory(*SPACE).id, "bolt", "a")
+        catalogue.remove_references(seen)
+        catalogue.close()
+    assert seen == sorted(set(seen))
+
+
+def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memory_id: int) -> None:
+    bolts = add(catalogue, memory_id, "bolt", *map(str, range(7)))
+    nuts = add(catalogue, memory_id, "nut", *map(str, range(4)))
+    catalogue.remove_references([bolts[2]])
+    for category, expected in ((None, {*bolts, *nuts} - {bolts[2]}), ("nut", set(nuts)), ("cog", set())):
+        seen: list[int] = []
+        cursor: str | None = None
+        while True:
+            page = catalogue.references(category, cursor, limit=2)
+            seen += [reference.id for reference in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+            assert len(page.items) == 2
+        assert seen == sorted(expected)
+    for wrong in ("", "x", "-1", "9" * 30):
+        with pytest.raises(InvalidCursor):
+            catalogue.references(cursor=wrong)
+
+
+def test_many_references_are_appended_and_removed_at_once(catalogue: Catalogue, memory_id: int) -> None:
+    ids = add(catalogue, memory_id, "bolt", *map(str, range(1200)))
+    assert list(ids) == sorted(ids)
+    assert len(catalogue.live_digests("bolt", [image.image_sha256 for image in images(*map(str, range(1200)))])) == 1200
+    assert catalogue.remove_references(ids).reference_ids == ids
+    assert catalogue.category("bolt").references == 0
+
+
+# Snapshots and compaction
+
+
+def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Catalogue, memory_id: int) -> None:
+    first, second, lone = segment(2), segment(2), segment(1)
+    a, b = catalogue.append("bolt", first, images("a", "b"), memory_id).reference_ids
+    c, d = catalogue.append("nut", second, images("c", "d"), memory_id).reference_ids
+    catalogue.append("nut", lone, images("e"), memory_id)
+    catalogue.remove_references([b, d])
+    usage = catalogue.segments(memory_id)
+    assert usage == (SegmentUsage(first, 1), SegmentUsage(second, 1), SegmentUsage(lone, 1))
+    before = catalogue.version()
+    merged = segment(3)
+    version = catalogue.replace_segments(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})
+    assert version == before + 1
+    assert catalogue.changes_since(before, memory_id) == replace(
+        catalogue.changes_since(version, memory_id), added=(), removed=()
+    )
+    placed = catalogue.changes_since(0, memory_id).added
+    rows = {part.segment: {row.reference_id: row.row for row in part.rows} for part in placed}
+    assert rows == {merged: {c: 0, a: 1}, lone: {5: 0}}
+    assert catalogue.known_segments() == {merged.name, lone.name}
+    with pytest.raises(SegmentsChanged, match="no longer in use"):
+        catalogue.replace_segments(memory_id, [first.name], segment(1), {a: 0})
+    with pytest.raises(SegmentsChanged, match="lacks live references"):
+        catalogue.replace_segments(memory_id, [merged.name], segment(1), {a: 0})
+    with pytest.raises(SegmentsChanged, match="lacks live references"):
+        catalogue.replace_segments(memory_id, [lone.name], None, {5: 0})
+    catalogue.remove_category("nut")
+    catalogue.replace_segments(memory_id, [lone.name], None, {})
+    assert catalogue.known_segments() == {merged.name}
+
+
+def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    held, leaving = add(catalogue, memory_id, "bolt", "a", "b")
+    before = catalogue.version()
+    (passing,) = add(catalogue, memory_id, "bolt", "c")
+    (staying,) = add(catalogue, memory_id, "bolt", "d")
+    catalogue.remove_references([passing, leaving])
+    found = catalogue.changes_since(before, memory_id)
+    assert [each.reference_id for part in found.added for each in part.rows] == [staying]
+    assert found.removed == (leaving,)
+    everything = catalogue.changes_since(0, memory_id)
+    assert [each.reference_id for part in everything.added for each in part.rows] == [held, staying]
+    assert everything.removed == ()
+
+
+class AgainstPlainDictionaries(RuleBasedStateMachine):
+    """Whatever happens, and however rarely a follower refreshes, it ends with exactly what is live."""
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.catalogue = Catalogue.open(url_of(Path(self.folder.name)))
+        self.memory_id = self.catalogue.ensure_memory(*SPACE).id
+        self.live: dict[int, tuple[str, str]] = {}  # id → category, image
+        self.rows: dict[int, tuple[str, int]] = {}  # id → segment, row
+        self.followed: dict[int, str] = {}
+        self.at = 0
+        self.version = 1
+
+    @rule(category=st.sampled_from("xy"), names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4))
+    def append(self, category: str, names: list[str]) -> None:
+        file = segment(len(names))
+        appended = self.catalogue.append(category, file, images(*names), self.memory_id)
+        there = {key: number for number, key in self.live.items()}
+        for position, (name, number) in enumerate(zip(names, appended.reference_ids, strict=True)):
+            assert (position in appended.duplicates) == ((category, name) in there)
+            if position in appended.duplicates:
+                assert there[category, name] == number
+            else:
+                assert number not in self.live
+                self.rows[number] = (file.name, position)
+            there[category, name] = number
+            self.live[number] = (category, name)
+        self.version += appended.added > 0
+        assert appended.version == self.version
+
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        ids = data.draw(st.sets(st.integers(1, max(self.live, default=0) + 2), max_size=3))
+        removed = self.catalogue.remove_references(ids)
+        assert set(removed.reference_ids) == ids & self.live.keys()
+        self.version += bool(removed.reference_ids)
+        assert removed.version == self.version
+        self.live = {number: key for number, key in self.live.items() if number not in ids}
+
+    @rule(category=st.sampled_from("xy"))
+    def remove_category(self, category: str) -> None:
+        if category not in {each.name for each in self.catalogue.categories()}:
+            with pytest.raises(UnknownCategory):
+                self.catalogue.remove_category(category)
+            return
+        removed = self.catalogue.remove_category(category)
+        inside = {number for number, key in self.live.items() if key[0] == category}
+        self.version += 1
+        assert (removed.version, set(removed.reference_ids)) == (self.version, inside)
+        self.live = {number: key for number, key in self.live.items() if number not in inside}
+
+    @rule()
+    def compact(self) -> None:
+        usage = self.catalogue.segments(self.memory_id)
+        old = {each.segment.name for each in usage if each.live < each.segment.count}
+        if not old:
+            return
+        moved = sorted(number for number in self.live if self.rows[number][0] in old)
+        file = segment(len(moved)) if moved else None
+        rows = {number: row for row, number in enumerate(moved)}
+        self.version += 1
+        assert self.catalogue.replace_segments(self.memory_id, old, file, rows) == self.version
+        if file is not None:
+            self.rows |= {number: (file.name, row) for number, row in rows.items()}
+
+    @rule()
+    def refresh(self) -> None:
+        found = self.catalogue.changes_since(self.at, self.memory_id)
+        for number in found.removed:
+            del self.followed[number]
+        for part in found.added:
+            for each in part.rows:
+                assert each.reference_id not in self.followed
+                assert self.rows[each.reference_id] == (part.segment.name, each.row)
+                self.followed[each.reference_id] = each.category
+        self.at = found.version
+        assert (self.at, found.active_memory_id) == (self.version, self.memory_id)
+        assert self.followed == {number: key[0] for number, key in self.live.items()}
+
+    @invariant()
+    def counts_agree(self) -> None:
+        if hasattr(self, "catalogue"):
+            counts = {each.name: each.references for each in self.catalogue.categories()}
+            for category in "xy":
+                assert counts.get(category, 0) == sum(key[0] == category for key in self.live.values())
+
+    def teardown(self) -> None:
+        if hasattr(self, "catalogue"):
+            self.refresh()
+            self.catalogue.close()
+            self.folder.cleanup()
+
+
+AgainstPlainDictionaries.TestCase.settings = settings(
+    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestAgainstPlainDictionaries = AgainstPlainDictionaries.TestCase
+
+
+# Categories
+
+
+def test_categories_are_listed_with_their_settings_and_counts(catalogue: Catalogue, memory_id: int) -> None:
+    add(catalogue, memory_id, "nut", "a", "b")
+    ids = add(catalogue, memory_id, "bolt", "a")
+    catalogue.remove_references(ids)
+    bolt, nut = catalogue.categories()
+    assert nut == Category("nut", CategorySettings(), nut.created_at, 2)
+    assert bolt == catalogue.category("bolt") == Category("bolt", CategorySettings(), bolt.created_at, 0)
+    with pytest.raises(UnknownCategory, match="there is no category 'cog'"):
+        catalogue.category("cog")
+
+
+def test_changed_settings_are_kept_and_make_a_version(catalogue: Catalogue, memory_id: int) -> None:
+    add(catalogue, memory_id, "bolt", "a")
+    before = catalogue.version()
+    changed = catalogue.update_settings("bolt", {"k": 7, "layer_weights": (1.0, 0.0)})
+    assert changed.settings == CategorySettings(k=7, layer_weights=(1.0, 0.0))
+    assert catalogue.category("bolt") == changed
+    assert catalogue.version() == before + 1
+    assert catalogue.update_settings("bolt", {"k": 7}) == changed
+    assert catalogue.version() == before + 1
+    catalogue.update_settings("bolt", {"layer_weights": None, "threshold": 0.5, "false_reject_rate": 0.1, "rho": 0})
+    assert catalogue.category("bolt").settings == CategorySettings(7, 0, None, 0.1, 0.5)
+    with pytest.raises(UnknownCategory):
+        catalogue.update_settings("cog", {"k": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"k": 0}, {"rho": -1}, {"false_reject_rate": 0.0}, {"false_reject_rate": 1.0}, {"false_reject_rate": float("nan")},
+     {"layer_weights": ()}, {"layer_weights": (0.0, 0.0)}, {"layer_weights": (1.0, -1.0)},
+     {"layer_weights": (float("inf"),)}, {"threshold": -0.1}, {"threshold": float("nan")}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_and_change_nothing(
+    catalogue: Catalogue, memory_id: int, wrong: dict[str, object]
+) -> None:
+    add(catalogue, memory_id, "bolt", "a")
+    before = catalogue.version()
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        catalogue.update_settings("bolt", wrong)
+    assert (catalogue.version(), catalogue.category("bolt").settings) == (before, CategorySettings())
+
+
+def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue: Catalogue, memory_id: int) -> None:
+    ids = add(catalogue, memory_id, "bolt", "a", "b")
+    (other,) = add(catalogue, memory_id, "nut", "a")
+    catalogue.update_settings("bolt", {"k": 3})
+    before = catalogue.version()
+    removed = catalogue.remove_category("bolt")
+    assert (removed.version, removed.reference_ids) == (before + 1, ids)
+    assert catalogue.changes_since(before, memory_id).removed == ids
+    assert [each.id for each in catalogue.references().items] == [other]
+    for gone in (catalogue.category, catalogue.remove_category):
+        with pytest.raises(UnknownCategory):
+            gone("bolt")
+    add(catalogue, memory_id, "bolt", "a")
+    assert catalogue.category("bolt").settings == CategorySettings()
+    assert catalogue.category("bolt").references == 1
+
+
+def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, tmp_path: Path) -> None:
+    (reference_id,) = add(catalogue, memory_id, "bolt", "a")
+    catalogue.update_settings("bolt", {"k": 3})
+    catalogue.replace_segments(
+        memory_id, [each.segment.name for each in catalogue.segments(memory_id)], segment(1), {reference_id: 0}
+    )
+    catalogue.remove_references([reference_id])
+    kinds = ["switched", "added", "settings", "compacted", "removed"]
+    assert changes(tmp_path) == list(enumerate(kinds, start=1))
+
+
+# Inspections
+
+
+def inspection(number: int, **values: object) -> Inspection:
+    given = Inspection(
+        id=f"{number:08d}-0000-4000-8000-000000000000", at=NOON + timedelta(seconds=number), filename=f"{number}.png",
+        verdict="normal", score=number / 7, version=3, width=640, height=480,
+    )  # fmt: skip
+    return replace(given, **values)
+
+
+def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogue) -> None:
+    full = inspection(
+        1, at=datetime(2026, 1, 1, 13, 0, 0, 123456, timezone(timedelta(hours=1))), category="bolt", part_id="p-1",
+        station="s-1", threshold=0.1 + 0.2, p_value=1 / 3, regions=({"box": [1.5, 2, 3, 4], "évidence": None},),
+        references=({"reference_id": 1, "similarity": 0.9},), timings={"total_ms": 1.25}, image_sha256="a" * 64,
+        image_suffix=".png", map_name="1.png",
+    )  # fmt: skip
+    catalogue.record_inspections([full, inspection(2)])
+    catalogue.record_inspections([])
+    assert catalogue.inspection(full.id) == full
+    assert catalogue.inspection(full.id).at.tzinfo is UTC
+    assert catalogue.inspection(inspection(2).id) == inspection(2)
+    with pytest.raises(UnknownInspection, match="there is no inspection x"):
+        catalogue.inspection("x")
+
+
+def test_recorded_together_means_all_or_none(catalogue: Catalogue) -> None:
+    with pytest.raises(IntegrityError):
+        catalogue.record_inspections([inspection(1), inspection(1)])
+    assert catalogue.inspections().items == ()
+
+
+def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(Exception, match="without a time zone"):
+        catalogue.record_inspections([inspection(1, at=datetime(2026, 1, 1))])
+
+
+def test_pages_of_inspections_go_back_in_time_and_miss_none_at_the_same_instant(catalogue: Catalogue) -> None:
+    recorded = [inspection(number, at=NOON + timedelta(seconds=number // 4)) for number in range(23)]
+    catalogue.record_inspections(random.Random(1).sample(recorded, len(recorded)))
+    seen: list[Inspection] = []
+    cursor: str | None = None
+    for number in itertools.count(100):
+        page = catalogue.inspections(cursor=cursor, limit=5)
+        seen += page.items
+        if (cursor := page.next_cursor) is None:
+            break
+        assert re.fullmatch(r"[\w-]+", cursor)  # stands in a url as it is
+        catalogue.record_inspections([inspection(number)])  # newer ones do not disturb
+    assert seen == recorded[::-1]
+
+
+def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None:
+    recorded = [
+        inspection(
+            number, category=("bolt", "nut", None)[number % 3], verdict=("normal", "anomalous")[number % 2],
+            station=("s1", "s2")[number // 6], part_id=f"p{number}",
+        )
+        for number in range(12)
+    ]  # fmt: skip
+    catalogue.record_inspections(recorded)
+    catalogue.judge(recorded[4].id, "good")
+    for matching, expected in (
+        (InspectionFilter(), range(12)),
+        (InspectionFilter(category="bolt"), (0, 3, 6, 9)),
+        (InspectionFilter(category="bolt", verdict="anomalous"), (3, 9)),
+        (InspectionFilter(category="bolt", verdict="anomalous", station="s2"), (9,)),
+        (InspectionFilter(part_id="p5"), (5,)),
+        (InspectionFilter(judgement="good"), (4,)),
+        (InspectionFilter(since=NOON + timedelta(seconds=3), until=NOON + timedelta(seconds=5)), (3, 4)),
+        (InspectionFilter(category="cog"), ()),
+    ):
+        found = [each.part_id for each in catalogue.inspections(matching).items]
+        assert found == [f"p{number}" for number in sorted(expected, reverse=True)]
+        assert [each.part_id for each in catalogue.all_inspections(matching)] == found
+
+
+def test_each_filter_reads_its_page_from_an_index_in_order(catalogue: Catalogue, tmp_path: Path) -> None:
+    engine = create_engine(url_of(tmp_path))
+    with engine.connect() as connection:
+        for column in ("category", "verdict", "station", "part_id"):
+            plan = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN SELECT * FROM inspection WHERE {column} = 'x' AND (at, id) < ('2026', 'x') "
+                "ORDER BY at DESC, id DESC LIMIT 10"
+            ).all()
+            assert f"ix_inspection_{column}" in str(plan)
+            assert "TEMP B-TREE" not in str(plan)
+    engine.dispose()
+
+
+def test_every_inspection_is_iterated_over_more_than_a_page(catalogue: Catalogue) -> None:
+    catalogue.record_inspections([inspection(number) for number in range(1203)])
+    assert [each.filename for each in catalogue.all_inspections()] == [f"{n}.png" for n in range(1202, -1, -1)]
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "x-y", "-", "9" * 40 + "-x", "1.5-x"])
+def test_a_foreign_cursor_of_inspections_is_refused(catalogue: Catalogue, wrong: str) -> None:
+    with pytest.raises(InvalidCursor, match="not a cursor of inspections"):
+        catalogue.inspections(cursor=wrong)
+
+
+def test_a_judgement_is_kept_and_taken_back(catalogue: Catalogue, memory_id: int) -> None:
+    catalogue.record_inspections([inspection(1)])
+    (promoted,) = add(catalogue, memory_id, "bolt", "a")
+    judged = catalogue.judge(inspection(1).id, "good", promoted)
+    assert (judged.judgement, judged.promoted_reference_id) == ("good", promoted)
+    assert judged.judged_at is not None
+    assert catalogue.inspection(judged.id) == judged
+    assert catalogue.judge(judged.id, "defect").promoted_reference_id is None
+    assert catalogue.judge(judged.id, None) == inspection(1)
+    with pytest.raises(UnknownInspection):
+        catalogue.judge("x", "good")
+
+
+def test_originals_are_known_while_a_live_reference_or_an_inspection_needs_them(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    ids = add(catalogue, memory_id, "bolt", "a", "b")
+    (a, b) = (image.image_sha256 for image in images("a", "b"))
+    catalogue.record_inspections([inspection(1), inspection(2, image_sha256="c" * 64, image_suffix=".png")])
+    assert catalogue.known_originals() == {a, b, "c" * 64}
+    catalogue.remove_references(ids[:1])
+    assert catalogue.known_originals() == {b, "c" * 64}
+
+
+# Several at once, and crashes
+
+
+def process(root: Path, category: str, first: int, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.indexer.data_folder_process", "append", root, category, first, count]
+    return subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def check(root: Path, acknowledged: dict[int, int]) -> dict[int, int]:
+    """Sweep, verify every file, and return image number by reference id: what is live."""
+    folder = DataFolder.open(root)
+    folder.sweep()
+    numbers = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
+    live: dict[int, int] = {}
+    used: set[str] = set()
+    for part in folder.catalogue.changes_since(0, folder.memory.id).added:
+        codes = folder.segments.read(part.segment.name, part.segment.sha256).codes
+        used.add(part.segment.name)
+        for each in part.rows:
+            digest = folder.catalogue.reference(each.reference_id).image_sha256
+            image = folder.originals.read(digest, ".png")
+            assert np.array_equal(codes[each.row], arrays_of([image])[1][0])
+            live[each.reference_id] = numbers[digest]
+    assert acknowledged.items() <= live.items()
+    assert {path.name for path in (root / "segments").iterdir()} == used
+    kept = {path.stem for path in (root / "originals").glob("*/*/*")}
+    assert kept == {digest for digest, number in numbers.items() if number in live.values()}
+    versions = [version for version, _ in changes(root)]
+    assert versions == list(range(1, len(versions) + 1))
+    folder.catalogue.close()
+    return live
+
+
+def test_two_processes_append_to_one_new_folder_and_nothing_is_lost(tmp_path: Path) -> None:
+    both = [process(tmp_path, "bolt", 0, 40), process(tmp_path, "bolt", 20, 40)]
+    lines = [[tuple(map(int, line.split())) for line in each.communicate(timeout=60)[0].splitlines()] for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    answered = {(reference_id, number) for answers in lines for _, reference_id, number in answers}
+    assert len(answered) == 60  # the 20 images both had got one id each, whoever was first
+    live = check(tmp_path, dict(answered))
+    assert sorted(live.values()) == list(range(60))
+    for answers in lines:
+        versions = [version for version, _, _ in answers]
+        assert versions == sorted(versions)
+
+
+def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None:
+    def work(name: str) -> None:
+        for number in range(8):
+            (reference_id,) = add(catalogue, memory_id, name, f"{name}{number}")
+            if number % 2:
+                catalogue.remove_references([reference_id])
+            catalogue.changes_since(0, memory_id)
+
+    threads = [threading.Thread(target=work, args=(f"category {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.references for each in catalogue.categories()] == [4] * 4
+    assert catalogue.version() == 1 + 4 * 8 + 4 * 4
+
+
+def test_a_kill_while_the_database_is_being_made_leaves_one_that_opens(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    for number in range(4):
+        root = tmp_path / str(number)
+        victim = process(root, "bolt", 0, 2_000)
+        while not (root / "catalogue.sqlite").exists():
+            assert victim.poll() is None
+            threading.Event().wait(0.001)
+        threading.Event().wait(chance.uniform(0, 0.08))
+        victim.kill()
+        victim.communicate()
+        check(root, {})
+
+
+def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    acknowledged: dict[int, int] = {}
+    first = 0
+    for _ in range(6):
+        victim = process(tmp_path, "bolt", first, 2_000)
+        assert victim.stdout is not None
+        for _ in range(chance.randrange(1, 12)):
+            _, reference_id, number = map(int, victim.stdout.readline().split())
+            acknowledged[reference_id] = number
+        threading.Event().wait(chance.uniform(0, 0.02))
+        victim.kill()
+        for line in victim.stdout.read().splitlines():
+            if len(words := line.split()) == 3:
+                acknowledged[int(words[1])] = int(words[2])
+        victim.wait()
+        victim.stdout.close()
+        live = check(tmp_path, acknowledged)
+        assert sorted(live.values()) == list(range(len(live)))  # none doubled, none out of the middle
+        assert len(live) - len(acknowledged) <= 2  # at most the append whose answer was on its way
+        acknowledged, first = live, len(live)
