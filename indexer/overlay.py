@@ -12,6 +12,7 @@ from indexer.encoders.base import FeatureSpace
 from indexer.regions import Region
 
 _STRONGEST = 0.65  # opacity where the map is highest
+_HOTTEST = 0.86  # how far up the colour map heat goes: beyond it, Turbo turns dark
 _OUTLINE = (255, 255, 255)
 
 
@@ -38,9 +39,8 @@ def draw_overlay(
     outside = np.ones((height, width), bool)
     outside[top:bottom, left:right] = False
 
-    colours = cv2.cvtColor(
-        cv2.applyColorMap(np.round(warmth * 255).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB
-    )
+    heat_levels = np.round(warmth * (_HOTTEST * 255)).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(heat_levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
     opacity = (warmth * _STRONGEST)[..., None]
     drawn = image * (1.0 - opacity) + colours * opacity
     drawn[outside] *= 0.6

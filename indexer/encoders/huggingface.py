@@ -133,7 +133,7 @@ class VitEncoder:
             raise EncoderError(f"{name} does not give CLS, special and {self.space.cells} patch tokens in every layer")
         if not all(torch.isfinite(state).all() for state in (*states, last)):
             raise EncoderError(
-                f"{self.space.encoder} gives values that are not finite in {self._dtype}: try float32, or check the file"
+                f"{self.space.encoder}: values are not finite in {self._dtype}: try float32 or check the file"
             )
         # Whether the last hidden state is before or after the norm differs between architectures and versions.
         wide = torch.finfo(self._model.dtype).eps * 64

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import torch
 import transformers
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ WIDTH, DEPTH, PATCH = 32, 4, 8
 CROP = 48
 SETTINGS = EncoderSettings(layers=(1, 2, 4), resize=56, crop=CROP, device="cpu")
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": WIDTH,
     "num_hidden_layers": DEPTH,
     "num_attention_heads": 2,
@@ -43,24 +44,24 @@ class Kind:
     """An architecture: a tiny model of it, the tokens before its first patch, where its blocks and its norm are."""
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[[], Any]
     prefix: int
     blocks: str
     norm: str
 
 
-def dinov2(**options: object) -> nn.Module:
+def dinov2(**options: Any) -> Any:
     shape = {name: value for name, value in SHAPE.items() if name != "intermediate_size"}
     return transformers.Dinov2Model(transformers.Dinov2Config(**shape, mlp_ratio=2, **options))
 
 
-def dinov2_with_registers() -> nn.Module:
+def dinov2_with_registers() -> Any:
     shape = {name: value for name, value in SHAPE.items() if name != "intermediate_size"}
     config = transformers.Dinov2WithRegistersConfig(**shape, mlp_ratio=2, num_register_tokens=3)
     return transformers.Dinov2WithRegistersModel(config)
 
 
-def dinov3(**options: object) -> nn.Module:
+def dinov3(**options: Any) -> Any:
     return transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**SHAPE, **options))
 
 
@@ -83,7 +84,7 @@ KINDS = [
 VIT, DINOV3 = KINDS[0], KINDS[5]
 
 
-def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+def randomised(model: Any, seed: int = 0) -> Any:
     """Every weight away from its start, or a norm applied twice or a token left in would not show."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -104,7 +105,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return saved
 
 
-def load(folder: Path, **changes: object) -> Encoder:
+def load(folder: Path, **changes: Any) -> Encoder:
     return load_encoder(replace(SETTINGS, model=str(folder), **changes))
 
 
@@ -353,10 +354,15 @@ def test_values_that_are_not_finite_are_refused(folders: dict[str, Path], tmp_pa
         load(tmp_path)
 
 
-def no_cls() -> list[nn.Module]:
+def no_cls() -> list[Any]:
     """Models without what is needed: no CLS token, tokens dropped at random, no patches at all."""
     swin = transformers.SwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2])
-    text = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    text: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     return [
         transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SHAPE)),
         transformers.SwinModel(swin),
@@ -367,16 +373,16 @@ def no_cls() -> list[nn.Module]:
 
 
 @pytest.mark.parametrize("model", no_cls(), ids=lambda model: type(model).__name__)
-def test_an_architecture_that_cannot_do_it_is_named_and_refused(model: nn.Module, tmp_path: Path) -> None:
+def test_an_architecture_that_cannot_do_it_is_named_and_refused(model: Any, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match=type(model).__name__) as refusal:
         load(tmp_path)
     one_line(refusal.value)
 
 
-def from_the_hub(error: type[Exception]) -> OSError:
+def from_the_hub(error: type[HfHubHTTPError]) -> OSError:
     """What transformers raises when the hub answers so."""
-    response = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
+    response: Any = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
     wrapped = OSError("You are trying to access a gated repo.\nMake sure to have access to it.")
     wrapped.__cause__ = error("403", response=response)
     return wrapped

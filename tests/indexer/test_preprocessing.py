@@ -18,13 +18,15 @@ def weights(before: int, after: int) -> NDArray[np.float64]:
     centres = (np.arange(after) + 0.5) * scale
     distances = np.abs(np.arange(before) + 0.5 - centres[:, None]) / max(scale, 1)
     triangle = np.clip(1 - distances, 0, None)
-    return triangle / triangle.sum(axis=1, keepdims=True)
+    normalised: NDArray[np.float64] = triangle / triangle.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def resized(image: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
     """(side, side, 3), in float64 and never rounded."""
     rows, columns = weights(image.shape[0], side), weights(image.shape[1], side)
-    return np.einsum("ri,ijc,sj->rsc", rows, image.astype(np.float64), columns, optimize=True)
+    square: NDArray[np.float64] = np.einsum("ri,ijc,sj->rsc", rows, image.astype(np.float64), columns, optimize=True)
+    return square
 
 
 sides = st.integers(1, 90)

@@ -1,0 +1,80 @@
+"""Regions lie where the map is high, in the picture's own pixels, and evidence names who was nearest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.encoders.base import Features, FeatureSpace, Geometry
+from indexer.evidence import explain
+from indexer.overlay import draw_overlay
+from indexer.regions import MOST_REGIONS, find_regions
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import TorchEngine
+from tests.indexer.features import random_features
+from tests.indexer.test_search import filled
+
+SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, Geometry(512, 448), "f" * 64)
+
+
+def test_a_region_has_the_place_and_size_of_the_blob() -> None:
+    anomaly_map = np.zeros((256, 256), np.float32)
+    anomaly_map[64:96, 128:192] = 0.5  # rows 64–96, columns 128–192
+    anomaly_map[80, 160] = 0.9
+    [region] = find_regions(anomaly_map, 0.4, SPACE, (1024, 512))
+    # Map pixel → crop: 448/256 = 1.75; + 32 margin; → original: ×2 in x, ×1 in y.
+    assert region.box == pytest.approx(((128 * 1.75 + 32) * 2, 64 * 1.75 + 32, 64 * 1.75 * 2, 32 * 1.75))
+    assert region.area == pytest.approx(64 * 1.75 * 2 * 32 * 1.75)
+    assert region.peak == pytest.approx(0.9)
+    assert region.centroid == pytest.approx(((160 * 1.75 + 32) * 2, 80 * 1.75 + 32), abs=2)
+    assert region.peak_cell == (80 * 28 // 256, 160 * 28 // 256)
+    xs, ys = np.array(region.polygon).T
+    assert xs.min() >= region.box[0]
+    assert xs.max() <= region.box[0] + region.box[2]
+    assert ys.min() >= region.box[1]
+    assert ys.max() <= region.box[1] + region.box[3]
+
+
+def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
+    anomaly_map = np.zeros((256, 256), np.float32)
+    peaks = np.random.default_rng(0).permutation(64) / 64 + 0.1
+    for number, peak in enumerate(peaks):
+        anomaly_map[(number // 8) * 30 + 5, (number % 8) * 30 + 5] = peak
+    found = find_regions(anomaly_map, 0.05, SPACE, (448, 448))
+    assert len(found) == MOST_REGIONS
+    assert [region.peak for region in found] == pytest.approx(sorted(peaks, reverse=True)[:MOST_REGIONS])
+    assert find_regions(anomaly_map, 2.0, SPACE, (448, 448)) == ()
+
+
+def test_evidence_names_the_reference_cell_and_layer_that_were_nearest() -> None:
+    memory, stored = filled(12, "fp32", grid=(6, 6), layers=3, dim=24)
+    query = random_features(memory.space, 1, 50)
+    patches = query.patches.clone()
+    cell, near = (2, 3), (3, 4)
+    here, there = 2 * 6 + 3, 3 * 6 + 4
+    noise = torch.randn(3, 24, generator=torch.Generator().manual_seed(1)) * torch.tensor([[0.02], [0.06], [0.02]])
+    patches[0, :, here] = torch.nn.functional.normalize(torch.from_numpy(stored[5, :, there]) + noise, dim=-1)
+    features = Features(query.globals_, patches)
+    settings = ScoringSettings(k=12)
+    scored = score_image(memory, TorchEngine(torch.device("cpu")), features, settings)
+    evidence = explain(memory, features, scored.neighbours.rows, cell, settings)
+    assert evidence.reference_id == 105
+    assert evidence.cell == near
+    assert evidence.layer == "layer1"  # the layer that was moved furthest contributes most
+    assert evidence.distance == pytest.approx(scored.distances[1, here], abs=1e-5)
+
+
+def test_an_overlay_warms_the_defect_and_dims_what_was_not_inspected() -> None:
+    picture = np.full((300, 400, 3), 120, np.uint8)
+    anomaly_map = np.zeros((256, 256), np.float32)
+    anomaly_map[100:140, 100:140] = 1.0
+    regions = find_regions(anomaly_map, 0.5, SPACE, (400, 300))
+    drawn = draw_overlay(picture, anomaly_map, 0.5, regions, SPACE)
+    assert drawn.shape == picture.shape
+    assert drawn.dtype == np.uint8
+    x, y = (int(v) for v in regions[0].centroid)
+    assert drawn[y, x, 0] > 150  # red for hot
+    assert drawn[2, 2].tolist() == [72, 72, 72]  # outside the crop
+    assert drawn[250, 200].tolist() == [120, 120, 120]  # inspected, and cold
+    assert draw_overlay(picture, np.zeros((256, 256), np.float32), None, (), SPACE).shape == picture.shape

@@ -1,0 +1,100 @@
+"""The map and the score are the paper's, to the number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from indexer.scoring import NoReferences, ScoringSettings, draw_map, image_score, score_image
+from indexer.search import TorchEngine
+from tests.indexer.features import random_features
+from tests.indexer.oracle import best_similarities
+from tests.indexer.test_search import filled
+
+ENGINE = TorchEngine(torch.device("cpu"))
+
+
+def plain_map(grid: np.ndarray) -> np.ndarray:
+    """Bilinear to 256×256 with half-pixel centres, then a 5×5 Gaussian of σ = 1 over zeros, written out."""
+
+    def positions(count: int) -> np.ndarray:
+        return np.clip((np.arange(256) + 0.5) * count / 256 - 0.5, 0, count - 1)
+
+    rows, columns = np.meshgrid(positions(grid.shape[0]), positions(grid.shape[1]), indexing="ij")
+    full = ndimage.map_coordinates(grid.astype(np.float64), [rows, columns], order=1, mode="nearest")
+    bell = np.exp(-(np.arange(-2, 3) ** 2) / 2)
+    kernel = np.outer(bell, bell) / np.outer(bell, bell).sum()
+    return ndimage.correlate(full, kernel, mode="constant", cval=0.0)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (14, 14), (5, 9), (1, 1)])
+def test_the_map_is_bilinear_then_gaussian_over_zeros(shape: tuple[int, int]) -> None:
+    grid = np.random.default_rng(0).random(shape).astype(np.float32)
+    np.testing.assert_allclose(draw_map(grid), plain_map(grid), atol=2e-6)
+
+
+def test_the_score_is_the_mean_of_the_largest_655_pixels() -> None:
+    anomaly_map = np.random.default_rng(1).random((256, 256)).astype(np.float32)
+    expected = np.sort(anomaly_map.ravel().astype(np.float64))[-655:].mean()
+    assert image_score(anomaly_map) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "k", "category"), [(None, 7, None), ((0.7, 0.3), 50, "nut"), ((0.0, 2.0), 3, None)]
+)
+def test_an_image_scores_as_the_plain_method_says(
+    weights: tuple[float, ...] | None, k: int, category: str | None
+) -> None:
+    memory, stored = filled(20, "fp32")
+    query = random_features(memory.space, 1, 99)
+    scored = score_image(memory, ENGINE, query, ScoringSettings(k, 1, weights), category)
+    allowed = [row for row in range(20) if category is None or row % 2 == 0]
+    similarity = {row: float(query.globals_[0] @ memory.features_of(row).globals_[0]) for row in allowed}
+    retrieved = sorted(allowed, key=lambda row: -similarity[row])[:k]
+    assert scored.neighbours.rows.tolist() == retrieved
+    distances = 1 - best_similarities(query.patches[0].numpy(), stored[retrieved], memory.space.grid, 1)
+    np.testing.assert_allclose(scored.distances, distances, atol=1e-5)
+    w = np.array(weights or (1.0, 1.0))
+    fused = (w / w.sum()) @ distances
+    expected = plain_map(fused.reshape(memory.space.grid))
+    np.testing.assert_allclose(scored.map, expected, atol=1e-5)
+    assert scored.score == pytest.approx(np.sort(expected.ravel())[-655:].mean(), abs=1e-5)
+
+
+def test_a_reference_itself_scores_zero_away_from_the_border() -> None:
+    memory, _ = filled(10, "fp32", grid=(8, 8))
+    scored = score_image(memory, ENGINE, memory.features_of(4), ScoringSettings())
+    assert scored.score == pytest.approx(0, abs=1e-5)
+
+
+def test_left_out_rows_do_not_explain_themselves() -> None:
+    memory, _ = filled(10, "fp32")
+    scored = score_image(memory, ENGINE, memory.features_of(4), ScoringSettings(), without=[4])
+    assert 4 not in scored.neighbours.rows
+    assert scored.score > 0.05
+
+
+def test_nothing_to_compare_with_is_an_error_not_a_score() -> None:
+    memory, _ = filled(2, "fp16")
+    query = random_features(memory.space, 1, 1)
+    with pytest.raises(NoReferences):
+        score_image(memory, ENGINE, query, ScoringSettings(), category="screw")
+    with pytest.raises(NoReferences):
+        score_image(memory.removed([100, 101], 9), ENGINE, query, ScoringSettings())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"k": 0}, {"rho": -1}, {"layer_weights": (0.0, 0.0)}, {"layer_weights": (1.0, -1.0)},
+              {"layer_weights": (float("nan"), 1.0)}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be"):
+        ScoringSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_weights_for_another_number_of_layers_are_refused() -> None:
+    memory, _ = filled(2, "fp16")
+    with pytest.raises(ValueError, match="3 layer weights for 2 layers"):
+        score_image(memory, ENGINE, random_features(memory.space, 1, 1), ScoringSettings(layer_weights=(1, 1, 1)))

@@ -1,0 +1,250 @@
+"""What lines, engineers and operators do over HTTP, against the real encoder, memory and database."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from tests.service.conftest import files, onboard, wait_until_calibrated
+from tests.service.pictures import part
+
+
+def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidence(taught: TestClient) -> None:
+    good = taught.post("/detect", files=files(*(part(seed) for seed in range(100, 110)))).json()
+    bad = taught.post("/detect", files=files(*(part(seed, scratched=True) for seed in range(200, 210)))).json()
+    assert sum(result["verdict"] == "normal" for result in good["results"]) >= 8
+    assert all(result["verdict"] == "anomalous" for result in bad["results"])
+    for result in bad["results"]:
+        assert result["category"] == "disc"
+        assert result["score"] > result["threshold"]
+        assert result["p_value"] == pytest.approx(1 / 25)
+        x, y, width, height = result["regions"][0]["box"]
+        assert 0 < x + width / 2 < 160
+        assert 0 < y + height / 2 < 144
+        evidence = result["regions"][0]["evidence"]
+        assert taught.get(f"/references/{evidence['reference_id']}").json()["category"] == "disc"
+        assert evidence["distance"] > 0
+        assert [each["similarity"] for each in result["references"]] == sorted(
+            (each["similarity"] for each in result["references"]), reverse=True
+        )
+
+
+def test_the_same_picture_gets_the_same_answer_alone_and_among_others(taught: TestClient) -> None:
+    picture = part(300, scratched=True)
+    alone = taught.post("/detect", files=files(picture)).json()["results"][0]
+    among = taught.post("/detect", files=files(*(part(seed) for seed in range(5)), picture)).json()["results"][5]
+    assert among["score"] == pytest.approx(alone["score"], abs=1e-6)
+    assert among["verdict"] == alone["verdict"]
+    assert among["version"] == alone["version"]
+
+
+def test_maps_and_overlays_come_when_asked_for(taught: TestClient) -> None:
+    picture = part(301, scratched=True)
+    raw = taught.post("/detect", data={"map": "raw", "overlay": "true"}, files=files(picture)).json()["results"][0]
+    png = taught.post("/detect", data={"map": "png"}, files=files(picture)).json()["results"][0]
+    exact = np.load(io.BytesIO(base64.b64decode(raw["map"]["data"])))
+    assert exact.shape == (256, 256)
+    assert exact.dtype == np.float32
+    top = np.sort(exact.ravel().astype(np.float64))[-655:].mean()
+    assert top == pytest.approx(raw["score"], abs=1e-6)
+    levels = cv2.imdecode(np.frombuffer(base64.b64decode(png["map"]["data"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert levels.dtype == np.uint16
+    np.testing.assert_allclose(levels / 65535 * png["map"]["scale"], exact, atol=2e-5)
+    kept = taught.get(f"/inspections/{png['id']}/map.png")
+    assert kept.headers["content-type"] == "image/png"
+    assert kept.content == base64.b64decode(png["map"]["data"])
+    drawn = cv2.imdecode(np.frombuffer(base64.b64decode(raw["overlay"]), np.uint8), cv2.IMREAD_COLOR)
+    assert drawn.shape == (144, 160, 3)
+    assert png["overlay"] is None
+
+
+def test_a_given_category_is_the_only_one_compared_with(taught: TestClient) -> None:
+    answer = taught.post("/detect", data={"category": "plate"}, files=files(part(1))).json()["results"][0]
+    assert answer["category"] == "plate"
+    assert {each["category"] for each in answer["references"]} == {"plate"}
+    pooled = taught.post("/detect", files=files(part(1))).json()["results"][0]
+    assert pooled["category"] == "disc"
+    assert answer["score"] > pooled["score"]
+
+
+def test_too_few_references_for_the_rate_is_said(taught: TestClient) -> None:
+    answer = taught.post("/detect", files=files(part(50, kind=1))).json()["results"][0]
+    assert (answer["category"], answer["verdict"]) == ("plate", "uncalibrated")
+    assert answer["threshold"] is not None
+    calibration = taught.get("/categories/plate").json()["calibration"]
+    assert (calibration["references"], calibration["references_needed"]) == (6, 99)
+
+
+def test_onboarding_again_changes_nothing(client: TestClient) -> None:
+    pictures = [part(seed) for seed in range(3)]
+    first = client.post("/references", data={"category": "disc"}, files=files(*pictures, pictures[0])).json()
+    assert [result["status"] for result in first["results"]] == ["added", "added", "added", "duplicate"]
+    assert first["results"][3]["reference_id"] == first["results"][0]["reference_id"]
+    again = client.post("/references", data={"category": "disc"}, files=files(*pictures)).json()
+    assert (again["added"], again["duplicates"], again["version"]) == (0, 3, first["version"])
+    other = client.post("/references", data={"category": "copy"}, files=files(*pictures)).json()
+    assert other["added"] == 3
+
+
+def test_bad_pictures_are_refused_one_by_one_and_the_rest_is_added(client: TestClient) -> None:
+    body = files(part(1), b"not a picture", part(2)[:200])
+    answer = client.post("/references", data={"category": "disc"}, files=body)
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == ["added", "refused", "refused"]
+    assert results[1]["reason"] == "not-an-image"
+    assert results[2]["detail"]
+    assert client.get("/references").json()["references"][0]["filename"] == "0.png"
+
+
+def test_references_can_be_listed_paged_seen_and_taken_back(client: TestClient) -> None:
+    pictures = [part(seed) for seed in range(5)]
+    ids = onboard(client, "disc", *pictures)
+    first = client.get("/references", params={"category": "disc", "limit": 3}).json()
+    rest = client.get("/references", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    assert [each["id"] for each in first["references"] + rest["references"]] == ids
+    assert rest["next_cursor"] is None
+    image = client.get(f"/references/{ids[2]}/image")
+    assert (image.content, image.headers["content-type"]) == (pictures[2], "image/png")
+    before = client.get("/version").json()
+    gone = client.delete(f"/references/{ids[2]}").json()
+    assert gone["version"] == before["snapshot"] + 1
+    assert client.get("/version").json()["references"] == 4
+    assert client.delete(f"/references/{ids[2]}").json() == gone
+    assert client.get(f"/references/{ids[2]}").json()["removed_at"] is not None
+    assert onboard(client, "disc", pictures[2]) != [ids[2]]
+
+
+def test_removing_a_reference_changes_what_is_compared_and_adding_it_undoes_that(client: TestClient) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    odd = part(9, scratched=True)
+    score = client.post("/detect", files=files(odd)).json()["results"][0]["score"]
+    [added] = onboard(client, "disc", odd)
+    assert client.post("/detect", files=files(odd)).json()["results"][0]["score"] == pytest.approx(0, abs=1e-3)
+    client.delete(f"/references/{added}")
+    assert client.post("/detect", files=files(odd)).json()["results"][0]["score"] == pytest.approx(score, abs=1e-6)
+
+
+def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    weights = [0.0, 0.0, 0.5, 0.5]
+    changed = client.patch("/categories/disc", json={"k": 3, "rho": 0, "layer_weights": weights}).json()["settings"]
+    assert changed == {"k": 3, "rho": 0, "layer_weights": weights, "false_reject_rate": 0.01, "threshold": None}
+    assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
+    answer = client.post("/detect", files=files(part(77))).json()["results"][0]
+    assert (answer["verdict"], answer["threshold"]) == ("anomalous", 0.0001)
+    assert len(answer["references"]) == 3
+    assert client.patch("/categories/disc", json={"threshold": None}).json()["settings"]["threshold"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"k": 0}, {"rho": -1}, {"rho": 99}, {"false_reject_rate": 0}, {"false_reject_rate": 1}, {"threshold": -1},
+              {"layer_weights": [1, 1]}, {"layer_weights": [0, 0, 0, 0]}, {"layer_weights": [1, 1, 1, -1]}, {"kk": 3}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_and_change_nothing(taught: TestClient, wrong: dict[str, object]) -> None:
+    before = taught.get("/categories/plate").json()["settings"]
+    answer = taught.patch("/categories/plate", json=wrong)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "/problems/invalid-request"
+    assert next(iter(wrong)) in answer.json()["detail"]
+    assert taught.get("/categories/plate").json()["settings"] == before
+
+
+def test_a_category_can_be_taken_back_and_begun_again(client: TestClient) -> None:
+    onboard(client, "disc", part(1), part(2))
+    client.patch("/categories/disc", json={"k": 7})
+    assert client.delete("/categories/disc").status_code == 200
+    assert client.get("/categories").json() == {"categories": []}
+    assert client.delete("/categories/disc").status_code == 404
+    assert client.post("/detect", files=files(part(1))).status_code == 409
+    onboard(client, "disc", part(1))
+    assert client.get("/categories/disc").json()["settings"]["k"] == 150
+
+
+def test_calibration_follows_the_references(client: TestClient) -> None:
+    ids = onboard(client, "disc", *(part(seed) for seed in range(3)))
+    first = wait_until_calibrated(client, "disc")
+    assert first["references"] == 3
+    onboard(client, "disc", part(50, scratched=True))
+    second = wait_until_calibrated(client, "disc")
+    assert second["references"] == 4
+    assert second["threshold"] > first["threshold"]  # type: ignore[operator]
+    client.delete(f"/references/{ids[0]}")
+    client.delete(f"/references/{ids[1]}")
+    client.delete(f"/references/{ids[2]}")
+    assert client.get("/categories/disc").json()["calibration"]["state"] == "none"
+
+
+def test_history_can_be_searched_paged_and_exported(taught: TestClient) -> None:
+    body = {"part_id": "=1+1", "station": "press-4"}
+    made = [taught.post("/detect", data=body, files=files(part(seed))).json()["results"][0] for seed in range(3)]
+    page = taught.get("/inspections", params={"station": "press-4", "limit": 2}).json()
+    rest = taught.get("/inspections", params={"station": "press-4", "cursor": page["next_cursor"]}).json()
+    assert [each["id"] for each in page["inspections"] + rest["inspections"]] == [each["id"] for each in made][::-1]
+    assert taught.get("/inspections", params={"station": "nowhere"}).json()["inspections"] == []
+    assert taught.get("/inspections", params={"station": "press-4", "until": made[0]["at"]}).json()["inspections"] == []
+    rows = list(csv.DictReader(io.StringIO(taught.get("/inspections?format=csv&station=press-4").text)))
+    assert [row["id"] for row in rows] == [each["id"] for each in made][::-1]
+    assert {row["part_id"] for row in rows} == {"'=1+1"}  # a spreadsheet must not run it
+    one = taught.get(f"/inspections/{made[1]['id']}").json()
+    assert one["score"] == made[1]["score"]
+    assert taught.get(f"/inspections/{made[1]['id']}/image").content == part(1)
+
+
+def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    odd = part(9, scratched=True)
+    found = client.post("/detect", files=files(odd)).json()["results"][0]
+    path = f"/inspections/{found['id']}/feedback"
+    judged = client.post(path, json={"judgement": "good"}).json()
+    assert judged["judgement"] == "good"
+    promoted = judged["promoted_reference_id"]
+    assert client.get(f"/references/{promoted}/image").content == odd
+    assert client.post("/detect", files=files(odd)).json()["results"][0]["score"] == pytest.approx(0, abs=1e-3)
+    assert client.post(path, json={"judgement": "good"}).json()["promoted_reference_id"] == promoted
+    undone = client.post(path, json={"judgement": "none"}).json()
+    assert (undone["judgement"], undone["promoted_reference_id"]) == (None, None)
+    again = client.post("/detect", files=files(odd)).json()["results"][0]
+    assert again["score"] == pytest.approx(found["score"], abs=1e-6)
+    marked = client.post(path, json={"judgement": "defect"}).json()
+    assert (marked["judgement"], marked["promoted_reference_id"]) == ("defect", None)
+    assert client.get("/inspections", params={"judgement": "defect"}).json()["inspections"][0]["id"] == found["id"]
+
+
+def test_undoing_a_promotion_leaves_a_reference_that_was_there_before(client: TestClient) -> None:
+    ids = onboard(client, "disc", *(part(seed) for seed in range(3)))
+    found = client.post("/detect", files=files(part(1))).json()["results"][0]
+    path = f"/inspections/{found['id']}/feedback"
+    assert client.post(path, json={"judgement": "good"}).json()["promoted_reference_id"] is None
+    client.post(path, json={"judgement": "none"})
+    assert [each["id"] for each in client.get("/references").json()["references"]] == ids
+
+
+def test_version_says_plainly_what_the_encoder_is(taught: TestClient) -> None:
+    version = taught.get("/version").json()
+    assert version["encoder"]["name"] == "touchstone-filterbank"
+    assert "Production means DINOv3" in version["encoder"]["note"]
+    assert len(version["encoder"]["fingerprint"]) == 64
+    assert version["references"] == 30
+    assert taught.get("/healthz").json() == {"status": "live"}
+    ready = taught.get("/readyz").json()
+    assert ready["status"] == "ready"
+    assert ready["forward_ms"] > 0
+
+
+def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> None:
+    described = taught.get("/openapi.json").json()
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            where = f"{method} {path}"
+            assert operation.get("description"), where
+            assert {"200", "422", "500"} <= operation["responses"].keys(), where
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
+    assert "images" in str(described["paths"]["/detect"]["post"]["requestBody"])
