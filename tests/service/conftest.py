@@ -26,7 +26,7 @@ def files(*pictures: bytes) -> Files:
     return [("images", (f"{number}.png", data, "image/png")) for number, data in enumerate(pictures)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """A client of a service with no references."""
     with TestClient(create_app(settings(tmp_path))) as running:

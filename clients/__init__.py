@@ -1,0 +1,1 @@
+"""What runs elsewhere and talks to a Touchstone server over HTTP only."""

@@ -1,0 +1,24 @@
+"""What the factory knows of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from clients.demo.scene import Scene
+
+Make = Callable[[np.random.Generator], Scene]
+Damage = Callable[[Scene, np.random.Generator], None]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product: `make` renders a good instance, each of `defects` damages a scene in place."""
+
+    name: str
+    make: Make
+    defects: Mapping[str, Damage]
+    shift: float  # how far its place under the camera varies, pixels of the photograph
+    turn: float  # and its angle, degrees

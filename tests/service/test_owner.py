@@ -1,0 +1,168 @@
+"""The owner's promises: batches, priorities, bounds, deadlines, and a bad picture that fails alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+
+import pytest
+import torch
+
+from indexer.encoders import Features
+from indexer.memory import Memory
+from service.owner import Busy, DeadlineExceeded, Owner, Stopped, Turn
+from tests.indexer.features import feature_space
+
+POISON = 255
+
+
+class GatedEncoder:
+    """Encodes a picture as its own brightness, when the gate is open; chokes on any batch with a white picture."""
+
+    def __init__(self) -> None:
+        self.space = feature_space()
+        self.device = torch.device("cpu")
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[list[int]] = []
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        self.entered.set()
+        assert self.gate.wait(20)
+        values = [int(picture[0, 0, 0]) for picture in batch]
+        self.batches.append(values)
+        if POISON in values:
+            raise RuntimeError("cannot encode white")
+        globals_ = torch.tensor(values, dtype=torch.float32)[:, None].repeat(1, self.space.global_dim)
+        return Features(globals_, torch.zeros(len(values), 2, 20, 16))
+
+
+def picture(value: int) -> torch.Tensor:
+    return torch.full((3, 4, 4), value, dtype=torch.uint8)
+
+
+def brightness(turn: Turn) -> int:
+    return int(turn.features.globals_[0, 0])
+
+
+@pytest.fixture
+def encoder() -> GatedEncoder:
+    return GatedEncoder()
+
+
+@pytest.fixture
+def owner(encoder: GatedEncoder) -> Iterator[Owner]:
+    memory = Memory.empty(encoder.space)
+    running = Owner(encoder, lambda: memory, batch_size=4, batch_wait=0.02, queue_size=6)
+    yield running
+    encoder.gate.set()
+    running.stop()
+
+
+def held(owner: Owner, encoder: GatedEncoder) -> Future[int]:
+    """Occupy the owner with one picture until the gate opens."""
+    [future] = owner.detect([(picture(0), brightness)], 60)
+    assert encoder.entered.wait(5)
+    return future
+
+
+def detect(owner: Owner, *values: int, deadline: float = 60) -> list[Future[int]]:
+    return owner.detect([(picture(value), brightness) for value in values], deadline)
+
+
+def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(owner: Owner, encoder: GatedEncoder) -> None:
+    first = held(owner, encoder)
+    futures = detect(owner, 1, 2, 3) + detect(owner, 4, 5)
+    encoder.gate.set()
+    assert [future.result(5) for future in [first, *futures]] == [0, 1, 2, 3, 4, 5]
+    assert encoder.batches == [[0], [1, 2, 3, 4], [5]]
+
+
+def test_detections_go_before_onboarding_and_onboarding_before_calibration(
+    owner: Owner, encoder: GatedEncoder
+) -> None:
+    first = held(owner, encoder)
+    order: list[str] = []
+    calibration = owner.calibrate(lambda memory: order.append("calibration"))
+    onboarding = owner.onboard(picture(7), lambda turn: order.append("onboarding"))
+    [detection] = owner.detect([(picture(8), lambda turn: order.append("detection"))], 60)
+    encoder.gate.set()
+    for future in (first, calibration, onboarding, detection):
+        future.result(5)
+    assert order == ["detection", "onboarding", "calibration"]
+    assert [7] in encoder.batches
+    assert [8] in encoder.batches
+
+
+def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(owner: Owner, encoder: GatedEncoder) -> None:
+    first = held(owner, encoder)
+    good, bad, other = detect(owner, 1, POISON, 3)
+    encoder.gate.set()
+    assert (first.result(5), good.result(5), other.result(5)) == (0, 1, 3)
+    with pytest.raises(RuntimeError, match="cannot encode white"):
+        bad.result(5)
+    assert detect(owner, 9)[0].result(5) == 9
+
+
+def test_work_that_raises_fails_alone(owner: Owner, encoder: GatedEncoder) -> None:
+    encoder.gate.set()
+
+    def fail(turn: Turn) -> int:
+        raise KeyError("work")
+
+    bad, good = owner.detect([(picture(1), fail), (picture(2), brightness)], 60)
+    with pytest.raises(KeyError):
+        bad.result(5)
+    assert good.result(5) == 2
+
+
+def test_a_full_queue_refuses_a_request_whole_and_at_once(owner: Owner, encoder: GatedEncoder) -> None:
+    held(owner, encoder)
+    detect(owner, 1, 2, 3, 4)
+    with pytest.raises(Busy) as refused:
+        detect(owner, 5, 6, 7)
+    assert refused.value.retry_after >= 1
+    assert owner.waiting == 4
+    assert len(detect(owner, 5, 6)) == 2
+
+
+def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(owner: Owner, encoder: GatedEncoder) -> None:
+    encoder.gate.set()
+    assert [future.result(5) for future in detect(owner, *range(20))] == list(range(20))
+
+
+def test_past_its_deadline_a_picture_is_dropped_before_the_encoder(owner: Owner, encoder: GatedEncoder) -> None:
+    first = held(owner, encoder)
+    [late] = detect(owner, 1, deadline=0.01)
+    [fine] = detect(owner, 2)
+    time.sleep(0.05)
+    encoder.gate.set()
+    with pytest.raises(DeadlineExceeded):
+        late.result(5)
+    assert (first.result(5), fine.result(5)) == (0, 2)
+    assert encoder.batches == [[0], [2]]
+
+
+def test_a_cancelled_picture_is_not_encoded(owner: Owner, encoder: GatedEncoder) -> None:
+    first = held(owner, encoder)
+    [gone, fine] = detect(owner, 1, 2)
+    assert gone.cancel()
+    encoder.gate.set()
+    assert (first.result(5), fine.result(5)) == (0, 2)
+    with pytest.raises(CancelledError):
+        gone.result(5)
+    assert encoder.batches == [[0], [2]]
+
+
+def test_stopping_finishes_what_was_accepted_and_takes_nothing_more(owner: Owner, encoder: GatedEncoder) -> None:
+    held(owner, encoder)
+    futures = detect(owner, 1, 2)
+    stopper = threading.Thread(target=owner.stop)
+    stopper.start()
+    encoder.gate.set()
+    stopper.join(5)
+    assert [future.result(0) for future in futures] == [1, 2]
+    with pytest.raises(Stopped):
+        detect(owner, 3)
