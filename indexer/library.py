@@ -11,10 +11,18 @@ from typing import Literal
 import numpy as np
 import torch
 
-from indexer.catalogue import Catalogue, Changes, NewReference, SegmentRows
+from indexer.catalogue import Appended, Catalogue, CatalogueError, Changes, NewReference, SegmentRows
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, Memory, join
-from indexer.store import OriginalStore, SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
+from indexer.store import (
+    OriginalStore,
+    SegmentDamaged,
+    SegmentFile,
+    SegmentHeader,
+    SegmentStore,
+    StorageFull,
+    StoreLock,
+)
 
 _LOAD_BATCH = 256  # references entered into the memory at once while loading
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
@@ -127,15 +135,11 @@ class Library:
             raise ValueError(f"{len(missing)} new pictures came without their features")
         ids, version, added = dict(known), self._memory.version, set[str]()
         if fresh:
-            with self._files.appending():
-                for original in fresh.values():
-                    self._originals.write(original.data, original.suffix)
-                segment = self._write_segment(join([encoded[sha256] for sha256 in fresh]))
-                references = [
-                    NewReference(sha256, each.suffix, each.filename, each.width, each.height)
-                    for sha256, each in fresh.items()
-                ]
-                appended = self.catalogue.append(category, segment, references, self._memory_id)
+            try:
+                appended = self._commit(category, fresh, join([encoded[sha256] for sha256 in fresh]))
+            except (StorageFull, CatalogueError):
+                self.sweep()  # gives back what no committed row names
+                raise
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.
             added = {sha256 for row, sha256 in enumerate(fresh) if row not in appended.duplicates}
@@ -216,6 +220,17 @@ class Library:
                 replaced += len(group)
         self.sweep()
         return replaced
+
+    def _commit(self, category: str, fresh: Mapping[str, Original], encoded: EncodedReferences) -> Appended:
+        with self._files.appending():
+            for original in fresh.values():
+                self._originals.write(original.data, original.suffix)
+            segment = self._write_segment(encoded)
+            references = [
+                NewReference(sha256, each.suffix, each.filename, each.width, each.height)
+                for sha256, each in fresh.items()
+            ]
+            return self.catalogue.append(category, segment, references, self._memory_id)
 
     def _rewrite(self, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}

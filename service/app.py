@@ -13,7 +13,6 @@ from service import problems
 from service.middleware import BodyLimit, RequestId
 from service.routes import categories, detect, health, inspections, references
 from service.runtime import Runtime
-from service.settings import Settings
 
 _DESCRIPTION = """Finds defects in pictures of products with no training.
 
@@ -21,24 +20,21 @@ Teach it a product with `POST /references`; ask about a part with `POST /detect`
 `application/problem+json` with a stable `type` and a `request_id`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application. Its lifespan loads the encoder and the memory, and finishes accepted work at the end.
-
-    Raises what `Runtime.start` raises when it starts.
-    """
+def create_app(running: Runtime) -> FastAPI:
+    """The application around what `Runtime.start` made. At its end it finishes accepted work and stops that."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.runtime = await asyncio.to_thread(Runtime.start, settings)
+        app.state.runtime = running
         try:
-            async with app.state.runtime.following():
+            async with running.following():
                 yield
         finally:
-            await asyncio.to_thread(app.state.runtime.stop)
+            await asyncio.to_thread(running.stop)
 
     app = FastAPI(title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan)
     problems.install(app)
-    app.add_middleware(BodyLimit, most_bytes=settings.max_request_bytes)
+    app.add_middleware(BodyLimit, most_bytes=running.settings.max_request_bytes)
     app.add_middleware(RequestId)
     for room in (detect, references, categories, inspections, health):
         app.include_router(room.router)

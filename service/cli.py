@@ -36,9 +36,16 @@ def serve(
 ) -> None:
     """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
     settings = read_settings(data=data, host=host, port=port, encoder=encoder, database_url=database_url)
-    from service.server import serve as run  # torch and FastAPI take seconds; --help should not
+    # torch and FastAPI take seconds to import; --help should not.
+    from indexer.catalogue import CatalogueError
+    from indexer.encoders import EncoderError
+    from indexer.library import FeatureSpaceMismatch
+    from service.server import serve as run
 
-    run(settings)
+    try:
+        run(settings)
+    except (EncoderError, FeatureSpaceMismatch, CatalogueError, OSError) as error:
+        fail(str(error))
 
 
 def read_settings(**given: object) -> Settings:

@@ -1,0 +1,85 @@
+"""A real server process to start, talk to and kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+START_SECONDS = 60
+
+
+class ServerProcess:
+    """`python -m service` on a data folder, at the tests' small geometry."""
+
+    def __init__(self, data: Path, **more: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = data.parent / f"{data.name}-{self.port}.log"
+        settings = {"DATA": str(data), "PORT": str(self.port), "RESIZE": "128", "CROP": "112", "DEVICE": "cpu", **more}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "service"]
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def wait_until_live(self) -> ServerProcess:
+        """Return once it answers; AssertionError with its log if it ends first or takes too long."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if self.client.get("/healthz").status_code == 200:
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(f"not live after {START_SECONDS} s: {self.log.read_text()}")
+
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        self.process.kill()
+        self.process.wait()
+        self.client.close()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.client.close()
+        return code
+
+    def references(self) -> dict[int, str]:
+        """Every live reference's id and file name."""
+        found: dict[int, str] = {}
+        parameters: dict[str, str] = {}
+        while True:
+            page = self.client.get("/references", params=parameters).json()
+            for each in page["references"]:
+                assert each["id"] not in found
+                found[each["id"]] = each["filename"]
+            if page["next_cursor"] is None:
+                return found
+            parameters = {"cursor": page["next_cursor"]}
+
+    def score(self, picture: bytes) -> float:
+        """The score of one picture."""
+        answer = self.client.post("/detect", files=[("images", ("probe.png", picture, "image/png"))])
+        assert answer.status_code == 200, answer.text
+        score: float = answer.json()["results"][0]["score"]
+        return score

@@ -1,0 +1,211 @@
+"""A real server process: killed, starved of disk, damaged, doubled. What it acknowledged stays true."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.conftest import files
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+KILLS = 32
+
+
+def onboard_until_it_dies(server: ServerProcess, first: int, acknowledged: dict[str, int]) -> int:
+    """Onboard pictures `first`, `first + 1`, … by twos, noting what was acknowledged; returns the first not sent."""
+    number = first
+    while True:
+        body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in (number, number + 1)]
+        number += 2
+        try:
+            answer = server.client.post("/references", data={"category": "disc"}, files=body)
+        except httpx.TransportError:
+            return number
+        assert answer.status_code == 200, answer.text
+        for result in answer.json()["results"]:
+            acknowledged[result["filename"]] = result["reference_id"]
+
+
+def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    data, probe = tmp_path / "data", part(12345, scratched=True)
+    acknowledged: dict[str, int] = {}
+    number, landed = 0, 0
+    for _ in range(KILLS):
+        with ServerProcess(data).wait_until_live() as server:
+            before = dict(acknowledged)
+            threading.Timer(rng.uniform(0.01, 0.6), server.process.kill).start()
+            number = onboard_until_it_dies(server, number, acknowledged)
+            landed += len(acknowledged) > len(before)
+    assert landed >= KILLS // 3, "the kills came too early to mean anything"
+
+    with ServerProcess(data).wait_until_live() as server:
+        found = server.references()
+        assert len(set(found.values())) == len(found), "a picture was onboarded twice"
+        for filename, reference_id in acknowledged.items():
+            assert found.get(reference_id) == filename
+        # What is there but was never acknowledged was sent, whole, in the very request that a kill cut off.
+        unacknowledged = {int(name.split(".")[0]) for name in found.values() if name not in acknowledged}
+        assert all(0 <= seed < number for seed in unacknowledged)
+        assert {seed ^ 1 for seed in unacknowledged} == unacknowledged, "half a request appeared"
+        assert len(unacknowledged) <= 2 * KILLS
+        score = server.score(probe)
+        assert server.client.get("/readyz").status_code == 200
+        segments = {path.name for path in (data / "segments").iterdir()}
+        assert not [name for name in segments if name.endswith(".tmp")]
+        assert server.stop() == 0
+    with ServerProcess(data).wait_until_live() as server:
+        assert server.references() == found
+        assert server.score(probe) == score
+        for filename in random.Random(1).sample(sorted(acknowledged), 5):
+            seed = int(filename.split(".")[0])
+            again = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
+            assert again["results"][0] == {
+                "filename": "0.png", "status": "duplicate", "reference_id": acknowledged[filename],
+                "reason": None, "detail": None,
+            }  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
+def test_a_damaged_segment_is_named_and_not_served(tmp_path: Path, damage: str) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data).wait_until_live() as server:
+        for seed in (0, 10):
+            server.client.post("/references", data={"category": "disc"}, files=files(part(seed), part(seed + 1)))
+        assert server.client.get("/version").json()["references"] == 4
+        server.stop()
+    victim = sorted((data / "segments").iterdir(), key=lambda path: path.stat().st_mtime_ns)[0]
+    content = bytearray(victim.read_bytes())
+    if damage == "missing":
+        victim.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        victim.write_bytes(content if damage == "flipped" else content[:-7])
+    with ServerProcess(data).wait_until_live() as server:
+        assert victim.name in server.log.read_text()
+        version = server.client.get("/version").json()
+        assert (version["damaged_segments"], version["references"]) == ([victim.name], 2)
+        ready = server.client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["damaged_segments"] == [victim.name]
+        assert server.score(part(99)) > 0
+
+
+def test_a_memory_made_by_another_encoder_is_refused_in_one_line(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data).wait_until_live() as server:
+        server.client.post("/references", data={"category": "disc"}, files=files(part(1)))
+        server.stop()
+    for change, word in (({"CROP": "96"}, "encoder"), ({"CODEC": "int8"}, "fp16")):
+        with ServerProcess(data, **change) as other:
+            assert other.process.wait(60) == 2
+            lines = other.log.read_text().strip().splitlines()
+            assert len(lines) == 1, lines
+            assert word in lines[0]
+            assert "touchstone rebuild" in lines[0]
+
+
+def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data).wait_until_live() as one, ServerProcess(data).wait_until_live() as two:
+        failures: list[str] = []
+
+        def send(server: ServerProcess, first: int) -> None:
+            for seed in range(first, first + 20):
+                answer = server.client.post("/references", data={"category": "disc"}, files=files(part(seed)))
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+
+        # Ten of the pictures are sent to both.
+        threads = [threading.Thread(target=send, args=(one, 0)), threading.Thread(target=send, args=(two, 10))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        wait_for(lambda: one.client.get("/version").json()["references"] == 30)
+        wait_for(lambda: two.client.get("/version").json()["references"] == 30)
+        assert one.references() == two.references()
+        assert one.score(part(500)) == pytest.approx(two.score(part(500)), abs=1e-6)
+        gone = next(iter(one.references()))
+        one.client.delete(f"/references/{gone}")
+        wait_for(lambda: two.client.get("/version").json()["references"] == 29)
+    with ServerProcess(data).wait_until_live() as server:
+        assert len(server.references()) == 29
+        assert server.client.get("/readyz").status_code == 200
+
+
+def wait_for(condition, seconds: float = 5) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, of this size."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_fails_the_onboarding_and_nothing_else(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "12m") as disk, ServerProcess(disk / "data").wait_until_live() as server:
+        body = files(*(part(seed) for seed in range(4)))
+        assert server.client.post("/references", data={"category": "disc"}, files=body).status_code == 200
+        ballast = disk / "ballast"
+        with ballast.open("wb") as file:
+            file.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize - 40_000))
+        before = server.references()
+        refused = server.client.post(
+            "/references", data={"category": "disc"}, files=files(*(part(seed) for seed in range(100, 130)))
+        )
+        assert refused.status_code == 507, refused.text
+        assert refused.json()["type"] == "/problems/storage-full"
+        assert server.references() == before
+        assert server.client.get("/version").json()["references"] == 4
+        answer = server.client.post("/detect", files=files(part(7, scratched=True)))
+        assert answer.status_code == 200, answer.text
+        assert server.client.get("/readyz").status_code == 200
+        ballast.unlink()
+        later = server.client.post("/references", data={"category": "disc"}, files=files(part(100)))
+        assert later.status_code == 200, later.text
+        score = server.score(part(9))
+        server.stop()
+        with ServerProcess(disk / "data").wait_until_live() as again:
+            assert len(again.references()) == 5
+            assert again.score(part(9)) == score
+
+
+def test_sigterm_finishes_accepted_work(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data").wait_until_live() as server:
+        answers: list[int] = []
+
+        def send() -> None:
+            body = files(*(part(seed) for seed in range(40)))
+            answers.append(server.client.post("/references", data={"category": "disc"}, files=body).status_code)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        time.sleep(0.3)
+        server.process.terminate()
+        sender.join()
+        assert server.process.wait(60) == 0
+        assert answers == [200]
+    with ServerProcess(tmp_path / "data").wait_until_live() as server:
+        assert len(server.references()) == 40
