@@ -24,7 +24,10 @@ _MOST_TRIES = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """A photograph: uint8 (512, 512, 3) RGB; of a defective part also the kind of defect and where it is, uint8 (512, 512) 0 or 255."""
+    """A photograph, uint8 (512, 512, 3) RGB.
+
+    Of a defective part also the kind of defect and where it is: `mask`, uint8 (512, 512), 0 or 255.
+    """
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8] | None
@@ -45,8 +48,8 @@ def render_good(product: str, seed: int) -> Sample:
 def render_defective(product: str, seed: int, kind: str | None = None) -> Sample:
     """The part `render_good` shows for this seed, in the same photograph, with a defect; `kind` None: one by the seed.
 
-    The mask is where the two photographs differ before the sensor's noise, so it is neither larger nor smaller than what
-    can be seen. Raises KeyError for an unknown product or kind.
+    The mask is where the two photographs differ before the sensor's noise, so it is neither larger nor smaller than
+    what can be seen. Raises KeyError for an unknown product or kind.
     """
     made = CATALOGUE[product]
     chosen = kind if kind is not None else list(made.defects)[seed % len(made.defects)]
@@ -63,11 +66,17 @@ def render_defective(product: str, seed: int, kind: str | None = None) -> Sample
 
 
 def write_mvtec(
-    out: Path, products: Sequence[str] = PRODUCTS, good: int = 60, test: int = 24, seed: int = 0, *, progress: bool = False
+    out: Path,
+    products: Sequence[str] = PRODUCTS,
+    good: int = 60,
+    test: int = 24,
+    seed: int = 0,
+    *,
+    progress: bool = False,
 ) -> int:
     """Write train/good, test/good, test/<kind> and ground_truth/<kind> per product as MVTec AD lays them out.
 
-    `good`: training images a product; `test`: good and as many defective test images. Returns how many images were written.
+    `good`: training images a product; `test`: good and as many defective test images. Returns how many were written.
     """
     jobs: list[tuple[str, str, int]] = []
     for product in products:
@@ -131,9 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: write a data set."""
     parser = argparse.ArgumentParser(prog="python -m clients.demo.factory", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write, in the layout of MVTec AD")
-    parser.add_argument("--products", nargs="+", choices=PRODUCTS, default=PRODUCTS, metavar="NAME", help=", ".join(PRODUCTS))
+    parser.add_argument(
+        "--products", nargs="+", choices=PRODUCTS, default=PRODUCTS, metavar="NAME", help=", ".join(PRODUCTS)
+    )
     parser.add_argument("--good", type=int, default=60, help="good training images a product (default 60)")
-    parser.add_argument("--test", type=int, default=24, help="good and as many defective test images a product (default 24)")
+    parser.add_argument(
+        "--test", type=int, default=24, help="good and as many defective test images a product (default 24)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, another day's production (default 0)")
     options = parser.parse_args(arguments)
     written = write_mvtec(options.out, options.products, options.good, options.test, options.seed, progress=True)

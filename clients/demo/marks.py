@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from clients.demo.scene import CANVAS, Colour, Floats, Point, Scene, clouds, offsets, window
+from clients.demo.scene import CANVAS, Colour, Floats, Point, Scene, clouds, offsets, soften, window
 
 
 def scratch(
@@ -23,7 +23,7 @@ def scratch(
         start, end = (tuple(int(v) for v in np.round(p * 16)) for p in points[i : i + 2])
         cv2.line(ink, start, end, 255, thick, cv2.LINE_AA, 4)
     cut = window(centre, length * 0.6 + 8)
-    groove = cv2.GaussianBlur(ink[cut], (0, 0), 0.8).astype(np.float32) / 255
+    groove = soften(ink[cut].astype(np.float32), 0.8) / np.float32(255)
     scene.blend(cut, groove * np.float32(0.75), colour)
     scene.relief[cut] -= groove * np.float32(depth)
 
@@ -35,7 +35,8 @@ def blob(rng: np.random.Generator, radius: float, roughness: float = 0.35, softn
     distance = np.sqrt(ramp[None, :] ** 2 + ramp[:, None] ** 2)
     edge = 0.62 + 0.16 * np.tanh(clouds(rng, 5, side)) * roughness / 0.35
     spot = np.clip((edge - distance) / softness + 0.5, 0, 1)
-    return (spot * spot * (3 - 2 * spot)).astype(np.float32)
+    rounded: Floats = (spot * spot * (3 - 2 * spot)).astype(np.float32)
+    return rounded
 
 
 def stain(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, colour: Colour, opacity: float) -> None:
@@ -43,11 +44,11 @@ def stain(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, 
     spot = blob(rng, radius)
     cut = window(centre, int(radius))
     spot = spot[: cut[0].stop - cut[0].start, : cut[1].stop - cut[1].start]
-    rim = np.clip(spot - cv2.GaussianBlur(spot, (0, 0), radius / 9), 0, 1)
+    rim = np.clip(spot - soften(spot, radius / 9), 0, 1)
     alpha = spot * opacity * (0.8 + 0.12 * clouds(rng, 6, max(spot.shape))[: spot.shape[0], : spot.shape[1]]) + rim
     absorbed = 1 - np.clip(alpha, 0, 1)[..., None] * (1 - np.array(colour, np.float32) / 255)
     scene.multiply(cut, absorbed.astype(np.float32))
-    scene.relief[cut] += cv2.GaussianBlur(spot, (0, 0), 3) * np.float32(1.2)
+    scene.relief[cut] += soften(spot, 3) * np.float32(1.2)
 
 
 def particles(scene: Scene, rng: np.random.Generator, centre: Point, count: int, size: float, colour: Colour) -> None:
@@ -60,13 +61,15 @@ def particles(scene: Scene, rng: np.random.Generator, centre: Point, count: int,
         shadow = window((x + radius * 0.35, y + radius * 0.4), int(radius))
         if (shadow[0].stop - shadow[0].start, shadow[1].stop - shadow[1].start) != spot.shape:
             continue
-        scene.multiply(shadow, 1 - 0.55 * cv2.GaussianBlur(spot, (0, 0), radius / 5))
+        scene.multiply(shadow, 1 - 0.55 * soften(spot, radius / 5))
         cut = window((x, y), int(radius))
         scene.blend(cut, spot, colour, gloss=60)
-        scene.relief[cut] += cv2.GaussianBlur(spot, (0, 0), radius / 6) * np.float32(radius * 0.5)
+        scene.relief[cut] += soften(spot, radius / 6) * np.float32(radius * 0.5)
 
 
-def tint(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, factors: tuple[float, float, float]) -> None:
+def tint(
+    scene: Scene, rng: np.random.Generator, centre: Point, radius: float, factors: tuple[float, float, float]
+) -> None:
     """A cloudy change of colour without an edge; `factors` multiply red, green and blue where it is strongest."""
     spot = blob(rng, radius, 0.3, 0.8)
     cut = window(centre, int(radius))
@@ -76,7 +79,7 @@ def tint(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, f
 
 def dent(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, depth: float) -> None:
     """A smooth hollow, a little longer than wide."""
-    cut = window(centre, radius * 2.2)
+    cut = window(centre, radius * 3.4)
     x, y = offsets(cut, centre)
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.5)
     along, beside = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
@@ -95,6 +98,8 @@ def pull(scene: Scene, centre: Point, radius: float, by: Point) -> None:
         layer[cut] = cv2.remap(layer[cut], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def somewhere(rng: np.random.Generator, left: float = 190, top: float = 190, right: float = 834, bottom: float = 834) -> Point:
+def somewhere(
+    rng: np.random.Generator, left: float = 190, top: float = 190, right: float = 834, bottom: float = 834
+) -> Point:
     """A random point of a rectangle of the canvas; by default well inside what the detector looks at."""
     return float(rng.uniform(left, right)), float(rng.uniform(top, bottom))

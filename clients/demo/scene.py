@@ -1,9 +1,10 @@
-"""A product as a surface under a camera: what is painted, how high it stands, how it shines, and the photograph of it."""
+"""A product as a surface under a camera, and the photograph of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Reals = NDArray[np.floating[Any]]
 Window = tuple[slice, slice]
 
 
@@ -42,7 +44,7 @@ class Scene:
         """A scene that can be drawn on without changing this one."""
         return Scene(self.paint.copy(), self.relief.copy())
 
-    def blend(self, window: Window, alpha: Floats, colour: Colour, gloss: int | None = None) -> None:
+    def blend(self, window: Window, alpha: Reals, colour: Colour, gloss: int | None = None) -> None:
         """Paint `colour` over a window; `alpha`: opacity in [0, 1], of the window's shape."""
         paint = self.paint[window].astype(np.float32)
         a = alpha[..., None]
@@ -51,16 +53,23 @@ class Scene:
             paint[..., 3] += (gloss - paint[..., 3]) * alpha
         self.paint[window] = np.clip(paint + 0.5, 0, 255).astype(np.uint8)
 
-    def multiply(self, window: Window, factor: Floats) -> None:
+    def multiply(self, window: Window, factor: Reals) -> None:
         """Darken or lighten a window; `factor`: of the window's shape, or with three channels more."""
-        factor = factor if factor.ndim == 3 else factor[..., None]
-        view = self.paint[window][..., :3]
-        view[:] = np.clip(view * factor + 0.5, 0, 255).astype(np.uint8)
+        factor = factor.astype(np.float32, copy=False)
+        three = [factor] * 3 if factor.ndim == 2 else list(cv2.split(factor))
+        whole = cv2.merge([*three, np.ones(factor.shape[:2], np.float32)])  # gloss stays
+        self.paint[window] = cv2.multiply(self.paint[window], whole, dtype=cv2.CV_8U)
 
-    def take(self, other: Scene, window: Window) -> None:
-        """Show in a window what another scene shows there."""
-        self.paint[window] = other.paint[window]
-        self.relief[window] = other.relief[window]
+    def take(self, other: Scene, window: Window, alpha: Reals | None = None) -> None:
+        """Show in a window what another scene shows there; `alpha`: how much of it, all if None."""
+        if alpha is None:
+            self.paint[window] = other.paint[window]
+            self.relief[window] = other.relief[window]
+            return
+        kept = self.paint[window].astype(np.float32)
+        mixed = kept + (other.paint[window] - kept) * alpha[..., None]
+        self.paint[window] = (mixed + 0.5).astype(np.uint8)
+        self.relief[window] += (other.relief[window] - self.relief[window]) * alpha
 
 
 @dataclass(frozen=True)
@@ -100,9 +109,9 @@ class Camera:
         """The picture before the sensor adds its noise, float32 (SIDE, SIDE, 3) in [0, 255]."""
         middle = CANVAS / 2 - 0.5
         matrix = cv2.getRotationMatrix2D((middle, middle), self.turn, self.zoom * SIDE / CANVAS)
-        matrix[:, 2] += (SIDE - CANVAS) / 2 + np.array(self.shift)
-        paint = cv2.warpAffine(scene.paint, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        relief = cv2.warpAffine(scene.relief, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        matrix[:, 2] = matrix[:, 2] + (SIDE - CANVAS) / 2 + np.array(self.shift)
+        paint = cv2.warpAffine(scene.paint, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
+        relief = cv2.warpAffine(scene.relief, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
         # Slopes of the surface; half a canvas pixel of height is one of the photograph.
         across = cv2.Scharr(relief, cv2.CV_32F, 1, 0, scale=0.5 / 32)
         down = cv2.Scharr(relief, cv2.CV_32F, 0, 1, scale=0.5 / 32)
@@ -119,18 +128,17 @@ class Camera:
         lamp = (lamp * _vignette()).astype(np.float32)
         picture = paint[..., :3] * (shade * lamp)[..., None] + (shine * lamp)[..., None]
         picture *= np.array(self.tint, np.float32)
-        picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), self.blur)
-        np.clip(picture, 0, 255, out=picture)
-        return picture
+        return np.clip(soften(picture, self.blur), 0, 255)
 
     def develop(self, picture: Floats) -> Bytes:
-        """The photograph: uint8 (SIDE, SIDE, 3), with the sensor's noise, which grows with the light as shot noise does."""
+        """The photograph, uint8 (SIDE, SIDE, 3), with the sensor's noise, which grows with the light."""
         rng = np.random.default_rng(self.grain)
         grain = rng.standard_normal((SIDE, SIDE), np.float32)
         speckle = cv2.resize(rng.standard_normal((SIDE // 2, SIDE // 2, 3), np.float32), (SIDE, SIDE))
         bright = np.sqrt(picture[..., 1:2] * np.float32(1 / 128) + np.float32(0.25)) * np.float32(self.noise)
         noisy = picture + (grain[..., None] + speckle * np.float32(0.6)) * bright
-        return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+        taken: Bytes = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+        return taken
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +160,21 @@ def grain(rng: np.random.Generator) -> Floats:
 
 def clouds(rng: np.random.Generator, cells: int, side: int = CANVAS) -> Floats:
     """Smooth noise of unit deviation, float32 (side, side), with about `cells` hills a side."""
-    return cv2.resize(rng.standard_normal((cells, cells), np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    hills = rng.standard_normal((cells, cells), np.float32)
+    return cv2.resize(hills, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
+
+
+def soften(image: Reals, sigma: float) -> Floats:
+    """Gaussian blur."""
+    return cv2.GaussianBlur(image.astype(np.float32, copy=False), (0, 0), sigma).astype(np.float32, copy=False)
+
+
+def cast(shape: Reals, right: float, down: float, sigma: float) -> Floats:
+    """The soft shadow that a shape throws `right` and `down` canvas pixels away."""
+    away = cv2.warpAffine(
+        shape.astype(np.float32, copy=False), np.array([[1, 0, right], [0, 1, down]], np.float32), (CANVAS, CANVAS)
+    )
+    return soften(away.astype(np.float32, copy=False), sigma)
 
 
 def window(centre: Point, half_width: float, half_height: float | None = None) -> Window:

@@ -10,7 +10,7 @@ import numpy as np
 
 from clients.demo import marks
 from clients.demo.products.product import Product
-from clients.demo.scene import CANVAS, Colour, Point, Scene, Window, clouds, grain, window, write
+from clients.demo.scene import CANVAS, Colour, Point, Scene, Window, cast, clouds, grain, window, write
 
 _TABLE = (196, 197, 199)
 _MASK = (18, 88, 58)
@@ -50,7 +50,7 @@ _PARTS = (
     *(_Part(f"C{i + 4}", "", 690 + 74 * i, 664, 30, 52, 0, (160, 122, 88)) for i in range(2)),
 )
 _LETTERING: tuple[tuple[str, Point, int, int], ...] = (
-    ("TOUCHSTONE  REV C", (512, 190), 38, 0),
+    ("TOUCHSTONE  REV C", (500, 166), 38, 0),
     ("SN 0042", (720, 806), 30, 0),
     ("J1", (846, 452), 26, 0),
     ("+5V", (846, 742), 22, 0),
@@ -68,7 +68,9 @@ def _traces() -> list[list[tuple[int, int]]]:
     for i in range(6):
         y = 560 + 22 * i
         paths.append([(600, y), (660, y), (690 + 5 * i, y + 30), (860, y + 30)])
-        paths.append([(200 + 16 * i, 240), (200 + 16 * i, 300 + 16 * i), (250 + 10 * i, 350 + 14 * i), (280, 350 + 14 * i)])
+        paths.append(
+            [(200 + 16 * i, 240), (200 + 16 * i, 300 + 16 * i), (250 + 10 * i, 350 + 14 * i), (280, 350 + 14 * i)]
+        )
     return paths
 
 
@@ -87,7 +89,7 @@ def _bare() -> Scene:
         for y in (top + 50, bottom - 50):
             cv2.circle(board, (x, y), 22, 0, -1, cv2.LINE_AA)
     inside = board.astype(np.float32) / 255
-    shadow = cv2.GaussianBlur(cv2.warpAffine(inside, np.float32([[1, 0, 12], [0, 1, 14]]), (CANVAS, CANVAS)), (0, 0), 12)
+    shadow = cast(inside, 12, 14, 12)
     scene.multiply(_EVERYWHERE, 1 - 0.6 * shadow)
     scene.blend(_EVERYWHERE, inside, _MASK, gloss=70)
     copper = np.zeros((CANVAS, CANVAS), np.uint8)
@@ -97,7 +99,7 @@ def _bare() -> Scene:
     for x in (left + 50, right - 50):
         for y in (top + 50, bottom - 50):
             cv2.circle(bare, (x, y), 36, 255, 12, cv2.LINE_AA)
-    vias = np.random.default_rng(3).integers((200, 240), (860, 840), (46, 2))
+    vias = np.random.default_rng(3).integers((200, 230), (860, 700), (40, 2))
     for x, y in vias.tolist():
         cv2.circle(copper, (x, y), 11, 255, -1, cv2.LINE_AA)
         cv2.circle(bare, (x, y), 7, 255, -1, cv2.LINE_AA)
@@ -126,7 +128,9 @@ def _pads(part: _Part) -> list[tuple[int, int, int, int]]:
     pads = [(m - 5, y + s * (half_h + 10) - 12, m + 5, y + s * (half_h + 10) + 12) for m in middles for s in (-1, 1)]
     if part.wide == part.high:
         middles = [round(y - half_h + step * (i + 0.5)) for i in range(part.pins)]
-        pads += [(x + s * (half_w + 10) - 12, m - 5, x + s * (half_w + 10) + 12, m + 5) for m in middles for s in (-1, 1)]
+        pads += [
+            (x + s * (half_w + 10) - 12, m - 5, x + s * (half_w + 10) + 12, m + 5) for m in middles for s in (-1, 1)
+        ]
     return pads
 
 
@@ -134,14 +138,16 @@ def _mount(scene: Scene, part: _Part, rng: np.random.Generator, wander: float = 
     """Solder a component on, off its place by a pixel or so as a placing machine does."""
     dx, dy = (int(v) for v in np.round(rng.normal(0, wander, 2)))
     for x0, y0, x1, y1 in _pads(part):
-        cv2.rectangle(scene.paint, (x0 + dx + 1, y0 + dy + 1), (x1 + dx - 1, y1 + dy - 1), (*_TIN, 200), -1, cv2.LINE_AA)
+        cv2.rectangle(
+            scene.paint, (x0 + dx + 1, y0 + dy + 1), (x1 + dx - 1, y1 + dy - 1), (*_TIN, 200), -1, cv2.LINE_AA
+        )
         cv2.rectangle(scene.relief, (x0 + dx + 1, y0 + dy + 1), (x1 + dx - 1, y1 + dy - 1), 10, -1)
     x, y, half_w, half_h = part.x + dx, part.y + dy, part.wide // 2, part.high // 2
     fall = window((x + 9, y + 11), half_w + 12, half_h + 12)
     shape = (fall[0].stop - fall[0].start, fall[1].stop - fall[1].start)
     shadow = np.zeros(shape, np.float32)
     shadow[12:-12, 12:-12] = 0.55
-    scene.multiply(fall, 1 - cv2.blur(shadow, (13, 13)))
+    scene.multiply(fall, 1 - cv2.blur(shadow, (13, 13)).astype(np.float32))
     end = 13 if not part.pins else 0  # a two-pole's metal caps
     cv2.rectangle(scene.paint, (x - half_w, y - half_h), (x + half_w, y + half_h), (*_TIN, 160), -1)
     cv2.rectangle(scene.paint, (x - half_w, y - half_h + end), (x + half_w, y + half_h - end), (*part.body, 70), -1)
@@ -160,7 +166,7 @@ def _letters(scene: Scene) -> None:
         write(scene, text, centre, size, _SILK, 0.95, turned)
     for part in _PARTS:
         if part.pins:
-            corner = (part.x - part.wide / 2 - 24, part.y - part.high / 2 - 40)
+            corner = (part.x - part.wide / 2 - 28, part.y - part.high / 2 - 8)
             write(scene, part.name, corner, 26, _SILK, 0.9)
         else:
             write(scene, part.name, (part.x, part.y - part.high / 2 - 26), 18, _SILK, 0.9)
@@ -206,7 +212,9 @@ def _contamination(scene: Scene, rng: np.random.Generator) -> None:
         marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(45, 90), (150, 118, 60), rng.uniform(0.6, 0.9))
         return
     tin = (206, 208, 212) if rng.random() < 0.6 else (120, 84, 52)
-    marks.particles(scene, rng, marks.somewhere(rng, 240, 240, 800, 780), int(rng.integers(1, 5)), rng.uniform(12, 17), tin)
+    marks.particles(
+        scene, rng, marks.somewhere(rng, 240, 240, 800, 780), int(rng.integers(1, 5)), rng.uniform(12, 17), tin
+    )
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
@@ -230,7 +238,7 @@ def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     angle = float(rng.choice([-1, 1]) * (rng.uniform(7, 14) if part.pins else rng.uniform(18, 40)))
     side = 2 * reach + 1
     matrix = cv2.getRotationMatrix2D((reach, reach), angle, 1.0)
-    matrix[:, 2] += rng.normal(0, 5, 2)
+    matrix[:, 2] = matrix[:, 2] + rng.normal(0, 5, 2)
     body = np.zeros((side, side), np.float32)
     half_w, half_h = part.wide // 2 + (22 if part.wide == part.high else 4), part.high // 2 + (22 if part.pins else 13)
     body[reach - half_h : reach + half_h, reach - half_w : reach + half_w] = 1

@@ -30,7 +30,8 @@ def _half_widths() -> Floats:
     rows, halves = zip(*stations, strict=True)
     wide = np.interp(np.arange(CANVAS), rows, halves).astype(np.float32)
     smooth = cv2.GaussianBlur(wide[:, None], (1, 31), 7)[:, 0]
-    return np.where((np.arange(CANVAS) > 290) & (np.arange(CANVAS) < 860), smooth, wide).astype(np.float32)
+    outline: Floats = np.where((np.arange(CANVAS) > 290) & (np.arange(CANVAS) < 860), smooth, wide).astype(np.float32)
+    return outline
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +39,7 @@ def _around() -> tuple[Floats, Floats]:
     """For every pixel its place across the bottle in [-1, 1], beyond that outside; and how far it is glass, 0..1."""
     half = _half_widths()[:, None]
     x = np.abs(np.arange(CANVAS, dtype=np.float32) - _MIDDLE)[None, :]
-    inside = np.clip(half - x + 0.5, 0, 1)
+    inside = np.clip(half - x + 0.5, 0, 1) * (half > 0)
     signed = (np.arange(CANVAS, dtype=np.float32) - _MIDDLE)[None, :] / np.maximum(half, 1)
     return np.clip(signed, -1, 1).astype(np.float32), inside.astype(np.float32)
 
@@ -46,7 +47,8 @@ def _around() -> tuple[Floats, Floats]:
 def _roundness(place: Floats) -> Floats:
     """Brightness around an upright cylinder under a soft lamp at the left and a fainter one at the right."""
     depth = np.sqrt(np.clip(1 - place * place, 0, 1))
-    return (0.42 + 0.58 * np.clip(depth * 0.86 - place * 0.3, 0, 1) / 0.9).astype(np.float32)
+    shade: Floats = (0.42 + 0.58 * np.clip(depth * 0.86 - place * 0.3, 0, 1) / 0.9).astype(np.float32)
+    return shade
 
 
 @lru_cache(maxsize=4)
@@ -68,7 +70,9 @@ def _glass(level: int, capped: bool) -> Scene:
     meniscus = np.exp(-(((rows - level - 40 * (1 - depth) ** 2) / 4) ** 2))
     through = through - 0.28 * meniscus * (inside > 0.9)
     tone = np.stack([through, through**1.15, through**1.35], -1)
-    scene.multiply(_EVERYWHERE, np.where(inside[..., None] > 0, 1 + inside[..., None] * (tone - 1), 1).astype(np.float32))
+    scene.multiply(
+        _EVERYWHERE, np.where(inside[..., None] > 0, 1 + inside[..., None] * (tone - 1), 1).astype(np.float32)
+    )
     for at, breadth, strength in ((-0.66, 0.10, 0.75), (0.78, 0.045, 0.35)):  # window reflections
         streak = np.exp(-(((place - at) / breadth) ** 4)) * inside * strength
         streak *= np.clip((rows - 300) / 60, 0, 1) * np.clip((872 - rows) / 40, 0, 1)
@@ -130,11 +134,11 @@ def _label(text: bool = True, bars: bool = True) -> tuple[Bytes, Floats]:
 
 
 def _stick(scene: Scene, sheet: Bytes, opacity: Floats, shift: Point, turn: float) -> None:
-    """Put a label on, off its place by `shift` canvas pixels and `turn` degrees, and shade it as the bottle is round."""
+    """Put a label on, off its place by `shift` canvas pixels and `turn` degrees, shaded as the bottle is round."""
     left, top, width, height = _LABEL
     reach = 70
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, 1.0)
-    matrix[:, 2] += reach + np.array(shift)
+    matrix[:, 2] = matrix[:, 2] + reach + np.array(shift)
     size = (width + 2 * reach, height + 2 * reach)
     paper = cv2.warpAffine(sheet, matrix, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     alpha = cv2.warpAffine(opacity, matrix, size)
@@ -235,7 +239,9 @@ def _deformation(scene: Scene, rng: np.random.Generator) -> None:
         marks.dent(scene, rng, (x, y), 26, -9)
     else:
         side = int(rng.choice([-1, 1]))
-        marks.pull(scene, (_MIDDLE + side * _BODY, float(rng.uniform(540, 780))), 110, (-side * float(rng.uniform(22, 38)), 0))
+        marks.pull(
+            scene, (_MIDDLE + side * _BODY, float(rng.uniform(540, 780))), 110, (-side * float(rng.uniform(22, 38)), 0)
+        )
 
 
 def _print(scene: Scene, rng: np.random.Generator) -> None:
@@ -249,7 +255,9 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
         scene.paint[band] = cv2.blur(scene.paint[band], (61, 3))
         return
     sheet = _label(text=wrong != 2, bars=wrong != 3)[0]
-    shift = (float(rng.choice([-1, 1]) * rng.uniform(22, 40)), float(rng.uniform(-24, 24))) if wrong == 1 else (0.0, 0.0)
+    shift = (
+        (float(rng.choice([-1, 1]) * rng.uniform(22, 40)), float(rng.uniform(-24, 24))) if wrong == 1 else (0.0, 0.0)
+    )
     turn = float(rng.choice([-1, 1]) * rng.uniform(3, 6)) if wrong == 0 else 0.0
     scene.take(_bottle(rng, sheet, shift, turn), cut)
 

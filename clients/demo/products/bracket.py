@@ -10,7 +10,20 @@ from numpy.typing import NDArray
 
 from clients.demo import marks
 from clients.demo.products.product import Product
-from clients.demo.scene import CANVAS, Bytes, Floats, Point, Scene, clouds, grain, lettering, offsets, window
+from clients.demo.scene import (
+    CANVAS,
+    Bytes,
+    Floats,
+    Point,
+    Scene,
+    cast,
+    clouds,
+    grain,
+    lettering,
+    offsets,
+    soften,
+    window,
+)
 
 _HOLES: tuple[tuple[Point, int], ...] = (((235, 235), 46), ((789, 235), 46), ((235, 789), 46), ((789, 789), 46))
 _BORE: tuple[Point, int] = ((512, 470), 150)
@@ -51,17 +64,19 @@ def _blank(missing: int | None = None, engraved: bool = True) -> Scene:
     metal = _outline(missing)
     scene = Scene.flat(_TABLE, gloss=6)
     inside = metal.astype(np.float32) / 255
-    shadow = cv2.GaussianBlur(cv2.warpAffine(inside, np.float32([[1, 0, 20], [0, 1, 24]]), (CANVAS, CANVAS)), (0, 0), 15)
+    shadow = cast(inside, 20, 24, 15)
     everywhere = (slice(0, CANVAS), slice(0, CANVAS))
     scene.multiply(everywhere, 1 - 0.72 * shadow)
     scene.blend(everywhere, inside, _METAL, gloss=190)
     # Walls of the holes catch the light on the side away from the lamp.
-    wall = np.clip(cv2.warpAffine(inside, np.float32([[1, 0, 7], [0, 1, 8]]), (CANVAS, CANVAS)) - inside, 0, 1)
+    wall = np.clip(cast(inside, 7, 8, 0.6) - inside, 0, 1)
     scene.blend(everywhere, wall * np.float32(0.5), (24, 25, 27))
     edge = cv2.distanceTransform((metal > 127).astype(np.uint8), cv2.DIST_L2, 5)
     scene.relief += cv2.GaussianBlur(np.minimum(edge, 9.0) * np.float32(0.8), (0, 0), 1.2)
     ring = np.abs(_radius() - (_BORE[1] + 34))  # a turned step around the bore
-    scene.relief += cv2.GaussianBlur(np.where(_radius() < _BORE[1] + 34, np.float32(3.0), np.float32(0)) * inside, (0, 0), 1.5)
+    scene.relief += cv2.GaussianBlur(
+        np.where(_radius() < _BORE[1] + 34, np.float32(3.0), np.float32(0)) * inside, (0, 0), 1.5
+    )
     scene.multiply(everywhere, 1 - 0.18 * np.exp(-((ring / 4) ** 2)) * inside)
     if engraved:
         _engrave(scene, *_ENGRAVING)
@@ -85,9 +100,8 @@ def _radius() -> Floats:
 
 @lru_cache(maxsize=1)
 def _rings() -> NDArray[np.int32]:
-    return np.minimum(_radius() * 1.5, 1199).astype(np.int32)
-
-
+    rings: NDArray[np.int32] = np.minimum(_radius() * 1.5, 1199).astype(np.int32)
+    return rings
 
 
 def _machined(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -125,10 +139,12 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
     undrilled = _machined(_blank(missing=number).copy(), rng)
     if number == 4:
         (x0, y0), (x1, _), half = _SLOT
-        cut = window(((x0 + x1) / 2, y0), (x1 - x0) / 2 + half + 14, half + 14)
+        cut = window(((x0 + x1) / 2, y0), (x1 - x0) / 2 + half + 20, half + 20)
     else:
-        cut = window(_HOLES[number][0], _HOLES[number][1] + 16)
-    scene.take(undrilled, cut)
+        cut = window(_HOLES[number][0], _HOLES[number][1] + 20)
+    hole = (_blank(number).paint[cut][..., 3] > _blank().paint[cut][..., 3]).astype(np.uint8)
+    filled = cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (29, 29))).astype(np.float32)
+    scene.take(undrilled, cut, soften(filled, 2.5))
 
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
@@ -145,7 +161,7 @@ def _colour(scene: Scene, rng: np.random.Generator) -> None:
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
-        marks.dent(scene, rng, _on_metal(rng), rng.uniform(26, 44), rng.uniform(12, 20))
+        marks.dent(scene, rng, _on_metal(rng), rng.uniform(24, 38), rng.uniform(5, 10))
     else:  # a bent edge
         x = float(rng.uniform(400, 620))
         marks.pull(scene, (x, 142), 110, (0, float(rng.uniform(24, 40))))
@@ -153,7 +169,10 @@ def _deformation(scene: Scene, rng: np.random.Generator) -> None:
 
 def _print(scene: Scene, rng: np.random.Generator) -> None:
     text, centre, size = _ENGRAVING
-    scene.take(_machined(_blank(engraved=False).copy(), rng), window(centre, 140, 34))
+    cut = window(centre, 140, 34)
+    ink = (_blank().paint[cut][..., 0] < _blank(engraved=False).paint[cut][..., 0]).astype(np.uint8)
+    erased = soften(cv2.dilate(ink, np.ones((7, 7), np.uint8)).astype(np.float32), 1)
+    scene.take(_machined(_blank(engraved=False).copy(), rng), cut, erased)
     wrong = rng.integers(3)
     if wrong == 1:
         _engrave(scene, text[:4], (centre[0] - 40, centre[1]), size)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from clients.demo import marks
 from clients.demo.products.product import Product
@@ -28,22 +29,34 @@ def _weave() -> tuple[Floats, Floats]:
     return warp.astype(np.float32), weft.astype(np.float32)
 
 
+@lru_cache(maxsize=1)
+def _upper() -> NDArray[np.bool_]:
+    """Where the upright yarn lies on top."""
+    warp, weft = _weave()
+    return warp > weft
+
+
+@lru_cache(maxsize=1)
+def _cloth() -> Scene:
+    """The cloth if all its yarns were alike and straight. Read-only."""
+    height = np.maximum(*_weave())
+    scene = Scene.flat((0, 0, 0), gloss=8)
+    colour = np.where(_upper()[..., None], _WARP, _WEFT)
+    scene.paint[..., :3] = (colour * (0.45 + 0.55 * height)[..., None]).astype(np.uint8)
+    scene.relief += height * np.float32(5)
+    return scene
+
+
 def _strands(rng: np.random.Generator, spread: float) -> Floats:
     """How much brighter or darker each yarn is, one value a canvas pixel."""
     return np.repeat(1 + rng.normal(0, spread, _YARNS), _PITCH).astype(np.float32)
 
 
 def _make(rng: np.random.Generator) -> Scene:
-    warp, weft = _weave()
-    upper = warp > weft
-    height = np.maximum(warp, weft)
-    scene = Scene.flat((0, 0, 0), gloss=8)
-    fuzz = 1 + grain(rng) * np.float32(0.05) + clouds(rng, 5) * np.float32(0.015)
-    dark = (0.45 + 0.55 * height) * fuzz
-    light = np.where(upper, _strands(rng, 0.035)[None, :], _strands(rng, 0.035)[:, None]) * dark
-    colour = np.where(upper[..., None], _WARP, _WEFT)
-    scene.paint[..., :3] = np.clip(colour * light[..., None], 0, 255).astype(np.uint8)
-    scene.relief += height * np.float32(5)
+    scene = _cloth().copy()
+    yarns = np.where(_upper(), _strands(rng, 0.035)[None, :], _strands(rng, 0.035)[:, None])
+    fuzz = np.float32(1) + grain(rng) * np.float32(0.05) + clouds(rng, 5) * np.float32(0.015)
+    scene.multiply((slice(0, CANVAS), slice(0, CANVAS)), yarns * fuzz)
     _sway(scene, rng)
     return scene
 
@@ -54,8 +67,12 @@ def _sway(scene: Scene, rng: np.random.Generator) -> None:
     columns = ramp[None, :] + clouds(rng, 6) * np.float32(3.5)
     rows = ramp[:, None] + clouds(rng, 6) * np.float32(3.5)
     fixed = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
-    scene.paint = cv2.remap(scene.paint, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    scene.relief = cv2.remap(scene.relief, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    scene.paint = cv2.remap(scene.paint, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(
+        np.uint8, copy=False
+    )
+    scene.relief = cv2.remap(scene.relief, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(
+        np.float32, copy=False
+    )
 
 
 def _scratch(scene: Scene, rng: np.random.Generator) -> None:

@@ -17,7 +17,7 @@ def _brushing(rng: np.random.Generator) -> Floats:
     strokes = np.zeros((CANVAS, CANVAS), np.float32)
     for columns, weight in ((4, 0.55), (12, 0.55), (48, 0.45)):
         strokes += weight * cv2.resize(rng.standard_normal((CANVAS, columns), np.float32), (CANVAS, CANVAS))
-    return cv2.blur(strokes, (1, 2))
+    return cv2.blur(strokes, (1, 2)).astype(np.float32, copy=False)
 
 
 def _make(rng: np.random.Generator) -> Scene:
@@ -78,7 +78,7 @@ def _colour(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
-    marks.dent(scene, rng, marks.somewhere(rng, 240, 240, 784, 784), rng.uniform(34, 70), rng.uniform(12, 20))
+    marks.dent(scene, rng, marks.somewhere(rng, 240, 240, 784, 784), rng.uniform(34, 64), rng.uniform(5, 11))
 
 
 SHEET = Product(

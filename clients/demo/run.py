@@ -1,0 +1,411 @@
+"""The tour: teaches a running server five products, inspects good and defective parts, and shows what it found."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from clients.demo import contact_sheet
+from clients.demo.factory import PRODUCTS, Sample, kinds, render_defective, render_good, test_seed
+
+LOWEST_AUROC = 0.90
+FALSE_REJECT_RATE = 0.02  # reachable from 49 references on
+_PER_REQUEST = 10
+_RESIZE, _CROP, _MAP = 512, 448, 256  # what the server analyses of a picture, and the side of its map
+
+
+class DemoFailed(Exception):
+    """Why the demo cannot go on, in one line."""
+
+
+class ServerUnreachable(DemoFailed):
+    """There is no server at the address."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything is made and where the results go."""
+
+    out: Path
+    references: int = 50
+    tests: int = 24
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A rendered part and what the server said of it; `map` float32 (256, 256), `latency_ms` of the whole request."""
+
+    sample: Sample
+    name: str
+    verdict: str
+    score: float
+    threshold: float | None
+    map: NDArray[np.float32]
+    overlay: NDArray[np.uint8]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured on one product."""
+
+    product: str
+    image_auroc: float
+    pixel_auroc: float
+    good_passed: int
+    good: int
+    defects_caught: int
+    defective: int
+    p50_ms: float
+    p95_ms: float
+    threshold: float | None
+
+
+class Server:
+    """The few calls of the HTTP API that the tour makes."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(120.0, connect=5.0))
+        self.url = url
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def ask(self, method: str, path: str, **arguments: Any) -> Any:
+        """The JSON answer, asked for again while the server is busy. Raises DemoFailed with the server's own words."""
+        while True:
+            try:
+                answer = self._http.request(method, path, **arguments)
+            except httpx.TransportError as error:
+                raise ServerUnreachable(f"no server at {self.url}: {error}") from error
+            if answer.status_code != 503 or "retry-after" not in answer.headers:
+                break
+            time.sleep(min(float(answer.headers["retry-after"]), 5.0))
+        if answer.is_error:
+            try:
+                problem = answer.json()
+                words = f"{problem['title']}: {problem.get('detail', '')}"
+            except (ValueError, KeyError, TypeError):
+                words = answer.text[:200]
+            raise DemoFailed(f"{method} {path} answered {answer.status_code}: {words}")
+        return answer.json()
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Wait for /readyz; raises ServerUnreachable when nobody answers in time."""
+        patience = time.monotonic() + seconds
+        said = "no answer"
+        while time.monotonic() < patience:
+            try:
+                answer = self._http.get("/readyz")
+            except httpx.TransportError as error:
+                said = str(error)
+            else:
+                if answer.is_success:
+                    return
+                said = f"/readyz says {answer.status_code}"
+            time.sleep(0.2)
+        raise ServerUnreachable(f"no server ready at {self.url} ({said}); start one with `touchstone serve`")
+
+    def onboard(self, product: str, pictures: Sequence[tuple[str, bytes]]) -> tuple[int, int]:
+        """Add references; returns how many were added and how many were there already."""
+        files = [("images", (name, data, "image/png")) for name, data in pictures]
+        answer = self.ask("POST", "/references", data={"category": product}, files=files)
+        if answer["refused"]:
+            refused = next(each for each in answer["results"] if each["status"] == "refused")
+            raise DemoFailed(f"reference {refused['filename']} of {product} was refused: {refused['detail']}")
+        return answer["added"], answer["duplicates"]
+
+    def accept(self, product: str, false_reject_rate: float) -> None:
+        """Say what share of good parts may be rejected."""
+        self.ask("PATCH", f"/categories/{product}", json={"false_reject_rate": false_reject_rate})
+
+    def wait_until_calibrated(self, product: str, seconds: float = 900) -> None:
+        """Wait until the threshold rests on every reference there is."""
+        patience = time.monotonic() + seconds
+        while self.ask("GET", f"/categories/{product}")["calibration"]["state"] != "ready":
+            if time.monotonic() > patience:
+                raise DemoFailed(f"the calibration of {product} was not ready after {seconds:.0f} s")
+            time.sleep(0.3)
+
+    def inspect(self, product: str, name: str, sample: Sample) -> Inspected:
+        """Inspect one part."""
+        fields = {"category": product, "part_id": name, "station": "demo", "map": "raw", "overlay": "true"}
+        picture = encode(sample.image)
+        begin = time.perf_counter()
+        answer = self.ask("POST", "/detect", data=fields, files=[("images", (f"{name}.png", picture, "image/png"))])
+        latency_ms = (time.perf_counter() - begin) * 1000
+        found = answer["results"][0]
+        values = np.load(io.BytesIO(base64.b64decode(found["map"]["data"])), allow_pickle=False)
+        overlay = cv2.imdecode(np.frombuffer(base64.b64decode(found["overlay"]), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if overlay is None or values.shape != (_MAP, _MAP):
+            raise DemoFailed(f"the answer for {name} has no readable map or overlay")
+        return Inspected(
+            sample, name, found["verdict"], found["score"], found["threshold"], values.astype(np.float32),
+            overlay.astype(np.uint8), latency_ms,
+        )  # fmt: skip
+
+
+def encode(image: NDArray[np.uint8]) -> bytes:
+    """An RGB picture as PNG; the same picture always gives the same bytes."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise DemoFailed("a picture could not be encoded")
+    return data.tobytes()
+
+
+def analysed(mask: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+    """A mask as the map sees it: resized, cropped and resized like the picture; bool (256, 256), all False for None."""
+    if mask is None:
+        return np.zeros((_MAP, _MAP), np.bool_)
+    square = cv2.resize(mask, (_RESIZE, _RESIZE), interpolation=cv2.INTER_NEAREST)
+    edge = (_RESIZE - _CROP) // 2
+    crop = square[edge : edge + _CROP, edge : edge + _CROP]
+    return cv2.resize(crop, (_MAP, _MAP), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def measure(product: str, inspected: Sequence[Inspected]) -> Result:
+    """The figures of one product from its inspected parts, good and defective."""
+    truth = np.array([each.sample.defect is not None for each in inspected])
+    scores = np.array([each.score for each in inspected])
+    pixels = np.concatenate([analysed(each.sample.mask).ravel() for each in inspected])
+    values = np.concatenate([each.map.ravel() for each in inspected])
+    verdicts = np.array([each.verdict for each in inspected])
+    latencies = np.array([each.latency_ms for each in inspected])
+    return Result(
+        product=product,
+        image_auroc=float(roc_auc_score(truth, scores)),
+        pixel_auroc=float(roc_auc_score(pixels, values)),
+        good_passed=int(np.count_nonzero(verdicts[~truth] == "normal")),
+        good=int(np.count_nonzero(~truth)),
+        defects_caught=int(np.count_nonzero(verdicts[truth] == "anomalous")),
+        defective=int(np.count_nonzero(truth)),
+        p50_ms=float(np.percentile(latencies, 50)),
+        p95_ms=float(np.percentile(latencies, 95)),
+        threshold=inspected[0].threshold,
+    )
+
+
+def run(server: Server, plan: Plan, console: Console) -> list[Result]:
+    """The whole tour; raises DemoFailed."""
+    begin = time.monotonic()
+    what = server.ask("GET", "/version")
+    console.print(f"Server {server.url}, encoder {what['encoder']['name']}, {what['references']} references so far")
+    overlays = plan.out / "overlays"
+    overlays.mkdir(parents=True, exist_ok=True)
+    results: list[Result] = []
+    rows: list[contact_sheet.Row] = []
+    columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        added = duplicates = 0
+        task = progress.add_task("Onboarding", total=plan.references * len(PRODUCTS))
+        for product in PRODUCTS:
+            progress.update(task, description=f"Onboarding {product}")
+            for batch in _batches(product, plan):
+                new, old = server.onboard(product, batch)
+                added, duplicates = added + new, duplicates + old
+                progress.advance(task, len(batch))
+            server.accept(product, FALSE_REJECT_RATE)
+        progress.update(task, description="Onboarded")
+        progress.console.print(
+            f"{added} references added" + (f", {duplicates} were there already" if duplicates else "")
+        )
+        task = progress.add_task("Calibrating", total=len(PRODUCTS))
+        for product in PRODUCTS:
+            progress.update(task, description=f"Calibrating {product}")
+            server.wait_until_calibrated(product)
+            progress.advance(task)
+        progress.update(task, description="Calibrated")
+        task = progress.add_task("Inspecting", total=2 * plan.tests * len(PRODUCTS))
+        for index, product in enumerate(PRODUCTS):
+            progress.update(task, description=f"Inspecting {product}")
+            inspected = []
+            for name, sample in _test_parts(product, plan):
+                part = server.inspect(product, name, sample)
+                _save(overlays / f"{name}.png", part.overlay)
+                inspected.append(part)
+                progress.advance(task)
+            results.append(measure(product, inspected))
+            rows.append(_row(index, results[-1], inspected))
+        progress.update(task, description="Inspected")
+    console.print(_table(results))
+    mean = _mean(results)
+    title = "Touchstone: taught by good parts alone"
+    subtitle = (
+        f"{plan.references} good references a product, no training  ·  encoder {what['encoder']['name']}  ·  "
+        f"mean image AUROC {mean:.3f}  ·  left of each row a good part, then defects beside what was found"
+    )
+    sheet = plan.out / "contact-sheet.jpg"
+    _save(sheet, contact_sheet.draw(title, subtitle, rows))
+    summary = {
+        "mean_image_auroc": mean, "encoder": what["encoder"], "references_per_product": plan.references,
+        "false_reject_rate": FALSE_REJECT_RATE, "seconds": round(time.monotonic() - begin, 1),
+        "products": [asdict(each) for each in results],
+    }  # fmt: skip
+    (plan.out / "results.json").write_text(json.dumps(summary, indent=2) + "\n")
+    example = plan.out / "try-me.png"
+    _save(example, render_defective("board", test_seed(plan.seed, 10_000), "missing").image)
+    console.print(f"Picture: {sheet}   overlays: {overlays}   figures: {plan.out / 'results.json'}")
+    return results
+
+
+def next_steps(out: Path, url: str = "http://127.0.0.1:8000") -> str:
+    """What to try once the demo is over."""
+    return "\n".join(
+        (
+            "Next: `make serve` keeps a server running on these references; then",
+            f"  curl -F images=@{out / 'try-me.png'} {url}/detect          # which product, and is it good?",
+            f"  curl -F category=mine -F images=@1.png -F images=@2.png {url}/references  # teach it yours",
+            f"  curl {url}/categories                                         # what it knows",
+            f"  {url}/docs                                                    # everything else",
+        )
+    )
+
+
+def _batches(product: str, plan: Plan) -> Iterator[list[tuple[str, bytes]]]:
+    for first in range(0, plan.references, _PER_REQUEST):
+        numbers = range(first, min(first + _PER_REQUEST, plan.references))
+        yield [(f"{product}-{i:03d}.png", encode(render_good(product, plan.seed + i).image)) for i in numbers]
+
+
+def _test_parts(product: str, plan: Plan) -> Iterator[tuple[str, Sample]]:
+    for i in range(plan.tests):
+        yield f"{product}-good-{i:03d}", render_good(product, test_seed(plan.seed, i))
+    choice = kinds(product)
+    for i in range(plan.tests):
+        kind = choice[i % len(choice)]
+        sample = render_defective(product, test_seed(plan.seed, plan.tests + i), kind)
+        yield f"{product}-{kind}-{i:03d}", sample
+
+
+def _row(index: int, result: Result, inspected: Sequence[Inspected]) -> contact_sheet.Row:
+    """A product's row: of the good parts and of each of three kinds of defect the one with the median score."""
+    choice = kinds(result.product)
+    picked = [choice[(index + 2 * i) % len(choice)] for i in range(3)]
+    good = _median([each for each in inspected if each.sample.defect is None])
+    note = (
+        f"image AUROC {result.image_auroc:.3f}   pixel AUROC {result.pixel_auroc:.3f}   good passed "
+        f"{result.good_passed}/{result.good}   defects caught {result.defects_caught}/{result.defective}"
+    )
+    defective = []
+    for kind in picked:
+        ofkind = [each for each in inspected if each.sample.defect == kind]
+        if ofkind:
+            defective.append(_shown(kind, _median(ofkind), overlay=True))
+    return contact_sheet.Row(result.product, note, _shown("good part", good, overlay=False), tuple(defective))
+
+
+def _median(parts: Sequence[Inspected]) -> Inspected:
+    return sorted(parts, key=lambda part: part.score)[len(parts) // 2]
+
+
+def _shown(title: str, part: Inspected, *, overlay: bool) -> contact_sheet.Shown:
+    drawn = part.overlay if overlay else None
+    return contact_sheet.Shown(title, part.sample.image, drawn, part.verdict, part.score, part.threshold)
+
+
+def _mean(results: Sequence[Result]) -> float:
+    return float(np.mean([each.image_auroc for each in results]))
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(title="What was found", header_style="bold")
+    table.add_column("product")
+    for heading in ("image AUROC", "pixel AUROC", "good → normal", "defective → anomalous", "p50 ms", "p95 ms"):
+        table.add_column(heading, justify="right")
+    for each in results:
+        table.add_row(
+            each.product, f"{each.image_auroc:.3f}", f"{each.pixel_auroc:.3f}", f"{each.good_passed}/{each.good}",
+            f"{each.defects_caught}/{each.defective}", f"{each.p50_ms:.0f}", f"{each.p95_ms:.0f}",
+        )  # fmt: skip
+    pixel = float(np.mean([each.pixel_auroc for each in results]))
+    table.add_section()
+    table.add_row("mean", f"{_mean(results):.3f}", f"{pixel:.3f}")
+    return table
+
+
+def _save(path: Path, image: NDArray[np.uint8]) -> None:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality):
+        raise DemoFailed(f"cannot write {path}")
+
+
+def tour(url: str, plan: Plan, patience: float) -> int:
+    """Run the tour and return the exit code: 0, 1 (not good enough, or something failed), 2 (no server)."""
+    console = Console()
+    try:
+        with Server(url) as server:
+            server.wait_until_ready(patience)
+            results = run(server, plan, console)
+    except ServerUnreachable as failure:
+        print(f"demo: {failure}", file=sys.stderr)
+        return 2
+    except DemoFailed as failure:
+        print(f"demo: {failure}", file=sys.stderr)
+        return 1
+    mean = _mean(results)
+    if mean < LOWEST_AUROC:
+        worst = min(results, key=lambda each: each.image_auroc)
+        words = f"mean image AUROC {mean:.3f} is under {LOWEST_AUROC}; worst: {worst.product} {worst.image_auroc:.3f}"
+        print(f"demo: {words}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def options() -> argparse.ArgumentParser:
+    """The options that the tour and `python -m clients.demo` share."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo-output"), help="folder for results (default demo-output)"
+    )
+    parser.add_argument(
+        "--references", type=int, default=Plan.references, help="good references a product (default 50)"
+    )
+    parser.add_argument("--tests", type=int, default=Plan.tests, help="good and as many defective parts (default 24)")
+    parser.add_argument(
+        "--seed", type=int, default=Plan.seed, help="another seed, another day's production (default 0)"
+    )
+    return parser
+
+
+def read_plan(given: argparse.Namespace) -> Plan:
+    """The plan that the options describe."""
+    return Plan(given.out, given.references, given.tests, given.seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: the tour on a server that is running already."""
+    parser = argparse.ArgumentParser(prog="python -m clients.demo.run", description=__doc__, parents=[options()])
+    parser.add_argument("--url", required=True, help="of the server, e.g. http://127.0.0.1:8000")
+    parser.add_argument(
+        "--wait", type=float, default=60, help="seconds to wait for the server to be ready (default 60)"
+    )
+    given = parser.parse_args(arguments)
+    code = tour(given.url, read_plan(given), given.wait)
+    if code == 0:
+        print(next_steps(given.out, given.url))
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
