@@ -77,6 +77,12 @@ def tint(
     scene.multiply(cut, 1 + spot[..., None] * (np.array(factors, np.float32) - 1))
 
 
+def faded(factors: tuple[float, float, float], strength: float) -> tuple[float, float, float]:
+    """A tint's factors at a strength in [0, 1]; 0 changes nothing."""
+    red, green, blue = (1 + strength * (factor - 1) for factor in factors)
+    return red, green, blue
+
+
 def dent(scene: Scene, rng: np.random.Generator, centre: Point, radius: float, depth: float) -> None:
     """A smooth hollow, a little longer than wide."""
     cut = window(centre, radius * 3.4)

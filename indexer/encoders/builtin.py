@@ -16,13 +16,14 @@ from indexer.encoders.base import EncoderError, Features, FeatureSpace
 from indexer.encoders.preprocessing import Geometry
 
 PATCH = 16
+_REVISION = 1  # of the arithmetic below: raise it when features change, so that older memories are refused
 CONSTANTS = Path(__file__).with_name("builtin.safetensors")
-LAYERS = ("edges", "strokes", "shapes", "context")
-_LEVELS = 5  # octaves of the pyramid; level s has pixels of 2**s
-_DIRECTIONS = 8  # bins of the signed gradient direction
-_RIDGES = 4  # orientations of the second derivative, bright and dark apart
+LAYERS = ("edges", "strokes", "edges-strokes", "edges-strokes-shapes")
+_LEVELS = 4  # octaves of the pyramid; level s has pixels of 2**s
+_SLOPES = 4  # axes of the gradient; with both signs, eight directions
+_SIGNED = 11  # response maps with a sign: slopes, second derivatives, Laplacian, determinant, turn
 _TONES = 6  # soft bins of the intensity histogram
-_SOURCES = ((0, 1), (1, 2), (2, 3), (3, 4))  # levels a layer is made of
+_SOURCES = ((0,), (1,), (0, 1), (0, 1, 2))  # levels a layer is made of
 _TINY = 1e-6
 
 
@@ -45,8 +46,6 @@ class FilterBankEncoder:
         fitted = load_file(constants)
         self._means = [fitted[f"{name}.mean"].to(device, torch.float32) for name in LAYERS]
         self._projections = [fitted[f"{name}.projection"].to(device, torch.float32) for name in LAYERS]
-        self._global_mean = fitted["global.mean"].to(device, torch.float32)
-        self._global_projection = fitted["global.projection"].to(device, torch.float32)
         self._constant = float(fitted["constant"])
         side = geometry.crop // PATCH
         self.space = FeatureSpace(
@@ -54,7 +53,7 @@ class FilterBankEncoder:
             layers=LAYERS,
             grid=(side, side),
             dim=self._projections[0].shape[1] + 1,
-            global_dim=self._global_projection.shape[1],
+            global_dim=2 * sum(projection.shape[1] for projection in self._projections),
             geometry=geometry,
             fingerprint=_fingerprint(constants, geometry),
         )
@@ -66,29 +65,30 @@ class FilterBankEncoder:
         if batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != (3, crop, crop):
             raise ValueError(f"expected uint8 (B, 3, {crop}, {crop}), not {batch.dtype} {tuple(batch.shape)}")
         # One image at a time: its maps stay in a CPU's cache, and an answer does not depend on its batch.
-        raw = [self._bank.describe(image[None].to(self.device)) for image in batch]
-        patches = torch.cat([self._embed(layers) for layers, _ in raw])
-        globals_ = torch.cat([(stats - self._global_mean) @ self._global_projection for _, stats in raw])
-        return Features(F.normalize(globals_, dim=1), patches)
+        each = [self._encode_one(image[None].to(self.device)) for image in batch]
+        return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
 
-    def _embed(self, layers: list[torch.Tensor]) -> torch.Tensor:
-        """Raw layers, each (B, cells, values) → unit patches (B, layers, cells, dim)."""
-        embedded = []
-        for raw, mean, projection in zip(layers, self._means, self._projections, strict=True):
-            embedded.append(squash((raw - mean) @ projection, self._constant))
-        return torch.stack(embedded, dim=1)
+    def _encode_one(self, image: torch.Tensor) -> Features:
+        """uint8 (1, 3, crop, crop) → its features."""
+        layers = zip(self._bank.describe(image), self._means, self._projections, strict=True)
+        whitened = [(raw - mean) @ projection for raw, mean, projection in layers]  # each (1, cells, dim − 1)
+        # What a product is like as a whole: where its patches lie on average, and how widely they are spread against
+        # the procedural pictures, whose spread is about 1.
+        average = [values.mean(1) for values in whitened]
+        spread = [values.std(1, correction=0) - 1 for values in whitened]
+        patches = torch.stack([_with_length(values, self._constant) for values in whitened], dim=1)
+        return Features(F.normalize(torch.cat(average + spread, dim=1), dim=1), patches)
 
 
-def squash(whitened: torch.Tensor, constant: float) -> torch.Tensor:
-    """Whitened values (…, dim − 1) → unit vectors (…, dim); far outliers are drawn in, the length is kept visible."""
+def _with_length(whitened: torch.Tensor, constant: float) -> torch.Tensor:
+    """Whitened values (…, dim − 1) → unit vectors (…, dim): a constant is appended, so that length stays visible."""
     padded = F.pad(whitened, (0, 1), value=constant * math.sqrt(whitened.shape[-1]))
     return F.normalize(padded, dim=-1)
 
 
 def _fingerprint(constants: Path, geometry: Geometry) -> str:
     digest = hashlib.sha256(constants.read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    digest.update(json.dumps([LAYERS, geometry.resize, geometry.crop, "float32"]).encode())
+    digest.update(json.dumps([_REVISION, LAYERS, geometry.resize, geometry.crop, "float32"]).encode())
     return digest.hexdigest()
 
 
@@ -99,19 +99,19 @@ class FilterBank:
         self._device = device
 
     @torch.inference_mode()
-    def describe(self, batch: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """uint8 (B, 3, H, W), H and W multiples of 16 → raw layers, each (B, cells, values), and raw globals (B, n)."""
+    def describe(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        """uint8 (B, 3, H, W), H and W multiples of 16 → raw layers, each (B, cells, values)."""
         levels = self._pyramid(self._opponent(batch))
-        stats = [_pool(self._responses(level), number) for number, level in enumerate(levels)]
+        stats = []
+        for number, level in enumerate(levels):
+            fine = 1 << max(0, 2 - number)  # pixels of this level per 4 pixels of the image
+            stats.append(_pool(self._responses(level, fine), number))
         tones = _tone_statistics(levels[1])
         layers = []
-        for number, sources in enumerate(_SOURCES):
-            parts = [stats[source] for source in sources] + [tones]
-            maps = torch.cat(parts, dim=1)  # (B, values, rows, columns)
-            for _ in range(max(0, number - 1)):
-                maps = _blur(maps)
+        for sources in _SOURCES:
+            maps = torch.cat([*(stats[source] for source in sources), tones], dim=1)  # (B, values, rows, columns)
             layers.append(maps.flatten(2).transpose(1, 2))
-        return layers, _layout(stats, tones)
+        return layers
 
     def _opponent(self, batch: torch.Tensor) -> torch.Tensor:
         """uint8 RGB → float32 lightness, red–green and blue–yellow (B, 3, H, W), lightness in [0, 1]."""
@@ -126,24 +126,30 @@ class FilterBank:
             levels.append(F.conv2d(padded, self._halving, stride=2, groups=3))  # (B, 3, h / 2, w / 2)
         return levels
 
-    def _responses(self, level: torch.Tensor) -> torch.Tensor:
-        """One level (B, 3, h, w) → non-negative response maps (B, maps, h, w)."""
+    def _responses(self, level: torch.Tensor, fine: int) -> torch.Tensor:
+        """One level (B, 3, h, w) → non-negative responses (B, maps, h / fine, w / fine), averaged over fine × fine."""
         light = F.conv2d(F.pad(level[:, :1], (2, 2, 2, 2), mode="replicate"), self._derivatives)
-        slope, bend = light[:, :2], light[:, 2:]
-        strength = slope.square().sum(1, keepdim=True).add_(_TINY).sqrt_()
-        # cos² lobes times the strength: together the bins sum to twice the gradient's length.
-        directions = F.conv2d(slope, self._steer_slope).clamp_min_(0).square_().div_(strength)
-        ridges = F.conv2d(bend, self._steer_bend)  # (B, ridges, h, w): second derivative across each orientation
-        xx, xy, yy = bend.unbind(1)
+        gx, gy, xx, xy, yy = light.unbind(1)
+        square = gx * gx + gy * gy + _TINY
+        half = (xx + yy) / 2
         determinant = xx * yy - xy * xy
-        root = determinant.abs().add_(_TINY).sqrt_().copysign(determinant)
-        gx, gy = slope.unbind(1)
+        signed = torch.empty(len(level), _SIGNED, *level.shape[2:], device=level.device)
+        slopes = signed[:, :_SLOPES]  # the gradient along 0°, 45°, 90°, 135°: with both signs, eight directions
+        slopes[:, 0], slopes[:, 2] = gx, gy
+        slopes[:, 1], slopes[:, 3] = (gx + gy) * math.sqrt(0.5), (gy - gx) * math.sqrt(0.5)
+        slopes.mul_(slopes.abs()).div_(square.sqrt()[:, None])  # cos² lobes times the gradient's length
+        signed[:, 4], signed[:, 6] = xx, yy  # the second derivative across the same four orientations
+        torch.add(half, xy, out=signed[:, 5])
+        torch.sub(half, xy, out=signed[:, 7])
+        signed[:, 8] = xx + yy
+        signed[:, 9] = (determinant.abs() + _TINY).sqrt().copysign(determinant)
         # How the edge turns (isophote curvature times gradient length): corners, ends and bites, by sign.
-        turn = (gy * gy * xx - 2 * gx * gy * xy + gx * gx * yy) / (strength[:, 0].square() + 1e-3)
-        signed = torch.cat([ridges, torch.stack([xx + yy, root, turn], dim=1)], dim=1)
+        signed[:, 10] = (gy * gy * xx - 2 * gx * gy * xy + gx * gx * yy) / (square + 1e-3)
         colour = F.conv2d(F.pad(level[:, 1:], (2, 2, 2, 2), mode="replicate"), self._colour_slope, groups=2)
-        colour = colour.square().unflatten(1, (2, 2)).sum(2).sqrt()  # (B, 2, h, w)
-        return torch.cat([directions, signed.clamp_min(0), (-signed).clamp_min_(0), colour], dim=1)
+        colour = (colour[:, 0::2].square() + colour[:, 1::2].square()).sqrt_()  # (B, 2, h, w)
+        net = _average(signed, fine)
+        bright = _average(signed.clamp_min_(0), fine)
+        return torch.cat([bright, (bright - net).clamp_min_(0), _average(colour, fine)], dim=1)
 
     @cached_property
     def _halving(self) -> torch.Tensor:
@@ -173,27 +179,18 @@ class FilterBank:
     def _colour_slope(self) -> torch.Tensor:
         return self._derivatives[:2].repeat(2, 1, 1, 1)
 
-    @cached_property
-    def _steer_slope(self) -> torch.Tensor:
-        angles = torch.arange(_DIRECTIONS, device=self._device) * (2 * math.pi / _DIRECTIONS)
-        return torch.stack([angles.cos(), angles.sin()], dim=1)[:, :, None, None]
 
-    @cached_property
-    def _steer_bend(self) -> torch.Tensor:
-        angles = torch.arange(_RIDGES, device=self._device) * (math.pi / _RIDGES)
-        cos, sin = angles.cos(), angles.sin()
-        return torch.stack([cos.square(), 2 * cos * sin, sin.square()], dim=1)[:, :, None, None]
+def _average(maps: torch.Tensor, side: int) -> torch.Tensor:
+    return F.avg_pool2d(maps, side) if side > 1 else maps.clone()
 
 
-def _pool(maps: torch.Tensor, level: int) -> torch.Tensor:
-    """Responses of a level (B, maps, h, w) → per cell mean, spread and peak, square-rooted (B, 3 · maps, rows, columns).
+def _pool(quarter: torch.Tensor, level: int) -> torch.Tensor:
+    """Responses of a level → per cell mean, spread and peak, square-rooted (B, 3 · maps, rows, columns).
 
     The windows are 32 pixels wide with soft shoulders, twice the cell: a mark that moves by a few pixels moves the
     statistics little, and one on a cell's border is seen by both.
     """
-    fine = 1 << max(0, 2 - level)  # pixels of this level per 4 pixels of the image
-    quarter = F.avg_pool2d(maps, fine) if fine > 1 else maps
-    per_cell = PATCH >> max(2, level)  # of `quarter`, along one side of a cell
+    per_cell = PATCH >> max(2, level)  # of the responses, along one side of a cell
     mean, square = _window(quarter, per_cell), _window(quarter.square(), per_cell)
     spread = (square - mean.square()).clamp_min(0)
     pad = per_cell // 4
@@ -207,16 +204,9 @@ def _window(maps: torch.Tensor, per_cell: int) -> torch.Tensor:
         return maps
     halves = F.avg_pool2d(maps, per_cell // 2) if per_cell > 2 else maps
     padded = F.pad(halves, (1, 1, 1, 1), mode="replicate")
-    across = padded[..., 0:-2:2] + 3 * padded[..., 1:-1:2] + 3 * padded[..., 2::2][..., : halves.shape[-1] // 2]
-    across = across + padded[..., 3::2]
-    down = across[..., 0:-2:2, :] + 3 * across[..., 1:-1:2, :] + 3 * across[..., 2::2, :][..., : halves.shape[-2] // 2, :]
-    return (down + across[..., 3::2, :]) / 64
-
-
-def _blur(maps: torch.Tensor) -> torch.Tensor:
-    padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
-    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]) / 16
+    across = padded[..., 0:-2:2] + padded[..., 3::2] + 3 * (padded[..., 1:-1:2] + padded[..., 2::2])
+    down = across[..., 0:-2:2, :] + across[..., 3::2, :] + 3 * (across[..., 1:-1:2, :] + across[..., 2::2, :])
+    return down / 64
 
 
 def _tone_statistics(level: torch.Tensor) -> torch.Tensor:
@@ -230,11 +220,3 @@ def _tone_statistics(level: torch.Tensor) -> torch.Tensor:
     high = F.max_pool2d(light, per_cell)
     low = -F.max_pool2d(-light, per_cell)
     return torch.cat([mean, spread, high, low, (_window(occupancy, per_cell) + 1e-3).sqrt()], dim=1)
-
-
-def _layout(stats: list[torch.Tensor], tones: torch.Tensor) -> torch.Tensor:
-    """What tells products apart: the statistics' mean and spread over the image, and a 4 × 4 layout of the coarse ones."""
-    maps = torch.cat([*stats, tones], dim=1)
-    coarse = torch.cat([stats[2][:, :_DIRECTIONS], stats[4][:, :_DIRECTIONS], tones], dim=1)
-    grid = F.adaptive_avg_pool2d(coarse, 4).flatten(1)
-    return torch.cat([maps.mean((2, 3)), maps.std((2, 3), correction=0), grid], dim=1)

@@ -17,13 +17,11 @@ from indexer.encoders import choose_device
 from indexer.encoders.builtin import CONSTANTS, LAYERS, FilterBank
 from indexer.encoders.procedural import photograph, scene
 
-PATCH_VALUES = 95  # per layer; one more holds the constant
-GLOBAL_VALUES = 128
-CONSTANT = 1.0
+PATCH_VALUES = 63  # per layer; one more holds the constant
+CONSTANT = 0.5
 _SIDE, _CROP, _SHIFT = 512, 448, 5.0  # pixels
-_TOTAL_SHARE = 0.1  # how much of all variation joins the nuisance that is whitened away
+_TOTAL_SHARE = 0.3  # how much of all variation joins the nuisance that is whitened away
 _FLOOR = 0.05  # shrinkage: added to every eigenvalue, as a share of their mean
-_GLOBAL_FLOOR = 0.3
 
 
 @dataclass
@@ -67,21 +65,18 @@ class Moments:
 def fit(scenes: int, seed: int, device: torch.device) -> dict[str, torch.Tensor]:
     """All constants by name, from `scenes` procedural scenes photographed twice each."""
     bank = FilterBank(device)
-    patches, globals_ = [Moments() for _ in LAYERS], Moments()
+    patches = [Moments() for _ in LAYERS]
     for number in track(range(scenes), "photographing procedural scenes"):
         rng = np.random.default_rng([seed, number])
         picture = scene(rng, _SIDE)
         views = [torch.from_numpy(photograph(rng, picture, _CROP, _SHIFT)).permute(2, 0, 1)[None] for _ in range(2)]
-        (first, first_global), (second, second_global) = (bank.describe(view.to(device)) for view in views)
+        first, second = (bank.describe(view.to(device)) for view in views)
         for moments, one, other in zip(patches, first, second, strict=True):
             moments.add(one[0], other[0])
-        globals_.add(first_global, second_global)
     constants = {"constant": torch.tensor(CONSTANT)}
     for name, moments in zip(LAYERS, patches, strict=True):
         mean, projection = moments.projection(PATCH_VALUES, _TOTAL_SHARE, _FLOOR)
         constants[f"{name}.mean"], constants[f"{name}.projection"] = mean, projection
-    mean, projection = globals_.projection(GLOBAL_VALUES, _TOTAL_SHARE, _GLOBAL_FLOOR)
-    constants["global.mean"], constants["global.projection"] = mean, projection
     if not all(math.isfinite(float(values.abs().max())) for values in constants.values()):
         raise ArithmeticError("the fit did not give finite constants: use more scenes")
     return constants

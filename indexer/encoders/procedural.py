@@ -12,11 +12,11 @@ Image = NDArray[np.float32]  # (side, side, 3), RGB in [0, 1] until photographed
 
 
 def scene(rng: np.random.Generator, side: int) -> Image:
-    """A random scene, float32 (side, side, 3) RGB in about [0, 1]; one to three kinds of content laid over each other."""
+    """A random scene, float32 (side, side, 3) RGB in about [0, 1]: up to three kinds of content."""
     image = _SCENES[rng.integers(len(_SCENES))](rng, side)
     for _ in range(rng.choice([0, 0, 1, 2])):
         other = _SCENES[rng.integers(len(_SCENES))](rng, side)
-        weight = np.float32(rng.uniform(0.2, 0.8))
+        weight = np.full((1, 1, 1), rng.uniform(0.2, 0.8), np.float32)
         if rng.random() < 0.5:
             weight = _blob_mask(rng, side)[..., None]
         image = image * (1 - weight) + other * weight
@@ -28,11 +28,11 @@ def scene(rng: np.random.Generator, side: int) -> Image:
 
 
 def photograph(rng: np.random.Generator, image: Image, crop: int, shift: float) -> NDArray[np.uint8]:
-    """One photograph of a scene, uint8 (crop, crop, 3): moved by up to `shift` pixels, lit, blurred and noisy at random."""
+    """One photograph of a scene, uint8 (crop, crop, 3): moved by up to `shift` pixels, lit, blurred, noisy."""
     side = image.shape[0]
     angle, scale = rng.normal(0, 0.6), 1 + rng.normal(0, 0.006)
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle, scale)
-    turn[:, 2] += rng.uniform(-shift, shift, 2)
+    turn[:, 2] = turn[:, 2] + rng.uniform(-shift, shift, 2)
     view = cv2.warpAffine(image, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     margin = (side - crop) // 2
     view = view[margin : margin + crop, margin : margin + crop]
@@ -45,12 +45,14 @@ def photograph(rng: np.random.Generator, image: Image, crop: int, shift: float) 
     tint = rng.normal(1, 0.01, 3).astype(np.float32)
     view = np.clip(view, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.05))) * light[..., None] * tint
     view = view + rng.standard_normal(view.shape, np.float32) * np.float32(rng.uniform(0.002, 0.02))
-    return (np.clip(view, 0, 1) * 255 + 0.5).astype(np.uint8)
+    taken: NDArray[np.uint8] = (np.clip(view, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return taken
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float32]:
     grey = rng.uniform(0.02, 0.98)
-    return np.clip(grey + rng.normal(0, rng.choice([0.02, 0.2]), 3), 0, 1).astype(np.float32)
+    colour: NDArray[np.float32] = np.clip(grey + rng.normal(0, rng.choice([0.02, 0.2]), 3), 0, 1).astype(np.float32)
+    return colour
 
 
 def _flat(rng: np.random.Generator, side: int) -> Image:
@@ -70,7 +72,8 @@ def _fractal(rng: np.random.Generator, side: int, exponent: float, stretch: floa
     spectrum = np.fft.rfft2(rng.standard_normal((side, side), np.float32)) / frequency**exponent
     noise = np.fft.irfft2(spectrum, (side, side))
     noise = (noise - noise.mean()) / (noise.std() + 1e-9)
-    return np.clip(0.5 + 0.2 * noise, 0, 1).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(0.5 + 0.2 * noise, 0, 1).astype(np.float32)
+    return clipped
 
 
 def _noise(rng: np.random.Generator, side: int) -> Image:
@@ -122,7 +125,7 @@ def _text(rng: np.random.Generator, side: int) -> Image:
         words = "".join(rng.choice(letters, int(rng.integers(3, 40))))
         place = (int(rng.integers(-20, side // 3)), y)
         cv2.putText(mask, words, place, font, scale, 255, max(1, int(scale * rng.uniform(1, 3))), cv2.LINE_AA)
-    return _mix(mask.astype(np.float32) / 255, rng)
+    return _mix(mask.astype(np.float32) / np.float32(255), rng)
 
 
 def _circuit(rng: np.random.Generator, side: int) -> Image:
@@ -186,7 +189,7 @@ def _speckle(rng: np.random.Generator, side: int) -> Image:
 def _blob_mask(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     level = _fractal(rng, side, 1.8)
     edge = np.float32(rng.choice([8.0, 80.0]))
-    mask: NDArray[np.float32] = (1 / (1 + np.exp(-edge * (level - np.float32(rng.uniform(0.35, 0.65)))))).astype(np.float32)
+    mask: NDArray[np.float32] = 1 / (1 + np.exp(-edge * (level - np.float32(rng.uniform(0.35, 0.65)))))
     return mask
 
 

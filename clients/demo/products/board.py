@@ -197,7 +197,7 @@ def _any_part(rng: np.random.Generator) -> _Part:
 
 def _scratch(scene: Scene, rng: np.random.Generator) -> None:
     centre = marks.somewhere(rng, 240, 240, 800, 780)
-    marks.scratch(scene, rng, centre, rng.uniform(120, 280), rng.uniform(3, 6), (196, 172, 112), 1.5)
+    marks.scratch(scene, rng, centre, rng.uniform(60, 260), rng.uniform(1.5, 5), (196, 172, 112), 1.0)
 
 
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
@@ -209,17 +209,23 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:  # flux
-        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(45, 90), (150, 118, 60), rng.uniform(0.6, 0.9))
+        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(30, 85), (150, 118, 60), rng.uniform(0.3, 0.9))
         return
     tin = (206, 208, 212) if rng.random() < 0.6 else (120, 84, 52)
     marks.particles(
-        scene, rng, marks.somewhere(rng, 240, 240, 800, 780), int(rng.integers(1, 5)), rng.uniform(12, 17), tin
+        scene, rng, marks.somewhere(rng, 240, 240, 800, 780), int(rng.integers(1, 5)), rng.uniform(7, 15), tin
     )
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:  # scorched
-        marks.tint(scene, rng, marks.somewhere(rng, 260, 260, 780, 780), rng.uniform(90, 150), (2.2, 0.75, 0.5))
+        marks.tint(
+            scene,
+            rng,
+            marks.somewhere(rng, 260, 260, 780, 780),
+            rng.uniform(70, 150),
+            marks.faded((2.2, 0.75, 0.5), rng.uniform(0.3, 1.0)),
+        )
         return
     part = [p for p in _PARTS if p.name in ("C1", "C2", "C3", "C4", "C5", "U3", "Q1")][rng.integers(7)]
     cut = window((part.x, part.y), part.wide / 2, part.high / 2 - (0 if part.pins else 12))
@@ -235,7 +241,7 @@ def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     before = Scene(scene.paint.copy(), scene.relief.copy())
     scene.take(_lettered(), part.window)
     _grain(scene, rng, part.window)
-    angle = float(rng.choice([-1, 1]) * (rng.uniform(7, 14) if part.pins else rng.uniform(18, 40)))
+    angle = float(rng.choice([-1, 1]) * (rng.uniform(3, 12) if part.pins else rng.uniform(10, 40)))
     side = 2 * reach + 1
     matrix = cv2.getRotationMatrix2D((reach, reach), angle, 1.0)
     matrix[:, 2] = matrix[:, 2] + rng.normal(0, 5, 2)

@@ -193,9 +193,9 @@ def _on_label(rng: np.random.Generator) -> Point:
 
 def _scratch(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:
-        marks.scratch(scene, rng, _on_label(rng), rng.uniform(100, 220), rng.uniform(3.5, 6), (158, 150, 140), 1.5)
+        marks.scratch(scene, rng, _on_label(rng), rng.uniform(50, 200), rng.uniform(1.5, 5), (158, 150, 140), 1.0)
     else:
-        marks.scratch(scene, rng, _on_glass(rng), rng.uniform(80, 150), rng.uniform(3, 5), (232, 208, 170), 2)
+        marks.scratch(scene, rng, _on_glass(rng), rng.uniform(50, 150), rng.uniform(1.5, 4.5), (232, 208, 170), 1.2)
 
 
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
@@ -212,9 +212,9 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
-        marks.stain(scene, rng, _on_label(rng), rng.uniform(34, 80), (150, 118, 74), rng.uniform(0.45, 0.8))
+        marks.stain(scene, rng, _on_label(rng), rng.uniform(20, 75), (150, 118, 74), rng.uniform(0.2, 0.7))
     else:
-        marks.particles(scene, rng, _on_glass(rng), int(rng.integers(1, 4)), rng.uniform(12, 17), (52, 46, 40))
+        marks.particles(scene, rng, _on_glass(rng), int(rng.integers(1, 4)), rng.uniform(7, 15), (52, 46, 40))
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
@@ -228,19 +228,21 @@ def _colour(scene: Scene, rng: np.random.Generator) -> None:
         blue = (swap[..., 2] > swap[..., 0] * 1.25)[..., None]
         scene.paint[cut][..., :3] = np.clip(np.where(blue, swap @ part.T, swap), 0, 255).astype(np.uint8)
     else:
-        marks.tint(scene, rng, _on_label(rng), rng.uniform(80, 120), (1.0, 0.88, 0.56))
+        marks.tint(
+            scene, rng, _on_label(rng), rng.uniform(70, 120), marks.faded((1.0, 0.88, 0.56), rng.uniform(0.35, 1.0))
+        )
 
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     """A wrinkled label, or a dented side."""
     if rng.random() < 0.5:
         x, y = _on_label(rng)
-        marks.pull(scene, (x, y), 90, (float(rng.choice([-1, 1]) * rng.uniform(18, 28)), float(rng.uniform(-14, 14))))
+        marks.pull(scene, (x, y), 90, (float(rng.choice([-1, 1]) * rng.uniform(9, 26)), float(rng.uniform(-14, 14))))
         marks.dent(scene, rng, (x, y), 26, -9)
     else:
         side = int(rng.choice([-1, 1]))
         marks.pull(
-            scene, (_MIDDLE + side * _BODY, float(rng.uniform(540, 780))), 110, (-side * float(rng.uniform(22, 38)), 0)
+            scene, (_MIDDLE + side * _BODY, float(rng.uniform(540, 780))), 110, (-side * float(rng.uniform(12, 38)), 0)
         )
 
 
@@ -256,9 +258,9 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
         return
     sheet = _label(text=wrong != 2, bars=wrong != 3)[0]
     shift = (
-        (float(rng.choice([-1, 1]) * rng.uniform(22, 40)), float(rng.uniform(-24, 24))) if wrong == 1 else (0.0, 0.0)
+        (float(rng.choice([-1, 1]) * rng.uniform(12, 36)), float(rng.uniform(-20, 20))) if wrong == 1 else (0.0, 0.0)
     )
-    turn = float(rng.choice([-1, 1]) * rng.uniform(3, 6)) if wrong == 0 else 0.0
+    turn = float(rng.choice([-1, 1]) * rng.uniform(1.5, 5)) if wrong == 0 else 0.0
     scene.take(_bottle(rng, sheet, shift, turn), cut)
 
 

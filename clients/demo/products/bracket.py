@@ -131,7 +131,7 @@ def _on_metal(rng: np.random.Generator) -> Point:
 
 def _scratch(scene: Scene, rng: np.random.Generator) -> None:
     bright = (232, 234, 238) if rng.random() < 0.6 else (84, 86, 90)
-    marks.scratch(scene, rng, _on_metal(rng), rng.uniform(90, 260), rng.uniform(2.5, 5), bright, 1.6)
+    marks.scratch(scene, rng, _on_metal(rng), rng.uniform(40, 240), rng.uniform(1.2, 4), bright, 0.8)
 
 
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
@@ -149,22 +149,22 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:
-        marks.stain(scene, rng, _on_metal(rng), rng.uniform(38, 80), (96, 70, 40), rng.uniform(0.45, 0.8))
+        marks.stain(scene, rng, _on_metal(rng), rng.uniform(22, 70), (110, 84, 52), rng.uniform(0.15, 0.7))
     else:
-        marks.particles(scene, rng, _on_metal(rng), int(rng.integers(1, 5)), rng.uniform(11, 17), (52, 44, 38))
+        marks.particles(scene, rng, _on_metal(rng), int(rng.integers(1, 5)), rng.uniform(6, 14), (52, 44, 38))
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
     heat = [(1.05, 0.84, 0.58), (0.70, 0.82, 1.12), (0.98, 0.72, 0.60)][rng.integers(3)]
-    marks.tint(scene, rng, _on_metal(rng), rng.uniform(85, 130), heat)
+    marks.tint(scene, rng, _on_metal(rng), rng.uniform(60, 130), marks.faded(heat, rng.uniform(0.25, 1.0)))
 
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
-        marks.dent(scene, rng, _on_metal(rng), rng.uniform(24, 38), rng.uniform(5, 10))
+        marks.dent(scene, rng, _on_metal(rng), rng.uniform(16, 36), rng.uniform(1.5, 7))
     else:  # a bent edge
         x = float(rng.uniform(400, 620))
-        marks.pull(scene, (x, 142), 110, (0, float(rng.uniform(24, 40))))
+        marks.pull(scene, (x, 142), 110, (0, float(rng.uniform(10, 36))))
 
 
 def _print(scene: Scene, rng: np.random.Generator) -> None:
@@ -177,7 +177,7 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
     if wrong == 1:
         _engrave(scene, text[:4], (centre[0] - 40, centre[1]), size)
     elif wrong == 2:
-        _engrave(scene, text, (centre[0] + rng.choice([-1, 1]) * rng.uniform(26, 44), centre[1] + 10), size)
+        _engrave(scene, text, (centre[0] + rng.choice([-1, 1]) * rng.uniform(14, 44), centre[1] + 6), size)
 
 
 BRACKET = Product(

@@ -78,7 +78,7 @@ def _sway(scene: Scene, rng: np.random.Generator) -> None:
 def _scratch(scene: Scene, rng: np.random.Generator) -> None:
     """A cut: the yarns gape."""
     x, y = marks.somewhere(rng, 260, 260, 764, 764)
-    length, gape = rng.uniform(70, 150), rng.uniform(9, 16)
+    length, gape = rng.uniform(50, 150), rng.uniform(5, 14)
     cut = window((x, y), length)
     right, down = offsets(cut, (x, y))
     angle = rng.uniform(0, np.pi)
@@ -93,26 +93,32 @@ def _scratch(scene: Scene, rng: np.random.Generator) -> None:
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
     """A yarn that is not there for a while: the cloth behind it shows."""
     x, y = marks.somewhere(rng, 260, 260, 764, 764)
-    length, level = rng.uniform(110, 230), rng.random() < 0.5
+    length, level = rng.uniform(70, 210), rng.random() < 0.5
     cut = window((x, y), length if level else _PITCH * 0.52, _PITCH * 0.52 if level else length)
     right, down = offsets(cut, (x, y))
     along, beside = (right, down) if level else (down, right)
     gone = np.clip((length - np.abs(along)) / 12, 0, 1) * np.clip((_PITCH * 0.5 - np.abs(beside)) / 4, 0, 1)
-    scene.blend(cut, gone.astype(np.float32) * np.float32(0.85), (38, 42, 52))
+    scene.blend(cut, gone.astype(np.float32) * np.float32(rng.uniform(0.4, 0.85)), (38, 42, 52))
     scene.relief[cut] -= gone.astype(np.float32) * 3
 
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
-        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(60, 110), (128, 92, 60), rng.uniform(0.5, 0.9))
+        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(40, 105), (136, 104, 72), rng.uniform(0.2, 0.8))
     else:
-        marks.particles(scene, rng, marks.somewhere(rng), int(rng.integers(1, 4)), rng.uniform(16, 24), (58, 46, 34))
+        marks.particles(scene, rng, marks.somewhere(rng), int(rng.integers(1, 4)), rng.uniform(10, 22), (58, 46, 34))
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
     """A stretch of yarns from the wrong bobbin, or a patch that took the dye badly."""
     if rng.random() < 0.5:
-        marks.tint(scene, rng, marks.somewhere(rng), rng.uniform(110, 170), (1.3, 0.86, 0.72))
+        marks.tint(
+            scene,
+            rng,
+            marks.somewhere(rng),
+            rng.uniform(90, 170),
+            marks.faded((1.3, 0.86, 0.72), rng.uniform(0.35, 1.0)),
+        )
         return
     first, count = int(rng.integers(8, _YARNS - 10)), int(rng.integers(1, 3))
     begin, length = int(rng.integers(150, 420)), int(rng.integers(280, 440))
@@ -122,11 +128,11 @@ def _colour(scene: Scene, rng: np.random.Generator) -> None:
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     """The yarns are pushed aside."""
-    angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(34, 52)
+    angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(16, 46)
     by = (float(far * np.cos(angle)), float(far * np.sin(angle)))
     centre = marks.somewhere(rng, 260, 260, 764, 764)
     marks.pull(scene, centre, float(rng.uniform(95, 140)), by)
-    marks.dent(scene, rng, centre, 50, -10)
+    marks.dent(scene, rng, centre, 50, -0.2 * far)
 
 
 FABRIC = Product(

@@ -34,7 +34,7 @@ def _scratch(scene: Scene, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 3))):
         colour = (236, 238, 242) if rng.random() < 0.6 else (66, 67, 70)
         near = (centre[0] + float(rng.normal(0, 25)), centre[1] + float(rng.normal(0, 25)))
-        marks.scratch(scene, rng, near, rng.uniform(130, 330), rng.uniform(3, 5.5), colour, 2)
+        marks.scratch(scene, rng, near, rng.uniform(70, 320), rng.uniform(1.2, 4.5), colour, 1.0)
 
 
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
@@ -51,9 +51,9 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
     kind = rng.integers(3)
     if kind == 0:
-        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(50, 110), (104, 92, 70), rng.uniform(0.3, 0.6))
+        marks.stain(scene, rng, marks.somewhere(rng), rng.uniform(35, 105), (120, 108, 88), rng.uniform(0.08, 0.5))
     elif kind == 1:
-        marks.particles(scene, rng, marks.somewhere(rng), int(rng.integers(1, 6)), rng.uniform(10, 15), (40, 36, 34))
+        marks.particles(scene, rng, marks.somewhere(rng), int(rng.integers(1, 6)), rng.uniform(6, 14), (40, 36, 34))
     else:
         _fingerprint(scene, rng)
 
@@ -65,7 +65,7 @@ def _fingerprint(scene: Scene, rng: np.random.Generator) -> None:
     x, y = ramp[None, :] * 1.35, ramp[:, None] + 0.25
     ridges = np.sin((np.sqrt(x * x + y * y) * 44 + clouds(rng, 5, 2 * radius + 1) * 1.3).astype(np.float32))
     inside = np.clip((0.85 - np.sqrt((ramp[None, :] * 1.3) ** 2 + ramp[:, None] ** 2)) * 6, 0, 1)
-    scene.multiply(cut, 1 - 0.24 * np.clip(ridges + 0.3, 0, 1) * inside)
+    scene.multiply(cut, 1 - rng.uniform(0.1, 0.24) * np.clip(ridges + 0.3, 0, 1) * inside)
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> None:
@@ -74,11 +74,11 @@ def _colour(scene: Scene, rng: np.random.Generator) -> None:
         marks.tint(scene, rng, centre, 150, (1.04, 0.86, 0.62))
         marks.tint(scene, rng, centre, 80, (0.66, 0.86, 1.5))
     else:  # rust
-        marks.tint(scene, rng, centre, rng.uniform(60, 110), (0.92, 0.60, 0.40))
+        marks.tint(scene, rng, centre, rng.uniform(45, 110), marks.faded((0.92, 0.60, 0.40), rng.uniform(0.2, 0.9)))
 
 
 def _deformation(scene: Scene, rng: np.random.Generator) -> None:
-    marks.dent(scene, rng, marks.somewhere(rng, 240, 240, 784, 784), rng.uniform(34, 64), rng.uniform(5, 11))
+    marks.dent(scene, rng, marks.somewhere(rng, 240, 240, 784, 784), rng.uniform(26, 64), rng.uniform(1.5, 8))
 
 
 SHEET = Product(
