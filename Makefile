@@ -45,6 +45,7 @@ test: $(READY)  ## Run every test
 
 check: $(READY)  ## Lint, formatting and strict types
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
 
 bench: $(READY)  ## Measure encoding, retrieval and memory; the table lands in docs/performance.md

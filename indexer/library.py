@@ -79,9 +79,7 @@ class Library:
         self._publishing = threading.Lock()
 
     @classmethod
-    def open(
-        cls, data: Path, space: FeatureSpace, *, codec: str = "fp16", database_url: str | None = None
-    ) -> Library:
+    def open(cls, data: Path, space: FeatureSpace, *, codec: str = "fp16", database_url: str | None = None) -> Library:
         """Open or create a data folder, sweep what a crash left behind, and load and verify every segment.
 
         database_url: None keeps the catalogue in the folder, as SQLite. Segments that fail their check are named in

@@ -108,5 +108,3 @@ def _found_regions(
     if verdict != "anomalous" or threshold is None:
         return ()
     return find_regions(anomaly_map, threshold, space, size)
-
-

@@ -87,9 +87,7 @@ class Owner:
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
         self._thread.start()
 
-    def detect(
-        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], T]]], deadline: float
-    ) -> list[Future[T]]:
+    def detect(self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], T]]], deadline: float) -> list[Future[T]]:
         """Queue the pictures of one request, all or none, each with the work to do in its turn on the owner thread.
 
         deadline: seconds from now in which each has to begin. Busy when they do not fit; a request larger than the

@@ -160,9 +160,7 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     """The response for any error."""
     problem = translate(error)
     body = problem.body(request.scope.get("request_id"))
-    return JSONResponse(
-        body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    return JSONResponse(body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

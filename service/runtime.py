@@ -47,9 +47,7 @@ class Runtime:
     def start(cls, settings: Settings) -> Runtime:
         """Load the encoder and the memory. EncoderError, FeatureSpaceMismatch, SchemaMismatch in one line each."""
         encoder = load_encoder(settings.encoder_settings)
-        library = Library.open(
-            settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url
-        )
+        library = Library.open(settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url)
         (settings.data / "inspections").mkdir(exist_ok=True)
         for damage in library.damaged:
             log.error("%s: its references are not served", damage)
@@ -60,9 +58,7 @@ class Runtime:
         )  # fmt: skip
         calibrations = Calibrations(owner, engine, lambda: library.memory)
         decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry)
-        return cls(
-            settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations)
-        )
+        return cls(settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations))
 
     def stop(self) -> None:
         """Finish accepted work, then let go of everything."""

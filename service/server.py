@@ -19,6 +19,6 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
-        create_app(Runtime.start(settings)), host=settings.host, port=settings.port, timeout_graceful_shutdown=_GRACE_SECONDS,
-        log_level="info", access_log=False, server_header=False,
+        create_app(Runtime.start(settings)), host=settings.host, port=settings.port,
+        timeout_graceful_shutdown=_GRACE_SECONDS, log_level="info", access_log=False, server_header=False,
     )  # fmt: skip

@@ -100,9 +100,7 @@ class Decoder:
     async def decode(self, upload: Upload) -> list[Picture | ImageRefused]:
         """Every file of an upload as a picture, or as the reason why not, in order."""
         loop = asyncio.get_running_loop()
-        return await asyncio.gather(
-            *(loop.run_in_executor(self._pool, self._decode, file) for file in upload.files)
-        )
+        return await asyncio.gather(*(loop.run_in_executor(self._pool, self._decode, file) for file in upload.files))
 
     def close(self) -> None:
         """End the threads."""

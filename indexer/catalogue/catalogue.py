@@ -253,9 +253,7 @@ class Catalogue:
             raise UnknownReference(f"there is no reference {reference_id}")
         return _reference(row)
 
-    def references(
-        self, category: str | None = None, cursor: str | None = None, limit: int = 100
-    ) -> Page[Reference]:
+    def references(self, category: str | None = None, cursor: str | None = None, limit: int = 100) -> Page[Reference]:
         """Live references by id, of one category or of all. Raises InvalidCursor."""
         statement = _references().where(_LIVE)
         if category is not None:
@@ -527,9 +525,7 @@ def _create_memory(connection: Connection, space_json: str, fingerprint: str, co
 
 def _record_segment(connection: Connection, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> None:
     segment_id = connection.scalar(
-        insert(SegmentRow)
-        .values(**asdict(segment), memory_id=memory_id, created_at=_now())
-        .returning(SegmentRow.id)
+        insert(SegmentRow).values(**asdict(segment), memory_id=memory_id, created_at=_now()).returning(SegmentRow.id)
     )
     connection.execute(
         insert(PlacementRow),
@@ -575,9 +571,7 @@ def _live_digests(connection: Connection, category: str, digests: Iterable[str])
 
 
 def _mark_removed(connection: Connection, version: int, which: ColumnElement[bool]) -> None:
-    connection.execute(
-        update(ReferenceRow).where(which, _LIVE).values(removed_at=_now(), removed_version=version)
-    )
+    connection.execute(update(ReferenceRow).where(which, _LIVE).values(removed_at=_now(), removed_version=version))
 
 
 def _references() -> Select[Any]:
@@ -674,9 +668,7 @@ def _inspection(row: Row[Any]) -> Inspection:
 
 
 def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:
-    row = connection.execute(
-        select(InspectionRow.__table__).where(InspectionRow.id == inspection_id)
-    ).one_or_none()
+    row = connection.execute(select(InspectionRow.__table__).where(InspectionRow.id == inspection_id)).one_or_none()
     if row is None:
         raise UnknownInspection(f"there is no inspection {inspection_id}")
     return _inspection(row)

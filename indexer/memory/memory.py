@@ -64,9 +64,7 @@ class Memory:
         """Bytes of the stored codes, removed rows included."""
         return self.rows * int(np.prod(self.arena.shape))
 
-    def added(
-        self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int
-    ) -> Memory:
+    def added(self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int) -> Memory:
         """The snapshot with n references appended. ValueError unless this is the newest snapshot of its arena."""
         if not len(ids) == len(categories) == len(encoded):
             raise ValueError("one id, one category and one encoding per reference")

@@ -16,9 +16,7 @@ class Engine(Protocol):
 
     name: str
 
-    def best(
-        self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
-    ) -> NDArray[np.float32]:
+    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """The largest inner product of every query patch with its candidates (the maximum in S_l(t)).
 
         queries: float32 (layers, cells, dim), unit vectors, on any device. rows: int64 (k,), k ≥ 1, rows of the memory,

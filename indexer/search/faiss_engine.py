@@ -22,9 +22,7 @@ class FaissEngine:
 
     name = "faiss-cpu"
 
-    def best(
-        self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
-    ) -> NDArray[np.float32]:
+    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""
         keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
         asking = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())

@@ -35,9 +35,7 @@ class TorchEngine:
         self._mirrors: WeakKeyDictionary[Arena, _Mirror] = WeakKeyDictionary()
 
     @torch.inference_mode()
-    def best(
-        self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
-    ) -> NDArray[np.float32]:
+    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""
         layers, cells, dim = queries.shape
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
@@ -66,9 +64,7 @@ class TorchEngine:
         best: NDArray[np.float32] = result.cpu().numpy()
         return best
 
-    def _rows_by_block(
-        self, memory: Memory, rows: NDArray[np.int64]
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _rows_by_block(self, memory: Memory, rows: NDArray[np.int64]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Sorted rows (k,) → pairs of a block on the device and the wanted rows within it, int64."""
         parts = []
         base = 0

@@ -41,9 +41,7 @@ async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, D
             detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
             raise ProblemError("invalid-request", detail)
         changes["layer_weights"] = tuple(weights)
-    changed = await asyncio.to_thread(
-        running.library.catalogue.update_settings, name, cast(SettingsChanges, changes)
-    )
+    changed = await asyncio.to_thread(running.library.catalogue.update_settings, name, cast(SettingsChanges, changes))
     await asyncio.to_thread(running.library.refresh)
     return _view(running, changed)
 

@@ -80,9 +80,7 @@ def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(owner: Owne
     assert encoder.batches == [[0], [1, 2, 3, 4], [5]]
 
 
-def test_detections_go_before_onboarding_and_onboarding_before_calibration(
-    owner: Owner, encoder: GatedEncoder
-) -> None:
+def test_detections_go_before_onboarding_and_onboarding_before_calibration(owner: Owner, encoder: GatedEncoder) -> None:
     first = held(owner, encoder)
     order: list[str] = []
     calibration = owner.calibrate(lambda memory: order.append("calibration"))

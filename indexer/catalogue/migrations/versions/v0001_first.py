@@ -49,9 +49,7 @@ def upgrade() -> None:
     op.create_table(
         "reference",
         sa.Column("id", _ID, primary_key=True),
-        sa.Column(
-            "category_id", _ID, sa.ForeignKey("category.id", name="fk_reference_category_id"), nullable=False
-        ),
+        sa.Column("category_id", _ID, sa.ForeignKey("category.id", name="fk_reference_category_id"), nullable=False),
         sa.Column("image_sha256", sa.String(64), nullable=False),
         sa.Column("image_suffix", sa.String(16), nullable=False),
         sa.Column("filename", sa.Text, nullable=False),

@@ -1,0 +1,58 @@
+"""What exists is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from service.app import create_app
+from service.runtime import Runtime
+from service.settings import Settings
+from tests.service.conftest import settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_setting_is_in_the_settings_page_with_its_meaning() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"| `TOUCHSTONE_{name.upper()}` |" in page, name
+        assert field.description in page, name
+    documented = set(re.findall(r"^\| `TOUCHSTONE_(\w+)`", page, re.MULTILINE))
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
+    running = Runtime.start(settings(tmp_path))
+    try:
+        paths = create_app(running).openapi()["paths"]
+    finally:
+        running.stop()
+    page = (ROOT / "docs/api.md").read_text()
+    documented = {
+        (method, path) for methods, path in re.findall(r"^\| ((?:`[A-Z]+` ?)+)\| `(/[^`]*)` \|", page, re.MULTILINE)
+        for method in re.findall("[A-Z]+", methods)
+    }  # fmt: skip
+    assert documented == {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert all(operation["description"] for methods in paths.values() for operation in methods.values())
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_and_make_targets_in_the_documents_exist(page: Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+def test_the_change_log_tells_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
