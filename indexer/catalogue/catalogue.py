@@ -402,10 +402,17 @@ class Catalogue:
     # Inspections
 
     def record_inspections(self, inspections: Sequence[Inspection]) -> None:
-        """Keep the answers to some images, all or none."""
+        """Keep the answers to some images, all or none; those whose id is there already stay as they are."""
         if inspections:
             with self._writing() as connection:
-                connection.execute(insert(InspectionRow), [_inspection_values(each) for each in inspections])
+                known = _recorded(connection, [each.id for each in inspections])
+                if fresh := [_inspection_values(each) for each in inspections if each.id not in known]:
+                    connection.execute(insert(InspectionRow), fresh)
+
+    def recorded(self, ids: Collection[str]) -> dict[str, Inspection]:
+        """Those of some inspections that there are, by id."""
+        with self._reading() as connection:
+            return _recorded(connection, ids)
 
     def inspection(self, inspection_id: str) -> Inspection:
         """One inspection. Raises UnknownInspection."""
@@ -665,6 +672,15 @@ def _inspection_values(inspection: Inspection) -> dict[str, Any]:
 def _inspection(row: Row[Any]) -> Inspection:
     values = {field.name: getattr(row, field.name) for field in fields(Inspection)}
     return Inspection(**{**values, "regions": tuple(row.regions), "references": tuple(row.references)})
+
+
+def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspection]:
+    statement = select(InspectionRow.__table__)
+    return {
+        row.id: _inspection(row)
+        for some in _batches(ids)
+        for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
+    }
 
 
 def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
 import time
 import uuid
@@ -13,10 +14,10 @@ from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.catalogue import CategorySettings
+from indexer.catalogue import CategorySettings, Inspection
 from indexer.images import ImageRefused, encode_png
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
@@ -27,11 +28,20 @@ from service.owner import Turn
 from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
 from service.schemas import CategoryName, DetectAnswer, DetectionView, MapView, RefusedView
-from service.uploads import Picture, documented_upload, read_upload
+from service.uploads import Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(tags=["detect"])
 
 _Name = Annotated[str, Field(min_length=1, max_length=128)]
+_Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=128,
+        description="The same key with the same pictures again answers what was recorded, and inspects nothing twice. "
+        "`map` and `overlay` are null then. A key is known for as long as its inspection is kept.",
+    ),
+]  # fmt: skip
+_KEYS = uuid.UUID("6c1c3d1e-6f0a-4b5e-9a53-0f5d0a3b7c11")  # the name space of ids made from keys: never changed
 
 
 class _Options(BaseModel):
@@ -51,40 +61,65 @@ class _Options(BaseModel):
     openapi_extra=documented_upload(_Options),
     responses=documented(
         "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
-        "busy", "deadline-exceeded", "not-ready",
+        "conflict", "busy", "deadline-exceeded", "not-ready",
     ),
 )  # fmt: skip
-async def detect(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> DetectAnswer:
+async def detect(
+    request: Request, running: Annotated[Runtime, Depends(runtime)], idempotency_key: _Key = None
+) -> DetectAnswer:
     """Inspect one or several pictures; one result per picture, in order.
 
     A picture that cannot be used gives an error in its place; if it is the only one, it is the answer's own error.
     """
     begun = time.monotonic()
     upload, options = await read_upload(request, _Options, running.settings.max_images)
+    ids = [_inspection_id(idempotency_key, position) for position in range(len(upload.files))]
+    kept = {} if idempotency_key is None else await asyncio.to_thread(_kept, running, ids, upload, options)
+    fresh = [position for position in range(len(ids)) if ids[position] not in kept]
     settings = await asyncio.to_thread(running.category_settings)
-    _check_references(running, options.category, settings)
-    decoded = await running.decoder.decode(upload)
+    if fresh:
+        _check_references(running, options.category, settings)
+    decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)))
     found = await _inspect(running, options.category, settings, decoded)
-    if len(found) == 1 and isinstance(found[0], ProblemError):
+    if len(ids) == 1 and found and isinstance(found[0], ProblemError):
         raise found[0]
 
     at, total_ms = datetime.now(UTC), (time.monotonic() - begun) * 1000
     findings = {
-        position: Finding(uuid.uuid4().hex, at, picture, detection, options.part_id, options.station, total_ms)
-        for position, (picture, detection) in enumerate(zip(decoded, found, strict=True))
+        position: Finding(ids[position], at, picture, detection, options.part_id, options.station, total_ms)
+        for position, picture, detection in zip(fresh, decoded, found, strict=True)
         if isinstance(picture, Picture) and isinstance(detection, Detection)
     }
     folder = running.inspections_folder
     recorded = await asyncio.to_thread(history.record, running.library, folder, list(findings.values()))
+    problems = {position: each for position, each in zip(fresh, found, strict=True) if isinstance(each, ProblemError)}
     results: list[DetectionView | RefusedView] = []
-    for position, each in enumerate(found):
-        if isinstance(each, ProblemError):
-            refused = RefusedView(filename=upload.files[position].name, error=each.body(request.scope["request_id"]))
-            results.append(refused)
+    for position, inspection_id in enumerate(ids):
+        if inspection_id in kept:
+            results.append(DetectionView(**history.view(kept[inspection_id]).model_dump(), recorded=True))
+        elif position in problems:
+            error = problems[position].body(request.scope["request_id"])
+            results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
             draw = partial(_answer, running, findings[position], options, recorded=recorded)
             results.append(await asyncio.to_thread(draw))
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
+
+
+def _inspection_id(key: str | None, position: int) -> str:
+    """The id of a request's picture: always the same for the same key, so that it cannot be recorded twice."""
+    return (uuid.uuid4() if key is None else uuid.uuid5(_KEYS, f"{position}/{key}")).hex
+
+
+def _kept(running: Runtime, ids: Sequence[str], upload: Upload, options: _Options) -> dict[str, Inspection]:
+    """Those of a keyed request's pictures that are inspected already. ProblemError when the key was another's."""
+    kept = running.library.catalogue.recorded(ids)
+    for inspection_id, file in zip(ids, upload.files, strict=True):
+        if (found := kept.get(inspection_id)) is not None:
+            same = (hashlib.sha256(file.data).hexdigest(), options.part_id, options.station)
+            if same != (found.image_sha256, found.part_id, found.station):
+                raise ProblemError("conflict", "This Idempotency-Key was used for another picture, part or station.")
+    return kept
 
 
 def _check_references(running: Runtime, category: str | None, settings: dict[str, CategorySettings]) -> None:

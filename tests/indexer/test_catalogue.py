@@ -605,6 +605,14 @@ def test_recorded_together_means_all_or_none(catalogue: Catalogue) -> None:
     assert catalogue.inspections().items == ()
 
 
+def test_what_is_recorded_stays_as_it_was_when_it_is_recorded_again(catalogue: Catalogue) -> None:
+    catalogue.record_inspections([inspection(1)])
+    catalogue.record_inspections([inspection(1, part_id="another"), inspection(2)])
+    first, second = inspection(1), inspection(2)
+    assert catalogue.recorded([second.id, "x", first.id]) == {first.id: first, second.id: second}
+    assert catalogue.recorded([]) == {}
+
+
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(Exception, match="without a time zone"):
         catalogue.record_inspections([inspection(1, at=datetime(2026, 1, 1))])
