@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
 
 from service.settings import Settings
 
@@ -15,6 +18,8 @@ app = typer.Typer(
     help="Touchstone finds defects in pictures of products with no training.",
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
 )  # fmt: skip
+
+Name = TypeVar("Name", bound=str)
 
 Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
 DatabaseUrl = Annotated[
@@ -46,6 +51,94 @@ def serve(
         run(settings)
     except (EncoderError, FeatureSpaceMismatch, CatalogueError, OSError) as error:
         fail(str(error))
+
+
+_EVALUATE_HELP = """Measure how well defects are told from good parts on a labelled data set, as the paper does.
+
+FOLDER holds MVTec-AD, VisA, Real-IAD, 3D-ADAM or your own pictures as <category>/train/good, <category>/test/good,
+<category>/test/<defect> and, if there are masks, <category>/ground_truth/<defect>. Which of them it is, and with that
+K, ρ and sizes, is found out; options override.
+
+\b
+Protocols (--protocol, several times for several):
+  multi-class   one memory of all categories, no labels (the paper's main table)
+  single-class  each category against its own references
+  few-shot      Y = 1, 2, 4, 8, 16 references a category, drawn --seeds times
+  scaling       a share τ of every category's references, drawn --seeds times
+  incremental   the first half of the categories, then one more at a time (table 2)
+  encoders      every --encoder at its size and at 256 → 224 (table A2)
+  ablation      layers, K, global retrieval and ρ (table A4); slow on a CPU
+
+The report (report.md, .csv, .json) and the cache lie in --out. Run again to resume: what was encoded or judged before
+is taken from the cache.
+
+\b
+Examples:
+  touchstone evaluate mvtec_anomaly_detection --encoder weights/dinov3_vitb16.pth
+  touchstone evaluate my-parts --protocol few-shot --protocol scaling --seeds 5
+"""
+
+
+@app.command(help=_EVALUATE_HELP)
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="What to measure, see above; may be given several times [multi-class].")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where report and cache go.")] = Path("touchstone-evaluation"),
+    dataset: Annotated[
+        str | None, typer.Option(help="mvtec-ad, visa, real-iad, 3d-adam or folder [found out].")
+    ] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only this category; may be given several times.")] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="As for serve; several times for --protocol encoders [builtin].")
+    ] = None,
+    resize: Annotated[int | None, typer.Option(help="Side the picture is resized to [512].")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged [448].")] = None,
+    k: Annotated[int | None, typer.Option(help="References retrieved [150; VisA, Real-IAD 900; 3D-ADAM 48].")] = None,
+    rho: Annotated[int | None, typer.Option(help="Radius in cells [1; VisA 2; Real-IAD 0].")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of references in few-shot and scaling.")] = 3,
+) -> None:
+    """See `_EVALUATE_HELP`."""
+    settings = read_settings(encoder=encoder[0] if encoder else None, resize=resize, crop=crop)
+    try:
+        import matplotlib  # noqa: F401
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        fail(f"touchstone evaluate needs {error.name}: pip install 'touchstone[evaluate]'")
+    from indexer.encoders import EncoderError
+    from indexer.evaluation.dataset import DatasetError
+    from indexer.evaluation.job import Choices, carry_out
+    from indexer.evaluation.protocols import PROTOCOLS
+    from indexer.evaluation.readers import LAYOUTS
+
+    try:
+        choices = Choices(
+            folder=folder,
+            out=out,
+            protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or ["multi-class"])),
+            encoders=tuple(replace(settings.encoder_settings, model=name) for name in encoder or [settings.encoder]),
+            codec=settings.codec,
+            layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,
+            categories=tuple(category or ()),
+            sized="resize" in settings.model_fields_set or "crop" in settings.model_fields_set,
+            k=k,
+            rho=rho,
+            seeds=seeds,
+        )
+        console = Console(width=None if Console().is_terminal else 160)
+        carry_out(choices, console).show(console)
+        console.print(f"Written to {out}/report.md, .csv and .json", highlight=False)
+    except (EncoderError, DatasetError, OSError, ValueError) as error:
+        fail(str(error))
+
+
+def one_of(names: Sequence[Name], given: str, what: str) -> Name:
+    """The name that was given, if it is one of these. ValueError names the choices otherwise."""
+    for name in names:
+        if name == given:
+            return name
+    raise ValueError(f"unknown {what} {given!r}: choose one of {', '.join(names)}")
 
 
 def read_settings(**given: object) -> Settings:

@@ -1,0 +1,1 @@
+"""Evaluation on labelled data sets, with the functions the service inspects with."""

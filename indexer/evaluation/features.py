@@ -1,0 +1,159 @@
+"""Features of a data set's pictures: references kept on the disk between runs, samples encoded as they are judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from indexer.encoders import Encoder, Features
+from indexer.encoders.preprocessing import Geometry, prepare
+from indexer.evaluation.dataset import DatasetError, Reference
+from indexer.images import ImageRefused, decode_image
+from indexer.memory import Codec, EncodedReferences, Memory, join
+from indexer.store import SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
+
+_BATCH = 8  # pictures encoded at once
+_CHUNK = 64  # references in one segment of the cache
+_DECODERS = 2
+
+Progress = Callable[[int], None]  # told how many more pictures are done
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One picture, ready for the encoder. sha256: hex, of the file. prepared: uint8 (3, crop, crop)."""
+
+    path: Path
+    sha256: str
+    prepared: torch.Tensor
+
+
+def load_picture(path: Path, geometry: Geometry) -> Loaded:
+    """Read, decode and prepare one picture, as the service does. DatasetError when it cannot be used."""
+    try:
+        data = path.read_bytes()
+        return Loaded(path, hashlib.sha256(data).hexdigest(), prepare(decode_image(data), geometry))
+    except ImageRefused as refused:
+        raise DatasetError(f"{path}: {refused.detail}") from refused
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
+    """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
+    geometry = encoder.space.geometry
+    starts = range(0, len(paths), _BATCH)
+    with ThreadPoolExecutor(_DECODERS) as pool:
+
+        def begin(start: int) -> list[Future[Loaded]]:
+            return [pool.submit(load_picture, path, geometry) for path in paths[start : start + _BATCH]]
+
+        ahead = begin(0)
+        for start in starts:
+            batch, ahead = ahead, begin(start + _BATCH)  # decoded while this one is encoded and judged
+            features = encoder.encode(torch.stack([each.result().prepared for each in batch]))
+            yield from (features.of(number) for number in range(len(features)))
+
+
+class FeatureCache:
+    """Encoded references by their picture's sha256, for one feature space and codec.
+
+    Segments are files of the product's own format; a line of `index.jsonl` names a segment, its checksum and whose
+    features it holds. A line goes in after its segment is on the disk, so a kill loses at most the segment in work; a
+    segment that fails its checksum is encoded anew.
+    """
+
+    def __init__(self, folder: Path, encoder: Encoder, codec_name: str) -> None:
+        self._encoder = encoder
+        self._codec = Codec.named(codec_name, encoder.space.dim)
+        folder = folder / f"{encoder.space.fingerprint[:24]}-{codec_name}"
+        self._lock = StoreLock(folder / "append.lock")
+        self._segments = SegmentStore(folder / "segments", self._lock)
+        self._index = folder / "index.jsonl"
+        self._where: dict[str, tuple[SegmentFile, int]] = {}
+        self._open: tuple[str, EncodedReferences] | None = None  # the segment read last
+        self._read_index()
+        names = {segment.name for segment, _ in self._where.values()}
+        self._segments.sweep(lambda: names)
+
+    def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[Memory, tuple[str, ...]]:
+        """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError."""
+        memory = Memory.empty(self._encoder.space, self._codec.name)
+        digests: list[str] = []
+        for start in range(0, len(references), _CHUNK):
+            chunk = references[start : start + _CHUNK]
+            encoded, found = self._encoded([each.path for each in chunk], progress)
+            rows = range(start, start + len(chunk))
+            memory = memory.added(rows, [each.category for each in chunk], encoded, memory.version + 1)
+            digests += found
+        return memory, tuple(digests)
+
+    def _encoded(self, paths: Sequence[Path], progress: Progress) -> tuple[EncodedReferences, list[str]]:
+        digests = [_digest(path) for path in paths]
+        held = {digest: encoded for digest in digests if (encoded := self._stored(digest)) is not None}
+        progress(sum(digest in held for digest in digests))
+        fresh = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in held}
+        if fresh:
+            parts = []
+            for features in encoded_samples(self._encoder, list(fresh.values())):
+                parts.append(self._codec.encode(features))
+                progress(1)
+            self._store(list(fresh), join(parts))
+            held |= dict(zip(fresh, parts, strict=True))
+            progress(sum(digest in fresh for digest in digests) - len(fresh))
+        return join([held[digest] for digest in digests]), digests
+
+    def _stored(self, digest: str) -> EncodedReferences | None:
+        if digest not in self._where:
+            return None
+        segment, row = self._where[digest]
+        if self._open is None or self._open[0] != segment.name:
+            try:
+                read = self._segments.read(segment.name, segment.sha256)
+            except SegmentDamaged:
+                self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
+                return None
+            self._open = segment.name, EncodedReferences(read.globals_, read.codes)
+        encoded = self._open[1]
+        return EncodedReferences(encoded.globals_[row : row + 1], encoded.codes[row : row + 1])
+
+    def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
+        space = self._encoder.space
+        header = SegmentHeader(
+            space.fingerprint, self._codec.name, len(space.layers), space.cells, self._codec.code_size,
+            space.global_dim, len(encoded),
+        )  # fmt: skip
+        with self._lock.appending():
+            segment = self._segments.write(encoded.globals_, encoded.codes, header)
+            line = json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"
+            with self._index.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        self._where |= {digest: (segment, row) for row, digest in enumerate(digests)}
+
+    def _read_index(self) -> None:
+        if not self._index.is_file():
+            return
+        for line in self._index.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # a line cut short by a kill
+                continue
+            segment = SegmentFile(**entry["segment"])
+            self._where |= {digest: (segment, row) for row, digest in enumerate(entry["pictures"])}
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error

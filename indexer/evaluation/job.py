@@ -1,0 +1,102 @@
+"""All of `touchstone evaluate`: from a folder and a few choices to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from indexer.encoders import EncoderSettings, load_encoder
+from indexer.evaluation.dataset import Dataset, Layout
+from indexer.evaluation.features import FeatureCache
+from indexer.evaluation.presets import PRESETS
+from indexer.evaluation.protocols import Protocol, Variant, variants
+from indexer.evaluation.readers import read_dataset
+from indexer.evaluation.report import Measured, Report
+from indexer.evaluation.run import Subject, evaluate
+from indexer.scoring import ScoringSettings
+from indexer.search import choose_engine
+
+SMALL = (256, 224)  # the paper's second resolution
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line chose. None stands for the data set's preset.
+
+    encoders: each is judged at its size; only `encoders` as a protocol looks at more than the first.
+    """
+
+    folder: Path
+    out: Path
+    protocols: tuple[Protocol, ...]
+    encoders: tuple[EncoderSettings, ...]
+    codec: str
+    layout: Layout | None = None
+    categories: tuple[str, ...] = ()
+    sized: bool = False
+    k: int | None = None
+    rho: int | None = None
+    seeds: int = 3
+
+
+def carry_out(choices: Choices, console: Console) -> Report:
+    """Evaluate, with a progress bar, and leave report and cache in `choices.out`.
+
+    DatasetError and EncoderError, one line each, for what cannot be used.
+    """
+    dataset = read_dataset(choices.folder, choices.layout)
+    if choices.categories:
+        dataset = dataset.only(choices.categories)
+    preset = PRESETS[dataset.layout]
+    scoring = ScoringSettings(choices.k or preset.scoring.k, preset.scoring.rho if choices.rho is None else choices.rho)
+    measured = []
+    for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
+        measured.append(_measure(choices, dataset, settings, protocols, scoring, console))
+    report = Report(dataset, tuple(measured))
+    report.save(choices.out)
+    return report
+
+
+def _passes(choices: Choices, resize: int, crop: int) -> list[tuple[EncoderSettings, tuple[Protocol, ...]]]:
+    """Each encoder and size that is loaded, with what is done with it."""
+    sized = [each if choices.sized else replace(each, resize=resize, crop=crop) for each in choices.encoders]
+    main = tuple(protocol for protocol in choices.protocols if protocol != "encoders")
+    if "encoders" not in choices.protocols:
+        return [(sized[0], main)]
+    compared = [each for settings in sized for each in dict.fromkeys((settings, _small(settings)))]
+    return [(each, (*main, "encoders") if each == sized[0] else ("encoders",)) for each in compared]
+
+
+def _small(settings: EncoderSettings) -> EncoderSettings:
+    return replace(settings, resize=SMALL[0], crop=SMALL[1])
+
+
+def _measure(
+    choices: Choices,
+    dataset: Dataset,
+    settings: EncoderSettings,
+    protocols: Sequence[Protocol],
+    scoring: ScoringSettings,
+    console: Console,
+) -> Measured:
+    encoder = load_encoder(settings)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
+        encoding = progress.add_task(f"{name}: references", total=len(dataset.references))
+        cache = FeatureCache(choices.out / "cache", encoder, choices.codec)
+        memory, digests = cache.memory_of(dataset.references, lambda count: progress.advance(encoding, count))
+        subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, digests)
+        lines = list[Variant]()
+        for protocol in protocols:
+            lines += variants(protocol, dataset, scoring, encoder.space, choices.seeds)
+        judging = progress.add_task(f"{name}: {', '.join(protocols)}", total=len(dataset.samples))
+        outcomes = evaluate(
+            subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)
+        )
+    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes))

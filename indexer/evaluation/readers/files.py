@@ -1,0 +1,42 @@
+"""Pictures in folders, as all readers look for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from indexer.evaluation.dataset import DatasetError
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, by name; none when there is no such folder. Hidden files are no pictures."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )  # fmt: skip
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
+    """Each picture's mask `<name>_mask.*` or `<name>.*` in a folder; all None when the folder is not there.
+
+    where: how to name the pictures to people. DatasetError when the folder is there but some masks are not.
+    """
+    if not folder.is_dir():
+        return [None] * len(images)
+    by_stem = {path.stem: path for path in pictures(folder)}
+    found = [by_stem.get(f"{image.stem}_mask") or by_stem.get(image.stem) for image in images]
+    missing = [image.name for image, mask in zip(images, found, strict=True) if mask is None]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of {len(images)} pictures in {where} have no mask in {folder}, the first {missing[0]}: "
+            "unpack the data set again, or remove the masks' folder to do without"
+        )
+    return found

@@ -1,0 +1,178 @@
+"""Runs variants over a data set: every sample is decoded and encoded once, judged by each search, and counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexer.encoders import Encoder, FeatureSpace
+from indexer.evaluation.dataset import Dataset, DatasetError, Sample
+from indexer.evaluation.features import Progress, encoded_samples
+from indexer.evaluation.masks import read_mask
+from indexer.evaluation.metrics import Figures, mean, measure
+from indexer.evaluation.protocols import Search, Variant
+from indexer.evaluation.tally import PixelTally
+from indexer.images import ImageRefused
+from indexer.memory import Memory
+from indexer.scoring import score_image
+from indexer.search import Engine
+
+EXACT_PIXELS = 1 << 25  # scores kept unbinned at once, over all searches: about 300 MB
+_REVISION = 1  # of what a stored outcome means: raise it when scoring or figures change
+
+
+@dataclass(frozen=True)
+class CategoryOutcome:
+    """One category judged by one search. scores: of its samples, in the data set's order."""
+
+    figures: Figures
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A variant's outcome. references: how many it searched. categories: by name, those it judges."""
+
+    variant: Variant
+    references: int
+    categories: Mapping[str, CategoryOutcome]
+
+    @property
+    def mean(self) -> Figures:
+        """Means over the categories."""
+        return mean([each.figures for each in self.categories.values()])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: the encoder's memory of a data set's references. digests: sha256 of every reference."""
+
+    dataset: Dataset
+    encoder: Encoder
+    engine: Engine
+    memory: Memory
+    digests: tuple[str, ...]
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The encoder's feature space."""
+        return self.encoder.space
+
+
+def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progress: Progress) -> list[Outcome]:
+    """Judge every sample by every variant, in the variants' order.
+
+    folder: where a category's outcome is kept as soon as it is known; what is there for the same pictures, encoder and
+    search is not computed again. progress: told of samples done. DatasetError for a picture that cannot be used.
+    """
+    found: dict[tuple[Search, str], CategoryOutcome] = {}
+    for category in subject.dataset.categories:
+        searches = list(dict.fromkeys(each.search for each in variants if each.judges(category)))
+        samples = [each for each in subject.dataset.samples if each.category == category]
+        base = _pictures_key(subject, samples)
+        kept = _Kept(folder, base)
+        waiting = []
+        for search in searches:
+            outcome = kept.read(search)
+            if outcome is None:
+                waiting.append(search)
+            else:
+                found[search, category] = outcome
+        if waiting:
+            for search, outcome in zip(waiting, _judge(subject, waiting, samples, progress), strict=True):
+                kept.write(search, outcome)
+                found[search, category] = outcome
+        else:
+            progress(len(samples))
+    return [
+        Outcome(
+            variant,
+            len(subject.memory) if variant.search.references is None else len(variant.search.references),
+            {name: found[variant.search, name] for name in subject.dataset.categories if variant.judges(name)},
+        )
+        for variant in variants
+    ]
+
+
+def _judge(
+    subject: Subject, searches: Sequence[Search], samples: Sequence[Sample], progress: Progress
+) -> list[CategoryOutcome]:
+    """One category's samples judged by every search."""
+    memories = [searched_memory(subject.memory, search) for search in searches]
+    tallies = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
+    scores = np.empty((len(searches), len(samples)))
+    features = encoded_samples(subject.encoder, [sample.path for sample in samples])
+    for number, (sample, seen) in enumerate(zip(samples, features, strict=True)):
+        mask = _mask(subject.space, sample) if sample.pixels_known else None
+        for index, search in enumerate(searches):
+            category = sample.category if search.own_category else None
+            scored = score_image(memories[index], subject.engine, seen, search.scoring, category)
+            scores[index, number] = scored.score
+            if mask is not None:
+                tallies[index].add(scored.map, mask)
+        progress(1)
+    defective = np.array([sample.defective for sample in samples])
+    return [
+        CategoryOutcome(measure(scores[index], defective, tallies[index].counts()), tuple(map(float, scores[index])))
+        for index in range(len(searches))
+    ]
+
+
+def searched_memory(memory: Memory, search: Search) -> Memory:
+    """The snapshot that a search looks at."""
+    if search.references is None:
+        return memory
+    left_out = np.setdiff1d(memory.ids, np.asarray(search.references))
+    return memory.removed(left_out.tolist(), memory.version)
+
+
+def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
+    try:
+        return read_mask(sample, space.geometry)
+    except ImageRefused as refused:
+        raise DatasetError(f"{sample.mask}: {refused.detail}") from refused
+
+
+def _pictures_key(subject: Subject, samples: Sequence[Sample]) -> str:
+    """Names everything but the search that an outcome depends on."""
+    digest = hashlib.sha256(f"{_REVISION} {subject.space.fingerprint} {subject.memory.codec.name}".encode())
+    for reference, sha256 in zip(subject.dataset.references, subject.digests, strict=True):
+        digest.update(f"{reference.category} {sha256}\n".encode())
+    for sample in samples:
+        for path in (sample.path, sample.mask):
+            stat = path.stat() if path is not None else None
+            digest.update(f"{sample.kind} {path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()
+
+
+class _Kept:
+    """Outcomes on the disk, a file each, named by what they depend on."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self._folder = folder
+        self._base = base
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, search: Search) -> CategoryOutcome | None:
+        """The outcome of a search, if it was kept whole."""
+        try:
+            stored = json.loads(self._path(search).read_text(encoding="utf-8"))
+            return CategoryOutcome(Figures(**stored["figures"]), tuple(stored["scores"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, search: Search, outcome: CategoryOutcome) -> None:
+        """Keep an outcome, whole or not at all."""
+        path = self._path(search)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+        temporary.replace(path)
+
+    def _path(self, search: Search) -> Path:
+        name = hashlib.sha256(f"{self._base} {search}".encode()).hexdigest()
+        return self._folder / f"{name[:32]}.json"
