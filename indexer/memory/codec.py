@@ -81,11 +81,14 @@ class Codec:
             codes = stored.contiguous().view(torch.uint8)
         return EncodedReferences(globals_, codes.numpy())
 
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device."""
+    def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device.
+
+        out: where to write them, if there is a place already.
+        """
+        if out is None:
+            out = torch.empty((*codes.shape[:-1], self.dim), device=codes.device)
         if self.name == "int8":
             scale = codes[..., self.dim :].clone(memory_format=torch.contiguous_format).view(torch.float32)  # (…, 1)
-            levels = codes[..., : self.dim].view(torch.int8)
-            return levels.to(torch.float32, memory_format=torch.contiguous_format).mul_(scale)
-        stored = codes.view(torch.float16 if self.name == "fp16" else torch.float32)
-        return stored.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
+            return out.copy_(codes[..., : self.dim].view(torch.int8)).mul_(scale)
+        return out.copy_(codes.view(torch.float16 if self.name == "fp16" else torch.float32))

@@ -15,7 +15,7 @@ from indexer.memory.arena import Arena
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 # What one block of cells may take decoded: on a CPU it should stay in the cache between decoding and the product.
-_BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+_BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
 
 
 @dataclass
@@ -44,21 +44,27 @@ class TorchEngine:
         queries = queries.to(self._device, torch.float32)
         parts = self._rows_by_block(memory, np.sort(rows))
         step = max(1, min(cells, _BLOCK_BYTES[self._device.type] // (4 * len(rows) * dim)))
+        # Places that every block of cells uses again: fresh ones would cost a page fault for every page.
         gathered = torch.empty(len(rows) * step * memory.codec.code_size, dtype=torch.uint8, device=self._device)
+        decoded = torch.empty((step, len(rows), dim), device=self._device)
+        products = torch.empty((step, neighbours.shape[1], len(rows)), device=self._device)
         result = torch.full((layers, cells), -2.0, device=self._device)
         found = torch.empty((cells, neighbours.shape[1]), device=self._device)  # per stored cell and query cell
         for layer in range(layers):
             for start in range(0, cells, step):
                 stop = min(start + step, cells)
-                codes = gathered[: len(rows) * (stop - start) * memory.codec.code_size]
-                codes = codes.view(len(rows), stop - start, memory.codec.code_size)
+                count = stop - start
+                codes = gathered[: len(rows) * count * memory.codec.code_size]
+                codes = codes.view(len(rows), count, memory.codec.code_size)
                 filled = 0
                 for block, index in parts:
                     torch.index_select(block[:, layer, start:stop], 0, index, out=codes[filled : filled + len(index)])
                     filled += len(index)
-                stored = memory.codec.decode(codes.transpose(0, 1))  # (step, k, dim)
-                asking = queries[layer, targets[start:stop]]  # (step, (2ρ+1)², dim)
-                found[start:stop] = torch.bmm(asking, stored.transpose(1, 2)).amax(dim=2)
+                stored = memory.codec.decode(codes.transpose(0, 1), out=decoded[:count])  # (count, k, dim)
+                asking = queries[layer].index_select(0, targets[start:stop].flatten())
+                asking = asking.view(count, -1, dim)  # (count, (2ρ+1)², dim)
+                torch.bmm(asking, stored.transpose(1, 2), out=products[:count])
+                torch.amax(products[:count], dim=2, out=found[start:stop])
             found.masked_fill_(~inside, -2.0)
             result[layer].scatter_reduce_(0, targets.flatten(), found.flatten(), "amax")
         best: NDArray[np.float32] = result.cpu().numpy()
