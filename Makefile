@@ -25,13 +25,13 @@ endif
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml clients/python/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { $(INSTALL_TORCH); }
-	@$(BIN)/pip install -q -e '.[$(FAISS),dev]'
+	@$(BIN)/pip install -q -e '.[$(FAISS),dev]' -e clients/python
 	@touch $(READY)
 
 demo: $(READY)  ## Start a server, onboard five rendered products, inspect good and defective parts, show the result

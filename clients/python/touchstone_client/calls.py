@@ -1,0 +1,232 @@
+"""Each request of the API as a value, so that both clients send the same ones.
+
+Every call here may be repeated: reading changes nothing, removing twice removes once, the same reference is a
+duplicate, a judgement replaces itself, and a detection carries a key under which it is recorded once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from touchstone_client import answers
+from touchstone_client.errors import BadAnswer, Problem, ProblemDetails, problem
+from touchstone_client.pictures import Picture, PictureLike, picture
+from touchstone_client.reading import read
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+MapFormat = Literal["none", "png", "raw"]
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request. route: as the API documents it, with its placeholders; read: makes the answer of a good response."""
+
+    method: str
+    route: str
+    read: Callable[[httpx.Response], T]
+    path: Mapping[str, object] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    json: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def request(
+        self, client: httpx.Client | httpx.AsyncClient, timeout: httpx.Timeout, files: ExitStack
+    ) -> httpx.Request:
+        """The request for one try; the pictures are open for as long as `files`."""
+        url = self.route.format(**{name: quote(str(value), safe="") for name, value in self.path.items()})
+        images = [("images", (each.name, files.enter_context(each.open()))) for each in self.pictures]
+        return client.build_request(
+            self.method, url, params=dict(self.query), data=dict(self.form) or None, files=images or None,
+            json=self.json, headers=dict(self.headers), timeout=timeout,
+        )  # fmt: skip
+
+    def answer(self, response: httpx.Response) -> T:
+        """What a response that has been read says. Problem, BadAnswer."""
+        if response.is_success:
+            return self.read(response)
+        raise _problem(response)
+
+
+@dataclass(frozen=True)
+class InspectionQuery:
+    """Which inspections are meant; None matches all. since is inclusive, until is not."""
+
+    category: str | None = None
+    verdict: answers.Verdict | None = None
+    station: str | None = None
+    part_id: str | None = None
+    judgement: answers.Judgement | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def parameters(self) -> dict[str, str]:
+        """As query parameters."""
+        return _texts(**self.__dict__)
+
+
+def detect(
+    pictures: Sequence[PictureLike], category: str | None, part_id: str | None, station: str | None, map: MapFormat,
+    overlay: bool, key: str | None,
+) -> Call[answers.DetectAnswer]:  # fmt: skip
+    """`POST /detect`. key: made up when there is none, so that a second try of the same call inspects nothing twice."""
+    form = _texts(category=category, part_id=part_id, station=station, map=map, overlay=str(overlay).lower())
+    return Call(
+        "POST", "/detect", _json(answers.DetectAnswer), form=form, pictures=tuple(picture(each) for each in pictures),
+        headers={"Idempotency-Key": key or uuid.uuid4().hex},
+    )  # fmt: skip
+
+
+def only_result(answer: answers.DetectAnswer) -> answers.Detection:
+    """The detection of a request that had one picture."""
+    [result] = answer.results
+    if isinstance(result, answers.Refused):
+        raise problem(result.error, None, {})
+    return result
+
+
+def add_references(category: str, pictures: Sequence[Picture]) -> Call[answers.ReferencesAnswer]:
+    """`POST /references`."""
+    return Call(
+        "POST", "/references", _json(answers.ReferencesAnswer), form={"category": category}, pictures=tuple(pictures)
+    )
+
+
+def references(category: str | None, cursor: str | None, limit: int) -> Call[answers.ReferencePage]:
+    """`GET /references`, one page."""
+    query = _texts(category=category, cursor=cursor, limit=limit)
+    return Call("GET", "/references", _json(answers.ReferencePage), query=query)
+
+
+def reference(reference_id: int) -> Call[answers.Reference]:
+    """`GET /references/{reference_id}`."""
+    return Call("GET", "/references/{reference_id}", _json(answers.Reference), {"reference_id": reference_id})
+
+
+def reference_image(reference_id: int) -> Call[bytes]:
+    """`GET /references/{reference_id}/image`."""
+    return Call("GET", "/references/{reference_id}/image", _content, {"reference_id": reference_id})
+
+
+def remove_reference(reference_id: int) -> Call[answers.Removed]:
+    """`DELETE /references/{reference_id}`."""
+    return Call("DELETE", "/references/{reference_id}", _json(answers.Removed), {"reference_id": reference_id})
+
+
+def categories() -> Call[answers.CategoriesAnswer]:
+    """`GET /categories`."""
+    return Call("GET", "/categories", _json(answers.CategoriesAnswer))
+
+
+def category(name: str) -> Call[answers.Category]:
+    """`GET /categories/{name}`."""
+    return Call("GET", "/categories/{name}", _json(answers.Category), {"name": name})
+
+
+def change_category(name: str, changes: Mapping[str, Any]) -> Call[answers.Category]:
+    """`PATCH /categories/{name}`."""
+    return Call("PATCH", "/categories/{name}", _json(answers.Category), {"name": name}, json=changes)
+
+
+def remove_category(name: str) -> Call[answers.Removed]:
+    """`DELETE /categories/{name}`."""
+    return Call("DELETE", "/categories/{name}", _json(answers.Removed), {"name": name})
+
+
+def inspections(matching: InspectionQuery, cursor: str | None, limit: int) -> Call[answers.InspectionPage]:
+    """`GET /inspections`, one page."""
+    query = {**matching.parameters(), **_texts(cursor=cursor, limit=limit)}
+    return Call("GET", "/inspections", _json(answers.InspectionPage), query=query)
+
+
+def inspections_csv(matching: InspectionQuery) -> Call[str]:
+    """`GET /inspections` as CSV."""
+    return Call("GET", "/inspections", lambda response: response.text, query={**matching.parameters(), "format": "csv"})
+
+
+def inspection(inspection_id: str) -> Call[answers.Inspection]:
+    """`GET /inspections/{inspection_id}`."""
+    return Call("GET", "/inspections/{inspection_id}", _json(answers.Inspection), {"inspection_id": inspection_id})
+
+
+def inspection_image(inspection_id: str) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/image`."""
+    return Call("GET", "/inspections/{inspection_id}/image", _content, {"inspection_id": inspection_id})
+
+
+def inspection_map(inspection_id: str) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/map.png`."""
+    return Call("GET", "/inspections/{inspection_id}/map.png", _content, {"inspection_id": inspection_id})
+
+
+def judge(inspection_id: str, judgement: answers.Judgement | None) -> Call[answers.Inspection]:
+    """`POST /inspections/{inspection_id}/feedback`."""
+    return Call(
+        "POST", "/inspections/{inspection_id}/feedback", _json(answers.Inspection), {"inspection_id": inspection_id},
+        json={"judgement": judgement or "none"},
+    )  # fmt: skip
+
+
+def live() -> Call[answers.Live]:
+    """`GET /healthz`."""
+    return Call("GET", "/healthz", _json(answers.Live))
+
+
+def ready() -> Call[answers.Ready]:
+    """`GET /readyz`."""
+    return Call("GET", "/readyz", _json(answers.Ready))
+
+
+def version() -> Call[answers.Version]:
+    """`GET /version`."""
+    return Call("GET", "/version", _json(answers.Version))
+
+
+def _json(kind: type[A]) -> Callable[[httpx.Response], A]:
+    def reader(response: httpx.Response) -> A:
+        try:
+            value = response.json()
+        except ValueError as error:
+            raise BadAnswer(f"{response.url} answered {response.status_code} without JSON.") from error
+        return read(kind, value)
+
+    return reader
+
+
+def _content(response: httpx.Response) -> bytes:
+    return response.content
+
+
+def _texts(**values: object) -> dict[str, str]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _problem(response: httpx.Response) -> Problem:
+    """The problem in a response; one made up from its status when something between us and the service answered."""
+    after = response.headers.get("retry-after", "")
+    retry_after = float(after) if after.isdigit() else None
+    try:
+        body = response.json()
+        details = read(ProblemDetails, body)
+    except (ValueError, BadAnswer):
+        said = " ".join(response.text.split())[:200]
+        detail = f"{response.url} answered {response.status_code} {response.reason_phrase}: {said}"
+        details = ProblemDetails("about:blank", response.reason_phrase, response.status_code, detail)
+        return problem(details, retry_after, {})
+    known = ProblemDetails.__dataclass_fields__
+    return problem(details, retry_after, {name: value for name, value in body.items() if name not in known})

@@ -1,0 +1,217 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from touchstone_client import answers, calls
+from touchstone_client.calls import Call, InspectionQuery, MapFormat
+from touchstone_client.connection import connection_settings, interrupted
+from touchstone_client.errors import Problem, TouchstoneError
+from touchstone_client.onboarding import Onboarded, Progress, onboarding
+from touchstone_client.pictures import Batch, PictureLike
+from touchstone_client.policy import Attempts, Retries, Timeouts
+from touchstone_client.watching import Watch
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one service. Close it, or use it in a `with` block. Safe for several threads.
+
+    url: where the service listens. key: an access key, where the service wants one. transport: httpx's, for proxies or
+    tests. Every method raises a TouchstoneError when it gets no good answer: see `touchstone_client.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        key: str | None = None,
+        timeouts: Timeouts = Timeouts(),
+        retries: Retries = Retries(),
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._timeouts = timeouts
+        self._retries = retries
+        self._http = httpx.Client(**connection_settings(url, key), transport=transport)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # Inspecting
+
+    def detect(
+        self, pictures: Sequence[PictureLike], *, category: str | None = None, part_id: str | None = None,
+        station: str | None = None, map: MapFormat = "none", overlay: bool = False, key: str | None = None,
+    ) -> answers.DetectAnswer:  # fmt: skip
+        """Inspect pictures; one result per picture, in order. A single picture that cannot be used is PictureRefused.
+
+        key: names this inspection, so that asking again with the same key, even from another process, answers what
+        was recorded instead of inspecting twice. Tries within one call always share a key.
+        """
+        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, key))
+
+    def inspect(
+        self, picture: PictureLike, *, category: str | None = None, part_id: str | None = None,
+        station: str | None = None, map: MapFormat = "none", overlay: bool = False, key: str | None = None,
+    ) -> answers.Detection:  # fmt: skip
+        """Inspect one picture: `detect` for the usual case."""
+        answer = self._send(calls.detect([picture], category, part_id, station, map, overlay, key))
+        return calls.only_result(answer)
+
+    # References
+
+    def onboard(
+        self, category: str, pictures: Iterable[PictureLike], *, progress: Callable[[Progress], None] | None = None,
+        batch: Batch = Batch(),
+    ) -> Onboarded:  # fmt: skip
+        """Make pictures of good parts references of a category, in as many requests as it takes.
+
+        Files are read as they are sent. What was answered is durable, and a call that failed half way may be repeated
+        whole: pictures that are references already are duplicates.
+        """
+        steps = onboarding(category, pictures, batch, progress)
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = self._send(call)
+                except Problem as problem:
+                    call = steps.throw(problem)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as finished:
+            result: Onboarded = finished.value
+            return result
+
+    def references(self, category: str | None = None, *, page_size: int = 500) -> Iterator[answers.Reference]:
+        """Live references in order of id, of one category or of all."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.references(category, cursor, page_size))
+            yield from page.references
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def reference(self, reference_id: int) -> answers.Reference:
+        """One reference, also when it has been taken back."""
+        return self._send(calls.reference(reference_id))
+
+    def reference_image(self, reference_id: int) -> bytes:
+        """A reference's picture, as it was sent."""
+        return self._send(calls.reference_image(reference_id))
+
+    def remove_reference(self, reference_id: int) -> answers.Removed:
+        """Take a reference back."""
+        return self._send(calls.remove_reference(reference_id))
+
+    # Categories
+
+    def categories(self) -> tuple[answers.Category, ...]:
+        """All categories by name."""
+        return self._send(calls.categories()).categories
+
+    def category(self, name: str) -> answers.Category:
+        """One category."""
+        return self._send(calls.category(name))
+
+    def change_category(self, name: str, **changes: Any) -> answers.Category:
+        """Change some settings, for example `false_reject_rate=0.02`; None resets `layer_weights` and `threshold`."""
+        return self._send(calls.change_category(name, changes))
+
+    def remove_category(self, name: str) -> answers.Removed:
+        """Take back a category with all its references."""
+        return self._send(calls.remove_category(name))
+
+    # History
+
+    def inspections(
+        self, matching: InspectionQuery = InspectionQuery(), *, page_size: int = 500
+    ) -> Iterator[answers.Inspection]:
+        """Matching inspections, newest first, read page by page as they are taken."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.inspections(matching, cursor, page_size))
+            yield from page.inspections
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def inspections_csv(self, matching: InspectionQuery = InspectionQuery()) -> str:
+        """Matching inspections as CSV, newest first."""
+        return self._send(calls.inspections_csv(matching))
+
+    def inspection(self, inspection_id: str) -> answers.Inspection:
+        """One inspection."""
+        return self._send(calls.inspection(inspection_id))
+
+    def inspection_image(self, inspection_id: str) -> bytes:
+        """An inspection's picture, as it was sent."""
+        return self._send(calls.inspection_image(inspection_id))
+
+    def inspection_map(self, inspection_id: str) -> bytes:
+        """An inspection's anomaly map as 16-bit PNG; `maps.array_of_png` makes numbers of it."""
+        return self._send(calls.inspection_map(inspection_id))
+
+    def judge(self, inspection_id: str, judgement: answers.Judgement | None) -> answers.Inspection:
+        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back."""
+        return self._send(calls.judge(inspection_id, judgement))
+
+    def watch(
+        self, matching: InspectionQuery = InspectionQuery(), *, every: float = 1.0, start: datetime | None = None
+    ) -> Iterator[answers.Inspection]:
+        """New inspections as they come, oldest first, without end; asks every so many seconds.
+
+        start: those from this time on are new; by default those that begin after the call.
+        """
+        seen = Watch(matching, start or datetime.now(UTC))
+        while True:
+            yield from seen.fresh(self.inspections(seen.query()))
+            time.sleep(every)
+
+    # Health
+
+    def live(self) -> answers.Live:
+        """The service's process answers."""
+        return self._send(calls.live())
+
+    def ready(self) -> answers.Ready:
+        """The service can inspect; Unavailable when it cannot."""
+        return self._send(calls.ready())
+
+    def version(self) -> answers.Version:
+        """What is running there."""
+        return self._send(calls.version())
+
+    def _send(self, call: Call[T]) -> T:
+        attempts = Attempts(self._timeouts, self._retries)
+        while True:
+            try:
+                return self._try(call, attempts.next_timeout())
+            except TouchstoneError as error:
+                time.sleep(attempts.wait_after(error))
+
+    def _try(self, call: Call[T], timeout: httpx.Timeout) -> T:
+        with ExitStack() as files:
+            request = call.request(self._http, timeout, files)
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                raise interrupted(request, error) from error
+            return call.answer(response)

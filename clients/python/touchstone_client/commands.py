@@ -1,0 +1,165 @@
+"""What each command of `touchstone-client` does with a client and its options."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from touchstone_client.answers import Category, Inspection
+from touchstone_client.calls import InspectionQuery
+from touchstone_client.client import Client
+from touchstone_client.errors import PictureRefused
+from touchstone_client.onboarding import Progress
+from touchstone_client.tables import as_json, cell, table
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def detect(client: Client, given: argparse.Namespace) -> int:
+    """Inspect pictures: 0 when all are normal, 1 when one is not, 2 when one cannot be used."""
+    found, refused = [], False
+    if given.overlays is not None:
+        given.overlays.mkdir(parents=True, exist_ok=True)
+    for path in _files(given.pictures):
+        try:
+            result = client.inspect(
+                path, category=given.category, part_id=given.part_id, station=given.station,
+                overlay=given.overlays is not None,
+            )  # fmt: skip
+        except PictureRefused as error:
+            print(f"touchstone-client: {path}: {error}", file=sys.stderr)
+            refused = True
+            continue
+        if result.overlay is not None:
+            (given.overlays / f"{path.stem}-{result.id[:8]}.png").write_bytes(base64.b64decode(result.overlay))
+        found.append(result)
+    if given.json:
+        print(as_json(found))
+    else:
+        headings = ("picture", "verdict", "score", "threshold", "regions", "category", "inspection")
+        rows = [
+            (each.filename, each.verdict, each.score, each.threshold, len(each.regions), each.category, each.id)
+            for each in found
+        ]
+        print(table(headings, rows))
+    return 2 if refused else int(any(each.verdict != "normal" for each in found))
+
+
+def onboard(client: Client, given: argparse.Namespace) -> int:
+    """Onboard pictures: 0 when each is a reference now, 1 when some were refused."""
+
+    def show(progress: Progress) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if progress.done == progress.of else ""
+            print(f"\r{progress.done} of {progress.of} pictures", end=end, file=sys.stderr, flush=True)
+
+    done = client.onboard(given.category, _files(given.pictures), progress=show)
+    if given.json:
+        print(as_json(done))
+    else:
+        refused = [each for each in done.results if each.status == "refused"]
+        if refused:
+            print(
+                table(("refused", "reason", "detail"), [(each.filename, each.reason, each.detail) for each in refused])
+            )
+        print(f"{done.category}: {done.added} added, {done.duplicates} there already, {done.refused} refused")
+    return int(done.refused > 0)
+
+
+def categories(client: Client, given: argparse.Namespace) -> int:
+    """Show categories, after changing settings of one if asked to."""
+    if given.changes and given.name is None:
+        raise ValueError("--set needs the name of a category")
+    if given.name is None:
+        found = client.categories()
+    elif given.changes:
+        found = (client.change_category(given.name, **dict(map(_setting, given.changes))),)
+    else:
+        found = (client.category(given.name),)
+    if given.json:
+        print(as_json(found))
+        return 0
+    headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho")
+    print(table(headings, [_category_row(each) for each in found]))
+    return 0
+
+
+def inspections(client: Client, given: argparse.Namespace) -> int:
+    """Show the history."""
+    matching = _query(given, _time(given.since), _time(given.until))
+    if given.csv:
+        print(client.inspections_csv(matching), end="")
+        return 0
+    found = list(islice(client.inspections(matching), given.limit or None))
+    if given.json:
+        print(as_json(found))
+    else:
+        print(table(_INSPECTION, [_inspection_row(each) for each in found]))
+    return 0
+
+
+def watch(client: Client, given: argparse.Namespace) -> int:
+    """Show inspections as they happen, a line each."""
+    if not given.json:
+        print("  ".join(_INSPECTION))
+    for each in islice(client.watch(_query(given, None, None), every=given.every), given.count):
+        print(as_json(each, indent=None) if given.json else "  ".join(map(cell, _inspection_row(each))), flush=True)
+    return 0
+
+
+_INSPECTION = ("time", "verdict", "score", "threshold", "category", "station", "part", "inspection")
+
+
+def _inspection_row(each: Inspection) -> tuple[object, ...]:
+    return (each.at, each.verdict, each.score, each.threshold, each.category, each.station, each.part_id, each.id)
+
+
+def _category_row(each: Category) -> tuple[object, ...]:
+    calibration, settings = each.calibration, each.settings
+    threshold = calibration.threshold if settings.threshold is None else settings.threshold
+    return (
+        each.name, each.references, calibration.state, threshold, settings.false_reject_rate, settings.k, settings.rho,
+    )  # fmt: skip
+
+
+def _query(given: argparse.Namespace, since: datetime | None, until: datetime | None) -> InspectionQuery:
+    return InspectionQuery(
+        given.category, given.verdict, given.station, given.part_id, since=since, until=until
+    )  # fmt: skip
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time as a person writes it, in this machine's zone unless it names one. ValueError."""
+    return None if text is None else datetime.fromisoformat(text).astimezone()
+
+
+def _setting(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError
+        return name, json.loads(value)
+    except ValueError:
+        raise ValueError(f"--set {text}: write NAME=VALUE, for example false_reject_rate=0.02") from None
+
+
+def _files(given: Iterable[Path]) -> list[Path]:
+    """The files that are meant, folders replaced by their pictures in order of name. ValueError when there are none."""
+    files: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in _SUFFIXES)
+            if not inside:
+                raise ValueError(f"{path}: no pictures in this folder")
+            files.extend(inside)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ValueError(f"{path}: no such file")
+    return files

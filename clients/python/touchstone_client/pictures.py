@@ -1,0 +1,65 @@
+"""Pictures on their way to the service: read from disk as they are sent, never held in memory together."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file with the name that people will see. source: where it lies, or its bytes."""
+
+    name: str
+    source: Path | bytes
+
+    def open(self) -> BinaryIO:
+        """Its bytes from the beginning. OSError."""
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+
+    @property
+    def size(self) -> int:
+        """Bytes. OSError."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+
+PictureLike: TypeAlias = Picture | Path | str | bytes
+
+
+def picture(given: PictureLike) -> Picture:
+    """A picture from a path, from bytes, or as it is."""
+    match given:
+        case Picture():
+            return given
+        case bytes():
+            return Picture("picture", given)
+        case _:
+            path = Path(given)
+            return Picture(path.name, path)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How much of a long upload goes into one request; what the service finds too large is halved and sent again."""
+
+    pictures: int = 16
+    bytes: int = 64 << 20
+
+
+def batches(pictures: Iterable[PictureLike], most: Batch) -> Iterator[tuple[Picture, ...]]:
+    """Pictures in order, in groups within a batch's bounds; one larger than a batch goes alone."""
+    waiting: deque[Picture] = deque()
+    size = 0
+    for each in map(picture, pictures):
+        if waiting and (len(waiting) == most.pictures or size + each.size > most.bytes):
+            yield tuple(waiting)
+            waiting.clear()
+            size = 0
+        waiting.append(each)
+        size += each.size
+    if waiting:
+        yield tuple(waiting)

@@ -1,0 +1,215 @@
+"""The client against the real service and its OpenAPI description: what it sends is documented, what it gets fits."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.service.pictures import part
+from touchstone_client import (
+    AsyncClient,
+    Batch,
+    Client,
+    InspectionQuery,
+    NotFound,
+    PictureRefused,
+    Retries,
+    Timeouts,
+    calls,
+    maps,
+)
+from touchstone_client.answers import Detection, Inspection
+from touchstone_client.calls import Call
+
+
+class Contract(httpx.BaseTransport):
+    """Passes requests on, and holds each with its answer against the service's OpenAPI description."""
+
+    def __init__(self, url: str) -> None:
+        self._inner = httpx.HTTPTransport()
+        self._described = httpx.get(f"{url}/openapi.json").json()
+        self.used: set[tuple[str, str]] = set()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        route, operation = self._operation(request)
+        self.used.add((request.method, route))
+        self._check_parameters(request, operation)
+        response = self._inner.handle_request(request)
+        response.read()
+        described = operation["responses"].get(str(response.status_code))
+        assert described is not None, f"{request.method} {route} does not document {response.status_code}"
+        kind = response.headers["content-type"].partition(";")[0]
+        schema = described.get("content", {}).get(kind, {}).get("schema")
+        if kind.endswith("json"):
+            assert schema is not None, f"{request.method} {route} {response.status_code} documents no {kind}"
+            self._validate(schema, response.json())
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _operation(self, request: httpx.Request) -> tuple[str, dict[str, Any]]:
+        given = request.url.path.strip("/").split("/")
+        for route, methods in self._described["paths"].items():
+            parts = route.strip("/").split("/")
+            fits = len(parts) == len(given) and all(
+                part == value or part.startswith("{") for part, value in zip(parts, given, strict=True)
+            )
+            if fits and request.method.lower() in methods:
+                return route, methods[request.method.lower()]
+        raise AssertionError(f"{request.method} {request.url.path} is not documented")
+
+    def _check_parameters(self, request: httpx.Request, operation: dict[str, Any]) -> None:
+        documented = {(each["in"], each["name"].lower()) for each in operation.get("parameters", ())}
+        for name in parse_qs(request.url.query.decode()):
+            assert ("query", name) in documented, name
+        if "idempotency-key" in request.headers:
+            assert ("header", "idempotency-key") in documented
+        body = request.read()
+        content = operation.get("requestBody", {}).get("content", {})
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        if kind == "application/json":
+            self._validate(content[kind]["schema"], json.loads(body))
+        elif kind:
+            fields = set(content[kind]["schema"]["properties"])
+            sent = {
+                line.split(b'"')[1].decode() for line in body.split(b"form-data; name=")[1:] if line.startswith(b'"')
+            }
+            assert sent <= fields, sent - fields
+
+    def _validate(self, schema: dict[str, Any], value: object) -> None:
+        whole = {**schema, "components": self._described.get("components", {})}
+        errors = [error.message for error in Draft202012Validator(whole).iter_errors(value)]
+        assert not errors, errors
+
+
+def test_every_call_is_documented_and_every_answer_is_as_described(service: str) -> None:
+    contract = Contract(service)
+    with Client(service, transport=contract) as client:
+        onboarded = client.onboard("contract", [part(seed) for seed in range(100, 103)])
+        assert (onboarded.added, onboarded.refused) == (3, 0)
+        found = client.inspect(
+            part(7, scratched=True), category="disc", part_id="p", station="contract", map="raw", overlay=True
+        )
+        assert (found.verdict, found.recorded, found.part_id) == ("anomalous", True, "p")
+        assert found.regions
+        assert found.map is not None
+        kept = maps.array_of_png(client.inspection_map(found.id))
+        assert kept.shape == (256, 256)
+        assert abs(kept - maps.array(found.map)).max() < 1e-4
+        assert client.inspection(found.id) == Inspection(
+            **{name: getattr(found, name) for name in Inspection.__dataclass_fields__}
+        )
+        assert client.inspection_image(found.id) == part(7, scratched=True)
+        answer = client.detect([part(1), part(2)], map="png", station="contract")
+        assert [type(each) for each in answer.results] == [Detection, Detection]
+        listed = list(client.inspections(InspectionQuery(station="contract"), page_size=2))
+        assert [each.at for each in listed] == sorted((each.at for each in listed), reverse=True)
+        assert len(listed) == 3
+        assert len(client.inspections_csv(InspectionQuery(station="contract")).splitlines()) == 4
+        assert client.judge(found.id, "defect").judgement == "defect"
+        assert client.judge(found.id, None).judgement is None
+
+        ids = [each.id for each in client.references("contract", page_size=2)]
+        assert ids == [each.reference_id for each in onboarded.results]
+        assert client.reference_image(ids[0]) == part(100)
+        client.remove_reference(ids[0])
+        assert client.reference(ids[0]).removed_at is not None
+        assert {each.name for each in client.categories()} >= {"disc", "contract"}
+        assert client.change_category("contract", k=7).settings.k == 7
+        assert client.category("contract").references == 2
+        client.remove_category("contract")
+        with pytest.raises(NotFound, match="contract"):
+            client.category("contract")
+        with pytest.raises(PictureRefused) as refused:
+            client.inspect(b"no picture")
+        assert refused.value.details.reason == "not-an-image"
+        assert refused.value.details.request_id
+        assert client.live().status == "live"
+        assert client.ready().references == client.version().references
+    routes = {(call.method, call.route) for call in every_call()}
+    assert contract.used == routes
+
+
+def every_call() -> list[Call[Any]]:
+    """One call of each kind that the client can make."""
+    made = []
+    builders: list[Callable[..., Any]] = [
+        each for name, each in vars(calls).items()
+        if inspect.isfunction(each) and each.__module__ == calls.__name__ and not name.startswith("_")
+    ]  # fmt: skip
+    for build in builders:
+        if str(inspect.signature(build).return_annotation).startswith("Call["):
+            sample: dict[str, Any] = {"matching": InspectionQuery(), "pictures": (), "limit": 1, "reference_id": 1}
+            made.append(build(**{name: sample.get(name) for name in inspect.signature(build).parameters}))
+    return made
+
+
+def test_the_asynchronous_client_has_the_same_methods_and_the_same_answers(service: str) -> None:
+    def public(kind: type) -> dict[str, list[str]]:
+        return {
+            name: list(inspect.signature(each).parameters)
+            for name, each in vars(kind).items()
+            if inspect.isfunction(each) and not name.startswith("_")
+        }
+
+    assert public(Client) == public(AsyncClient)
+
+    async def tour() -> list[object]:
+        async with AsyncClient(service, timeouts=Timeouts(total=60)) as client:
+            onboarded = await client.onboard("tour", [part(201), b"no picture", part(202)])
+            found = await client.inspect(part(9, scratched=True), category="disc", station="tour", key="tour")
+            again = await client.inspect(part(9, scratched=True), category="disc", station="tour", key="tour")
+            assert found == again
+            listed = [each.id async for each in client.inspections(InspectionQuery(station="tour"))]
+            names = [each.name for each in await client.categories()]
+            references = [each.id async for each in client.references("tour", page_size=1)]
+            async for seen in client.watch(InspectionQuery(station="tour"), start=found.at):
+                assert seen.id == found.id
+                break
+            await client.remove_category("tour")
+            with pytest.raises(NotFound):
+                await client.category("tour")
+            statuses = [each.status for each in onboarded.results]
+            return [statuses, len(references), listed == [found.id], "tour" in names, found.verdict]
+
+    assert asyncio.run(tour()) == [["added", "refused", "added"], 2, True, True, "anomalous"]
+
+
+def test_a_long_upload_is_sent_in_pieces_that_the_service_takes_and_tells_how_far_it_is(
+    service: str, tmp_path: Path
+) -> None:
+    paths = []
+    for number in range(150):
+        path = tmp_path / f"{number:03d}.png"
+        path.write_bytes(b"not a picture" if number == 70 else part(1000 + number))
+        paths.append(path)
+    seen = []
+    with Client(service, retries=Retries(attempts=2)) as client:
+        # The service takes at most 64 pictures a request: a batch of 100 has to be halved.
+        done = client.onboard("long", paths, progress=seen.append, batch=Batch(pictures=100))
+        assert [each.filename for each in done.results] == [path.name for path in paths]
+        assert (done.added, done.duplicates, done.refused) == (149, 0, 1)
+        assert done.results[70].reason == "not-an-image"
+        assert [each.done for each in seen] == [50, 100, 150]
+        assert {each.of for each in seen} == {150}
+        again = client.onboard("long", iter(paths))
+        assert (again.added, again.duplicates, again.refused) == (0, 149, 1)
+        client.remove_category("long")
+
+
+def test_a_request_of_pictures_that_are_all_refused_tells_why_of_each(service: str) -> None:
+    with Client(service) as client:
+        done = client.onboard("refused", [b"no picture", b"", part(1)[:400]])
+        assert [each.status for each in done.results] == ["refused"] * 3
+        assert [each.reason for each in done.results] == ["not-an-image", "empty", "damaged"]
+        assert done.version is None
