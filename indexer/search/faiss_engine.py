@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from indexer.memory import Codec, Memory
+from indexer.search.engine import Answer, Question, one_by_one
 from indexer.search.neighbourhood import neighbour_cells
 
 _BY_QUERY = 3  # IndexIVF.parallel_mode: threads share the queries; search_preassigned runs on one thread otherwise
@@ -34,6 +37,10 @@ class FaissEngine:
             index = _layer_index(memory.codec, lists, [codes[layer] for codes in retrieved])
             best[layer] = _search(index, asking[layer], keys)
         return best
+
+    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+        """See `Engine.answers`."""
+        return one_by_one(self, memory, questions)
 
 
 def _layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:

@@ -2,62 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from indexer.memory import Memory
-from indexer.memory.arena import Arena
+from indexer.memory.residency import CodeSource, Part, codes_on
+from indexer.search.engine import Answer, Question, one_by_one
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 # What one block of cells may take decoded: on a CPU it should stay in the cache between decoding and the product.
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
 
 
-@dataclass
-class _Mirror:
-    """A device's copy of an arena's blocks, and how many rows of it are filled."""
-
-    blocks: list[torch.Tensor]
-    rows: int = 0
-
-
 class TorchEngine:
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
+        """codes: where to find codes that the device can read."""
         self.name = f"torch-{device.type}"
+        self.codes = codes or codes_on(device)
         self._device = device
-        self._mirrors: WeakKeyDictionary[Arena, _Mirror] = WeakKeyDictionary()
 
     @torch.inference_mode()
     def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""
+        passes = self.codes.passes(memory, np.sort(rows))
+        best: NDArray[np.float32] = np.maximum.reduce([self._over(memory, queries, parts, rho) for parts in passes])
+        return best
+
+    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+        """See `Engine.answers`."""
+        return one_by_one(self, memory, questions)
+
+    def _over(self, memory: Memory, queries: torch.Tensor, parts: list[Part], rho: int) -> NDArray[np.float32]:
+        """`best` over the references of one pass."""
         layers, cells, dim = queries.shape
+        k = sum(len(part.places) for part in parts)
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
         targets = neighbours.clamp_min(0)
         queries = queries.to(self._device, torch.float32)
-        parts = self._rows_by_block(memory, np.sort(rows))
-        step = max(1, min(cells, _BLOCK_BYTES[self._device.type] // (4 * len(rows) * dim)))
+        picked = [(part.block, torch.from_numpy(part.places).to(self._device)) for part in parts]
+        step = max(1, min(cells, _BLOCK_BYTES[self._device.type] // (4 * k * dim)))
         # Places that every block of cells uses again: fresh ones would cost a page fault for every page.
-        gathered = torch.empty(len(rows) * step * memory.codec.code_size, dtype=torch.uint8, device=self._device)
-        decoded = torch.empty((step, len(rows), dim), device=self._device)
-        products = torch.empty((step, neighbours.shape[1], len(rows)), device=self._device)
+        gathered = torch.empty(k * step * memory.codec.code_size, dtype=torch.uint8, device=self._device)
+        decoded = torch.empty((step, k, dim), device=self._device)
+        products = torch.empty((step, neighbours.shape[1], k), device=self._device)
         result = torch.full((layers, cells), -2.0, device=self._device)
         found = torch.empty((cells, neighbours.shape[1]), device=self._device)  # per stored cell and query cell
         for layer in range(layers):
             for start in range(0, cells, step):
                 stop = min(start + step, cells)
                 count = stop - start
-                codes = gathered[: len(rows) * count * memory.codec.code_size]
-                codes = codes.view(len(rows), count, memory.codec.code_size)
+                codes = gathered[: k * count * memory.codec.code_size]
+                codes = codes.view(k, count, memory.codec.code_size)
                 filled = 0
-                for block, index in parts:
+                for block, index in picked:
                     torch.index_select(block[:, layer, start:stop], 0, index, out=codes[filled : filled + len(index)])
                     filled += len(index)
                 stored = memory.codec.decode(codes.transpose(0, 1), out=decoded[:count])  # (count, k, dim)
@@ -69,30 +72,3 @@ class TorchEngine:
             result[layer].scatter_reduce_(0, targets.flatten(), found.flatten(), "amax")
         best: NDArray[np.float32] = result.cpu().numpy()
         return best
-
-    def _rows_by_block(self, memory: Memory, rows: NDArray[np.int64]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Sorted rows (k,) → pairs of a block on the device and the wanted rows within it, int64."""
-        parts = []
-        base = 0
-        for block in self._blocks(memory):
-            inside = rows[(rows >= base) & (rows < base + len(block))] - base
-            if len(inside):
-                parts.append((block, torch.from_numpy(inside).to(self._device)))
-            base += len(block)
-        return parts
-
-    def _blocks(self, memory: Memory) -> Iterator[torch.Tensor]:
-        if self._device.type == "cpu":
-            yield from memory.blocks
-            return
-        mirror = self._mirrors.setdefault(memory.arena, _Mirror([]))
-        base = 0
-        for number, block in enumerate(memory.blocks):
-            if number == len(mirror.blocks):
-                mirror.blocks.append(torch.empty_like(block, device=self._device))
-            start, stop = max(mirror.rows - base, 0), min(memory.rows - base, len(block))
-            if start < stop:  # rows never change once written: only the new ones travel
-                mirror.blocks[number][start:stop] = block[start:stop].to(self._device)
-            base += len(block)
-            yield mirror.blocks[number]
-        mirror.rows = max(mirror.rows, memory.rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.memory import CODEC_NAMES, Codec, Memory
-from indexer.search import Engine, FaissEngine, TorchEngine
+from indexer.search import Engine, FaissEngine, Question, TorchEngine
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
+from indexer.search.sharing import groups_of
 from tests.indexer.features import feature_space, random_features
 from tests.indexer.oracle import best_similarities
 
+CUDA = torch.device("cuda")
 ENGINES: list[Engine] = [FaissEngine(), TorchEngine(torch.device("cpu"))]
 if torch.cuda.is_available():
-    ENGINES.append(TorchEngine(torch.device("cuda")))
+    ENGINES.append(TorchEngine(CUDA))
+if find_spec("triton"):
+    from indexer.search.triton_engine import TritonEngine
+
+    ENGINES.append(TritonEngine(CUDA if torch.cuda.is_available() else torch.device("cpu")))  # there: interpreted
 
 
 def filled(
@@ -89,6 +97,39 @@ def test_rows_may_lie_in_several_blocks_and_in_any_order(engine: Engine) -> None
     query = random_features(memory.space, 1, 9).patches[0]
     expected = best_similarities(query.numpy(), stored[rows], memory.space.grid, 1)
     np.testing.assert_allclose(engine.best(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_several_questions_get_the_answers_they_would_get_alone(engine: Engine) -> None:
+    memory, _ = filled(40, "int8", grid=(3, 4), dim=20)
+    features = random_features(memory.space, 6, 3)  # shares: 0, 1 and 5; 3; other ρ: 2; 4
+    rows = [np.arange(0, 20), np.arange(30), np.array([39]), np.arange(18, 40), np.arange(20), np.arange(5, 25)[::-1]]
+    weights = np.array([0.3, 0.7], np.float32)
+    questions = [Question(features.patches[i], rows[i], rho, weights) for i, rho in enumerate([1, 1, 0, 1, 2, 1])]
+    for question, answer in zip(questions, engine.answers(memory, questions), strict=True):
+        alone = engine.best(memory, question.patches, question.rows, question.rho)
+        np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(answer.fused, weights @ (1 - alone), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_the_nearest_patch_is_where_the_similarity_comes_from(engine: Engine) -> None:
+    memory, stored = filled(30, "fp32", grid=(5, 4), dim=20)
+    patches = random_features(memory.space, 1, 3).patches[0]
+    question = Question(patches, np.arange(1, 30, 2), 1, np.array([0.5, 0.5], np.float32))
+    [answer] = engine.answers(memory, [question])
+    if answer.nearest is None:
+        return  # this engine keeps the maximum only
+    near, cells = answer.nearest.rows, answer.nearest.cells
+    assert np.isin(near, question.rows).all()
+    found = np.take_along_axis(stored.transpose(1, 0, 2, 3)[[[0], [1]], near], cells[..., None, None], 2)[:, :, 0]
+    np.testing.assert_allclose((found * patches.numpy()).sum(-1), answer.similarities, rtol=0, atol=1e-6)
+
+
+def test_images_that_retrieved_mostly_the_same_are_searched_together() -> None:
+    bolts, nuts = np.arange(10), np.arange(50, 60)
+    assert groups_of([bolts, nuts, bolts + 3, nuts - 5, nuts + 9]) == [[0, 2], [1, 3], [4]]
+    assert [len(group) for group in groups_of([bolts] * 70)] == [32, 32, 6]
 
 
 def test_neighbours_are_clipped_at_the_border() -> None:

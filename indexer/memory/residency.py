@@ -1,0 +1,204 @@
+"""Where a search finds the codes of the references it retrieved: in the host's blocks or, some of them, on a device."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.memory.arena import Arena
+from indexer.memory.memory import Memory
+
+_FIRST_BLOCK = 16  # references
+_LARGEST_BLOCK = 256
+
+Key = tuple["weakref.ref[Arena]", int]
+
+
+class DeviceMemoryFull(RuntimeError):
+    """The device has no room for a single reference's codes; nothing is lost, and the host still has them all."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Retrieved references that lie in one tensor.
+
+    block: uint8 (capacity, layers, cells, code_size). places: int64 (n,), their rows of the block. wanted: int64 (n,),
+    which of the requested rows each of them is.
+    """
+
+    block: torch.Tensor
+    places: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Since the start: rows that were on the device when they were asked for, rows that were not, rows put out for
+    others, bytes copied to the device. bytes_held: of the device, now; budget: the most it may become."""
+
+    hits: int
+    misses: int
+    evictions: int
+    bytes_moved: int
+    bytes_held: int
+    budget: int
+
+
+class CodeSource(Protocol):
+    """Gives a search its codes. A maximum over passes is exact, so whoever holds too little gives several."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was found at hand and what was not."""
+        ...
+
+    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+        """Distinct rows (k,) of a memory, each in exactly one pass; a pass is valid until the next is asked for."""
+        ...
+
+
+class HostCodes:
+    """The memory's own blocks, in one pass: nothing moves."""
+
+    traffic = Traffic(0, 0, 0, 0, 0, 0)
+
+    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+        """See `CodeSource.passes`."""
+        parts = []
+        base = 0
+        for block in memory.blocks:
+            inside = np.flatnonzero((rows >= base) & (rows < base + len(block)))
+            if len(inside):
+                parts.append(Part(block, rows[inside] - base, inside))
+            base += len(block)
+        yield parts
+
+
+class DeviceCodes:
+    """Codes of the references used last, on a device, in at most `budget` bytes; the host's blocks stay the truth.
+
+    A slot holds one reference. Slots come in blocks that are added while there is room, and never move. A row that has
+    no slot is copied into the one unused for longest, so a small budget costs time and never an answer. When the device
+    refuses a block, what it gave so far is the budget from then on. Rows of a memory never change once written, so a
+    copy never goes stale.
+
+    Not thread-safe: one thread owns a device's searches.
+    """
+
+    def __init__(self, device: torch.device, budget: int) -> None:
+        self._device = device
+        self._budget = budget
+        self._shape: tuple[int, ...] = ()
+        self._blocks: list[torch.Tensor] = []
+        self._limit = 0  # most slots
+        self._free: list[tuple[int, int]] = []  # (block, place)
+        self._slots: OrderedDict[Key, tuple[int, int]] = OrderedDict()  # used longest ago first
+        self._staging: list[tuple[torch.Tensor, torch.cuda.Event]] = []
+        self._hits = self._misses = self._evictions = self._moved = 0
+
+    @property
+    def traffic(self) -> Traffic:
+        """The counters now."""
+        held = sum(block.numel() for block in self._blocks)
+        return Traffic(self._hits, self._misses, self._evictions, self._moved, held, self._budget)
+
+    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+        """See `CodeSource.passes`. DeviceMemoryFull when not one reference fits."""
+        self._fit(memory.arena.shape)
+        arena = weakref.ref(memory.arena)
+        here = np.fromiter(((arena, int(row)) in self._slots for row in rows), np.bool_, len(rows))
+        capacity = self._reserve(int(np.count_nonzero(~here)))
+        # What is here goes first, lest the first pass put it out.
+        order = np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)])
+        for start in range(0, len(order), capacity):
+            yield self._held(memory, arena, rows, order[start : start + capacity])
+
+    def _held(
+        self, memory: Memory, arena: weakref.ref[Arena], rows: NDArray[np.int64], wanted: NDArray[np.int64]
+    ) -> list[Part]:
+        """The wanted rows, no more than there are slots, brought to the device."""
+        missing = []
+        for position in wanted:
+            key = (arena, int(rows[position]))
+            if key in self._slots:
+                self._slots.move_to_end(key)
+                self._hits += 1
+            else:
+                missing.append(key)
+        for key in missing:
+            slot = self._free.pop() if self._free else self._put_out()
+            self._copy(memory.codes_of(key[1]), self._blocks[slot[0]][slot[1]])
+            self._slots[key] = slot
+        self._misses += len(missing)
+        places: dict[int, list[tuple[int, int]]] = {}
+        for position in wanted:
+            block, place = self._slots[(arena, int(rows[position]))]
+            places.setdefault(block, []).append((place, int(position)))
+        parts = []
+        for number, found in places.items():
+            inside, which = np.array(sorted(found), np.int64).T  # in order, for whoever gathers
+            parts.append(Part(self._blocks[number], inside, which))
+        return parts
+
+    def _put_out(self) -> tuple[int, int]:
+        self._evictions += 1
+        return self._slots.popitem(last=False)[1]
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Make slots of this shape; those of another are given back."""
+        if shape == self._shape:
+            return
+        self._shape, self._blocks, self._free, self._staging = shape, [], [], []
+        self._slots.clear()
+        run = int(np.prod(shape))
+        self._limit = self._budget // run
+        if self._limit == 0:
+            self._shape = ()
+            raise DeviceMemoryFull(f"{self._budget} bytes of the device hold no reference, which takes {run} bytes")
+
+    def _reserve(self, missing: int) -> int:
+        """Have a free slot for each of `missing` references, or as many as may be; returns all slots there are."""
+        slots = sum(len(block) for block in self._blocks)
+        while slots < self._limit and len(self._free) < missing:
+            size = min(max(slots, _FIRST_BLOCK), _LARGEST_BLOCK, self._limit - slots)
+            try:
+                block = torch.empty((size, *self._shape), dtype=torch.uint8, device=self._device)
+            except torch.OutOfMemoryError:
+                self._limit = slots
+                break
+            self._free.extend((len(self._blocks), place) for place in reversed(range(size)))
+            self._blocks.append(block)
+            slots += size
+        if slots == 0:
+            raise DeviceMemoryFull("the device has no memory left for a single block of references")
+        return slots
+
+    def _copy(self, source: torch.Tensor, slot: torch.Tensor) -> None:
+        """One reference's codes from the host to a slot; on CUDA through pinned memory, the next beside this one."""
+        self._moved += source.numel()
+        if self._device.type != "cuda":
+            slot.copy_(source)
+            return
+        if len(self._staging) < 2:
+            self._staging.append((torch.empty_like(source, pin_memory=True), torch.cuda.Event()))  # type: ignore[no-untyped-call]
+        buffer, sent = self._staging.pop(0)
+        sent.synchronize()
+        buffer.copy_(source)
+        slot.copy_(buffer, non_blocking=True)
+        sent.record()
+        self._staging.append((buffer, sent))
+
+
+def codes_on(device: torch.device, share: float = 0.5) -> CodeSource:
+    """The codes as a search on this device finds them. share: of a CUDA device's memory, the most they may take."""
+    if device.type != "cuda":
+        return HostCodes()
+    _, total = torch.cuda.mem_get_info(device)
+    return DeviceCodes(device, int(share * total))

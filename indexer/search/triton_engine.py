@@ -1,0 +1,157 @@
+"""Patch search in two Triton launches for a whole micro-batch: every retrieved code is read once, where it lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import triton
+from numpy.typing import NDArray
+
+from indexer.memory import Codec, Memory
+from indexer.memory.residency import CodeSource, Part, codes_on
+from indexer.search import kernels
+from indexer.search.engine import Answer, Nearest, Question
+from indexer.search.neighbourhood import neighbour_cells
+from indexer.search.sharing import groups_of
+
+_LEAST = 16  # the smallest side of a tile that tensor cores take
+_MOST_COLUMNS = 128
+_FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "int8": kernels.INT8}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The sizes of `find_best`'s tile: references × queries, and how many of their values at a time."""
+
+    rows: int
+    columns: int
+    depth: int
+
+    @classmethod
+    def fitting(cls, queries: int, dim: int) -> Tile:
+        """For this many queries of a group at one stored cell; more columns than that fit take further programs."""
+        columns = min(max(triton.next_power_of_2(queries), _LEAST), _MOST_COLUMNS)
+        return cls(64 if columns <= 64 else 32, columns, min(max(triton.next_power_of_2(dim), _LEAST), 64))
+
+
+class TritonEngine:
+    """Searches in half precision, then settles every winner in float32.
+
+    A program of the first kernel takes one stored cell of one layer and multiplies it with the queries of all the cells
+    it is a candidate for, of every image of a group that shares its references; a table of pointers finds the codes in
+    whichever blocks they lie, so nothing is gathered first. It multiplies in float16 with float32 sums (fp32 codes:
+    float32 throughout). The second kernel computes the winners' inner products again from the float32 queries. So a
+    similarity is always that of a real candidate, and is below the true maximum by at most 1e-3 (twice the
+    rounding of a unit query to 11 bits), in practice by less than 1e-5: only where two candidates nearly tie.
+
+    One thread owns it.
+    """
+
+    def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
+        """codes: where to find codes that the device can read."""
+        self.name = f"triton-{device.type}"
+        self.codes = codes or codes_on(device)
+        self._device = device
+
+    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
+        """See `Engine.best`."""
+        weights = np.full(len(queries), 1 / len(queries), np.float32)
+        [answer] = self.answers(memory, [Question(queries, rows, rho, weights)])
+        return answer.similarities
+
+    @torch.inference_mode()
+    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+        """See `Engine.answers`. Questions of one ρ are answered together."""
+        found: dict[int, Answer] = {}
+        for rho in {question.rho for question in questions}:
+            numbers = [number for number, question in enumerate(questions) if question.rho == rho]
+            together = self._answers(memory, [questions[number] for number in numbers], rho)
+            found.update(zip(numbers, together, strict=True))
+        return [found[number] for number in range(len(questions))]
+
+    def _answers(self, memory: Memory, questions: Sequence[Question], rho: int) -> list[Answer]:
+        search = _Search(self._device, memory, questions, rho)
+        for parts in self.codes.passes(memory, search.rows):
+            search.over(parts)
+        return search.answers()
+
+
+class _Search:
+    """Questions of one ρ on their way through the passes of a code source."""
+
+    def __init__(self, device: torch.device, memory: Memory, questions: Sequence[Question], rho: int) -> None:
+        self._device = device
+        self._codec: Codec = memory.codec
+        retrieved = [question.rows for question in questions]
+        self.rows = np.unique(np.concatenate(retrieved))
+        self._groups = groups_of(retrieved)
+        self._owners = _owners(self._groups, retrieved, self.rows)
+        table = neighbour_cells(memory.space.grid, rho)
+        self._width = table.shape[1]
+        self._together = max(len(group) for group in self._groups)
+        self._neighbours = self._sent(table, np.int32)
+        seats = [group + [-1] * (self._together - len(group)) for group in self._groups]
+        self._images = self._sent(np.array(seats), np.int32)
+        self._queries = torch.stack([q.patches.to(device, torch.float32) for q in questions]).contiguous()
+        # float16 codes and 8-bit levels are exact in float16, where tensor cores multiply them.
+        self._asking = self._queries if self._codec.name == "fp32" else self._queries.half()
+        self._weights = self._sent(np.stack([question.weights for question in questions]), np.float32)
+        shape = self._queries.shape[:3]  # (images, layers, cells)
+        self._similarities = torch.full(shape, -torch.inf, device=device)
+        self._nearest_rows = torch.zeros(shape, dtype=torch.int32, device=device)
+        self._nearest_cells = torch.zeros_like(self._nearest_rows)
+        self._fused = torch.empty((shape[0], shape[2]), device=device)
+
+    def over(self, parts: Sequence[Part]) -> None:
+        """Search the references of one pass."""
+        addresses = np.zeros(len(self.rows), np.int64)  # by row of `self.rows`; 0 where another pass has it
+        for part in parts:
+            addresses[part.wanted] = part.block.data_ptr() + part.places * part.block[0].numel()
+        inside = [np.flatnonzero((owners != 0) & (addresses != 0)) for owners in self._owners]
+        listed = np.concatenate(inside)
+        pointers = self._sent(addresses[listed], np.int64)
+        owners = self._sent(np.concatenate([o[i] for o, i in zip(self._owners, inside, strict=True)]), np.int64)
+        groups = self._sent(np.cumsum([0, *(len(each) for each in inside)]), np.int32)
+        best = torch.full_like(self._nearest_rows, kernels.NOTHING, dtype=torch.int64)
+        images, layers, cells, dim = self._queries.shape
+        tile = Tile.fitting(self._together * self._width, dim)
+        chunks = triton.cdiv(self._together * self._width, tile.columns)
+        size = self._codec.code_size
+        kernels.find_best[(cells * chunks, layers, len(self._groups))](
+            best, self._asking, pointers, owners, groups, self._images, self._neighbours,
+            layers, cells, dim, chunks,
+            FORMAT=_FORMATS[self._codec.name], CODE=size, ALIGNED=math.gcd(size, 16), WIDTH=self._width,
+            TOGETHER=self._together, ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
+        )  # fmt: skip
+        kernels.settle[(cells, images)](
+            best, self._queries, pointers, self._sent(listed, np.int32), self._weights,
+            self._similarities, self._nearest_rows, self._nearest_cells, self._fused,
+            layers, cells, dim,
+            FORMAT=_FORMATS[self._codec.name], CODE=size, DEPTH=triton.next_power_of_2(min(dim, 256)),
+        )  # fmt: skip
+
+    def answers(self) -> list[Answer]:
+        """What was found, on the host."""
+        similarities, fused = self._similarities.cpu().numpy(), self._fused.cpu().numpy()
+        rows, cells = self.rows[self._nearest_rows.cpu().numpy()], self._nearest_cells.cpu().numpy().astype(np.int64)
+        return [Answer(similarities[i], fused[i], Nearest(rows[i], cells[i])) for i in range(len(fused))]
+
+    def _sent(self, values: NDArray[np.generic], kind: type[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, kind)).to(self._device, non_blocking=True)
+
+
+def _owners(
+    groups: Sequence[Sequence[int]], retrieved: Sequence[NDArray[np.int64]], rows: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Per group int64 (rows,): bit i is set where the group's image i retrieved that row."""
+    owners = []
+    for group in groups:
+        bits = np.zeros(len(rows), np.int64)
+        for seat, image in enumerate(group):
+            bits[np.searchsorted(rows, retrieved[image])] |= np.int64(1) << seat
+        owners.append(bits)
+    return owners

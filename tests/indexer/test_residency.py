@@ -1,0 +1,133 @@
+"""A device that holds only some of the codes answers like one that holds all, whatever comes, goes and is put out."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexer.memory import Memory
+from indexer.memory.residency import DeviceCodes, DeviceMemoryFull
+from indexer.search import TorchEngine
+from tests.indexer.features import random_features
+from tests.indexer.oracle import best_similarities
+from tests.indexer.test_search import filled
+
+CPU = torch.device("cpu")  # "the device": the rules are the same, and a tiny budget makes them bite
+
+
+def budgeted(memory: Memory, references: int) -> DeviceCodes:
+    """Room for that many references, and a little less than one more."""
+    return DeviceCodes(CPU, (references + 1) * int(np.prod(memory.arena.shape)) - 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    room=st.integers(1, 25),
+    steps=st.lists(st.tuples(st.sampled_from(["append", "remove", "search"]), st.integers(0, 999)), max_size=14),
+)
+def test_any_budget_answers_like_the_oracle_through_appends_removals_and_evictions(
+    room: int, steps: list[tuple[str, int]]
+) -> None:
+    memory, stored = filled(18, "fp32", grid=(3, 2), layers=2, dim=8)
+    codes = budgeted(memory, room)
+    engine = TorchEngine(CPU, codes)
+    for kind, seed in [*steps, ("search", 1)]:
+        rng = np.random.default_rng(seed)
+        if kind == "append":
+            more = random_features(memory.space, int(rng.integers(1, 12)), seed)
+            ids = range(1000 * len(stored), 1000 * len(stored) + len(more))
+            memory = memory.added(ids, ["nut"] * len(more), memory.codec.encode(more), memory.version + 1)
+            stored = np.concatenate([stored, more.patches.numpy()])
+        elif kind == "remove" and len(memory) > 1:
+            memory = memory.removed([int(memory.ids[rng.choice(memory.rows_of())])], memory.version + 1)
+        else:
+            query = random_features(memory.space, 1, seed)
+            rows = memory.nearest_references(query.globals_[0].numpy(), int(rng.integers(1, 30))).rows
+            found = engine.best(memory, query.patches[0], rows, 1)
+            expected = best_similarities(query.patches[0].numpy(), stored[rows], memory.space.grid, 1)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        assert codes.traffic.bytes_held <= codes.traffic.budget
+
+
+def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> None:
+    memory, _ = filled(30, "fp16")
+    run = int(np.prod(memory.arena.shape))
+    codes = budgeted(memory, 20)
+    engine = TorchEngine(CPU, codes)
+    query = random_features(memory.space, 1, 1).patches[0]
+    engine.best(memory, query, np.arange(20), 1)
+    assert (codes.traffic.hits, codes.traffic.misses, codes.traffic.bytes_moved) == (0, 20, 20 * run)
+    engine.best(memory, query, np.arange(10, 20), 1)
+    assert (codes.traffic.hits, codes.traffic.misses) == (10, 20)
+    engine.best(memory, query, np.arange(20, 30), 1)  # puts out 0 … 9, used longest ago
+    assert (codes.traffic.evictions, codes.traffic.bytes_moved) == (10, 30 * run)
+    engine.best(memory, query, np.arange(10, 30), 1)
+    assert (codes.traffic.hits, codes.traffic.misses) == (30, 30)
+    assert codes.traffic.bytes_held == 20 * run
+
+
+def test_growing_leaves_what_is_there_where_it_is() -> None:
+    memory, _ = filled(60, "fp16")
+    codes = budgeted(memory, 60)
+    [before] = next(codes.passes(memory, np.arange(10)))
+    address = before.block.data_ptr()
+    parts = next(codes.passes(memory, np.arange(60)))
+    assert len(parts) > 1
+    assert address in {part.block.data_ptr() for part in parts}
+    assert codes.traffic.bytes_moved == memory.code_bytes
+
+
+def test_a_budget_for_not_even_one_reference_is_said() -> None:
+    memory, _ = filled(3, "fp16")
+    with pytest.raises(DeviceMemoryFull, match="hold no reference"):
+        next(DeviceCodes(CPU, 7).passes(memory, np.arange(3)))
+
+
+def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, stored = filled(60, "fp32", grid=(2, 2))
+    codes = budgeted(memory, 60)
+    engine = TorchEngine(CPU, codes)
+    query = random_features(memory.space, 1, 1).patches[0]
+    engine.best(memory, query, np.arange(3), 1)  # the first block is there
+
+    class Full:
+        """torch, as it is on a card with no memory left."""
+
+        @staticmethod
+        def empty(*shape: object, **options: object) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(torch, name)
+
+    monkeypatch.setattr("indexer.memory.residency.torch", Full())
+    expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
+    np.testing.assert_allclose(engine.best(memory, query, np.arange(60), 1), expected, rtol=0, atol=1e-5)
+    with pytest.raises(DeviceMemoryFull, match="no memory left"):
+        next(budgeted(memory, 60).passes(memory, np.arange(3)))
+
+
+def test_a_copy_does_not_keep_a_memory_alive_that_nobody_uses() -> None:
+    memory, _ = filled(5, "fp16")
+    codes = budgeted(memory, 5)
+    next(codes.passes(memory, np.arange(5)))
+    arena = weakref.ref(memory.arena)
+    del memory
+    gc.collect()
+    assert arena() is None
+
+
+def test_another_memory_with_codes_of_the_same_size_is_not_mixed_up_with_the_first() -> None:
+    first, _ = filled(5, "fp32", seed=1)
+    second, stored = filled(5, "fp32", seed=2)
+    engine = TorchEngine(CPU, budgeted(first, 3))
+    query = random_features(first.space, 1, 2).patches[0]
+    engine.best(first, query, np.arange(5), 1)
+    expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
+    np.testing.assert_allclose(engine.best(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
