@@ -1,0 +1,82 @@
+"""Claims about the pictures an encoder is chosen by, and the table that holds encoders against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from indexer.encoders import EncoderSettings
+from indexer.evaluation.readers import read_dataset
+from indexer.scoring import ScoringSettings
+from indexer.validation.__main__ import app
+from indexer.validation.compare import compare
+from indexer.validation.dataset import Amounts, write_dataset
+from indexer.validation.products import DRAWN, texture
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    write_dataset(folder, {name: DRAWN[name] for name in ("disc", "weave")}, Amounts(3, 3, 4), seed=1)
+    return folder
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_defective_part_differs_from_the_good_one_in_its_mask_alone(name: str) -> None:
+    product = DRAWN[name]
+    good = product.good([1, 2]).astype(np.float32)
+    bad, mask = product.defective([1, 2], next(iter(product.damages)))
+    difference = np.abs(cv2.GaussianBlur(bad.astype(np.float32) - good, (0, 0), 2)).max(axis=2)
+    near = cv2.dilate(mask, np.ones((21, 21), np.uint8)) > 0
+    assert difference[mask > 0].max() > 6
+    assert difference[~near].max() < 6
+
+
+def test_another_seed_is_another_picture_and_the_same_seed_the_same() -> None:
+    disc = DRAWN["disc"]
+    assert np.array_equal(disc.good([4]), disc.good([4]))
+    assert not np.array_equal(disc.good([4]), disc.good([5]))
+
+
+def test_a_texture_is_cut_at_another_place_and_size_each_time() -> None:
+    y, x = np.mgrid[:200, :240]
+    picture = np.repeat(((x * 7 + y * 3) % 256).astype(np.uint8)[..., None], 3, axis=2)
+    product = texture(picture)
+    first, second = product.good([1]), product.good([2])
+    assert first.shape == second.shape == (512, 512, 3)
+    assert not np.array_equal(first, second)
+
+
+def test_what_is_written_is_read_as_a_data_set_with_its_masks(drawn: Path) -> None:
+    dataset = read_dataset(drawn)
+    assert dataset.categories == ("disc", "weave")
+    assert len(dataset.references) == 6
+    assert [sample.mask is not None for sample in dataset.samples] == [sample.defective for sample in dataset.samples]
+    assert len(dataset.samples) == 14
+
+
+def test_the_comparison_is_the_products_own_evaluation_of_each_encoder(drawn: Path, tmp_path: Path) -> None:
+    small, large = EncoderSettings(resize=128, crop=112), EncoderSettings(resize=256, crop=224)
+    judged = compare(drawn, [small, large], ScoringSettings(3), False, tmp_path)
+    assert [each.outcome.references for each in judged] == [6, 6]
+    first, second = (each.outcome.mean.pixel_auroc for each in judged)
+    assert first is not None
+    assert second is not None
+    assert second > 0.7
+    assert first != second
+
+
+def test_the_command_prints_a_row_per_encoder_and_refuses_what_is_no_data_set(drawn: Path, tmp_path: Path) -> None:
+    size = ["--resize", "128", "--crop", "112", "--pooled"]
+    printed = CliRunner().invoke(app, [str(drawn), *size])
+    assert printed.exit_code == 0, printed.output
+    assert all(word in printed.output for word in ("builtin", "disc", "weave", "mean"))
+    refused = CliRunner().invoke(app, [str(tmp_path), *size])
+    assert refused.exit_code == 2
+    assert "holds no data set" in refused.output
+    unknown = CliRunner().invoke(app, [str(drawn), "--encoder", str(tmp_path / "gone.pth")])
+    assert unknown.exit_code == 2
