@@ -1,10 +1,51 @@
-"""Where there is no CUDA device, Triton's kernels are interpreted: this must be said before Triton is imported."""
+"""What every test may need: Triton's interpreter where there is no CUDA device, and each kind of database."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
+
+# Where there is no CUDA device, Triton's kernels are interpreted: this must be said before Triton is imported.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; a test that stops it starts it again."""
+    from tests.postgres_server import PostgresServer  # not before TRITON_INTERPRET is set
+
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The url of a database with nothing in it, on each kind of server."""
+    yield from _databases(request, tmp_path, migrated=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The url of a database that a catalogue opens in, on each kind of server."""
+    yield from _databases(request, tmp_path, migrated=True)
+
+
+def _databases(request: pytest.FixtureRequest, folder: Path, *, migrated: bool) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder}/catalogue.sqlite"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.new_database(migrated=migrated)
+    yield url
+    server.drop(url)

@@ -4,6 +4,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.errors import (
     CatalogueBusy,
     CatalogueError,
+    CatalogueUnavailable,
     InvalidCursor,
     MemoryInactive,
     MemoryIncomplete,
@@ -14,6 +15,7 @@ from indexer.catalogue.errors import (
     UnknownInspection,
     UnknownMemory,
     UnknownReference,
+    UnsupportedDatabase,
 )
 from indexer.catalogue.records import (
     Appended,
@@ -40,6 +42,7 @@ __all__ = [
     "Catalogue",
     "CatalogueBusy",
     "CatalogueError",
+    "CatalogueUnavailable",
     "Category",
     "CategorySettings",
     "Changes",
@@ -66,4 +69,5 @@ __all__ = [
     "UnknownInspection",
     "UnknownMemory",
     "UnknownReference",
+    "UnsupportedDatabase",
 ]

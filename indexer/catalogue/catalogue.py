@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 
 from indexer.catalogue import schema
-from indexer.catalogue.database import alone, connect, errors_named
+from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.errors import (
     InvalidCursor,
     MemoryInactive,
@@ -71,7 +70,6 @@ from indexer.store import SegmentFile
 T = TypeVar("T")
 
 _FEW = 500  # values in one IN list; databases limit them
-_WRITERS_LOCK = 0x746F756368  # PostgreSQL advisory lock that puts writers in line
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -84,13 +82,12 @@ class Catalogue:
 
     Every method is one transaction. A write has happened, durably, when its method returns. Each commit that changes
     what detection sees gets the next version number, without gaps, in the order of commits.
-    Any method may raise CatalogueBusy, and any write StorageFull; neither leaves a trace.
+    Any method may raise CatalogueBusy and CatalogueUnavailable, and any write StorageFull; none leaves a trace.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._sqlite = engine.dialect.name == "sqlite"
-        self._reader = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writer = engine.execution_options(immediate=True)
+        self._transactions = Transactions(engine)
+        self._reading, self._writing = self._transactions.reading, self._transactions.writing
 
     @classmethod
     def open(cls, url: str) -> Catalogue:
@@ -121,7 +118,7 @@ class Catalogue:
 
     def close(self) -> None:
         """Close the connections."""
-        self._reader.dispose()
+        self._transactions.close()
 
     # Memories
 
@@ -462,20 +459,6 @@ class Catalogue:
                 )
             )
             return _find_inspection(connection, inspection_id)
-
-    # Transactions
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with errors_named(), self._reader.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with errors_named(), self._writer.begin() as connection:
-            if not self._sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
-            yield connection
 
 
 def _now() -> datetime:

@@ -8,34 +8,86 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from indexer.catalogue.errors import CatalogueBusy
+from indexer.catalogue.errors import CatalogueBusy, CatalogueUnavailable, UnsupportedDatabase
 from indexer.store import StorageFull
 
-_BUSY_SECONDS = 30
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
-_POSTGRESQL_FULL = "53100"
+BUSY_SECONDS = 30.0
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
+_BUSY = ("SQLITE_BUSY", "55P03")  # 55P03: lock_timeout of PostgreSQL
+_AWAY = ("57P", "08", "53300")  # shut down or starting up, connection lost, too many connections
+
+# Advisory locks of PostgreSQL: they put writers in line, and keep two migrations apart.
+_WRITERS_LOCK = 0x746F756368
+_MIGRATION_LOCK = 0x746F756369
+
+# A database that is gone is noticed within seconds, also when the network swallows what is sent to it.
+_POSTGRESQL = {
+    "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}  # fmt: skip
 
 
 def connect(url: str) -> Engine:
     """An engine for an SQLAlchemy url; its option `immediate` marks connections that write.
 
-    ValueError for a SQLite database without a file.
+    UnsupportedDatabase for a url of neither SQLite nor PostgreSQL, and for a SQLite database without a file.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, max_overflow=-1)
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "postgresql":
+        ours = {**_POSTGRESQL, "options": f"-c lock_timeout={round(BUSY_SECONDS * 1000)}"}
+        given = {key: value for key, value in ours.items() if key not in parsed.query}
+        return create_engine(parsed, pool_pre_ping=True, max_overflow=-1, connect_args=given)
     if parsed.database is None or parsed.database in ("", ":memory:"):
-        raise ValueError("the catalogue needs a database file")
+        raise UnsupportedDatabase("the catalogue needs a database file")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, max_overflow=-1, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(parsed, max_overflow=-1, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:  # whose message may hold the url, and with it a password
+        raise UnsupportedDatabase("the database url cannot be read as one of SQLAlchemy") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise UnsupportedDatabase(f"the catalogue speaks sqlite and postgresql, not {parsed.drivername}")
+    return parsed
+
+
+class Transactions:
+    """The two kinds of transaction on one database. Both may raise CatalogueBusy and CatalogueUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._reader = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writer = engine.execution_options(immediate=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """See one state of the database, whatever is committed meanwhile."""
+        with errors_named(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Be the only writer, of all threads and processes; durable when the block has ended. StorageFull."""
+        with errors_named(), self._writer.begin() as connection:
+            if not self._sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._reader.dispose()
 
 
 def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -56,28 +108,34 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def alone(engine: Engine) -> Iterator[None]:
-    """Keep other processes from creating or migrating the same SQLite file at the same time."""
-    if engine.dialect.name != "sqlite":
-        yield
-        return
+    """Keep other processes from creating or migrating the same database at the same time."""
     with errors_named():
-        descriptor = os.open(f"{engine.url.database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        if engine.dialect.name == "sqlite":
+            descriptor = os.open(f"{engine.url.database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        else:
+            with engine.begin() as connection:
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                yield
 
 
 @contextmanager
 def errors_named() -> Iterator[None]:
-    """Turn the database's ways of saying so into StorageFull and CatalogueBusy."""
+    """Turn the database's ways of saying so into StorageFull, CatalogueBusy and CatalogueUnavailable."""
     try:
         yield
-    except OperationalError as error:
-        name = getattr(error.orig, "sqlite_errorname", "")
-        if name in _FULL or getattr(error.orig, "sqlstate", None) == _POSTGRESQL_FULL:
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+        if code in _FULL:
             raise StorageFull("no room left on the disk that holds the catalogue") from error
-        if name.startswith("SQLITE_BUSY"):
+        if code.startswith(_BUSY):
             raise CatalogueBusy("another process keeps the catalogue locked") from error
+        # psycopg gives no code when it cannot connect or the connection breaks under it.
+        if code.startswith(_AWAY) or error.connection_invalidated or (not code and isinstance(error, OperationalError)):
+            said = str(error.orig).partition("\n")[0]
+            raise CatalogueUnavailable(f"the catalogue's database does not answer: {said}") from error
         raise

@@ -17,6 +17,14 @@ class CatalogueBusy(CatalogueError):
     """Another process held the database for longer than the catalogue waits."""
 
 
+class CatalogueUnavailable(CatalogueError):
+    """The database does not answer; it may be back later."""
+
+
+class UnsupportedDatabase(CatalogueError, ValueError):
+    """A url of a database that the catalogue cannot be kept in."""
+
+
 class Unknown(CatalogueError, LookupError):
     """No such row."""
 

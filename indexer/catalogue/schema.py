@@ -29,6 +29,11 @@ def check(engine: Engine) -> None:
     )
 
 
+def revisions() -> tuple[str, ...]:
+    """Every revision, oldest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
     _refuse_newer(_revision(engine))
@@ -63,8 +68,7 @@ def _revision(engine: Engine) -> str | None:
 
 
 def _refuse_newer(found: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in revisions():
         raise SchemaMismatch(
             f"the catalogue has schema {found}, from a newer version of Touchstone: run that version, "
             f"or restore the backup made before its `touchstone migrate`"

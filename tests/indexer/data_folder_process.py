@@ -26,8 +26,8 @@ class DataFolder:
     originals: OriginalStore
 
     @classmethod
-    def open(cls, root: Path) -> DataFolder:
-        catalogue = Catalogue.open(f"sqlite:///{root}/catalogue.sqlite")
+    def open(cls, root: Path, database: str | None = None) -> DataFolder:
+        catalogue = Catalogue.open(database or f"sqlite:///{root}/catalogue.sqlite")
         lock = StoreLock(root / "append.lock")
         return cls(
             catalogue,
@@ -62,9 +62,9 @@ def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
     return store.write(*arrays_of(images), header)
 
 
-def append_images(root: Path, category: str, first: int, count: int) -> None:
+def append_images(root: Path, database: str, category: str, first: int, count: int) -> None:
     """Append images numbered from `first`, two at a time; print each acknowledged id with its image's number."""
-    folder = DataFolder.open(root)
+    folder = DataFolder.open(root, database)
     for number in range(first, first + count, 2):
         numbers = (number, number + 1)
         appended = folder.append(category, [f"image {each}".encode() for each in numbers])
@@ -121,7 +121,7 @@ def fill_disk(root: Path) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["append", root, category, first, count]:
-            append_images(Path(root), category, int(first), int(count))
+        case ["append", root, database, category, first, count]:
+            append_images(Path(root), database, category, int(first), int(count))
         case ["fill", root]:
             fill_disk(Path(root))

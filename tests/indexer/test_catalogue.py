@@ -17,12 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import create_engine, inspect, text
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from indexer.catalogue import (
@@ -36,7 +34,6 @@ from indexer.catalogue import (
     MemoryIncomplete,
     NewReference,
     PlacedReference,
-    SchemaMismatch,
     SegmentRows,
     SegmentsChanged,
     SegmentUsage,
@@ -44,11 +41,10 @@ from indexer.catalogue import (
     UnknownInspection,
     UnknownMemory,
     UnknownReference,
-    schema,
 )
-from indexer.catalogue.models import Base
 from indexer.store import SegmentFile
 from tests.indexer.data_folder_process import DataFolder, arrays_of
+from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
@@ -62,8 +58,8 @@ def url_of(folder: Path) -> str:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    opened = Catalogue.open(url_of(tmp_path))
+def catalogue(database: str) -> Iterator[Catalogue]:
+    opened = Catalogue.open(database)
     yield opened
     opened.close()
 
@@ -86,95 +82,12 @@ def add(catalogue: Catalogue, memory_id: int, category: str, *names: str) -> tup
     return catalogue.append(category, segment(len(names)), images(*names), memory_id).reference_ids
 
 
-def changes(folder: Path) -> Sequence[tuple[int, str]]:
-    engine = create_engine(url_of(folder))
+def changes(database: str) -> Sequence[tuple[int, str]]:
+    engine = create_engine(database)
     with engine.connect() as connection:
         found = [tuple(row) for row in connection.execute(text("SELECT version, kind FROM change ORDER BY version"))]
     engine.dispose()
     return found
-
-
-# Opening and migrating
-
-
-def test_a_new_database_is_created_and_opens_again_with_what_it_held(tmp_path: Path) -> None:
-    first = Catalogue.open(url_of(tmp_path / "new" / "folder"))
-    made = first.ensure_memory(*SPACE)
-    first.close()
-    again = Catalogue.open(url_of(tmp_path / "new" / "folder"))
-    assert again.active_memory() == made
-    again.close()
-
-
-def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    together = threading.Barrier(8)
-    memories: list[int] = []
-
-    def work() -> None:
-        together.wait()
-        catalogue = Catalogue.open(url_of(tmp_path / "new"))
-        memories.append(catalogue.ensure_memory(*SPACE).id)
-        catalogue.close()
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert memories == [1] * 8
-
-
-def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path, catalogue: Catalogue) -> None:
-    with catalogue._reading() as connection:
-        pragmas = [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        ]
-    assert pragmas == ["wal", 2, 1, 30_000]
-
-
-def test_an_older_schema_is_refused_until_it_is_migrated(tmp_path: Path) -> None:
-    engine = create_engine(url_of(tmp_path))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE something_else (id INTEGER)")
-    engine.dispose()
-    with pytest.raises(SchemaMismatch, match=r"has schema none and this version needs 0001: run `touchstone migrate`"):
-        Catalogue.open(url_of(tmp_path))
-    Catalogue.migrate(url_of(tmp_path))
-    Catalogue.open(url_of(tmp_path)).close()
-
-
-def test_a_newer_schema_is_refused_and_not_migrated(tmp_path: Path) -> None:
-    Catalogue.migrate(url_of(tmp_path))
-    engine = create_engine(url_of(tmp_path))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    engine.dispose()
-    for touch in (Catalogue.open, Catalogue.migrate):
-        with pytest.raises(SchemaMismatch, match="schema 9999, from a newer version of Touchstone"):
-            touch(url_of(tmp_path))
-
-
-def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back(tmp_path: Path) -> None:
-    Catalogue.migrate(url_of(tmp_path))
-    Catalogue.migrate(url_of(tmp_path))
-    engine = create_engine(url_of(tmp_path))
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-        partial = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
-        counted = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
-        assert sorted(statement.partition("WHERE ")[2] for statement in partial) == ["active", "removed_at IS NULL"]
-        assert sorted(counted.scalars()) == ["category", "memory", "reference"]
-    schema.downgrade(engine, "base")
-    assert inspect(engine).get_table_names() == ["alembic_version"]
-    schema.upgrade(engine)
-    engine.dispose()
-    Catalogue.open(url_of(tmp_path)).close()
-
-
-def test_a_database_in_memory_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs a database file"):
-        Catalogue.open("sqlite://")
 
 
 # Memories
@@ -313,10 +226,10 @@ def test_a_removed_reference_can_be_added_again_under_a_new_id(catalogue: Catalo
     assert add(catalogue, memory_id, "bolt", "b") == (second + 1,)
 
 
-def test_ids_are_not_reused_after_the_newest_reference_went(tmp_path: Path) -> None:
+def test_ids_are_not_reused_after_the_newest_reference_went(database: str) -> None:
     seen: list[int] = []
     for _ in range(3):
-        catalogue = Catalogue.open(url_of(tmp_path))
+        catalogue = Catalogue.open(database)
         seen += add(catalogue, catalogue.ensure_memory(*SPACE).id, "bolt", "a")
         catalogue.remove_references(seen)
         catalogue.close()
@@ -402,10 +315,13 @@ def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
 class AgainstPlainDictionaries(RuleBasedStateMachine):
     """Whatever happens, and however rarely a follower refreshes, it ends with exactly what is live."""
 
+    def new_database(self) -> str:
+        return url_of(Path(self.folder.name))
+
     @initialize()
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.catalogue = Catalogue.open(url_of(Path(self.folder.name)))
+        self.catalogue = Catalogue.open(self.new_database())
         self.memory_id = self.catalogue.ensure_memory(*SPACE).id
         self.live: dict[int, tuple[str, str]] = {}  # id → category, image
         self.rows: dict[int, tuple[str, int]] = {}  # id → segment, row
@@ -499,6 +415,21 @@ AgainstPlainDictionaries.TestCase.settings = settings(
 TestAgainstPlainDictionaries = AgainstPlainDictionaries.TestCase
 
 
+class OnPostgresql(AgainstPlainDictionaries):
+    """The same on the other kind of database."""
+
+    server: PostgresServer
+
+    def new_database(self) -> str:
+        return self.server.new_database(migrated=True)
+
+
+def test_postgresql_agrees_with_plain_dictionaries(postgres: PostgresServer) -> None:
+    OnPostgresql.server = postgres
+    few = settings(AgainstPlainDictionaries.TestCase.settings, max_examples=8)
+    run_state_machine_as_test(OnPostgresql, settings=few)
+
+
 # Categories
 
 
@@ -561,7 +492,7 @@ def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue
     assert catalogue.category("bolt").references == 1
 
 
-def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, tmp_path: Path) -> None:
+def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, database: str) -> None:
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
     catalogue.update_settings("bolt", {"k": 3})
     catalogue.replace_segments(
@@ -569,7 +500,7 @@ def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, 
     )
     catalogue.remove_references([reference_id])
     kinds = ["switched", "added", "settings", "compacted", "removed"]
-    assert changes(tmp_path) == list(enumerate(kinds, start=1))
+    assert changes(database) == list(enumerate(kinds, start=1))
 
 
 # Inspections
@@ -658,7 +589,8 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None
         assert [each.part_id for each in catalogue.all_inspections(matching)] == found
 
 
-def test_each_filter_reads_its_page_from_an_index_in_order(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> None:
+    Catalogue.migrate(url_of(tmp_path))
     engine = create_engine(url_of(tmp_path))
     with engine.connect() as connection:
         for column in ("category", "verdict", "station", "part_id"):
@@ -709,14 +641,15 @@ def test_originals_are_known_while_a_live_reference_or_an_inspection_needs_them(
 # Several at once, and crashes
 
 
-def process(root: Path, category: str, first: int, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.indexer.data_folder_process", "append", root, category, first, count]
+def process(root: Path, database: str, category: str, first: int, count: int) -> subprocess.Popen[str]:
+    program = [sys.executable, "-m", "tests.indexer.data_folder_process"]
+    command = [*program, "append", root, database, category, first, count]
     return subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def check(root: Path, acknowledged: dict[int, int]) -> dict[int, int]:
+def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, int]:
     """Sweep, verify every file, and return image number by reference id: what is live."""
-    folder = DataFolder.open(root)
+    folder = DataFolder.open(root, database)
     folder.sweep()
     numbers = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
     live: dict[int, int] = {}
@@ -733,19 +666,19 @@ def check(root: Path, acknowledged: dict[int, int]) -> dict[int, int]:
     assert {path.name for path in (root / "segments").iterdir()} == used
     kept = {path.stem for path in (root / "originals").glob("*/*/*")}
     assert kept == {digest for digest, number in numbers.items() if number in live.values()}
-    versions = [version for version, _ in changes(root)]
+    versions = [version for version, _ in changes(database)]
     assert versions == list(range(1, len(versions) + 1))
     folder.catalogue.close()
     return live
 
 
-def test_two_processes_append_to_one_new_folder_and_nothing_is_lost(tmp_path: Path) -> None:
-    both = [process(tmp_path, "bolt", 0, 40), process(tmp_path, "bolt", 20, 40)]
+def test_two_processes_append_to_one_new_folder_and_nothing_is_lost(tmp_path: Path, database: str) -> None:
+    both = [process(tmp_path, database, "bolt", 0, 40), process(tmp_path, database, "bolt", 20, 40)]
     lines = [[tuple(map(int, line.split())) for line in each.communicate(timeout=60)[0].splitlines()] for each in both]
     assert [each.returncode for each in both] == [0, 0]
     answered = {(reference_id, number) for answers in lines for _, reference_id, number in answers}
     assert len(answered) == 60  # the 20 images both had got one id each, whoever was first
-    live = check(tmp_path, dict(answered))
+    live = check(tmp_path, database, dict(answered))
     assert sorted(live.values()) == list(range(60))
     for answers in lines:
         versions = [version for version, _, _ in answers]
@@ -773,22 +706,22 @@ def test_a_kill_while_the_database_is_being_made_leaves_one_that_opens(tmp_path:
     chance = random.Random(3)
     for number in range(4):
         root = tmp_path / str(number)
-        victim = process(root, "bolt", 0, 2_000)
+        victim = process(root, url_of(root), "bolt", 0, 2_000)
         while not (root / "catalogue.sqlite").exists():
             assert victim.poll() is None
             threading.Event().wait(0.001)
         threading.Event().wait(chance.uniform(0, 0.08))
         victim.kill()
         victim.communicate()
-        check(root, {})
+        check(root, url_of(root), {})
 
 
-def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path) -> None:
+def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path, database: str) -> None:
     chance = random.Random(7)
     acknowledged: dict[int, int] = {}
     first = 0
     for _ in range(6):
-        victim = process(tmp_path, "bolt", first, 2_000)
+        victim = process(tmp_path, database, "bolt", first, 2_000)
         assert victim.stdout is not None
         for _ in range(chance.randrange(1, 12)):
             _, reference_id, number = map(int, victim.stdout.readline().split())
@@ -800,7 +733,7 @@ def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path) -
                 acknowledged[int(words[1])] = int(words[2])
         victim.wait()
         victim.stdout.close()
-        live = check(tmp_path, acknowledged)
+        live = check(tmp_path, database, acknowledged)
         assert sorted(live.values()) == list(range(len(live)))  # none doubled, none out of the middle
         assert len(live) - len(acknowledged) <= 2  # at most the append whose answer was on its way
         acknowledged, first = live, len(live)

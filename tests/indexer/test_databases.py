@@ -1,0 +1,204 @@
+"""Both kinds of database open, migrate, wait and go away in the same way."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, inspect
+
+from indexer.catalogue import (
+    Catalogue,
+    CatalogueBusy,
+    CatalogueUnavailable,
+    SchemaMismatch,
+    UnsupportedDatabase,
+    database,
+    schema,
+)
+from indexer.catalogue.database import connect
+from indexer.catalogue.models import Base
+from tests.postgres_server import PostgresServer
+
+SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/catalogue.sqlite"
+
+
+def test_a_new_database_is_created_and_opens_again_with_what_it_held(tmp_path: Path) -> None:
+    first = Catalogue.open(url_of(tmp_path / "new" / "folder"))
+    made = first.ensure_memory(*SPACE)
+    first.close()
+    again = Catalogue.open(url_of(tmp_path / "new" / "folder"))
+    assert again.active_memory() == made
+    again.close()
+
+
+def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+    memories: list[int] = []
+
+    def work() -> None:
+        together.wait()
+        catalogue = Catalogue.open(url_of(tmp_path / "new"))
+        memories.append(catalogue.ensure_memory(*SPACE).id)
+        catalogue.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert memories == [1] * 8
+
+
+def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path) -> None:
+    catalogue = Catalogue.open(url_of(tmp_path))
+    with catalogue._reading() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    catalogue.close()
+    assert pragmas == ["wal", 2, 1, 30_000]
+
+
+def test_postgresql_commits_durably_and_waits_for_a_lock_no_longer_than_sqlite(postgres: PostgresServer) -> None:
+    catalogue = Catalogue.open(postgres.new_database(migrated=True))
+    with catalogue._writing() as connection:
+        found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "lock_timeout")]
+    catalogue.close()
+    assert found == ["on", "30s"]
+
+
+def test_an_older_schema_is_refused_until_it_is_migrated(empty_database: str) -> None:
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE something_else (id INTEGER)")
+    engine.dispose()
+    with pytest.raises(SchemaMismatch, match=r"has schema none and this version needs \d+: run `touchstone migrate`"):
+        Catalogue.open(empty_database)
+    Catalogue.migrate(empty_database)
+    Catalogue.open(empty_database).close()
+
+
+def test_postgresql_is_never_migrated_without_being_told_to(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    with pytest.raises(SchemaMismatch, match="run `touchstone migrate`"):
+        Catalogue.open(url)
+    Catalogue.migrate(url.replace("postgresql+psycopg://", "postgresql://"))
+    Catalogue.open(url).close()
+
+
+def test_every_revision_goes_up_and_down_and_is_refused_as_long_as_it_is_not_the_newest(empty_database: str) -> None:
+    engine = connect(empty_database)
+    revisions = schema.revisions()
+    for revision in revisions:
+        schema.upgrade(engine, revision)
+        if revision != revisions[-1]:
+            with pytest.raises(SchemaMismatch, match=f"has schema {revision} and this version needs {revisions[-1]}"):
+                Catalogue.open(empty_database)
+    for revision in [*revisions[-2::-1], "base"]:
+        schema.downgrade(engine, revision)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    engine.dispose()
+
+
+def test_many_may_migrate_at_once(empty_database: str) -> None:
+    together = threading.Barrier(4)
+    failures: list[Exception] = []
+
+    def work() -> None:
+        together.wait()
+        try:
+            Catalogue.migrate(empty_database)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    Catalogue.open(empty_database).close()
+
+
+def test_a_newer_schema_is_refused_and_not_migrated(empty_database: str) -> None:
+    Catalogue.migrate(empty_database)
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    for touch in (Catalogue.open, Catalogue.migrate):
+        with pytest.raises(SchemaMismatch, match="schema 9999, from a newer version of Touchstone"):
+            touch(empty_database)
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back(empty_database: str) -> None:
+    Catalogue.migrate(empty_database)
+    Catalogue.migrate(empty_database)
+    engine = connect(empty_database)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        if engine.dialect.name == "sqlite":
+            found = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
+            counted = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
+            assert {"category", "memory", "reference"} <= set(counted.scalars())
+        else:
+            found = (
+                connection.exec_driver_sql("SELECT indexdef FROM pg_indexes WHERE position('WHERE' IN indexdef) > 0")
+                .scalars()
+                .all()
+            )
+        partial = sorted(str(statement).partition("WHERE ")[2].strip("()") for statement in found)
+        assert partial == ["active", "removed_at IS NULL"]
+    schema.downgrade(engine, "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    schema.upgrade(engine)
+    engine.dispose()
+    Catalogue.open(empty_database).close()
+
+
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgresql+asyncpg://u:hunter2@h/d", "no url: hunter2"])
+def test_other_databases_are_refused_without_repeating_the_password(url: str) -> None:
+    with pytest.raises(UnsupportedDatabase) as caught:
+        Catalogue.open(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(postgres: PostgresServer) -> None:
+    catalogue = Catalogue.open(postgres.new_database(migrated=True))
+    before = catalogue.ensure_memory(*SPACE)
+    postgres.stop()
+    try:
+        for touch in (catalogue.active_memory, catalogue.categories, lambda: catalogue.create_memory(*SPACE)):
+            with pytest.raises(CatalogueUnavailable, match="does not answer"):
+                touch()
+    finally:
+        postgres.start()
+    assert catalogue.active_memory() == before
+    assert not catalogue.create_memory(*SPACE).active
+    catalogue.close()
+
+
+def test_a_write_waits_for_another_and_gives_up_with_a_name(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Catalogue.migrate(empty_database)
+    first = Catalogue.open(empty_database)
+    first.ensure_memory(*SPACE)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    second = Catalogue.open(empty_database)
+    with first._writing():
+        with pytest.raises(CatalogueBusy):
+            second.create_memory(*SPACE)
+        assert second.version() == 1  # readers never wait
+    second.create_memory(*SPACE)
+    first.close()
+    second.close()
