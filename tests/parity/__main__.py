@@ -1,0 +1,258 @@
+"""`python -m tests.parity`: the authors' released program and ours on the same pictures with the same weights.
+
+Needs a checkout of that program and what it imports (torchvision, scikit-image, pandas). Nothing of it is part of this
+repository. docs/parity.md tells what came out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
+from indexer.evaluation.dataset import Dataset, Sample
+from indexer.evaluation.features import FeatureCache, encoded_samples
+from indexer.evaluation.masks import read_mask
+from indexer.evaluation.metrics import AUPRO_LIMIT, FIGURES, Figures, measure
+from indexer.evaluation.readers import read_dataset
+from indexer.evaluation.tally import PixelCounts, PixelTally
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import choose_engine
+
+_LAYERS = (3, 6, 9, 11)  # theirs count from 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One program's maps, masks and figures of one category, by the pictures' names under it."""
+
+    maps: dict[str, NDArray[np.float32]]
+    masks: dict[str, NDArray[np.bool_]]
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Largest differences between the two programs over a data set. aupro_exact: ours unsampled against theirs."""
+
+    k: int
+    rho: int
+    codec: str
+    pictures: int
+    maps: float
+    masks: int
+    figures: dict[str, float]
+    aupro_exact: float
+
+
+def main(
+    program: Annotated[Path, typer.Option(help="Checkout of the released program.")],
+    data: Annotated[Path, typer.Option(help="A data set in MVTec-AD's layout, with masks.")],
+    work: Annotated[Path, typer.Option(help="Folder for what both programs write.")],
+    setting: Annotated[list[str], typer.Option(help="K,ρ; several times.")],
+    good_tests: Annotated[int, typer.Option(help="Good test pictures kept; the rest become references.")] = 10,
+    defective_tests: Annotated[int, typer.Option(help="Defective test pictures kept of each kind.")] = 10,
+) -> None:
+    """Compare anomaly maps, masks and figures, and print the largest differences as JSON lines."""
+    sys.path.insert(0, str(program.resolve()))
+    work.mkdir(parents=True, exist_ok=True)
+    boards = work / "data"
+    if not boards.exists():
+        _lay_out(read_dataset(data), boards, good_tests, defective_tests)
+    dataset = read_dataset(boards)
+    weights = work / "dinov3_vits16_random.pth"
+    if not weights.exists():
+        torch.save(_random_weights(), weights)
+    encoder = load_encoder(EncoderSettings(model=str(weights), device="cpu"))
+    ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples]))
+    bank = work / "bank.pth"
+    if not bank.exists():
+        _build_their_bank(boards, dataset, weights, bank)
+    for given in setting:
+        k, rho = map(int, given.split(","))
+        theirs = _run_theirs(boards, dataset, weights, bank, k, rho, work)
+        for codec in ("fp32", "fp16"):
+            found = _run_ours(dataset, encoder, ours, ScoringSettings(k, rho), codec, work / "cache")
+            print(json.dumps(asdict(_compare(found, theirs, ScoringSettings(k, rho), codec))), flush=True)
+
+
+def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: int) -> None:
+    """Copy as PNG, which both programs read, and turn spare good test pictures into references."""
+    for reference in source.references:
+        _copy(reference.path, target / reference.category / "train" / "good" / f"{reference.path.stem}.png")
+    kept: dict[tuple[str, str], int] = {}
+    for sample in source.samples:
+        name = f"{sample.path.stem}.png"
+        number = kept[sample.category, sample.kind] = kept.get((sample.category, sample.kind), 0) + 1
+        place = target / sample.category
+        if not sample.defective and number > good_tests:
+            _copy(sample.path, place / "train" / "good" / f"test_{name}")
+        elif not sample.defective or number <= defective_tests:
+            _copy(sample.path, place / "test" / sample.kind / name)
+            if sample.mask is not None:
+                _copy(sample.mask, place / "ground_truth" / sample.kind / f"{sample.path.stem}_mask.png")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as image:
+        image.save(target)
+
+
+def _random_weights() -> dict[str, torch.Tensor]:
+    """A state of their ViT-S/16 in which every parameter matters: as built, layer scales all but close the blocks."""
+    from dinov3.hub.backbones import load_dinov3_model
+
+    torch.manual_seed(20260130)
+    state: dict[str, torch.Tensor] = load_dinov3_model("dinov3_vits16").state_dict()
+    for name, tensor in state.items():
+        if name.endswith("bias_mask"):  # as in the released weights: keys have no bias
+            state[name] = torch.ones(3, len(tensor) // 3).index_fill(0, torch.tensor(1), 0.0).flatten()
+            continue
+        if name.endswith("periods"):
+            continue
+        centre, spread = (1.0, 0.2) if ("norm" in name and name.endswith("weight")) or "gamma" in name else (0.0, 0.04)
+        state[name] = centre + spread * torch.randn_like(tensor)
+    return state
+
+
+def _call(module_main: Any, *arguments: str) -> None:
+    """Run another program's main with a command line of its own."""
+    before = sys.argv
+    sys.argv = ["program", *arguments]
+    try:
+        module_main()
+    finally:
+        sys.argv = before
+
+
+def _build_their_bank(boards: Path, dataset: Dataset, weights: Path, bank: Path) -> None:
+    import build_bank_multilayer as theirs
+
+    _call(
+        theirs.main, "--data_path", str(boards), "--item_list", *dataset.categories, "--encoder_name", "dinov3_vits16",
+        "--encoder_weight", str(weights), "--image_size", "512", "--crop_size", "448", "--batch_size", "8",
+        "--num_workers", "0", "--layer_idx_list", *map(str, _LAYERS), "--bank_path", str(bank),
+    )  # fmt: skip
+
+
+def _run_theirs(
+    boards: Path, dataset: Dataset, weights: Path, bank: Path, k: int, rho: int, work: Path
+) -> dict[str, Judged]:
+    """Run their program whole. It hands all maps and masks of a category to its AUPRO, where they are looked at."""
+    import rad_mvtec_visa_3dadam as theirs
+
+    readers: list[Any] = []
+    seen: list[tuple[NDArray[np.bool_], NDArray[np.float32]]] = []
+    results: list[list[float]] = []
+    reader, pro, judge = theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster
+
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        readers.append(reader(*args, **kwargs))
+        return readers[-1]
+
+    def looking(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> float:
+        seen.append((masks.copy(), maps.copy()))
+        return float(pro(masks, maps))
+
+    def judging(*args: Any, **kwargs: Any) -> list[float]:
+        results.append(judge(*args, **kwargs))
+        return results[-1]
+
+    theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster = reading, looking, judging
+    try:
+        _call(
+            theirs.main, "--data_path", str(boards), "--bank_path", str(bank), "--encoder_name", "dinov3_vits16",
+            "--encoder_weight", str(weights), "--save_dir", str(work / "saved"), "--save_name", f"{k}_{rho}",
+            "--k_image", str(k), "--resize_mask", "256", "--max_ratio", "0.01", "--vis_max", "0",
+            "--use_positional_bank", "--pos_radius", str(rho), "--item_list", *dataset.categories,
+        )  # fmt: skip
+    finally:
+        theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster = reader, pro, judge
+    judged = {}
+    for name, read, (masks, maps), result in zip(dataset.categories, readers, seen, results, strict=True):
+        paths = [_within(Path(str(path))) for path in read.img_paths]
+        judged[name] = Judged(
+            dict(zip(paths, maps, strict=True)), dict(zip(paths, masks.astype(bool), strict=True)), Figures(*result)
+        )
+    return judged
+
+
+def _run_ours(
+    dataset: Dataset, encoder: Encoder, seen: list[Features], scoring: ScoringSettings, codec: str, cache: Path
+) -> dict[str, tuple[Judged, Figures]]:
+    """Ours, with AUPRO sampled at their thresholds and, second, exact."""
+    memory, _ = FeatureCache(cache, encoder, codec).memory_of(dataset.references, lambda count: None)
+    engine = choose_engine(encoder.device)
+    judged = {}
+    for name in dataset.categories:
+        tally = PixelTally(1 << 30)
+        scores, samples = list[float](), list[Sample]()
+        maps, masks = {}, {}
+        for sample, features in zip(dataset.samples, seen, strict=True):
+            if sample.category != name:
+                continue
+            scored = score_image(memory, engine, features, scoring)
+            mask = read_mask(sample, encoder.space.geometry)
+            tally.add(scored.map, mask)
+            maps[_within(sample.path)], masks[_within(sample.path)] = scored.map, mask
+            scores.append(scored.score)
+            samples.append(sample)
+        exact = measure(np.array(scores), np.array([sample.defective for sample in samples]), tally.counts())
+        sampled = Figures(*(getattr(exact, each) for each in FIGURES[:-1]), sampled_aupro(tally.counts()))
+        judged[name] = Judged(maps, masks, sampled), exact
+    return judged
+
+
+def sampled_aupro(counts: PixelCounts, thresholds: int = 200) -> float:
+    """AUPRO as the released program samples it: thresholds evenly spread over the scores, of which those with a
+    false-positive rate below 0.3 count, over the largest such rate."""
+    low, high = np.float32(counts.scores[-1]), np.float32(counts.scores[0])
+    rates, overlaps = [], []
+    for threshold in np.arange(low, high, (high - low) / thresholds):
+        above = counts.scores.astype(np.float32) > threshold
+        rates.append(counts.normal[above].sum() / counts.normal.sum())
+        overlaps.append(counts.overlap[above].sum() / counts.regions)
+    inside = np.array(rates) < AUPRO_LIMIT
+    rate, overlap = np.array(rates)[inside], np.array(overlaps)[inside]
+    return float(np.trapezoid(overlap[::-1], rate[::-1]) / rate.max())
+
+
+def _compare(
+    ours: dict[str, tuple[Judged, Figures]], theirs: dict[str, Judged], scoring: ScoringSettings, codec: str
+) -> Comparison:
+    maps, masks, pictures = 0.0, 0, 0
+    figures = dict.fromkeys(FIGURES, 0.0)
+    aupro = 0.0
+    for name, (found, exact) in ours.items():
+        other = theirs[name]
+        assert found.maps.keys() == other.maps.keys()
+        pictures += len(found.maps)
+        for path, anomaly_map in found.maps.items():
+            maps = max(maps, float(np.abs(anomaly_map - other.maps[path]).max()))
+            masks += int((found.masks[path] != other.masks[path]).sum())
+        for figure in FIGURES:
+            difference = abs(getattr(found.figures, figure) - getattr(other.figures, figure))
+            figures[figure] = max(figures[figure], difference)
+        assert exact.aupro is not None
+        assert other.figures.aupro is not None
+        aupro = max(aupro, abs(exact.aupro - other.figures.aupro))
+    return Comparison(scoring.k, scoring.rho, codec, pictures, maps, masks, figures, aupro)
+
+
+def _within(path: Path) -> str:
+    """A test picture's kind and name."""
+    return f"{path.parent.name}/{path.name}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
