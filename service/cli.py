@@ -69,8 +69,8 @@ Protocols (--protocol, several times for several):
   encoders      every --encoder at its size and at 256 → 224 (table A2)
   ablation      layers, K, global retrieval and ρ (table A4); slow on a CPU
 
-The report (report.md, .csv, .json) and the cache lie in --out. Run again to resume: what was encoded or judged before
-is taken from the cache.
+The report (report.md, .csv, .json), pictures and the cache lie in --out. Run again to resume: what was encoded
+or judged before is taken from the cache.
 
 \b
 Examples:
@@ -83,24 +83,35 @@ Examples:
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
     protocol: Annotated[
-        list[str] | None, typer.Option(help="What to measure, see above; may be given several times [multi-class].")
+        list[str] | None,
+        typer.Option(help="What to measure, see above; may be given several times (default: multi-class)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where report and cache go.")] = Path("touchstone-evaluation"),
     dataset: Annotated[
-        str | None, typer.Option(help="mvtec-ad, visa, real-iad, 3d-adam or folder [found out].")
+        str | None, typer.Option(help="mvtec-ad, visa, real-iad, 3d-adam or folder (default: found out).")
     ] = None,
     category: Annotated[list[str] | None, typer.Option(help="Only this category; may be given several times.")] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="As for serve; several times for --protocol encoders [builtin].")
+        list[str] | None, typer.Option(help="As for serve; several times for --protocol encoders (default: builtin).")
     ] = None,
-    resize: Annotated[int | None, typer.Option(help="Side the picture is resized to [512].")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged [448].")] = None,
-    k: Annotated[int | None, typer.Option(help="References retrieved [150; VisA, Real-IAD 900; 3D-ADAM 48].")] = None,
-    rho: Annotated[int | None, typer.Option(help="Radius in cells [1; VisA 2; Real-IAD 0].")] = None,
+    resize: Annotated[int | None, typer.Option(help="Side the picture is resized to (default: 512).")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged (default: 448).")] = None,
+    k: Annotated[
+        int | None, typer.Option(help="References retrieved, K (default: 150; VisA and Real-IAD 900; 3D-ADAM 48).")
+    ] = None,
+    rho: Annotated[int | None, typer.Option(help="Radius in cells, ρ (default: 1; VisA 2; Real-IAD 0).")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of references in few-shot and scaling.")] = 3,
+    codec: Annotated[str | None, typer.Option(help="fp32, fp16 or int8: how patches are kept (default: fp16).")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).")] = None,
+    false_reject_rate: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that the thresholds shown may reject.")
+    ] = 0.01,
+    pictures: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
 ) -> None:
     """See `_EVALUATE_HELP`."""
-    settings = read_settings(encoder=encoder[0] if encoder else None, resize=resize, crop=crop)
+    settings = read_settings(
+        encoder=encoder[0] if encoder else None, resize=resize, crop=crop, codec=codec, device=device
+    )
     try:
         import matplotlib  # noqa: F401
         import sklearn  # noqa: F401
@@ -125,10 +136,12 @@ def evaluate(
             k=k,
             rho=rho,
             seeds=seeds,
+            false_reject_rate=false_reject_rate,
+            pictures=pictures,
         )
         console = Console(width=None if Console().is_terminal else 160)
         carry_out(choices, console).show(console)
-        console.print(f"Written to {out}/report.md, .csv and .json", highlight=False)
+        console.print(f"Written to {out}: report.md, report.csv, report.json, pictures", highlight=False)
     except (EncoderError, DatasetError, OSError, ValueError) as error:
         fail(str(error))
 

@@ -12,22 +12,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
 from indexer.evaluation.features import FeatureCache
+from indexer.evaluation.plots import draw_growth, draw_histograms, draw_ranking
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.protocols import Protocol, Variant, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Measured, Report
-from indexer.evaluation.run import Subject, evaluate
+from indexer.evaluation.run import Outcome, Subject, evaluate
+from indexer.evaluation.sheets import draw_sheet
+from indexer.evaluation.thresholds import Decided, decide_all
 from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution
+_DECIDED = ("multi-class", "single-class")  # protocols whose scores thresholds are made for
 
 
 @dataclass(frozen=True)
 class Choices:
     """What the command line chose. None stands for the data set's preset.
 
-    encoders: each is judged at its size; only `encoders` as a protocol looks at more than the first.
+    encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
+    seeds: draws of references. false_reject_rate: what thresholds are made for. pictures: whether to draw any.
     """
 
     folder: Path
@@ -41,6 +46,8 @@ class Choices:
     k: int | None = None
     rho: int | None = None
     seeds: int = 3
+    false_reject_rate: float = 0.01
+    pictures: bool = True
 
 
 def carry_out(choices: Choices, console: Console) -> Report:
@@ -52,11 +59,14 @@ def carry_out(choices: Choices, console: Console) -> Report:
     if choices.categories:
         dataset = dataset.only(choices.categories)
     preset = PRESETS[dataset.layout]
-    scoring = ScoringSettings(choices.k or preset.scoring.k, preset.scoring.rho if choices.rho is None else choices.rho)
+    scoring = ScoringSettings(
+        preset.scoring.k if choices.k is None else choices.k,
+        preset.scoring.rho if choices.rho is None else choices.rho,
+    )
     measured = []
     for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
         measured.append(_measure(choices, dataset, settings, protocols, scoring, console))
-    report = Report(dataset, tuple(measured))
+    report = Report(dataset, tuple(measured), choices.false_reject_rate)
     report.save(choices.out)
     return report
 
@@ -99,4 +109,44 @@ def _measure(
         outcomes = evaluate(
             subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)
         )
-    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes))
+        decided = tuple[Decided, ...]()
+        main = next((each for each in outcomes if each.variant.protocol in _DECIDED), None)
+        if main is not None:
+            decided = _decide(choices, subject, main, progress)
+            if choices.pictures:
+                _draw(choices.out / "pictures", subject, main, decided, progress)
+        if choices.pictures:
+            _draw_growth(choices.out / "pictures", outcomes)
+    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
+
+
+def _decide(choices: Choices, subject: Subject, main: Outcome, progress: Progress) -> tuple[Decided, ...]:
+    """The main outcome against the thresholds that the references alone give."""
+    task = progress.add_task("thresholds from the references", total=len(main.categories))
+    decided = []
+    scoring = main.variant.search.scoring
+    for each in decide_all(subject.dataset, subject.memory, subject.engine, scoring, choices.false_reject_rate, main):
+        decided.append(each)
+        progress.advance(task)
+    return tuple(decided)
+
+
+def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decided], progress: Progress) -> None:
+    """The pictures of the main outcome."""
+    folder.mkdir(parents=True, exist_ok=True)
+    thresholds = {each.category: each.threshold for each in decided}
+    draw_ranking(subject.dataset, main, folder / "ranking.png")
+    draw_histograms(subject.dataset, main, thresholds, folder / "histograms.png")
+    task = progress.add_task("contact sheets", total=len(main.categories))
+    for name in main.categories:
+        draw_sheet(subject, main, name, thresholds.get(name), folder / f"sheet-{name}.png")
+        progress.advance(task)
+
+
+def _draw_growth(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """The curves of few-shot and data scaling, where they were measured."""
+    for protocol, label in (("few-shot", "references a category, Y"), ("scaling", "share of the references, τ")):
+        grown = [each for each in outcomes if each.variant.protocol == protocol]
+        if grown:
+            folder.mkdir(parents=True, exist_ok=True)
+            draw_growth(grown, label, folder / f"{protocol}.png")

@@ -17,9 +17,11 @@ from indexer.evaluation.metrics import FIGURES, Figures, deviation, mean
 from indexer.evaluation.presets import PAPER_ENCODER, PRESETS, REPORTED_FEW_SHOT
 from indexer.evaluation.protocols import Protocol
 from indexer.evaluation.run import Outcome
+from indexer.evaluation.thresholds import Decided
 from indexer.scoring import ScoringSettings
 
 _HEADS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
+_DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found")
 _TITLES: dict[Protocol, str] = {
     "multi-class": "Multi-class: one pooled memory, no labels",
     "single-class": "Single-class: each category against its own references",
@@ -33,12 +35,13 @@ _TITLES: dict[Protocol, str] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One encoder at one size, and what came of every variant judged with it."""
+    """One encoder at one size, what came of every variant, and how thresholds from the references decided."""
 
     space: FeatureSpace
     codec: str
     scoring: ScoringSettings
     outcomes: tuple[Outcome, ...]
+    decided: tuple[Decided, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Report:
 
     dataset: Dataset
     measured: tuple[Measured, ...]
+    false_reject_rate: float
 
     def facts(self) -> list[str]:
         """What the figures rest on, in sentences."""
@@ -111,6 +115,12 @@ class Report:
             for line in table.lines:
                 drawn.add_row(line.label, *_cells(line))
             console.print(drawn)
+        for each in self.measured:
+            if each.decided:
+                drawn = Drawn(*_DECIDED_HEADS, title=self._decided_title(), title_justify="left")
+                for row in map(_decided_cells, each.decided):
+                    drawn.add_row(*row)
+                console.print(drawn)
 
     def markdown(self) -> str:
         """Facts and tables, percentages as in the paper."""
@@ -123,6 +133,11 @@ class Report:
                 *(f"| {line.label} | {' | '.join(_cells(line))} |" for line in table.lines),
             ]
             parts.append("\n".join(rows))
+        for each in self.measured:
+            if each.decided:
+                rows = [f"### {self._decided_title()}\n", f"| {' | '.join(_DECIDED_HEADS)} |", "|---|---:|---:|---:|"]
+                rows += [f"| {' | '.join(_decided_cells(row))} |" for row in each.decided]
+                parts.append("\n".join(rows))
         return "\n\n".join(parts) + "\n"
 
     def save(self, folder: Path) -> None:
@@ -146,6 +161,9 @@ class Report:
                         writer.writerow([*start, name, *asdict(category.figures).values()])
                     writer.writerow([*start, "mean", *asdict(outcome.mean).values()])
 
+    def _decided_title(self) -> str:
+        return f"Thresholds from the references alone, for {100 * self.false_reject_rate:g} % false rejects"
+
     def _as_json(self) -> dict[str, object]:
         samples = self.dataset.samples
         return {
@@ -164,6 +182,7 @@ class Report:
                     "space": json.loads(each.space.to_json()),
                     "codec": each.codec,
                     "scoring": asdict(each.scoring),
+                    "thresholds": [asdict(decided) for decided in each.decided],
                     "variants": [
                         {
                             "protocol": outcome.variant.protocol,
@@ -224,6 +243,12 @@ def _beside_the_paper(found: Figures, reported: Figures, encoder: str) -> list[L
         if getattr(found, name) is not None and getattr(reported, name) is not None
     }
     return [Line(f"paper ({encoder})", reported), Line("difference", Figures(**differences))]
+
+
+def _decided_cells(decided: Decided) -> list[str]:
+    threshold = f"{decided.threshold:.4f}" + ("" if decided.promised else ", too few references to promise the rate")
+    rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.found} of {decided.defective}"
+    return [decided.category, threshold, rejected, found]
 
 
 def _cells(line: Line) -> list[str]:

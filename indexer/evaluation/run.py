@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.images import ImageRefused
 from indexer.memory import Memory
-from indexer.scoring import score_image
+from indexer.scoring import Scored, score_image
 from indexer.search import Engine
 
 EXACT_PIXELS = 1 << 25  # scores kept unbinned at once, over all searches: about 300 MB
@@ -103,15 +103,11 @@ def _judge(
     subject: Subject, searches: Sequence[Search], samples: Sequence[Sample], progress: Progress
 ) -> list[CategoryOutcome]:
     """One category's samples judged by every search."""
-    memories = [searched_memory(subject.memory, search) for search in searches]
     tallies = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
     scores = np.empty((len(searches), len(samples)))
-    features = encoded_samples(subject.encoder, [sample.path for sample in samples])
-    for number, (sample, seen) in enumerate(zip(samples, features, strict=True)):
+    for number, (sample, found) in enumerate(zip(samples, score_samples(subject, searches, samples), strict=True)):
         mask = _mask(subject.space, sample) if sample.pixels_known else None
-        for index, search in enumerate(searches):
-            category = sample.category if search.own_category else None
-            scored = score_image(memories[index], subject.engine, seen, search.scoring, category)
+        for index, scored in enumerate(found):
             scores[index, number] = scored.score
             if mask is not None:
                 tallies[index].add(scored.map, mask)
@@ -123,7 +119,19 @@ def _judge(
     ]
 
 
-def searched_memory(memory: Memory, search: Search) -> Memory:
+def score_samples(
+    subject: Subject, searches: Sequence[Search], samples: Sequence[Sample]
+) -> Iterator[tuple[Scored, ...]]:
+    """Each sample scored by every search, in order. DatasetError for a picture that cannot be used."""
+    memories = [_searched(subject.memory, search) for search in searches]
+    for sample, seen in zip(samples, encoded_samples(subject.encoder, [each.path for each in samples]), strict=True):
+        yield tuple(
+            score_image(memory, subject.engine, seen, search.scoring, sample.category if search.own_category else None)
+            for memory, search in zip(memories, searches, strict=True)
+        )
+
+
+def _searched(memory: Memory, search: Search) -> Memory:
     """The snapshot that a search looks at."""
     if search.references is None:
         return memory

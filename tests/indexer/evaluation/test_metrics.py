@@ -54,13 +54,13 @@ def slow_aupro(maps: Maps, masks: Masks) -> float:
     return area / AUPRO_LIMIT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(maps=_COARSE, masks=_MASKS)
 def test_aupro_equals_every_threshold_tried_in_turn(maps: Maps, masks: Masks) -> None:
     assert aupro(counted(maps, masks).counts()) == pytest.approx(slow_aupro(maps, masks), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(maps=_COARSE, masks=_MASKS, seed=st.integers(0, 99))
 def test_pixel_and_image_figures_equal_scikit_learn_on_every_pixel(maps: Maps, masks: Masks, seed: int) -> None:
     truth, scores = masks.ravel(), maps.ravel()
@@ -76,7 +76,7 @@ def test_pixel_and_image_figures_equal_scikit_learn_on_every_pixel(maps: Maps, m
     assert found.pixel_error == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(maps=_FINE, masks=_MASKS)
 def test_binned_figures_are_within_the_error_they_state(maps: Maps, masks: Masks) -> None:
     images, defective = np.array([0.1, 0.2]), np.array([False, True])

@@ -1,0 +1,92 @@
+"""Contact sheets: what was judged best, worst and at the border, beside what it was compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
+
+from indexer.evaluation.dataset import Sample
+from indexer.evaluation.features import load_picture
+from indexer.evaluation.masks import read_mask
+from indexer.evaluation.run import Outcome, Subject, score_samples
+
+_EACH = 3  # pictures of each kind
+_HEADS = ("picture", "nearest reference", "anomaly map", "mask")
+
+
+def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: float | None, path: Path) -> None:
+    """Draw one category: the defects found most clearly, the gravest mistakes, the closest calls.
+
+    threshold: what a good part may score; None takes the level with the largest F1. A mistake's gravity is its
+    distance to that level on the wrong side; where nothing went wrong, the nearest to it are shown.
+    """
+    samples = [sample for sample in subject.dataset.samples if sample.category == category]
+    scores = np.array(outcome.categories[category].scores)
+    level = _best_level(samples, scores) if threshold is None else threshold
+    chosen = choose(samples, scores, level)
+    rows = [(title, number) for title, numbers in chosen for number in numbers]
+    shown = [samples[number] for _, number in rows]
+    judged = [scored for (scored,) in score_samples(subject, [outcome.variant.search], shown)]
+    hottest = max(float(scored.map.max()) for scored in judged)
+
+    figure = Figure(figsize=(9, 2.35 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(_HEADS), squeeze=False)
+    for axes, head in zip(grid[0], _HEADS, strict=True):
+        axes.set_title(head, fontsize=9)
+    for line, (title, _), sample, scored in zip(grid, rows, shown, judged, strict=True):
+        nearest = subject.dataset.references[int(subject.memory.ids[scored.neighbours.rows[0]])]
+        line[0].imshow(_seen(subject, sample.path))
+        line[1].imshow(_seen(subject, nearest.path))
+        line[2].imshow(scored.map, cmap="turbo", vmin=0.0, vmax=hottest)
+        line[3].imshow(_mask(subject, sample))
+        for axes in line:
+            axes.set_xticks([])
+            axes.set_yticks([])
+        side = ">" if scored.score > level else "≤"
+        line[0].set_ylabel(f"{title}\n{sample.kind}/{sample.path.name}\n{scored.score:.4f} {side} {level:.4f}", size=6)
+    figure.savefig(path, dpi=90)
+
+
+def choose(samples: list[Sample], scores: NDArray[np.float64], level: float) -> list[tuple[str, list[int]]]:
+    """Numbers of the samples to show, under what they are shown as; none twice.
+
+    scores: float64 (n,). level: what tells good from defective.
+    """
+    defective = np.array([sample.defective for sample in samples])
+    wrong = np.where(defective, level - scores, scores - level)
+    shown: list[tuple[str, list[int]]] = []
+    taken = set[int]()
+    orders = {
+        "best": np.argsort(np.where(defective, -scores, np.inf), kind="stable"),
+        "worst": np.argsort(-wrong, kind="stable"),
+        "borderline": np.argsort(np.abs(scores - level), kind="stable"),
+    }
+    for title, order in orders.items():
+        numbers = [int(number) for number in order if int(number) not in taken][:_EACH]
+        taken.update(numbers)
+        shown.append((title, numbers))
+    return shown
+
+
+def _best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
+    precision, recall, levels = precision_recall_curve([sample.defective for sample in samples], scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(levels[int(np.argmax(f1[:-1]))])
+
+
+def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:
+    """What the encoder looked at: the map and the mask lie over the crop, not over the whole picture."""
+    pixels: NDArray[np.uint8] = load_picture(path, subject.space.geometry).prepared.permute(1, 2, 0).numpy()
+    return pixels
+
+
+def _mask(subject: Subject, sample: Sample) -> NDArray[np.uint8]:
+    """The mask as it was compared with, black and white; grey where nobody knows."""
+    if not sample.pixels_known:
+        return np.full((8, 8, 3), 128, np.uint8)
+    mask = read_mask(sample, subject.space.geometry)
+    return np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255

@@ -1,0 +1,50 @@
+"""How a line would have decided: the test pictures held against thresholds made from the references alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from indexer.calibration import Calibration, leave_one_out
+from indexer.evaluation.dataset import Dataset
+from indexer.evaluation.run import Outcome
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings
+from indexer.search import Engine
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One category's test pictures against its threshold.
+
+    promised: whether there are enough references for the false-reject rate; else the threshold is the most cautious
+    one there is. rejected of good, found of defective test pictures.
+    """
+
+    category: str
+    threshold: float
+    promised: bool
+    rejected: int
+    good: int
+    found: int
+    defective: int
+
+
+def decide_all(
+    dataset: Dataset, memory: Memory, engine: Engine, scoring: ScoringSettings, rate: float, outcome: Outcome
+) -> Iterator[Decided]:
+    """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores."""
+    for name, judged in outcome.categories.items():
+        scores = dict(leave_one_out(memory, engine, name, scoring))
+        calibration = Calibration.of(name, memory.version, scores)
+        threshold = calibration.threshold(rate)
+        if threshold is None:
+            continue
+        samples = [sample for sample in dataset.samples if sample.category == name]
+        rejected = [score > threshold for score in judged.scores]
+        defective = [sample.defective for sample in samples]
+        found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
+        yield Decided(
+            name, threshold, calibration.reaches(rate), sum(rejected) - found, defective.count(False), found,
+            defective.count(True),
+        )  # fmt: skip

@@ -1,0 +1,218 @@
+"""A whole evaluation: figures, resuming, reuse of what was encoded, reports and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from indexer.encoders import EncoderSettings, load_encoder
+from indexer.encoders.base import Encoder, Features
+from indexer.evaluation import job
+from indexer.evaluation.dataset import DatasetError, Sample
+from indexer.evaluation.features import FeatureCache
+from indexer.evaluation.job import Choices, carry_out
+from indexer.evaluation.protocols import PROTOCOLS, SHOTS, variants
+from indexer.evaluation.readers import read_dataset
+from indexer.evaluation.report import Report
+from indexer.evaluation.sheets import choose
+from indexer.scoring import ScoringSettings
+from tests.indexer.evaluation import trees
+
+SMALL = EncoderSettings(resize=128, crop=112, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trees.mvtec(tmp_path_factory.mktemp("parts"), ("bottle", "zipper"), references=8, tests=3)
+
+
+def run(tree: Path, out: Path, *protocols: str, **more: object) -> Report:
+    choices = Choices(tree, out, protocols or ("multi-class",), (SMALL,), "fp16", sized=True, **more)  # type: ignore[arg-type]
+    return carry_out(choices, Console(quiet=True))
+
+
+class Counting:
+    """An encoder that counts the pictures it is given."""
+
+    def __init__(self, inner: Encoder) -> None:
+        self.space, self.device, self._inner = inner.space, inner.device, inner
+        self.seen = 0
+        self.stop_after: int | None = None
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        self.seen += len(batch)
+        if self.stop_after is not None and self.seen > self.stop_after:
+            raise KeyboardInterrupt
+        return self._inner.encode(batch)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    encoder = Counting(load_encoder(SMALL))
+    monkeypatch.setattr(job, "load_encoder", lambda settings: encoder)
+    return encoder
+
+
+def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_form(tree: Path, tmp_path: Path) -> None:
+    report = run(tree, tmp_path)
+    [outcome] = report.measured[0].outcomes
+    assert outcome.references == 16
+    assert outcome.mean.image_auroc is not None
+    assert outcome.mean.image_auroc > 0.9
+    assert outcome.mean.pixel_auroc is not None
+    assert outcome.mean.pixel_auroc > 0.8
+
+    text = (tmp_path / "report.md").read_text()
+    assert report.measured[0].space.fingerprint[:12] in text
+    assert "| paper (DINOv3 ViT-B/16) | 99.6 | 99.8 | 99.0 | 98.5 | 75.6 | 71.3 | 94.9 |" in text
+    difference = 100 * (outcome.mean.image_auroc - 0.996)
+    assert f"| difference | {difference:+.1f} |" in text
+
+    stored = json.loads((tmp_path / "report.json").read_text())
+    [variant] = stored["measured"][0]["variants"]
+    assert variant["mean"]["image_auroc"] == outcome.mean.image_auroc
+    assert len(variant["categories"]["bottle"]["scores"]) == len(stored["samples"]["bottle"]) == 6
+    with (tmp_path / "report.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["category"] for row in rows] == ["bottle", "zipper", "mean"]
+    assert float(rows[2]["aupro"]) == outcome.mean.aupro
+
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == {"ranking.png", "histograms.png", "sheet-bottle.png", "sheet-zipper.png"}
+
+
+def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
+    report = run(tree, tmp_path, pictures=False, false_reject_rate=0.12)
+    [outcome] = report.measured[0].outcomes
+    assert not (tmp_path / "pictures").exists()
+    for decided in report.measured[0].decided:
+        scores = outcome.categories[decided.category].scores
+        assert decided.promised  # 8 references reach 1 in 9
+        assert decided.rejected + decided.found == sum(score > decided.threshold for score in scores)
+        assert (decided.good, decided.defective) == (3, 3)
+    assert "for 12 % false rejects" in report.markdown()
+
+
+def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
+    first = run(tree, tmp_path, pictures=False)
+    assert counting.seen == 16 + 12
+    again = run(tree, tmp_path, pictures=False)
+    assert counting.seen == 16 + 12
+    assert again.measured == first.measured
+
+
+def test_another_protocol_encodes_the_samples_again_but_no_reference(
+    tree: Path, tmp_path: Path, counting: Counting
+) -> None:
+    run(tree, tmp_path, pictures=False)
+    run(tree, tmp_path, "multi-class", "single-class", pictures=False)
+    assert counting.seen == 16 + 12 + 12
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tree: Path, tmp_path: Path, counting: Counting) -> None:
+    whole = run(tree, tmp_path / "whole", pictures=False)
+    counting.seen, counting.stop_after = 0, 16 + 6 + 1  # in the second category
+    with pytest.raises(KeyboardInterrupt):
+        run(tree, tmp_path / "stopped", pictures=False)
+    counting.seen, counting.stop_after = 0, None
+    resumed = run(tree, tmp_path / "stopped", pictures=False)
+    assert counting.seen == 6
+    assert resumed.measured == whole.measured
+
+
+def test_a_damaged_segment_of_the_cache_is_encoded_anew(tree: Path, tmp_path: Path) -> None:
+    dataset, encoder = read_dataset(tree), Counting(load_encoder(SMALL))
+    before, digests = FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    [segment] = tmp_path.glob("*/segments/*.segment")
+    data = bytearray(segment.read_bytes())
+    data[-5] ^= 1
+    segment.write_bytes(data)
+    counted = list[int]()
+    after, again = FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, counted.append)
+    assert encoder.seen == 32
+    assert sum(counted) == 16
+    assert again == digests
+    assert all(torch.equal(before.codes_of(row), after.codes_of(row)) for row in range(16))
+
+
+def test_a_changed_picture_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
+    tree = trees.mvtec(tmp_path / "data", references=3, tests=2)
+    run(tree, tmp_path / "out", pictures=False)
+    trees.put(tree / "disc/test/good/000.png", (tree / "disc/test/scratch/000.png").read_bytes())
+    trees.put(tree / "plate/train/good/000.png", (tree / "disc/train/good/000.png").read_bytes())
+    counting.seen = 0
+    run(tree, tmp_path / "out", pictures=False)
+    assert counting.seen == 8  # no reference: its bytes are known; every sample: the pooled memory changed
+
+
+def test_every_protocol_runs_and_has_its_table_and_curves(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "SMALL", (64, 48))
+    report = run(tree, tmp_path, *PROTOCOLS, seeds=2)
+    titles = [table.title.split(":")[0] for table in report.tables()]
+    assert titles == [
+        "Multi-class", "Single-class", "Few-shot", "Data scaling", "Incremental onboarding", "Ablation",
+        "Encoders and resolutions",
+    ]  # fmt: skip
+    assert {measured.space.geometry.crop for measured in report.measured} == {112, 48}
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert {"few-shot.png", "scaling.png"} <= drawn
+    few_shot = next(table for table in report.tables() if table.title.startswith("Few-shot"))
+    assert [line.label for line in few_shot.lines if line.label.startswith("Y")] == [f"Y = {y}" for y in SHOTS]
+    assert few_shot.lines[0].spread is not None
+    assert sum(line.label.startswith("paper") for line in few_shot.lines) == 3
+
+    by_setting = {(each.variant.protocol, each.variant.setting): each for each in report.measured[0].outcomes}
+    pooled = by_setting["multi-class", "one pooled memory, no labels"]
+    # The last step of each growing memory is the whole memory.
+    assert by_setting["scaling", "τ = 1"].mean == pooled.mean
+    assert by_setting["incremental", "+ zipper"].mean == pooled.mean
+    assert by_setting["ablation", "as set: K = 150, ρ = 1, all layers"].mean == pooled.mean
+    assert by_setting["few-shot", "Y = 4"].references == 8
+
+
+def test_draws_are_the_same_for_a_seed_differ_between_seeds_and_grow(tree: Path) -> None:
+    dataset, encoder = read_dataset(tree), load_encoder(SMALL)
+    lines = variants("few-shot", dataset, ScoringSettings(), encoder.space, seeds=2)
+    assert lines == variants("few-shot", dataset, ScoringSettings(), encoder.space, seeds=2)
+    drawn = {(line.setting, line.seed): set(line.search.references or ()) for line in lines}
+    assert drawn["Y = 4", 0] != drawn["Y = 4", 1]
+    assert drawn["Y = 1", 0] < drawn["Y = 2", 0] < drawn["Y = 4", 0] < drawn["Y = 8", 0]
+    for line in lines:
+        names = [dataset.references[number].category for number in line.search.references or ()]
+        assert names.count("bottle") == names.count("zipper") == min(8, int(line.setting.removeprefix("Y = ")))
+
+
+def test_a_search_never_sees_references_it_does_not_name(tree: Path, tmp_path: Path) -> None:
+    report = run(tree, tmp_path, "multi-class", "incremental", pictures=False)
+    first = next(each for each in report.measured[0].outcomes if each.variant.setting == "1 categories")
+    assert tuple(first.categories) == ("bottle",)
+    alone = run(tree, tmp_path / "alone", categories=("bottle",), pictures=False).measured[0].outcomes[0]
+    assert first.categories["bottle"] == alone.categories["bottle"]
+
+
+def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "data", references=2, tests=1)
+    trees.put(tree / "disc/test/good/000.png", b"no picture")
+    with pytest.raises(DatasetError, match=r"000\.png: This is not a JPEG"):
+        run(tree, tmp_path / "out")
+
+
+def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
+    kinds = ["good"] * 4 + ["cut"] * 4
+    samples = [Sample(Path(f"{number}.png"), "c", kind) for number, kind in enumerate(kinds)]
+    scores = np.array([0.1, 0.2, 0.48, 0.9, 0.52, 0.1, 0.8, 0.95])
+    chosen = dict(choose(samples, scores, 0.5))
+    assert chosen["best"] == [7, 6, 4]
+    assert chosen["worst"][:2] == [3, 5]  # 0.4 too high, 0.4 too low
+    assert chosen["worst"][2] == 2  # right by 0.02 only: nothing else is wrong
+    assert chosen["borderline"] == [1, 0]
+    everything = [number for numbers in chosen.values() for number in numbers]
+    assert len(everything) == len(set(everything))

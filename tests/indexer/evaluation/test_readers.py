@@ -1,0 +1,167 @@
+"""Every published layout is read; what is missing from it is said in one line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.encoders import Geometry
+from indexer.evaluation.dataset import Dataset, DatasetError, Layout, Sample
+from indexer.evaluation.masks import read_mask
+from indexer.evaluation.presets import PRESETS
+from indexer.evaluation.readers import LAYOUTS, read_dataset
+from indexer.images import encode_png
+from tests.indexer.evaluation import trees
+
+
+def told(dataset: Dataset) -> tuple[int, int, int, int]:
+    """How many references, samples, defective samples and masks it has."""
+    samples = dataset.samples
+    masks = sum(each.mask is not None for each in samples)
+    return len(dataset.references), len(samples), sum(each.defective for each in samples), masks
+
+
+@pytest.mark.parametrize(
+    ("lay_out", "layout", "categories", "counts"),
+    [
+        (trees.mvtec, "folder", ("disc", "plate"), (12, 12, 6, 6)),
+        (lambda root: trees.mvtec(root, ("bottle", "zipper")), "mvtec-ad", ("bottle", "zipper"), (12, 12, 6, 6)),
+        (trees.visa, "visa", ("candle", "pcb1"), (6, 4, 2, 2)),
+        (trees.visa_converted, "visa", ("candle", "pcb1"), (2, 4, 2, 2)),
+        (trees.real_iad, "real-iad", ("audiojack",), (3, 2, 1, 1)),
+        (lambda root: trees.real_iad(root, size=512), "real-iad", ("audiojack",), (3, 2, 1, 1)),
+        (trees.adam, "3d-adam", ("1m1",), (3, 2, 1, 1)),
+        (lambda root: trees.mvtec(root, ("1m1", "spurgear")), "3d-adam", ("1m1", "spurgear"), (12, 12, 6, 6)),
+    ],
+)
+def test_a_published_layout_is_recognised_and_read_whole(
+    tmp_path: Path,
+    lay_out: Callable[[Path], Path],
+    layout: Layout,
+    categories: tuple[str, ...],
+    counts: tuple[int, int, int, int],
+) -> None:
+    dataset = read_dataset(lay_out(tmp_path))
+    assert dataset.layout == layout
+    assert dataset.categories == categories
+    assert told(dataset) == counts
+    for sample in dataset.samples:
+        assert sample.path.is_file()
+        assert sample.mask is None or sample.mask.is_file()
+    assert read_dataset(tmp_path, layout) == dataset
+
+
+def test_masks_are_optional(tmp_path: Path) -> None:
+    trees.mvtec(tmp_path)
+    for name in ("disc", "plate"):
+        shutil.rmtree(tmp_path / name / "ground_truth")
+    assert told(read_dataset(tmp_path)) == (12, 12, 6, 0)
+    assert not any(sample.pixels_known for sample in read_dataset(tmp_path).samples if sample.defective)
+
+
+def test_real_iad_is_read_at_the_papers_size_when_there_are_several(tmp_path: Path) -> None:
+    trees.real_iad(tmp_path, size=256)
+    trees.real_iad(tmp_path, size=1024)
+    assert all("realiad_1024" in str(sample.path) for sample in read_dataset(tmp_path).samples)
+
+
+def _gone(path: str) -> Callable[[Path], None]:
+    def remove(root: Path) -> None:
+        target = root / path
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+    return remove
+
+
+def _written(path: str, text: str) -> Callable[[Path], None]:
+    return lambda root: trees.put(root / path, text.encode())
+
+
+@pytest.mark.parametrize(
+    ("lay_out", "damage", "says"),
+    [
+        (trees.mvtec, _gone("disc"), None),
+        (trees.mvtec, _gone("disc/train/good"), "no pictures in"),
+        (trees.mvtec, _gone("disc/test"), "not wholly unpacked"),
+        (trees.mvtec, _gone("disc/ground_truth/scratch/001_mask.png"), "1 of 3 pictures"),
+        (trees.mvtec, _gone("disc/ground_truth/scratch"), "has no folder scratch"),
+        (trees.visa, _gone("pcb1/Data/Images/Anomaly/000.JPG"), "which is not in"),
+        (trees.visa, _gone("pcb1/Data/Masks/Anomaly/000.png"), "which is not in"),
+        (trees.visa, _written("split_csv/1cls.csv", "a,b\n1,2\n"), "its columns should be object, split"),
+        (trees.visa_converted, _gone("1cls/candle/train/good"), "no pictures in"),
+        (trees.real_iad, _gone("realiad_jsons"), "no JSON file"),
+        (trees.real_iad, _gone("realiad_1024"), "holds none of realiad_1024"),
+        (trees.real_iad, _gone("realiad_1024/audiojack/NG"), "unpack that category again"),
+        (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "[1]"), "should list image_path"),
+        (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "{"), "should list image_path"),
+        (trees.adam, _gone("1m1/train/good/rgb/000_C.png"), None),
+        (trees.adam, _gone("1m1/test/scratches/ground_truth/008_C.png"), "have no mask"),
+        (trees.adam, _gone("1m1/test"), "no defective test picture"),
+    ],
+)
+def test_a_half_unpacked_data_set_is_explained_in_one_line(
+    tmp_path: Path, lay_out: Callable[[Path], Path], damage: Callable[[Path], None], says: str | None
+) -> None:
+    damage(lay_out(tmp_path))
+    if says is None:  # what is left is a smaller data set, and whole
+        read_dataset(tmp_path)
+        return
+    with pytest.raises(DatasetError, match=says) as error:
+        read_dataset(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_folder_of_something_else_is_refused_under_every_name(tmp_path: Path, layout: Layout) -> None:
+    trees.put(tmp_path / "holiday" / "beach.png", trees.mask_png())
+    with pytest.raises(DatasetError):
+        read_dataset(tmp_path, layout)
+    with pytest.raises(DatasetError, match="is not a folder"):
+        read_dataset(tmp_path / "nowhere", layout)
+
+
+def test_one_category_given_alone_is_told_how_to_be_given(tmp_path: Path) -> None:
+    trees.mvtec(tmp_path)
+    with pytest.raises(DatasetError, match="--category disc"):
+        read_dataset(tmp_path / "disc")
+    with pytest.raises(DatasetError, match="it has disc, plate"):
+        read_dataset(tmp_path).only(("cup",))
+    assert read_dataset(tmp_path).only(("plate",)).categories == ("plate",)
+
+
+def test_every_layout_has_a_preset_and_the_papers_are_the_papers() -> None:
+    assert PRESETS.keys() == set(LAYOUTS)
+    settings = {name: (preset.scoring.k, preset.scoring.rho) for name, preset in PRESETS.items()}
+    assert settings == {
+        "mvtec-ad": (150, 1), "visa": (900, 2), "real-iad": (900, 0), "3d-adam": (48, 1), "folder": (150, 1)
+    }  # fmt: skip
+    assert all(preset.geometry == Geometry(512, 448) for preset in PRESETS.values())
+
+
+def test_a_mask_goes_the_way_of_its_picture(tmp_path: Path) -> None:
+    mask = np.zeros((1024, 1024), np.uint8)
+    mask[400:600, 300:500] = 255
+    path = tmp_path / "mask.png"
+    path.write_bytes(encode_png(mask))
+    found = read_mask(Sample(tmp_path, "c", "scratch", path), Geometry(512, 448))
+    assert found.shape == (256, 256)
+    # 512ths of the picture, less the margin of 32, at 256/448; a trace of grey at its edge counts.
+    rows, columns = np.flatnonzero(found[:, 80:100].any(axis=1)), np.flatnonzero(found[100:110].any(axis=0))
+    assert abs(rows.min() - (200 - 32) * 256 / 448) < 2
+    assert abs(rows.max() + 1 - (300 - 32) * 256 / 448) < 2
+    assert abs(columns.min() - (150 - 32) * 256 / 448) < 2
+    assert abs(columns.max() + 1 - (250 - 32) * 256 / 448) < 2
+    assert not read_mask(Sample(tmp_path, "c", "good"), Geometry(512, 448)).any()
+
+
+def test_numbered_masks_equal_black_and_white_ones(tmp_path: Path) -> None:
+    numbered, white = tmp_path / "1.png", tmp_path / "2.png"
+    numbered.write_bytes(trees.mask_png(level=1))
+    white.write_bytes(trees.mask_png())
+    geometry = Geometry(512, 448)
+    first = read_mask(Sample(tmp_path, "c", "bad", numbered, numbered=True), geometry)
+    assert np.array_equal(first, read_mask(Sample(tmp_path, "c", "bad", white), geometry))
