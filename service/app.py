@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from service import problems
 from service.middleware import BodyLimit, RequestId
+from service.observation import Observed
 from service.routes import categories, detect, health, inspections, references
 from service.runtime import Runtime
 
@@ -36,6 +37,7 @@ def create_app(running: Runtime) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, most_bytes=running.settings.max_request_bytes)
     app.add_middleware(RequestId)
+    app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
     for room in (detect, references, categories, inspections, health):
         app.include_router(room.router)
     return app

@@ -46,10 +46,11 @@ def serve(
     from indexer.encoders import EncoderError
     from indexer.library import FeatureSpaceMismatch
     from service.server import serve as run
+    from service.tracing import TracingUnavailable
 
     try:
         run(settings)
-    except (EncoderError, FeatureSpaceMismatch, CatalogueError, OSError) as error:
+    except (EncoderError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
         fail(str(error))
 
 

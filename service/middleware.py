@@ -7,6 +7,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import logs
 from service.problems import MEDIA_TYPE, ProblemError, translate
 
 HEADER = b"x-request-id"
@@ -26,6 +27,7 @@ class RequestId:
         given = dict(scope["headers"]).get(HEADER, b"")
         request_id = given if _SANE.fullmatch(given) else uuid.uuid4().hex.encode()
         scope["request_id"] = request_id.decode()
+        logs.request_id.set(scope["request_id"])
 
         begun = False
 
@@ -81,6 +83,7 @@ class BodyLimit:
 
 
 async def _send(problem: ProblemError, scope: Scope, send: Send) -> None:
+    scope["problem"] = problem.kind
     body = problem.body(scope["request_id"])
     headers = {"content-type": MEDIA_TYPE, **problem.headers}
     await send(

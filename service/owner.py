@@ -15,6 +15,7 @@ import torch
 
 from indexer.encoders import Encoder, Features
 from indexer.memory import Memory
+from service.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class _Job:
     picture: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
     work: Callable[[Any], Any]
     deadline: float
+    line: str
     accepted: float = field(default_factory=time.monotonic)
     future: Future[Any] = field(default_factory=Future)
 
@@ -73,10 +75,12 @@ class Owner:
     """
 
     def __init__(
-        self, encoder: Encoder, snapshot: Callable[[], Memory], *, batch_size: int, batch_wait: float, queue_size: int
-    ) -> None:
+        self, encoder: Encoder, snapshot: Callable[[], Memory], metrics: Metrics, *,
+        batch_size: int, batch_wait: float, queue_size: int,
+    ) -> None:  # fmt: skip
         self._encoder = encoder
         self._snapshot = snapshot
+        self._metrics = metrics
         self._batch_size = batch_size
         self._batch_wait = batch_wait
         self._queue_size = queue_size
@@ -112,6 +116,14 @@ class Owner:
         """Detections in the queue."""
         return len(self._lines[Priority.DETECT])
 
+    def lines(self) -> dict[str, tuple[int, float | None]]:
+        """How many jobs wait in each line, and since when (monotonic seconds) the first of them."""
+        with self._changed:
+            return {
+                priority.name.lower(): (len(line), line[0].accepted if line else None)
+                for priority, line in self._lines.items()
+            }
+
     def stop(self) -> None:
         """Finish what was accepted, drop calibration steps, and end the thread."""
         with self._changed:
@@ -125,7 +137,7 @@ class Owner:
     def _put(
         self, priority: Priority, picture: torch.Tensor | None, work: Callable[[Any], T], deadline: float
     ) -> Future[T]:
-        job = _Job(picture, work, time.monotonic() + deadline)
+        job = _Job(picture, work, time.monotonic() + deadline, priority.name.lower())
         with self._changed:
             if self._stopping:
                 raise Stopped("the service is stopping")
@@ -182,6 +194,7 @@ class Owner:
                 self._serve([job])
             return
         encoding = (time.monotonic() - started) / len(pictures)
+        self._metrics.batch(pictures[0].line, len(pictures))
         for number, job in enumerate(pictures):
             _settle(job, Turn(memory, features.of(number), started - job.accepted, encoding))
         spent = (time.monotonic() - started) / len(pictures)

@@ -159,6 +159,7 @@ def _from_framework(error: HTTPException) -> ProblemError:
 async def answer(request: Request, error: Exception) -> JSONResponse:
     """The response for any error."""
     problem = translate(error)
+    request.scope["problem"] = problem.kind
     body = problem.body(request.scope.get("request_id"))
     return JSONResponse(body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE)
 

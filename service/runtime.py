@@ -21,9 +21,12 @@ from indexer.library import FeatureSpaceMismatch, Library
 from indexer.search import Engine, choose_engine
 from service.calibrations import Calibrations
 from service.detection import Inspector
+from service.metrics import Metrics
 from service.owner import Owner
 from service.schemas import CalibrationView
 from service.settings import Settings
+from service.state_metrics import StateMetrics
+from service.tracing import Tracing
 from service.uploads import Decoder
 
 log = logging.getLogger("touchstone")
@@ -41,11 +44,17 @@ class Runtime:
     decoder: Decoder
     calibrations: Calibrations
     inspector: Inspector
+    metrics: Metrics
+    tracing: Tracing
     trouble: str | None = None
 
     @classmethod
     def start(cls, settings: Settings) -> Runtime:
-        """Load the encoder and the memory. EncoderError, FeatureSpaceMismatch, SchemaMismatch in one line each."""
+        """Load the encoder and the memory.
+
+        EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
+        """
+        tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
         encoder = load_encoder(settings.encoder_settings)
         library = Library.open(settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url)
         (settings.data / "inspections").mkdir(exist_ok=True)
@@ -53,18 +62,24 @@ class Runtime:
             log.error("%s: its references are not served", damage)
         engine = choose_engine(encoder.device)
         owner = Owner(
-            encoder, lambda: library.memory, batch_size=settings.batch_size,
+            encoder, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
         )  # fmt: skip
         calibrations = Calibrations(owner, engine, lambda: library.memory)
-        decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry)
-        return cls(settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations))
+        decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry, metrics)
+        running = cls(
+            settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
+            metrics, tracing,
+        )  # fmt: skip
+        metrics.registry.register(StateMetrics(running))
+        return running
 
     def stop(self) -> None:
         """Finish accepted work, then let go of everything."""
         self.owner.stop()
         self.decoder.close()
         self.library.close()
+        self.tracing.close()
 
     @property
     def inspections_folder(self) -> Path:
@@ -120,6 +135,7 @@ class Runtime:
                 self.trouble = str(error)
                 log.error("%s", error)
             except Exception:  # the database may be away for a while; detection goes on with what it has
+                self.metrics.catalogue_error()
                 log.exception("cannot follow the catalogue; trying again")
             await asyncio.sleep(self.settings.refresh_ms / 1000)
 

@@ -44,6 +44,14 @@ class Settings(BaseSettings):
     decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")
     refresh_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
 
+    log_format: Literal["json", "text"] = Field("json", description="Log lines as JSON objects, or as plain text.")
+    metrics_categories: int = Field(
+        200, ge=0, description="Most categories with metrics of their own; later ones are counted as `_other`."
+    )
+    traces_endpoint: str | None = Field(
+        None, description="URL that OpenTelemetry traces are sent to (OTLP/HTTP); none are sent when empty."
+    )
+
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
     max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")
     max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body, in bytes.")

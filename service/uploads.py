@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -21,6 +22,7 @@ from starlette.exceptions import HTTPException
 from indexer.encoders import Geometry, prepare
 from indexer.images import ImageLimits, ImageRefused, decode_image
 from indexer.library import Original
+from service.metrics import Metrics
 from service.problems import ProblemError
 
 IMAGES = "images"
@@ -30,11 +32,15 @@ _MOST_FIELDS = 16
 
 @dataclass(frozen=True)
 class Picture:
-    """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop)."""
+    """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop).
+
+    decoding: seconds it took.
+    """
 
     original: Original
     image: NDArray[np.uint8]
     prepared: torch.Tensor
+    decoding: float
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,11 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
 class Decoder:
     """Decodes and prepares pictures on a bounded number of threads."""
 
-    def __init__(self, threads: int, limits: ImageLimits, geometry: Geometry) -> None:
+    def __init__(self, threads: int, limits: ImageLimits, geometry: Geometry, metrics: Metrics) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._limits = limits
         self._geometry = geometry
+        self._metrics = metrics
 
     async def decode(self, upload: Upload) -> list[Picture | ImageRefused]:
         """Every file of an upload as a picture, or as the reason why not, in order."""
@@ -107,14 +114,19 @@ class Decoder:
         self._pool.shutdown(cancel_futures=True)
 
     def _decode(self, file: File) -> Picture | ImageRefused:
+        begun = time.monotonic()
         try:
             image = decode_image(file.data, self._limits)
         except ImageRefused as refused:
+            self._metrics.refused(refused.reason)
             return refused
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
         original = Original(file.name, file.data, digest, _suffix(file.data), width, height)
-        return Picture(original, image, prepare(image, self._geometry))
+        prepared = prepare(image, self._geometry)
+        decoding = time.monotonic() - begun
+        self._metrics.stage("decode", decoding)
+        return Picture(original, image, prepared, decoding)
 
 
 def _suffix(data: bytes) -> str:

@@ -41,6 +41,27 @@ def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
     assert all(operation["description"] for methods in paths.values() for operation in methods.values())
 
 
+def test_every_metric_is_in_the_metrics_page_with_its_kind_labels_and_meaning(tmp_path: Path) -> None:
+    running = Runtime.start(settings(tmp_path))
+    try:
+        collected = [*running.metrics.registry.collect()]
+    finally:
+        running.stop()
+    page = (ROOT / "docs/metrics.md").read_text()
+    documented = {}
+    for name, kind, labels, meaning in re.findall(
+        r"^\| `(touchstone_\w+)` \|(.*?)\|(.*?)\|(.*?)\|$", page, re.MULTILINE
+    ):
+        documented[name] = (kind.strip(), tuple(re.findall(r"`(\w+)`", labels)), meaning.strip())
+    # The labels of a gauge that has no series at the moment are not known here.
+    assert {name: (kind, meaning) for name, (kind, _, meaning) in documented.items()} == {
+        each.name: (each.type, each.documentation) for each in collected if each.name.startswith("touchstone_")
+    }
+    for family in collected:
+        for sample in family.samples if family.name in documented else ():
+            assert sample.labels.keys() - {"le"} == set(documented[family.name][1]), family.name
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
 )

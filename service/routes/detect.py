@@ -81,6 +81,7 @@ async def detect(
         _check_references(running, options.category, settings)
     decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)))
     found = await _inspect(running, options.category, settings, decoded)
+    _observe(running, decoded, found)
     if len(ids) == 1 and found and isinstance(found[0], ProblemError):
         raise found[0]
 
@@ -92,12 +93,16 @@ async def detect(
     }
     folder = running.inspections_folder
     recorded = await asyncio.to_thread(history.record, running.library, folder, list(findings.values()))
+    running.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
+    if not recorded:
+        running.metrics.unrecorded(len(findings))
     problems = {position: each for position, each in zip(fresh, found, strict=True) if isinstance(each, ProblemError)}
     results: list[DetectionView | RefusedView] = []
     for position, inspection_id in enumerate(ids):
         if inspection_id in kept:
             results.append(DetectionView(**history.view(kept[inspection_id]).model_dump(), recorded=True))
         elif position in problems:
+            running.metrics.problem(problems[position].kind)
             error = problems[position].body(request.scope["request_id"])
             results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
@@ -158,6 +163,19 @@ async def _inspect(
         else:
             raise answer
     return found
+
+
+def _observe(
+    running: Runtime, decoded: Sequence[Picture | ImageRefused], found: Sequence[Detection | ProblemError]
+) -> None:
+    """Count what was found, and time the stages it went through."""
+    for picture, detection in zip(decoded, found, strict=True):
+        if isinstance(picture, Picture) and isinstance(detection, Detection):
+            stages = {"queue": detection.queued, "encode": detection.encoding, "search": detection.searching}
+            for stage, seconds in stages.items():
+                running.metrics.stage(stage, seconds)
+            running.metrics.inspected(detection.category, detection.verdict, detection.p_value)
+            running.tracing.stages({"decode": picture.decoding, **stages})
 
 
 def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: bool) -> DetectionView:

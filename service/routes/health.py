@@ -1,11 +1,12 @@
-"""`/healthz`, `/readyz`, `/version`: is it alive, can it inspect, and what is it?"""
+"""`/healthz`, `/readyz`, `/metrics`, `/version`: is it alive, can it inspect, how is it doing, and what is it?"""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from indexer.encoders import BUILTIN
 from service.problems import ProblemError, documented
@@ -37,6 +38,14 @@ async def readyz(running: Annotated[Runtime, Depends(runtime)]) -> Ready:
         raise ProblemError("not-ready", detail, damaged_segments=names)
     memory = running.library.memory
     return Ready(version=memory.version, references=len(memory), forward_ms=await running.forward_ms())
+
+
+@router.get(
+    "/metrics", response_class=Response, responses={**documented(), 200: {"content": {"text/plain": {}}}}
+)  # fmt: skip
+def metrics(running: Annotated[Runtime, Depends(runtime)]) -> Response:
+    """Numbers for Prometheus, each explained in docs/metrics.md."""
+    return Response(running.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/version", responses=documented())

@@ -60,6 +60,8 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
         else:
             results.append(ReferenceResult(**asdict(next(outcomes))))
     counts = [result.status for result in results]
+    for status in counts:
+        running.metrics.onboarded(status)
     settings = (await asyncio.to_thread(running.category_settings)).get(options.category, CategorySettings())
     return ReferencesAnswer(
         category=options.category, version=added.version, results=tuple(results), added=counts.count("added"),

@@ -12,6 +12,7 @@ import torch
 
 from indexer.encoders import Features
 from indexer.memory import Memory
+from service.metrics import Metrics
 from service.owner import Busy, DeadlineExceeded, Owner, Stopped, Turn
 from tests.indexer.features import feature_space
 
@@ -55,7 +56,7 @@ def encoder() -> GatedEncoder:
 @pytest.fixture
 def owner(encoder: GatedEncoder) -> Iterator[Owner]:
     memory = Memory.empty(encoder.space)
-    running = Owner(encoder, lambda: memory, batch_size=4, batch_wait=0.02, queue_size=6)
+    running = Owner(encoder, lambda: memory, Metrics(9), batch_size=4, batch_wait=0.02, queue_size=6)
     yield running
     encoder.gate.set()
     running.stop()

@@ -1,0 +1,103 @@
+"""Every number about the service's work that Prometheus reads at `/metrics`; docs/metrics.md explains each."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+OTHER = "_other"  # stands for every category beyond the most that get a label of their own
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_P_VALUES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+
+
+class Metrics:
+    """Counts and times what happens. One per running service; safe to use from several threads.
+
+    most_categories: how many categories get time series of their own; later ones are counted together as `_other`, so
+    that the number of series stays bounded however many products there are.
+    """
+
+    def __init__(self, most_categories: int) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._most_categories = most_categories
+        self._labelled: set[str] = set()
+        self._requests = self._counter("requests", "Requests answered.", "method", "route", "status")
+        self._request_seconds = self._histogram(
+            "request_seconds", "Time from a request's first byte to its answer's last.", _SECONDS, "method", "route"
+        )
+        self._problems = self._counter("problems", "Problems answered, alone or in a picture's place.", "type")
+        self._refused = self._counter("refused_pictures", "Pictures that the decoder refused.", "reason")
+        self._batches = self._histogram("batch_pictures", "Pictures encoded together.", _PICTURES, "line")
+        self._stages = self._histogram("stage_seconds", "Time one picture spent in a stage.", _SECONDS, "stage")
+        self._verdicts = self._counter("verdicts", "Pictures inspected.", "category", "verdict")
+        self._p_values = self._histogram(
+            "p_value",
+            "Conformal p-values of inspected pictures; uniform when nothing has drifted.",
+            _P_VALUES,
+            "category",
+        )
+        self._onboarded = self._counter("onboarded_pictures", "Pictures sent to become references.", "outcome")
+        self._unrecorded = self._counter("unrecorded_inspections", "Inspections answered but not kept.")
+        self._catalogue_errors = self._counter("catalogue_errors", "Times the catalogue could not be followed.")
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request has been answered. route: the template of its path, not the path."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(method, route).observe(seconds)
+
+    def problem(self, kind: str) -> None:
+        """A problem of this type was answered."""
+        self._problems.labels(kind).inc()
+
+    def refused(self, reason: str) -> None:
+        """The decoder refused a picture."""
+        self._refused.labels(reason).inc()
+
+    def batch(self, line: str, pictures: int) -> None:
+        """Pictures of one line went through the encoder together."""
+        self._batches.labels(line).observe(pictures)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """One picture spent this long in a stage."""
+        self._stages.labels(stage).observe(seconds)
+
+    def inspected(self, category: str, verdict: str, p_value: float | None) -> None:
+        """A picture was inspected."""
+        label = self._label(category)
+        self._verdicts.labels(label, verdict).inc()
+        if p_value is not None:
+            self._p_values.labels(label).observe(p_value)
+
+    def onboarded(self, outcome: str) -> None:
+        """A picture became a reference, was one already, or was refused."""
+        self._onboarded.labels(outcome).inc()
+
+    def unrecorded(self, inspections: int) -> None:
+        """Inspections were answered but could not be kept."""
+        self._unrecorded.inc(inspections)
+
+    def catalogue_error(self) -> None:
+        """The catalogue could not be followed this time."""
+        self._catalogue_errors.inc()
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _label(self, category: str) -> str:
+        if category in self._labelled:
+            return category
+        if len(self._labelled) >= self._most_categories:
+            return OTHER
+        self._labelled.add(category)
+        return category
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"touchstone_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"touchstone_{name}", text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,89 @@
+"""The gauges of `/metrics`, read from the running service at the moment Prometheus asks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from service.runtime import Runtime
+
+
+class StateMetrics(Collector):
+    """What the service holds now: its queues, its memory, its disk and its GPU."""
+
+    def __init__(self, running: Runtime) -> None:
+        self._running = running
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the names are known from the collection itself."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge, with its value now."""
+        yield from self._queues()
+        yield from self._memory()
+        yield from self._disk()
+        yield from self._gpu()
+
+    def _queues(self) -> Iterator[Metric]:
+        depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "line")
+        age = _gauge("queue_age_seconds", "How long the oldest of them has waited.", "line")
+        now = time.monotonic()
+        for line, (waiting, oldest) in self._running.owner.lines().items():
+            depth.add_metric([line], waiting)
+            age.add_metric([line], 0.0 if oldest is None else now - oldest)
+        yield depth
+        yield age
+
+    def _memory(self) -> Iterator[Metric]:
+        running = self._running
+        memory, space = running.library.memory, running.encoder.space
+        yield _single("snapshot_version", "Version of the snapshot that answers.", memory.version)
+        yield _single("references", "Live references in that snapshot.", len(memory))
+        yield _single("memory_bytes", "Bytes of its stored codes.", memory.code_bytes)
+        yield _single(
+            "damaged_segments", "Segments that failed their check and are not served.", len(running.library.damaged)
+        )
+        yield _single(
+            "trouble", "1 while the service knows a reason not to be ready.", float(running.trouble is not None)
+        )
+        build = _gauge(
+            "build_info", "Always 1; the labels say what is running.", "version", "encoder", "engine", "codec"
+        )
+        build.add_metric([version("touchstone"), space.encoder, running.engine.name, memory.codec.name], 1)
+        yield build
+
+    def _disk(self) -> Iterator[Metric]:
+        found = os.statvfs(self._running.settings.data)
+        yield _single("disk_free_bytes", "Room left on the data folder's disk.", found.f_bavail * found.f_frsize)
+        yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
+
+    def _gpu(self) -> Iterator[Metric]:
+        used = _gauge("gpu_memory_used_bytes", "Memory in use on the service's GPU, by anyone.", "device")
+        size = _gauge("gpu_memory_size_bytes", "Memory of that GPU.", "device")
+        busy = _gauge("gpu_utilization_ratio", "Share of the last second in which the GPU computed.", "device")
+        device = self._running.encoder.device
+        if device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(device)
+            used.add_metric([str(device)], total - free)
+            size.add_metric([str(device)], total)
+            busy.add_metric([str(device)], torch.cuda.utilization(device) / 100)
+        yield used
+        yield size
+        yield busy
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"touchstone_{name}", text, labels=labels)
+
+
+def _single(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"touchstone_{name}", text, value=value)

@@ -1,0 +1,190 @@
+"""What the service tells about its work: metrics, log lines and traces."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from service import logs
+from service.app import create_app
+from service.metrics import OTHER, Metrics
+from service.runtime import Runtime
+from tests.service.conftest import files, onboard, settings
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(client: TestClient) -> Series:
+    """Every series' value now."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.name.removeprefix("touchstone_"), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text) for sample in family.samples
+    }  # fmt: skip
+
+
+def value(series: Series, name: str, **labels: str) -> float:
+    return series.get((name, frozenset(labels.items())), 0.0)
+
+
+def test_metrics_count_what_happened(taught: TestClient) -> None:
+    before = scrape(taught)
+    answer = taught.post("/detect", files=files(part(1000), part(1001, scratched=True), b"no picture")).json()
+    taught.post("/references", data={"category": "disc"}, files=files(part(0)))
+    taught.get("/nowhere/at/all")
+    after = scrape(taught)
+
+    def grew(name: str, **labels: str) -> float:
+        return value(after, name, **labels) - value(before, name, **labels)
+
+    verdicts = [result["verdict"] for result in answer["results"][:2]]
+    for verdict in set(verdicts):
+        assert grew("verdicts_total", category="disc", verdict=verdict) == verdicts.count(verdict)
+    assert grew("p_value_count", category="disc") == 2
+    assert grew("p_value_sum", category="disc") == pytest.approx(sum(r["p_value"] for r in answer["results"][:2]))
+    assert grew("refused_pictures_total", reason="not-an-image") == 1
+    assert grew("problems_total", type="unsupported-format") == 1
+    assert grew("problems_total", type="not-found") == 1
+    assert grew("onboarded_pictures_total", outcome="duplicate") == 1
+    assert grew("requests_total", method="POST", route="/detect", status="200") == 1
+    assert grew("requests_total", method="GET", route="unmatched", status="404") == 1
+    assert grew("batch_pictures_sum", line="detect") == 2
+    for stage, pictures in {"decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
+        assert grew("stage_seconds_count", stage=stage) == pictures
+    assert value(after, "snapshot_version") == answer["version"]
+    assert value(after, "references") == 30
+    assert value(after, "memory_bytes") > 0
+    assert value(after, "disk_free_bytes") > 0
+
+
+def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
+    onboard(client, "disc", part(1), part(2))
+    owner = client.app.state.runtime.owner  # type: ignore[attr-defined]
+    held, hold = threading.Event(), threading.Event()
+
+    def block(_: object) -> None:
+        held.set()
+        hold.wait(30)
+
+    owner.calibrate(block)
+    assert held.wait(30)
+    owner.calibrate(lambda _: None)
+    waiting = scrape(client)
+    hold.set()
+    assert value(waiting, "queue_depth", line="calibrate") == 1
+    assert value(waiting, "queue_age_seconds", line="calibrate") > 0
+    assert value(waiting, "queue_depth", line="detect") == 0
+
+
+def test_categories_beyond_the_most_share_one_label() -> None:
+    metrics = Metrics(most_categories=5)
+    for number in range(300):
+        metrics.inspected(f"part {number}", "normal", 0.5)
+    metrics.inspected("part 3", "normal", 0.5)
+    families = {family.name: family for family in metrics.registry.collect()}
+    counted = {
+        sample.labels["category"]: sample.value for sample in families["touchstone_verdicts"].samples
+        if sample.name == "touchstone_verdicts_total"
+    }  # fmt: skip
+    assert counted == {"part 0": 1, "part 1": 1, "part 2": 1, "part 3": 2, "part 4": 1, OTHER: 295}
+
+
+def test_every_line_of_a_servers_log_is_json_and_a_request_is_found_by_its_id(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data").wait_until_live() as server:
+        sent = server.client.post("/detect?token=hidden", headers={"X-Request-ID": "line-7"}, files=files(part(1)))
+        server.client.get("/healthz")
+        server.stop()
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    [found] = [line for line in lines if line.get("request_id") == "line-7"]
+    assert found["status"] == sent.status_code == 409
+    assert (found["method"], found["path"], found["problem"]) == ("POST", "/detect", "no-references")
+    assert found["ms"] > 0
+    assert not [line for line in lines if line.get("path") == "/healthz"]
+    assert "hidden" not in server.log.read_text()
+
+
+def test_a_log_record_stays_on_one_line_with_its_exception_and_request() -> None:
+    token = logs.request_id.set("abc")
+    try:
+        raise ValueError("broken\nin two")
+    except ValueError as error:
+        trace = (type(error), error, error.__traceback__)
+        record = logging.LogRecord("touchstone", logging.ERROR, "file", 1, "failed: %s", ("a\nb",), trace)
+    finally:
+        line = logs.JsonLines().format(record)
+        text = logs.PlainText().format(record)
+        logs.request_id.reset(token)
+    assert "\n" not in line
+    read = json.loads(line)
+    assert (read["message"], read["level"], read["request_id"]) == ("failed: a\nb", "ERROR", "abc")
+    assert "ValueError: broken" in read["exception"]
+    assert "error   failed: a" in text
+    assert "request_id=abc" in text
+
+
+def test_plain_text_is_a_setting(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", LOG_FORMAT="text").wait_until_live() as server:
+        server.client.get("/nowhere")
+        server.stop()
+        assert " info    request request_id=" in server.log.read_text()
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
+    """An OTLP/HTTP collector that keeps what it is sent."""
+    received: list[ExportTraceServiceRequest] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces", received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(tmp_path: Path) -> None:
+    caller = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with collector() as (endpoint, received):
+        running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint))
+        with TestClient(create_app(running)) as client:
+            onboard(client, "disc", part(1), part(2))
+            headers = {"traceparent": f"00-{caller}-00f067aa0ba902b7-01", "X-Request-ID": "line-9"}
+            assert client.post("/detect", files=files(part(3)), headers=headers).status_code == 200
+    spans = [
+        span for request in received for resource in request.resource_spans for scope in resource.scope_spans
+        for span in scope.spans if span.trace_id.hex() == caller
+    ]  # fmt: skip
+    [whole] = [span for span in spans if span.name == "POST /detect"]
+    assert whole.parent_span_id.hex() == "00f067aa0ba902b7"
+    told = {each.key: each.value for each in whole.attributes}
+    assert told["http.response.status_code"].int_value == 200
+    assert told["touchstone.request_id"].string_value == "line-9"
+    stages = sorted((span for span in spans if span is not whole), key=lambda span: span.start_time_unix_nano)
+    assert [span.name for span in stages] == ["decode", "queue", "encode", "search"]
+    assert all(span.parent_span_id == whole.span_id for span in stages)
