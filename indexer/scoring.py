@@ -80,7 +80,7 @@ def score_image(
     if len(features.globals_) != 1:
         raise ValueError("score one image at a time")
     descriptor = features.globals_[0].to("cpu", torch.float32).numpy()
-    neighbours = memory.nearest_references(descriptor, settings.k, category, without)
+    neighbours = engine.nearest(memory, descriptor, settings.k, category, without)
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
     distances = 1.0 - engine.best(memory, features.patches[0], neighbours.rows, settings.rho)  # (layers, cells)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory import Memory
+from indexer.memory import Memory, Neighbours
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,17 @@ class Engine(Protocol):
     """Exact patch search over the retrieved references."""
 
     name: str
+
+    def nearest(
+        self,
+        memory: Memory,
+        descriptor: NDArray[np.float32],
+        k: int,
+        category: str | None = None,
+        without: Sequence[int] = (),
+    ) -> Neighbours:
+        """Global retrieval: what `Memory.nearest_references` gives, wherever it is computed."""
+        ...
 
     def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """The largest inner product of every query patch with its candidates (the maximum in S_l(t)).

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.memory import Codec, Memory
+from indexer.search.device_globals import Retrieval
 from indexer.search.engine import Answer, Question, one_by_one
 from indexer.search.neighbourhood import neighbour_cells
 
 _BY_QUERY = 3  # IndexIVF.parallel_mode: threads share the queries; search_preassigned runs on one thread otherwise
 
 
-class FaissEngine:
+class FaissEngine(Retrieval):
     """List t of a layer's index holds cell t of the K retrieved references, row by row.
 
     The lists are filled per request from the rows that were retrieved, so the scan never grows with the memory. FAISS's
@@ -24,6 +25,9 @@ class FaissEngine:
     """
 
     name = "faiss-cpu"
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
 
     def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""

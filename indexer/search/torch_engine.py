@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.memory import Memory
 from indexer.memory.residency import CodeSource, Part, codes_on
+from indexer.search.device_globals import Retrieval
 from indexer.search.engine import Answer, Question, one_by_one
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
@@ -17,11 +18,12 @@ from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
 
 
-class TorchEngine:
+class TorchEngine(Retrieval):
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
+        super().__init__(device)
         self.name = f"torch-{device.type}"
         self.codes = codes or codes_on(device)
         self._device = device

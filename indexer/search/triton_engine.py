@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from indexer.memory import Codec, Memory
 from indexer.memory.residency import CodeSource, Part, codes_on
 from indexer.search import kernels
+from indexer.search.device_globals import Retrieval
 from indexer.search.engine import Answer, Nearest, Question
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.sharing import groups_of
@@ -38,7 +39,7 @@ class Tile:
         return cls(64 if columns <= 64 else 32, columns, min(max(triton.next_power_of_2(dim), _LEAST), 64))
 
 
-class TritonEngine:
+class TritonEngine(Retrieval):
     """Searches in half precision, then settles every winner in float32.
 
     A program of the first kernel takes one stored cell of one layer and multiplies it with the queries of all the cells
@@ -53,6 +54,7 @@ class TritonEngine:
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
+        super().__init__(device)
         self.name = f"triton-{device.type}"
         self.codes = codes or codes_on(device)
         self._device = device

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.encoders.base import Features
-from indexer.memory import CODEC_NAMES, Codec, Memory
+from indexer.memory import CODEC_NAMES, Codec, Memory, Neighbours
 from indexer.search import TorchEngine
+from indexer.search.device_globals import DeviceGlobals
 from tests.indexer.features import feature_space, random_features
 from tests.indexer.oracle import top_references
 from tests.indexer.test_search import bound, filled
+
+
+def flat_search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """FAISS's flat search on the CPU, in the place of the one on a card."""
+    found: tuple[np.ndarray, np.ndarray] = faiss.knn(queries.numpy(), table.numpy(), k, faiss.METRIC_INNER_PRODUCT)
+    return found
+
+
+def on_a_device(memory: Memory, query: np.ndarray, k: int, category: str | None = None) -> Neighbours:
+    """Global retrieval as on a card, the CPU being the card."""
+    return DeviceGlobals(torch.device("cpu"), flat_search).nearest(memory, query, k, category, ())
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,9 +51,9 @@ def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
         if row not in removed and (category is None or category == ("bolt" if row % 2 else "nut"))
     ]  # fmt: skip
     query = random_features(memory.space, 1, seed + 7).globals_[0].numpy()
-    found = memory.nearest_references(query, k, category)
-    assert found.rows.tolist() == [kept[i] for i in top_references(query, descriptors[kept], k)]
-    np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
+    for found in (memory.nearest_references(query, k, category), on_a_device(memory, query, k, category)):
+        assert found.rows.tolist() == [kept[i] for i in top_references(query, descriptors[kept], k)]
+        np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
 
 
 def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
@@ -52,6 +66,36 @@ def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
     query = random_features(space, 1, 4).globals_[0].numpy()
     expected = top_references(query, features.globals_.numpy(), 90)
     assert memory.nearest_references(query, 90).rows.tolist() == expected
+    assert on_a_device(memory, query, 90).rows.tolist() == expected
+
+
+def test_a_device_sees_what_came_and_went_since_it_was_first_asked() -> None:
+    memory, _ = filled(30, "fp16")
+    globals_ = DeviceGlobals(torch.device("cpu"), flat_search)
+    query = random_features(memory.space, 1, 4).globals_[0].numpy()
+    globals_.nearest(memory, query, 5, None, ())
+    later = memory.added([900], ["nut"], memory.codec.encode(random_features(memory.space, 1, 4)), 90)
+    later = later.removed([int(memory.ids[memory.nearest_references(query, 1).rows[0]])], 91)
+    for each, without in ((later, ()), (memory, ()), (later, (30, 2))):
+        expected = each.nearest_references(query, 12, None, without)
+        np.testing.assert_array_equal(globals_.nearest(each, query, 12, None, without).rows, expected.rows)
+
+
+def test_another_thread_than_the_owner_is_answered_by_the_host() -> None:
+    memory, _ = filled(10, "fp16")
+    searches: list[int] = []
+
+    def counted(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+        searches.append(threading.get_ident())
+        return flat_search(queries, table, k)
+
+    globals_ = DeviceGlobals(torch.device("cpu"), counted)
+    query = random_features(memory.space, 1, 4).globals_[0].numpy()
+    mine = globals_.nearest(memory, query, 5, None, ()).rows
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(globals_.nearest, memory, query, 5, None, ()).result().rows
+    np.testing.assert_array_equal(mine, theirs)
+    assert searches == [threading.get_ident()]
 
 
 def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:

@@ -1,0 +1,125 @@
+"""`python -m indexer.bench.codecs FOLDER`: what each way to store a patch costs and changes, on your pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import faiss
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
+from indexer.images import decode_image
+from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, Memory
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import TorchEngine
+
+_FACTORIES = {
+    "FAISS SQ8": "SQ8", "FAISS SQ6": "SQ6", "FAISS SQ4": "SQ4", "FAISS bf16": "SQbf16",
+    **{f"FAISS EDEN, {bits} bits": f"EDEN{bits}" for bits in (8, 6, 4)},
+}  # fmt: skip
+Decoded = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One category's features: references, test pictures, and which of those are defective."""
+
+    references: Features
+    tests: Features
+    defective: NDArray[np.bool_]
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="<category>/train/good, test/good and test/<defect>, as MVTec-AD's.")],
+    crop: Annotated[int, typer.Option(help="Side in pixels of what is inspected; the resize is 8/7 of it.")] = 448,
+    model: Annotated[str, typer.Option(help="The encoder, as in TOUCHSTONE_ENCODER.")] = "builtin",
+) -> None:
+    """Print a Markdown table of codecs: bytes of a reference, score error and AUROC against exact float32."""
+    encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
+    categories = [_read(encoder, each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
+    space = encoder.space
+    exact = [_scores(encoder, each, each.references.patches) for each in categories]
+    base = _auroc(categories, exact)
+    print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base:.4f}\n")
+    print("| codec | bytes a patch | MB a reference | largest score error | mean | largest error of a cell | AUROC |")
+    print("|---|---|---|---|---|---|---|")
+    for name, size, decoded in _codecs(space.dim, categories):
+        found = [_scores(encoder, each, decoded(each.references.patches)) for each in categories]
+        errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(found, exact, strict=True)])
+        cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(found, exact, strict=True))
+        megabytes = size * len(space.layers) * space.cells / 1e6
+        print(
+            f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
+            f"| {_auroc(categories, found) - base:+.4f} |"
+        )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """images: float64 (tests,). cells: float32 (tests, layers, cells), 1 − the best similarity."""
+
+    images: NDArray[np.float64]
+    cells: NDArray[np.float32]
+
+
+def _codecs(dim: int, categories: list[Pictures]) -> Iterator[tuple[str, int, Decoded]]:
+    """Name, bytes of a patch, and what becomes of float32 patches (n, layers, cells, dim) that are stored and read."""
+    for name in CODEC_NAMES:
+        if name != "fp32":
+            codec = Codec(name, dim)
+            yield name, codec.code_size, partial(_through_codec, codec)
+    sample = torch.cat([each.references.patches[::3] for each in categories]).flatten(0, 2).numpy()
+    for label, factory in _FACTORIES.items():
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(sample)
+        yield label, index.sa_code_size(), partial(_through_faiss, index)
+
+
+def _through_codec(codec: Codec, patches: torch.Tensor) -> torch.Tensor:
+    return codec.decode(torch.from_numpy(codec.encode(Features(torch.zeros(len(patches), 1), patches)).codes))
+
+
+def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(index.sa_decode(index.sa_encode(patches.flatten(0, 2).numpy()))).view_as(patches)
+
+
+def _scores(encoder: Encoder, pictures: Pictures, stored: torch.Tensor) -> _Scores:
+    """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
+    count = len(stored)
+    references = EncodedReferences(pictures.references.globals_.numpy(), stored.contiguous().view(torch.uint8).numpy())
+    memory = Memory.empty(encoder.space, "fp32").added(range(count), ["part"] * count, references, 1)
+    engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
+    scored = [score_image(memory, engine, pictures.tests.of(i), settings) for i in range(len(pictures.tests))]
+    return _Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
+
+
+def _auroc(categories: list[Pictures], scores: list[_Scores]) -> float:
+    """The mean of the categories' image AUROC."""
+    return math.fsum(
+        roc_auc_score(each.defective, found.images) for each, found in zip(categories, scores, strict=True)
+    ) / len(categories)
+
+
+def _read(encoder: Encoder, category: Path) -> Pictures:
+    tests = sorted(path for path in (category / "test").rglob("*") if path.is_file())
+    references = sorted((category / "train" / "good").iterdir())
+    defective = np.array([path.parent.name != "good" for path in tests])
+    return Pictures(_features(encoder, references), _features(encoder, tests), defective)
+
+
+def _features(encoder: Encoder, paths: list[Path]) -> Features:
+    each = [encoder.encode(prepare(decode_image(path), encoder.space.geometry)[None]) for path in paths]
+    return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+
+
+if __name__ == "__main__":
+    typer.run(main)
