@@ -99,6 +99,12 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return encoded.tobytes()
 
 
+def suffix_of(data: bytes) -> str:
+    """The file name suffix of accepted bytes, from what they are rather than from what they are called."""
+    signatures = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
+    return next((suffix for start, suffix in signatures.items() if data.startswith(start)), ".tif")
+
+
 def _read(source: bytes | Path, limits: ImageLimits) -> bytes:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:

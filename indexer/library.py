@@ -11,7 +11,16 @@ from typing import Literal
 import numpy as np
 import torch
 
-from indexer.catalogue import Appended, Catalogue, CatalogueError, Changes, NewReference, SegmentRows
+from indexer.catalogue import (
+    Appended,
+    Catalogue,
+    CatalogueError,
+    Changes,
+    NewReference,
+    SegmentRows,
+    SegmentsChanged,
+    SegmentUsage,
+)
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, Memory, join
 from indexer.store import (
@@ -26,6 +35,7 @@ from indexer.store import (
 
 _LOAD_BATCH = 256  # references entered into the memory at once while loading
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
+_MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 
 class FeatureSpaceMismatch(RuntimeError):
@@ -87,7 +97,7 @@ class Library:
         SchemaMismatch from the catalogue.
         """
         data.mkdir(parents=True, exist_ok=True)
-        catalogue = Catalogue.open(database_url or f"sqlite:///{data / 'catalogue.sqlite'}")
+        catalogue = Catalogue.open(catalogue_url(data, database_url))
         record = catalogue.ensure_memory(space.to_json(), space.fingerprint, codec)
         if record.fingerprint != space.fingerprint:
             held = FeatureSpace.from_json(record.space_json)
@@ -207,7 +217,7 @@ class Library:
         replaced = 0
         with self._files.appending():
             usages = self.catalogue.segments(self._memory_id)
-            waiting = [each for each in usages if each.live < each.segment.count or each.live < _FULL_SEGMENT]
+            waiting = [each for each in usages if _worth_compacting(each)]
             while waiting:
                 group = [waiting.pop(0)]
                 while waiting and sum(each.live for each in group) + waiting[0].live <= _FULL_SEGMENT:
@@ -218,6 +228,16 @@ class Library:
                 replaced += len(group)
         self.sweep()
         return replaced
+
+    def tidy(self) -> int:
+        """Compact once many segments are small or partly removed; returns how many were replaced, often none."""
+        usages = self.catalogue.segments(self._memory_id)
+        if sum(map(_worth_compacting, usages)) < _MANY_SEGMENTS:
+            return 0
+        try:
+            return self.compact()
+        except (SegmentDamaged, SegmentsChanged, StorageFull):
+            return 0  # another time: nothing is lost by waiting
 
     def _commit(self, category: str, fresh: Mapping[str, Original], encoded: EncodedReferences) -> Appended:
         with self._files.appending():
@@ -313,6 +333,15 @@ class Library:
             categories = [memory.category_of(int(row)) for row in part]
             fresh = fresh.added(memory.ids[part].tolist(), categories, encoded, memory.version)
         return fresh.at_version(memory.version)
+
+
+def _worth_compacting(usage: SegmentUsage) -> bool:
+    return usage.live < usage.segment.count or usage.live < _FULL_SEGMENT
+
+
+def catalogue_url(data: Path, database_url: str | None) -> str:
+    """The SQLAlchemy url of a data folder's catalogue: the one given, or SQLite inside the folder."""
+    return database_url or f"sqlite:///{data / 'catalogue.sqlite'}"
 
 
 def write_segment(store: SegmentStore, encoded: EncodedReferences, space: FeatureSpace, codec: str) -> SegmentFile:

@@ -1,6 +1,6 @@
 """`python -m service` is `touchstone serve`."""
 
-from service.cli import serve
+from service.cli.serve import serve
 
 if __name__ == "__main__":
     import typer

@@ -126,9 +126,13 @@ class Runtime:
                 await task
 
     async def _follow(self) -> None:
+        tidied = 0
         while True:
             try:
-                await asyncio.to_thread(self.library.refresh)
+                memory = await asyncio.to_thread(self.library.refresh)
+                if memory.version != tidied:
+                    await asyncio.to_thread(self.library.tidy)
+                    tidied = memory.version
                 categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories))
                 await self.calibrations.renew(categories)
             except FeatureSpaceMismatch as error:

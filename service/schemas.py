@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.catalogue import CATEGORY_NAME
 from service.problems import Problem
 
-CategoryName = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/\\]+$", examples=["bracket-a"])
-]
+CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
 

@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from indexer.encoders import Geometry, prepare
-from indexer.images import ImageLimits, ImageRefused, decode_image
+from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
 from indexer.library import Original
 from service.metrics import Metrics
 from service.problems import ProblemError
@@ -122,17 +122,11 @@ class Decoder:
             return refused
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
-        original = Original(file.name, file.data, digest, _suffix(file.data), width, height)
+        original = Original(file.name, file.data, digest, suffix_of(file.data), width, height)
         prepared = prepare(image, self._geometry)
         decoding = time.monotonic() - begun
         self._metrics.stage("decode", decoding)
         return Picture(original, image, prepared, decoding)
-
-
-def _suffix(data: bytes) -> str:
-    """The file name suffix of accepted bytes, from what they are rather than from what they are called."""
-    signatures = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
-    return next((suffix for start, suffix in signatures.items() if data.startswith(start)), ".tif")
 
 
 MEDIA_TYPES = {

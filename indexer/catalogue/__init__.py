@@ -18,6 +18,7 @@ from indexer.catalogue.errors import (
     UnsupportedDatabase,
 )
 from indexer.catalogue.records import (
+    CATEGORY_NAME,
     Appended,
     Category,
     CategorySettings,
@@ -38,6 +39,7 @@ from indexer.catalogue.records import (
 )
 
 __all__ = [
+    "CATEGORY_NAME",
     "Appended",
     "Catalogue",
     "CatalogueBusy",

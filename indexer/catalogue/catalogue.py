@@ -138,16 +138,29 @@ class Catalogue:
             _commit_version(connection, "switched", created.id)
             return replace(created, active=True)
 
-    def create_memory(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
-        """A new memory, not served: fill it with `place`, then `switch_memory`."""
+    def prepare_memory(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
+        """A memory of this space and codec that is not served, begun before or new: `place`, then `switch_memory`."""
         with self._writing() as connection:
-            return _create_memory(connection, space_json, fingerprint, codec)
+            row = connection.execute(
+                select(MemoryRow.__table__)
+                .where(MemoryRow.fingerprint == fingerprint, MemoryRow.codec == codec, ~MemoryRow.active)
+                .order_by(MemoryRow.id)
+                .limit(1)
+            ).one_or_none()
+            return _memory_record(row) if row else _create_memory(connection, space_json, fingerprint, codec)
 
-    def unplaced(self, memory_id: int, limit: int = 1000) -> tuple[Reference, ...]:
-        """Live references that a memory does not hold, by id: what is left to re-encode."""
+    def unplaced(self, memory_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
+        """Live references that a memory does not hold, by id, beyond id `after`: what is left to re-encode."""
+        wanted = (_LIVE, ~_placed(memory_id), ReferenceRow.id > after)
         with self._reading() as connection:
-            rows = connection.execute(_references().where(_LIVE, ~_placed(memory_id)).limit(limit))
-            return tuple(_reference(row) for row in rows)
+            return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
+
+    def count_unplaced(self, memory_id: int) -> int:
+        """How many live references a memory does not hold."""
+        with self._reading() as connection:
+            return connection.scalars(
+                select(func.count()).select_from(ReferenceRow).where(_LIVE, ~_placed(memory_id))
+            ).one()
 
     def place(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Record a segment of re-encoded references in a memory that is not served.

@@ -115,7 +115,7 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     kept, gone = add(catalogue, memory_id, "bolt", "a", "b")
     catalogue.remove_references([gone])
     (late,) = add(catalogue, memory_id, "nut", "c")
-    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
     assert not rebuilt.active
     assert [reference.id for reference in catalogue.unplaced(rebuilt.id)] == [kept, late]
     assert catalogue.place(rebuilt.id, segment(2), {kept: 0, gone: 1}) == 1
@@ -135,7 +135,7 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
 
 
 def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: Catalogue, memory_id: int) -> None:
-    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
     for not_served in (rebuilt.id, 99):
         with pytest.raises(MemoryInactive):
             add(catalogue, not_served, "bolt", "a")
@@ -147,7 +147,7 @@ def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: 
 
 def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_id: int) -> None:
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
-    rebuilt = catalogue.create_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
     fresh = segment(1)
     catalogue.place(rebuilt.id, fresh, {reference_id: 0})
     catalogue.switch_memory(rebuilt.id)

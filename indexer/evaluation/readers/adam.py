@@ -6,7 +6,8 @@ from pathlib import Path
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample
 from indexer.evaluation.readers import mvtec
-from indexer.evaluation.readers.files import folders, masks_of, pictures
+from indexer.evaluation.readers.masks import masks_of
+from indexer.folders import folders, pictures
 
 CATEGORIES = frozenset((
     "1m1", "1m2", "1m3", "2m1", "2m2h", "2m2m", "3m1", "3m2", "3m2c", "4m1", "4m2", "4m2c",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Layout, Reference, Sample
-from indexer.evaluation.readers.files import folders, masks_of, pictures
+from indexer.evaluation.readers.masks import masks_of
+from indexer.folders import folders, pictures
 
 CATEGORIES = frozenset((
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",

@@ -1,60 +1,21 @@
-"""The `touchstone` command."""
+"""`touchstone evaluate`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from service.settings import Settings
-
-app = typer.Typer(
-    help="Touchstone finds defects in pictures of products with no training.",
-    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-)  # fmt: skip
+from indexer.options import fail, read_settings
+from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)
 
-Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
-DatabaseUrl = Annotated[
-    str | None, typer.Option(help="Catalogue's SQLAlchemy URL [TOUCHSTONE_DATABASE_URL; default: SQLite in the data].")
-]
-EncoderName = Annotated[
-    str | None,
-    typer.Option(help="builtin, hub id, folder, or Meta's .pth [TOUCHSTONE_ENCODER; default: builtin]."),
-]
-
-
-@app.command()
-def serve(
-    data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [TOUCHSTONE_HOST; 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [TOUCHSTONE_PORT; 8000].")] = None,
-    encoder: EncoderName = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
-    settings = read_settings(data=data, host=host, port=port, encoder=encoder, database_url=database_url)
-    # torch and FastAPI take seconds to import; --help should not.
-    from indexer.catalogue import CatalogueError
-    from indexer.encoders import EncoderError
-    from indexer.library import FeatureSpaceMismatch
-    from service.server import serve as run
-    from service.tracing import TracingUnavailable
-
-    try:
-        run(settings)
-    except (EncoderError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
-        fail(str(error))
-
-
-_EVALUATE_HELP = """Measure how well defects are told from good parts on a labelled data set, as the paper does.
+HELP = """Measure how well defects are told from good parts on a labelled data set, as the paper does.
 
 FOLDER holds MVTec-AD, VisA, Real-IAD, 3D-ADAM or your own pictures as <category>/train/good, <category>/test/good,
 <category>/test/<defect> and, if there are masks, <category>/ground_truth/<defect>. Which of them it is, and with that
@@ -80,7 +41,6 @@ Examples:
 """
 
 
-@app.command(help=_EVALUATE_HELP)
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
     protocol: Annotated[
@@ -111,7 +71,7 @@ def evaluate(
 ) -> None:
     """See `_EVALUATE_HELP`."""
     settings = read_settings(
-        encoder=encoder[0] if encoder else None, resize=resize, crop=crop, codec=codec, device=device
+        DataSettings, encoder=encoder[0] if encoder else None, resize=resize, crop=crop, codec=codec, device=device
     )
     try:
         import matplotlib  # noqa: F401
@@ -153,22 +113,3 @@ def one_of(names: Sequence[Name], given: str, what: str) -> Name:
         if name == given:
             return name
     raise ValueError(f"unknown {what} {given!r}: choose one of {', '.join(names)}")
-
-
-def read_settings(**given: object) -> Settings:
-    """The settings, with what the command line gave over the environment. Exits with 2 and one line if invalid."""
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")
-
-
-def fail(message: str) -> NoReturn:
-    """One line on standard error, and exit code 2."""
-    print(f"touchstone: {' '.join(message.split())}", file=sys.stderr)
-    raise typer.Exit(2)
-
-
-if __name__ == "__main__":
-    app()

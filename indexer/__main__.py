@@ -1,0 +1,8 @@
+"""`python -m indexer` is `touchstone index`."""
+
+import typer
+
+from indexer.command import index
+
+if __name__ == "__main__":
+    typer.run(index)

@@ -1,0 +1,95 @@
+"""`touchstone index` and `python -m indexer`: the bulk job as a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.settings import DataSettings
+
+if TYPE_CHECKING:
+    from indexer.bulk import Tally
+
+_SHOWN = 20  # refused pictures named on the screen
+
+
+def index(
+    folder: Annotated[Path, typer.Argument(help="Holds a folder of pictures per category.", show_default=False)],
+    data: Data = None,
+    encoder: EncoderName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make whole folders of pictures of good parts references.
+
+    FOLDER is laid out as FOLDER/CATEGORY/*.png (or .jpg, .bmp, .tif, .webp), or as MVTec-AD is:
+    FOLDER/CATEGORY/train/good/*.png.
+
+    Run it again after a kill, or with more pictures: what is a reference already is not encoded again. Pictures that
+    cannot be used are listed and passed over. A service on the same data may be running; it sees what is added.
+
+    Exit code: 0 all pictures are references now; 1 some were refused; 2 nothing could be done.
+
+    Sizes, layers, codec and limits are environment variables, as for the service: see docs/settings.md.
+
+    Example:  touchstone index good-parts --data my-factory
+    """
+    settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
+    # torch takes seconds to import; --help should not.
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from indexer.bulk import NothingToIndex, find_categories
+    from indexer.bulk import index as run
+    from indexer.catalogue import CatalogueError
+    from indexer.encoders import EncoderError, load_encoder
+    from indexer.library import FeatureSpaceMismatch, Library
+
+    console = Console()
+    try:
+        found = find_categories(folder)
+        loaded = load_encoder(settings.encoder_settings)
+        library = Library.open(settings.data, loaded.space, codec=settings.codec, database_url=settings.database_url)
+        try:
+            if library.damaged:
+                raise OSError(f"{library.damaged[0]}: restore it before adding more, see `touchstone verify`")
+            with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                          TimeRemainingColumn(), console=console) as progress:  # fmt: skip
+                task = progress.add_task("", total=sum(len(each.paths) for each in found))
+
+                def advance(tally: Tally, count: int) -> None:
+                    progress.update(task, advance=count, description=tally.category)
+
+                tallies = run(
+                    library, loaded, found, limits=settings.image_limits, decoders=settings.decode_threads,
+                    advance=advance,
+                )  # fmt: skip
+            library.tidy()
+        finally:
+            library.close()
+    except (NothingToIndex, EncoderError, FeatureSpaceMismatch, CatalogueError, SQLAlchemyError, OSError,
+            ValueError) as error:  # fmt: skip
+        fail(str(error))
+    _summarise(console, tallies)
+    if any(tally.refused for tally in tallies):
+        raise typer.Exit(1)
+
+
+def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
+    table = Table(title="References", header_style="bold")
+    table.add_column("category")
+    for heading in ("added", "there already", "refused"):
+        table.add_column(heading, justify="right")
+    for each in tallies:
+        table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)))
+    console.print(table)
+    refused = [refusal for each in tallies for refusal in each.refused]
+    for refusal in refused[:_SHOWN]:
+        console.print(f"refused: {refusal.path}: {refusal.detail}", highlight=False, markup=False, soft_wrap=True)
+    if len(refused) > _SHOWN:
+        console.print(f"… and {len(refused) - _SHOWN} more")

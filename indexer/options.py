@@ -1,0 +1,38 @@
+"""What commands share: their common options, and how one ends when it is given something it cannot use."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from indexer.settings import DataSettings
+
+S = TypeVar("S", bound=DataSettings)
+
+Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="Catalogue's SQLAlchemy URL [TOUCHSTONE_DATABASE_URL; default: SQLite in the data].")
+]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(help="builtin, hub id, folder, or Meta's .pth [TOUCHSTONE_ENCODER; default: builtin]."),
+]
+
+
+def read_settings(kind: type[S], **given: object) -> S:
+    """The settings, with what the command line gave over the environment. Exits with 2 and one line if invalid."""
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, and exit code 2."""
+    print(f"touchstone: {' '.join(message.split())}", file=sys.stderr)
+    raise typer.Exit(2)

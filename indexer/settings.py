@@ -1,0 +1,62 @@
+"""The settings of whatever opens a data folder, read from `TOUCHSTONE_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
+    from indexer.encoders import EncoderSettings
+    from indexer.images import ImageLimits
+
+
+def _split(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    return [part.strip() for part in given.split(",")] if given.strip() else None
+
+
+class DataSettings(BaseSettings):
+    """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", frozen=True)
+
+    data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the catalogue; SQLite inside the data folder when empty."
+    )
+
+    encoder: str = Field(
+        "builtin",
+        description="`builtin`, a Hugging Face hub id, a local folder, or a path to one of Meta's DINOv3 .pth files.",
+    )
+    layers: Annotated[tuple[int, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
+        None, description="1-based transformer layers, comma separated; empty spreads four evenly (4,7,10,12 of 12)."
+    )
+    resize: int = Field(512, ge=16, le=4096, description="Side in pixels of the square a picture is resized to.")
+    crop: int = Field(448, ge=16, le=4096, description="Side in pixels of the centre square that is inspected.")
+    device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
+    codec: Literal["fp32", "fp16", "int8"] = Field("fp16", description="How a new memory stores patches.")
+
+    decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")
+    max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")
+    max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one picture.")
+    max_side: int = Field(16_384, ge=16, description="Longest side of one picture, in pixels.")
+
+    @property
+    def encoder_settings(self) -> EncoderSettings:
+        """What `load_encoder` takes."""
+        from indexer.encoders import EncoderSettings
+
+        return EncoderSettings(self.encoder, self.layers, self.resize, self.crop, self.device, self.dtype)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What `decode_image` takes."""
+        from indexer.images import ImageLimits
+
+        return ImageLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_pixels, max_side=self.max_side)

@@ -1,0 +1,21 @@
+"""The `touchstone` command: a module per command."""
+
+from __future__ import annotations
+
+import typer
+
+from indexer.command import index
+from service.cli.evaluate import HELP, evaluate
+from service.cli.migrate import migrate
+from service.cli.rebuild import rebuild
+from service.cli.serve import serve
+
+app = typer.Typer(
+    help="Touchstone finds defects in pictures of products with no training.",
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+)  # fmt: skip
+app.command()(serve)
+app.command()(index)
+app.command()(rebuild)
+app.command()(migrate)
+app.command(help=HELP)(evaluate)

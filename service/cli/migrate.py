@@ -1,0 +1,27 @@
+"""`touchstone migrate`."""
+
+from __future__ import annotations
+
+import typer
+
+from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.settings import DataSettings
+
+
+def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
+    """Create the catalogue's tables, or bring those of an older version up to this one.
+
+    Back up first: an older version cannot read the database afterwards. Running it again changes nothing.
+    """
+    settings = read_settings(DataSettings, data=data, database_url=database_url)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.library import catalogue_url
+
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        Catalogue.migrate(catalogue_url(settings.data, settings.database_url))
+    except (CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
+        fail(str(error))
+    typer.echo("The catalogue is up to date.")

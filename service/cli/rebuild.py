@@ -1,0 +1,70 @@
+"""`touchstone rebuild`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.settings import DataSettings
+
+
+def rebuild(
+    encoder: EncoderName = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    codec: Annotated[str | None, typer.Option(help="fp16, int8 or fp32 [TOUCHSTONE_CODEC; fp16].")] = None,
+    drop_unreadable: Annotated[
+        bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
+    ] = False,
+) -> None:
+    """Encode all kept pictures again, with another encoder, size or codec, and switch to the new memory at once.
+
+    A running service goes on with the old memory until the switch, then says in /readyz that it must be restarted with
+    the new encoder. Run the command again after a kill: what was encoded already is kept. Layers and sizes
+    are environment variables, as for the service: see docs/settings.md.
+
+    Exit code: 0 switched; 1 some kept pictures cannot be read, nothing was switched; 2 nothing could be done.
+
+    Example:  touchstone rebuild --encoder weights/dinov3_vitb16.pth --data my-factory
+    """
+    settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url, codec=codec)
+    # torch takes seconds to import; --help should not.
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from indexer.catalogue import CatalogueError
+    from indexer.encoders import EncoderError, load_encoder
+    from indexer.rebuild import NothingToRebuild, Rebuild, Unreadable
+
+    console = Console()
+    try:
+        job = Rebuild(
+            settings.data, settings.database_url, load_encoder(settings.encoder_settings), settings.codec
+        )  # fmt: skip
+        try:
+            with Progress(TextColumn("encoding again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                          TimeRemainingColumn(), console=console) as progress:  # fmt: skip
+                task = progress.add_task("", total=job.remaining())
+                done = job.run(
+                    settings.image_limits, settings.decode_threads, lambda count: progress.advance(task, count),
+                    drop_unreadable=drop_unreadable,
+                )  # fmt: skip
+        finally:
+            job.close()
+    except Unreadable as unreadable:
+        for each in unreadable.references:
+            console.print(f"unreadable: reference {each.id}, {each.category}, {each.filename}", markup=False)
+        console.print(f"{unreadable}; nothing was switched. Restore them from a backup, or give --drop-unreadable.")
+        raise typer.Exit(1) from None
+    except (NothingToRebuild, EncoderError, CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
+        fail(str(error))
+    for each in done.dropped:
+        console.print(f"taken back: reference {each.id}, {each.category}, {each.filename}", markup=False)
+    now = f"{settings.encoder} ({settings.codec})"
+    console.print(
+        f"From version {done.version} on, {done.references} references are held by {now}: restart the service with it.",
+        markup=False,
+    )

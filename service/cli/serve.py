@@ -1,0 +1,32 @@
+"""`touchstone serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from service.settings import Settings
+
+
+def serve(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [TOUCHSTONE_HOST; 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [TOUCHSTONE_PORT; 8000].")] = None,
+    encoder: EncoderName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
+    settings = read_settings(Settings, data=data, host=host, port=port, encoder=encoder, database_url=database_url)
+    # torch and FastAPI take seconds to import; --help should not.
+    from indexer.catalogue import CatalogueError
+    from indexer.encoders import EncoderError
+    from indexer.library import FeatureSpaceMismatch
+    from service.server import serve as run
+    from service.tracing import TracingUnavailable
+
+    try:
+        run(settings)
+    except (EncoderError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
+        fail(str(error))

@@ -1,0 +1,49 @@
+"""Commands at the tests' small geometry: to their end in this process, or in one of their own that can be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from indexer.encoders import Encoder, EncoderSettings, load_encoder
+from indexer.library import Library
+from service.cli import app
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    settings = {"DATA": str(data), "RESIZE": "128", "CROP": "112", "DEVICE": "cpu", **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{name}": value for name, value in settings.items()}}
+
+
+def touchstone(*arguments: str | Path, data: Path, **more: str) -> Result:
+    """`touchstone …` to its end, in this process: starting one takes seconds."""
+    return CliRunner().invoke(app, list(map(str, arguments)), env=environment(data, **more))
+
+
+def started(*arguments: str | Path, data: Path) -> subprocess.Popen[bytes]:
+    """`touchstone …`, running."""
+    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+
+
+def small_encoder(crop: int = 112) -> Encoder:
+    return load_encoder(EncoderSettings(resize=128, crop=crop, device="cpu"))
+
+
+def opened(data: Path, crop: int = 112, codec: str = "fp16") -> Library:
+    return Library.open(data, small_encoder(crop).space, codec=codec)
+
+
+def references(library: Library) -> dict[str, str]:
+    """Category by file name, of every live reference; fails if a picture is there twice."""
+    page = library.catalogue.references(limit=1000)
+    assert page.next_cursor is None
+    assert len({each.image_sha256 for each in page.items}) == len(page.items)
+    return {each.filename: each.category for each in page.items}

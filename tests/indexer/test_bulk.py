@@ -1,0 +1,129 @@
+"""`touchstone index`: folders become references, once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.indexer.commands import environment, opened, references, started, touchstone
+from tests.service.pictures import part
+
+
+def folder_of(root: Path, layout: str, **counts: int) -> Path:
+    """Pictures of good parts, `counts` a category, in one of the layouts."""
+    for kind, (category, count) in enumerate(counts.items()):
+        folder = root / category / layout
+        folder.mkdir(parents=True)
+        for seed in range(count):
+            (folder / f"{category}-{seed:03d}.png").write_bytes(part(seed, kind=kind))
+    return root
+
+
+@pytest.mark.parametrize("layout", [".", "train/good"])
+def test_every_category_of_either_layout_becomes_references(tmp_path: Path, layout: str) -> None:
+    parts, data = folder_of(tmp_path / "parts", layout, disc=5, plate=3), tmp_path / "data"
+    (parts / "disc" / "ground_truth").mkdir()
+    done = touchstone("index", parts, data=data)
+    assert done.exit_code == 0, done.stderr
+    library = opened(data)
+    assert len(library.memory) == 8
+    assert references(library) == {
+        **{f"disc-{n:03d}.png": "disc" for n in range(5)},
+        **{f"plate-{n:03d}.png": "plate" for n in range(3)},
+    }
+    library.close()
+
+
+def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=3), tmp_path / "data"
+    assert touchstone("index", parts, data=data).exit_code == 0
+    (parts / "disc" / "new.png").write_bytes(part(77))
+    (parts / "disc" / "copy.png").write_bytes(part(0))
+    again = touchstone("index", parts, data=data)
+    assert again.exit_code == 0, again.stderr
+    assert [line.split()[1::2] for line in again.stdout.splitlines() if "disc" in line and "│" in line] == [
+        ["disc", "1", "4", "0"]
+    ]
+    library = opened(data)
+    assert len(library.memory) == 4
+    library.close()
+
+
+def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
+    (parts / "disc" / "broken.png").write_bytes(part(9)[:500])
+    (parts / "disc" / "empty.jpg").write_bytes(b"")
+    (parts / "disc" / "notes.txt").write_text("not a picture, by its name")
+    done = touchstone("index", parts, data=data)
+    assert done.exit_code == 1
+    refused = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
+    assert [Path(line.split(": ")[1]).name for line in refused] == ["broken.png", "empty.jpg"]
+    library = opened(data)
+    assert sorted(references(library)) == ["disc-000.png", "disc-001.png"]
+    library.close()
+
+
+def test_a_kill_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=150, plate=30), tmp_path / "data"
+    begun = 0
+    for committed in (1, 2, 3):
+        process = started("index", parts, data=data)
+        while process.poll() is None and len(list(data.glob("segments/*.segment"))) < committed:
+            time.sleep(0.01)
+        process.kill()
+        begun += process.wait() < 0
+    assert begun, "the kills came too late to mean anything"
+    done = touchstone("index", parts, data=data)
+    assert done.exit_code == 0, done.stderr
+    library = opened(data)
+    assert len(references(library)) == len(library.memory) == 180
+    assert library.damaged == ()
+    library.close()
+
+
+def test_a_library_that_is_open_meanwhile_sees_what_was_added(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data"
+    library = opened(data)
+    assert touchstone("index", parts, data=data).exit_code == 0
+    assert len(library.refresh()) == 4
+    library.close()
+
+
+def test_the_module_is_the_same_command(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
+    command = [sys.executable, "-m", "indexer", str(parts)]
+    assert subprocess.run(command, env=environment(data), capture_output=True).returncode == 0
+    library = opened(data)
+    assert len(library.memory) == 2
+    library.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda root: None, "is not a folder"),
+        (lambda root: root.mkdir(), "no pictures in"),
+        (lambda root: folder_of(root.parent, ".", parts=1), "pictures lie in it directly"),
+        (lambda root: folder_of(root.parent, "train/good", parts=1), "is one category"),
+        (lambda root: folder_of(root, ".", **{"a\nb": 1}), "cannot name a category"),
+    ],
+)
+def test_a_folder_that_cannot_be_indexed_is_explained_in_one_line(tmp_path: Path, make, says: str) -> None:  # type: ignore[no-untyped-def]
+    make(tmp_path / "parts")
+    done = touchstone("index", tmp_path / "parts", data=tmp_path / "data")
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_another_encoder_than_the_memorys_is_refused_in_one_line(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=1), tmp_path / "data"
+    assert touchstone("index", parts, data=data).exit_code == 0
+    done = touchstone("index", parts, data=data, CROP="96")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "touchstone rebuild" in done.stderr

@@ -1,0 +1,123 @@
+"""`touchstone rebuild`: the same references in another feature space, all of them or none."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import create_engine
+
+from indexer.catalogue import Catalogue, SchemaMismatch, schema
+from indexer.encoders import prepare
+from indexer.images import decode_image
+from indexer.library import FeatureSpaceMismatch
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import TorchEngine
+from tests.indexer.commands import opened, small_encoder, started, touchstone
+from tests.indexer.test_bulk import folder_of
+from tests.service.pictures import part
+
+
+def score(data: Path, crop: int, codec: str) -> float:
+    """Of a scratched part against whatever the folder holds."""
+    library, encoder = opened(data, crop, codec), small_encoder(crop)
+    picture = prepare(decode_image(part(500, scratched=True)), encoder.space.geometry)
+    features = encoder.encode(picture[None])
+    found = score_image(library.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
+    library.close()
+    return found.score
+
+
+@pytest.fixture
+def indexed(tmp_path: Path) -> Path:
+    """A data folder of 12 references."""
+    data = tmp_path / "data"
+    assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=8, plate=4), data=data).exit_code == 0
+    return data
+
+
+def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: Path, tmp_path: Path) -> None:
+    done = touchstone("rebuild", data=indexed, CROP="96", CODEC="int8")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    fresh = tmp_path / "fresh"
+    assert touchstone("index", tmp_path / "parts", data=fresh, CROP="96", CODEC="int8").exit_code == 0
+    assert score(indexed, 96, "int8") == pytest.approx(score(fresh, 96, "int8"), abs=1e-6)
+    library = opened(indexed, 96, "int8")
+    assert len(library.memory) == 12
+    assert len(list((indexed / "segments").iterdir())) == 1, "the old memory's segments are still there"
+    library.close()
+
+
+def test_removed_references_stay_removed_and_ids_stay_the_same(indexed: Path) -> None:
+    library = opened(indexed)
+    gone, *kept = library.memory.ids.tolist()
+    library.remove([gone])
+    assert touchstone("rebuild", data=indexed, CROP="96").exit_code == 0
+    with pytest.raises(FeatureSpaceMismatch, match="restart"):
+        library.refresh()
+    library.close()
+    rebuilt = opened(indexed, 96)
+    assert sorted(rebuilt.memory.ids.tolist()) == sorted(kept)
+    rebuilt.close()
+
+
+def test_a_killed_rebuild_leaves_the_old_memory_and_is_taken_up_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    parts = folder_of(tmp_path / "parts", ".", disc=200)
+    assert touchstone("index", parts, data=data).exit_code == 0
+    before, old_segments = score(data, 112, "fp16"), len(list((data / "segments").iterdir()))
+    process = started("rebuild", "--codec", "int8", data=data)
+    while process.poll() is None and len(list(data.glob("segments/*.segment"))) <= old_segments + 1:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() < 0, "the kill came too late to mean anything"
+    assert score(data, 112, "fp16") == before
+    done = touchstone("rebuild", "--codec", "int8", data=data)
+    assert done.exit_code == 0, done.stderr
+    assert "200/200" not in done.stdout, "what had been encoded was encoded again"
+    library = opened(data, codec="int8")
+    assert len(library.memory) == 200
+    library.close()
+
+
+def test_pictures_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(indexed: Path) -> None:
+    library = opened(indexed)
+    victim = library.catalogue.references().items[3]
+    library.close()
+    [kept] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    refused = touchstone("rebuild", data=indexed, CROP="96")
+    assert refused.exit_code == 1
+    assert f"reference {victim.id}," in refused.stdout
+    assert np.isfinite(score(indexed, 112, "fp16"))
+    assert touchstone("rebuild", "--drop-unreadable", data=indexed, CROP="96").exit_code == 0
+    rebuilt = opened(indexed, 96)
+    assert len(rebuilt.memory) == 11
+    assert victim.id not in rebuilt.memory.ids
+    rebuilt.close()
+
+
+def test_what_needs_no_rebuild_is_said_in_one_line(indexed: Path, tmp_path: Path) -> None:
+    for data, says in ((indexed, "already"), (tmp_path / "none", "nothing to encode again")):
+        done = touchstone("rebuild", data=data)
+        assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+        assert says in done.stderr
+
+
+def test_an_older_schema_is_refused_with_the_command_that_helps_and_migrated_by_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    url = f"sqlite:///{data / 'catalogue.sqlite'}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    with pytest.raises(SchemaMismatch, match="touchstone migrate"):
+        Catalogue.open(url)
+    for _ in range(2):
+        done = touchstone("migrate", data=data)
+        assert done.exit_code == 0, done.stderr
+    schema.check(engine)
+    Catalogue.open(url).close()
