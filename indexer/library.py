@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,8 @@ from indexer.store import (
     StorageFull,
     StoreLock,
 )
+from indexer.verdicts.appearance import Appearance
+from indexer.verdicts.findings import Finding
 
 _LOAD_BATCH = 256  # references entered into the memory at once while loading
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
@@ -44,7 +46,10 @@ class FeatureSpaceMismatch(RuntimeError):
 
 @dataclass(frozen=True)
 class Original:
-    """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes."""
+    """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
+
+    appearance, findings: from screening, where it was screened.
+    """
 
     filename: str
     data: bytes
@@ -52,6 +57,8 @@ class Original:
     suffix: str
     width: int
     height: int
+    appearance: Appearance | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,11 @@ class Library:
     def memory(self) -> Memory:
         """The newest snapshot this process knows."""
         return self._memory
+
+    @property
+    def memory_id(self) -> int:
+        """The catalogue's number of the memory being served."""
+        return self._memory_id
 
     def known(self, category: str, digests: Collection[str]) -> dict[str, int]:
         """Which of these pictures (sha256) are live references of the category already, with their ids."""
@@ -245,7 +257,15 @@ class Library:
                 self._originals.write(original.data, original.suffix)
             segment = self._write_segment(encoded)
             references = [
-                NewReference(sha256, each.suffix, each.filename, each.width, each.height)
+                NewReference(
+                    sha256,
+                    each.suffix,
+                    each.filename,
+                    each.width,
+                    each.height,
+                    None if each.appearance is None else asdict(each.appearance),
+                    tuple(asdict(finding) for finding in each.findings),
+                )
                 for sha256, each in fresh.items()
             ]
             return self.catalogue.append(category, segment, references, self._memory_id)

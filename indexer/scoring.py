@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from indexer.encoders.base import Features
+from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import Memory, Neighbours
+from indexer.region_of_interest import Inspected, RegionOfInterest, inspected_cells
 from indexer.search import Engine
 
 MAP_SIDE = 256
@@ -26,11 +27,15 @@ class NoReferences(LookupError):
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None."""
+    """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
+
+    region: what of the picture scores; None is all of it, as in the paper.
+    """
 
     k: int = 150
     rho: int = 1
     layer_weights: tuple[float, ...] | None = None
+    region: RegionOfInterest | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -49,13 +54,18 @@ class ScoringSettings:
         weights: NDArray[np.float32] = (given / given.sum()).astype(np.float32)
         return weights
 
+    def inspected(self, space: FeatureSpace) -> Inspected | None:
+        """The cells that score, None for all. ValueError when the region covers no cell of this space."""
+        return None if self.region is None else inspected_cells(self.region, space.grid, space.geometry)
+
 
 @dataclass(frozen=True)
 class Scored:
     """One image held against a memory.
 
-    score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop.
-    distances: float32 (layers, cells), S_l(t) before fusing. neighbours: the K retrieved references.
+    score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop, 0
+    outside of the region of interest. distances: float32 (layers, cells), S_l(t) before fusing, of all cells.
+    neighbours: the K retrieved references.
     """
 
     score: float
@@ -84,9 +94,25 @@ def score_image(
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
     distances = 1.0 - engine.best(memory, features.patches[0], neighbours.rows, settings.rho)  # (layers, cells)
+    score, anomaly_map = score_cells(distances, memory.space, settings)
+    return Scored(score, anomaly_map, distances, neighbours)
+
+
+def score_cells(
+    distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> tuple[float, NDArray[np.float32]]:
+    """S_l(t), float32 (layers, cells) → the image score and the map (256, 256): all that follows the patch search."""
     fused = settings.weights(len(distances)) @ distances  # (cells,)
-    anomaly_map = draw_map(fused.reshape(memory.space.grid))
-    return Scored(image_score(anomaly_map), anomaly_map, distances, neighbours)
+    inspected = settings.inspected(space)
+    if inspected is None:
+        anomaly_map = draw_map(fused.reshape(space.grid))
+        return image_score(anomaly_map), anomaly_map
+    # An ignored cell shows its nearest inspected one while the map is drawn, so that nothing leaks across the border
+    # of the region and no score is thinned out there.
+    anomaly_map = draw_map(fused[inspected.source].reshape(space.grid))
+    pixels = inspected.pixels(MAP_SIDE)
+    anomaly_map[~pixels] = 0.0
+    return image_score(anomaly_map[pixels]), anomaly_map
 
 
 def draw_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -102,7 +128,7 @@ def draw_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def image_score(anomaly_map: NDArray[np.float32]) -> float:
-    """The mean of the map's largest 1 % of pixels: 655 of 256²."""
-    count = int(_TOP_SHARE * anomaly_map.size)
+    """The mean of the largest 1 % of the map's pixels: 655 of 256²; of its inspected ones, when it has a region."""
+    count = max(1, int(_TOP_SHARE * anomaly_map.size))
     top = np.partition(anomaly_map, -count, axis=None)[-count:]
     return float(top.mean(dtype=np.float64))

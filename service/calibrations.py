@@ -1,17 +1,27 @@
-"""Keeps every category's leave-one-out scores in step with its references, in the owner's spare time."""
+"""Keeps every category's calibration in step with its references, in the owner's spare time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import json
+import logging
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
-from indexer.calibration import Calibration, leave_one_out
-from indexer.catalogue import Category
+from indexer.catalogue import Category, KeptCalibration
+from indexer.library import Library
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.verdicts.measures import Measures
 from service.owner import Owner, Stopped
+
+T = TypeVar("T")
+log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
@@ -24,21 +34,33 @@ class Basis:
     @classmethod
     def of(cls, memory: Memory, category: str, settings: ScoringSettings) -> Basis:
         """As a snapshot has it now."""
-        return cls(tuple(memory.ids[memory.rows_of(category)].tolist()), settings)
+        return cls(tuple(sorted(memory.ids[memory.rows_of(category)].tolist())), settings)
+
+    @property
+    def key(self) -> str:
+        """A name of 16 characters, the same in every process."""
+        return hashlib.sha256(json.dumps([self.references, asdict(self.settings)]).encode()).hexdigest()[:16]
+
+    def is_of(self, found: LeaveOneOut) -> bool:
+        """Whether these leave-one-out results are the ones it needs."""
+        same = (found.k, found.rho) == (self.settings.k, self.settings.rho)
+        return same and tuple(found.ids.tolist()) == self.references
 
 
 class Calibrations:
     """The latest finished calibration of each category, and the task that renews them.
 
     A reference is scored against its own category only, so that onboarding one product never moves another's threshold.
-    Each reference is one step at the lowest priority: a detection waits for one step at most.
+    Work is done in steps at the lowest priority: a detection waits for one step at most. Results are kept in the
+    catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
     """
 
-    def __init__(self, owner: Owner, engine: Engine, snapshot: Callable[[], Memory]) -> None:
+    def __init__(self, owner: Owner, engine: Engine, library: Library) -> None:
         self._owner = owner
         self._engine = engine
-        self._snapshot = snapshot
+        self._library = library
         self._found: dict[str, tuple[Basis, Calibration]] = {}
+        self._progress: dict[str, float] = {}
 
     def of(self, category: str) -> Calibration | None:
         """The latest finished calibration, even if references have come or gone since."""
@@ -50,27 +72,82 @@ class Calibrations:
         found = self._found.get(category)
         return found is not None and found[0] == Basis.of(memory, category, settings)
 
+    def progress(self, category: str) -> float:
+        """How much of the calibration in progress is done, 0 to 1."""
+        return self._progress.get(category, 0.0)
+
     async def renew(self, categories: list[Category]) -> None:
         """Calibrate whatever is out of date, and forget categories that are gone."""
         for gone in self._found.keys() - {category.name for category in categories}:
             del self._found[gone]
         for category in categories:
-            await self._renew(category.name, category.settings.scoring)
+            try:
+                await self._renew(category.name, category.settings.scoring)
+            except Stopped:
+                return
+            finally:
+                self._progress.pop(category.name, None)
 
     async def _renew(self, category: str, settings: ScoringSettings) -> None:
-        memory = self._snapshot()
+        memory = self._library.memory
         basis = Basis.of(memory, category, settings)
         found = self._found.get(category)
         if found is not None and found[0] == basis:
             return
-        scores: dict[int, float] = {}
-        steps = leave_one_out(memory, self._engine, category, settings)
+        kept = await asyncio.to_thread(self._kept, category)
+        if kept is not None and basis.is_of(kept[1]):
+            version, result = kept
+        else:
+            version = memory.version
+            before = None if kept is None else kept[1]
+            steps = leave_one_out(memory, self._engine, category, settings.k, settings.rho, before)
+            searched = await self._taken(steps, category, basis)
+            if searched is None:
+                return  # references have changed meanwhile: the next round starts from what there is then
+            result = searched
+            await asyncio.to_thread(
+                self._library.catalogue.keep_calibration, category, self._library.memory_id,
+                KeptCalibration(version, result.to_bytes()),
+            )  # fmt: skip
+        measures = await self._taken(_measured(result, memory, settings), category, basis)
+        if measures is not None:
+            calibration = Calibration.of(category, version, basis.key, measures, result.duplicates)
+            self._found[category] = (basis, calibration)
+
+    async def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
+        """What the steps return, taken one a turn; None when the category's references changed on the way."""
+        memory = self._library.memory
+        ended: list[T] = []
+
+        def step(_: Memory) -> float:
+            try:
+                return next(steps)
+            except StopIteration as end:
+                ended.append(end.value)
+                return 1.0
+
+        while not ended:
+            self._progress[category] = await asyncio.wrap_future(self._owner.calibrate(step))
+            newest = self._library.memory
+            if newest is not memory and Basis.of(newest, category, basis.settings) != basis:
+                return None
+            memory = newest
+        return ended[0]
+
+    def _kept(self, category: str) -> tuple[int, LeaveOneOut] | None:
+        kept = self._library.catalogue.calibration(category, self._library.memory_id)
+        if kept is None:
+            return None
         try:
-            while (step := await asyncio.wrap_future(self._owner.calibrate(lambda _: next(steps, None)))) is not None:
-                scores[step[0]] = step[1]
-                newest = self._snapshot()
-                if newest is not memory and Basis.of(newest, category, settings) != basis:
-                    return  # references have changed meanwhile: the next round starts from what there is then
-        except Stopped:
-            return
-        self._found[category] = (basis, Calibration.of(category, memory.version, scores))
+            return kept.version, LeaveOneOut.from_bytes(kept.state)
+        except (ValueError, KeyError, TypeError, OSError):  # of another layout: it is only a saving of time
+            log.warning("the kept calibration of %s cannot be read; it is made again", category)
+            return None
+
+
+def _measured(found: LeaveOneOut, memory: Memory, settings: ScoringSettings) -> Generator[float, None, list[Measures]]:
+    measures = []
+    for _, each in found.measures(memory, settings):
+        measures.append(each)
+        yield 1.0
+    return measures

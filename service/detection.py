@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.calibration import Calibration, Verdict, decide
 from indexer.catalogue import CategorySettings
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
+from indexer.memory import Memory
 from indexer.regions import Region, find_regions
-from indexer.scoring import NoReferences, score_image
+from indexer.scoring import NoReferences, Scored, score_image
 from indexer.search import Engine
+from indexer.verdicts.calibration import Calibration, Decision, decide
+from indexer.verdicts.measures import Measures, median_distance
 from service.calibrations import Calibrations
 from service.owner import Turn
 
@@ -31,18 +33,35 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class BetterCategory:
+    """Another category that a picture fits better than the one that was asked for.
+
+    similarity: of its most similar reference; own_similarity: of the asked category's. median_distance,
+    own_median_distance: of the patches to either. score, p_value: as if that category had been asked for.
+    """
+
+    category: str
+    similarity: float
+    own_similarity: float
+    median_distance: float
+    own_median_distance: float
+    score: float
+    p_value: float | None
+
+
+@dataclass(frozen=True)
 class Detection:
     """What was found out about one picture. map: float32 (256, 256). Times in seconds."""
 
     category: str
-    verdict: Verdict
-    score: float
-    threshold: float | None
-    p_value: float | None
+    decision: Decision
+    measures: Measures
+    calibration: Calibration | None
     version: int
     map: NDArray[np.float32]
     regions: tuple[tuple[Region, Evidence], ...]
     references: tuple[Neighbour, ...]
+    better_category: BetterCategory | None
     queued: float
     encoding: float
     searching: float
@@ -65,23 +84,25 @@ class Inspector:
         """
         started = time.monotonic()
         memory = turn.memory
-        if category is None:
-            descriptor = turn.features.globals_[0].to("cpu").numpy()
-            nearest = memory.nearest_references(descriptor, 1)
-            if len(nearest.rows) == 0:
-                raise NoReferences("the memory is empty")
-            applied = memory.category_of(int(nearest.rows[0]))
-        else:
-            applied = category
+        descriptor = turn.features.globals_[0].to("cpu").numpy()
+        nearest = memory.nearest_references(descriptor, 1)
+        if len(nearest.rows) == 0:
+            raise NoReferences("the memory is empty")
+        likeliest = memory.category_of(int(nearest.rows[0]))
+        applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
         scored = score_image(memory, self.engine, turn.features, chosen.scoring, category)
+        measures = _measures(memory, scored, chosen)
         calibration = self.calibrations.of(applied)
-        verdict, threshold = decide(scored.score, calibration, chosen.false_reject_rate, chosen.threshold)
-        regions = _found_regions(verdict, threshold, scored.map, memory.space, size)
+        decision = decide(measures, calibration, chosen.limits)
+        better = None
+        if likeliest != applied:
+            better = self._better(turn, likeliest, settings.get(likeliest, CategorySettings()), measures)
+        regions = _found_regions(decision, scored.map, memory.space, size)
         rows = scored.neighbours.rows
         return Detection(
-            category=applied, verdict=verdict, score=scored.score, threshold=threshold,
-            p_value=_p_value(calibration, scored.score), version=memory.version, map=scored.map,
+            category=applied, decision=decision, measures=measures, calibration=calibration, version=memory.version,
+            map=scored.map,
             regions=tuple(
                 (region, explain(memory, turn.features, rows, region.peak_cell, chosen.scoring)) for region in regions
             ),
@@ -89,22 +110,40 @@ class Inspector:
                 Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
                 for row, similarity in zip(rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False)
             ),
-            queued=turn.queued, encoding=turn.encoding, searching=time.monotonic() - started,
+            better_category=better, queued=turn.queued, encoding=turn.encoding, searching=time.monotonic() - started,
         )  # fmt: skip
 
+    def _better(self, turn: Turn, category: str, settings: CategorySettings, own: Measures) -> BetterCategory | None:
+        """The category of the most similar reference of all, if the patches agree. Costs a second patch search."""
+        scored = score_image(turn.memory, self.engine, turn.features, settings.scoring, category)
+        there = _measures(turn.memory, scored, settings)
+        if there.median >= own.median:
+            return None
+        calibration = self.calibrations.of(category)
+        p_value = calibration.scores.p_value(there.score) if calibration is not None and len(calibration) else None
+        return BetterCategory(
+            category, 1.0 - there.remoteness, 1.0 - own.remoteness, there.median, own.median, there.score, p_value
+        )
 
-def _p_value(calibration: Calibration | None, score: float) -> float | None:
-    return calibration.p_value(score) if calibration is not None and len(calibration.scores) else None
+
+def _measures(memory: Memory, scored: Scored, settings: CategorySettings) -> Measures:
+    return Measures(
+        scored.score, float(scored.map.max()), median_distance(scored.distances, memory.space, settings.scoring),
+        1.0 - float(scored.neighbours.similarities[0]),
+    )  # fmt: skip
 
 
 def _found_regions(
-    verdict: Verdict,
-    threshold: float | None,
-    anomaly_map: NDArray[np.float32],
-    space: FeatureSpace,
-    size: tuple[int, int],
+    decision: Decision, anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
 ) -> tuple[Region, ...]:
-    """The map above the image threshold; a normal picture has no regions, whatever its noise."""
-    if verdict != "anomalous" or threshold is None:
+    """The map above the level that good parts' maps stay under; a picture of another verdict has no regions.
+
+    A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
+    level: then the threshold is the level, which the largest pixels are above.
+    """
+    if decision.verdict != "anomalous" or decision.threshold is None:
         return ()
-    return find_regions(anomaly_map, threshold, space, size)
+    level = decision.region_level
+    if level is None or anomaly_map.max() < level:
+        level = decision.threshold
+    return find_regions(anomaly_map, level, space, size)

@@ -37,11 +37,13 @@ class Finding:
 
     def inspection(self) -> Inspection:
         """The row to keep."""
-        original, detection = self.picture.original, self.detection
+        original, detection, decision = self.picture.original, self.detection, self.detection.decision
+        calibration = detection.calibration
         return Inspection(
-            id=self.id, at=self.at, filename=original.filename, verdict=detection.verdict, score=detection.score,
-            version=detection.version, width=original.width, height=original.height, category=detection.category,
-            part_id=self.part_id, station=self.station, threshold=detection.threshold, p_value=detection.p_value,
+            id=self.id, at=self.at, filename=original.filename, verdict=decision.verdict,
+            score=detection.measures.score, version=detection.version,
+            width=original.width, height=original.height, category=detection.category,
+            part_id=self.part_id, station=self.station, threshold=decision.threshold, p_value=decision.p_value,
             regions=tuple(
                 {
                     "box": region.box, "area": region.area, "peak": region.peak, "centroid": region.centroid,
@@ -55,6 +57,14 @@ class Finding:
                 search_ms=detection.searching * 1000, total_ms=self.total_ms,
             ).model_dump(),
             image_sha256=original.sha256, image_suffix=original.suffix, map_name=f"{self.id}.png",
+            calibration_key=None if calibration is None else calibration.key,
+            calibration_size=None if calibration is None else len(calibration),
+            familiarity={
+                "statistic": decision.unfamiliarity, "level": decision.unfamiliar_level,
+                "p_value": decision.unfamiliar_p_value, "median_distance": detection.measures.median,
+                "similarity": 1.0 - detection.measures.remoteness,
+            },
+            better_category=None if detection.better_category is None else asdict(detection.better_category),
         )  # fmt: skip
 
 

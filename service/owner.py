@@ -107,6 +107,10 @@ class Owner:
         """Queue a picture whose features are wanted, behind every detection."""
         return self._put(Priority.ONBOARD, picture, work, float("inf"))
 
+    def screen(self, work: Callable[[Memory], T]) -> Future[T]:
+        """Queue a step of onboarding that needs no encoding, behind every detection."""
+        return self._put(Priority.ONBOARD, None, work, float("inf"))
+
     def calibrate(self, work: Callable[[Memory], T]) -> Future[T]:
         """Queue a step that needs the memory only, behind everything else."""
         return self._put(Priority.CALIBRATE, None, work, float("inf"))
@@ -158,8 +162,11 @@ class Owner:
                 self._changed.wait()
             if line is self._lines[Priority.DETECT] and len(line) < self._batch_size:
                 self._changed.wait_for(lambda: len(line) >= self._batch_size or self._stopping, self._batch_wait)
-            size = 1 if line is self._lines[Priority.CALIBRATE] else self._batch_size
-            taken = [line.popleft() for _ in range(min(size, len(line)))]
+            # Work without a picture is taken singly, so that a detection waits for one step of it at most.
+            size = 1 if line[0].picture is None else self._batch_size
+            taken = [line.popleft()]
+            while line and len(taken) < size and line[0].picture is not None:
+                taken.append(line.popleft())
         return [job for job in taken if self._begins(job)]
 
     def _most_urgent(self) -> deque[_Job] | None:

@@ -10,20 +10,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from fastapi import Request
 
-from indexer.calibration import references_needed
 from indexer.catalogue import Category, CategorySettings
 from indexer.encoders import Encoder, load_encoder
 from indexer.library import FeatureSpaceMismatch, Library
 from indexer.search import Engine, choose_engine
+from indexer.verdicts.ranking import references_needed
 from service.calibrations import Calibrations
 from service.detection import Inspector
 from service.metrics import Metrics
 from service.owner import Owner
-from service.schemas import CalibrationView
+from service.schemas import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
 from service.tracing import Tracing
@@ -65,7 +66,7 @@ class Runtime:
             encoder, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
         )  # fmt: skip
-        calibrations = Calibrations(owner, engine, lambda: library.memory)
+        calibrations = Calibrations(owner, engine, library)
         decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry, metrics)
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
@@ -93,16 +94,26 @@ class Runtime:
     def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
         """Where a category's calibration stands now."""
         memory = self.library.memory
-        needed = references_needed(settings.false_reject_rate)
-        if len(memory.rows_of(name)) < 2:
-            return CalibrationView(state="none", references=0, references_needed=needed)
-        current = self.calibrations.is_current(memory, name, settings.scoring)
         found = self.calibrations.of(name)
-        if found is None:
-            return CalibrationView(state="pending", references=0, references_needed=needed)
+        state: Literal["ready", "pending", "none"] = "pending"
+        if self.calibrations.is_current(memory, name, settings.scoring):
+            state = "ready"
+        if len(memory.rows_of(name)) < 2:
+            state, found = "none", None
+        rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
         return CalibrationView(
-            state="ready" if current else "pending", threshold=found.threshold(settings.false_reject_rate),
-            references=len(found.scores), references_needed=needed, version=found.version,
+            state=state, progress=1.0 if state == "ready" else self.calibrations.progress(name),
+            threshold=None if found is None else found.scores.level(rate),
+            region_level=None if found is None else found.peaks.level(rate),
+            references=0 if found is None else len(found), references_needed=references_needed(rate),
+            reached=found is not None and found.scores.reaches(rate),
+            duplicates=0 if found is None else found.duplicates,
+            unfamiliar=UnfamiliarView(
+                level=None if found is None else found.familiarity.level(unfamiliar_rate),
+                reached=found is not None and found.familiarity.ranking.reaches(unfamiliar_rate),
+                references_needed=references_needed(unfamiliar_rate),
+            ),
+            version=None if found is None else found.version,
         )  # fmt: skip
 
     async def forward_ms(self) -> float:

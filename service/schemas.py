@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.catalogue import CATEGORY_NAME
+from indexer.verdicts.findings import FindingKind
 from service.problems import Problem
 
 CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
@@ -28,8 +29,30 @@ class EvidenceView(_Answer):
     distance: float = Field(description="1 − cosine, 0 to 2.")
 
 
+class FamiliarityView(_Answer):
+    """How like anything referenced the picture is. Beyond `level` the verdict is `unfamiliar`."""
+
+    statistic: float | None = Field(description="Spreads beyond the references' usual; null before calibration.")
+    level: float | None = Field(description="Null with fewer than 8 references.")
+    p_value: float | None = Field(description="Rank of the statistic among the references' own.")
+    median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
+    similarity: float = Field(description="Of the most similar reference, −1 to 1.")
+
+
+class BetterCategoryView(_Answer):
+    """Another category that the picture fits better than the one asked for, as a whole and patch by patch."""
+
+    category: str
+    similarity: float = Field(description="Of the other category's most similar reference.")
+    own_similarity: float
+    median_distance: float = Field(description="Median patch distance to the other category.")
+    own_median_distance: float
+    score: float = Field(description="The score, had that category been asked for.")
+    p_value: float | None
+
+
 class RegionView(_Answer):
-    """A connected region above the threshold, in pixels of the picture as sent."""
+    """A connected region above the level that good parts stay under, in pixels of the picture as sent."""
 
     box: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     area: float
@@ -82,6 +105,10 @@ class InspectionView(_Answer):
     station: str | None = None
     regions: tuple[RegionView, ...] = ()
     references: tuple[NeighbourView, ...] = ()
+    familiarity: FamiliarityView | None = None
+    better_category: BetterCategoryView | None = Field(
+        None, description="With `category` given: another one that fits better."
+    )
     timings: Timings
     judgement: Judgement | None = None
     judged_at: datetime | None = None
@@ -110,14 +137,36 @@ class DetectAnswer(_Answer):
     results: tuple[DetectionView | RefusedView, ...]
 
 
+class FindingView(_Answer):
+    """What screening found in a picture, with the evidence."""
+
+    kind: FindingKind
+    detail: str
+    value: float = Field(description="What was measured.")
+    usual: float | None = Field(None, description="What the category's other pictures measure.")
+    limit: float | None = Field(None, description="Where the finding begins.")
+    reference_id: int | None = Field(None, description="The reference it was compared with.")
+    picture: int | None = Field(None, description="Or the position in the same request.")
+    category: str | None = Field(None, description="Of that reference, where it is another.")
+
+
 class ReferenceResult(_Answer):
-    """What became of one picture."""
+    """What became of one picture. One refused by screening has the finding's kind as its reason."""
 
     filename: str
     status: Literal["added", "duplicate", "refused"]
     reference_id: int | None = None
     reason: str | None = None
     detail: str | None = None
+    findings: tuple[FindingView, ...] = ()
+
+
+class UnfamiliarView(_Answer):
+    """Where a category's level for `unfamiliar` stands."""
+
+    level: float | None = Field(description="Null with fewer than 8 references.")
+    reached: bool = Field(description="Whether there are enough references to promise `unfamiliar_rate`.")
+    references_needed: int
 
 
 class CalibrationView(_Answer):
@@ -126,10 +175,28 @@ class CalibrationView(_Answer):
     state: Literal["ready", "pending", "none"] = Field(
         description="pending: leave-one-out scores are being computed; none: fewer than two references."
     )
-    threshold: float | None = None
+    progress: float = Field(description="Share done of what is being computed, 0 to 1.")
+    threshold: float | None = Field(None, description="The most cautious one while `reached` is false.")
+    region_level: float | None = Field(None, description="What a pixel of the map must exceed to be in a region.")
     references: int = Field(description="How many leave-one-out scores the threshold rests on.")
     references_needed: int = Field(description="How many the false-reject rate needs.")
+    reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    duplicates: int = Field(description="References that show a part again and do not count.")
+    unfamiliar: UnfamiliarView
     version: int | None = None
+
+
+class DriftView(_Answer):
+    """Whether good production is still like the references: a test on the p-values of inspections."""
+
+    state: Literal["steady", "drifting"]
+    inspections: int = Field(description="Since the test began, with this calibration.")
+    p_values: tuple[int, ...] = Field(description="Inspections by p-value, in ten bins from 0 to 1; even when steady.")
+    evidence: float = Field(description="Betting capital against `steady`, 1 at the start.")
+    highest: float = Field(description="The most the evidence has been.")
+    alarm: float = Field(description="At this evidence the flag is raised.")
+    since: datetime
+    flagged_at: datetime | None
 
 
 class ReferencesAnswer(_Answer):
@@ -157,6 +224,7 @@ class ReferenceView(_Answer):
     added_version: int
     removed_at: datetime | None = None
     removed_version: int | None = None
+    findings: tuple[FindingView, ...] = Field((), description="What screening found when it was added.")
 
 
 class ReferencePage(_Answer):
@@ -164,6 +232,13 @@ class ReferencePage(_Answer):
 
     references: tuple[ReferenceView, ...]
     next_cursor: str | None
+
+
+class RegionOfInterestView(_Answer):
+    """Where pictures are inspected: the polygons, or a mask to be had as a picture."""
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    mask: bool
 
 
 class SettingsView(_Answer):
@@ -174,10 +249,29 @@ class SettingsView(_Answer):
     layer_weights: tuple[float, ...] | None
     false_reject_rate: float
     threshold: float | None
+    unfamiliar_rate: float
+    region_of_interest: RegionOfInterestView | None
+    refuse: tuple[FindingKind, ...]
+
+
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class PolygonsBody(BaseModel):
+    """Polygons whose corners are (x, y) in fractions of the picture's width and height; inside any is inspected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    polygons: list[Annotated[list[tuple[_Fraction, _Fraction]], Field(min_length=3, max_length=1024)]] = Field(
+        min_length=1, max_length=64, examples=[[[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]]]
+    )
 
 
 class SettingsPatch(BaseModel):
-    """Settings to change; what is left out stays. null resets `layer_weights` and `threshold`."""
+    """Settings to change; what is left out stays.
+
+    null resets `layer_weights`, `threshold` and `region_of_interest`.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
 
@@ -188,6 +282,11 @@ class SettingsPatch(BaseModel):
     )
     false_reject_rate: float = Field(0.01, gt=0, lt=1, description="Share of good parts that may be rejected.")
     threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
+    unfamiliar_rate: float = Field(0.001, gt=0, lt=1, description="Share of good parts that may be `unfamiliar`.")
+    region_of_interest: PolygonsBody | None = Field(
+        None, description="Where pictures are inspected; null is everywhere. A mask picture is set by its own route."
+    )
+    refuse: tuple[FindingKind, ...] = Field((), description="Findings for which new references are refused.")
 
 
 class CategoryView(_Answer):
@@ -198,6 +297,7 @@ class CategoryView(_Answer):
     created: datetime
     settings: SettingsView
     calibration: CalibrationView
+    drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
 
 
 class CategoriesAnswer(_Answer):

@@ -37,8 +37,10 @@ from indexer.catalogue.errors import (
     UnknownReference,
 )
 from indexer.catalogue.models import (
+    CalibrationRow,
     CategoryRow,
     ChangeRow,
+    DriftRow,
     InspectionRow,
     MemoryRow,
     PlacementRow,
@@ -55,6 +57,8 @@ from indexer.catalogue.records import (
     Inspection,
     InspectionFilter,
     Judgement,
+    KeptCalibration,
+    KeptDrift,
     MemoryRecord,
     NewReference,
     Page,
@@ -66,6 +70,7 @@ from indexer.catalogue.records import (
     SettingsChanges,
 )
 from indexer.store import SegmentFile
+from indexer.verdicts.drift import Drift
 
 T = TypeVar("T")
 
@@ -196,6 +201,7 @@ class Catalogue:
             if _memory(connection, memory_id).active:
                 raise ValueError("the memory being served cannot be retired")
             connection.execute(delete(PlacementRow).where(PlacementRow.memory_id == memory_id))
+            connection.execute(delete(CalibrationRow).where(CalibrationRow.memory_id == memory_id))
             connection.execute(
                 update(SegmentRow)
                 .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))
@@ -243,6 +249,16 @@ class Catalogue:
         """sha256 → reference id, for those of the digests that are live references of the category."""
         with self._reading() as connection:
             return _live_digests(connection, category, digests)
+
+    def appearances(self, category: str) -> list[dict[str, float]]:
+        """How the live references of a category look as photographs, of those for which it was noted."""
+        statement = (
+            select(ReferenceRow.appearance)
+            .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+            .where(CategoryRow.name == category, _LIVE, ReferenceRow.appearance.is_not(None))
+        )
+        with self._reading() as connection:
+            return [dict(found) for found in connection.scalars(statement) if found is not None]
 
     def remove_references(self, ids: Collection[int]) -> Removed:
         """Take references out. Those unknown or gone already are passed over; with none left, no new version."""
@@ -406,8 +422,51 @@ class Catalogue:
             ids = tuple(connection.scalars(select(ReferenceRow.id).where(inside, _LIVE).order_by(ReferenceRow.id)))
             version = _commit_version(connection, "removed", detail={"category": name, "references": list(ids)})
             _mark_removed(connection, version, inside)
+            connection.execute(delete(CalibrationRow).where(CalibrationRow.category_id == category))
+            connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
             connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=_now()))
             return Removed(version, ids)
+
+    # Calibrations and drift
+
+    def calibration(self, category: str, memory_id: int, newer_than: int = -1) -> KeptCalibration | None:
+        """What is kept of a category's calibration in a memory, if it is of a newer snapshot than this version."""
+        with self._reading() as connection:
+            row = connection.execute(
+                select(CalibrationRow.version, CalibrationRow.state)
+                .join(CategoryRow, CategoryRow.id == CalibrationRow.category_id)
+                .where(CategoryRow.name == category, CalibrationRow.memory_id == memory_id)
+                .where(CalibrationRow.version > newer_than)
+            ).one_or_none()
+        return None if row is None else KeptCalibration(row.version, row.state)
+
+    def keep_calibration(self, category: str, memory_id: int, kept: KeptCalibration) -> None:
+        """Keep a calibration in the place of an older one; one of a newer snapshot stays. UnknownCategory."""
+        with self._writing() as connection:
+            category_id = _category_id(connection, category)
+            one = (CalibrationRow.category_id == category_id) & (CalibrationRow.memory_id == memory_id)
+            found = connection.scalar(select(CalibrationRow.version).where(one))
+            values = {"version": kept.version, "at": _now(), "state": kept.state}
+            if found is None:
+                key = {"category_id": category_id, "memory_id": memory_id}
+                connection.execute(insert(CalibrationRow).values(**key, **values))
+            elif found <= kept.version:
+                connection.execute(update(CalibrationRow).where(one).values(**values))
+
+    def drifts(self) -> dict[str, KeptDrift]:
+        """Every category's drift test, by name; none before a category's first calibrated inspection."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                select(CategoryRow.name, DriftRow.__table__)
+                .join(CategoryRow, CategoryRow.id == DriftRow.category_id)
+                .where(CategoryRow.removed_at.is_(None))
+            )
+            return {row.name: _drift(row) for row in rows}
+
+    def restart_drift(self, category: str) -> None:
+        """Begin a category's drift test anew, with its flag lowered. UnknownCategory."""
+        with self._writing() as connection:
+            connection.execute(delete(DriftRow).where(DriftRow.category_id == _category_id(connection, category)))
 
     # Inspections
 
@@ -416,8 +475,9 @@ class Catalogue:
         if inspections:
             with self._writing() as connection:
                 known = _recorded(connection, [each.id for each in inspections])
-                if fresh := [_inspection_values(each) for each in inspections if each.id not in known]:
-                    connection.execute(insert(InspectionRow), fresh)
+                if fresh := [each for each in inspections if each.id not in known]:
+                    connection.execute(insert(InspectionRow), [_inspection_values(each) for each in fresh])
+                    _count_drift(connection, fresh)
 
     def recorded(self, ids: Collection[str]) -> dict[str, Inspection]:
         """Those of some inspections that there are, by id."""
@@ -586,7 +646,8 @@ def _references() -> Select[Any]:
 
 
 def _reference(row: Row[Any]) -> Reference:
-    return Reference(**{field.name: getattr(row, field.name) for field in fields(Reference)})
+    values = {field.name: getattr(row, field.name) for field in fields(Reference)}
+    return Reference(**{**values, "findings": tuple(row.findings)})
 
 
 def _reference_values(
@@ -614,9 +675,7 @@ def _categories() -> Select[Any]:
 
 
 def _category(row: Row[Any]) -> Category:
-    weights = row.settings["layer_weights"]
-    settings = CategorySettings(**{**row.settings, "layer_weights": None if weights is None else tuple(weights)})
-    return Category(row.name, settings, row.created_at, row.references)
+    return Category(row.name, CategorySettings.from_json(row.settings), row.created_at, row.references)
 
 
 def _find_category(connection: Connection, name: str) -> Category:
@@ -624,6 +683,53 @@ def _find_category(connection: Connection, name: str) -> Category:
     if row is None:
         raise UnknownCategory(f"there is no category {name!r}")
     return _category(row)
+
+
+def _category_id(connection: Connection, name: str) -> int:
+    found = connection.scalar(select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None)))
+    if found is None:
+        raise UnknownCategory(f"there is no category {name!r}")
+    return found
+
+
+def _drift(row: Row[Any]) -> KeptDrift:
+    state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
+    return KeptDrift(row.calibration_key, row.version, row.started_at, row.flagged_at, Drift(**state))
+
+
+def _count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:
+    """Let each inspection that was calibrated count in its category's drift test.
+
+    The test is of one calibration: it begins anew with another one, and inspections by one that was left behind do not
+    count.
+    """
+    by_basis: dict[tuple[str, str, int, int], list[float]] = {}
+    for each in inspections:
+        if each.category and each.p_value is not None and each.calibration_key and each.calibration_size:
+            basis = (each.category, each.calibration_key, each.calibration_size, each.version)
+            by_basis.setdefault(basis, []).append(each.p_value)
+    for (category, key, size, version), p_values in by_basis.items():
+        category_id = connection.scalar(
+            select(CategoryRow.id).where(CategoryRow.name == category, CategoryRow.removed_at.is_(None))
+        )
+        if category_id is None:
+            continue
+        row = connection.execute(select(DriftRow.__table__).where(DriftRow.category_id == category_id)).one_or_none()
+        now = _now()
+        kept = KeptDrift(key, version, now, None, Drift()) if row is None else _drift(row)
+        if kept.calibration_key != key:
+            if version < kept.version:
+                continue
+            kept = KeptDrift(key, version, now, None, Drift())
+        drift = kept.drift.after(p_values, size)
+        values = {
+            "calibration_key": key, "version": kept.version, "started_at": kept.started_at, "state": asdict(drift),
+            "flagged_at": kept.flagged_at or (now if drift.drifting else None),
+        }  # fmt: skip
+        if row is None:
+            connection.execute(insert(DriftRow).values(category_id=category_id, **values))
+        else:
+            connection.execute(update(DriftRow).where(DriftRow.category_id == category_id).values(**values))
 
 
 def _ensure_category(connection: Connection, name: str) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -130,6 +131,8 @@ class ReferenceRow(Base):
     added_version: Mapped[int] = mapped_column(ForeignKey("change.version"))
     removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     removed_version: Mapped[int | None] = mapped_column(ForeignKey("change.version"))
+    appearance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
 
 
 class SegmentRow(Base):
@@ -187,6 +190,10 @@ class InspectionRow(Base):
     judgement: Mapped[str | None] = mapped_column(String(16))
     judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     promoted_reference_id: Mapped[int | None] = mapped_column(ForeignKey("reference.id"))
+    calibration_key: Mapped[str | None] = mapped_column(String(16))
+    calibration_size: Mapped[int | None]
+    familiarity: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    better_category: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (
         # By time within each filter, so that a page is read from the index in order, backwards.
@@ -196,3 +203,28 @@ class InspectionRow(Base):
         Index("ix_inspection_station", "station", "at", "id"),
         Index("ix_inspection_part_id", "part_id", "at", "id"),
     )
+
+
+class CalibrationRow(Base):
+    """What each reference of a category found among the others, in one memory."""
+
+    __tablename__ = "calibration"
+
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"), primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DriftRow(Base):
+    """The drift test of a category: counted in the transaction that records an inspection, so exactly once."""
+
+    __tablename__ = "drift"
+
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"), primary_key=True)
+    calibration_key: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    flagged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    state: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
+from indexer.region_of_interest import RegionOfInterest
 from indexer.scoring import ScoringSettings
 from indexer.store import SegmentFile
+from indexer.verdicts.calibration import Limits
+from indexer.verdicts.drift import Drift
+from indexer.verdicts.findings import FINDING_KINDS, FindingKind
 
 JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
@@ -46,7 +50,9 @@ class CategorySettings:
 
     k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per
     layer, not all zero; None = equal. false_reject_rate: share of good parts that may be rejected, in (0, 1).
-    threshold: manual score threshold ≥ 0 that overrides calibration; None = calibrated.
+    threshold: manual score threshold ≥ 0 that overrides calibration; None = calibrated. unfamiliar_rate: share of good
+    parts that may be called unfamiliar, in (0, 1). region_of_interest: what of the picture scores; None = all of it.
+    refuse: findings for which a new reference is refused rather than reported.
     """
 
     k: int = 150
@@ -54,6 +60,9 @@ class CategorySettings:
     layer_weights: tuple[float, ...] | None = None
     false_reject_rate: float = 0.01
     threshold: float | None = None
+    unfamiliar_rate: float = 0.001
+    region_of_interest: RegionOfInterest | None = None
+    refuse: tuple[FindingKind, ...] = ()
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -67,11 +76,32 @@ class CategorySettings:
             raise ValueError("layer_weights must not be negative, and not all zero")
         if self.threshold is not None and not 0 <= self.threshold < float("inf"):
             raise ValueError("threshold must not be negative")
+        if not 0 < self.unfamiliar_rate < 1:
+            raise ValueError("unfamiliar_rate must lie between 0 and 1")
+        if not set(self.refuse) <= set(FINDING_KINDS):
+            raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> CategorySettings:
+        """From what the catalogue keeps; settings that an older version did not know have their defaults."""
+        values = dict(kept)
+        if values.get("layer_weights") is not None:
+            values["layer_weights"] = tuple(values["layer_weights"])
+        if (region := values.get("region_of_interest")) is not None:
+            polygons = tuple(tuple((x, y) for x, y in polygon) for polygon in region["polygons"])
+            values["region_of_interest"] = RegionOfInterest(polygons, region["mask"])
+        values["refuse"] = tuple(values.get("refuse", ()))
+        return cls(**values)
 
     @property
     def scoring(self) -> ScoringSettings:
         """The part of the settings that scores depend on."""
-        return ScoringSettings(self.k, self.rho, self.layer_weights)
+        return ScoringSettings(self.k, self.rho, self.layer_weights, self.region_of_interest)
+
+    @property
+    def limits(self) -> Limits:
+        """The part of the settings that verdicts depend on, once a score is known."""
+        return Limits(self.false_reject_rate, self.unfamiliar_rate, self.threshold)
 
 
 class SettingsChanges(TypedDict, total=False):
@@ -82,6 +112,9 @@ class SettingsChanges(TypedDict, total=False):
     layer_weights: tuple[float, ...] | None
     false_reject_rate: float
     threshold: float | None
+    unfamiliar_rate: float
+    region_of_interest: RegionOfInterest | None
+    refuse: tuple[FindingKind, ...]
 
 
 @dataclass(frozen=True)
@@ -96,13 +129,18 @@ class Category:
 
 @dataclass(frozen=True)
 class NewReference:
-    """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px."""
+    """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px.
+
+    appearance: its light and sharpness, when it was screened; findings: what screening found.
+    """
 
     image_sha256: str
     image_suffix: str
     filename: str
     width: int
     height: int
+    appearance: JsonObject | None = None
+    findings: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +158,8 @@ class Reference:
     added_version: int
     removed_at: datetime | None
     removed_version: int | None
+    appearance: JsonObject | None = None
+    findings: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,8 @@ class Inspection:
     at: UTC. score, threshold: mean of the map's top pixels. version: the snapshot it was computed on. width, height:
     px of the original. regions, references, timings: as answered. image_sha256, image_suffix: the kept image, if kept.
     map_name: the kept map's file. judgement: what a person said; promoted_reference_id: the reference it became.
+    calibration_key, calibration_size: which calibration decided, and how many references it counts.
+    familiarity: how like anything referenced it is; better_category: another category that it fits better.
     """
 
     id: str
@@ -219,6 +261,32 @@ class Inspection:
     judgement: Judgement | None = None
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
+    calibration_key: str | None = None
+    calibration_size: int | None = None
+    familiarity: JsonObject | None = None
+    better_category: JsonObject | None = None
+
+
+@dataclass(frozen=True)
+class KeptCalibration:
+    """Leave-one-out results as they are kept. version: the snapshot they are of; state: `LeaveOneOut` as bytes."""
+
+    version: int
+    state: bytes
+
+
+@dataclass(frozen=True)
+class KeptDrift:
+    """A category's drift test. calibration_key: of the calibration its p-values come from. Times are UTC.
+
+    version: the snapshot of the inspection it began with. flagged_at: when the flag was raised, None while it is not.
+    """
+
+    calibration_key: str
+    version: int
+    started_at: datetime
+    flagged_at: datetime | None
+    drift: Drift
 
 
 @dataclass(frozen=True)

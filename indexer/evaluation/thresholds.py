@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from indexer.calibration import Calibration, leave_one_out
 from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.run import Outcome
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
+from indexer.verdicts.leave_one_out import calibrate
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ def decide_all(
 ) -> Iterator[Decided]:
     """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores."""
     for name, judged in outcome.categories.items():
-        scores = dict(leave_one_out(memory, engine, name, scoring))
-        calibration = Calibration.of(name, memory.version, scores)
-        threshold = calibration.threshold(rate)
+        scores = calibrate(memory, engine, name, scoring).scores
+        threshold = scores.level(rate)
         if threshold is None:
             continue
         samples = [sample for sample in dataset.samples if sample.category == name]
@@ -45,6 +44,6 @@ def decide_all(
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield Decided(
-            name, threshold, calibration.reaches(rate), sum(rejected) - found, defective.count(False), found,
+            name, threshold, scores.reaches(rate), sum(rejected) - found, defective.count(False), found,
             defective.count(True),
         )  # fmt: skip

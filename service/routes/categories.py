@@ -6,29 +6,50 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Path
+import numpy as np
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict
 
-from indexer.catalogue import Category, SettingsChanges
-from service.problems import ProblemError, documented
+from indexer.catalogue import Category, KeptDrift, SettingsChanges
+from indexer.images import ImageRefused, encode_png
+from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_cells
+from indexer.verdicts.drift import ALARM
+from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import CategoriesAnswer, CategoryName, CategoryView, Removed, SettingsPatch, SettingsView
+from service.schemas import (
+    CategoriesAnswer,
+    CategoryName,
+    CategoryView,
+    DriftView,
+    Removed,
+    SettingsPatch,
+    SettingsView,
+)
+from service.uploads import documented_upload, read_upload
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
 Name = Annotated[CategoryName, Path()]
 
 
+class _NoFields(BaseModel):
+    """A mask comes without text fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 @router.get("", responses=documented())
 async def categories(running: Annotated[Runtime, Depends(runtime)]) -> CategoriesAnswer:
     """All categories by name."""
     found = await asyncio.to_thread(running.library.catalogue.categories)
-    return CategoriesAnswer(categories=tuple(_view(running, each) for each in found))
+    drifts = await asyncio.to_thread(running.library.catalogue.drifts)
+    return CategoriesAnswer(categories=tuple(_view(running, each, drifts.get(each.name)) for each in found))
 
 
 @router.get("/{name}", responses=documented("not-found"))
 async def category(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
     """One category."""
-    return _view(running, await asyncio.to_thread(running.library.catalogue.category, name))
+    return await _shown(running, name)
 
 
 @router.patch("/{name}", responses=documented("not-found"))
@@ -41,9 +62,41 @@ async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, D
             detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
             raise ProblemError("invalid-request", detail)
         changes["layer_weights"] = tuple(weights)
-    changed = await asyncio.to_thread(running.library.catalogue.update_settings, name, cast(SettingsChanges, changes))
-    await asyncio.to_thread(running.library.refresh)
-    return _view(running, changed)
+    if (region := changes.get("region_of_interest")) is not None:
+        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
+        changes["region_of_interest"] = _usable(running, RegionOfInterest(polygons))
+    return await _changed(running, name, cast(SettingsChanges, changes))
+
+
+@router.put(
+    "/{name}/region-of-interest",
+    openapi_extra=documented_upload(_NoFields),
+    responses=documented("not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large"),
+)
+async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
+    """Inspect only where a mask picture, laid over the whole picture, is not black. Its size does not matter."""
+    upload, _ = await read_upload(request, _NoFields, 1)
+    [decoded] = await running.decoder.decode(upload)
+    if isinstance(decoded, ImageRefused):
+        raise from_refusal(decoded)
+    region = _usable(running, RegionOfInterest.from_mask(decoded.image))
+    return await _changed(running, name, {"region_of_interest": region})
+
+
+@router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented("not-found"))
+async def drawn(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+    """Where pictures are inspected, as a mask over the whole picture: 256×256, white is inspected."""
+    found = await asyncio.to_thread(running.library.catalogue.category, name)
+    region = found.settings.region_of_interest
+    inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else region.drawn(MASK_SIDE)
+    return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
+
+
+@router.post("/{name}/drift/restart", responses=documented("not-found"))
+async def restart_drift(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
+    """Begin the drift test anew, with its flag lowered: after the camera or the light has been put right."""
+    await asyncio.to_thread(running.library.catalogue.restart_drift, name)
+    return await _shown(running, name)
 
 
 @router.delete("/{name}", responses=documented("not-found"))
@@ -52,9 +105,43 @@ async def remove(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> R
     return Removed(version=await asyncio.to_thread(running.library.remove_category, name))
 
 
-def _view(running: Runtime, found: Category) -> CategoryView:
+async def _changed(running: Runtime, name: str, changes: SettingsChanges) -> CategoryView:
+    await asyncio.to_thread(running.library.catalogue.update_settings, name, changes)
+    await asyncio.to_thread(running.library.refresh)
+    return await _shown(running, name)
+
+
+async def _shown(running: Runtime, name: str) -> CategoryView:
+    found = await asyncio.to_thread(running.library.catalogue.category, name)
+    drifts = await asyncio.to_thread(running.library.catalogue.drifts)
+    return _view(running, found, drifts.get(name))
+
+
+def _usable(running: Runtime, region: RegionOfInterest) -> RegionOfInterest:
+    space = running.encoder.space
+    try:
+        inspected_cells(region, space.grid, space.geometry)
+    except ValueError as error:
+        raise ProblemError("invalid-request", f"region_of_interest: {error}.") from None
+    return region
+
+
+def _view(running: Runtime, found: Category, kept: KeptDrift | None) -> CategoryView:
+    settings = asdict(found.settings)
+    region = found.settings.region_of_interest
+    if region is not None:
+        settings["region_of_interest"] = {"polygons": region.polygons, "mask": region.mask is not None}
     return CategoryView(
         name=found.name, references=found.references, created=found.created_at,
-        settings=SettingsView(**asdict(found.settings)),
-        calibration=running.calibration_view(found.name, found.settings),
+        settings=SettingsView(**settings), calibration=running.calibration_view(found.name, found.settings),
+        drift=None if kept is None else _drift_view(kept),
+    )  # fmt: skip
+
+
+def _drift_view(kept: KeptDrift) -> DriftView:
+    drift = kept.drift
+    return DriftView(
+        state="steady" if kept.flagged_at is None else "drifting", inspections=drift.inspections,
+        p_values=drift.counts, evidence=drift.evidence, highest=drift.highest, alarm=ALARM,
+        since=kept.started_at, flagged_at=kept.flagged_at,
     )  # fmt: skip

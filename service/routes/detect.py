@@ -174,7 +174,7 @@ def _observe(
             stages = {"queue": detection.queued, "encode": detection.encoding, "search": detection.searching}
             for stage, seconds in stages.items():
                 running.metrics.stage(stage, seconds)
-            running.metrics.inspected(detection.category, detection.verdict, detection.p_value)
+            running.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
             running.tracing.stages({"decode": picture.decoding, **stages})
 
 
@@ -189,7 +189,9 @@ def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: 
         anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
     if options.overlay:
         regions = [region for region, _ in detection.regions]
-        drawn = draw_overlay(finding.picture.image, detection.map, detection.threshold, regions, running.encoder.space)
+        drawn = draw_overlay(
+            finding.picture.image, detection.map, detection.decision.threshold, regions, running.encoder.space
+        )
         overlay = _base64(encode_png(drawn))
     shown = history.view(finding.inspection())
     return DetectionView(**shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded)

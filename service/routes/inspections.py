@@ -15,8 +15,8 @@ from fastapi.responses import StreamingResponse
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.images import ImageRefused
 from service import history
+from service.onboarding import promote
 from service.problems import ProblemError, documented, from_refusal
-from service.routes.references import onboard
 from service.runtime import Runtime, runtime
 from service.schemas import CategoryName, FeedbackBody, InspectionPage, InspectionView, Judgement, Verdict
 from service.uploads import MEDIA_TYPES, File, Upload
@@ -103,7 +103,7 @@ async def _promote(running: Runtime, found: Inspection) -> int | None:
     [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
     if isinstance(decoded, ImageRefused):
         raise from_refusal(decoded)
-    [outcome] = (await onboard(running, found.category, [decoded])).outcomes
+    [outcome] = (await promote(running, found.category, decoded)).outcomes
     return outcome.reference_id if outcome.status == "added" else None
 
 

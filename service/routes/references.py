@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.catalogue import CategorySettings, Reference
 from indexer.images import ImageRefused
-from indexer.library import Added
-from indexer.memory import EncodedReferences
-from service.owner import Turn
+from indexer.verdicts.findings import FINDING_KINDS, FindingKind
+from service.onboarding import onboard
 from service.problems import documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import CategoryName, ReferencePage, ReferenceResult, ReferencesAnswer, ReferenceView, Removed
+from service.schemas import (
+    CategoryName,
+    FindingView,
+    ReferencePage,
+    ReferenceResult,
+    ReferencesAnswer,
+    ReferenceView,
+    Removed,
+)
 from service.uploads import MEDIA_TYPES, Picture, documented_upload, read_upload
 
 router = APIRouter(prefix="/references", tags=["references"])
+
+
+def _listed(given: str) -> tuple[str, ...]:
+    return () if given == "none" else tuple(each.strip() for each in given.split(","))
 
 
 class _Options(BaseModel):
@@ -29,6 +39,12 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     category: CategoryName
+    refuse: Annotated[tuple[FindingKind, ...] | None, BeforeValidator(_listed)] = Field(
+        None,
+        description="Findings for which a picture is refused, comma separated, or `none`; the category's setting if "
+        f"left out. Findings: {', '.join(FINDING_KINDS)}.",
+        json_schema_extra={"type": "string"},
+    )
 
 
 @router.post(
@@ -42,48 +58,39 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
     """Make pictures of good parts references of a category, which is created if it is new.
 
     All accepted pictures become references together, durably, before the answer. Pictures that cannot be used are
-    refused one by one; sending the same pictures again changes nothing.
+    refused one by one. Each is screened: what was found is told in `findings`, and it is kept all the same unless
+    `refuse` says otherwise. Sending the same pictures again changes nothing.
     """
     upload, options = await read_upload(request, _Options, running.settings.max_images)
     decoded = await running.decoder.decode(upload)
-    pictures = [each for each in decoded if isinstance(each, Picture)]
+    pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
     if not pictures:
-        refused = [each for each in decoded if isinstance(each, ImageRefused)]
-        raise from_refusal(refused[0])
-    added = await onboard(running, options.category, pictures)
-    outcomes = iter(added.outcomes)
+        raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
+    settings = (await asyncio.to_thread(running.category_settings)).get(options.category, CategorySettings())
+    refuse = settings.refuse if options.refuse is None else options.refuse
+    onboarded = await onboard(running, options.category, pictures, settings, refuse)
+    outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
     results = []
-    for file, each in zip(upload.files, decoded, strict=True):
-        if isinstance(each, ImageRefused):
-            refusal = ReferenceResult(filename=file.name, status="refused", reason=each.reason, detail=each.detail)
-            results.append(refusal)
+    for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
+        findings = tuple(FindingView(**asdict(found)) for found in onboarded.findings.get(position, ()))
+        refusal = each if isinstance(each, ImageRefused) else onboarded.refused.get(position)
+        if refusal is None:
+            results.append(ReferenceResult(**asdict(outcomes[position]), findings=findings))
         else:
-            results.append(ReferenceResult(**asdict(next(outcomes))))
+            reason = refusal.reason if isinstance(refusal, ImageRefused) else refusal.kind
+            results.append(
+                ReferenceResult(
+                    filename=file.name, status="refused", reason=reason, detail=refusal.detail, findings=findings
+                )
+            )
     counts = [result.status for result in results]
     for status in counts:
         running.metrics.onboarded(status)
-    settings = (await asyncio.to_thread(running.category_settings)).get(options.category, CategorySettings())
     return ReferencesAnswer(
-        category=options.category, version=added.version, results=tuple(results), added=counts.count("added"),
-        duplicates=counts.count("duplicate"), refused=counts.count("refused"),
+        category=options.category, version=onboarded.added.version, results=tuple(results),
+        added=counts.count("added"), duplicates=counts.count("duplicate"), refused=counts.count("refused"),
         calibration=running.calibration_view(options.category, settings),
     )  # fmt: skip
-
-
-async def onboard(running: Runtime, category: str, pictures: Sequence[Picture]) -> Added:
-    """Encode pictures behind all detections and commit them together. Pictures known already are not encoded again."""
-    codec = running.library.memory.codec
-    digests = [picture.original.sha256 for picture in pictures]
-    known = await asyncio.to_thread(running.library.known, category, digests)
-
-    def encode(turn: Turn) -> EncodedReferences:
-        return codec.encode(turn.features)
-
-    fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
-    futures = [running.owner.onboard(picture.prepared, encode) for picture in fresh.values()]
-    encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
-    originals = [picture.original for picture in pictures]
-    return await asyncio.to_thread(running.library.add, category, originals, dict(zip(fresh, encoded, strict=True)))
 
 
 @router.get("", responses=documented())

@@ -1,0 +1,1 @@
+"""Verdicts from good parts alone: calibration, unfamiliar pictures, screening of references, drift."""

@@ -1,0 +1,109 @@
+"""What a good part may measure, from leave-one-out measures of the references, and the verdict that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from indexer.verdicts.familiarity import Familiarity
+from indexer.verdicts.measures import Measures
+from indexer.verdicts.ranking import Ranking
+
+Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Leave-one-out measures of one category's references, ranked.
+
+    version: the snapshot they were computed on. key: names the references and settings they are of, alike in every
+    process. duplicates: references that count for nothing, being another's duplicates: a picture taken twice says
+    nothing new about what good parts look like.
+    """
+
+    category: str
+    version: int
+    key: str
+    measures: tuple[Measures, ...]
+    scores: Ranking
+    peaks: Ranking
+    familiarity: Familiarity
+    duplicates: int = 0
+
+    @classmethod
+    def of(
+        cls, category: str, version: int, key: str, measures: Iterable[Measures], duplicates: int = 0
+    ) -> Calibration:
+        """From the measures of every reference that counts."""
+        found = tuple(measures)
+        return cls(
+            category, version, key, found, Ranking.of(each.score for each in found),
+            Ranking.of(each.peak for each in found), Familiarity.of(found), duplicates,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        """References that count."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engineer accepts. A manual threshold overrides the calibrated one.
+
+    false_reject_rate: share of good parts that may be called anomalous. unfamiliar_rate: share of good parts that may
+    be called unfamiliar. Both in (0, 1).
+    """
+
+    false_reject_rate: float = 0.01
+    unfamiliar_rate: float = 0.001
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on a picture, with what it was held against; each None while nothing is calibrated.
+
+    threshold: of the score. p_value: of the score. region_level: what a pixel of the map must exceed to be part of a
+    region. unfamiliarity, unfamiliar_level, unfamiliar_p_value: the statistic of `Familiarity`, its level, its rank.
+    """
+
+    verdict: Verdict
+    threshold: float | None
+    p_value: float | None = None
+    region_level: float | None = None
+    unfamiliarity: float | None = None
+    unfamiliar_level: float | None = None
+    unfamiliar_p_value: float | None = None
+
+
+def decide(measures: Measures, calibration: Calibration | None, limits: Limits) -> Decision:
+    """The verdict on what was measured in a picture.
+
+    `unfamiliar` comes first: a map means nothing where nothing like the picture was ever referenced. Then a manual
+    threshold decides, or the calibrated one; with too few references for the rate the verdict is `uncalibrated` and
+    the threshold the most cautious one there is (None before any calibration).
+    """
+    manual = limits.threshold
+    if calibration is None or len(calibration) == 0:
+        verdict: Verdict = "uncalibrated" if manual is None else _against(measures.score, manual)
+        return Decision(verdict, manual, region_level=manual)
+    familiarity = calibration.familiarity
+    unfamiliarity, unfamiliar_level = familiarity.statistic(measures), familiarity.level(limits.unfamiliar_rate)
+    threshold = calibration.scores.level(limits.false_reject_rate) if manual is None else manual
+    if unfamiliar_level is not None and unfamiliarity > unfamiliar_level:
+        verdict = "unfamiliar"
+    elif threshold is None or (manual is None and not calibration.scores.reaches(limits.false_reject_rate)):
+        verdict = "uncalibrated"
+    else:
+        verdict = _against(measures.score, threshold)
+    return Decision(
+        verdict, threshold, calibration.scores.p_value(measures.score),
+        region_level=calibration.peaks.level(limits.false_reject_rate) if manual is None else manual,
+        unfamiliarity=unfamiliarity, unfamiliar_level=unfamiliar_level,
+        unfamiliar_p_value=familiarity.ranking.p_value(unfamiliarity),
+    )  # fmt: skip
+
+
+def _against(score: float, threshold: float) -> Verdict:
+    return "anomalous" if score > threshold else "normal"

@@ -1,0 +1,30 @@
+"""What can be found wrong with a picture that is to become a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+FindingKind = Literal[
+    "near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"
+]
+FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding with its evidence.
+
+    detail: a sentence for people. value: what was measured; usual: what the category's other pictures measure; limit:
+    where the finding begins. reference_id, picture: the reference, or the position in the same request, that it was
+    compared with. category: of that reference, where it is another one.
+    """
+
+    kind: FindingKind
+    detail: str
+    value: float
+    usual: float | None = None
+    limit: float | None = None
+    reference_id: int | None = None
+    picture: int | None = None
+    category: str | None = None

@@ -1,0 +1,273 @@
+"""Every reference of a category searched for among the others, kept so that one more or less costs little."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings
+from indexer.search import Engine
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.measures import Measures, measure
+from indexer.verdicts.pairs import answers, best_at, difference
+from indexer.verdicts.twins import PEERS, twin_groups
+
+_ROWS_A_STEP = 128  # references in one step of work: about what one detection searches
+_TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
+_FEW_CELLS = 0.05  # share of cells up to which they are searched singly
+_FEW_NEWCOMERS = 4  # up to which they are merged one by one
+_NOBODY = -1
+
+Steps = Generator[float, None, "LeaveOneOut"]
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """What each of n references found among the others, under one K and ρ; independent of layer weights and region.
+
+    ids: int64 (n,), ascending. groups: int64 (n,), the smallest id of the references that show the same part.
+    candidates: int64 (n, c), the ids of the references each was searched for among, padded with −1. nearest: float32
+    (n,), the largest global similarity among them. best: float32 (n, layers, cells), the largest inner products.
+    peers: int64 (n, p), the ids each was compared with singly, padded with −1; apart: float32 (n, p), how far apart.
+    Of a reference without any other, `nearest` and `best` are NaN.
+    """
+
+    k: int
+    rho: int
+    ids: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+    nearest: NDArray[np.float32]
+    best: NDArray[np.float32]
+    peers: NDArray[np.int64]
+    apart: NDArray[np.float32]
+
+    @property
+    def duplicates(self) -> int:
+        """References that show the same part as an earlier one."""
+        return int(np.count_nonzero(self.groups != self.ids))
+
+    def measures(self, memory: Memory, settings: ScoringSettings) -> Iterator[tuple[int, Measures]]:
+        """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
+        for number, reference_id in enumerate(self.ids):
+            if self.groups[number] == reference_id and not np.isnan(self.nearest[number]):
+                distances = 1.0 - self.best[number]
+                yield int(reference_id), measure(distances, float(self.nearest[number]), memory.space, settings)
+
+    def to_bytes(self) -> bytes:
+        """As the catalogue keeps it."""
+        file = io.BytesIO()
+        np.savez(
+            file, k=self.k, rho=self.rho, ids=self.ids, groups=self.groups, candidates=self.candidates,
+            nearest=self.nearest, best=self.best, peers=self.peers, apart=self.apart,
+        )  # fmt: skip
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LeaveOneOut:
+        """The inverse of `to_bytes`."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
+            return cls(int(kept["k"]), int(kept["rho"]), **{name: kept[name] for name in kept.files[2:]})
+
+
+def leave_one_out(
+    memory: Memory, engine: Engine, category: str, k: int, rho: int, before: LeaveOneOut | None = None
+) -> Steps:
+    """Search for each live reference of a category among the others, without its duplicates; yield the share done.
+
+    before: the result for other references of the category, to be brought up to date. A maximum over candidates can
+    be merged: a newcomer is compared with those that have it among their K, and only cells that a leaver decided are
+    searched again. Both together cost about two searches of one picture for a change of one reference, and the
+    retrieval of each reference's K. Without it, or under another K or ρ, every reference is searched for in full.
+
+    Between two yields lies at most the work of one detection, so that others can take turns. Returns the result.
+    """
+    usable = before if before is not None and (before.k, before.rho) == (k, rho) else None
+    work = _Work(memory, engine, category, k, rho, usable)
+    yield from work.pair()
+    yield from work.retrieve()
+    yield from work.search()
+    return work.result()
+
+
+def calibrate(
+    memory: Memory,
+    engine: Engine,
+    category: str,
+    settings: ScoringSettings,
+    progress: Callable[[float], object] = lambda _: None,
+) -> Calibration:
+    """A category's calibration from its references as they are, in one go. progress: is told the share done."""
+    steps = leave_one_out(memory, engine, category, settings.k, settings.rho)
+    while True:
+        try:
+            progress(next(steps))
+        except StopIteration as end:
+            found: LeaveOneOut = end.value
+            break
+    measures = (each for _, each in found.measures(memory, settings))
+    return Calibration.of(category, memory.version, "", measures, found.duplicates)
+
+
+class _Work:
+    def __init__(
+        self, memory: Memory, engine: Engine, category: str, k: int, rho: int, before: LeaveOneOut | None
+    ) -> None:
+        self.memory, self.engine, self.category = memory, engine, category
+        self.k, self.rho, self.before = k, rho, before
+        rows = memory.rows_of(category)
+        order = np.argsort(memory.ids[rows])
+        self.rows: NDArray[np.int64] = rows[order]
+        self.ids: NDArray[np.int64] = memory.ids[self.rows]
+        self.place = {int(reference_id): number for number, reference_id in enumerate(self.ids)}
+        shape = (len(self.ids), len(memory.space.layers), memory.space.cells)
+        self.best = np.full(shape, np.nan, np.float32)
+        self.nearest = np.full(len(self.ids), np.nan, np.float32)
+        self.candidates: list[NDArray[np.int64]] = []
+        self.apart: dict[tuple[int, int], float] = {}
+        self.groups: dict[int, int] = {}
+
+    def pair(self) -> Iterator[float]:
+        """Hold each reference against its most similar ones singly, and find out which show the same part."""
+        known = {} if self.before is None else _pairs(self.before)
+        for number, row in enumerate(self.rows):
+            one = int(self.ids[number])
+            near = self.memory.nearest_references(self._descriptor(row), PEERS, self.category, [int(row)]).rows
+            pairs = [(one, int(self.memory.ids[other])) for other in near]
+            unknown = [place for place, pair in enumerate(pairs) if pair not in known]
+            if unknown:
+                found = answers(self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho)
+                known |= zip([pairs[place] for place in unknown], difference(found).tolist(), strict=True)
+            self.apart |= {pair: known[pair] for pair in pairs}
+            yield 0.2 * (number + 1) / len(self.rows)
+        self.groups = twin_groups(self.ids.tolist(), self.apart)
+
+    def retrieve(self) -> Iterator[float]:
+        """Find each reference's K among the others, its duplicates left out."""
+        members: dict[int, list[int]] = {}
+        for one, group in self.groups.items():
+            members.setdefault(group, []).append(int(self.rows[self.place[one]]))
+        for number, row in enumerate(self.rows):
+            without = members[self.groups[int(self.ids[number])]]
+            found = self.memory.nearest_references(self._descriptor(row), self.k, self.category, without)
+            self.candidates.append(self.memory.ids[found.rows])
+            if len(found.rows):
+                self.nearest[number] = found.similarities[0]
+            yield 0.2 + 0.1 * (number + 1) / len(self.rows)
+
+    def search(self) -> Iterator[float]:
+        """Find each reference's best inner products, from what was known of them where that is less work."""
+        kept, leavers, newcomers = self._compare()
+        whole = set(range(len(self.rows))) - kept.keys()
+        again = {number: np.zeros(self.best.shape[1:], np.bool_) for number in kept}
+        steps = sum(-(-len(each) // _ROWS_A_STEP) for each in (*leavers.values(), *newcomers.values()))
+        total, done = max(1, steps + len(self.rows)), 0
+        for number, place in kept.items():
+            assert self.before is not None
+            self.best[number] = self.before.best[place]
+        for leaver, numbers in leavers.items():
+            row = self._row_of(leaver)
+            if row is None:  # its codes are gone: nobody can say what it decided
+                whole |= set(numbers)
+                continue
+            for part, found in self._answers(row, numbers):
+                for number, answer in zip(part, found, strict=True):
+                    again[number] |= answer >= self.best[number] - _TOLERANCE
+                done += 1
+                yield 0.3 + 0.7 * done / total
+        for newcomer, numbers in newcomers.items():
+            for part, found in self._answers(int(self.rows[self.place[newcomer]]), numbers):
+                self.best[part] = np.maximum(self.best[part], found)
+                done += 1
+                yield 0.3 + 0.7 * done / total
+        for number in range(len(self.rows)):
+            cells = again.get(number)
+            if number in whole or (cells is not None and cells.mean() > _FEW_CELLS):
+                self._search_whole(number)
+            elif cells is not None and cells.any():
+                features = self.memory.features_of(int(self.rows[number]))
+                self.best[number][cells] = best_at(self.memory, features, self._candidate_rows(number), self.rho, cells)
+            else:
+                continue
+            yield 0.3 + 0.7 * (done + number + 1) / total
+
+    def result(self) -> LeaveOneOut:
+        """All of it, put together."""
+        peers: dict[int, list[tuple[int, float]]] = {int(one): [] for one in self.ids}
+        for (one, other), apart in self.apart.items():
+            peers[one].append((other, apart))
+        return LeaveOneOut(
+            self.k, self.rho, self.ids,
+            np.array([self.groups[int(one)] for one in self.ids], np.int64),
+            _padded([each.tolist() for each in self.candidates]).astype(np.int64), self.nearest, self.best,
+            _padded([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
+            _padded([[apart for _, apart in each] for each in peers.values()]).astype(np.float32),
+        )  # fmt: skip
+
+    def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
+        """What can be kept: number → its place in `before`; and who left and who came: id → numbers concerned."""
+        kept: dict[int, int] = {}
+        leavers: dict[int, list[int]] = {}
+        newcomers: dict[int, list[int]] = {}
+        if self.before is None:
+            return kept, leavers, newcomers
+        places = {int(one): place for place, one in enumerate(self.before.ids)}
+        for number, one in enumerate(self.ids.tolist()):
+            place = places.get(one)
+            if place is None or np.isnan(self.before.nearest[place]) or not len(self.candidates[number]):
+                continue
+            old = set(self.before.candidates[place].tolist()) - {_NOBODY}
+            new = set(self.candidates[number].tolist())
+            if len(new - old) > _FEW_NEWCOMERS or len(old - new) > _FEW_NEWCOMERS:
+                continue
+            kept[number] = place
+            for leaver in old - new:
+                leavers.setdefault(leaver, []).append(number)
+            for newcomer in new - old:
+                newcomers.setdefault(newcomer, []).append(number)
+        return kept, leavers, newcomers
+
+    def _answers(self, row: int, numbers: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        features = self.memory.features_of(row)
+        for start in range(0, len(numbers), _ROWS_A_STEP):
+            part = numbers[start : start + _ROWS_A_STEP]
+            yield part, answers(self.memory, features, self.rows[part].tolist(), self.rho)
+
+    def _search_whole(self, number: int) -> None:
+        rows = self._candidate_rows(number)
+        if len(rows):
+            features = self.memory.features_of(int(self.rows[number]))
+            self.best[number] = self.engine.best(self.memory, features.patches[0], rows, self.rho)
+
+    def _candidate_rows(self, number: int) -> NDArray[np.int64]:
+        return self.rows[[self.place[int(one)] for one in self.candidates[number]]]
+
+    def _row_of(self, reference_id: int) -> int | None:
+        """The row of a reference, also when it is no longer live but not yet compacted away."""
+        found = np.flatnonzero(self.memory.ids == reference_id)
+        return int(found[0]) if len(found) else None
+
+    def _descriptor(self, row: int) -> NDArray[np.float32]:
+        return self.memory.globals_.descriptor(int(row))
+
+
+def _pairs(before: LeaveOneOut) -> dict[tuple[int, int], float]:
+    return {
+        (int(one), int(other)): float(apart)
+        for one, others, aparts in zip(before.ids, before.peers, before.apart, strict=True)
+        for other, apart in zip(others, aparts, strict=True)
+        if other != _NOBODY
+    }
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Rows of different lengths as one array, padded with −1. Exact for ids below 2⁵³."""
+    padded = np.full((len(rows), max(map(len, rows), default=0)), _NOBODY, np.float64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return padded

@@ -1,0 +1,72 @@
+"""What one reference contributes to the scores of others: the searches that incremental calibration is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.encoders.base import Features
+from indexer.memory import Memory
+from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
+
+_BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays in the cache
+
+
+@torch.inference_mode()
+def answers(memory: Memory, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
+    """What one picture is to several references: the largest inner product of each of their patches with its patches.
+
+    features: the one picture's, as a batch of one. rows: k rows of the memory. The engines ask the other way round:
+    there one picture's patches look for the best among many references. Returns float32 (k, layers, cells).
+    """
+    neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy())  # (cells, n)
+    outside = neighbours == OUTSIDE
+    targets = neighbours.clamp_min(0)
+    offered = features.patches[0].to("cpu", torch.float32)  # (layers, cells, dim)
+    codes = [memory.codes_of(int(row)) for row in rows]
+    layers, cells, dim = offered.shape
+    step = max(1, min(cells, _BLOCK_BYTES // (4 * len(rows) * dim)))
+    found = torch.empty((len(rows), layers, cells))
+    for layer in range(layers):
+        for start in range(0, cells, step):
+            stop = min(start + step, cells)
+            asking = memory.codec.decode(torch.stack([each[layer, start:stop] for each in codes], dim=1))
+            candidates = offered[layer, targets[start:stop]]  # (step, n, dim)
+            products = torch.bmm(candidates, asking.transpose(1, 2))  # (step, n, k)
+            products.masked_fill_(outside[start:stop, :, None], -2.0)
+            found[:, layer, start:stop] = products.amax(dim=1).T
+    result: NDArray[np.float32] = found.numpy()
+    return result
+
+
+@torch.inference_mode()
+def best_at(
+    memory: Memory, features: Features, rows: NDArray[np.int64], rho: int, where: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """`Engine.best` for some cells only: float32 (m,), for the True cells of where, bool (layers, cells), in order.
+
+    features: one picture's, as a batch of one. rows: the references among which the best is sought.
+    """
+    table = neighbour_cells(memory.space.grid, rho)
+    queries = features.patches[0].to("cpu", torch.float32)
+    codes = [memory.codes_of(int(row)) for row in rows]
+    found = []
+    for layer, cell in zip(*np.nonzero(where), strict=True):
+        candidates = torch.from_numpy(table[cell][table[cell] != OUTSIDE])
+        stored = memory.codec.decode(torch.stack([each[layer, candidates] for each in codes]))  # (k, n, dim)
+        found.append(float((stored @ queries[layer, cell]).max()))
+    return np.array(found, np.float32)
+
+
+def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How far pictures are apart where they differ most: the mean of the largest 1 % of the fused cell distances.
+
+    similarities: float32 (k, layers, cells), from `answers`. Layers weigh alike. Returns float64 (k,).
+    """
+    fused = 1.0 - similarities.mean(axis=1, dtype=np.float64)  # (k, cells)
+    count = max(1, fused.shape[1] // 100)
+    apart: NDArray[np.float64] = np.partition(fused, -count, axis=1)[:, -count:].mean(axis=1)
+    return apart

@@ -1,0 +1,55 @@
+"""Ranks among good parts: the conformal p-values and levels that every promised rate rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What n good parts measured, sorted: float64 (n,).
+
+    A new good part is exchangeable with them, so its rank among theirs is uniform; nothing else is assumed.
+    """
+
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Ranking:
+        """From values in any order."""
+        return cls(np.sort(np.fromiter(values, np.float64)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def p_value(self, value: float) -> float:
+        """The conformal p-value (1 + #{values ≥ value}) / (n + 1), in (0, 1]: small when few measured as much."""
+        above = len(self.values) - int(np.searchsorted(self.values, value, side="left"))
+        return (1 + above) / (len(self.values) + 1)
+
+    def reaches(self, rate: float) -> bool:
+        """Whether there are enough values to promise this rate: n + 1 ≥ 1 / rate."""
+        return len(self.values) >= references_needed(rate)
+
+    def level(self, rate: float) -> float | None:
+        """The largest value that still passes at this rate, or the most cautious level when it is out of reach.
+
+        A value is beyond the level when it is larger: exactly when its p-value is at most the rate. None without
+        values.
+        """
+        if len(self.values) == 0:
+            return None
+        allowed = max(1, math.floor(rate * (len(self.values) + 1) + 1e-9))
+        return float(self.values[-min(allowed, len(self.values))])
+
+
+def references_needed(rate: float) -> int:
+    """The fewest references with which a rate in (0, 1) can be promised: ⌈1 / rate⌉ − 1."""
+    if not 0 < rate < 1:
+        raise ValueError("a rate lies between 0 and 1")
+    return math.ceil(1 / rate - 1e-9) - 1

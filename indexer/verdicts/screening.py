@@ -1,0 +1,197 @@
+"""Pictures that are to become references, held against each other and against the references there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.encoders.base import Features
+from indexer.memory import EncodedReferences, Memory, join
+from indexer.scoring import ScoringSettings
+from indexer.search import Engine
+from indexer.verdicts.findings import Finding
+from indexer.verdicts.measures import Measures, measure
+from indexer.verdicts.pairs import answers, difference
+from indexer.verdicts.twins import PEERS, are_twins, usual_difference
+
+FEWEST = 8  # measured pictures before one can be called unlike the others
+_SPREADS = 6.0
+_SHARE = 0.5  # of the usual value, by which an outlier exceeds it at least
+_CELLS_MOVED = 6  # how far a shift of the camera is looked for
+_OWN = 3  # pictures of the category to compare with before it can fit worse than another
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A picture or reference that another is like. reference_id None: a picture of the same request, at `picture`."""
+
+    similarity: float
+    row: int
+    reference_id: int | None
+    picture: int | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What comparing one picture gave. measures: None when there was nothing to compare it with."""
+
+    measures: Measures | None
+    findings: tuple[Finding, ...]
+    shift: tuple[int, int] = (0, 0)  # (rows, columns) of the grid by which it seems moved against its nearest
+
+
+class Screening:
+    """Holds the pictures of one request against the category, one at a time; judge once all have been compared.
+
+    memory: the references there are. encoded: the pictures, in the order of the request, in the memory's codec.
+    """
+
+    def __init__(
+        self, memory: Memory, engine: Engine, category: str, settings: ScoringSettings,
+        encoded: Sequence[EncodedReferences],
+    ) -> None:  # fmt: skip
+        self._memory, self._engine, self._category, self._settings = memory, engine, category, settings
+        self._batch = Memory.empty(memory.space, memory.codec.name)
+        if encoded:
+            self._batch = self._batch.added(range(len(encoded)), [category] * len(encoded), join(encoded), 1)
+
+    def compare(self, picture: int) -> Compared:
+        """Search for one picture among the references and the other pictures. About the work of two detections."""
+        features = self._batch.features_of(picture)
+        descriptor = features.globals_[0].numpy()
+        peers = self._peers(descriptor, picture)
+        apart = self._apart(features, peers)
+        usual = usual_difference(apart)
+        twins = [peer for peer, each in zip(peers, apart, strict=True) if are_twins(each, usual)]
+        findings = [
+            _near_duplicate(peer, apart[peers.index(peer)], usual)
+            for peer in twins
+            if peer.picture is None or peer.picture < picture
+        ][:1]
+        known = self._memory.nearest_references(
+            descriptor, self._settings.k, self._category, [each.row for each in twins if each.picture is None]
+        )
+        fresh = self._batch.nearest_references(
+            descriptor, self._settings.k, None, [picture, *(each.row for each in twins if each.picture is not None)]
+        )
+        best: NDArray[np.float32] | None = None
+        similarity = -1.0
+        for memory, found in ((self._memory, known), (self._batch, fresh)):
+            if len(found.rows):
+                part = self._engine.best(memory, features.patches[0], found.rows, self._settings.rho)
+                best = part if best is None else np.maximum(best, part)  # S is 1 − a maximum: maxima merge exactly
+                similarity = max(similarity, float(found.similarities[0]))
+        if best is None:
+            return Compared(None, tuple(findings))
+        measures = measure(1.0 - best, similarity, self._memory.space, self._settings)
+        if len(peers) >= _OWN and (other := self._other_category(features, measures, similarity)) is not None:
+            findings.append(other)
+        nearest = next((peer for peer in peers if peer not in twins), None)
+        shift = (0, 0) if nearest is None else self._shift(features, nearest)
+        return Compared(measures, tuple(findings), shift)
+
+    def _peers(self, descriptor: NDArray[np.float32], picture: int) -> list[Peer]:
+        known = self._memory.nearest_references(descriptor, PEERS, self._category)
+        fresh = self._batch.nearest_references(descriptor, PEERS, None, [picture])
+        peers = [
+            Peer(float(each), int(row), int(self._memory.ids[row]), None)
+            for row, each in zip(known.rows, known.similarities, strict=True)
+        ] + [
+            Peer(float(each), int(row), None, int(row))
+            for row, each in zip(fresh.rows, fresh.similarities, strict=True)
+        ]
+        return sorted(peers, key=lambda peer: -peer.similarity)[:PEERS]
+
+    def _apart(self, features: Features, peers: Sequence[Peer]) -> list[float]:
+        apart = []
+        for peer in peers:
+            memory = self._memory if peer.picture is None else self._batch
+            apart.append(float(difference(answers(memory, features, [peer.row], self._settings.rho))[0]))
+        return apart
+
+    def _other_category(self, features: Features, measures: Measures, similarity: float) -> Finding | None:
+        """Whether another category's references are more like the picture, as a whole and patch by patch."""
+        own = self._memory.rows_of(self._category).tolist()
+        descriptor = features.globals_[0].numpy()
+        nearest = self._memory.nearest_references(descriptor, 1, None, own)
+        if not len(nearest.rows) or float(nearest.similarities[0]) <= similarity:
+            return None
+        other = self._memory.category_of(int(nearest.rows[0]))
+        rows = self._memory.nearest_references(descriptor, self._settings.k, other).rows
+        best = self._engine.best(self._memory, features.patches[0], rows, self._settings.rho)
+        there = measure(1.0 - best, float(nearest.similarities[0]), self._memory.space, self._settings)
+        if there.median >= measures.median:
+            return None
+        detail = (
+            f"More like {other!r} than like {self._category!r}: median patch distance {there.median:.3f} to it, "
+            f"{measures.median:.3f} to the others of its own."
+        )
+        reference_id = int(self._memory.ids[nearest.rows[0]])
+        return Finding(
+            "other_category", detail, there.median, limit=measures.median, reference_id=reference_id, category=other
+        )
+
+    @torch.inference_mode()
+    def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
+        """By how many grid cells (down, right) the picture fits its nearest best."""
+        memory = self._memory if nearest.picture is None else self._batch
+        rows, columns = memory.space.grid
+        one = features.patches[0].mean(dim=0).view(rows, columns, -1)
+        other = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
+        best, found = -2.0, (0, 0)
+        for down in range(-min(_CELLS_MOVED, rows // 2), min(_CELLS_MOVED, rows // 2) + 1):
+            for right in range(-min(_CELLS_MOVED, columns // 2), min(_CELLS_MOVED, columns // 2) + 1):
+                ours = one[max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
+                theirs = other[max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
+                likeness = float((ours * theirs).sum(dim=-1).mean())
+                if likeness > best:
+                    best, found = likeness, (down, right)
+        return found
+
+
+def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) -> list[tuple[Finding, ...]]:
+    """Every picture's findings once all have been compared; the known are the calibrated references' measures.
+
+    cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured pictures none is an outlier.
+    """
+    measured = [*known, *(each.measures for each in compared if each.measures is not None)]
+    if len(measured) < FEWEST:
+        return [each.findings for each in compared]
+    scores, medians = [each.score for each in measured], [each.median for each in measured]
+    answers = []
+    for each in compared:
+        findings = list(each.findings)
+        if each.measures is not None:
+            usual, limit = _limit(medians)
+            if each.measures.median > limit:
+                down, right = (cells * cell for cells in each.shift)
+                moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
+                detail = (
+                    f"Nearly all of it differs: median patch distance {each.measures.median:.3f}, usually {usual:.3f}"
+                )
+                findings.append(Finding("differently_framed", detail + moved + ".", each.measures.median, usual, limit))
+            else:
+                usual, limit = _limit(scores)
+                if each.measures.score > limit:
+                    detail = f"A part of it looks like a defect: score {each.measures.score:.3f}, usually {usual:.3f}."
+                    findings.append(Finding("outlier", detail, each.measures.score, usual, limit))
+        answers.append(tuple(findings))
+    return answers
+
+
+def _limit(values: Sequence[float]) -> tuple[float, float]:
+    """The usual value, and the one beyond which a value is an outlier."""
+    usual = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(np.array(values) - usual)))
+    return usual, usual + max(_SPREADS * spread, _SHARE * usual)
+
+
+def _near_duplicate(peer: Peer, apart: float, usual: float | None) -> Finding:
+    which = f"reference {peer.reference_id}" if peer.picture is None else f"picture {peer.picture} of this request"
+    others = "" if usual is None else f", other parts by up to {usual:.3f}"
+    detail = f"Shows the same part as {which}: apart by {apart:.3f}{others}."
+    return Finding("near_duplicate", detail, apart, usual, reference_id=peer.reference_id, picture=peer.picture)

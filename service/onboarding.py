@@ -1,0 +1,123 @@
+"""How pictures become references: encoded, screened, and committed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from indexer.catalogue import CategorySettings
+from indexer.library import Added
+from indexer.memory import EncodedReferences, Memory
+from indexer.verdicts.appearance import Appearance, photographic_findings
+from indexer.verdicts.findings import Finding, FindingKind
+from indexer.verdicts.screening import Compared, Screening, judge
+from service.owner import Turn
+from service.runtime import Runtime
+from service.uploads import Picture
+
+
+@dataclass(frozen=True)
+class Onboarded:
+    """What became of the pictures of one request, by their positions in it.
+
+    findings: of every picture that was screened. refused: those not kept, each with the finding that decided it. kept:
+    the positions of `added.outcomes`.
+    """
+
+    findings: dict[int, tuple[Finding, ...]]
+    refused: dict[int, Finding]
+    kept: tuple[int, ...]
+    added: Added
+
+
+async def onboard(
+    running: Runtime, category: str, pictures: Mapping[int, Picture], settings: CategorySettings,
+    refuse: Collection[FindingKind],
+) -> Onboarded:  # fmt: skip
+    """Encode pictures behind all detections, screen them, and commit together those not refused.
+
+    pictures: by position in the request. refuse: findings for which a picture is refused; with any other it is kept.
+    Pictures known already, or sent twice, are neither encoded nor screened again.
+    """
+    encoded = await _encode(running, category, list(pictures.values()))
+    first = {picture.original.sha256: position for position, picture in reversed(list(pictures.items()))}
+    fresh = [position for digest, position in sorted(first.items(), key=lambda each: each[1]) if digest in encoded]
+    findings = await _screen(running, category, settings, {each: pictures[each] for each in fresh}, encoded)
+    reasons = {
+        position: next(each for each in found if each.kind in refuse)
+        for position, found in findings.items()
+        if any(each.kind in refuse for each in found)
+    }
+    refused = {
+        position: reasons[first[picture.original.sha256]]
+        for position, picture in pictures.items()
+        if first[picture.original.sha256] in reasons
+    }
+    kept = tuple(position for position in pictures if position not in refused)
+    originals = [
+        replace(pictures[each].original, appearance=_look(pictures[each]), findings=findings.get(each, ()))
+        for each in kept
+    ]
+    added = await asyncio.to_thread(running.library.add, category, originals, encoded)
+    return Onboarded(findings, refused, kept, added)
+
+
+async def promote(running: Runtime, category: str, picture: Picture) -> Added:
+    """Make one inspected picture a reference. A person has looked at it: it is not screened."""
+    encoded = await _encode(running, category, [picture])
+    original = replace(picture.original, appearance=_look(picture))
+    return await asyncio.to_thread(running.library.add, category, [original], encoded)
+
+
+async def _encode(running: Runtime, category: str, pictures: Sequence[Picture]) -> dict[str, EncodedReferences]:
+    """By sha256, of the pictures that are not references of the category yet."""
+    codec = running.library.memory.codec
+    digests = [picture.original.sha256 for picture in pictures]
+    known = await asyncio.to_thread(running.library.known, category, digests)
+
+    def encode(turn: Turn) -> EncodedReferences:
+        return codec.encode(turn.features)
+
+    fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
+    futures = [running.owner.onboard(picture.prepared, encode) for picture in fresh.values()]
+    encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
+    return dict(zip(fresh, encoded, strict=True))
+
+
+async def _screen(
+    running: Runtime, category: str, settings: CategorySettings, pictures: Mapping[int, Picture],
+    encoded: Mapping[str, EncodedReferences],
+) -> dict[int, tuple[Finding, ...]]:  # fmt: skip
+    """Every picture's findings. Each is compared with the others in a turn of its own, behind all detections."""
+    positions = list(pictures)
+    parts = [encoded[picture.original.sha256] for picture in pictures.values()]
+    screening = Screening(running.library.memory, running.engine, category, settings.scoring, parts)
+
+    def comparing(number: int) -> Callable[[Memory], Compared]:
+        return lambda _: screening.compare(number)
+
+    turns = [running.owner.screen(comparing(number)) for number in range(len(positions))]
+    compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
+    calibration = running.calibrations.of(category)
+    space = running.encoder.space
+    judged = judge(
+        compared, calibration.measures if calibration is not None else (), space.geometry.crop / space.grid[0]
+    )
+    looks = [_look(picture) for picture in pictures.values()]
+    kept = await asyncio.to_thread(running.library.catalogue.appearances, category)
+    others = [Appearance(**each) for each in kept]
+    return {
+        position: tuple(
+            each if each.picture is None else replace(each, picture=positions[each.picture])
+            for each in (
+                *photographic_findings(looks[number], [*others, *looks[:number], *looks[number + 1 :]]),
+                *judged[number],
+            )
+        )
+        for number, position in enumerate(positions)
+    }
+
+
+def _look(picture: Picture) -> Appearance:
+    return Appearance.of(picture.prepared, picture.original.width, picture.original.height)

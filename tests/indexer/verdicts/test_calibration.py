@@ -1,0 +1,117 @@
+"""Thresholds promise a false-reject rate from good parts alone, and say when they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from indexer.verdicts.calibration import Calibration, Limits, decide
+from indexer.verdicts.measures import Measures
+from indexer.verdicts.ranking import Ranking, references_needed
+
+
+def part(score: float, median: float = 0.1, remoteness: float = 0.1) -> Measures:
+    return Measures(score, score * 1.2, median, remoteness)
+
+
+def calibration(scores: list[float]) -> Calibration:
+    return Calibration.of("nut", 3, "key", [part(score) for score in scores])
+
+
+def draw(rng: np.random.Generator, count: int) -> list[Measures]:
+    """Good parts whose score, median and remoteness vary and depend on each other."""
+    common, own = rng.gamma(3.0, size=count), rng.gamma(3.0, size=(3, count))
+    values = (common + own) / 20
+    return [Measures(float(a), float(a) * 1.3, float(b), float(c)) for a, b, c in values.T]
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=60),
+    st.floats(0.001, 0.9),
+    st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.5, 0.6]),
+)
+def test_a_score_is_rejected_exactly_when_its_p_value_is_at_most_the_rate(
+    scores: list[float], rate: float, score: float
+) -> None:
+    found = calibration(scores)
+    decision = decide(part(score), found, Limits(rate))
+    if len(scores) < references_needed(rate):
+        assert decision.verdict == "uncalibrated"
+        assert decision.threshold == max(scores)
+    else:
+        assert (decision.verdict == "anomalous") == (found.scores.p_value(score) <= rate + 1e-12)
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (0.5, 1), (0.005, 199)])
+def test_a_rate_needs_one_over_it_less_one_references(rate: float, needed: int) -> None:
+    assert references_needed(rate) == needed
+    assert Ranking.of([0.1] * needed).reaches(rate)
+    assert not Ranking.of([0.1] * (needed - 1)).reaches(rate)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        references_needed(1.0)
+
+
+@pytest.mark.parametrize("references", [20, 50, 200])
+@pytest.mark.parametrize("rate", [0.005, 0.01, 0.05, 0.1])
+def test_fresh_good_parts_are_called_anomalous_and_unfamiliar_at_no_more_than_the_promised_rates(
+    references: int, rate: float
+) -> None:
+    rng = np.random.default_rng([references, round(rate * 1000)])
+    trials, anomalous, unfamiliar = 3000, 0, 0
+    for _ in range(trials):
+        *known, fresh = draw(rng, references + 1)
+        found = Calibration.of("nut", 3, "key", known)
+        # The other verdict is kept out of the way, so that each rate is counted by itself.
+        verdict = decide(fresh, found, Limits(rate, unfamiliar_rate=1e-9)).verdict
+        assert (verdict == "uncalibrated") == (references < references_needed(rate)) or verdict == "unfamiliar"
+        anomalous += verdict == "anomalous" or (
+            verdict == "uncalibrated" and fresh.score > (found.scores.level(rate) or 0)
+        )
+        unfamiliar += decide(fresh, found, Limits(rate, unfamiliar_rate=rate)).verdict == "unfamiliar"
+    # With n references the exact rate is ⌊rate · (n + 1)⌋ / (n + 1); out of reach, that of the most cautious threshold.
+    exact = max(1, int(rate * (references + 1) + 1e-9)) / (references + 1)
+    low, high = binom.interval(0.9999, trials, exact)
+    assert low <= anomalous + 1e-9
+    assert anomalous <= high
+    assert unfamiliar <= high
+    if references >= references_needed(rate):
+        assert unfamiliar >= low
+
+
+def test_a_manual_threshold_overrides_and_no_calibration_is_said() -> None:
+    assert decide(part(0.3), None, Limits(threshold=0.2)).verdict == "anomalous"
+    assert decide(part(0.2), None, Limits(threshold=0.2)).verdict == "normal"
+    assert decide(part(0.3), None, Limits()).verdict == "uncalibrated"
+    empty = decide(part(0.3), Calibration.of("nut", 1, "key", []), Limits())
+    assert (empty.verdict, empty.threshold, empty.p_value) == ("uncalibrated", None, None)
+    overridden = decide(part(0.3), calibration([0.1] * 5), Limits(threshold=0.35))
+    assert (overridden.verdict, overridden.threshold, overridden.region_level) == ("normal", 0.35, 0.35)
+
+
+@pytest.mark.parametrize(("median", "remoteness"), [(1.9, 0.1), (0.1, 1.9)])
+@pytest.mark.parametrize("limits", [Limits(0.1), Limits(0.01), Limits(threshold=1.9)])
+def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_says(
+    median: float, remoteness: float, limits: Limits
+) -> None:
+    known = draw(np.random.default_rng(0), 30)
+    decision = decide(part(0.1, median, remoteness), Calibration.of("nut", 1, "key", known), limits)
+    assert decision.verdict == "unfamiliar"
+    assert decision.unfamiliarity is not None
+    assert decision.unfamiliar_level is not None
+    assert decision.unfamiliarity > decision.unfamiliar_level
+    assert decision.unfamiliar_p_value == pytest.approx(1 / 31)
+
+
+def test_with_a_handful_of_references_nothing_is_called_unfamiliar() -> None:
+    known = draw(np.random.default_rng(0), 7)
+    decision = decide(part(0.1, 1.9, 1.9), Calibration.of("nut", 1, "key", known), Limits())
+    assert (decision.verdict, decision.unfamiliar_level) == ("uncalibrated", None)
+
+
+def test_a_pixel_level_is_ranked_like_the_scores() -> None:
+    found = calibration([number / 100 for number in range(99)])
+    assert found.peaks.level(0.01) == pytest.approx(0.98 * 1.2)
+    assert decide(part(0.5), found, Limits()).region_level == found.peaks.level(0.01)

@@ -1,0 +1,181 @@
+"""References are scored without themselves and their duplicates, and a change costs no more than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from indexer.encoders.base import Features
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import TorchEngine
+from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
+from indexer.verdicts.pairs import answers, best_at
+from indexer.verdicts.twins import twin_groups
+from tests.indexer.features import feature_space, random_features
+from tests.indexer.oracle import best_similarities
+from tests.indexer.test_search import filled
+
+ENGINE = TorchEngine(torch.device("cpu"))
+
+
+class CountingEngine(TorchEngine):
+    """Counts the searches that were done in full."""
+
+    searches = 0
+
+    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
+        self.searches += 1
+        return super().best(memory, queries, rows, rho)
+
+
+def finished(steps: Steps) -> LeaveOneOut:
+    shares = []
+    while True:
+        try:
+            shares.append(next(steps))
+        except StopIteration as end:
+            assert all(0 < one <= other <= 1.0001 for one, other in pairwise(shares))
+            found: LeaveOneOut = end.value
+            return found
+
+
+def with_references(features: Features, codec: str = "fp32") -> Memory:
+    memory = Memory.empty(feature_space(), codec)
+    return memory.added(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
+
+
+def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
+    assert one.ids.tolist() == other.ids.tolist()
+    assert one.groups.tolist() == other.groups.tolist()
+    assert [set(each.tolist()) for each in one.candidates] == [set(each.tolist()) for each in other.candidates]
+    np.testing.assert_allclose(one.best, other.best, atol=1e-5)
+    np.testing.assert_allclose(one.nearest, other.nearest, atol=1e-6)
+
+
+def test_each_reference_is_scored_without_itself_within_its_category() -> None:
+    memory, _ = filled(9, "fp16")
+    chosen = ScoringSettings()
+    found = dict(finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).measures(memory, chosen))
+    assert list(found) == [100, 102, 104, 106, 108]
+    features = memory.features_of(memory.row_of(104))
+    alone = score_image(memory.removed([104], 9), ENGINE, features, chosen, "nut")
+    assert found[104].score == pytest.approx(alone.score, abs=1e-6)
+    assert found[104].peak == pytest.approx(float(alone.map.max()), abs=1e-6)
+    assert found[104].remoteness == pytest.approx(1 - float(alone.neighbours.similarities[0]), abs=1e-6)
+    only = finished(leave_one_out(memory.removed([102, 104, 106, 108], 9), ENGINE, "nut", 150, 1))
+    assert list(only.measures(memory, chosen)) == []
+
+
+def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
+    features = random_features(feature_space(), 12, 3)
+    again = torch.nn.functional.normalize(features.patches[:2] + 0.02 * torch.randn(features.patches[:2].shape), dim=-1)
+    memory = with_references(
+        Features(torch.cat([features.globals_, features.globals_[:2]]), torch.cat([features.patches, again]))
+    )
+    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    assert found.groups.tolist() == [*range(12), 0, 1]
+    assert found.duplicates == 2
+    measures = dict(found.measures(memory, ScoringSettings()))
+    assert list(measures) == list(range(12))
+    without_twin = score_image(memory.removed([12], 2), ENGINE, features.of(0), ScoringSettings(), "nut", without=[0])
+    assert measures[0].score == pytest.approx(without_twin.score, abs=1e-5)
+    with_twin = score_image(memory, ENGINE, features.of(0), ScoringSettings(), "nut", without=[0])
+    assert measures[0].score > 10 * with_twin.score
+
+
+def test_steady_production_is_not_taken_for_duplicates() -> None:
+    place = random_features(feature_space(), 1, 0)
+    noise = random_features(feature_space(), 20, 1)
+    alike = Features(
+        torch.nn.functional.normalize(place.globals_ + 0.3 * noise.globals_, dim=-1),
+        torch.nn.functional.normalize(place.patches + 0.3 * noise.patches, dim=-1),
+    )
+    assert finished(leave_one_out(with_references(alike), ENGINE, "nut", 150, 1)).duplicates == 0
+
+
+def test_two_pictures_that_differ_in_nothing_are_duplicates_even_when_they_are_all_there_is() -> None:
+    assert twin_groups([3, 7], {(3, 7): 0.001, (7, 3): 0.001}) == {3: 3, 7: 3}
+    assert twin_groups([3, 7], {(3, 7): 0.2, (7, 3): 0.2}) == {3: 3, 7: 7}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    k=st.sampled_from([1, 3, 7, 150]),
+    rho=st.integers(0, 2),
+    seed=st.integers(0, 100),
+    changes=st.lists(st.one_of(st.just("add"), st.integers(0, 13)), min_size=1, max_size=5),
+)
+def test_an_updated_result_equals_one_from_scratch(k: int, rho: int, seed: int, changes: Sequence[str | int]) -> None:
+    features = random_features(feature_space(), 20, seed)
+    memory = with_references(features.slice(0, 14))
+    state = finished(leave_one_out(memory, ENGINE, "nut", k, rho))
+    for number, change in enumerate(changes):
+        if change == "add":
+            new = features.of(14 + number)
+            memory = memory.added([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
+        else:
+            memory = memory.removed([int(change)], memory.version + 1)
+        state = finished(leave_one_out(memory, ENGINE, "nut", k, rho, LeaveOneOut.from_bytes(state.to_bytes())))
+        assert_same(state, finished(leave_one_out(memory, ENGINE, "nut", k, rho)))
+
+
+def test_a_reference_taken_back_leaves_what_was() -> None:
+    features = random_features(feature_space(), 15, 5)
+    memory = with_references(features.slice(0, 14))
+    before = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    more = memory.added([14], ["nut"], memory.codec.encode(features.of(14)), 2)
+    changed = finished(leave_one_out(more, ENGINE, "nut", 150, 1, before))
+    assert not np.allclose(changed.best[:14], before.best)
+    back = finished(leave_one_out(more.removed([14], 3), ENGINE, "nut", 150, 1, changed))
+    assert_same(back, before)
+
+
+def test_one_more_reference_costs_one_search_and_one_less_none() -> None:
+    # Enough cells that one of 40 references decides few of another's.
+    space = feature_space((12, 12))
+    features = random_features(space, 41, 5)
+    memory = Memory.empty(space, "fp32")
+    memory = memory.added(range(40), ["nut"] * 40, memory.codec.encode(features.slice(0, 40)), 1)
+    counting = CountingEngine(torch.device("cpu"))
+    before = finished(leave_one_out(memory, counting, "nut", 150, 1))
+    assert counting.searches == 40
+    more = memory.added([40], ["nut"], memory.codec.encode(features.of(40)), 2)
+    after = finished(leave_one_out(more, counting, "nut", 150, 1, before))
+    assert counting.searches == 41
+    finished(leave_one_out(more.removed([3], 3), counting, "nut", 150, 1, after))
+    assert counting.searches - 41 < 8
+    finished(leave_one_out(more, counting, "nut", 150, 0, after))  # another ρ: everything anew
+    assert counting.searches >= 41 + 41
+
+
+def test_a_reference_whose_codes_are_gone_is_taken_out_all_the_same() -> None:
+    features = random_features(feature_space(), 10, 2)
+    before = finished(leave_one_out(with_references(features), ENGINE, "nut", 150, 1))
+    restarted = with_references(features.slice(0, 9))
+    after = finished(leave_one_out(restarted, ENGINE, "nut", 150, 1, before))
+    assert_same(after, finished(leave_one_out(restarted, ENGINE, "nut", 150, 1)))
+
+
+def test_what_a_picture_is_to_others_is_what_they_find_in_it() -> None:
+    memory, stored = filled(7, "fp32")
+    rows = [1, 3, 4]
+    found = answers(memory, memory.features_of(6), rows, 1)
+    for place, row in enumerate(rows):
+        expected = best_similarities(stored[row], stored[[6]], memory.space.grid, 1)
+        np.testing.assert_allclose(found[place], expected, atol=1e-5)
+
+
+def test_some_cells_are_searched_as_all_are() -> None:
+    memory, _ = filled(7, "int8")
+    features, rows = memory.features_of(0), np.array([1, 2, 5])
+    where = np.random.default_rng(0).random((2, 20)) < 0.3
+    whole = ENGINE.best(memory, features.patches[0], rows, 1)
+    np.testing.assert_allclose(best_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
