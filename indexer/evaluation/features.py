@@ -79,9 +79,8 @@ class FeatureCache:
         self._index = folder / "index.jsonl"
         self._where: dict[str, tuple[SegmentFile, int]] = {}
         self._open: tuple[str, EncodedReferences] | None = None  # the segment read last
-        self._read_index()
-        names = {segment.name for segment, _ in self._where.values()}
-        self._segments.sweep(lambda: names)
+        self._segments.sweep(self._indexed)
+        self._indexed()
 
     def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[Memory, tuple[str, ...]]:
         """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError."""
@@ -132,23 +131,26 @@ class FeatureCache:
         )  # fmt: skip
         with self._lock.appending():
             segment = self._segments.write(encoded.globals_, encoded.codes, header)
-            line = json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"
+            # The line before may have been cut short by a kill: this one starts afresh.
+            line = "\n" + json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"
             with self._index.open("a", encoding="utf-8") as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         self._where |= {digest: (segment, row) for row, digest in enumerate(digests)}
 
-    def _read_index(self) -> None:
+    def _indexed(self) -> set[str]:
+        """Read the index, whoever wrote it; returns the names of the segments in it."""
         if not self._index.is_file():
-            return
+            return set()
         for line in self._index.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:  # a line cut short by a kill
+            except ValueError:  # empty, or cut short
                 continue
             segment = SegmentFile(**entry["segment"])
             self._where |= {digest: (segment, row) for row, digest in enumerate(entry["pictures"])}
+        return {segment.name for segment, _ in self._where.values()}
 
 
 def _digest(path: Path) -> str:

@@ -53,8 +53,10 @@ class Choices:
 def carry_out(choices: Choices, console: Console) -> Report:
     """Evaluate, with a progress bar, and leave report and cache in `choices.out`.
 
-    DatasetError and EncoderError, one line each, for what cannot be used.
+    DatasetError and EncoderError, one line each, for what cannot be used; ValueError for choices that make no sense.
     """
+    if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
+        raise ValueError("several encoders are compared by --protocol encoders only")
     dataset = read_dataset(choices.folder, choices.layout)
     if choices.categories:
         dataset = dataset.only(choices.categories)
@@ -138,8 +140,9 @@ def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decid
     draw_ranking(subject.dataset, main, folder / "ranking.png")
     draw_histograms(subject.dataset, main, thresholds, folder / "histograms.png")
     task = progress.add_task("contact sheets", total=len(main.categories))
-    for name in main.categories:
-        draw_sheet(subject, main, name, thresholds.get(name), folder / f"sheet-{name}.png")
+    for name, judged in main.categories.items():
+        if judged.scores:
+            draw_sheet(subject, main, name, thresholds.get(name), folder / f"sheet-{name}.png")
         progress.advance(task)
 
 

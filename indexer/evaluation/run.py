@@ -22,7 +22,7 @@ from indexer.memory import Memory
 from indexer.scoring import Scored, score_image
 from indexer.search import Engine
 
-EXACT_PIXELS = 1 << 25  # scores kept unbinned at once, over all searches: about 300 MB
+EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
 _REVISION = 1  # of what a stored outcome means: raise it when scoring or figures change
 
 

@@ -73,7 +73,10 @@ def choose(samples: list[Sample], scores: NDArray[np.float64], level: float) -> 
 
 
 def _best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
-    precision, recall, levels = precision_recall_curve([sample.defective for sample in samples], scores)
+    defective = [sample.defective for sample in samples]
+    if not any(defective):
+        return float(scores.max())
+    precision, recall, levels = precision_recall_curve(defective, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(levels[int(np.argmax(f1[:-1]))])
 

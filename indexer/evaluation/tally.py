@@ -100,10 +100,11 @@ class PixelTally:
         """Move what is held into the bins."""
         if self._bins is None:
             self._bins = np.zeros((3, BINS))
-        normal, defective, weights = self._joined()
-        self._bins[0] += np.bincount(_bin(normal), minlength=BINS)
-        self._bins[1] += np.bincount(_bin(defective), minlength=BINS)
-        self._bins[2] += np.bincount(_bin(defective), weights, minlength=BINS)
+        for normal, defective, weights in zip(self._normal, self._defective, self._weights, strict=True):
+            self._bins[0] += np.bincount(_bin(normal), minlength=BINS)
+            inside = _bin(defective)
+            self._bins[1] += np.bincount(inside, minlength=BINS)
+            self._bins[2] += np.bincount(inside, weights, minlength=BINS)
         self._normal, self._defective, self._weights, self._held = [], [], [], 0
 
 
