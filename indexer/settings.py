@@ -40,6 +40,9 @@ class DataSettings(BaseSettings):
     crop: int = Field(448, ge=16, le=4096, description="Side in pixels of the centre square that is inspected.")
     device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
+    compile_encoder: bool = Field(
+        False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster pictures."
+    )
     codec: Literal["fp32", "fp16", "int8"] = Field("fp16", description="How a new memory stores patches.")
 
     decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")
@@ -52,7 +55,9 @@ class DataSettings(BaseSettings):
         """What `load_encoder` takes."""
         from indexer.encoders import EncoderSettings
 
-        return EncoderSettings(self.encoder, self.layers, self.resize, self.crop, self.device, self.dtype)
+        return EncoderSettings(
+            self.encoder, self.layers, self.resize, self.crop, self.device, self.dtype, self.compile_encoder
+        )
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from indexer.catalogue import InvalidCursor, Unknown
 from indexer.images import ImageRefused
+from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.store import OriginalUnreadable, StorageFull
 from service.owner import Busy, DeadlineExceeded, Stopped
@@ -37,6 +39,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
     "deadline-exceeded": (504, "The answer would have come too late"),
+    "device-memory-full": (503, "The accelerator has no memory left for this"),
     "storage-full": (507, "There is no room to store this"),
     "internal": (500, "Something went wrong inside"),
 }
@@ -120,6 +123,12 @@ def translate(error: Exception) -> ProblemError:
             return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
         case StorageFull():
             return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+        case DeviceMemoryFull() | torch.OutOfMemoryError():
+            log.error("the device's memory is full: %s", error)
+            return ProblemError(
+                "device-memory-full", "The accelerator's memory is full; nothing was lost. Try again later.",
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
         case Busy():
             return ProblemError(
                 "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
@@ -167,5 +176,6 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
     for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, InvalidCursor, Unknown, OriginalUnreadable,
-                 Busy, DeadlineExceeded, Stopped, RequestValidationError, HTTPException):  # fmt: skip
+                 DeviceMemoryFull, torch.OutOfMemoryError, Busy, DeadlineExceeded, Stopped, RequestValidationError,
+                 HTTPException):  # fmt: skip
         app.add_exception_handler(kind, answer)

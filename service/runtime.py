@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,8 @@ import torch
 from fastapi import Request
 
 from indexer.catalogue import Category, CategorySettings
-from indexer.encoders import Encoder, load_encoder
+from indexer.encoders import Encoder, load_encoder, prepare
+from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
 from indexer.search import Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
@@ -28,7 +30,7 @@ from service.schemas import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
 from service.tracing import Tracing
-from service.uploads import Decoder
+from service.uploads import Decoder, Prepare
 
 log = logging.getLogger("touchstone")
 
@@ -61,13 +63,15 @@ class Runtime:
         (settings.data / "inspections").mkdir(exist_ok=True)
         for damage in library.damaged:
             log.error("%s: its references are not served", damage)
-        engine = choose_engine(encoder.device)
+        engine = choose_engine(encoder.device, settings.device_memory_share)
+        if settings.compile_encoder:
+            warm_up(encoder, settings.batch_size)
         owner = Owner(
             encoder, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
         )  # fmt: skip
         calibrations = Calibrations(owner, engine, library)
-        decoder = Decoder(settings.decode_threads, settings.image_limits, encoder.space.geometry, metrics)
+        decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
             metrics, tracing,
@@ -153,6 +157,20 @@ class Runtime:
                 self.metrics.catalogue_error()
                 log.exception("cannot follow the catalogue; trying again")
             await asyncio.sleep(self.settings.refresh_ms / 1000)
+
+
+def warm_up(encoder: Encoder, batch_size: int) -> None:
+    """Encode a blank batch of every bucket, so that nothing is compiled while a line waits."""
+    side = encoder.space.geometry.crop
+    for doublings in range((batch_size - 1).bit_length() + 1):
+        encoder.encode(torch.zeros((1 << doublings, 3, side, side), dtype=torch.uint8))
+
+
+def preparer(encoder: Encoder, settings: Settings) -> Prepare:
+    """What makes decoded pictures ready for the encoder, where the settings say."""
+    if settings.prepare_on_device:
+        return DevicePreparer(encoder.device, encoder.space.geometry)
+    return partial(prepare, geometry=encoder.space.geometry)
 
 
 def runtime(request: Request) -> Runtime:

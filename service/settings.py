@@ -15,6 +15,12 @@ class Settings(DataSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
+    prepare_on_device: bool = Field(
+        False, description="Resize pictures on the encoder's device, not on the threads that decode them."
+    )
+    device_memory_share: float = Field(
+        0.5, gt=0, lt=1, description="Share of a CUDA card's memory for patches; what does not fit is sent each time."
+    )
     batch_size: int = Field(8, ge=1, le=256, description="Most pictures encoded at once.")
     batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
     queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures waiting; beyond it requests get 503.")

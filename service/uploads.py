@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -19,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from indexer.encoders import Geometry, prepare
 from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
 from indexer.library import Original
 from service.metrics import Metrics
@@ -95,13 +95,17 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
         raise RequestValidationError(error.errors(include_context=False)) from None
 
 
+# RGB uint8 (height, width, 3) → uint8 (3, crop, crop); called from several threads
+Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
+
+
 class Decoder:
     """Decodes and prepares pictures on a bounded number of threads."""
 
-    def __init__(self, threads: int, limits: ImageLimits, geometry: Geometry, metrics: Metrics) -> None:
+    def __init__(self, threads: int, limits: ImageLimits, prepare: Prepare, metrics: Metrics) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._limits = limits
-        self._geometry = geometry
+        self._prepare = prepare
         self._metrics = metrics
 
     async def decode(self, upload: Upload) -> list[Picture | ImageRefused]:
@@ -123,7 +127,7 @@ class Decoder:
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
         original = Original(file.name, file.data, digest, suffix_of(file.data), width, height)
-        prepared = prepare(image, self._geometry)
+        prepared = self._prepare(image)
         decoding = time.monotonic() - begun
         self._metrics.stage("decode", decoding)
         return Picture(original, image, prepared, decoding)

@@ -97,6 +97,7 @@ class EncoderSettings:
     layers: 1-based transformer layers; None spreads four evenly as the paper does (4, 7, 10, 12 of 12).
     resize, crop: pixels; the picture is resized to a square of `resize` and its centre `crop` is looked at.
     device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.
+    compiled: compile a transformer once for each bucket of batch sizes (1, 2, 4, …), on CUDA into CUDA graphs.
     """
 
     model: str = "builtin"
@@ -105,3 +106,4 @@ class EncoderSettings:
     crop: int = 448
     device: str = "auto"
     dtype: Dtype = "float32"
+    compiled: bool = False

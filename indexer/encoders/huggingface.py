@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ class VitEncoder:
         module: nn.Module = model  # transformers wraps its own `to` without types
         module.train(False).to(device=device, dtype=getattr(torch, settings.dtype))
         self._model = model
+        self._call: Callable[..., Any] = model
+        self._compiled = settings.compiled
+        if settings.compiled:
+            mode = "reduce-overhead" if device.type == "cuda" else "default"  # the former records CUDA graphs
+            self._call = torch.compile(model, mode=mode, dynamic=False)
         self._dtype = settings.dtype
         self._inputs: dict[str, bool] = {"output_hidden_states": True, "return_dict": True}
         if "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
@@ -109,16 +114,21 @@ class VitEncoder:
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Features:
         """Prepared images, uint8 (B, 3, crop, crop) RGB, on any device → their features on the encoder's device."""
+        count = len(batch)
+        if self._compiled and (lacking := bucket(count) - count):
+            batch = torch.cat([batch, batch[-1:].expand(lacking, -1, -1, -1)])
         states, last = self._forward(batch)
         rows, columns = self.space.grid
         picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
         patches = torch.stack([tokens[:, -rows * columns :] for tokens in picked], dim=1)  # (B, layers, cells, dim)
-        return Features(F.normalize(last[:, 0].float(), dim=-1), F.normalize(patches.float(), dim=-1))
+        return Features(F.normalize(last[:count, 0].float(), dim=-1), F.normalize(patches[:count].float(), dim=-1))
 
     def _forward(self, batch: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
         """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
-        pixels = (batch.to(self.device).float() / 255 - self._mean) / self._std
-        output = self._model(pixel_values=pixels.to(self._model.dtype), **self._inputs)
+        if self.device.type == "cuda" and batch.device.type == "cpu":
+            batch = batch.pin_memory()
+        pixels = (batch.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
+        output = self._call(pixel_values=pixels.to(self._model.dtype), **self._inputs)
         return output.hidden_states, output.last_hidden_state
 
     @torch.inference_mode()
@@ -139,6 +149,11 @@ class VitEncoder:
         wide = torch.finfo(self._model.dtype).eps * 64
         if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self._norm(states[-1]), states[-1])):
             raise EncoderError(f"{name} does not end in the layer norm that its intermediate layers would go through")
+
+
+def bucket(count: int) -> int:
+    """The batch size that `count` pictures are filled up to when the encoder is compiled: the next power of two."""
+    return 1 << (count - 1).bit_length()
 
 
 def choose_layers(depth: int) -> tuple[int, ...]:

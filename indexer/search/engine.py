@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.memory import Memory, Neighbours
+from indexer.memory.residency import CodeSource
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Engine(Protocol):
     """Exact patch search over the retrieved references."""
 
     name: str
+    codes: CodeSource  # its counters tell what a device held and what had to be sent
 
     def nearest(
         self,

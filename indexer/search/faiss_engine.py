@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.memory import Codec, Memory
+from indexer.memory.residency import CodeSource, HostCodes
 from indexer.search.device_globals import Retrieval
 from indexer.search.engine import Answer, Question, one_by_one
 from indexer.search.neighbourhood import neighbour_cells
@@ -28,6 +29,7 @@ class FaissEngine(Retrieval):
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
+        self.codes: CodeSource = HostCodes()
 
     def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""

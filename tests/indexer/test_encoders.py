@@ -190,6 +190,25 @@ def test_half_precision_gives_float32_features_near_the_full_ones(
     assert similarity.min() > (0.995 if dtype == "bfloat16" else 0.9999)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside torch
+def test_a_compiled_encoder_sees_the_same_in_batches_of_any_size(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def traced(model: Any, mode: str, dynamic: bool) -> Any:
+        """Compiled but for its last step, generating machine code, which takes minutes on a CPU."""
+        return compile_(model, backend="eager", dynamic=dynamic)
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
+    plain, compiled = load(folders[DINOV3.name]), load(folders[DINOV3.name], compiled=True)
+    assert compiled.space == plain.space
+    batch = images(3)
+    for count in (1, 3):  # 3 are filled up to 4
+        features = compiled.encode(batch[:count])
+        assert len(features) == count
+        close(features, plain.encode(batch[:count]), 1e-4)
+
+
 def test_mean_and_std_are_the_models_own_where_it_names_them(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(folders[VIT.name], tmp_path / "vit"))
     mean, std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from indexer.encoders import Geometry, prepare
+from indexer.encoders.device_preprocessing import DevicePreparer
 
 
 def weights(before: int, after: int) -> NDArray[np.float64]:
@@ -86,3 +87,24 @@ def test_the_whole_crop_maps_to_the_centre_of_the_picture() -> None:
 def test_a_crop_that_does_not_fit_is_refused(resize: int, crop: int) -> None:
     with pytest.raises(ValueError, match="crop"):
         Geometry(resize, crop)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=sides, width=sides, resize=sides, seed=st.integers(0, 2**16), data=st.data())
+def test_a_device_prepares_within_a_255th_of_pillow(
+    height: int, width: int, resize: int, seed: int, data: st.DataObject
+) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    geometry = Geometry(resize, data.draw(st.integers(1, resize)))
+    found = DevicePreparer(torch.device("cpu"), geometry)(image)
+    expected = prepare(image, geometry)
+    assert found.dtype == torch.uint8
+    assert found.shape == expected.shape
+    assert (found.int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("side", [512, 640, 2048])
+def test_a_device_prepares_a_cameras_picture_within_a_255th_of_pillow(side: int) -> None:
+    image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
+    found = DevicePreparer(torch.device("cpu"), Geometry())(image)
+    assert (found.int() - prepare(image, Geometry()).int()).abs().max() <= 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from starlette.testclient import TestClient
 
+from indexer.memory.residency import DeviceCodes
 from tests.corpus.bad_images import Case, bad_images
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -99,6 +101,18 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: 
 
     streamed = taught.post("/detect", content=pieces(), headers={"content-type": "multipart/form-data; boundary=x"})
     check_problem(streamed, 413, "request-too-large")
+
+
+def test_an_accelerator_without_memory_is_said_and_detection_goes_on_when_there_is_some(taught: TestClient) -> None:
+    engine = taught.app.state.runtime.engine  # type: ignore[attr-defined]
+    codes, engine.codes = engine.codes, DeviceCodes(torch.device("cpu"), 7)  # seven bytes
+    try:
+        answer = taught.post("/detect", files=files(part(1)))
+        assert check_problem(answer, 503, "device-memory-full")
+        assert answer.headers["retry-after"]
+    finally:
+        engine.codes = codes
+    assert taught.post("/detect", files=files(part(1))).status_code == 200
 
 
 def test_there_is_no_score_without_references(client: TestClient) -> None:

@@ -1,0 +1,29 @@
+"""Settings meant for a card change how an answer is made, not what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.runtime import Runtime
+from tests.service.conftest import files, onboard, settings
+from tests.service.pictures import part
+
+
+def test_pictures_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
+    scores = []
+    for on_device in (False, True):
+        data = tmp_path / str(on_device)
+        with TestClient(create_app(Runtime.start(settings(data, prepare_on_device=on_device)))) as client:
+            onboard(client, "disc", *(part(seed) for seed in range(4)))
+            answer = client.post("/detect", files=files(part(9, scratched=True)))
+            scores.append(answer.json()["results"][0]["score"])
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)  # of 0.5: flat parts show every grey level
+
+
+def test_compiling_the_built_in_encoder_is_nothing_and_starts_anyway(tmp_path: Path) -> None:
+    with TestClient(create_app(Runtime.start(settings(tmp_path, compile_encoder=True, batch_size=3)))) as client:
+        assert client.get("/readyz").status_code == 200
