@@ -21,17 +21,17 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: demo serve test check bench clean help
+.PHONY: broker demo serve test check bench clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-$(READY): pyproject.toml clients/python/pyproject.toml
+$(READY): pyproject.toml clients/python/pyproject.toml clients/line_agent/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { $(INSTALL_TORCH); }
-	@$(BIN)/pip install -q -e '.[$(FAISS),dev]' -e clients/python
+	@$(BIN)/pip install -q -e '.[$(FAISS),dev]' -e clients/python -e clients/line_agent
 	@touch $(READY)
 
 demo: $(READY)  ## Start a server, onboard five rendered products, inspect good and defective parts, show the result
@@ -40,7 +40,13 @@ demo: $(READY)  ## Start a server, onboard five rendered products, inspect good 
 serve: $(READY)  ## Keep a server running on the demo's data (PORT=8000)
 	@$(BIN)/touchstone serve --data $(DEMO)/data --port $(PORT)
 
-test: $(READY)  ## Run every test
+# The line agent's tests talk to a real MQTT broker, which the system's packages bring.
+broker:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null \
+	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto >/dev/null; } \
+	|| { echo "Install mosquitto: the tests of the line agent need it"; exit 2; }
+
+test: $(READY) broker  ## Run every test
 	@$(BIN)/python -m pytest
 
 check: $(READY)  ## Lint, formatting and strict types

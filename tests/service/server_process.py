@@ -19,10 +19,10 @@ START_SECONDS = 60
 class ServerProcess:
     """`python -m service` on a data folder, at the tests' small geometry."""
 
-    def __init__(self, data: Path, **more: str) -> None:
+    def __init__(self, data: Path, *, port: int | None = None, **more: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+            self.port: int = port or free.getsockname()[1]
         self.log = data.parent / f"{data.name}-{self.port}.log"
         settings = {"DATA": str(data), "PORT": str(self.port), "RESIZE": "128", "CROP": "112", "DEVICE": "cpu", **more}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}

@@ -1,0 +1,75 @@
+"""An industrial camera (GigE Vision, USB3 Vision) through harvesters and its maker's GenTL producer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from touchstone_line_agent.config import GenicamSource
+from touchstone_line_agent.sources import NoPicture
+from touchstone_line_agent.sources.frames import png
+
+_CHANNELS = {"Mono8": 1, "Mono16": 1, "BGR8": 3}
+
+
+class GenicamCamera:
+    """Opens the camera at the first picture, and anew after a failure. Needs the extra `genicam`.
+
+    The camera must send Mono8, Mono16 or BGR8; it runs freely, and each picture is the newest frame.
+    """
+
+    def __init__(self, config: GenicamSource) -> None:
+        self._config = config
+        self._harvester: Any = None
+        self._acquirer: Any = None
+        self._one_at_a_time = asyncio.Lock()
+        self.trouble = ""  # known with the first picture only
+
+    async def picture(self) -> bytes:
+        """The first frame that arrives after the call."""
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._take)
+
+    async def close(self) -> None:
+        """Stop the camera."""
+        await asyncio.to_thread(self._release)
+
+    def _take(self) -> bytes:
+        try:
+            if self._acquirer is None:
+                self._open()
+            while (stale := self._acquirer.try_fetch(timeout=0)) is not None:
+                stale.queue()
+            with self._acquirer.fetch(timeout=self._config.frame_timeout_ms / 1000) as buffer:
+                component = buffer.payload.components[0]
+                channels = _CHANNELS.get(component.data_format)
+                if channels is None:
+                    raise NoPicture(f"the camera sends {component.data_format}: set it to {', '.join(_CHANNELS)}")
+                shape = (component.height, component.width, channels)
+                data = png(component.data.reshape(shape).copy())
+                self.trouble = ""
+                return data
+        except NoPicture as error:
+            self.trouble = str(error)
+            raise
+        except Exception as error:  # producers raise what they like
+            self._release()
+            self.trouble = f"{type(error).__name__}: {error}"
+            raise NoPicture(self.trouble) from error
+
+    def _open(self) -> None:
+        try:
+            from harvesters.core import Harvester  # an extra: its wheels are not there for every Python
+        except ImportError as error:
+            raise NoPicture("install touchstone-line-agent[genicam]") from error
+        self._harvester = Harvester()
+        self._harvester.add_file(str(self._config.producer), check_existence=True)
+        self._harvester.update()
+        self._acquirer = self._harvester.create(self._config.search or 0)
+        self._acquirer.start()
+
+    def _release(self) -> None:
+        for each, end in ((self._acquirer, "destroy"), (self._harvester, "reset")):
+            if each is not None:
+                getattr(each, end)()
+        self._acquirer = self._harvester = None

@@ -1,0 +1,1 @@
+"""The machines around a line agent, as real servers in processes of their own."""
