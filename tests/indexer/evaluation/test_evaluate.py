@@ -88,15 +88,15 @@ def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_for
 
 
 def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, pictures=False, false_reject_rate=0.12)
+    report = run(tree, tmp_path, pictures=False, false_reject_rate=0.4)
     [outcome] = report.measured[0].outcomes
     assert not (tmp_path / "pictures").exists()
     for decided in report.measured[0].decided:
         scores = outcome.categories[decided.category].scores
-        assert decided.promised  # 8 references reach 1 in 9
+        assert decided.promised  # for 2 references or more that are not each other's duplicates
         assert decided.rejected + decided.found == sum(score > decided.threshold for score in scores)
         assert (decided.good, decided.defective) == (3, 3)
-    assert "for 12 % false rejects" in report.markdown()
+    assert "for 40 % false rejects" in report.markdown()
 
 
 def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
