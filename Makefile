@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: broker demo serve test check bench clean help
+.PHONY: broker demo serve test check bench stack torture clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -56,6 +56,12 @@ check: $(READY)  ## Lint, formatting and strict types
 
 bench: $(READY)  ## Measure encoding, retrieval and memory; the table lands in docs/performance.md
 	@$(BIN)/python -m indexer.bench --write docs/performance.md
+
+stack: $(READY)  ## Build the image and run the compose stack with no engine, kill its containers (root, Debian 12)
+	@docker/stack/run.sh $(BIN)/python
+
+torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing, a soak of 21 minutes
+	@$(BIN)/python -m tests.torture
 
 clean:  ## Remove the environment and the demo's output
 	rm -rf $(VENV) $(DEMO)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help sho
     from indexer.images import ImageLimits
 
 
+_SECRETS = Path("/run/secrets")  # where containers find theirs, as files
+
+
 def _split(given: object) -> object:
     if not isinstance(given, str):
         return given
@@ -22,7 +25,9 @@ def _split(given: object) -> object:
 class DataSettings(BaseSettings):
     """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TOUCHSTONE_", frozen=True, secrets_dir=_SECRETS if _SECRETS.is_dir() else None
+    )
 
     data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
     database_url: str | None = Field(

@@ -13,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
-from indexer.catalogue import InvalidCursor, Unknown
+from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, InvalidCursor, Unknown
 from indexer.images import ImageRefused
 from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
@@ -38,6 +39,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "conflict": (409, "The request does not fit the present state"),
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
+    "unavailable": (503, "The database does not answer"),
     "deadline-exceeded": (504, "The answer would have come too late"),
     "device-memory-full": (503, "The accelerator has no memory left for this"),
     "storage-full": (507, "There is no room to store this"),
@@ -101,7 +103,7 @@ def from_refusal(refused: ImageRefused) -> ProblemError:
 def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problem types, plus those that any route may give."""
     by_status: dict[int | str, list[str]] = {}
-    for kind in (*kinds, "invalid-request", "internal"):
+    for kind in (*kinds, "invalid-request", "unavailable", "internal"):
         by_status.setdefault(TYPES[kind][0], []).append(kind)
     return {
         status: {
@@ -137,6 +139,10 @@ def translate(error: Exception) -> ProblemError:
             return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
         case DeadlineExceeded():
             return ProblemError("deadline-exceeded", "The picture waited longer than the deadline and was dropped.")
+        case CatalogueBusy() | CatalogueUnavailable():
+            log.error("%s", error)
+            detail = "The database does not answer; nothing of this request was kept. Try again."
+            return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
         case InvalidCursor():
             return ProblemError("invalid-request", "The cursor is not one that this service gave out.")
         case Unknown():
@@ -169,13 +175,26 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
     """The response for any error."""
     problem = translate(error)
     request.scope["problem"] = problem.kind
+    if problem.kind == "method-not-allowed":
+        problem.headers["Allow"] = _allowed(request)
     body = problem.body(request.scope.get("request_id"))
     return JSONResponse(body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
+def _allowed(request: Request) -> str:
+    """Every method that the request's path has; the framework names those of one route only."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    here = request.scope["path"]
+    found = {
+        method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
+    }
+    return ", ".join(sorted(found))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
-    for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, InvalidCursor, Unknown, OriginalUnreadable,
+    for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, CatalogueBusy, CatalogueUnavailable,
+                 InvalidCursor, Unknown, OriginalUnreadable,
                  DeviceMemoryFull, torch.OutOfMemoryError, Busy, DeadlineExceeded, Stopped, RequestValidationError,
                  HTTPException):  # fmt: skip
         app.add_exception_handler(kind, answer)

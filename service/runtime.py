@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from fastapi import Request
 
-from indexer.catalogue import Category, CategorySettings
+from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, Category, CategorySettings
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
@@ -50,6 +50,7 @@ class Runtime:
     metrics: Metrics
     tracing: Tracing
     trouble: str | None = None
+    known_settings: dict[str, CategorySettings] = field(default_factory=dict)
 
     @classmethod
     def start(cls, settings: Settings) -> Runtime:
@@ -92,8 +93,13 @@ class Runtime:
         return self.settings.data / "inspections"
 
     def category_settings(self) -> dict[str, CategorySettings]:
-        """Every category's settings, by name."""
-        return {category.name: category.settings for category in self.library.catalogue.categories()}
+        """Every category's settings, by name; while the catalogue is away, those it had when last asked."""
+        try:
+            categories = self.library.catalogue.categories()
+        except (CatalogueBusy, CatalogueUnavailable):
+            return self.known_settings
+        self.known_settings = {category.name: category.settings for category in categories}
+        return self.known_settings
 
     def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
         """Where a category's calibration stands now."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.images import ImageRefused
@@ -20,6 +21,16 @@ from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
 from service.schemas import CategoryName, FeedbackBody, InspectionPage, InspectionView, Judgement, Verdict
 from service.uploads import MEDIA_TYPES, File, Upload
+
+
+def _written_out(value: object) -> object:
+    """A number would be read as seconds since 1970, which the description does not offer."""
+    if isinstance(value, str) and "-" not in value.strip().lstrip("-"):
+        raise ValueError("give a date and time such as 2026-01-31T06:00:00Z")
+    return value
+
+
+_Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 
@@ -35,8 +46,8 @@ async def inspections(
     station: Annotated[str | None, Query(max_length=128)] = None,
     part_id: Annotated[str | None, Query(max_length=128)] = None,
     judgement: Annotated[Judgement | None, Query()] = None,
-    since: Annotated[datetime | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
-    until: Annotated[datetime | None, Query(description="Before this time.")] = None,
+    since: Annotated[_Moment | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
+    until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Annotated[Literal["json", "csv"], Query(description="csv: everything that matches, streamed.")] = "json",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,16 +20,19 @@ START_SECONDS = 60
 class ServerProcess:
     """`python -m service` on a data folder, at the tests' small geometry."""
 
-    def __init__(self, data: Path, *, port: int | None = None, **more: str) -> None:
+    def __init__(
+        self, data: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None, **more: str
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = port or free.getsockname()[1]
         self.log = data.parent / f"{data.name}-{self.port}.log"
         settings = {"DATA": str(data), "PORT": str(self.port), "RESIZE": "128", "CROP": "112", "DEVICE": "cpu", **more}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "service"]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            variables |= environment or {}
+            self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     def __enter__(self) -> ServerProcess:

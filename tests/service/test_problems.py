@@ -138,6 +138,8 @@ def test_there_is_no_score_without_references(client: TestClient) -> None:
         ("GET", "/inspections/..%2F..%2Fetc%2Fpasswd/map.png", 404, "not-found"),
         ("GET", "/inspections?cursor=abc", 422, "invalid-request"),
         ("GET", "/inspections?since=yesterday", 422, "invalid-request"),
+        ("GET", "/inspections?until=0.5", 422, "invalid-request"),
+        ("GET", "/inspections?until=-86400", 422, "invalid-request"),
         ("GET", "/inspections?verdict=fine", 422, "invalid-request"),
         ("GET", "/inspections?format=xml", 422, "invalid-request"),
         ("POST", "/inspections/nope/feedback", 404, "not-found"),
@@ -150,6 +152,11 @@ def test_paths_and_parameters_that_do_not_exist(
 ) -> None:
     body = {"PATCH": {"k": 3}, "POST": {"judgement": "good"}}.get(method)
     check_problem(taught.request(method, path, json=body), status, kind)
+
+
+def test_a_method_that_is_not_allowed_is_told_all_that_are(taught: TestClient) -> None:
+    assert taught.put("/references").headers["allow"] == "GET, POST"
+    assert taught.post("/categories/disc").headers["allow"] == "DELETE, GET, PATCH"
 
 
 def test_a_request_id_is_taken_when_it_is_sane_and_made_otherwise(taught: TestClient) -> None:

@@ -1,0 +1,105 @@
+"""docker-compose.yml keeps what docs/operations.md promises, and the images hold what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONCE = {"migrate", "indexer"}
+
+
+def test_every_container_is_confined() -> None:
+    for name, each in SERVICES.items():
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert set(each.get("cap_add", ())) <= ({"NET_BIND_SERVICE"} if name == "proxy" else set()), name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in each, name
+        assert "network_mode" not in each, name
+        assert each["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+        assert all(volume.split(":")[0] != "/var/run/docker.sock" for volume in each["volumes"]), name
+
+
+def test_what_runs_for_long_has_a_health_check_and_a_version() -> None:
+    in_image = "HEALTHCHECK" in (ROOT / "docker/Dockerfile").read_text()
+    for name, each in SERVICES.items():
+        tag = each["image"].rsplit(":", 1)[1]
+        assert re.search(r"\d+\.\d+", tag), name
+        if name not in ONCE:
+            assert "healthcheck" in each or ("build" in each and in_image), name
+
+
+def test_ports_are_open_on_loopback_only_unless_told_otherwise() -> None:
+    published = {port for each in SERVICES.values() for port in each.get("ports", ())}
+    assert published == {"${LISTEN:-127.0.0.1}:${HTTPS_PORT:-8443}:8443", "127.0.0.1:${GRAFANA_PORT:-3000}:3000"}
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert {name for name, each in SERVICES.items() if "outside" in each["networks"]} == {"proxy", "grafana"}
+
+
+def test_no_secret_is_in_an_environment_variable_and_all_are_made_by_prepare(tmp_path: Path) -> None:
+    for name, each in SERVICES.items():
+        for variable in each.get("environment") or ():
+            assert not re.search(r"PASSWORD$|_URL$|TOKEN|SECRET|KEY$", variable), (name, variable)
+    copy = tmp_path / "docker"
+    copy.mkdir()
+    (copy / "prepare.sh").write_text((ROOT / "docker/prepare.sh").read_text())
+    (tmp_path / ".env.example").write_text((ROOT / ".env.example").read_text())
+    made: list[dict[str, str]] = []
+    for _ in range(2):
+        subprocess.run(["sh", copy / "prepare.sh"], check=True)
+        made.append({file.name: file.read_text() for file in (tmp_path / "secrets").iterdir() if file.is_file()})
+    assert made[0] == made[1]
+    assert set(made[0]) == {Path(each["file"]).name for each in COMPOSE["secrets"].values()}
+    assert len(made[0]["database_password"]) == 40
+    assert made[0]["database_password"] in made[0]["touchstone_database_url"]
+    assert ((tmp_path / "secrets").stat().st_mode & 0o777) == 0o700
+
+
+def test_a_secret_file_is_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "touchstone_database_url").write_text("postgresql://touchstone:secret@database/touchstone")
+    assert Settings(_secrets_dir=tmp_path).database_url == "postgresql://touchstone:secret@database/touchstone"  # type: ignore[call-arg]
+
+
+def test_every_variable_of_the_compose_file_is_explained_in_the_example() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    used = set(re.findall(r"\$\{(\w+)", text)) | {
+        name for each in SERVICES.values() for name, value in (each.get("environment") or {}).items() if value is None
+    }
+    explained = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert explained - {"COMPOSE_PROFILES"} == used
+    settings = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields}
+    assert set(SERVICES["service"]["environment"]) <= settings
+
+
+def test_the_dockerfile_passes_hadolint() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    found = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, ""), found.stdout + found.stderr
+
+
+def test_the_images_pin_a_version_of_every_dependency_that_fits() -> None:
+    lines = (ROOT / "docker/constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    [torch] = re.findall(r"^ARG TORCH=(.+)$", dockerfile, re.MULTILINE)
+    assert f"TORCH := torch=={torch}" in (ROOT / "Makefile").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for line in (*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["tracing"]):
+        wanted = Requirement(line)
+        version = torch if wanted.name == "torch" else pinned[canonicalize_name(wanted.name)]
+        assert wanted.specifier.contains(version), line
+    assert f"touchstone:${{TOUCHSTONE_VERSION:-{project['version']}}}-cpu" == SERVICES["service"]["image"]

@@ -1,0 +1,137 @@
+"""SIGKILL after SIGKILL under mixed work on both databases: what was acknowledged stays, nothing else appears."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import httpx
+
+from indexer.catalogue import Catalogue
+from tests.postgres_server import PostgresServer
+from tests.service.conftest import files
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+def kills(folder: Path, kills: int) -> str:
+    """Half of the kills on SQLite, half on PostgreSQL."""
+    postgres = PostgresServer()
+    postgres.start()
+    try:
+        on_sqlite = _Storm(folder / "sqlite", {}).run(kills // 2)
+        on_postgres = _Storm(folder / "postgres", {"DATABASE_URL": postgres.new_database(migrated=True)}).run(
+            kills // 2
+        )
+    finally:
+        postgres.remove()
+    return f"SQLite: {on_sqlite}. PostgreSQL: {on_postgres}"
+
+
+class _Storm:
+    """One data folder, the work on it, and what that was told."""
+
+    def __init__(self, data: Path, settings: dict[str, str]) -> None:
+        self._data = data
+        self._settings = settings
+        self._rng = random.Random(11)
+        self._next = 0
+        self._held: dict[int, str] = {}  # acknowledged, and never asked to be taken back
+        self._gone: set[int] = set()  # taken back, acknowledged
+        self._sent: set[str] = set()
+        self._inspections: set[str] = set()
+        self._wrong: list[str] = []
+        self._counts = {"added": 0, "removed": 0, "detected": 0}
+
+    def run(self, kills: int) -> str:
+        """Kill so many times, checking everything after every tenth and at the end."""
+        compacted = 0
+        for number in range(kills):
+            with ServerProcess(self._data, REFRESH_MS="100", **self._settings).wait_until_live() as server:
+                before = self._segments()
+                if number % 10 == 0:
+                    self._check(server)
+                threads = [threading.Thread(target=work, args=(server,)) for work in (self._teach, self._detect)]
+                killer = threading.Timer(self._rng.uniform(0.1, 1.8), server.process.kill)
+                killer.start()
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                killer.join()
+                assert not self._wrong, self._wrong
+                compacted += len(before - self._segments()) > 1
+        with ServerProcess(self._data, **self._settings).wait_until_live() as server:
+            self._check(server)
+            assert server.client.get("/readyz").status_code == 200
+            assert server.stop() == 0
+        assert min(self._counts.values()) >= kills // 4, f"the kills came too early to mean anything: {self._counts}"
+        assert not list(self._data.glob("segments/*.tmp"))
+        return (
+            f"{kills} kills, {self._counts['added']} references acknowledged, {self._counts['removed']} taken back, "
+            f"{self._counts['detected']} detections, segments rewritten between {compacted} kills; all true afterwards"
+        )
+
+    def _teach(self, server: ServerProcess) -> None:
+        while True:
+            seeds = (self._next, self._next + 1)
+            self._next += 2
+            self._sent |= {f"{seed}.png" for seed in seeds}
+            body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in seeds]
+            try:
+                answer = server.client.post("/references", data={"category": "disc"}, files=body)
+                if answer.status_code != 200:
+                    self._wrong.append(answer.text)
+                    return
+                self._held |= {each["reference_id"]: each["filename"] for each in answer.json()["results"]}
+                self._counts["added"] += 2
+                if len(self._held) > 8 and self._rng.random() < 0.6:
+                    victim = self._rng.choice(sorted(self._held))
+                    del self._held[victim]  # from now on it may be there or not, until that is acknowledged
+                    answer = server.client.delete(f"/references/{victim}")
+                    if answer.status_code != 200:
+                        self._wrong.append(answer.text)
+                        return
+                    self._gone.add(victim)
+                    self._counts["removed"] += 1
+            except httpx.TransportError:
+                return
+
+    def _detect(self, server: ServerProcess) -> None:
+        seed = 0
+        while True:
+            seed += 1
+            try:
+                answer = server.client.post("/detect", files=files(part(seed % 50, scratched=True)))
+            except httpx.TransportError:
+                return
+            if answer.status_code not in (200, 409):
+                self._wrong.append(answer.text)
+                return
+            if answer.status_code == 200:
+                [result] = answer.json()["results"]
+                if result["recorded"]:
+                    self._inspections.add(result["id"])
+                self._counts["detected"] += 1
+
+    def _check(self, server: ServerProcess) -> None:
+        found = server.references()
+        assert len(set(found.values())) == len(found), "a picture became two references"
+        assert self._held.items() <= found.items(), "acknowledged and lost"
+        assert not self._gone & found.keys(), "taken back and there again"
+        assert set(found.values()) <= self._sent, "nobody sent this"
+        assert server.client.get("/version").json()["damaged_segments"] == []
+        for inspection in self._rng.sample(sorted(self._inspections), min(5, len(self._inspections))):
+            assert server.client.get(f"/inspections/{inspection}").status_code == 200, "a recorded inspection is lost"
+        for reference in self._rng.sample(sorted(self._held), min(5, len(self._held))):
+            assert server.client.get(f"/references/{reference}/image").status_code == 200, "a picture is lost"
+        catalogue = Catalogue.open(self._settings.get("DATABASE_URL", f"sqlite:///{self._data}/catalogue.sqlite"))
+        try:
+            assert catalogue.known_segments() <= self._segments(), "the catalogue names a file that is not there"
+        finally:
+            catalogue.close()
+
+    def _segments(self) -> set[str]:
+        folder = self._data / "segments"
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

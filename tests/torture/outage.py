@@ -1,0 +1,57 @@
+"""The database goes away and comes back: lines go on, engineers are asked to wait, nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.postgres_server import PostgresServer
+from tests.service.conftest import files
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+def outage(folder: Path, seconds: float) -> str:
+    """PostgreSQL is stopped for so many seconds under a running service."""
+    postgres = PostgresServer()
+    postgres.start()
+    try:
+        url = postgres.new_database(migrated=True)
+        with ServerProcess(folder / "data", DATABASE_URL=url).wait_until_live() as server:
+            client = server.client
+            body = files(*(part(seed) for seed in range(6)))
+            client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
+            time.sleep(1)
+            score = server.score(part(99))
+            postgres.stop()
+            gone, detected, refused = time.monotonic(), 0, 0
+            while time.monotonic() < gone + seconds:
+                answer = client.post("/detect", files=files(part(99)))
+                assert answer.status_code == 200, answer.text
+                [result] = answer.json()["results"]
+                assert result["score"] == score
+                assert result["recorded"] is False
+                detected += 1
+                answer = client.post("/references", data={"category": "disc"}, files=files(part(1000 + refused)))
+                assert answer.status_code == 503, answer.text
+                assert "retry-after" in answer.headers
+                refused += 1
+                assert client.get("/healthz").status_code == 200
+                time.sleep(0.5)
+            postgres.start()
+            back = time.monotonic()
+            while client.post("/references", data={"category": "disc"}, files=files(part(500))).status_code != 200:
+                assert time.monotonic() < back + 10
+                time.sleep(0.1)
+            recovered = time.monotonic() - back
+            assert len(server.references()) == 7, "what was refused is there, or what was added is not"
+            [result] = client.post("/detect", files=files(part(99))).json()["results"]
+            assert result["recorded"] is True
+            assert client.get("/readyz").status_code == 200
+            assert server.stop() == 0
+    finally:
+        postgres.remove()
+    return (
+        f"away for {seconds:g} s: {detected} of {detected} detections answered as before (unrecorded), {refused} of "
+        f"{refused} onboardings refused with 503 and Retry-After; onboarding again {recovered:.2f} s after its return"
+    )
