@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +22,9 @@ from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.evaluation.dataset import Dataset, Sample
 from indexer.evaluation.features import FeatureCache, encoded_samples
 from indexer.evaluation.masks import read_mask
-from indexer.evaluation.metrics import AUPRO_LIMIT, FIGURES, Figures, measure
+from indexer.evaluation.metrics import FIGURES, Figures, measure
 from indexer.evaluation.readers import read_dataset
-from indexer.evaluation.tally import PixelCounts, PixelTally
+from indexer.evaluation.tally import PixelTally
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import choose_engine
 
@@ -208,23 +208,8 @@ def _run_ours(
             scores.append(scored.score)
             samples.append(sample)
         exact = measure(np.array(scores), np.array([sample.defective for sample in samples]), tally.counts())
-        sampled = Figures(*(getattr(exact, each) for each in FIGURES[:-1]), sampled_aupro(tally.counts()))
-        judged[name] = Judged(maps, masks, sampled), exact
+        judged[name] = Judged(maps, masks, replace(exact, aupro=exact.aupro_sampled)), exact
     return judged
-
-
-def sampled_aupro(counts: PixelCounts, thresholds: int = 200) -> float:
-    """AUPRO as the released program samples it: thresholds evenly spread over the scores, of which those with a
-    false-positive rate below 0.3 count, over the largest such rate."""
-    low, high = np.float32(counts.scores[-1]), np.float32(counts.scores[0])
-    rates, overlaps = [], []
-    for threshold in np.arange(low, high, (high - low) / thresholds):
-        above = counts.scores.astype(np.float32) > threshold
-        rates.append(counts.normal[above].sum() / counts.normal.sum())
-        overlaps.append(counts.overlap[above].sum() / counts.regions)
-    inside = np.array(rates) < AUPRO_LIMIT
-    rate, overlap = np.array(rates)[inside], np.array(overlaps)[inside]
-    return float(np.trapezoid(overlap[::-1], rate[::-1]) / rate.max())
 
 
 def _compare(

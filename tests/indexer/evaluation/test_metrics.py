@@ -60,6 +60,30 @@ def test_aupro_equals_every_threshold_tried_in_turn(maps: Maps, masks: Masks) ->
     assert aupro(counted(maps, masks).counts()) == pytest.approx(slow_aupro(maps, masks), abs=1e-9)
 
 
+def slow_sampled_aupro(maps: Maps, masks: Masks) -> float:
+    """200 thresholds in turn, those with a rate below the limit, over the largest rate among them."""
+    low, high = maps.min(), maps.max()
+    rates, overlaps = [], []
+    for threshold in np.arange(low, high, (high - low) / 200):
+        found = maps > threshold
+        shares = []
+        for each, mask in zip(found, masks, strict=True):
+            regions, count = label(mask, structure=np.ones((3, 3)))
+            shares += [each[regions == number].mean() for number in range(1, count + 1)]
+        if (rate := float(found[~masks].mean())) < AUPRO_LIMIT:
+            rates.append(rate)
+            overlaps.append(float(np.mean(shares)))
+    return float(np.trapezoid(overlaps[::-1], rates[::-1]) / max(rates))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sampled_aupro_is_that_of_the_thresholds_tried_in_turn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    maps, masks = rng.gamma(2, 0.1, (4, 20, 20)).astype(np.float32), rng.random((4, 20, 20)) < 0.1
+    found = measure(np.zeros(2), np.array([False, True]), counted(maps, masks).counts())
+    assert found.aupro_sampled == pytest.approx(slow_sampled_aupro(maps, masks), abs=1e-9)
+
+
 @settings(max_examples=50, deadline=None)
 @given(maps=_COARSE, masks=_MASKS, seed=st.integers(0, 99))
 def test_pixel_and_image_figures_equal_scikit_learn_on_every_pixel(maps: Maps, masks: Masks, seed: int) -> None:
