@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: broker demo serve test check bench stack torture clean help
+.PHONY: broker demo serve test check bench stack torture test-gpu bench-gpu clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -62,6 +62,13 @@ stack: $(READY)  ## Build the image and run the compose stack with no engine, ki
 
 torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing, a soak of 21 minutes
 	@$(BIN)/python -m tests.torture
+test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memory, encoder, preprocessing, the bench's trial
+	@$(BIN)/python -c 'import sys, torch; sys.exit("test-gpu: no CUDA card here" if not torch.cuda.is_available() else 0)'
+	@$(BIN)/python -m pytest tests/gpu tests/indexer/test_search.py tests/indexer/test_residency.py tests/indexer/test_memory.py \
+		tests/indexer/test_encoders.py tests/indexer/test_preprocessing.py tests/indexer/test_gpu_bench.py
+
+bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance-gpu.md
+	@$(BIN)/python -m indexer.bench.gpu --write docs/performance-gpu.md
 
 clean:  ## Remove the environment and the demo's output
 	rm -rf $(VENV) $(DEMO)

@@ -47,24 +47,25 @@ def main(
     encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
     categories = [_read(encoder, each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
     space = encoder.space
-    exact = [_scores(encoder, each, each.references.patches) for each in categories]
-    base = _auroc(categories, exact)
+    defective = [each.defective for each in categories]
+    exact = [scores(encoder, each.references, each.tests, each.references.patches) for each in categories]
+    base = auroc(defective, exact)
     print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base:.4f}\n")
     print("| codec | bytes a patch | MB a reference | largest score error | mean | largest error of a cell | AUROC |")
     print("|---|---|---|---|---|---|---|")
     for name, size, decoded in _codecs(space.dim, categories):
-        found = [_scores(encoder, each, decoded(each.references.patches)) for each in categories]
+        found = [scores(encoder, each.references, each.tests, decoded(each.references.patches)) for each in categories]
         errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(found, exact, strict=True)])
         cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(found, exact, strict=True))
         megabytes = size * len(space.layers) * space.cells / 1e6
         print(
             f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
-            f"| {_auroc(categories, found) - base:+.4f} |"
+            f"| {auroc(defective, found) - base:+.4f} |"
         )
 
 
 @dataclass(frozen=True)
-class _Scores:
+class Scores:
     """images: float64 (tests,). cells: float32 (tests, layers, cells), 1 − the best similarity."""
 
     images: NDArray[np.float64]
@@ -92,27 +93,31 @@ def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(index.sa_decode(index.sa_encode(patches.flatten(0, 2).numpy()))).view_as(patches)
 
 
-def _scores(encoder: Encoder, pictures: Pictures, stored: torch.Tensor) -> _Scores:
+def scores(encoder: Encoder, references: Features, tests: Features, stored: torch.Tensor) -> Scores:
     """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
     count = len(stored)
-    references = EncodedReferences(pictures.references.globals_.numpy(), stored.contiguous().view(torch.uint8).numpy())
-    memory = Memory.empty(encoder.space, "fp32").added(range(count), ["part"] * count, references, 1)
+    encoded = EncodedReferences(references.globals_.numpy(), stored.contiguous().view(torch.uint8).numpy())
+    memory = Memory.empty(encoder.space, "fp32").added(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
-    scored = [score_image(memory, engine, pictures.tests.of(i), settings) for i in range(len(pictures.tests))]
-    return _Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
+    scored = [score_image(memory, engine, tests.of(number), settings) for number in range(len(tests))]
+    return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
 
 
-def _auroc(categories: list[Pictures], scores: list[_Scores]) -> float:
+def auroc(defective: list[NDArray[np.bool_]], found: list[Scores]) -> float:
     """The mean of the categories' image AUROC."""
-    return math.fsum(
-        roc_auc_score(each.defective, found.images) for each, found in zip(categories, scores, strict=True)
-    ) / len(categories)
+    each = [roc_auc_score(truth, scored.images) for truth, scored in zip(defective, found, strict=True)]
+    return math.fsum(each) / len(each)
+
+
+def paths_of(category: Path) -> tuple[list[Path], list[Path], NDArray[np.bool_]]:
+    """A category's references and test pictures, and which of the latter are defective."""
+    tests = sorted(path for path in (category / "test").rglob("*") if path.is_file())
+    references = sorted((category / "train" / "good").iterdir())
+    return references, tests, np.array([path.parent.name != "good" for path in tests])
 
 
 def _read(encoder: Encoder, category: Path) -> Pictures:
-    tests = sorted(path for path in (category / "test").rglob("*") if path.is_file())
-    references = sorted((category / "train" / "good").iterdir())
-    defective = np.array([path.parent.name != "good" for path in tests])
+    references, tests, defective = paths_of(category)
     return Pictures(_features(encoder, references), _features(encoder, tests), defective)
 
 

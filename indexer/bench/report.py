@@ -41,16 +41,16 @@ def markdown(machine: str, findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def has_markers(document: Path) -> bool:
+def has_markers(document: Path, begin: str = BEGIN, end: str = END) -> bool:
     """Whether the document has a section to replace."""
     if not document.is_file():
         return False
     text = document.read_text(encoding="utf-8")
-    return BEGIN in text and END in text.split(BEGIN, 1)[1]
+    return begin in text and end in text.split(begin, 1)[1]
 
 
-def replace_section(document: Path, section: str) -> None:
+def replace_section(document: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
     """Put `section` between the markers of a document that has them."""
-    before, rest = document.read_text(encoding="utf-8").split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    document.write_text(f"{before}{BEGIN}\n{section}\n{END}{after}", encoding="utf-8")
+    before, rest = document.read_text(encoding="utf-8").split(begin, 1)
+    after = rest.split(end, 1)[1]
+    document.write_text(f"{before}{begin}\n{section}\n{end}{after}", encoding="utf-8")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from indexer.bench.gpu.plan import GpuPlan
 from indexer.bench.plan import Plan, Vit
 from indexer.encoders import Encoder, EncoderSettings, Features, FeatureSpace, Geometry, load_encoder
 from indexer.memory import EncodedReferences, Memory
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # seconds to import
 
 LAYERS = 4
 _BATCH = 20
@@ -28,18 +33,23 @@ def builtin_encoder(plan: Plan) -> Encoder:
     return load_encoder(EncoderSettings(resize=plan.resize, crop=plan.crop, device="cpu"))
 
 
-def vit_encoder(plan: Plan, vit: Vit, device: torch.device) -> Encoder:
+def vit_model(vit: Vit, crop: int) -> PreTrainedModel:
     """A DINOv3 of this shape with random weights: it sees nothing, and costs what the trained one costs."""
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-    from indexer.encoders.huggingface import VitEncoder
-
     config = DINOv3ViTConfig(
         hidden_size=vit.dim, intermediate_size=4 * vit.dim, num_hidden_layers=vit.depth,
-        num_attention_heads=vit.heads, num_register_tokens=4, patch_size=16, image_size=plan.crop,
+        num_attention_heads=vit.heads, num_register_tokens=4, patch_size=16, image_size=crop,
     )  # fmt: skip
+    return DINOv3ViTModel(config)
+
+
+def vit_encoder(plan: Plan, vit: Vit, device: torch.device) -> Encoder:
+    """An encoder around such a model, in float32."""
+    from indexer.encoders.huggingface import VitEncoder
+
     settings = EncoderSettings(model=vit.name, resize=plan.resize, crop=plan.crop, device=device.type)
-    return VitEncoder(DINOv3ViTModel(config), settings, Geometry(plan.resize, plan.crop), device)
+    return VitEncoder(vit_model(vit, plan.crop), settings, Geometry(plan.resize, plan.crop), device)
 
 
 def encoding(encoder: Encoder) -> Callable[[], object]:
@@ -50,7 +60,7 @@ def encoding(encoder: Encoder) -> Callable[[], object]:
     return lambda: encoder.encode(picture).globals_.cpu()
 
 
-def space_of(plan: Plan, dim: int) -> FeatureSpace:
+def space_of(plan: Plan | GpuPlan, dim: int) -> FeatureSpace:
     """A feature space of the plan's grid, four layers and `dim` values per patch and per global descriptor."""
     names = tuple(f"layer {number + 1}" for number in range(LAYERS))
     return FeatureSpace("random", names, (plan.side, plan.side), dim, dim, Geometry(plan.resize, plan.crop), "0" * 64)

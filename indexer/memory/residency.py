@@ -170,14 +170,14 @@ class DeviceCodes:
             size = min(max(slots, _FIRST_BLOCK), _LARGEST_BLOCK, self._limit - slots)
             try:
                 block = torch.empty((size, *self._shape), dtype=torch.uint8, device=self._device)
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
+                if slots == 0:
+                    raise DeviceMemoryFull("the device has no memory left for a first block of references") from error
                 self._limit = slots
                 break
             self._free.extend((len(self._blocks), place) for place in reversed(range(size)))
             self._blocks.append(block)
             slots += size
-        if slots == 0:
-            raise DeviceMemoryFull("the device has no memory left for a single block of references")
         return slots
 
     def _copy(self, source: torch.Tensor, slot: torch.Tensor) -> None:

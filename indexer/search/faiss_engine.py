@@ -40,7 +40,7 @@ class FaissEngine(Retrieval):
         retrieved = [memory.codes_of(int(row)) for row in rows]
         for layer in range(layers):
             lists = max(cells, keys.shape[1])  # FAISS probes no more lists than there are
-            index = _layer_index(memory.codec, lists, [codes[layer] for codes in retrieved])
+            index = layer_index(memory.codec, lists, [codes[layer] for codes in retrieved])
             best[layer] = _search(index, asking[layer], keys)
         return best
 
@@ -49,7 +49,7 @@ class FaissEngine(Retrieval):
         return one_by_one(self, memory, questions)
 
 
-def _layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:
+def layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:
     """K tables uint8 (cells, code_size) of one layer → an index whose list t is row t of each of them."""
     quantiser = faiss.IndexFlatIP(codec.dim)
     if codec.name == "fp16":

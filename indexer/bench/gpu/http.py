@@ -1,0 +1,147 @@
+"""A closed loop over HTTP: clients that each send the next picture when the last is answered, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import torch
+
+from indexer.bench.gpu.clock import Latencies
+from indexer.bench.gpu.floors import Rates
+from indexer.bench.gpu.plan import GpuPlan
+from indexer.bench.gpu.report import Line, Note, Result
+from indexer.bench.measures import Expectation
+from indexer.bench.subjects import vit_model
+from indexer.encoders import Geometry, prepare
+from indexer.images import decode_image
+
+_START_SECONDS = 300
+
+
+def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
+    """Every number of clients with every picture size. The floor is decoding, on the threads that the server has."""
+    with tempfile.TemporaryDirectory() as folder, _server(plan, device, Path(folder)) as server:
+        sides = {side: [_jpeg(side, seed) for seed in range(8)] for side in plan.pictures}
+        smallest = min(plan.pictures)
+        onboarding = [("images", (f"{i}.jpg", _jpeg(smallest, 100 + i), "image/jpeg")) for i in range(plan.onboarded)]
+        for start in range(0, len(onboarding), 16):
+            server.post(
+                "/references", data={"category": "part"}, files=onboarding[start : start + 16]
+            ).raise_for_status()
+        for side, pictures in sides.items():
+            decoding = _decoding(plan, pictures)
+            yield Note(f"decoding and resizing one JPEG of {side} px", f"{decoding * 1e3:.2f} ms on one thread")
+            for clients in plan.clients:
+                seconds, wall, refused = _loop(server, clients, plan.requests, pictures)
+                served = len(seconds) / wall
+                limit = plan.decode_threads / decoding
+                yield Line(
+                    "detect over HTTP, closed loop", f"{clients} clients, {side} px JPEG", Latencies(tuple(seconds)),
+                    floor=decoding,
+                    remark=f"{refused} refused as busy; decoding allows {limit:.0f} images/s", served=served,
+                )  # fmt: skip
+
+
+def expectation(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Expectation:
+    """What HTTP keeps of the rate in process, given both; or what it keeps of the rate that decoding allows."""
+    lines = [each for each in results if isinstance(each, Line)]
+    inside = max(line.rate for line in lines if line.what.startswith("end to end"))
+    best = max((line for line in lines if line.what.startswith("detect over HTTP")), key=lambda line: line.rate)
+    allowed = plan.decode_threads / (best.floor or 1)
+    met = best.rate >= 0.7 * min(inside, allowed) if device.type == "cuda" else None
+    figure = f"{best.rate:.0f} images/s ({best.at}); {inside:.0f} in process; decoding allows {allowed:.0f}"
+    return Expectation("over HTTP within 70 % of the rate in process, or of what decoding allows", figure, met)
+
+
+def _loop(server: httpx.Client, clients: int, requests: int, pictures: list[bytes]) -> tuple[list[float], float, int]:
+    """Seconds of every answer, seconds in all, and how often the server was busy."""
+
+    def client(number: int) -> tuple[list[float], int]:
+        seconds, refused = [], 0
+        for turn in range(requests + 1):
+            started = time.perf_counter()
+            body = [("images", ("part.jpg", pictures[(number + turn) % len(pictures)], "image/jpeg"))]
+            answer = server.post("/detect", data={"category": "part"}, files=body)
+            if answer.status_code == 503:
+                refused += 1
+                continue
+            answer.raise_for_status()
+            if turn:
+                seconds.append(time.perf_counter() - started)
+        return seconds, refused
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        each = list(pool.map(client, range(clients)))
+    wall = time.perf_counter() - started
+    return [second for seconds, _ in each for second in seconds], wall, sum(refused for _, refused in each)
+
+
+@contextmanager
+def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx.Client]:
+    """`python -m service` with the plan's transformer of random weights, on a free port."""
+    vit_model(plan.vit, plan.crop).save_pretrained(folder / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "DATA": folder / "data", "PORT": port, "ENCODER": folder / "model", "DTYPE": plan.dtype, "DEVICE": device.type,
+        "RESIZE": plan.resize, "CROP": plan.crop, "BATCH_SIZE": plan.together, "QUEUE_SIZE": 4 * max(plan.clients),
+        "DECODE_THREADS": plan.decode_threads, "COMPILE_ENCODER": plan.compiled,
+        "PREPARE_ON_DEVICE": device.type == "cuda",
+    }  # fmt: skip
+    environment = {**os.environ, **{f"TOUCHSTONE_{name}": str(value) for name, value in settings.items()}}
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=out, stderr=out)
+    limits = httpx.Limits(max_connections=None)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
+            end = time.monotonic() + _START_SECONDS
+            while not _ready(client):
+                if process.poll() is not None or time.monotonic() > end:
+                    said = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
+                    raise RuntimeError(f"the server did not start: {said}")
+                time.sleep(0.1)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _decoding(plan: GpuPlan, pictures: list[bytes]) -> float:
+    """Seconds to decode and resize one picture on this thread."""
+    geometry = Geometry(plan.resize, plan.crop)
+    started = time.perf_counter()
+    for data in pictures:
+        prepare(decode_image(data), geometry)
+    return (time.perf_counter() - started) / len(pictures)
+
+
+def _jpeg(side: int, seed: int) -> bytes:
+    """A picture of smooth shapes and grain, which compresses as a photograph does."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (side // 16 + 1, side // 16 + 1, 3)).astype(np.uint8)
+    smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    picture = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()

@@ -1,0 +1,91 @@
+"""What only a CUDA card can show; skipped without one (`make test-gpu` refuses to run then)."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from indexer.bench.gpu.forward import encoder_of
+from indexer.bench.gpu.plan import QUICK
+from indexer.encoders import Geometry, prepare
+from indexer.encoders.device_preprocessing import DevicePreparer
+from indexer.memory.residency import DeviceCodes, DeviceMemoryFull
+from indexer.search import Engine, TorchEngine, choose_engine
+from indexer.search.device_globals import DeviceGlobals
+from tests.indexer.features import random_features
+from tests.indexer.oracle import best_similarities
+from tests.indexer.test_search import filled
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+CUDA = torch.device("cuda")
+
+
+def test_the_service_searches_with_triton_on_a_card() -> None:
+    assert choose_engine(CUDA).name == "triton-cuda"
+
+
+@pytest.mark.parametrize("room", [1, 7, 40, 200])
+@pytest.mark.parametrize("kind", ["triton", "torch"])
+def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) -> None:
+    memory, stored = filled(120, "fp32", grid=(6, 5), dim=48)
+    codes = DeviceCodes(CUDA, room * int(np.prod(memory.arena.shape)))
+    engine: Engine = TorchEngine(CUDA, codes)
+    if kind == "triton":
+        from indexer.search.triton_engine import TritonEngine
+
+        engine = TritonEngine(CUDA, codes)
+    for seed in range(6):
+        rows = np.random.default_rng(seed).permutation(120)[:50]
+        patches = random_features(memory.space, 1, seed).patches[0]
+        expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, 1)
+        np.testing.assert_allclose(engine.best(memory, patches, rows, 1), expected, rtol=0, atol=1e-5)
+
+
+def test_a_card_that_is_full_says_so_and_answers_when_there_is_room_again() -> None:
+    memory, stored = filled(20, "fp32", grid=(20, 20), dim=256)  # 13 MB for the first block
+    patches = random_features(memory.space, 1, 1).patches[0]
+    engine = TorchEngine(CUDA, DeviceCodes(CUDA, 1 << 40))
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    hog = torch.empty(free - (4 << 20), dtype=torch.uint8, device=CUDA)
+    with pytest.raises(DeviceMemoryFull):
+        engine.best(memory, patches, np.arange(20), 1)
+    del hog
+    torch.cuda.empty_cache()
+    again = TorchEngine(CUDA).best(memory, patches, np.arange(20), 1)
+    expected = best_similarities(patches.numpy(), stored, memory.space.grid, 1)
+    np.testing.assert_allclose(again, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(faiss, "StandardGpuResources"), reason="this FAISS was built without CUDA")
+def test_faiss_on_the_card_finds_what_the_host_finds_under_filters_and_removals() -> None:
+    memory, _ = filled(60, "fp16")
+    memory = memory.removed([103, 110, 111], 9)
+    globals_ = DeviceGlobals(CUDA)
+    for seed in range(10):
+        query = random_features(memory.space, 1, seed).globals_[0].numpy()
+        for category in (None, "bolt", "nut"):
+            expected = memory.nearest_references(query, 12, category, (4,))
+            found = globals_.nearest(memory, query, 12, category, (4,))
+            np.testing.assert_array_equal(found.rows, expected.rows)
+
+
+@pytest.mark.parametrize("side", [300, 512, 2048])
+def test_the_card_prepares_within_a_255th_of_pillow(side: int) -> None:
+    image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
+    found = DevicePreparer(CUDA, Geometry())(image)
+    assert (found.cpu().int() - prepare(image, Geometry()).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_half_precision_on_the_card_stays_near_float32_on_the_cpu(compiled: bool) -> None:
+    torch.manual_seed(0)
+    on_card = encoder_of(QUICK, CUDA, compiled)
+    torch.manual_seed(0)
+    plain = encoder_of(QUICK, torch.device("cpu"), False)
+    batch = torch.randint(0, 256, (5, 3, QUICK.crop, QUICK.crop), dtype=torch.uint8)
+    found, expected = on_card.encode(batch), plain.encode(batch)
+    assert F.cosine_similarity(found.patches.cpu(), expected.patches, dim=-1).min() > 0.995
