@@ -62,6 +62,7 @@ stack: $(READY)  ## Build the image and run the compose stack with no engine, ki
 
 torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing, a soak of 21 minutes
 	@$(BIN)/python -m tests.torture
+
 test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memory, encoder, preprocessing, the bench's trial
 	@$(BIN)/python -c 'import sys, torch; sys.exit("test-gpu: no CUDA card here" if not torch.cuda.is_available() else 0)'
 	@$(BIN)/python -m pytest tests/gpu tests/indexer/test_search.py tests/indexer/test_residency.py tests/indexer/test_memory.py \

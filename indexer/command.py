@@ -54,7 +54,10 @@ def index(
     try:
         found = find_categories(folder)
         loaded = load_encoder(settings.encoder_settings)
-        library = Library.open(settings.data, loaded.space, codec=settings.codec, database_url=settings.database_url)
+        library = Library.open(
+            settings.data, loaded.space, codec=settings.codec, database_url=settings.database_url,
+            codes_on_disk=settings.codes_on_disk,
+        )  # fmt: skip
         try:
             if library.damaged:
                 raise OSError(f"{library.damaged[0]}: restore it before adding more, see `touchstone verify`")

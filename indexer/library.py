@@ -96,10 +96,19 @@ class Library:
         self._publishing = threading.Lock()
 
     @classmethod
-    def open(cls, data: Path, space: FeatureSpace, *, codec: str = "fp16", database_url: str | None = None) -> Library:
+    def open(
+        cls,
+        data: Path,
+        space: FeatureSpace,
+        *,
+        codec: str = "fp16",
+        database_url: str | None = None,
+        codes_on_disk: bool = False,
+    ) -> Library:
         """Open or create a data folder, sweep what a crash left behind, and load and verify every segment.
 
-        database_url: None keeps the catalogue in the folder, as SQLite. Segments that fail their check are named in
+        database_url: None keeps the catalogue in the folder, as SQLite. codes_on_disk: search patches in files of the
+        folder, as much again as the segments, rather than in memory. Segments that fail their check are named in
         `damaged` and not served. FeatureSpaceMismatch when the folder was made with another encoder or codec;
         SchemaMismatch from the catalogue.
         """
@@ -117,7 +126,7 @@ class Library:
                 f"the memory in {data} holds {record.codec} codes, not {codec}: "
                 f"set the codec to {record.codec}, or run `touchstone rebuild`"
             )
-        library = cls(data, catalogue, Memory.empty(space, codec), record.id)
+        library = cls(data, catalogue, Memory.empty(space, codec, folder=data if codes_on_disk else None), record.id)
         library.sweep()
         library.refresh()
         return library
@@ -342,7 +351,7 @@ class Library:
 
     def _without_removed(self, memory: Memory) -> Memory:
         """The same live references in a new arena, so that the memory of removed ones is given back."""
-        fresh = Memory.empty(memory.space, memory.codec.name)
+        fresh = Memory.empty(memory.space, memory.codec.name, folder=memory.arena.folder)
         rows = memory.rows_of()
         for start in range(0, len(rows), _LOAD_BATCH):
             part = rows[start : start + _LOAD_BATCH]

@@ -48,6 +48,9 @@ class DataSettings(BaseSettings):
     compile_encoder: bool = Field(
         False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster pictures."
     )
+    codes_on_disk: bool = Field(
+        False, description="Search patches in files of the data folder, not in memory: for more references than fit."
+    )
     codec: Literal["fp32", "fp16", "int8"] = Field("fp16", description="How a new memory stores patches.")
 
     decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")

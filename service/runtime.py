@@ -60,7 +60,10 @@ class Runtime:
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
         encoder = load_encoder(settings.encoder_settings)
-        library = Library.open(settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url)
+        library = Library.open(
+            settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
+            codes_on_disk=settings.codes_on_disk,
+        )  # fmt: skip
         (settings.data / "inspections").mkdir(exist_ok=True)
         for damage in library.damaged:
             log.error("%s: its references are not served", damage)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 _FIRST_BLOCK = 16  # references
 _LARGEST_BLOCK = 1024
+_LARGEST_FILE = 64  # reserved for good, unlike memory
 
 
 class Arena:
@@ -16,10 +21,14 @@ class Arena:
     Reference-major order makes growing by one reference one contiguous write, whatever the size of the memory. A block
     is reserved whole but becomes resident only where it is written, so blocks can double without costing memory.
     One writer; readers hold the blocks' tensors and only look at rows that were written before they got them.
+
+    With a folder, blocks are mapped files there, which the system reads as they are needed and drops from memory when
+    it needs the room. A file has no name: it goes when nobody holds its block, however the process ends.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, int, int], folder: Path | None = None) -> None:
         self.shape = shape  # (layers, cells, code_size)
+        self.folder = folder
         self.blocks: tuple[torch.Tensor, ...] = ()  # each uint8 (capacity, layers, cells, code_size)
         self.rows = 0
 
@@ -29,18 +38,31 @@ class Arena:
         return sum(len(block) for block in self.blocks)
 
     def append(self, codes: NDArray[np.uint8]) -> None:
-        """Store codes (n, layers, cells, code_size) as rows `rows` … `rows + n - 1`."""
+        """Store codes (n, layers, cells, code_size) as rows `rows` … `rows + n - 1`.
+
+        OSError when the folder's disk has no room for another block; then nothing was stored.
+        """
         if codes.shape[1:] != self.shape:
             raise ValueError(f"codes of shape {codes.shape[1:]} do not fit a memory of {self.shape}")
         source = torch.from_numpy(np.ascontiguousarray(codes))
-        done = 0
-        while done < len(source):
-            if self.rows == self.capacity:
-                reserve = min(max(self.capacity, _FIRST_BLOCK), _LARGEST_BLOCK)
-                self.blocks = (*self.blocks, torch.empty((reserve, *self.shape), dtype=torch.uint8))
-            tail = self.blocks[-1]
-            offset = self.rows - (self.capacity - len(tail))
-            count = min(len(tail) - offset, len(source) - done)
-            tail[offset : offset + count] = source[done : done + count]
-            self.rows += count
-            done += count
+        end = self.rows + len(source)
+        while self.capacity < end:
+            self.blocks = (*self.blocks, self._block())
+        base = 0
+        for block in self.blocks:
+            start, stop = max(self.rows, base), min(end, base + len(block))
+            if start < stop:
+                block[start - base : stop - base] = source[start - self.rows : stop - self.rows]
+            base += len(block)
+        self.rows = end
+
+    def _block(self) -> torch.Tensor:
+        """An empty block, at most as large as all before it."""
+        if self.folder is None:
+            shape = (min(max(self.capacity, _FIRST_BLOCK), _LARGEST_BLOCK), *self.shape)
+            return torch.empty(shape, dtype=torch.uint8)
+        shape = (min(max(self.capacity, _FIRST_BLOCK), _LARGEST_FILE), *self.shape)
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            # Room is taken now: a page that finds none when it is written would kill the process.
+            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
+            return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))

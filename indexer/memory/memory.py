@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,11 +40,13 @@ class Memory:
     arena: Arena
 
     @classmethod
-    def empty(cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0) -> Memory:
-        """A memory of no references in this feature space."""
+    def empty(
+        cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0, folder: Path | None = None
+    ) -> Memory:
+        """A memory of no references in this feature space. folder: where codes lie in files, else in memory."""
         codec = Codec.named(codec_name, space.dim)
         rows, columns = space.grid
-        arena = Arena((len(space.layers), rows * columns, codec.code_size))
+        arena = Arena((len(space.layers), rows * columns, codec.code_size), folder)
         return cls(
             space, codec, version,
             ids=np.empty(0, np.int64), category_numbers=np.empty(0, np.int32), category_names=(),

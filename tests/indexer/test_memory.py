@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -111,6 +113,40 @@ def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
     assert 100 not in after.ids[after.rows_of()]
     np.testing.assert_array_equal(engine.best(before, query.patches[0], before.rows_of(), 1), answer)
     np.testing.assert_array_equal(before.features_of(3).patches[0].numpy(), stored[3])
+
+
+def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp_path: Path) -> None:
+    plain, stored = filled(100, "fp32")
+    memory = Memory.empty(plain.space, "fp32", folder=tmp_path)
+    for start in range(0, 100, 7):
+        rows = range(start, min(start + 7, 100))
+        part = Features(
+            torch.zeros(len(rows), plain.space.global_dim), torch.from_numpy(stored[rows.start : rows.stop])
+        )
+        memory = memory.added(rows, ["nut"] * len(rows), memory.codec.encode(part), start)
+    assert len(memory.blocks) > 2
+    assert list(tmp_path.iterdir()) == []  # they have no name
+    query = random_features(plain.space, 1, 5).patches[0]
+    wanted = np.arange(0, 100, 3)
+    engine = TorchEngine(torch.device("cpu"))
+    np.testing.assert_array_equal(engine.best(memory, query, wanted, 1), engine.best(plain, query, wanted, 1))
+
+
+def test_a_disk_without_room_for_codes_is_an_error_and_kills_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    space = feature_space()
+    memory = Memory.empty(space, "fp16", folder=tmp_path)
+    memory = memory.added([1], ["nut"], memory.codec.encode(random_features(space, 1, 1)), 1)
+    more = memory.codec.encode(random_features(space, 30, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", full)
+        with pytest.raises(OSError, match="No space"):
+            memory.added(range(10, 40), ["nut"] * 30, more, 2)
+    assert len(memory.added(range(10, 40), ["nut"] * 30, more, 2)) == 31  # once there is room
 
 
 def test_only_the_newest_snapshot_can_grow() -> None:
