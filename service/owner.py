@@ -100,7 +100,7 @@ class Owner:
         with self._changed:
             waiting = len(self._lines[Priority.DETECT])
             if waiting and waiting + len(pictures) > self._queue_size:
-                raise Busy(max(1, round(waiting * self._seconds_a_picture)))
+                raise Busy(self.retry_after)
         return [self._put(Priority.DETECT, picture, work, deadline) for picture, work in pictures]
 
     def onboard(self, picture: torch.Tensor, work: Callable[[Turn], T]) -> Future[T]:
@@ -114,6 +114,11 @@ class Owner:
     def calibrate(self, work: Callable[[Memory], T]) -> Future[T]:
         """Queue a step that needs the memory only, behind everything else."""
         return self._put(Priority.CALIBRATE, None, work, float("inf"))
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds after which what waits now should be done."""
+        return max(1, round(self.waiting * self._seconds_a_picture))
 
     @property
     def waiting(self) -> int:

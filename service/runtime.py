@@ -22,6 +22,7 @@ from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
 from indexer.search import Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
+from service.admission import Admission
 from service.calibrations import Calibrations
 from service.detection import Inspector
 from service.metrics import Metrics
@@ -49,6 +50,7 @@ class Runtime:
     inspector: Inspector
     metrics: Metrics
     tracing: Tracing
+    admission: Admission
     trouble: str | None = None
     known_settings: dict[str, CategorySettings] = field(default_factory=dict)
 
@@ -78,7 +80,7 @@ class Runtime:
         decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
-            metrics, tracing,
+            metrics, tracing, Admission(settings.queue_size + settings.batch_size),
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))
         return running

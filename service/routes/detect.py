@@ -8,7 +8,7 @@ import hashlib
 import io
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ from indexer.scoring import NoReferences
 from service import history
 from service.detection import Detection
 from service.history import MAP_SCALE, Finding
-from service.owner import Turn
+from service.owner import Busy, Turn
 from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
 from service.schemas import CategoryName, DetectAnswer, DetectionView, MapView, RefusedView
@@ -56,8 +56,20 @@ class _Options(BaseModel):
     overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
 
 
+async def _admitted(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> AsyncIterator[None]:
+    """Refuse at once what would wait too long, before its body is parsed or a picture decoded."""
+    if running.admission.full:
+        # Read what is still being sent: closing the connection under the client would lose it the answer.
+        async for _ in request.stream():
+            pass
+        raise Busy(running.owner.retry_after)
+    with running.admission.request():
+        yield
+
+
 @router.post(
     "/detect",
+    dependencies=[Depends(_admitted)],
     openapi_extra=documented_upload(_Options),
     responses=documented(
         "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
