@@ -1,0 +1,23 @@
+"""Teach a product and inspect a part from Python: `python detect.py CATEGORY GOOD_FOLDER PART.png`."""
+
+import os
+import sys
+from pathlib import Path
+
+from touchstone_client import Client, Timeouts, TouchstoneError
+
+category, good, part = sys.argv[1:]
+url = os.environ.get("TOUCHSTONE_URL", "http://127.0.0.1:8000")
+try:
+    with Client(url, key=os.environ.get("TOUCHSTONE_KEY"), timeouts=Timeouts(total=60)) as client:
+        onboarded = client.onboard(category, sorted(Path(good).iterdir()))
+        print(f"{onboarded.added} references added, {onboarded.duplicates} were there already")
+        found = client.inspect(part, category=category)
+        print(f"{found.verdict}: score {found.score:.4f}, threshold {found.threshold}")
+        for region in found.regions:
+            x, y, width, height = region.box
+            print(f"  {width:.0f}×{height:.0f} pixels at ({x:.0f}, {y:.0f}), peak {region.peak:.4f}")
+except TouchstoneError as error:
+    print(f"detect.py: {error}", file=sys.stderr)
+    sys.exit(2)
+sys.exit(0 if found.verdict == "normal" else 1)
