@@ -69,7 +69,7 @@ def evaluate(
     ] = 0.01,
     pictures: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
 ) -> None:
-    """See `_EVALUATE_HELP`."""
+    """See `HELP`."""
     settings = read_settings(
         DataSettings, encoder=encoder[0] if encoder else None, resize=resize, crop=crop, codec=codec, device=device
     )
