@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from indexer.encoders.base import Features
 from indexer.memory import Memory
-from indexer.scoring import ScoringSettings
+from indexer.scoring import Scored, ScoringSettings
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 
@@ -30,24 +29,35 @@ class Evidence:
 def explain(
     memory: Memory,
     features: Features,
-    rows: NDArray[np.int64],
+    scored: Scored,
     cell: tuple[int, int],
     settings: ScoringSettings,
 ) -> Evidence:
-    """Repeat the search for one cell, keeping track of who was nearest.
+    """Who was nearest to one cell, in the layer that counted most there.
 
-    features: one image's, as a batch of one. rows: the retrieved references it was scored with. The engines return
-    maxima only; looking up the few peaks that are shown costs less than carrying an argmax for every cell.
+    features: one image's, as a batch of one, and what it scored. Where the engine did not keep who was nearest, the
+    search is repeated for this cell: for the few peaks that are shown, that costs less than keeping it for all.
     """
     columns = memory.space.grid[1]
     query_cell = cell[0] * columns + cell[1]
-    table = neighbour_cells(memory.space.grid, settings.rho)[query_cell]
-    candidates = torch.from_numpy(table[table != OUTSIDE])
-    codes = torch.stack([memory.codes_of(int(row))[:, candidates] for row in rows])  # (k, layers, candidates, bytes)
-    queries = features.patches[0, :, query_cell].to("cpu", torch.float32)  # (layers, dim)
-    similarities = torch.einsum("klcd,ld->lkc", memory.codec.decode(codes), queries)  # (layers, k, candidates)
-    distances = 1.0 - similarities.flatten(1).amax(dim=1).numpy()  # (layers,)
+    distances = scored.distances[:, query_cell]
     layer = int(np.argmax(settings.weights(len(distances)) * distances))
-    reference, candidate = np.unravel_index(int(similarities[layer].argmax()), similarities.shape[1:])
-    where = divmod(int(candidates[candidate]), columns)
-    return Evidence(int(memory.ids[rows[reference]]), where, memory.space.layers[layer], float(distances[layer]))
+    if scored.nearest is None:
+        row, place = _nearest(memory, features.patches[0, layer, query_cell], scored, query_cell, layer, settings.rho)
+    else:
+        row, place = (int(table[layer, query_cell]) for table in (scored.nearest.rows, scored.nearest.cells))
+    where = divmod(place, columns)
+    return Evidence(int(memory.ids[row]), where, memory.space.layers[layer], float(distances[layer]))
+
+
+def _nearest(
+    memory: Memory, query: torch.Tensor, scored: Scored, query_cell: int, layer: int, rho: int
+) -> tuple[int, int]:
+    """The row and the cell of the stored patch nearest to one patch (dim,) of one layer."""
+    table = neighbour_cells(memory.space.grid, rho)[query_cell]
+    candidates = torch.from_numpy(table[table != OUTSIDE])
+    rows = scored.neighbours.rows
+    codes = torch.stack([memory.codes_of(int(row))[layer, candidates] for row in rows])  # (k, candidates, bytes)
+    similarities = memory.codec.decode(codes) @ query.to("cpu", torch.float32)  # (k, candidates)
+    reference, candidate = np.unravel_index(int(similarities.argmax()), similarities.shape)
+    return int(rows[reference]), int(candidates[candidate])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import Memory, Neighbours
 from indexer.region_of_interest import Inspected, RegionOfInterest, inspected_cells
-from indexer.search import Engine
+from indexer.search import Engine, Nearest, Question
 
 MAP_SIDE = 256
 _TOP_SHARE = 0.01
@@ -65,13 +65,14 @@ class Scored:
 
     score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop, 0
     outside of the region of interest. distances: float32 (layers, cells), S_l(t) before fusing, of all cells.
-    neighbours: the K retrieved references.
+    neighbours: the K retrieved references. nearest: where each distance was found, by engines that keep it.
     """
 
     score: float
     map: NDArray[np.float32]
     distances: NDArray[np.float32]
     neighbours: Neighbours
+    nearest: Nearest | None = None
 
 
 def score_image(
@@ -93,9 +94,11 @@ def score_image(
     neighbours = engine.nearest(memory, descriptor, settings.k, category, without)
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
-    distances = 1.0 - engine.best(memory, features.patches[0], neighbours.rows, settings.rho)  # (layers, cells)
+    weights = settings.weights(len(memory.space.layers))
+    [answer] = engine.answers(memory, [Question(features.patches[0], neighbours.rows, settings.rho, weights)])
+    distances = 1.0 - answer.similarities  # (layers, cells)
     score, anomaly_map = score_cells(distances, memory.space, settings)
-    return Scored(score, anomaly_map, distances, neighbours)
+    return Scored(score, anomaly_map, distances, neighbours, answer.nearest)
 
 
 def score_cells(

@@ -104,7 +104,7 @@ class Inspector:
             category=applied, decision=decision, measures=measures, calibration=calibration, version=memory.version,
             map=scored.map,
             regions=tuple(
-                (region, explain(memory, turn.features, rows, region.peak_cell, chosen.scoring)) for region in regions
+                (region, explain(memory, turn.features, scored, region.peak_cell, chosen.scoring)) for region in regions
             ),
             references=tuple(
                 Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))

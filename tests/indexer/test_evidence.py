@@ -11,9 +11,9 @@ from indexer.evidence import explain
 from indexer.overlay import draw_overlay
 from indexer.regions import MOST_REGIONS, find_regions
 from indexer.scoring import ScoringSettings, score_image
-from indexer.search import TorchEngine
+from indexer.search import Engine
 from tests.indexer.features import random_features
-from tests.indexer.test_search import filled
+from tests.indexer.test_search import ENGINES, filled
 
 SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, Geometry(512, 448), "f" * 64)
 
@@ -47,7 +47,8 @@ def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
     assert find_regions(anomaly_map, 2.0, SPACE, (448, 448)) == ()
 
 
-def test_evidence_names_the_reference_cell_and_layer_that_were_nearest() -> None:
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: Engine) -> None:
     memory, stored = filled(12, "fp32", grid=(6, 6), layers=3, dim=24)
     query = random_features(memory.space, 1, 50)
     patches = query.patches.clone()
@@ -57,8 +58,8 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest() -> None
     patches[0, :, here] = torch.nn.functional.normalize(torch.from_numpy(stored[5, :, there]) + noise, dim=-1)
     features = Features(query.globals_, patches)
     settings = ScoringSettings(k=12)
-    scored = score_image(memory, TorchEngine(torch.device("cpu")), features, settings)
-    evidence = explain(memory, features, scored.neighbours.rows, cell, settings)
+    scored = score_image(memory, engine, features, settings)
+    evidence = explain(memory, features, scored, cell, settings)
     assert evidence.reference_id == 105
     assert evidence.cell == near
     assert evidence.layer == "layer1"  # the layer that was moved furthest contributes most
