@@ -195,7 +195,8 @@ KINDS: list[tuple[str, int, type[TouchstoneError]]] = [
     ("unsupported-format", 415, PictureRefused), ("request-too-large", 413, TooLarge), ("not-found", 404, NotFound),
     ("no-references", 409, NoReferences), ("conflict", 409, Conflict), ("busy", 503, Unavailable),
     ("not-ready", 503, Unavailable), ("deadline-exceeded", 504, Unavailable), ("storage-full", 507, StorageFull),
-    ("internal", 500, InternalError), ("something-of-tomorrow", 401, NotAllowed), ("also-new", 429, Unavailable),
+    ("internal", 500, InternalError), ("unauthenticated", 401, NotAllowed), ("forbidden", 403, NotAllowed),
+    ("rate-limited", 429, Unavailable), ("something-of-tomorrow", 418, InvalidRequest),
 ]  # fmt: skip
 
 

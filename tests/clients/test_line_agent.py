@@ -217,6 +217,11 @@ trigger = {{ kind = "http" }}
 sink = [{{ kind = "csv", path = "{results}" }}]
 
 [[station]]
+name = "unplugged"
+source = {{ kind = "genicam", producer = "{tmp_path}/maker.cti" }}
+trigger = {{ kind = "http" }}
+
+[[station]]
 name = "seeing"
 category = "disc"
 deadline_ms = 20000
@@ -234,6 +239,9 @@ trigger = {{ kind = "interval", ms = 300 }}
         answer = httpx.post(f"{url}/stations/blind/trigger", params={"part_id": "unseen"}, timeout=30).json()
         assert (answer["part_id"], answer["decision"], answer["because"]) == ("unseen", "accept", "fail-safe")
         assert "source" in agent.trouble()["blind"]
+        unplugged = httpx.post(f"{url}/stations/unplugged/trigger", timeout=30).json()
+        assert (unplugged["decision"], unplugged["because"]) == ("reject", "fail-safe")
+        assert "no GenTL producer at" in agent.trouble()["unplugged"]["source"]
         assert httpx.get(f"{url}/readyz").status_code == 503
         assert httpx.get(f"{url}/healthz").status_code == 200
         seen = httpx.post(f"{url}/stations/seeing/trigger", timeout=30).json()

@@ -58,6 +58,8 @@ class GenicamCamera:
             raise NoPicture(self.trouble) from error
 
     def _open(self) -> None:
+        if not self._config.producer.is_file():
+            raise NoPicture(f"there is no GenTL producer at {self._config.producer}")
         try:
             from harvesters.core import Harvester  # an extra: its wheels are not there for every Python
         except ImportError as error:
