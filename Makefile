@@ -38,7 +38,7 @@ demo: $(READY)  ## Start a server, onboard five rendered products, inspect good 
 	@$(BIN)/python -m clients.demo --out $(DEMO)
 
 serve: $(READY)  ## Keep a server running on the demo's data (PORT=8000)
-	@$(BIN)/touchstone serve --data $(DEMO)/data --port $(PORT)
+	@$(BIN)/touchstone serve --open --data $(DEMO)/data --port $(PORT)
 
 # The line agent's tests talk to a real MQTT broker, which the system's packages bring.
 broker:

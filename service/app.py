@@ -10,9 +10,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from service import problems
-from service.middleware import BodyLimit, RequestId
+from service.access import AccessControl
+from service.middleware import AnswerHeaders, BodyLimit, RequestId
 from service.observation import Observed
-from service.routes import categories, detect, health, inspections, references
+from service.routes import admin, categories, detect, health, inspections, references
 from service.runtime import Runtime
 
 _DESCRIPTION = """Finds defects in pictures of products with no training.
@@ -36,8 +37,11 @@ def create_app(running: Runtime) -> FastAPI:
     app = FastAPI(title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan)
     problems.install(app)
     app.add_middleware(BodyLimit, most_bytes=running.settings.max_request_bytes)
+    ring = None if running.settings.access == "open" else running.ring
+    app.add_middleware(AccessControl, ring=ring, requests_per_minute=running.settings.requests_per_minute)
     app.add_middleware(RequestId)
+    app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
-    for room in (detect, references, categories, inspections, health):
+    for room in (detect, references, categories, inspections, admin, health):
         app.include_router(room.router)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,6 +12,16 @@ from service import logs
 from service.problems import MEDIA_TYPE, ProblemError, translate
 
 HEADER = b"x-request-id"
+# A page of ours may say more precisely what it needs: what an answer carries already is left alone.
+_CAREFUL = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+_DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,7 +55,7 @@ class RequestId:
             problem = translate(error)  # which logs what nobody expected
             if begun:
                 raise
-            await _send(problem, scope, tagged)
+            await send_problem(problem, scope, tagged)
 
 
 class BodyLimit:
@@ -79,10 +90,36 @@ class BodyLimit:
         return f"A request may have at most {self._most_bytes} bytes."
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
-        await _send(ProblemError("request-too-large", self._detail, headers={"Connection": "close"}), scope, send)
+        await send_problem(
+            ProblemError("request-too-large", self._detail, headers={"Connection": "close"}), scope, send
+        )
 
 
-async def _send(problem: ProblemError, scope: Scope, send: Send) -> None:
+class AnswerHeaders:
+    """Tells browsers to be careful with every answer, and every client which snapshot this process had then.
+
+    After a write the snapshot holds it: give its number as `min_version` to any replica to read what was written.
+    """
+
+    def __init__(self, app: ASGIApp, version: Callable[[], int]) -> None:
+        self._app = app
+        self._version = version
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def careful(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {name.lower() for name, _ in message["headers"]}
+                html = any(name == b"content-type" and b"html" in value for name, value in message["headers"])
+                added = [*_CAREFUL, (b"content-security-policy", _PAGE_POLICY if html else _DATA_POLICY),
+                         (b"x-snapshot-version", str(self._version()).encode())]  # fmt: skip
+                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
+            await send(message)
+
+        await self._app(scope, receive, careful if scope["type"] == "http" else send)
+
+
+async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:
+    """Answer a request with a problem, below the framework."""
     scope["problem"] = problem.kind
     body = problem.body(scope["request_id"])
     headers = {"content-type": MEDIA_TYPE, **problem.headers}

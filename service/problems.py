@@ -33,6 +33,9 @@ TYPES: dict[str, tuple[int, str]] = {
     "image-too-large": (413, "The picture is too large"),
     "unsupported-format": (415, "Not a supported picture format"),
     "request-too-large": (413, "The request is too large"),
+    "unauthenticated": (401, "A valid API key is needed"),
+    "forbidden": (403, "The key may not do this"),
+    "rate-limited": (429, "The key makes too many requests"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "no-references": (409, "There are no references to compare with"),
@@ -45,6 +48,8 @@ TYPES: dict[str, tuple[int, str]] = {
     "storage-full": (507, "There is no room to store this"),
     "internal": (500, "Something went wrong inside"),
 }
+
+_ANYWHERE = ("invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "internal")
 
 _REFUSAL_TYPES = {
     "too-many-bytes": "image-too-large",
@@ -103,7 +108,7 @@ def from_refusal(refused: ImageRefused) -> ProblemError:
 def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problem types, plus those that any route may give."""
     by_status: dict[int | str, list[str]] = {}
-    for kind in (*kinds, "invalid-request", "unavailable", "internal"):
+    for kind in dict.fromkeys((*kinds, *_ANYWHERE)):
         by_status.setdefault(TYPES[kind][0], []).append(kind)
     return {
         status: {
@@ -194,7 +199,7 @@ def _allowed(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
     for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, CatalogueBusy, CatalogueUnavailable,
-                 InvalidCursor, Unknown, OriginalUnreadable,
-                 DeviceMemoryFull, torch.OutOfMemoryError, Busy, DeadlineExceeded, Stopped, RequestValidationError,
+                 InvalidCursor, Unknown, OriginalUnreadable, DeviceMemoryFull, torch.OutOfMemoryError, Busy,
+                 DeadlineExceeded, Stopped, RequestValidationError,
                  HTTPException):  # fmt: skip
         app.add_exception_handler(kind, answer)

@@ -22,6 +22,7 @@ from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
 from indexer.search import Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
+from service.access.keyring import KeyRing
 from service.admission import Admission
 from service.calibrations import Calibrations
 from service.detection import Inspector
@@ -51,6 +52,7 @@ class Runtime:
     metrics: Metrics
     tracing: Tracing
     admission: Admission
+    ring: KeyRing
     trouble: str | None = None
     known_settings: dict[str, CategorySettings] = field(default_factory=dict)
 
@@ -78,9 +80,11 @@ class Runtime:
         )  # fmt: skip
         calibrations = Calibrations(owner, engine, library)
         decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
+        ring = KeyRing(library.catalogue.keys)
+        ring.refresh()
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
-            metrics, tracing, Admission(settings.queue_size + settings.batch_size),
+            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring,
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))
         return running
@@ -159,6 +163,7 @@ class Runtime:
                 if memory.version != tidied:
                     await asyncio.to_thread(self.library.tidy)
                     tidied = memory.version
+                await asyncio.to_thread(self.ring.refresh)
                 categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories))
                 await self.calibrations.renew(categories)
             except FeatureSpaceMismatch as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -366,3 +366,73 @@ class Ready(_Answer):
     version: int
     references: int
     forward_ms: float
+
+
+KeyRole = Literal["line", "engineer", "admin"]
+
+
+class AccessView(_Answer):
+    """Who is asking. open: nobody is asked for a key, and everybody is an admin."""
+
+    access: Literal["keys", "open"]
+    name: str
+    key_id: str | None
+    role: KeyRole
+
+
+class KeyBody(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "press-4", "role": "line"}]})
+
+    name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+    role: KeyRole
+    expires_in_days: float | None = Field(None, gt=0, le=36_500, description="null: it does not expire.")
+    requests_per_minute: int | None = Field(
+        None, ge=0, le=10_000_000, description="Its own limit; null for the service's, 0 for none."
+    )
+
+
+class KeyView(_Answer):
+    """A key, without its secret."""
+
+    id: str
+    name: str
+    role: KeyRole
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    requests_per_minute: int | None
+
+
+class NewKeyView(KeyView):
+    """A key that was just made."""
+
+    token: str = Field(description="What clients send as `Authorization: Bearer …`. Shown this once.")
+
+
+class KeysAnswer(_Answer):
+    """Every key, oldest first."""
+
+    keys: tuple[KeyView, ...]
+
+
+class AuditEntryView(_Answer):
+    """One change. `before` and `after` hold what was different."""
+
+    id: int
+    at: datetime
+    actor: str
+    key_id: str | None
+    request_id: str | None
+    action: str
+    target: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class AuditPage(_Answer):
+    """Changes, newest first; `next_cursor` continues."""
+
+    entries: tuple[AuditEntryView, ...]
+    next_cursor: str | None

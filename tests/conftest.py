@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# Tests of anything but access ask nobody for a key, in this process and in the servers they start.
+os.environ.setdefault("TOUCHSTONE_ACCESS", "open")
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:

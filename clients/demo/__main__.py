@@ -22,7 +22,8 @@ _LOG_LINES = 15
 @contextmanager
 def serving(data: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server process on a data folder, for as long as the block runs; its output goes to `log`."""
-    command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--open"]
+    command = [sys.executable, "-m", "service", *address, "--data", str(data)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}

@@ -1,5 +1,6 @@
 """What exists, in SQL: categories, references, the segments that hold them, and the inspections made with them."""
 
+from indexer.catalogue.audit import Actor, AuditEntry, acting
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.errors import (
     CatalogueBusy,
@@ -13,10 +14,12 @@ from indexer.catalogue.errors import (
     Unknown,
     UnknownCategory,
     UnknownInspection,
+    UnknownKey,
     UnknownMemory,
     UnknownReference,
     UnsupportedDatabase,
 )
+from indexer.catalogue.keys import ApiKey
 from indexer.catalogue.records import (
     CATEGORY_NAME,
     Appended,
@@ -42,7 +45,10 @@ from indexer.catalogue.records import (
 
 __all__ = [
     "CATEGORY_NAME",
+    "Actor",
+    "ApiKey",
     "Appended",
+    "AuditEntry",
     "Catalogue",
     "CatalogueBusy",
     "CatalogueError",
@@ -73,7 +79,9 @@ __all__ = [
     "Unknown",
     "UnknownCategory",
     "UnknownInspection",
+    "UnknownKey",
     "UnknownMemory",
     "UnknownReference",
     "UnsupportedDatabase",
+    "acting",
 ]

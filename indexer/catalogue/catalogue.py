@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from indexer.catalogue import schema
+from indexer.catalogue.audit import AuditTrail, note
 from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.errors import (
     InvalidCursor,
@@ -36,6 +37,7 @@ from indexer.catalogue.errors import (
     UnknownMemory,
     UnknownReference,
 )
+from indexer.catalogue.keys import Keys
 from indexer.catalogue.models import (
     CalibrationRow,
     CategoryRow,
@@ -92,6 +94,8 @@ class Catalogue:
 
     def __init__(self, engine: Engine) -> None:
         self._transactions = Transactions(engine)
+        self.keys = Keys(self._transactions)
+        self.audit = AuditTrail(self._transactions)
         self._reading, self._writing = self._transactions.reading, self._transactions.writing
 
     @classmethod
@@ -191,8 +195,11 @@ class Catalogue:
             ).all()
             if missing:
                 raise MemoryIncomplete(memory_id, missing)
+            before = _active_memory(connection)
             connection.execute(update(MemoryRow).where(MemoryRow.active).values(active=False))
             connection.execute(update(MemoryRow).where(MemoryRow.id == memory_id).values(active=True))
+            was = {"memory": before.id} if before else {}
+            note(connection, "memory.switched", str(memory_id), was, {"memory": memory_id})
             return _commit_version(connection, "switched", memory_id)
 
     def retire_memory(self, memory_id: int) -> None:
@@ -243,6 +250,7 @@ class Catalogue:
                 live |= dict(zip(fresh, ids, strict=True))
                 rows = {key: row for key, (row, _) in zip(ids, fresh.values(), strict=True)}
                 _record_segment(connection, memory_id, segment, rows)
+                note(connection, "references.added", category, after={"references": list(ids), "version": version})
             return Appended(version, tuple(live[each.image_sha256] for each in references), frozenset(duplicates))
 
     def live_digests(self, category: str, digests: Collection[str]) -> dict[str, int]:
@@ -269,6 +277,13 @@ class Catalogue:
             version = _commit_version(connection, "removed", detail={"references": list(live)})
             for some in _batches(live):
                 _mark_removed(connection, version, ReferenceRow.id.in_(some))
+            note(
+                connection,
+                "references.removed",
+                ", ".join(map(str, live[:10])),
+                {"references": list(live)},
+                {"version": version},
+            )
             return Removed(version, live)
 
     def reference(self, reference_id: int) -> Reference:
@@ -410,7 +425,13 @@ class Catalogue:
                 connection.execute(
                     update(CategoryRow).where(CategoryRow.name == name).values(settings=asdict(settings))
                 )
-                _commit_version(connection, "settings", detail={"category": name, "changed": sorted(changes)})
+                version = _commit_version(connection, "settings", detail={"category": name, "changed": sorted(changes)})
+                before, after = asdict(found.settings), asdict(settings)
+                different = [key for key in after if before[key] != after[key]]
+                note(
+                    connection, "settings.changed", name, {key: before[key] for key in different},
+                    {**{key: after[key] for key in different}, "version": version},
+                )  # fmt: skip
             return replace(found, settings=settings)
 
     def remove_category(self, name: str) -> Removed:
@@ -425,6 +446,7 @@ class Catalogue:
             connection.execute(delete(CalibrationRow).where(CalibrationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
             connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=_now()))
+            note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
             return Removed(version, ids)
 
     # Calibrations and drift
@@ -521,7 +543,7 @@ class Catalogue:
         Raises UnknownInspection.
         """
         with self._writing() as connection:
-            _find_inspection(connection, inspection_id)
+            before = _find_inspection(connection, inspection_id)
             connection.execute(
                 update(InspectionRow)
                 .where(InspectionRow.id == inspection_id)
@@ -531,6 +553,11 @@ class Catalogue:
                     promoted_reference_id=promoted_reference_id,
                 )
             )
+            note(
+                connection, "inspection.judged", inspection_id,
+                {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
+                {"judgement": judgement, "promoted_reference_id": promoted_reference_id},
+            )  # fmt: skip
             return _find_inspection(connection, inspection_id)
 
 

@@ -41,6 +41,10 @@ class UnknownInspection(Unknown):
     """No such inspection."""
 
 
+class UnknownKey(Unknown):
+    """No such API key."""
+
+
 class UnknownMemory(Unknown):
     """No such memory."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from indexer.command import index
+from service.cli import keys
 from service.cli.evaluate import HELP, evaluate
 from service.cli.migrate import migrate
 from service.cli.rebuild import rebuild
@@ -19,3 +20,4 @@ app.command()(index)
 app.command()(rebuild)
 app.command()(migrate)
 app.command(help=HELP)(evaluate)
+app.add_typer(keys.app, name="keys")

@@ -16,9 +16,15 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on [TOUCHSTONE_PORT; 8000].")] = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
+    open_access: Annotated[
+        bool, typer.Option("--open", help="Ask nobody for a key; on a loopback address only [TOUCHSTONE_ACCESS=open].")
+    ] = False,
 ) -> None:
     """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
-    settings = read_settings(Settings, data=data, host=host, port=port, encoder=encoder, database_url=database_url)
+    settings = read_settings(
+        Settings, data=data, host=host, port=port, encoder=encoder, database_url=database_url,
+        access="open" if open_access else None,
+    )  # fmt: skip
     # torch and FastAPI take seconds to import; --help should not.
     from indexer.catalogue import CatalogueError
     from indexer.encoders import EncoderError

@@ -1,0 +1,75 @@
+"""API keys as the catalogue holds them: everything about a key but the secret itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from indexer.catalogue.audit import note
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import UnknownKey
+from indexer.catalogue.models import KeyRow
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key. digest: sha256 (hex) of its secret; requests_per_minute: its own limit, None for the service's."""
+
+    id: str
+    name: str
+    role: str
+    digest: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    requests_per_minute: int | None
+
+    def usable(self, now: datetime) -> bool:
+        """Whether it opens anything at this moment."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class Keys:
+    """The keys of one data folder. A revoked key stays listed, so that the audit trail's names mean something."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def all(self) -> tuple[ApiKey, ...]:
+        """Every key, oldest first, revoked and expired ones too."""
+        with self._transactions.reading() as connection:
+            rows = connection.execute(select(KeyRow.__table__).order_by(KeyRow.created_at, KeyRow.id))
+            return tuple(map(_key, rows))
+
+    def create(self, key: ApiKey) -> ApiKey:
+        """Keep a new key."""
+        with self._transactions.writing() as connection:
+            connection.execute(insert(KeyRow).values(**vars(key)))
+            note(connection, "key.created", key.id, after=_shown(key))
+        return key
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """End a key; ending it again changes nothing. Raises UnknownKey."""
+        with self._transactions.writing() as connection:
+            row = connection.execute(select(KeyRow.__table__).where(KeyRow.id == key_id)).one_or_none()
+            if row is None:
+                raise UnknownKey(f"there is no key {key_id!r}")
+            found = _key(row)
+            if found.revoked_at is not None:
+                return found
+            now = datetime.now(UTC)
+            connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(revoked_at=now))
+            note(connection, "key.revoked", key_id, before=_shown(found))
+            return ApiKey(**{**vars(found), "revoked_at": now})
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(**row._mapping)
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    expires = None if key.expires_at is None else key.expires_at.isoformat()
+    return {"name": key.name, "role": key.role, "expires_at": expires, "requests_per_minute": key.requests_per_minute}

@@ -1,0 +1,91 @@
+"""The door: every request shows its key here, before anything of its body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from indexer.catalogue import Actor, ApiKey, CatalogueError, acting
+from service.access.keyring import KeyRing
+from service.access.rates import Rates
+from service.access.roles import Role, needed
+from service.middleware import send_problem
+from service.problems import ProblemError
+
+_UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class AccessControl:
+    """Lets a request in that has the role its route needs, and names the actor for the audit trail.
+
+    With `ring` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
+    not use a visitor's browser to reach it, so browsers' cross-site writes are refused.
+    """
+
+    def __init__(self, app: ASGIApp, ring: KeyRing | None, requests_per_minute: int) -> None:
+        self._app = app
+        self._ring = ring
+        self._requests_per_minute = requests_per_minute
+        self._rates = Rates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            if self._ring is None:
+                _refuse_foreign_pages(scope["method"], headers)
+                actor, role = Actor("local", None, scope["request_id"]), Role.ADMIN
+            else:
+                actor, role = await self._admitted(self._ring, scope, headers)
+        except ProblemError as problem:
+            await send_problem(problem, scope, send)
+            return
+        scope["access"] = (actor, role)
+        token = acting.set(actor)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            acting.reset(token)
+
+    async def _admitted(self, ring: KeyRing, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Actor, Role]:
+        role = needed(scope["method"], scope["path"])
+        if role is Role.EVERYONE:
+            return Actor("nobody", None, scope["request_id"]), role
+        scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        key = await _checked(ring, token.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise ProblemError(
+                "unauthenticated", _UNKNOWN, headers={"WWW-Authenticate": "Bearer", "Connection": "close"}
+            )
+        limit = self._requests_per_minute if key.requests_per_minute is None else key.requests_per_minute
+        if limit and (seconds := self._rates.wait(key.id, limit)):
+            detail = f"This key may make {limit} requests a minute."
+            raise ProblemError("rate-limited", detail, headers={"Retry-After": str(seconds)})
+        held = Role[key.role.upper()]
+        if held < role:
+            detail = f"This needs the role {role.word!r}; the key has {held.word!r}."
+            raise ProblemError("forbidden", detail, headers={"Connection": "close"})
+        return Actor(key.name, key.id, scope["request_id"]), held
+
+
+async def _checked(ring: KeyRing, token: str) -> ApiKey | None:
+    if not ring.knows(token):
+        since = time.monotonic()
+        await asyncio.sleep(ring.patience())
+        try:
+            await asyncio.to_thread(ring.refresh, since)
+        except CatalogueError:
+            raise ProblemError(
+                "unavailable", "The key cannot be checked: the database does not answer.", headers={"Retry-After": "5"}
+            ) from None
+    return ring.check(token)
+
+
+def _refuse_foreign_pages(method: str, headers: dict[bytes, bytes]) -> None:
+    if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
+        raise ProblemError("forbidden", "A page of another site may not change anything here.")

@@ -1,0 +1,76 @@
+"""`touchstone keys`: make, list and revoke API keys where the catalogue is, with no service running or any number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.settings import DataSettings
+
+if TYPE_CHECKING:
+    from indexer.catalogue import Catalogue
+
+app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is, such as press-4.")],
+    role: Annotated[Literal["line", "engineer", "admin"], typer.Option(help="What it may do.")] = "line",
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; never if not given.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=0, help="Its own limit; 0 for none.")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key and print its token, once: only a hash of it is kept."""
+    if not 0 < len(name) <= 128 or not name.isprintable():
+        fail("a name has 1 to 128 printable characters")
+    from service.access import Role, new_key
+
+    made = new_key(name, Role[role.upper()], days, requests_per_minute)
+    with _catalogue(data, database_url) as catalogue:
+        catalogue.keys.create(made.key)
+    print(made.token)
+
+
+@app.command("list")
+def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
+    """Print every key: id, role, state, expiry, name."""
+    now = datetime.now(UTC)
+    with _catalogue(data, database_url) as catalogue:
+        for key in catalogue.keys.all():
+            state = "usable" if key.usable(now) else "revoked" if key.revoked_at else "expired"
+            expires = key.expires_at.isoformat(timespec="minutes") if key.expires_at else "never"
+            print(f"{key.id}  {key.role:8}  {state:7}  {expires:22}  {key.name}")
+
+
+@app.command()
+def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> None:
+    """End a key; running services refuse it within a second."""
+    with _catalogue(data, database_url) as catalogue:
+        catalogue.keys.revoke(key_id)
+
+
+@contextmanager
+def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogue]:
+    settings = read_settings(DataSettings, data=data, database_url=database_url)
+    # SQLAlchemy and what comes with it take seconds to import; --help should not.
+    from indexer.catalogue import Actor, Catalogue, CatalogueError, acting
+    from indexer.library import catalogue_url
+
+    acting.set(Actor(f"command of user {os.getuid()}"))
+    try:
+        catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
+        try:
+            yield catalogue
+        finally:
+            catalogue.close()
+    except (CatalogueError, OSError) as error:
+        fail(str(error))
