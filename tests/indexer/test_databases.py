@@ -177,13 +177,12 @@ def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(post
     before = catalogue.ensure_memory(*SPACE)
     postgres.stop()
     try:
-        for touch in (catalogue.active_memory, catalogue.categories, lambda: catalogue.create_memory(*SPACE)):
+        for touch in (catalogue.active_memory, catalogue.categories, lambda: catalogue.ensure_memory(*SPACE)):
             with pytest.raises(CatalogueUnavailable, match="does not answer"):
                 touch()
     finally:
         postgres.start()
     assert catalogue.active_memory() == before
-    assert not catalogue.create_memory(*SPACE).active
     catalogue.close()
 
 
@@ -197,8 +196,8 @@ def test_a_write_waits_for_another_and_gives_up_with_a_name(
     second = Catalogue.open(empty_database)
     with first._writing():
         with pytest.raises(CatalogueBusy):
-            second.create_memory(*SPACE)
+            second.ensure_memory(*SPACE)
         assert second.version() == 1  # readers never wait
-    second.create_memory(*SPACE)
+    second.ensure_memory(*SPACE)
     first.close()
     second.close()
