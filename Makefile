@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: broker demo serve test check bench stack torture test-gpu bench-gpu clean help
+.PHONY: verdicts broker demo serve test check bench stack torture test-gpu bench-gpu clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -70,6 +70,9 @@ test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memor
 
 bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance-gpu.md
 	@$(BIN)/python -m indexer.bench.gpu --write docs/performance-gpu.md
+
+verdicts: $(READY)  ## Measure what verdicts promise on rendered products, and real ones in BOARDS; into docs/verdicts.md
+	@$(BIN)/python -m tests.study.verdicts --write docs/verdicts.md $(if $(BOARDS),--boards $(BOARDS))
 
 clean:  ## Remove the environment and the demo's output
 	rm -rf $(VENV) $(DEMO)

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from indexer.catalogue import CategorySettings
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
-from indexer.memory import Memory
 from indexer.regions import Region, find_regions
-from indexer.scoring import NoReferences, Scored, score_image
+from indexer.scoring import NoReferences, score_image
 from indexer.search import Engine
 from indexer.verdicts.calibration import Calibration, Decision, decide
-from indexer.verdicts.measures import Measures, median_distance
+from indexer.verdicts.measures import Measures
 from service.calibrations import Calibrations
 from service.owner import Turn
 
@@ -92,7 +91,7 @@ class Inspector:
         applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
         scored = score_image(memory, self.engine, turn.features, chosen.scoring, category)
-        measures = _measures(memory, scored, chosen)
+        measures = Measures.of(scored, turn.features, memory.space, chosen.scoring)
         calibration = self.calibrations.of(applied)
         decision = decide(measures, calibration, chosen.limits)
         better = None
@@ -116,7 +115,7 @@ class Inspector:
     def _better(self, turn: Turn, category: str, settings: CategorySettings, own: Measures) -> BetterCategory | None:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search."""
         scored = score_image(turn.memory, self.engine, turn.features, settings.scoring, category)
-        there = _measures(turn.memory, scored, settings)
+        there = Measures.of(scored, turn.features, turn.memory.space, settings.scoring)
         if there.median >= own.median:
             return None
         calibration = self.calibrations.of(category)
@@ -124,13 +123,6 @@ class Inspector:
         return BetterCategory(
             category, 1.0 - there.remoteness, 1.0 - own.remoteness, there.median, own.median, there.score, p_value
         )
-
-
-def _measures(memory: Memory, scored: Scored, settings: CategorySettings) -> Measures:
-    return Measures(
-        scored.score, float(scored.map.max()), median_distance(scored.distances, memory.space, settings.scoring),
-        1.0 - float(scored.neighbours.similarities[0]),
-    )  # fmt: skip
 
 
 def _found_regions(

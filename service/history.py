@@ -62,7 +62,7 @@ class Finding:
             familiarity={
                 "statistic": decision.unfamiliarity, "level": decision.unfamiliar_level,
                 "p_value": decision.unfamiliar_p_value, "median_distance": detection.measures.median,
-                "similarity": 1.0 - detection.measures.remoteness,
+                "similarity": 1.0 - detection.measures.remoteness, "uniformity": detection.measures.uniformity,
             },
             better_category=None if detection.better_category is None else asdict(detection.better_category),
         )  # fmt: skip

@@ -37,6 +37,7 @@ class FamiliarityView(_Answer):
     p_value: float | None = Field(description="Rank of the statistic among the references' own.")
     median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
     similarity: float = Field(description="Of the most similar reference, −1 to 1.")
+    uniformity: float = Field(description="How alike the picture's own patches are; 1 of a frame that shows nothing.")
 
 
 class BetterCategoryView(_Answer):

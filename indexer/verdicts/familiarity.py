@@ -12,15 +12,15 @@ from indexer.verdicts.measures import Measures
 from indexer.verdicts.ranking import Ranking
 
 FEWEST = 8  # with fewer references neither the usual value nor the spread of anything is known
-_NORMAL_SPREAD = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
-_LEAST_SPREAD = 0.02  # of the usual value: references that are all alike must not make every part unfamiliar
+_TAIL, _TAIL_SPREADS = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
+_LEAST_SPREAD = 0.01  # references that are all alike must not make every part unfamiliar
 
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """How far from the usual the references' own medians and remotenesses go.
+    """How far from the usual the references' own medians, remotenesses and uniformities go.
 
-    usual, spread: float64 (2,), of (median, remoteness). ranking: of the references' own statistics.
+    usual, spread: float64 (3,), of the three in this order. ranking: of the references' own statistics.
     """
 
     usual: NDArray[np.float64]
@@ -30,17 +30,24 @@ class Familiarity:
     @classmethod
     def of(cls, measures: Sequence[Measures]) -> Familiarity:
         """From the leave-one-out measures of the references."""
-        values = np.array([[each.median, each.remoteness] for each in measures], np.float64).reshape(-1, 2)
+        values = np.array([_respects(each) for each in measures], np.float64).reshape(-1, 3)
         if len(values) == 0:
-            return cls(np.zeros(2), np.ones(2), Ranking.of(()))
-        usual = np.median(values, axis=0)
-        spread = _NORMAL_SPREAD * np.median(np.abs(values - usual), axis=0)
-        spread = np.maximum(spread, np.maximum(_LEAST_SPREAD * usual, 1e-6))
-        return cls(usual, spread, Ranking.of(((values - usual) / spread).max(axis=1)))
+            return cls(np.zeros(3), np.ones(3), Ranking.of(()))
+        ordered = np.sort(values, axis=0)
+        usual, tail = (ordered[place] for place in _places(len(values)))
+        # A new picture is no part of what it is held against; neither must a reference be, or it would seem more usual
+        # than a new one like it: each is held against the median and the tail of the others.
+        rank = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")  # (n, 3)
+        without = [
+            np.where(rank <= place, ordered[min(place + 1, len(values) - 1)], ordered[place])
+            for place in _places(max(1, len(values) - 1))
+        ]
+        own = ((values - without[0]) / _spread(without[1] - without[0])).max(axis=1)
+        return cls(usual, _spread(tail - usual), Ranking.of(own))
 
     def statistic(self, measures: Measures) -> float:
-        """How many spreads a picture lies beyond the usual, in the one of both respects in which it lies farther."""
-        return float(((np.array([measures.median, measures.remoteness]) - self.usual) / self.spread).max())
+        """How many spreads a picture lies beyond the usual, in the one of the three in which it lies farthest."""
+        return float(((np.array(_respects(measures)) - self.usual) / self.spread).max())
 
     def level(self, rate: float) -> float | None:
         """The largest statistic of a familiar picture when `rate` of good parts may be called unfamiliar.
@@ -55,3 +62,17 @@ class Familiarity:
             return self.ranking.level(rate)
         largest = float(self.ranking.values[-1])
         return largest + (largest - float(np.median(self.ranking.values)))
+
+
+def _places(count: int) -> tuple[int, int]:
+    """Where in ascending order the median and nine tenths lie."""
+    return (count - 1) // 2, min(count - 1, round(_TAIL * count))
+
+
+def _spread(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From the distance between the median and nine tenths, a standard deviation if the upper half were normal."""
+    return np.maximum(upper / _TAIL_SPREADS, _LEAST_SPREAD)
+
+
+def _respects(measures: Measures) -> tuple[float, float, float]:
+    return measures.median, measures.remoteness, measures.uniformity

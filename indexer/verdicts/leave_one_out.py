@@ -56,8 +56,9 @@ class LeaveOneOut:
         """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
         for number, reference_id in enumerate(self.ids):
             if self.groups[number] == reference_id and not np.isnan(self.nearest[number]):
-                distances = 1.0 - self.best[number]
-                yield int(reference_id), measure(distances, float(self.nearest[number]), memory.space, settings)
+                features = memory.features_of(memory.row_of(int(reference_id)))
+                distances, nearest = 1.0 - self.best[number], float(self.nearest[number])
+                yield int(reference_id), measure(distances, nearest, features, memory.space, settings)
 
     def to_bytes(self) -> bytes:
         """As the catalogue keeps it."""

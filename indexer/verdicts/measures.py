@@ -5,37 +5,61 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from indexer.encoders.base import FeatureSpace
-from indexer.scoring import ScoringSettings, score_cells
+from indexer.encoders.base import Features, FeatureSpace
+from indexer.scoring import Scored, ScoringSettings, score_cells
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Four numbers of one picture held against references, each larger the less the picture is like them.
+    """Five numbers of one picture held against references, each larger the less the picture is like them.
 
     score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of
     the inspected cells, which a defect in one place hardly moves and another product moves much. remoteness: 1 − the
-    inner product with the most similar reference's global descriptor. All in [0, 2].
+    inner product with the most similar reference's global descriptor. All in [0, 2]. uniformity: how alike the
+    picture's own patches are, 0 to 1: 1 of a frame that shows nothing, which may well be near to some empty background.
     """
 
     score: float
     peak: float
     median: float
     remoteness: float
+    uniformity: float
+
+    @classmethod
+    def of(cls, scored: Scored, features: Features, space: FeatureSpace, settings: ScoringSettings) -> Measures:
+        """Of a picture that was scored; its features as a batch of one."""
+        similarity = float(scored.neighbours.similarities[0])
+        return cls(
+            scored.score, float(scored.map.max()), _median(scored.distances, space, settings), 1.0 - similarity,
+            _uniformity(features, space, settings),
+        )  # fmt: skip
 
 
 def measure(
-    distances: NDArray[np.float32], similarity: float, space: FeatureSpace, settings: ScoringSettings
-) -> Measures:
-    """From S_l(t), float32 (layers, cells), and the similarity of the most similar reference."""
+    distances: NDArray[np.float32], similarity: float, features: Features, space: FeatureSpace,
+    settings: ScoringSettings,
+) -> Measures:  # fmt: skip
+    """From S_l(t), float32 (layers, cells), the similarity of the most similar reference, and the features."""
     score, anomaly_map = score_cells(distances, space, settings)
-    return Measures(score, float(anomaly_map.max()), median_distance(distances, space, settings), 1.0 - similarity)
+    return Measures(
+        score, float(anomaly_map.max()), _median(distances, space, settings), 1.0 - similarity,
+        _uniformity(features, space, settings),
+    )  # fmt: skip
 
 
-def median_distance(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
-    """The median over the inspected cells of the fused S(t)."""
+def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
     fused = settings.weights(len(distances)) @ distances  # (cells,)
     inspected = settings.inspected(space)
     return float(np.median(fused if inspected is None else fused[inspected.cells.ravel()]))
+
+
+def _uniformity(features: Features, space: FeatureSpace, settings: ScoringSettings) -> float:
+    """The mean inner product between two of the picture's inspected patches, over all pairs and layers."""
+    patches = features.patches[0]  # (layers, cells, dim)
+    inspected = settings.inspected(space)
+    if inspected is not None:
+        patches = patches[:, torch.from_numpy(inspected.cells.ravel()).to(patches.device)]
+    return float(patches.to(torch.float32).mean(dim=1).square().sum(dim=-1).mean())

@@ -87,7 +87,7 @@ class Screening:
                 similarity = max(similarity, float(found.similarities[0]))
         if best is None:
             return Compared(None, tuple(findings))
-        measures = measure(1.0 - best, similarity, self._memory.space, self._settings)
+        measures = measure(1.0 - best, similarity, features, self._memory.space, self._settings)
         if len(peers) >= _OWN and (other := self._other_category(features, measures, similarity)) is not None:
             findings.append(other)
         nearest = next((peer for peer in peers if peer not in twins), None)
@@ -123,7 +123,7 @@ class Screening:
         other = self._memory.category_of(int(nearest.rows[0]))
         rows = self._memory.nearest_references(descriptor, self._settings.k, other).rows
         best = self._engine.best(self._memory, features.patches[0], rows, self._settings.rho)
-        there = measure(1.0 - best, float(nearest.similarities[0]), self._memory.space, self._settings)
+        there = measure(1.0 - best, float(nearest.similarities[0]), features, self._memory.space, self._settings)
         if there.median >= measures.median:
             return None
         detail = (

@@ -1,0 +1,54 @@
+"""Pictures too dark, too bright, blurred or of another shape are told apart from the others."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from indexer.verdicts.appearance import Appearance, photographic_findings
+
+
+def look(image: np.ndarray, width: int = 160, height: int = 120) -> Appearance:
+    return Appearance.of(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
+
+
+def picture(seed: int, light: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = np.full((112, 112, 3), 90.0)
+    cv2.rectangle(image, (30, 25), (80, 90), (170, 160, 150), -1)
+    return np.clip(image * light * rng.normal(1, 0.02) + rng.normal(0, 2, image.shape), 0, 255)
+
+
+OTHERS = [look(picture(seed)) for seed in range(12)]
+
+
+def kinds(found: Appearance, others: list[Appearance] = OTHERS) -> list[str]:
+    return [each.kind for each in photographic_findings(found, others)]
+
+
+def test_a_good_photograph_has_no_findings() -> None:
+    for seed in range(100, 130):
+        assert kinds(look(picture(seed))) == []
+
+
+def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_numbers() -> None:
+    assert kinds(look(picture(50, 0.4))) == ["too_dark"]
+    assert kinds(look(np.clip(picture(50) + 110, 0, 255))) == ["too_bright"]
+    assert kinds(look(cv2.GaussianBlur(picture(50), (0, 0), 4))) == ["blurred"]
+    assert kinds(look(picture(50), 120, 160)) == ["differently_framed"]
+    [found] = photographic_findings(look(picture(50, 0.4)), OTHERS)
+    assert found.usual is not None
+    assert found.limit is not None
+    assert found.value < found.limit < found.usual
+
+
+def test_with_nothing_to_compare_with_only_black_and_white_are_findings() -> None:
+    assert kinds(look(np.zeros((112, 112, 3))), []) == ["too_dark"]
+    assert kinds(look(np.full((112, 112, 3), 255)), []) == ["too_bright"]
+    assert kinds(look(cv2.GaussianBlur(picture(50, 0.4), (0, 0), 4), 120, 160), []) == []
+
+
+def test_products_that_are_dark_on_purpose_are_not_too_dark() -> None:
+    dark = [look(picture(seed, 0.1)) for seed in range(12)]
+    assert kinds(look(picture(60, 0.1)), dark) == []

@@ -1,0 +1,201 @@
+"""Verdicts, screening, regions of interest and drift as engineers and operators meet them over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.images import encode_png
+from service.app import create_app
+from service.runtime import Runtime
+from tests.service.conftest import files, onboard, settings, wait_until_calibrated
+from tests.service.pictures import part
+
+
+def varied(seed: int, *, scratched: bool = False) -> bytes:
+    """A part like `part`, cast and lit so that no two are alike: strokes of its own texture at a steady place."""
+    rng = np.random.default_rng(seed)
+    image = cv2.imdecode(np.frombuffer(part(0), np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
+    image += cv2.resize(rng.normal(0, 14, (24, 27, 3)).astype(np.float32), (160, 144), interpolation=cv2.INTER_CUBIC)
+    if scratched:
+        cv2.line(image, (60, 60), (90, 80), (250, 250, 250), 4)
+    return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
+
+
+def plain(level: int) -> bytes:
+    return encode_png(np.full((144, 160, 3), level, np.uint8))
+
+
+def category(client: TestClient, name: str = "disc") -> dict[str, object]:
+    found: dict[str, object] = client.get(f"/categories/{name}").json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a service that knows 24 discs and 24 plates."""
+    with TestClient(create_app(Runtime.start(settings(tmp_path_factory.mktemp("data"))))) as running:
+        onboard(running, "disc", *(varied(seed) for seed in range(24)))
+        onboard(running, "plate", *(part(seed, kind=1) for seed in range(24)))
+        for name in ("disc", "plate"):
+            running.patch(f"/categories/{name}", json={"false_reject_rate": 0.05})
+            wait_until_calibrated(running, name)
+        yield running
+
+
+def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestClient) -> None:
+    rng = np.random.default_rng(0)
+    covered = encode_png(np.clip(rng.normal(5, 3, (144, 160, 3)), 0, 255).astype(np.uint8))
+    turned = encode_png(np.ascontiguousarray(cv2.imdecode(np.frombuffer(part(3, kind=1), np.uint8), 1)[::-1, ::-1]))
+    for picture in (plain(0), plain(255), plain(128), covered, part(3, kind=1), turned):
+        answer = line.post("/detect", data={"category": "disc"}, files=files(picture)).json()["results"][0]
+        assert answer["verdict"] == "unfamiliar"
+        assert answer["regions"] == []
+        familiarity = answer["familiarity"]
+        assert familiarity["statistic"] > familiarity["level"]
+        assert line.get(f"/inspections/{answer['id']}").json()["familiarity"] == familiarity
+    fresh = line.post("/detect", data={"category": "disc"}, files=files(*(varied(seed) for seed in range(100, 120))))
+    verdicts = [result["verdict"] for result in fresh.json()["results"]]
+    assert verdicts.count("unfamiliar") <= 2
+    assert verdicts.count("normal") >= 16
+
+
+def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
+    answer = line.post("/detect", data={"category": "disc"}, files=files(part(500, kind=1))).json()["results"][0]
+    better = answer["better_category"]
+    assert better["category"] == "plate"
+    assert better["similarity"] > better["own_similarity"]
+    assert better["median_distance"] < better["own_median_distance"]
+    there = line.post("/detect", data={"category": "plate"}, files=files(part(500, kind=1))).json()["results"][0]
+    assert better["score"] == pytest.approx(there["score"], abs=1e-6)
+    assert there["better_category"] is None
+
+
+def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: TestClient) -> None:
+    image = cv2.imdecode(np.frombuffer(varied(700), np.uint8), cv2.IMREAD_COLOR)
+    blurred = encode_png(cv2.GaussianBlur(image, (0, 0), 5)[..., ::-1])
+    again = encode_png(
+        np.clip(image + np.random.default_rng(0).normal(0, 0.6, image.shape), 0, 255)[..., ::-1].astype(np.uint8)
+    )
+    scratched = varied(701, scratched=True)
+    sent = [varied(700), again, scratched, blurred, encode_png(image[..., ::-1] // 3), part(900, kind=1), varied(702)]
+    answer = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
+    assert [result["status"] for result in answer["results"]] == ["added"] * 7
+    found = [{finding["kind"]: finding for finding in result["findings"]} for result in answer["results"]]
+    assert found[0] == found[6] == {}
+    assert found[1]["near_duplicate"]["picture"] == 0
+    assert found[2]["outlier"]["value"] > found[2]["outlier"]["limit"] > found[2]["outlier"]["usual"]
+    assert "blurred" in found[3]
+    assert "too_dark" in found[4]
+    assert found[5]["other_category"]["category"] == "plate"
+    assert "differently_framed" in found[5]
+    kept = line.get(f"/references/{answer['results'][2]['reference_id']}").json()
+    assert kept["findings"] == answer["results"][2]["findings"]
+    for result in answer["results"]:
+        line.delete(f"/references/{result['reference_id']}")
+    wait_until_calibrated(line, "disc")
+
+
+def test_screening_refuses_what_the_setting_or_the_request_says(line: TestClient) -> None:
+    sent = [varied(710), plain(3)]
+    line.patch("/categories/disc", json={"refuse": ["too_dark"]})
+    answer = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
+    assert [result["status"] for result in answer["results"]] == ["added", "refused"]
+    assert answer["results"][1]["reason"] == "too_dark"
+    assert (answer["added"], answer["refused"]) == (1, 1)
+    line.delete(f"/references/{answer['results'][0]['reference_id']}")
+    overridden = line.post("/references", data={"category": "disc", "refuse": "none"}, files=files(plain(3))).json()
+    assert overridden["results"][0]["status"] == "added"
+    line.delete(f"/references/{overridden['results'][0]['reference_id']}")
+    every = line.post("/references", data={"category": "disc", "refuse": "too_dark, outlier"}, files=files(plain(3)))
+    assert every.json()["results"][0]["status"] == "refused"
+    wrong = line.post("/references", data={"category": "disc", "refuse": "ugly"}, files=files(plain(3)))
+    assert wrong.status_code == 422
+    line.patch("/categories/disc", json={"refuse": []})
+    wait_until_calibrated(line, "disc")
+
+
+def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -> None:
+    scratched = varied(720, scratched=True)
+    before = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
+    assert before["verdict"] == "anomalous"
+    right = [[[0.72, 0.0], [1.0, 0.0], [1.0, 1.0], [0.72, 1.0]]]
+    answer = line.patch("/categories/disc", json={"region_of_interest": {"polygons": right}}).json()
+    assert answer["settings"]["region_of_interest"] == {"polygons": right, "mask": False}
+    wait_until_calibrated(line, "disc")
+    aside = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
+    assert aside["verdict"] == "normal"
+    mask = np.zeros((60, 80, 3), np.uint8)
+    mask[:, :50] = 255
+    put = line.put("/categories/disc/region-of-interest", files=files(encode_png(mask)))
+    assert put.json()["settings"]["region_of_interest"] == {"polygons": [], "mask": True}
+    drawn = cv2.imdecode(
+        np.frombuffer(line.get("/categories/disc/region-of-interest.png").content, np.uint8), cv2.IMREAD_GRAYSCALE
+    )
+    assert drawn.shape == (256, 256)
+    assert drawn[128, 150] == 255
+    assert drawn[128, 170] == 0
+    wait_until_calibrated(line, "disc")
+    inside = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
+    assert inside["verdict"] == "anomalous"
+    for wrong in ({"polygons": []}, {"polygons": [[[0, 0], [1, 1]]]}, {"polygons": [[[0, 0], [0.01, 0], [0, 0.01]]]}):
+        refused = line.patch("/categories/disc", json={"region_of_interest": wrong})
+        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
+    assert line.put("/categories/disc/region-of-interest", files=files(plain(0))).status_code == 422
+    line.patch("/categories/disc", json={"region_of_interest": None})
+    wait_until_calibrated(line, "disc")
+
+
+def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) -> None:
+    with TestClient(create_app(Runtime.start(settings(tmp_path)))) as first:
+        onboard(first, "disc", *(varied(seed) for seed in range(60)))
+        wait_until_calibrated(first, "disc")
+        assert category(first)["drift"] is None
+        good = files(*(varied(seed) for seed in range(100, 130)))
+        first.post("/detect", data={"category": "disc"}, files=good)
+        steady = category(first)["drift"]
+        assert (steady["state"], steady["inspections"], sum(steady["p_values"])) == ("steady", 30, 30)
+        # Another process on the same data counts in the same test.
+        with TestClient(create_app(Runtime.start(settings(tmp_path)))) as second:
+            assert category(second)["drift"] == steady
+            wait_until_calibrated(second, "disc")
+            scratched = files(*(varied(seed, scratched=True) for seed in range(200, 260)))
+            second.post("/detect", data={"category": "disc"}, files=scratched)
+            first.post("/detect", data={"category": "disc"}, files=good)
+    with TestClient(create_app(Runtime.start(settings(tmp_path)))) as again:
+        found = category(again)["drift"]
+        assert (found["state"], found["inspections"]) == ("drifting", 120)
+        assert found["flagged_at"] is not None
+        assert found["highest"] >= found["alarm"]
+        assert again.post("/categories/disc/drift/restart").json()["drift"] is None
+        assert again.post("/categories/nothing/drift/restart").status_code == 404
+
+
+def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TestClient(create_app(Runtime.start(settings(tmp_path)))) as first:
+        onboard(first, "disc", *(varied(seed) for seed in range(20)))
+        before = wait_until_calibrated(first, "disc")
+    with TestClient(create_app(Runtime.start(settings(tmp_path)))) as again:
+        engine = again.app.state.runtime.engine
+        monkeypatch.setattr(engine, "best", None)  # a search would fail
+        assert wait_until_calibrated(again, "disc") == before
+        monkeypatch.undo()
+        rejected = again.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
+        url = f"/inspections/{rejected['results'][0]['id']}/feedback"
+        again.post(url, json={"judgement": "good"})
+        with_it = wait_until_calibrated(again, "disc")
+        assert with_it["references"] == 21
+        assert with_it["threshold"] != before["threshold"]
+        again.post(url, json={"judgement": "none"})
+        restored = wait_until_calibrated(again, "disc")
+        assert restored["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
+        assert restored["region_level"] == pytest.approx(before["region_level"], abs=1e-6)
+        assert restored["unfamiliar"]["level"] == pytest.approx(before["unfamiliar"]["level"], abs=1e-4)
+        assert restored["references"] == before["references"]
