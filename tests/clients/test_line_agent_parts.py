@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import csv
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from touchstone_line_agent.parts import Decided, Finding, Part, Parts
+from touchstone_line_agent.config import CsvSink
+from touchstone_line_agent.parts import Decided, Finding, Part, Parts, Record
+from touchstone_line_agent.sinks.csv_file import CsvFile
 
 NORMAL = Finding("inspected", "normal", 0.1, 0.2, "disc", "id", None)
 ACCEPT = Decided("accept", "verdict", 12.5)
@@ -107,6 +111,26 @@ def test_a_sink_that_is_added_later_gets_what_is_taken_from_then_on(parts: Parts
     found = parts.next_record("a", "new")
     assert found is not None
     assert found[0].part == new
+
+
+def test_a_csv_line_is_written_once_and_whole_whatever_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+
+    def record(number: int, part_id: str) -> Record:
+        return Record(Part(number, f"key{number}", "a", part_id, "x.png", 0.0), ACCEPT, NORMAL)
+
+    async def deliver(*records: Record) -> None:
+        for each in records:
+            await CsvFile(CsvSink(kind="csv", path=path)).deliver(each, None)
+
+    first, second = record(1, "=cmd"), record(2, "two\nlines")
+    asyncio.run(deliver(first, first, second))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])  # a power cut
+    asyncio.run(deliver(second, second))
+    assert path.read_bytes() == whole
+    lines = list(csv.DictReader(whole.decode().splitlines()))
+    assert [(line["sequence"], line["part_id"]) for line in lines] == [("1", "'=cmd"), ("2", "two lines")]
 
 
 def test_what_was_taken_survives_a_kill_and_is_known_to_have_missed_its_decision(path: Path) -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger("touchstone.line_agent")
 _IDLE_S = 0.5  # between looks at the store when nothing was heard
 _LONGEST_PAUSE_S = 5.0
 _NO_ROOM_S = 0.2
+_LONGEST_ID = 128  # that the service takes
 
 
 class Station:
@@ -158,15 +159,17 @@ class Station:
             log.warning("%s: part %s: %s", self.name, part.key, error)
         if before is not None:  # decisions leave in the order of their parts
             await asyncio.wait([before])
-        after_ms = (asyncio.get_running_loop().time() - deadline) * 1000 + self.settings.deadline_ms
-        decided = await self._gate.tell(part, self._decide(finding, after_ms), deadline)
-        await to_thread(self._parts.decide, part, decided)
-        self._metrics.decisions.labels(self.name, decided.decision, decided.because).inc()
-        self._metrics.decision_seconds.labels(self.name).observe(after_ms / 1000)
-        if (final := finding or missing) is not None:
-            await self._finish(part, final)
-        self._in_hand.discard(part.sequence)
-        await self._tell_news()
+        try:
+            after_ms = (asyncio.get_running_loop().time() - deadline) * 1000 + self.settings.deadline_ms
+            decided = await self._gate.tell(part, self._decide(finding, after_ms), deadline)
+            await to_thread(self._parts.decide, part, decided)
+            self._metrics.decisions.labels(self.name, decided.decision, decided.because).inc()
+            self._metrics.decision_seconds.labels(self.name).observe(after_ms / 1000)
+            if (final := finding or missing) is not None:
+                await self._finish(part, final)
+        finally:
+            self._in_hand.discard(part.sequence)
+            await self._tell_news()
         return decided
 
     def _decide(self, finding: Finding | None, after_ms: float) -> Decided:
@@ -179,7 +182,7 @@ class Station:
         """Ask the service, under the part's key. TouchstoneError when it gives no answer that settles the matter."""
         try:
             found = await client.inspect(
-                Picture(part.filename, data), category=self.settings.category, part_id=part.part_id,
+                Picture(part.filename, data), category=self.settings.category, part_id=part.part_id[:_LONGEST_ID],
                 station=self.name, key=part.key,
             )  # fmt: skip
         except PictureRefused as error:

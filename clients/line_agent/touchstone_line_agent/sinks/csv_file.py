@@ -47,10 +47,18 @@ class CsvFile:
                 writer.writeheader()
             elif str(values["key"]).encode() in _last_line(end, file):
                 return
-            writer.writerow(values)
+            writer.writerow({name: _cell(value) for name, value in values.items()})
             file.write(text.getvalue().encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _cell(value: object) -> object:
+    """Text on one line. Spreadsheets run text that begins like a formula: a quote mark keeps it text."""
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())
+    return f"'{line}" if line[:1] in ("=", "+", "-", "@") else line
 
 
 _BLOCK = 64 << 10  # longer than any line
