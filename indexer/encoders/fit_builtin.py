@@ -21,6 +21,7 @@ PATCH_VALUES = 63  # per layer; one more holds the constant
 CONSTANT = 0.5
 _SIDE, _CROP, _SHIFT = 512, 448, 5.0  # pixels
 _TOTAL_SHARE = 0.3  # how much of all variation joins the nuisance that is whitened away
+_EVERY = 50  # scenes between two checkpoints
 _FLOOR = 0.05  # shrinkage: added to every eigenvalue, as a share of their mean
 
 
@@ -62,24 +63,49 @@ class Moments:
         return mean.float(), (projection / scale[:, None]).float().contiguous()
 
 
-def fit(scenes: int, seed: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """All constants by name, from `scenes` procedural scenes photographed twice each."""
+def fit(scenes: int, seed: int, device: torch.device, checkpoint: Path | None = None) -> dict[str, torch.Tensor]:
+    """All constants by name, from `scenes` procedural scenes photographed twice each.
+
+    checkpoint: a file that holds the sums so far; a fit of the same seed that was stopped goes on from there, and ends
+    with the constants that it would have found in one go. It is removed at the end. ValueError for another seed's.
+    """
     bank = FilterBank(device)
-    patches = [Moments() for _ in LAYERS]
-    for number in track(range(scenes), "photographing procedural scenes"):
+    patches, done = _resumed(checkpoint, seed, scenes)
+    for number in track(range(done, scenes), "photographing procedural scenes", total=scenes, completed=done):
         rng = np.random.default_rng([seed, number])
         picture = scene(rng, _SIDE)
         views = [torch.from_numpy(photograph(rng, picture, _CROP, _SHIFT)).permute(2, 0, 1)[None] for _ in range(2)]
         first, second = (bank.describe(view.to(device)) for view in views)
         for moments, one, other in zip(patches, first, second, strict=True):
             moments.add(one[0], other[0])
+        if checkpoint is not None and (number + 1) % _EVERY == 0:
+            _keep(checkpoint, patches, seed, number + 1)
     constants = {"constant": torch.tensor(CONSTANT)}
     for name, moments in zip(LAYERS, patches, strict=True):
         mean, projection = moments.projection(PATCH_VALUES, _TOTAL_SHARE, _FLOOR)
         constants[f"{name}.mean"], constants[f"{name}.projection"] = mean, projection
     if not all(math.isfinite(float(values.abs().max())) for values in constants.values()):
         raise ArithmeticError("the fit did not give finite constants: use more scenes")
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     return constants
+
+
+def _keep(checkpoint: Path, patches: list[Moments], seed: int, done: int) -> None:
+    """Write the sums so far, whole or not at all."""
+    temporary = checkpoint.with_suffix(".tmp")
+    torch.save({"seed": seed, "done": done, "moments": [vars(moments) for moments in patches]}, temporary)
+    temporary.replace(checkpoint)
+
+
+def _resumed(checkpoint: Path | None, seed: int, scenes: int) -> tuple[list[Moments], int]:
+    """The sums that a checkpoint holds and the number of scenes in them; nothing where there is none."""
+    if checkpoint is None or not checkpoint.is_file():
+        return [Moments() for _ in LAYERS], 0
+    kept = torch.load(checkpoint, weights_only=True)
+    if kept["seed"] != seed or kept["done"] > scenes:
+        raise ValueError(f"{checkpoint} is of seed {kept['seed']} and {kept['done']} scenes: remove it to start anew")
+    return [Moments(**sums) for sums in kept["moments"]], kept["done"]
 
 
 def main(
@@ -88,8 +114,15 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same library versions: same constants.")] = 7,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """Fit the built-in encoder's constants; 600 scenes take about three minutes on one core."""
-    save_file(fit(scenes, seed, choose_device(device)), out)
+    """Fit the built-in encoder's constants; 600 scenes take about three minutes on one core.
+
+    A fit that was stopped goes on where it was, from a checkpoint beside the file it writes.
+    """
+    try:
+        constants = fit(scenes, seed, choose_device(device), out.with_suffix(".checkpoint"))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    save_file(constants, out)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 

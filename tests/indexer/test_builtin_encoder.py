@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from indexer.encoders import EncoderError, EncoderSettings, Geometry, load_encoder
+from indexer.encoders import EncoderError, EncoderSettings, Geometry, fit_builtin, load_encoder
 from indexer.encoders.builtin import CONSTANTS, FilterBankEncoder
 from indexer.encoders.fit_builtin import fit
-from indexer.encoders.procedural import photograph, scene
+from indexer.encoders.procedural import Image, photograph, scene
 
 CPU = torch.device("cpu")
 
@@ -131,6 +131,29 @@ def test_a_fit_is_reproducible() -> None:
     first, second = fit(4, 3, CPU), fit(4, 3, CPU)
     assert first.keys() == second.keys() == load_file(CONSTANTS).keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_fit_that_was_stopped_goes_on_and_ends_with_the_same_constants(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_one_go = fit(4, 3, CPU)
+    checkpoint, drawn = tmp_path / "fit.checkpoint", itertools.count()
+
+    def stopped_at_the_fourth(rng: np.random.Generator, side: int) -> Image:
+        if next(drawn) == 3:
+            raise KeyboardInterrupt
+        return scene(rng, side)
+
+    monkeypatch.setattr(fit_builtin, "_EVERY", 2)
+    monkeypatch.setattr(fit_builtin, "scene", stopped_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        fit(4, 3, CPU, checkpoint)
+    with pytest.raises(ValueError, match="of seed 3 and 2 scenes"):
+        fit(4, 8, CPU, checkpoint)
+    resumed = fit(4, 3, CPU, checkpoint)
+    assert next(drawn) == 6  # scenes 0 to 3, the last one in vain, then only 2 and 3
+    assert all(torch.equal(resumed[name], in_one_go[name]) for name in in_one_go)
+    assert not checkpoint.exists()
 
 
 def test_procedural_scenes_differ_by_seed_and_repeat_for_a_seed() -> None:
