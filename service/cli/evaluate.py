@@ -102,7 +102,7 @@ def evaluate(
         )
         console = Console(width=None if Console().is_terminal else 160)
         carry_out(choices, console).show(console)
-        console.print(f"Written to {out}: report.md, report.csv, report.json, pictures", highlight=False)
+        console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}", highlight=False)
     except (EncoderError, DatasetError, OSError, ValueError) as error:
         fail(str(error))
 
