@@ -120,4 +120,4 @@ async def _screen(
 
 
 def _look(picture: Picture) -> Appearance:
-    return Appearance.of(picture.prepared, picture.original.width, picture.original.height)
+    return Appearance.of(picture.prepared.cpu(), picture.original.width, picture.original.height)

@@ -72,12 +72,12 @@ class Runtime:
         for damage in library.damaged:
             log.error("%s: its references are not served", damage)
         engine = choose_engine(encoder.device, settings.device_memory_share)
-        if settings.compile_encoder:
-            warm_up(encoder, settings.batch_size)
         owner = Owner(
             encoder, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
         )  # fmt: skip
+        if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
+            owner.calibrate(lambda _: warm_up(encoder, settings.batch_size)).result()
         calibrations = Calibrations(owner, engine, library)
         decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
         ring = KeyRing(library.catalogue.keys)
@@ -139,7 +139,9 @@ class Runtime:
         """Time a blank picture's way through the owner and the encoder, in milliseconds."""
         side = self.encoder.space.geometry.crop
         started = time.monotonic()
-        blank = torch.zeros((3, side, side), dtype=torch.uint8)
+        # Where the decoder leaves its pictures: a batch lies on one device.
+        where = self.encoder.device if self.settings.prepare_on_device else None
+        blank = torch.zeros((3, side, side), dtype=torch.uint8, device=where)
         [future] = self.owner.detect([(blank, lambda turn: len(turn.features))], self.settings.deadline_ms / 1000)
         await asyncio.wrap_future(future)
         return (time.monotonic() - started) * 1000

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ class StateMetrics(Collector):
         yield used
         yield size
         yield busy
+        traffic = self._running.engine.codes.traffic
+        found = _counter(
+            "device_codes_references", "Retrieved references by whether the GPU held their codes.", "found"
+        )
+        found.add_metric(["held"], traffic.hits)
+        found.add_metric(["sent"], traffic.misses)
+        yield found
+        yield CounterMetricFamily(
+            "touchstone_device_codes_moved_bytes", "Bytes of codes copied to the GPU.", value=traffic.bytes_moved
+        )
+        yield _single("device_codes_held_bytes", "GPU memory reserved for codes.", traffic.bytes_held)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"touchstone_{name}", text, labels=labels)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -117,18 +117,18 @@ class VitEncoder:
         count = len(batch)
         if self._compiled and (lacking := bucket(count) - count):
             batch = torch.cat([batch, batch[-1:].expand(lacking, -1, -1, -1)])
-        states, last = self._forward(batch)
+        states, last = self._forward(batch, self._call)
         rows, columns = self.space.grid
         picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
         patches = torch.stack([tokens[:, -rows * columns :] for tokens in picked], dim=1)  # (B, layers, cells, dim)
         return Features(F.normalize(last[:count, 0].float(), dim=-1), F.normalize(patches[:count].float(), dim=-1))
 
-    def _forward(self, batch: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
+    def _forward(self, batch: torch.Tensor, call: Callable[..., Any]) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
         """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
         if self.device.type == "cuda" and batch.device.type == "cpu":
             batch = batch.pin_memory()
         pixels = (batch.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
-        output = self._call(pixel_values=pixels.to(self._model.dtype), **self._inputs)
+        output = call(pixel_values=pixels.to(self._model.dtype), **self._inputs)
         return output.hidden_states, output.last_hidden_state
 
     @torch.inference_mode()
@@ -136,7 +136,7 @@ class VitEncoder:
         """One real pass: the tokens are those expected, the last state is normed once, and every value is finite."""
         crop = self.space.geometry.crop
         ramp = torch.arange(crop, dtype=torch.float32).mul(255 / crop).to(torch.uint8)
-        states, last = self._forward(ramp.expand(1, 3, crop, crop))
+        states, last = self._forward(ramp.expand(1, 3, crop, crop), self._model)
         tokens = _prefix(self._model) + self.space.cells
         name = type(self._model).__name__
         if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):

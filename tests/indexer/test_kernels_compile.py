@@ -11,29 +11,33 @@ from importlib.util import find_spec
 import pytest
 
 COMPILE = """
-import json, re, sys
+import json, math, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from indexer.search import kernels
 
-capability, code, form = (int(word) for word in sys.argv[1:])
-half = "*fp32" if form == 0 else "*fp16"
-kinds = {"best": "*i64", "queries": half, "pointers": "*i64", "owners": "*i64", "groups": "*i32", "images": "*i32",
-         "neighbours": "*i32", "names": "*i32", "weights": "*fp32", "similarities": "*fp32", "nearest_rows": "*i32",
-         "nearest_cells": "*i32", "fused": "*fp32", "layers": "i32", "cells": "i32", "dim": "i32", "chunks": "i32"}
-constants = dict(FORMAT=form, CODE=code, ALIGNED=16, WIDTH=9, TOGETHER=1, ROWS=64, COLUMNS=16, DEPTH=64)
-found = {}
-for name in ("find_best", "settle"):
+def built(name, capability, form, code):
     kernel = getattr(kernels, name)
+    queries = "*fp16" if form == 1 or form == 2 else "*fp32"
+    kinds = {"best": "*i64", "queries": "*fp32" if name == "settle" else queries, "pointers": "*i64", "owners": "*i64",
+             "groups": "*i32", "images": "*i32", "neighbours": "*i32", "names": "*i32", "weights": "*fp32",
+             "similarities": "*fp32", "nearest_rows": "*i32", "nearest_cells": "*i32", "fused": "*fp32",
+             "layers": "i32", "cells": "i32", "dim": "i32", "chunks": "i32"}
+    constants = {"FORMAT": form, "CODE": code, "ALIGNED": math.gcd(code, 16), "WIDTH": 9, "TOGETHER": 1, "ROWS": 64,
+                 "COLUMNS": 16, "DEPTH": 64}
     signature = {n: kinds.get(n, "constexpr") for n in kernel.arg_names}
-    if name == "settle":
-        signature["queries"] = "*fp32"
     given = {n: constants[n] for n in kernel.arg_names if n in constants}
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if n not in constants}
-    built = triton.compile(ASTSource(kernel, signature, given, aligned), target=GPUTarget("cuda", capability, 32))
-    words = ("wgmma.mma_async", "mma.sync", "cp.async.cg")
-    found[name] = {word: built.asm["ptx"].count(word) for word in words} | {"shared": built.metadata.shared}
+    return triton.compile(ASTSource(kernel, signature, given, aligned), target=GPUTarget("cuda", capability, 32))
+
+capability = int(sys.argv[1])
+found = {}
+for form, code in ((0, 3072), (1, 1536), (2, 772)):
+    built("settle", capability, form, code)
+    search = built("find_best", capability, form, code)
+    words = ("wgmma.mma_async", "mma.sync", "cp.async.cg", "cp.async.ca")
+    found[form] = {word: search.asm["ptx"].count(word) for word in words} | {"shared": search.metadata.shared}
 print(json.dumps(found))
 """
 
@@ -44,10 +48,13 @@ def test_the_search_kernel_reads_16_bytes_at_a_time_and_multiplies_on_tensor_cor
     capability: int, products: str
 ) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-c", COMPILE, str(capability), "1536", "1"]
+    command = [sys.executable, "-c", COMPILE, str(capability)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["find_best"]["cp.async.cg"] > 0  # the only size of that instruction is 16 bytes
-    assert found["find_best"][products] > 0
-    assert found["find_best"]["shared"] <= 48 << 10  # several programs at once on one multiprocessor
+    fp16, int8 = found["1"], found["2"]
+    assert fp16["cp.async.cg"] > 0  # the only size of that instruction is 16 bytes
+    assert fp16["cp.async.ca"] == 0
+    assert fp16[products] > 0
+    assert int8[products] > 0
+    assert max(each["shared"] for each in found.values()) <= 48 << 10  # several programs on one multiprocessor
