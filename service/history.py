@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -68,11 +69,19 @@ class Finding:
         )  # fmt: skip
 
 
-def record(library: Library, folder: Path, findings: Sequence[Finding]) -> bool:
+def has_room(folder: Path, min_free_bytes: int) -> bool:
+    """Whether the disk has so much left that history may use some: references need it more."""
+    return shutil.disk_usage(folder).free >= min_free_bytes
+
+
+def record(library: Library, folder: Path, findings: Sequence[Finding], min_free_bytes: int) -> bool:
     """Keep inspections, their pictures and maps; False, with nothing kept, when there is no room.
 
-    An answer is worth more than its history: a full disk stops the recording, not the line.
+    An answer is worth more than its history: a disk that is full, or nearly (`has_room`), stops the recording, not the
+    line.
     """
+    if not has_room(folder, min_free_bytes):
+        return False
     maps = {folder / f"{finding.id}.png": finding.detection.map for finding in findings}
     try:
         with library.files.appending():

@@ -42,6 +42,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "conflict": (409, "The request does not fit the present state"),
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
+    "snapshot-behind": (503, "The snapshot asked for is not here yet"),
     "unavailable": (503, "The database does not answer"),
     "deadline-exceeded": (504, "The answer would have come too late"),
     "device-memory-full": (503, "The accelerator has no memory left for this"),

@@ -26,8 +26,10 @@ from service.access.keyring import KeyRing
 from service.admission import Admission
 from service.calibrations import Calibrations
 from service.detection import Inspector
+from service.history import has_room
 from service.metrics import Metrics
 from service.owner import Owner
+from service.problems import ProblemError
 from service.schemas import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
@@ -35,6 +37,8 @@ from service.tracing import Tracing
 from service.uploads import Decoder, Prepare
 
 log = logging.getLogger("touchstone")
+
+_REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
 
 
 @dataclass
@@ -134,6 +138,21 @@ class Runtime:
             ),
             version=None if found is None else found.version,
         )  # fmt: skip
+
+    def keeps_history(self) -> bool:
+        """Whether inspections are kept; not when the disk is nearly full."""
+        return has_room(self.settings.data, self.settings.min_free_bytes)
+
+    async def reach(self, version: int) -> None:
+        """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long."""
+        end = time.monotonic() + _REACH_SECONDS
+        while self.library.memory.version < version:
+            if time.monotonic() > end:
+                detail = f"The snapshot is {self.library.memory.version}, not yet {version}."
+                raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
+            await asyncio.to_thread(self.library.refresh)
+            if self.library.memory.version < version:
+                await asyncio.sleep(0.05)
 
     async def forward_ms(self) -> float:
         """Time a blank picture's way through the owner and the encoder, in milliseconds."""

@@ -351,6 +351,7 @@ class VersionView(_Answer):
     codec: str
     snapshot: int
     references: int
+    keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
     damaged_segments: tuple[str, ...]
 
 
@@ -367,6 +368,7 @@ class Ready(_Answer):
     version: int
     references: int
     forward_ms: float
+    keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
 
 
 KeyRole = Literal["line", "engineer", "admin"]

@@ -30,6 +30,10 @@ class Settings(DataSettings):
         0.5, gt=0, lt=1, description="Share of a CUDA card's memory for patches; what does not fit is sent each time."
     )
 
+    min_free_bytes: int = Field(
+        1 << 30, ge=0, description="With less left on the data folder's disk, inspections are answered but not kept."
+    )
+
     batch_size: int = Field(8, ge=1, le=256, description="Most pictures encoded at once.")
     batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
     queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures waiting; beyond it requests get 503.")

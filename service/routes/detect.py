@@ -52,6 +52,9 @@ class _Options(BaseModel):
     category: CategoryName | None = Field(None, description="Compare with this category's references only.")
     part_id: _Name | None = Field(None, description="Kept with the inspection.")
     station: _Name | None = Field(None, description="Kept with the inspection.")
+    min_version: int = Field(
+        0, ge=0, description="Compare with no older snapshot than this, such as the version that an addition answered."
+    )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
     overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
 
@@ -73,7 +76,7 @@ async def _admitted(request: Request, running: Annotated[Runtime, Depends(runtim
     openapi_extra=documented_upload(_Options),
     responses=documented(
         "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
-        "conflict", "busy", "deadline-exceeded", "not-ready",
+        "conflict", "snapshot-behind", "busy", "deadline-exceeded", "not-ready",
     ),
 )  # fmt: skip
 async def detect(
@@ -85,6 +88,7 @@ async def detect(
     """
     begun = time.monotonic()
     upload, options = await read_upload(request, _Options, running.settings.max_images)
+    await running.reach(options.min_version)
     ids = [_inspection_id(idempotency_key, position) for position in range(len(upload.files))]
     kept = {} if idempotency_key is None else await asyncio.to_thread(_kept, running, ids, upload, options)
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
@@ -104,7 +108,9 @@ async def detect(
         if isinstance(picture, Picture) and isinstance(detection, Detection)
     }
     folder = running.inspections_folder
-    recorded = await asyncio.to_thread(history.record, running.library, folder, list(findings.values()))
+    recorded = await asyncio.to_thread(
+        history.record, running.library, folder, list(findings.values()), running.settings.min_free_bytes
+    )
     running.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
     if not recorded:
         running.metrics.unrecorded(len(findings))

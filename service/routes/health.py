@@ -37,7 +37,10 @@ async def readyz(running: Annotated[Runtime, Depends(runtime)]) -> Ready:
         detail = f"{len(names)} damaged segment(s) are not served: restore them, or run `touchstone rebuild`."
         raise ProblemError("not-ready", detail, damaged_segments=names)
     memory = running.library.memory
-    return Ready(version=memory.version, references=len(memory), forward_ms=await running.forward_ms())
+    return Ready(
+        version=memory.version, references=len(memory), forward_ms=await running.forward_ms(),
+        keeps_history=running.keeps_history(),
+    )  # fmt: skip
 
 
 @router.get(
@@ -60,6 +63,6 @@ async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
             resize=space.geometry.resize, crop=space.geometry.crop, device=str(running.encoder.device),
             fingerprint=space.fingerprint,
         ),
-        snapshot=memory.version, references=len(memory),
+        snapshot=memory.version, references=len(memory), keeps_history=running.keeps_history(),
         damaged_segments=tuple(damage.name for damage in running.library.damaged),
     )  # fmt: skip

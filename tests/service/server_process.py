@@ -27,7 +27,15 @@ class ServerProcess:
             free.bind(("127.0.0.1", 0))
             self.port: int = port or free.getsockname()[1]
         self.log = data.parent / f"{data.name}-{self.port}.log"
-        settings = {"DATA": str(data), "PORT": str(self.port), "RESIZE": "128", "CROP": "112", "DEVICE": "cpu", **more}
+        settings = {
+            "DATA": str(data),
+            "PORT": str(self.port),
+            "RESIZE": "128",
+            "CROP": "112",
+            "DEVICE": "cpu",
+            "ACCESS": "open",
+            **more,
+        }
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "service"]
