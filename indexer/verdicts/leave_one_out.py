@@ -17,7 +17,7 @@ from indexer.verdicts.measures import Measures, measure
 from indexer.verdicts.pairs import answers, best_at, difference
 from indexer.verdicts.twins import PEERS, twin_groups
 
-_ROWS_A_STEP = 128  # references in one step of work: about what one detection searches
+_ROWS_A_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
 _FEW_CELLS = 0.05  # share of cells up to which they are searched singly
 _FEW_NEWCOMERS = 4  # up to which they are merged one by one

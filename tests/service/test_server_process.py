@@ -72,7 +72,7 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
             again = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
             assert again["results"][0] == {
                 "filename": "0.png", "status": "duplicate", "reference_id": acknowledged[filename],
-                "reason": None, "detail": None,
+                "reason": None, "detail": None, "findings": [],
             }  # fmt: skip
 
 
