@@ -54,7 +54,7 @@ def validate(
             if write is None:
                 shown = folders or [Path(scratch) / "drawn"]
                 columns = [compare(folder, settings, scoring, pooled, Path(scratch) / "cache") for folder in shown]
-                Console(width=None if Console().is_terminal else 200).print(table(columns))
+                Console(width=None if Console().is_terminal else 300).print(table(columns))
     except (DatasetError, EncoderError, ImageRefused, OSError) as error:
         typer.echo(f"touchstone: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error

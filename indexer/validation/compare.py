@@ -56,7 +56,7 @@ def table(columns: Sequence[Sequence[Judged]]) -> Table:
     drawn = Table("Encoder", title="image / pixel AUROC", title_justify="left")
     for column in columns:
         for name in (*column[0].outcome.categories, "mean"):
-            drawn.add_column(name, justify="right")
+            drawn.add_column(name, justify="right", no_wrap=True)
     for number, first in enumerate(columns[0]):
         cells = []
         for column in columns:
