@@ -281,9 +281,9 @@ class SettingsPatch(BaseModel):
     layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None, description="One weight per layer; null weighs them alike."
     )
-    false_reject_rate: float = Field(0.01, gt=0, lt=1, description="Share of good parts that may be rejected.")
+    false_reject_rate: float = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
     threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
-    unfamiliar_rate: float = Field(0.001, gt=0, lt=1, description="Share of good parts that may be `unfamiliar`.")
+    unfamiliar_rate: float = Field(0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`.")
     region_of_interest: PolygonsBody | None = Field(
         None, description="Where pictures are inspected; null is everywhere. A mask picture is set by its own route."
     )

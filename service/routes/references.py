@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.catalogue import CategorySettings, Reference
@@ -31,6 +31,9 @@ router = APIRouter(prefix="/references", tags=["references"])
 
 def _listed(given: str) -> tuple[str, ...]:
     return () if given == "none" else tuple(each.strip() for each in given.split(","))
+
+
+_Id = Annotated[int, Path(ge=0, lt=2**63)]
 
 
 class _Options(BaseModel):
@@ -106,13 +109,13 @@ async def references(
 
 
 @router.get("/{reference_id}", responses=documented("not-found"))
-async def reference(reference_id: int, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
+async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
     """One reference, also when it has been taken back."""
     return _view(await asyncio.to_thread(running.library.catalogue.reference, reference_id))
 
 
 @router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(reference_id: int, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> Response:
     """The picture as it was sent."""
     found = await asyncio.to_thread(running.library.catalogue.reference, reference_id)
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
@@ -120,7 +123,7 @@ async def image(reference_id: int, running: Annotated[Runtime, Depends(runtime)]
 
 
 @router.delete("/{reference_id}", responses=documented("not-found"))
-async def remove(reference_id: int, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
+async def remove(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
     """Take a reference back. Taking it back again changes nothing."""
     await asyncio.to_thread(running.library.catalogue.reference, reference_id)
     return Removed(version=await asyncio.to_thread(running.library.remove, [reference_id]))

@@ -17,15 +17,21 @@ import httpx
 START_SECONDS = 60
 
 
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class ServerProcess:
     """`python -m service` on a data folder, at the tests' small geometry."""
 
     def __init__(
         self, data: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None, **more: str
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = port or free.getsockname()[1]
+        self.port = port or free_port()
         self.log = data.parent / f"{data.name}-{self.port}.log"
         settings = {
             "DATA": str(data),
@@ -61,6 +67,7 @@ class ServerProcess:
                     return self
             except httpx.TransportError:
                 time.sleep(0.05)
+        self.kill()
         raise AssertionError(f"not live after {START_SECONDS} s: {self.log.read_text()}")
 
     def kill(self) -> None:

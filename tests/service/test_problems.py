@@ -128,6 +128,7 @@ def test_there_is_no_score_without_references(client: TestClient) -> None:
         ("GET", "/references/999999/image", 404, "not-found"),
         ("DELETE", "/references/999999", 404, "not-found"),
         ("GET", "/references/abc", 422, "invalid-request"),
+        ("GET", "/references/9223372036854775808", 422, "invalid-request"),
         ("GET", "/references?limit=0", 422, "invalid-request"),
         ("GET", "/references?cursor=%00", 422, "invalid-request"),
         ("GET", "/categories/nope", 404, "not-found"),

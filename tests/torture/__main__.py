@@ -16,7 +16,7 @@ TRIALS = {
     "kills": ("kills", {"kills": 200}),
     "outage": ("outage", {"seconds": 30.0}),
     "clock": ("clock", {}),
-    "fuzz": ("fuzz", {"examples": 200}),
+    "fuzz": ("fuzz", {"examples": 100}),
     "soak": ("soak", {"minutes": 21.0}),
 }
 

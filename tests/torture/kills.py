@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,17 +14,18 @@ from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
+from tests.torture.forked import ForkedServer
 
 
 def kills(folder: Path, kills: int) -> str:
-    """Half of the kills on SQLite, half on PostgreSQL."""
+    """Half of the kills on SQLite and half on PostgreSQL, side by side."""
     postgres = PostgresServer()
     postgres.start()
     try:
-        on_sqlite = _Storm(folder / "sqlite", {}).run(kills // 2)
-        on_postgres = _Storm(folder / "postgres", {"DATABASE_URL": postgres.new_database(migrated=True)}).run(
-            kills // 2
-        )
+        url = postgres.new_database(migrated=True)
+        storms = (_Storm(folder / "sqlite", {}), _Storm(folder / "postgres", {"DATABASE_URL": url}))
+        with ThreadPoolExecutor() as pool:
+            on_sqlite, on_postgres = pool.map(lambda storm: storm.run(kills // 2), storms)
     finally:
         postgres.remove()
     return f"SQLite: {on_sqlite}. PostgreSQL: {on_postgres}"
@@ -48,7 +50,7 @@ class _Storm:
         """Kill so many times, checking everything after every tenth and at the end."""
         compacted = 0
         for number in range(kills):
-            with ServerProcess(self._data, REFRESH_MS="100", **self._settings).wait_until_live() as server:
+            with ForkedServer(self._data, REFRESH_MS="100", **self._settings).wait_until_live() as server:
                 before = self._segments()
                 if number % 10 == 0:
                     self._check(server)
@@ -62,7 +64,7 @@ class _Storm:
                 killer.join()
                 assert not self._wrong, self._wrong
                 compacted += len(before - self._segments()) > 1
-        with ServerProcess(self._data, **self._settings).wait_until_live() as server:
+        with ForkedServer(self._data, **self._settings).wait_until_live() as server:
             self._check(server)
             assert server.client.get("/readyz").status_code == 200
             assert server.stop() == 0
