@@ -32,12 +32,10 @@ def compose(*arguments: str) -> str:
 def connect() -> httpx.Client:
     """A client that trusts the proxy's own authority only."""
     root = compose("exec", "-T", "proxy", "cat", "/data/caddy/pki/authorities/local/root.crt")
-    headers = {}
-    if "keys" in compose("exec", "-T", "service", "touchstone", "--help"):
-        token = compose("exec", "-T", "service", "touchstone", "keys", "create", "stack", "--role", "admin").split()[-1]
-        headers["Authorization"] = f"Bearer {token}"
+    token = compose("exec", "-T", "service", "touchstone", "keys", "create", "stack", "--role", "engineer").strip()
     return httpx.Client(
-        base_url="https://localhost:8443", verify=ssl.create_default_context(cadata=root), headers=headers, timeout=60,
+        base_url="https://localhost:8443", verify=ssl.create_default_context(cadata=root), headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
         limits=httpx.Limits(max_keepalive_connections=0),
     )  # fmt: skip
 
@@ -165,6 +163,8 @@ def check_monitoring(client: httpx.Client) -> int:
 def main() -> None:
     client = connect()
     wait_until_ready(client)
+    stranger = client.get("/references", headers={"Authorization": "Bearer ts_nobody"})
+    assert stranger.status_code == 401, stranger.text
     answer = client.post("/references", data={"category": "disc"}, files=files(*range(30)))
     assert answer.status_code == 200, answer.text
     assert answer.json()["added"] == 30
