@@ -42,7 +42,7 @@ def validate(
     """Print image / pixel AUROC of every encoder on every category.
 
     Without folders, eight products are drawn: 20 references, 20 good and 24 defective pictures each, in about a minute.
-    They are what the built-in encoder was chosen by; no picture of them was used to fit it.
+    They are there to choose between encoders by; no picture of them was used to fit the built-in one.
     """
     settings = [EncoderSettings(model=name, resize=resize, crop=crop) for name in encoder or [BUILTIN]]
     scoring = ScoringSettings(k, rho)
