@@ -6,6 +6,7 @@ import typer
 
 from indexer.command import index
 from service.cli import keys
+from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate
 from service.cli.migrate import migrate
 from service.cli.rebuild import rebuild
@@ -20,4 +21,7 @@ app.command()(index)
 app.command()(rebuild)
 app.command()(migrate)
 app.command(help=HELP)(evaluate)
+app.command()(backup)
+app.command()(restore)
+app.command()(verify)
 app.add_typer(keys.app, name="keys")

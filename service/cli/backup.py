@@ -1,0 +1,94 @@
+"""`touchstone backup`, `restore` and `verify`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.settings import DataSettings
+
+if TYPE_CHECKING:
+    from indexer.backup import Done, Progress
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="Folder of backups; made if it is new.")],
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Save references, history, settings, keys and audit trail, while services go on. Run again: only what is new.
+
+    Exit code 0; 1 when something is damaged, and the rest was saved; 2 when nothing was.
+    """
+    from indexer import backup as job
+
+    with _place(data, database_url) as (folder, url), _progress() as progress:
+        done = job.backup(folder, url, target, progress)
+    _tell(f"backup {done.name}: {done.files} files, {done.copied} of them new", done)
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="Folder of backups.")],
+    name: Annotated[str | None, typer.Option(help="Which backup [the newest].")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Put a backup into a new data folder and an empty database, SQLite or PostgreSQL, checking every file.
+
+    Exit code 0; 2 when nothing was restored.
+    """
+    from indexer import backup as job
+
+    with _place(data, database_url) as (folder, url), _progress() as progress:
+        done = job.restore(source, folder, url, progress, name)
+    _tell(f"restored backup {done.name}: {done.files} files", done)
+
+
+def verify(data: Data = None, database_url: DatabaseUrl = None) -> None:
+    """Check every segment, picture and map against the catalogue, while services go on.
+
+    Exit code 0; 1 with a line for each thing that is damaged; 2 when it cannot be checked.
+    """
+    from indexer import backup as job
+
+    with _place(data, database_url) as (folder, url), _progress() as progress:
+        done = job.verify(folder, url, progress)
+    _tell(f"{done.files} files checked, {len(done.damaged)} problems", done)
+
+
+@contextmanager
+def _place(data: Path | None, database_url: str | None) -> Iterator[tuple[Path, str]]:
+    settings = read_settings(DataSettings, data=data, database_url=database_url)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from indexer.backup import BackupError
+    from indexer.catalogue import CatalogueError
+    from indexer.library import catalogue_url
+
+    try:
+        yield settings.data, catalogue_url(settings.data, settings.database_url)
+    except (BackupError, CatalogueError, SQLAlchemyError, OSError) as error:
+        fail(str(error))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("files", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _tell(summary: str, done: Done) -> None:
+    for line in done.damaged:
+        print(line, file=sys.stderr)
+    print(summary)
+    if done.damaged:
+        raise typer.Exit(1)
