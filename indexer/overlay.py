@@ -29,24 +29,48 @@ def draw_overlay(
     no level the map's own range is used. What lies outside the crop was not looked at and is dimmed.
     """
     height, width = image.shape[:2]
-    low, high = (0.5 * level, 1.5 * level) if level else (float(anomaly_map.min()), float(anomaly_map.max()))
-    heat = np.clip((anomaly_map - low) / max(high - low, 1e-6), 0.0, 1.0)
-    side = space.geometry.crop
-    corners = space.geometry.to_original(np.array([[0.0, 0.0], [side, side]]), (width, height))
-    (left, top), (right, bottom) = np.clip(np.round(corners).astype(int), 0, [width, height])
-    warmth = np.zeros((height, width), np.float32)
-    warmth[top:bottom, left:right] = cv2.resize(heat, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    outside = np.ones((height, width), bool)
-    outside[top:bottom, left:right] = False
-
-    heat_levels = np.round(warmth * (_HOTTEST * 255)).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(heat_levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    warmth, inside = _warmth(anomaly_map, level, space, (width, height))
     opacity = (warmth * _STRONGEST)[..., None]
-    drawn = image * (1.0 - opacity) + colours * opacity
-    drawn[outside] *= 0.6
+    drawn = image * (1.0 - opacity) + _colours(warmth) * opacity
+    drawn[~inside] *= 0.6
     canvas: NDArray[np.uint8] = np.ascontiguousarray(np.round(drawn).astype(np.uint8))
     line = max(1, round(min(height, width) / 300))
     for region in regions:
         outline = np.round(np.array(region.polygon)).astype(np.int32)
         cv2.polylines(canvas, [outline], isClosed=True, color=_OUTLINE, thickness=line, lineType=cv2.LINE_AA)
     return canvas
+
+
+def draw_heat(
+    anomaly_map: NDArray[np.float32], level: float | None, space: FeatureSpace, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """The map alone, RGBA (height, width, 4), to be laid over a picture of `size` (width, height).
+
+    Colours are those of `draw_overlay`; alpha is 0 where there is no heat or nothing was looked at, 255 where it is
+    highest, so that whoever shows it chooses the opacity.
+    """
+    warmth, _ = _warmth(anomaly_map, level, space, size)
+    alpha = np.round(warmth * 255).astype(np.uint8)
+    return np.dstack([_colours(warmth), alpha])
+
+
+def _warmth(
+    anomaly_map: NDArray[np.float32], level: float | None, space: FeatureSpace, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Heat from 0 to 1 at every pixel of the picture, and whether the pixel was looked at: both (height, width)."""
+    width, height = size
+    low, high = (0.5 * level, 1.5 * level) if level else (float(anomaly_map.min()), float(anomaly_map.max()))
+    heat = np.clip((anomaly_map - low) / max(high - low, 1e-6), 0.0, 1.0)
+    side = space.geometry.crop
+    corners = space.geometry.to_original(np.array([[0.0, 0.0], [side, side]]), size)
+    (left, top), (right, bottom) = np.clip(np.round(corners).astype(int), 0, [width, height])
+    warmth = np.zeros((height, width), np.float32)
+    warmth[top:bottom, left:right] = cv2.resize(heat, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    inside = np.zeros((height, width), bool)
+    inside[top:bottom, left:right] = True
+    return warmth, inside
+
+
+def _colours(warmth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.round(warmth * (_HOTTEST * 255)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB).astype(np.uint8)

@@ -43,7 +43,10 @@ _REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other re
 
 @dataclass
 class Runtime:
-    """What routes work with. `trouble` says in one line why the service is not ready, when it is not."""
+    """What routes work with.
+
+    `trouble` says in one line why the service is not ready, when it is not. `stopping`: streams should end.
+    """
 
     settings: Settings
     encoder: Encoder
@@ -59,6 +62,7 @@ class Runtime:
     ring: KeyRing
     trouble: str | None = None
     known_settings: dict[str, CategorySettings] = field(default_factory=dict)
+    stopping: bool = False
 
     @classmethod
     def start(cls, settings: Settings) -> Runtime:

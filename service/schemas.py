@@ -307,6 +307,13 @@ class CategoriesAnswer(_Answer):
     categories: tuple[CategoryView, ...]
 
 
+class ScoresAnswer(_Answer):
+    """Leave-one-out scores of a category's references. version: the snapshot they were computed on."""
+
+    version: int | None
+    scores: tuple[float, ...]
+
+
 class Removed(_Answer):
     """A version of the memory without what was removed."""
 
@@ -318,6 +325,27 @@ class InspectionPage(_Answer):
 
     inspections: tuple[InspectionView, ...]
     next_cursor: str | None
+
+
+class TrendPointView(_Answer):
+    """The inspections of one stretch of time from `at` on."""
+
+    at: datetime
+    count: int
+    mean: float = Field(description="Of the scores.")
+    highest: float = Field(description="Of the scores.")
+    threshold: float | None = Field(description="The highest one that they were held against.")
+    verdicts: dict[Verdict, int]
+
+
+class TrendView(_Answer):
+    """Inspections over time, oldest first; stretches without any are left out."""
+
+    total: int
+    first: datetime | None
+    last: datetime | None
+    stretch_seconds: float
+    points: tuple[TrendPointView, ...]
 
 
 class FeedbackBody(BaseModel):

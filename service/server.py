@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -20,7 +21,23 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_format)
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        create_app(Runtime.start(settings)), host=settings.host, port=settings.port,
-        timeout_graceful_shutdown=_GRACE_SECONDS, log_config=None, access_log=False, server_header=False,
-    )  # fmt: skip
+    running = Runtime.start(settings)
+    _Server(
+        running,
+        uvicorn.Config(
+            create_app(running), host=settings.host, port=settings.port,
+            timeout_graceful_shutdown=_GRACE_SECONDS, log_config=None, access_log=False, server_header=False,
+        ),
+    ).run()  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """Tells streams to end as soon as it is told to: they would otherwise be waited for until the grace is over."""
+
+    def __init__(self, running: Runtime, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._running = running
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._running.stopping = True
+        super().handle_exit(sig, frame)

@@ -41,6 +41,8 @@ from indexer.catalogue.records import (
     SegmentRows,
     SegmentUsage,
     SettingsChanges,
+    Trend,
+    TrendPoint,
 )
 
 __all__ = [
@@ -76,6 +78,8 @@ __all__ = [
     "SegmentUsage",
     "SegmentsChanged",
     "SettingsChanges",
+    "Trend",
+    "TrendPoint",
     "Unknown",
     "UnknownCategory",
     "UnknownInspection",

@@ -19,10 +19,12 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     tuple_,
     update,
 )
+from sqlalchemy.orm import aliased
 
 from indexer.catalogue import schema
 from indexer.catalogue.audit import AuditTrail, note
@@ -70,7 +72,9 @@ from indexer.catalogue.records import (
     SegmentRows,
     SegmentUsage,
     SettingsChanges,
+    Trend,
 )
+from indexer.catalogue.trend import read_trend
 from indexer.store import SegmentFile
 from indexer.verdicts.drift import Drift
 
@@ -82,6 +86,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _LIVE = ReferenceRow.removed_at.is_(None)
+_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
 
 
 class Catalogue:
@@ -294,9 +299,14 @@ class Catalogue:
             raise UnknownReference(f"there is no reference {reference_id}")
         return _reference(row)
 
-    def references(self, category: str | None = None, cursor: str | None = None, limit: int = 100) -> Page[Reference]:
-        """Live references by id, of one category or of all. Raises InvalidCursor."""
-        statement = _references().where(_LIVE)
+    def references(
+        self, category: str | None = None, cursor: str | None = None, limit: int = 100, *, removed: bool = False
+    ) -> Page[Reference]:
+        """Live references by id, of one category or of all. Raises InvalidCursor.
+
+        removed: instead those that were taken back, each picture once, and none that is live again.
+        """
+        statement = _references().where(~_LIVE & ~_added_again() if removed else _LIVE)
         if category is not None:
             statement = statement.where(CategoryRow.name == category)
         if cursor is not None:
@@ -398,9 +408,10 @@ class Catalogue:
             return frozenset(connection.scalars(select(SegmentRow.name).where(SegmentRow.retired_at.is_(None))))
 
     def known_originals(self) -> frozenset[str]:
-        """sha256 of the images to keep: those of live references and of inspections."""
+        """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
+        wanted = _LIVE | (ReferenceRow.removed_at > _now() - _RESTORABLE)
         with self._reading() as connection:
-            live = connection.scalars(select(ReferenceRow.image_sha256).where(_LIVE)).all()
+            live = connection.scalars(select(ReferenceRow.image_sha256).where(wanted)).all()
             kept = select(InspectionRow.image_sha256).where(InspectionRow.image_sha256.is_not(None))
             return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
 
@@ -534,6 +545,11 @@ class Catalogue:
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor
+
+    def trend(self, matching: InspectionFilter | None = None, points: int = 60) -> Trend:
+        """How the matching inspections went over time, in at most `points` stretches."""
+        with self._reading() as connection:
+            return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
     def judge(
         self, inspection_id: str, judgement: Judgement | None, promoted_reference_id: int | None = None
@@ -672,6 +688,15 @@ def _references() -> Select[Any]:
     )
 
 
+def _added_again() -> ColumnElement[bool]:
+    later = aliased(ReferenceRow)
+    return exists().where(
+        later.category_id == ReferenceRow.category_id,
+        later.image_sha256 == ReferenceRow.image_sha256,
+        later.id > ReferenceRow.id,
+    )
+
+
 def _reference(row: Row[Any]) -> Reference:
     values = {field.name: getattr(row, field.name) for field in fields(Reference)}
     return Reference(**{**values, "findings": tuple(row.findings)})
@@ -782,6 +807,9 @@ def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
         conditions.append(InspectionRow.at >= matching.since)
     if matching.until is not None:
         conditions.append(InspectionRow.at < matching.until)
+    if matching.text is not None:
+        wanted = (InspectionRow.filename, InspectionRow.part_id, InspectionRow.station)
+        conditions.append(or_(*(column.icontains(matching.text, autoescape=True) for column in wanted)))
     return conditions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 from indexer.region_of_interest import RegionOfInterest
@@ -291,7 +291,10 @@ class KeptDrift:
 
 @dataclass(frozen=True)
 class InspectionFilter:
-    """Which inspections are meant; None matches all. since is inclusive, until is not; both tz-aware."""
+    """Which inspections are meant; None matches all. since is inclusive, until is not; both tz-aware.
+
+    text: contained in the file name, part id or station, in capitals or not.
+    """
 
     category: str | None = None
     verdict: str | None = None
@@ -300,3 +303,33 @@ class InspectionFilter:
     judgement: Judgement | None = None
     since: datetime | None = None
     until: datetime | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """The inspections of one stretch of time from `at` on.
+
+    mean, highest: of their scores. threshold: the highest one they were held against. verdicts: how many had each.
+    """
+
+    at: datetime
+    count: int
+    mean: float
+    highest: float
+    threshold: float | None
+    verdicts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How inspections went over time, oldest first; stretches without any are left out.
+
+    total: how many inspections. first, last: when; None without any. stretch: the time that one point covers.
+    """
+
+    total: int
+    first: datetime | None
+    last: datetime | None
+    stretch: timedelta
+    points: tuple[TrendPoint, ...]

@@ -22,6 +22,7 @@ from service.schemas import (
     CategoryView,
     DriftView,
     Removed,
+    ScoresAnswer,
     SettingsPatch,
     SettingsView,
 )
@@ -81,6 +82,15 @@ async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends
         raise from_refusal(decoded)
     region = _usable(running, RegionOfInterest.from_mask(decoded.image))
     return await _changed(running, name, {"region_of_interest": region})
+
+
+@router.get("/{name}/scores", responses=documented("not-found"))
+async def scores(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> ScoresAnswer:
+    """The leave-one-out scores that its threshold rests on, ascending; empty until it is calibrated."""
+    await asyncio.to_thread(running.library.catalogue.category, name)
+    found = running.calibrations.of(name)
+    measured = () if found is None else tuple(sorted(each.score for each in found.measures))
+    return ScoresAnswer(version=None if found is None else found.version, scores=measured)
 
 
 @router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented("not-found"))

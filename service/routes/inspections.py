@@ -6,21 +6,33 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.images import ImageRefused
 from service import history
+from service.feed import server_sent_events
 from service.onboarding import promote
+from service.pictures import UNCHANGING, Side, pictured
 from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import CategoryName, FeedbackBody, InspectionPage, InspectionView, Judgement, Verdict
-from service.uploads import MEDIA_TYPES, File, Upload
+from service.schemas import (
+    CategoryName,
+    FeedbackBody,
+    InspectionPage,
+    InspectionView,
+    Judgement,
+    TrendPointView,
+    TrendView,
+    Verdict,
+)
+from service.uploads import File, Upload
 
 
 def _written_out(value: object) -> object:
@@ -38,9 +50,7 @@ _CSV = ("id", "at", "filename", "category", "verdict", "score", "threshold", "p_
         "judgement", "judged_at", "promoted_reference_id")  # fmt: skip
 
 
-@router.get("", responses={**documented(), 200: {"model": InspectionPage, "content": {"text/csv": {}}}})
-async def inspections(
-    running: Annotated[Runtime, Depends(runtime)],
+def _filter(
     category: Annotated[CategoryName | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
     station: Annotated[str | None, Query(max_length=128)] = None,
@@ -48,19 +58,71 @@ async def inspections(
     judgement: Annotated[Judgement | None, Query()] = None,
     since: Annotated[_Moment | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
+    text: Annotated[
+        str | None, Query(min_length=1, max_length=128, description="Contained in the file name, part id or station.")
+    ] = None,
+) -> InspectionFilter:
+    return InspectionFilter(category, verdict, station, part_id, judgement, _zoned(since), _zoned(until), text)
+
+
+Wanted = Annotated[InspectionFilter, Depends(_filter)]
+
+
+@router.get("", responses={**documented(), 200: {"model": InspectionPage, "content": {"text/csv": {}}}})
+async def inspections(
+    running: Annotated[Runtime, Depends(runtime)],
+    wanted: Wanted,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Annotated[Literal["json", "csv"], Query(description="csv: everything that matches, streamed.")] = "json",
 ) -> Response:
     """The history, newest first."""
-    wanted = InspectionFilter(category, verdict, station, part_id, judgement, _zoned(since), _zoned(until))
     catalogue = running.library.catalogue
     if format == "csv":
         lines = _csv_lines(catalogue.all_inspections(wanted))
-        return StreamingResponse(lines, media_type="text/csv; charset=utf-8")
+        headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     page = await asyncio.to_thread(catalogue.inspections, wanted, cursor, limit)
     shown = InspectionPage(inspections=tuple(map(history.view, page.items)), next_cursor=page.next_cursor)
     return Response(shown.model_dump_json(), media_type="application/json")
+
+
+@router.get("/trend", responses=documented())
+async def trend(
+    running: Annotated[Runtime, Depends(runtime)],
+    wanted: Wanted,
+    points: Annotated[int, Query(ge=1, le=500, description="Stretches of time, at most.")] = 60,
+) -> TrendView:
+    """Counts, verdicts and scores of the matching inspections over time."""
+    found = await asyncio.to_thread(running.library.catalogue.trend, wanted, points)
+    return TrendView(
+        total=found.total, first=found.first, last=found.last, stretch_seconds=found.stretch.total_seconds(),
+        points=tuple(TrendPointView(**asdict(point)) for point in found.points),
+    )  # fmt: skip
+
+
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={**documented("not-found"), 200: {"content": {"text/event-stream": {}}}},
+)
+async def stream(
+    running: Annotated[Runtime, Depends(runtime)],
+    wanted: Wanted,
+    last_event_id: Annotated[
+        str | None, Header(max_length=64, description="Inspection to go on after; without it, from now on.")
+    ] = None,
+) -> StreamingResponse:
+    """Inspections as they are recorded, by any replica, as server-sent events of the type `inspection`.
+
+    Data is what `GET /inspections/{inspection_id}` answers, the event's id is the inspection's. An inspection may come
+    twice around a reconnection; its id tells.
+    """
+    since = datetime.now(UTC)
+    if last_event_id is not None:
+        since = (await _find(running, last_event_id)).at
+    events = server_sent_events(running, wanted, since)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{inspection_id}", responses=documented("not-found"))
@@ -79,11 +141,25 @@ async def anomaly_map(inspection_id: str, running: Annotated[Runtime, Depends(ru
     return Response(await asyncio.to_thread(path.read_bytes), media_type="image/png")
 
 
+@router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented("not-found"))
+async def heat(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+    """The anomaly map in colours, transparent where nothing is wrong: to be laid over the whole picture.
+
+    Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
+    """
+    found = await _find(running, inspection_id)
+    data = await asyncio.to_thread(history.heat_png, running.inspections_folder, found, running.encoder.space)
+    if data is None:
+        raise ProblemError("not-found", "The map of this inspection is no longer kept.")
+    return Response(data, media_type="image/png", headers=UNCHANGING)
+
+
 @router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> Response:
-    """The picture as it was sent."""
-    data, suffix = await _picture(running, await _find(running, inspection_id))
-    return Response(data, media_type=MEDIA_TYPES[suffix])
+async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
+    """The picture as it was sent, or smaller."""
+    found = await _find(running, inspection_id)
+    data, suffix = await _picture(running, found)
+    return await pictured(data, suffix, side, running.settings.image_limits)
 
 
 @router.post("/{inspection_id}/feedback", responses=documented("not-found", "storage-full", "conflict"))

@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from indexer.catalogue import CategorySettings, Reference
 from indexer.images import ImageRefused
 from indexer.verdicts.findings import FINDING_KINDS, FindingKind
-from service.onboarding import onboard
+from service.onboarding import onboard, promote
+from service.pictures import Side, pictured
 from service.problems import documented, from_refusal
 from service.runtime import Runtime, runtime
 from service.schemas import (
@@ -24,7 +25,7 @@ from service.schemas import (
     ReferenceView,
     Removed,
 )
-from service.uploads import MEDIA_TYPES, Picture, documented_upload, read_upload
+from service.uploads import File, Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(prefix="/references", tags=["references"])
 
@@ -102,9 +103,11 @@ async def references(
     category: Annotated[CategoryName | None, Query()] = None,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    removed: Annotated[bool, Query(description="Those taken back instead, which `restore` can bring back.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
-    page = await asyncio.to_thread(running.library.catalogue.references, category, cursor, limit)
+    found = running.library.catalogue.references
+    page = await asyncio.to_thread(found, category, cursor, limit, removed=removed)
     return ReferencePage(references=tuple(_view(each) for each in page.items), next_cursor=page.next_cursor)
 
 
@@ -115,11 +118,29 @@ async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runti
 
 
 @router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> Response:
-    """The picture as it was sent."""
+async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
+    """The picture as it was sent, or smaller."""
     found = await asyncio.to_thread(running.library.catalogue.reference, reference_id)
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
-    return Response(data, media_type=MEDIA_TYPES[found.image_suffix])
+    return await pictured(data, found.image_suffix, side, running.settings.image_limits)
+
+
+@router.post("/{reference_id}/restore", responses=documented("not-found", "storage-full", "not-ready"))
+async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
+    """Make a reference that was taken back one again; the answer is the live one, with an id of its own.
+
+    Possible while its picture is kept, 30 days. Restoring one that is live changes nothing.
+    """
+    catalogue = running.library.catalogue
+    found = await asyncio.to_thread(catalogue.reference, reference_id)
+    if found.removed_at is None:
+        return _view(found)
+    data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
+    [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
+    if isinstance(decoded, ImageRefused):
+        raise from_refusal(decoded)
+    [outcome] = (await promote(running, found.category, decoded)).outcomes
+    return _view(await asyncio.to_thread(catalogue.reference, outcome.reference_id))
 
 
 @router.delete("/{reference_id}", responses=documented("not-found"))

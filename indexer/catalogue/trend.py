@@ -1,0 +1,52 @@
+"""How inspections went over time: counts and scores in equal stretches, added up by the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, extract, func, select
+
+from indexer.catalogue.models import InspectionRow
+from indexer.catalogue.records import Trend, TrendPoint
+
+
+def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]], points: int) -> Trend:
+    """The inspections that meet all conditions, in at most `points` stretches of whole seconds, oldest first.
+
+    Stretches without an inspection are left out.
+    """
+    bounds = select(func.min(InspectionRow.at), func.max(InspectionRow.at), func.count()).where(*conditions)
+    first, last, total = connection.execute(bounds).one()
+    if first is None or last is None:
+        return Trend(0, None, None, timedelta(seconds=1), ())
+    first = first.replace(microsecond=0)
+    seconds = int((last - first).total_seconds()) // points + 1
+    epoch: ColumnElement[Any] = cast(func.floor(extract("epoch", InspectionRow.at)), BigInteger)
+    if connection.dialect.name == "sqlite":  # where floor may not be built in, and seconds are whole already
+        epoch = extract("epoch", InspectionRow.at)
+    stretch = ((epoch - int(first.timestamp())) // seconds).label("stretch")
+    rows = connection.execute(
+        select(
+            stretch, func.count().label("amount"), func.avg(InspectionRow.score).label("mean"),
+            func.max(InspectionRow.score).label("highest"), func.max(InspectionRow.threshold).label("threshold"),
+            *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in _VERDICTS),
+        )
+        .where(*conditions)
+        .group_by(stretch)
+        .order_by(stretch)
+    )  # fmt: skip
+    return Trend(
+        total, first, last, timedelta(seconds=seconds),
+        tuple(
+            TrendPoint(
+                first + timedelta(seconds=row.stretch * seconds), row.amount, row.mean, row.highest, row.threshold,
+                {name: int(getattr(row, name)) for name in _VERDICTS},
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+_VERDICTS = ("normal", "anomalous", "unfamiliar", "uncalibrated")

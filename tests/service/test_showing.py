@@ -1,0 +1,138 @@
+"""What people look at: small pictures, heat, trends, the stream of inspections, and references brought back."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from indexer.catalogue import Catalogue, Inspection, InspectionFilter
+from tests.service.conftest import files, onboard
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+def opened(answer: httpx.Response) -> Image.Image:
+    assert answer.status_code == 200, answer.text
+    return Image.open(io.BytesIO(answer.content))
+
+
+def test_pictures_can_be_had_smaller_and_are_never_made_larger(taught: TestClient) -> None:
+    reference = taught.get("/references").json()["references"][0]
+    small = opened(taught.get(f"/references/{reference['id']}/image", params={"side": 40}))
+    assert (small.format, small.size) == ("JPEG", (40, 36))
+    assert opened(taught.get(f"/references/{reference['id']}/image", params={"side": 4000})).size == (160, 144)
+    assert taught.get(f"/references/{reference['id']}/image", params={"side": 4}).status_code == 422
+
+
+def test_heat_lies_over_the_whole_picture_and_is_hot_where_the_region_is(taught: TestClient) -> None:
+    sent = files(part(900, scratched=True))
+    found = taught.post("/detect", data={"category": "disc"}, files=sent).json()["results"][0]
+    assert found["verdict"] == "anomalous"
+    heat = opened(taught.get(f"/inspections/{found['id']}/heat.png"))
+    assert (heat.mode, heat.size) == ("RGBA", (160, 144))
+    x, y = found["regions"][0]["centroid"]
+    alpha = np.asarray(heat)[..., 3]
+    assert alpha[int(y), int(x)] > 100
+    assert alpha[:5].max() == 0, "outside the crop nothing was looked at"
+
+
+def test_a_removed_reference_is_listed_and_can_be_brought_back(client: TestClient) -> None:
+    first, second = onboard(client, "disc", part(1), part(2))
+    client.delete(f"/references/{first}")
+    removed = client.get("/references", params={"removed": True, "category": "disc"}).json()["references"]
+    assert [each["id"] for each in removed] == [first]
+    restored = client.post(f"/references/{first}/restore").json()
+    assert restored["sha256"] == removed[0]["sha256"]
+    assert restored["removed_at"] is None
+    assert client.get("/references", params={"removed": True}).json()["references"] == []
+    live = client.get("/references").json()["references"]
+    assert {each["id"] for each in live} == {second, restored["id"]}
+    assert client.post(f"/references/{first}/restore").json()["id"] == restored["id"]
+    assert client.post("/references/999/restore").json()["type"] == "/problems/not-found"
+
+
+def test_the_picture_of_a_removed_reference_outlives_a_restart(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data).wait_until_live() as server:
+        answer = server.client.post("/references", data={"category": "disc"}, files=files(part(1), part(2)))
+        reference = answer.json()["results"][0]["reference_id"]
+        server.client.delete(f"/references/{reference}")
+        assert server.stop() == 0
+    with ServerProcess(data).wait_until_live() as server:
+        assert server.client.post(f"/references/{reference}/restore").status_code == 200
+
+
+def filled(catalogue: Catalogue, count: int) -> datetime:
+    """Inspections a second apart; every tenth anomalous. Returns when the first was."""
+    begun = datetime(2026, 3, 1, tzinfo=UTC)
+    for start in range(0, count, 1000):
+        catalogue.record_inspections(
+            [
+                Inspection(
+                    id=f"{number:032d}", at=begun + timedelta(seconds=number), filename=f"part-{number}.png",
+                    verdict="normal" if number % 10 else "anomalous", score=0.1 if number % 10 else 0.4, version=1,
+                    width=160, height=144, category="disc", part_id=f"SN{number:06d}", station=f"S{number % 3}",
+                    threshold=0.2, timings={"queue_ms": 0, "encode_ms": 1, "search_ms": 1, "total_ms": 2},
+                )
+                for number in range(start, min(count, start + 1000))
+            ]
+        )  # fmt: skip
+    return begun
+
+
+def test_a_trend_adds_up_to_the_history(tmp_path: Path) -> None:
+    catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    begun = filled(catalogue, 1000)
+    found = catalogue.trend(InspectionFilter(category="disc"), 7)
+    assert found.total == sum(point.count for point in found.points) == 1000
+    assert len(found.points) <= 7
+    assert found.points[0].at == begun
+    assert sum(point.verdicts["anomalous"] for point in found.points) == 100
+    assert abs(found.points[0].mean - 0.13) < 0.01
+    assert (found.points[0].highest, found.points[0].threshold) == (0.4, 0.2)
+    assert catalogue.trend(InspectionFilter(category="none")).total == 0
+    catalogue.close()
+
+
+def test_history_is_searched_by_a_part_of_a_name(tmp_path: Path) -> None:
+    catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+    filled(catalogue, 200)
+    assert [each.part_id for each in catalogue.inspections(InspectionFilter(text="sn000042")).items] == ["SN000042"]
+    assert catalogue.inspections(InspectionFilter(text="%")).items == ()
+    catalogue.close()
+
+
+def test_inspections_are_streamed_as_they_are_recorded_and_the_server_still_stops_at_once(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", REFRESH_MS="50").wait_until_live() as server:
+        server.client.post("/references", data={"category": "disc"}, files=files(*map(part, range(3))))
+        with server.client.stream("GET", "/inspections/stream", params={"station": "S1"}) as events:
+            lines = events.iter_lines()
+            assert next(lines).startswith("retry:")
+            sent = {
+                station: server.client.post("/detect", data={"station": station}, files=files(part(9))).json()
+                for station in ("S2", "S1")
+            }
+            told = [next(lines) for _ in range(4)][1:]
+            wanted = sent["S1"]["results"][0]["id"]
+            assert told[:2] == ["event: inspection", f"id: {wanted}"]
+            assert json.loads(told[2].removeprefix("data: "))["station"] == "S1"
+            server.process.send_signal(signal.SIGTERM)
+            assert "data:" not in "".join(lines), "the stream ended, with nothing told twice"
+        assert server.process.wait(20) == 0, "and nobody waited for its reader"
+
+
+def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestClient) -> None:
+    found = taught.get("/categories/disc/scores").json()["scores"]
+    calibration = taught.get("/categories/disc").json()["calibration"]
+    assert found == sorted(found)
+    assert len(found) == calibration["references"]
+    assert calibration["threshold"] in found
+    assert taught.get("/categories/none/scores").status_code == 404
