@@ -26,7 +26,9 @@ PATIENCE = 90  # seconds in which a killed container has to be back
 
 
 def compose(*arguments: str) -> str:
-    return subprocess.run([*COMPOSE, *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+    ran = subprocess.run([*COMPOSE, *arguments], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, f"{' '.join(arguments)}: {ran.stderr}"
+    return ran.stdout
 
 
 def connect() -> httpx.Client:
