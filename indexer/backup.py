@@ -18,11 +18,11 @@ from sqlalchemy import Connection, DateTime, LargeBinary, MetaData, Table, func,
 from indexer.catalogue import schema
 from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.models import Base, InspectionRow, ReferenceRow, SegmentRow
+from indexer.library import RESTORING
 from indexer.store import StoreLock
 
 Progress = Callable[[int, int], None]  # files done, files in all
 
-_MARK = "restoring"  # in a data folder that is not whole yet
 _PIECE = 4 << 20
 _ROWS = 500
 
@@ -117,7 +117,7 @@ def restore(source: Path, data: Path, url: str, progress: Progress, name: str | 
     chosen = names[-1] if name is None else name
     if chosen not in names:
         raise BackupError(f"there is no backup {chosen!r}; there are {', '.join(names[-5:])}")
-    mark = data / _MARK
+    mark = data / RESTORING
     if data.is_dir() and any(data.iterdir()) and not mark.exists():
         raise BackupError(f"{data} is not empty: restore into a new folder")
     data.mkdir(parents=True, exist_ok=True)

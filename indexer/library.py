@@ -40,6 +40,13 @@ _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone
 _MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 
+RESTORING = "restoring"  # a file in a data folder that a restore has not finished
+
+
+class BeingRestored(OSError):
+    """The data folder is not whole: a restore is under way or was cut off."""
+
+
 class FeatureSpaceMismatch(RuntimeError):
     """The data folder holds features of another encoder or codec; they are never mixed."""
 
@@ -110,9 +117,11 @@ class Library:
         database_url: None keeps the catalogue in the folder, as SQLite. codes_on_disk: search patches in files of the
         folder, as much again as the segments, rather than in memory. Segments that fail their check are named in
         `damaged` and not served. FeatureSpaceMismatch when the folder was made with another encoder or codec;
-        SchemaMismatch from the catalogue.
+        SchemaMismatch from the catalogue; BeingRestored.
         """
         data.mkdir(parents=True, exist_ok=True)
+        if (data / RESTORING).exists():  # its files would be swept: not all of them are in the catalogue yet
+            raise BeingRestored(f"{data} is not wholly restored: run `touchstone restore` to its end first")
         catalogue = Catalogue.open(catalogue_url(data, database_url))
         record = catalogue.ensure_memory(space.to_json(), space.fingerprint, codec)
         if record.fingerprint != space.fingerprint:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from indexer.backup import BackupError, backup, restore, verify
+from indexer.library import BeingRestored, Library
 from tests.indexer.data_folder_process import DataFolder
+from tests.indexer.features import feature_space
 from tests.postgres_server import PostgresServer
 
 
@@ -49,5 +51,7 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     spoilt.write_bytes(spoilt.read_bytes()[:-1])
     with pytest.raises(BackupError, match="the backup is damaged"):
         restore(saved, tmp_path / "third", f"sqlite:///{tmp_path}/third.sqlite", quiet)
+    with pytest.raises(BeingRestored, match="touchstone restore"):
+        Library.open(tmp_path / "third", feature_space())
     folder.catalogue.close()
     other.catalogue.close()
