@@ -88,6 +88,8 @@ def fill_disk(root: Path) -> None:
                 return number
         raise AssertionError("the disk never filled up")
 
+    reserve = root / "reserve"  # what will be room again
+    reserve.write_bytes(bytes(400_000))
     large, small = append_until_full(100_000), append_until_full(1)
     assert large > 2
     try:  # every byte that is left, so that SQL is what fails
@@ -96,17 +98,18 @@ def fill_disk(root: Path) -> None:
                 pass
     except OSError:
         pass
-    refused = 0
+    refused, kept = 0, folder.catalogue.category("bolt").settings.k
     for number in range(10_000):
         try:
-            folder.catalogue.update_settings("bolt", {"k": 1 + number})
+            kept = folder.catalogue.update_settings("bolt", {"k": 1 + number}).settings.k
         except StorageFull:
             refused += 1
             break
     assert refused == 1
-    assert folder.catalogue.category("bolt").settings.k == number
+    assert folder.catalogue.category("bolt").settings.k == kept
     assert [each.id for each in folder.catalogue.references(limit=10_000).items] == acknowledged
     (root / "ballast").unlink()
+    reserve.unlink()
     folder.sweep()
     again = folder.append("bolt", [b"there is room again"])
     placed = folder.catalogue.changes_since(0, folder.memory.id).added

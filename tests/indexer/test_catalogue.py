@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import IntegrityError
 
 from indexer.catalogue import (
@@ -42,6 +42,8 @@ from indexer.catalogue import (
     UnknownMemory,
     UnknownReference,
 )
+from indexer.catalogue.database import connect
+from indexer.catalogue.models import ReferenceRow
 from indexer.store import SegmentFile
 from tests.indexer.data_folder_process import DataFolder, arrays_of
 from tests.postgres_server import PostgresServer
@@ -627,14 +629,20 @@ def test_a_judgement_is_kept_and_taken_back(catalogue: Catalogue, memory_id: int
         catalogue.judge("x", "good")
 
 
-def test_originals_are_known_while_a_live_reference_or_an_inspection_needs_them(
-    catalogue: Catalogue, memory_id: int
+def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a_month_beyond(
+    catalogue: Catalogue, memory_id: int, database: str
 ) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (a, b) = (image.image_sha256 for image in images("a", "b"))
     catalogue.record_inspections([inspection(1), inspection(2, image_sha256="c" * 64, image_suffix=".png")])
     assert catalogue.known_originals() == {a, b, "c" * 64}
     catalogue.remove_references(ids[:1])
+    assert catalogue.known_originals() == {a, b, "c" * 64}, "what was taken back by mistake cannot be restored"
+    engine = connect(database)
+    with engine.begin() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=31)
+        connection.execute(update(ReferenceRow).where(ReferenceRow.id == ids[0]).values(removed_at=long_ago))
+    engine.dispose()
     assert catalogue.known_originals() == {b, "c" * 64}
 
 

@@ -243,7 +243,7 @@ def test_originals_nobody_needs_are_swept(originals: OriginalStore) -> None:
 
 def test_a_full_disk_fails_what_is_being_written_and_nothing_else(tmp_path: Path) -> None:
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
-    mount = f"mount -t tmpfs -o size=2m none '{tmp_path}'"
+    mount = f"mount -t tmpfs -o size=3m none '{tmp_path}'"
     try:
         subprocess.run([*namespace, "sh", "-c", mount], check=True, capture_output=True)
     except (FileNotFoundError, subprocess.CalledProcessError):

@@ -61,7 +61,9 @@ def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant
         assert needed(method, path) is minimum, (method, template)
         for role in (Role.EVERYONE, *KEY_ROLES):
             headers = {} if role is Role.EVERYONE else plant.bearer(role)
-            answer = plant.client.request(method, path, headers=headers)
+            # The stream never ends by itself; a filter that it refuses ends it.
+            query = {"verdict": "nonsense"} if path.endswith("/stream") else {}
+            answer = plant.client.request(method, path, headers=headers, params=query)
             where = f"{role.word} {method} {path}: {answer.status_code}"
             if role >= minimum:
                 assert answer.status_code not in (401, 403), where
