@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.catalogue import CATEGORY_NAME
 from indexer.verdicts.findings import FindingKind
@@ -14,6 +14,13 @@ from service.problems import Problem
 CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
+
+
+def _no_boolean(given: object) -> object:
+    """JSON's false is no 0, although Python's is."""
+    if isinstance(given, bool):
+        raise ValueError("a number is needed, not true or false")
+    return given
 
 
 class _Answer(BaseModel):
@@ -418,8 +425,10 @@ class KeyBody(BaseModel):
 
     name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
     role: KeyRole
-    expires_in_days: float | None = Field(None, gt=0, le=36_500, description="null: it does not expire.")
-    requests_per_minute: int | None = Field(
+    expires_in_days: Annotated[float | None, BeforeValidator(_no_boolean)] = Field(
+        None, gt=0, le=36_500, description="null: it does not expire."
+    )
+    requests_per_minute: Annotated[int | None, BeforeValidator(_no_boolean)] = Field(
         None, ge=0, le=10_000_000, description="Its own limit; null for the service's, 0 for none."
     )
 
