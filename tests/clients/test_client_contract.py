@@ -6,14 +6,17 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qs
 
 import httpx
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from indexer.images import encode_png
 from tests.service.pictures import part
 from touchstone_client import (
     AsyncClient,
@@ -142,6 +145,11 @@ def test_every_call_is_documented_and_every_answer_is_as_described(service: str)
 
 def every_call() -> list[Call[Any]]:
     """One call of each kind that the client can make."""
+    return [call for call, _ in every_call_with_its_answer()]
+
+
+def every_call_with_its_answer() -> list[tuple[Call[Any], Any]]:
+    """One call of each kind that the client can make, and the type of what it answers."""
     made = []
     builders: list[Callable[..., Any]] = [
         each for name, each in vars(calls).items()
@@ -150,8 +158,70 @@ def every_call() -> list[Call[Any]]:
     for build in builders:
         if str(inspect.signature(build).return_annotation).startswith("Call["):
             sample: dict[str, Any] = {"matching": InspectionQuery(), "pictures": (), "limit": 1, "reference_id": 1}
-            made.append(build(**{name: sample.get(name) for name in inspect.signature(build).parameters}))
+            call = build(**{name: sample.get(name) for name in inspect.signature(build).parameters})
+            made.append((call, get_args(get_type_hints(build)["return"])[0]))
     return made
+
+
+def test_the_client_has_a_type_for_every_field_that_the_service_answers(service: str) -> None:
+    described = httpx.get(f"{service}/openapi.json").json()
+    checked: set[str] = set()
+
+    def known(schema: dict[str, Any], kind: Any) -> None:
+        """Each object that a schema can be is one of the kind's dataclasses, with a field for each property."""
+        if (name := schema.get("$ref", "").rpartition("/")[2]) and name not in checked:
+            checked.add(name)
+            whole = described["components"]["schemas"][name]
+            hints = [get_type_hints(each) for each in dataclasses_in(kind)]
+            fitting = [each for each in hints if whole.get("properties", {}).keys() <= each.keys()]
+            assert fitting, f"{name} has fields that {kind} lacks: {sorted(whole['properties'])}"
+            for field, inner in whole["properties"].items():
+                known(inner, fitting[0][field])
+        for inner in (*schema.get("anyOf", ()), *schema.get("prefixItems", ()), schema.get("items", {})):
+            if inner:
+                known(inner, kind)
+
+    for call, kind in every_call_with_its_answer():
+        answer = described["paths"][call.route][call.method.lower()]["responses"]["200"]
+        schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+        if is_dataclass(kind):
+            known(schema, kind)
+    assert {"FamiliarityView", "BetterCategoryView", "FindingView", "CalibrationView", "DriftView"} <= checked
+
+
+def dataclasses_in(kind: Any) -> list[Any]:
+    """Those that a type hint names, anywhere in it."""
+    if is_dataclass(kind):
+        return [kind]
+    return [each for inner in get_args(kind) for each in dataclasses_in(inner)]
+
+
+def test_what_verdicts_rest_on_is_typed(service: str) -> None:
+    with Client(service) as client:
+        found = client.inspect(part(7), category="disc", station="typed")
+        assert found.familiarity is not None
+        assert found.familiarity.level is not None
+        assert found.familiarity.statistic is not None
+        assert 0 < found.familiarity.similarity <= 1
+        assert client.inspection(found.id).familiarity == found.familiarity
+        category = client.category("disc")
+        assert category.calibration.unfamiliar is not None
+        assert category.calibration.unfamiliar.level == found.familiarity.level
+        assert category.calibration.progress == 1.0
+        assert category.drift is not None
+        assert (category.drift.state, sum(category.drift.p_values)) == ("steady", category.drift.inspections)
+        changed = client.change_category(
+            "disc", region_of_interest={"polygons": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}, refuse=["blurred"]
+        )
+        assert changed.settings.region_of_interest is not None
+        assert changed.settings.region_of_interest.polygons[0][2] == (1.0, 1.0)
+        assert changed.settings.refuse == ("blurred",)
+        client.change_category("disc", region_of_interest=None, refuse=[])
+        added = client.onboard("typed", [encode_png(np.zeros((144, 160, 3), np.uint8))])
+        [finding] = added.results[0].findings
+        assert (finding.kind, finding.value) == ("too_dark", 0.0)
+        assert client.reference(added.results[0].reference_id or 0).findings == (finding,)
+        client.remove_category("typed")
 
 
 def test_the_asynchronous_client_has_the_same_methods_and_the_same_answers(service: str) -> None:

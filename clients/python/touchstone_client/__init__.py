@@ -2,12 +2,17 @@
 
 from touchstone_client.answers import (
     AnomalyMap,
+    BetterCategory,
     Calibration,
     Category,
     CategorySettings,
     DetectAnswer,
     Detection,
+    Drift,
     Evidence,
+    Familiarity,
+    Finding,
+    FindingKind,
     Inspection,
     Judgement,
     Neighbour,
@@ -15,7 +20,9 @@ from touchstone_client.answers import (
     ReferenceResult,
     Refused,
     Region,
+    RegionOfInterest,
     Timings,
+    UnfamiliarLevel,
     Verdict,
     Version,
 )
@@ -44,10 +51,11 @@ from touchstone_client.pictures import Batch, Picture, PictureLike
 from touchstone_client.policy import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
-    "NO_RETRIES", "AnomalyMap", "AsyncClient", "BadAnswer", "Batch", "Calibration", "Category", "CategorySettings",
-    "Client", "Conflict", "DetectAnswer", "Detection", "Evidence", "Inspection", "InspectionQuery", "InternalError",
-    "InvalidRequest", "Judgement", "MapFormat", "Neighbour", "NoReferences", "NotAllowed", "NotFound", "Onboarded",
-    "Picture", "PictureLike", "PictureRefused", "Problem", "ProblemDetails", "Progress", "Reference",
-    "ReferenceResult", "Refused", "Region", "Retries", "StorageFull", "Timeouts", "Timings", "TooLarge",
-    "TouchstoneError", "Unavailable", "Unreachable", "Verdict", "Version",
+    "NO_RETRIES", "AnomalyMap", "AsyncClient", "BadAnswer", "Batch", "BetterCategory", "Calibration", "Category",
+    "CategorySettings", "Client", "Conflict", "DetectAnswer", "Detection", "Drift", "Evidence", "Familiarity",
+    "Finding", "FindingKind", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement",
+    "MapFormat", "Neighbour", "NoReferences", "NotAllowed", "NotFound", "Onboarded", "Picture", "PictureLike",
+    "PictureRefused", "Problem", "ProblemDetails", "Progress", "Reference", "ReferenceResult", "Refused", "Region",
+    "RegionOfInterest", "Retries", "StorageFull", "Timeouts", "Timings", "TooLarge", "TouchstoneError", "Unavailable",
+    "UnfamiliarLevel", "Unreachable", "Verdict", "Version",
 ]  # fmt: skip

@@ -10,6 +10,9 @@ from touchstone_client.errors import ProblemDetails
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
+FindingKind = Literal[
+    "near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,36 @@ class Neighbour:
     reference_id: int
     category: str
     similarity: float
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """How like anything referenced a picture is. Beyond `level` the verdict is `unfamiliar`.
+
+    statistic: spreads beyond the references' usual. level: None with fewer than 8 references. p_value: the statistic's
+    rank. median_distance: of the patches. similarity: of the most similar reference, −1 to 1. uniformity: how alike
+    the picture's own patches are, 1 of a frame that shows nothing.
+    """
+
+    statistic: float | None
+    level: float | None
+    p_value: float | None
+    median_distance: float
+    similarity: float
+    uniformity: float
+
+
+@dataclass(frozen=True)
+class BetterCategory:
+    """Another category that a picture fits better than the one asked for. score, p_value: had that one been asked."""
+
+    category: str
+    similarity: float
+    own_similarity: float
+    median_distance: float
+    own_median_distance: float
+    score: float
+    p_value: float | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,8 @@ class Inspection:
     station: str | None = None
     regions: tuple[Region, ...] = ()
     references: tuple[Neighbour, ...] = ()
+    familiarity: Familiarity | None = None
+    better_category: BetterCategory | None = None
     judgement: Judgement | None = None
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
@@ -113,6 +148,24 @@ class DetectAnswer:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What screening found in a picture. detail: a sentence. value: as measured; usual: of the others; limit: passed.
+
+    reference_id, picture: the reference, or the position in the same request, that it was compared with. category: of
+    that reference, where it is another one.
+    """
+
+    kind: FindingKind
+    detail: str
+    value: float
+    usual: float | None = None
+    limit: float | None = None
+    reference_id: int | None = None
+    picture: int | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True)
 class ReferenceResult:
     """What became of one picture that was to become a reference."""
 
@@ -121,17 +174,53 @@ class ReferenceResult:
     reference_id: int | None = None
     reason: str | None = None
     detail: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnfamiliarLevel:
+    """Where a category's level for `unfamiliar` stands. reached: whether `unfamiliar_rate` can be promised."""
+
+    level: float | None
+    reached: bool
+    references_needed: int
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where a category's threshold stands. references: how many scores it rests on."""
+    """Where a category's threshold stands. progress: share done of what is being computed.
+
+    references: how many scores it rests on; duplicates do not count. reached: whether `false_reject_rate` can be
+    promised; until then the threshold is the most cautious one. region_level: what a pixel of a region exceeds.
+    """
 
     state: Literal["ready", "pending", "none"]
     references: int
     references_needed: int
     threshold: float | None = None
     version: int | None = None
+    progress: float | None = None
+    region_level: float | None = None
+    reached: bool | None = None
+    duplicates: int = 0
+    unfamiliar: UnfamiliarLevel | None = None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Whether good production is still like the references. p_values: inspections by p-value, in ten bins.
+
+    evidence: betting capital against `steady`, 1 at the start; highest: the most it was; alarm: where the flag goes up.
+    """
+
+    state: Literal["steady", "drifting"]
+    inspections: int
+    p_values: tuple[int, ...]
+    evidence: float
+    highest: float
+    alarm: float
+    since: datetime
+    flagged_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -161,6 +250,7 @@ class Reference:
     added_version: int
     removed_at: datetime | None = None
     removed_version: int | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,14 +262,25 @@ class ReferencePage:
 
 
 @dataclass(frozen=True)
+class RegionOfInterest:
+    """Where pictures are inspected: polygons of (x, y) in fractions of width and height, or a mask picture."""
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    mask: bool
+
+
+@dataclass(frozen=True)
 class CategorySettings:
-    """How a category is inspected."""
+    """How a category is inspected. refuse: findings for which new references are refused."""
 
     k: int
     rho: int
     layer_weights: tuple[float, ...] | None
     false_reject_rate: float
     threshold: float | None
+    unfamiliar_rate: float | None = None
+    region_of_interest: RegionOfInterest | None = None
+    refuse: tuple[FindingKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +292,7 @@ class Category:
     created: datetime
     settings: CategorySettings
     calibration: Calibration
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +343,7 @@ class Version:
     snapshot: int
     references: int
     damaged_segments: tuple[str, ...]
+    keeps_history: bool = True
 
 
 @dataclass(frozen=True)
@@ -258,3 +361,4 @@ class Ready:
     version: int
     references: int
     forward_ms: float
+    keeps_history: bool = True
