@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: verdicts broker demo serve test check bench stack torture test-gpu bench-gpu clean help
+.PHONY: verdicts packages demo serve test check bench stack torture test-gpu bench-gpu clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -40,13 +40,13 @@ demo: $(READY)  ## Start a server, onboard five rendered products, inspect good 
 serve: $(READY)  ## Keep a server running on the demo's data (PORT=8000)
 	@$(BIN)/touchstone serve --open --data $(DEMO)/data --port $(PORT)
 
-# The line agent's tests talk to a real MQTT broker, which the system's packages bring.
-broker:
-	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null \
-	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto >/dev/null; } \
-	|| { echo "Install mosquitto: the tests of the line agent need it"; exit 2; }
+# The line agent's tests talk to a real MQTT broker and the console's to a real browser: the system's packages bring both.
+packages:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null && command -v chromium >/dev/null \
+	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto chromium fonts-dejavu-core >/dev/null; } \
+	|| { echo "Install mosquitto and chromium: the tests of the line agent and of the console need them"; exit 2; }
 
-test: $(READY) broker  ## Run every test
+test: $(READY) packages  ## Run every test
 	@$(BIN)/python -m pytest
 
 check: $(READY)  ## Lint, formatting and strict types

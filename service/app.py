@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from service import problems
+from service import console, problems
 from service.access import AccessControl
 from service.middleware import AnswerHeaders, BodyLimit, RequestId
 from service.observation import Observed
@@ -34,7 +34,10 @@ def create_app(running: Runtime) -> FastAPI:
         finally:
             await asyncio.to_thread(running.stop)
 
-    app = FastAPI(title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
     problems.install(app)
     app.add_middleware(BodyLimit, most_bytes=running.settings.max_request_bytes)
     ring = None if running.settings.access == "open" else running.ring
@@ -44,4 +47,5 @@ def create_app(running: Runtime) -> FastAPI:
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
     for room in (detect, references, categories, inspections, admin, health):
         app.include_router(room.router)
+    console.install(app)
     return app

@@ -19,9 +19,8 @@ _CAREFUL = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-_DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
-_PAGE_POLICY = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -109,9 +108,7 @@ class AnswerHeaders:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                html = any(name == b"content-type" and b"html" in value for name, value in message["headers"])
-                added = [*_CAREFUL, (b"content-security-policy", _PAGE_POLICY if html else _DATA_POLICY),
-                         (b"x-snapshot-version", str(self._version()).encode())]  # fmt: skip
+                added = [*_CAREFUL, (b"x-snapshot-version", str(self._version()).encode())]
                 message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
             await send(message)
 

@@ -31,8 +31,6 @@ RULES: dict[tuple[str, str], Role] = {
     # Pages that hold no data: what they show they ask for with the key that the reader gives them.
     ("GET", "/"): Role.EVERYONE,
     ("GET", "/docs"): Role.EVERYONE,
-    ("GET", "/docs/oauth2-redirect"): Role.EVERYONE,
-    ("GET", "/redoc"): Role.EVERYONE,
     ("GET", "/openapi.json"): Role.EVERYONE,
     ("GET", "/console"): Role.EVERYONE,
     ("GET", "/console/{path:path}"): Role.EVERYONE,

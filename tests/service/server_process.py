@@ -70,6 +70,20 @@ class ServerProcess:
         self.kill()
         raise AssertionError(f"not live after {START_SECONDS} s: {self.log.read_text()}")
 
+    def teach(self, category: str, *pictures: bytes) -> None:
+        """Make pictures references of a category, all of which must be accepted."""
+        files = [("images", (f"{number}.png", data, "image/png")) for number, data in enumerate(pictures)]
+        answer = self.client.post("/references", data={"category": category}, files=files)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["added"] == len(pictures)
+
+    def wait_until_calibrated(self, category: str) -> None:
+        """Return once the category's threshold rests on every reference there is."""
+        end = time.monotonic() + START_SECONDS
+        while self.client.get(f"/categories/{category}").json()["calibration"]["state"] != "ready":
+            assert time.monotonic() < end, f"{category} was not calibrated in time"
+            time.sleep(0.05)
+
     def kill(self) -> None:
         """SIGKILL, at once."""
         self.process.kill()

@@ -1,0 +1,28 @@
+// Takes pictures in: dropped, pasted or chosen from the disk.
+
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+/** An area that calls `take(files)` with pictures; pasting works anywhere while `signal` is not aborted. */
+export function dropArea({ text, multiple, take, signal, more = [] }) {
+  const input = h("input", {
+    type: "file", id: "files", multiple, accept: "image/*,.tif,.tiff,.bmp,.webp",
+    onchange: () => { if (input.files.length) take([...input.files]); input.value = ""; },
+  });
+  const area = h("div", { class: "drop" },
+    h("p", {}, text), h("div", { class: "actions" }, input, h("label", { class: "button", for: "files" }, t("drop.choose")), more));
+  area.addEventListener("dragover", (event) => { event.preventDefault(); area.classList.add("over"); });
+  area.addEventListener("dragleave", () => area.classList.remove("over"));
+  area.addEventListener("drop", (event) => {
+    event.preventDefault();
+    area.classList.remove("over");
+    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files];
+    if (files.length) take(files);
+  }, { signal });
+  // A picture that misses the area must not take the place of the page.
+  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault(), { signal });
+  return area;
+}

@@ -1,0 +1,50 @@
+// One place that knows which key does what, so that every key can be shown on "?".
+
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+const bound = new Map(); // key → { text, act }
+
+/** While `signal` is not aborted, `keys` (each as in KeyboardEvent.key) do `act`; `text` is what "?" says of them. */
+export function bind(keys, text, act, signal) {
+  for (const each of keys) bound.set(each, { keys, text, act });
+  signal.addEventListener("abort", () => {
+    for (const each of keys) if (bound.get(each)?.act === act) bound.delete(each);
+  });
+}
+
+/** Listen. To be called once. */
+export function listen() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || writing(event.target)) return;
+    if (document.querySelector("dialog[open]")) return;
+    const found = bound.get(event.key);
+    if (!found || (event.target.closest("[data-own-keys]") && event.key.startsWith("Arrow"))) return;
+    event.preventDefault();
+    found.act(event);
+  });
+}
+
+/** Show every key that does something here. */
+export function showKeys() {
+  const entries = [...new Map([...bound.values()].map((each) => [each.act, each])).values()];
+  const dialog = h("dialog", { class: "dialog", "aria-labelledby": "keys-title" },
+    h("h2", { id: "keys-title" }, t("keys.title")),
+    h("dl", { class: "keys" }, entries.map(({ keys, text }) => [
+      h("dt", {}, keys.map((each) => h("kbd", {}, named(each)))), h("dd", {}, text),
+    ]).flat()),
+    h("form", { method: "dialog", class: "actions" }, h("button", { class: "primary" }, t("shell.close"))),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function named(each) {
+  const names = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", " ": t("keys.space") };
+  return names[each] ?? each;
+}
+
+function writing(target) {
+  return target.matches("input:not([type=range], [type=checkbox], [type=file]), textarea, select, [contenteditable]");
+}

@@ -1,0 +1,64 @@
+// Keeps the reader's API key for as long as this tab is open, and asks for one where the service wants it.
+
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+const NAME = "touchstone-key";
+
+let asking = null;
+const listeners = new Set();
+
+/** The key in use, or null. */
+export function key() {
+  return sessionStorage.getItem(NAME);
+}
+
+/** Be told when the key has changed. */
+export function onKeyChange(listener) {
+  listeners.add(listener);
+}
+
+/** Use no key any longer. */
+export function forgetKey() {
+  sessionStorage.removeItem(NAME);
+  for (const listener of listeners) listener();
+}
+
+/** Wait until the reader has given another key than `refused`. One dialog, whoever waits for it. */
+export async function askForKey(refused, signal = undefined) {
+  if (key() !== refused) return;
+  asking ??= shown(refused !== null).finally(() => (asking = null));
+  await Promise.race([asking, aborted(signal)]);
+}
+
+function aborted(signal) {
+  return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }));
+}
+
+function shown(wasRefused) {
+  return new Promise((resolve) => {
+    const field = h("input", {
+      id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false",
+      "aria-describedby": "key-hint",
+    });
+    const dialog = h("dialog", { class: "dialog", "aria-labelledby": "key-title" },
+      h("form", { method: "dialog" },
+        h("h2", { id: "key-title" }, t("key.title")),
+        wasRefused ? h("p", { class: "error", role: "alert" }, t("key.refused")) : null,
+        h("label", { for: "key" }, t("key.label")), field,
+        h("p", { id: "key-hint", class: "hint" }, t("key.hint")),
+        h("div", { class: "actions" }, h("button", { class: "primary" }, t("key.use"))),
+      ),
+    );
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener("close", () => {
+      sessionStorage.setItem(NAME, field.value.trim());
+      dialog.remove();
+      for (const listener of listeners) listener();
+      resolve();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    field.focus();
+  });
+}

@@ -1,0 +1,12 @@
+"""What axe finds wrong with a page: nothing, it is hoped."""
+
+from __future__ import annotations
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+
+def assert_accessible(page: Page) -> None:
+    """Fails with axe's own report where a page breaks one of its rules (WCAG 2 A and AA, and best practice)."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

@@ -1,0 +1,89 @@
+"""A browser that looks at a running service, and that may see no error and ask no other machine for anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+DESKTOP = {"width": 1440, "height": 900}
+TABLET = {"width": 820, "height": 1180}
+
+
+class Watched:
+    """What a page did that it may not do, for a test to find nothing in."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._url = url
+        self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._asked)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        provoked = any(f"status of {status}" in message.text for status in self.expected)
+        if message.type in ("error", "warning") and not provoked:
+            self.errors.append(message.text)
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self._url, "blob:", "data:")):
+            self.foreign.append(request.url)
+
+
+# The browser's driver runs an event loop in this thread: it must end with this folder's tests.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, with no window."""
+    with sync_playwright() as driver:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        launched = driver.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service with open access that knows 24 good discs and 6 plates, calibrated at a false-reject rate of 5 %."""
+    with ServerProcess(tmp_path_factory.mktemp("console") / "data", REFRESH_MS="100") as running:
+        running.wait_until_live()
+        for name, kind, amount in (("disc", 0, 24), ("plate", 1, 6)):
+            running.teach(name, *(part(seed, kind=kind) for seed in range(amount)))
+            running.client.patch(f"/categories/{name}", json={"false_reject_rate": 0.05}).raise_for_status()
+            running.wait_until_calibrated(name)
+        yield running
+
+
+@pytest.fixture
+def watched(browser: Browser, server: ServerProcess) -> Iterator[tuple[Page, Watched]]:
+    """A fresh page, with what it did wrong; a test that says nothing else wants it to have done nothing wrong."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", viewport=DESKTOP, locale="en-GB")
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    seen = Watched(page, f"http://127.0.0.1:{server.port}/")
+    yield page, seen
+    context.close()
+    assert not seen.errors
+    assert not seen.foreign
+
+
+@pytest.fixture
+def page(watched: tuple[Page, Watched]) -> Page:
+    """A fresh page at desktop size."""
+    return watched[0]
+
+
+@pytest.fixture(scope="package")
+def scratched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of a scratched disc, on disk."""
+    path = tmp_path_factory.mktemp("pictures") / "scratched.png"
+    path.write_bytes(part(1000, scratched=True))
+    return path
