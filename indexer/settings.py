@@ -51,7 +51,9 @@ class DataSettings(BaseSettings):
     codes_on_disk: bool = Field(
         False, description="Search patches in files of the data folder, not in memory: for more references than fit."
     )
-    codec: Literal["fp32", "fp16", "int8"] = Field("fp16", description="How a new memory stores patches.")
+    codec: Literal["fp32", "fp16", "bf16", "int8"] = Field(
+        "fp16", description="How a new memory stores patches: `fp32`, `fp16`, `bf16` or `int8`."
+    )
 
     decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")
     max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")

@@ -23,7 +23,7 @@ from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
 
 _FACTORIES = {
-    "FAISS SQ8": "SQ8", "FAISS SQ6": "SQ6", "FAISS SQ4": "SQ4", "FAISS bf16": "SQbf16",
+    "FAISS SQ8": "SQ8", "FAISS SQ6": "SQ6", "FAISS SQ4": "SQ4",
     **{f"FAISS EDEN, {bits} bits": f"EDEN{bits}" for bits in (8, 6, 4)},
 }  # fmt: skip
 Decoded = Callable[[torch.Tensor], torch.Tensor]

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from indexer.encoders.base import Features
 
-CodecName = Literal["fp32", "fp16", "int8"]
-CODEC_NAMES: tuple[CodecName, ...] = ("fp32", "fp16", "int8")
+CodecName = Literal["fp32", "fp16", "bf16", "int8"]
+CODEC_NAMES: tuple[CodecName, ...] = ("fp32", "fp16", "bf16", "int8")
 
 _SCALE_BYTES = 4  # one float32 scale ends every int8 code
 _INT8_LEVELS = 127
+_FLOATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Codec:
     """Turns unit patch vectors of `dim` values into codes of `code_size` bytes and back.
 
     `fp32` is exact. `fp16` rounds every value to 11 bits: an inner product moves by at most 5e-4.
+    `bf16` rounds to 8 bits, enough for an encoder that computes in them: by at most 4e-3.
     `int8` keeps 127 levels either side of zero and one float32 scale per patch, the scale being the patch's largest
     magnitude over 127; nothing is fitted, so a code never depends on what was stored before it. An inner product
     with a unit vector moves by at most `√dim · scale / 2`.
@@ -66,7 +68,7 @@ class Codec:
     @property
     def code_size(self) -> int:
         """Bytes of one patch."""
-        return {"fp32": 4 * self.dim, "fp16": 2 * self.dim, "int8": self.dim + _SCALE_BYTES}[self.name]
+        return self.dim + _SCALE_BYTES if self.name == "int8" else self.dim * _FLOATS[self.name].itemsize
 
     def encode(self, features: Features) -> EncodedReferences:
         """Features of n images, on any device → their stored form on the host."""
@@ -77,8 +79,7 @@ class Codec:
             levels = torch.round(patches / scale).to(torch.int8)
             codes = torch.cat([levels.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
         else:
-            stored = patches.to(torch.float16 if self.name == "fp16" else torch.float32)
-            codes = stored.contiguous().view(torch.uint8)
+            codes = patches.to(_FLOATS[self.name]).contiguous().view(torch.uint8)
         return EncodedReferences(globals_, codes.numpy())
 
     def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
@@ -91,4 +92,4 @@ class Codec:
         if self.name == "int8":
             scale = codes[..., self.dim :].clone(memory_format=torch.contiguous_format).view(torch.float32)  # (…, 1)
             return out.copy_(codes[..., : self.dim].view(torch.int8)).mul_(scale)
-        return out.copy_(codes.view(torch.float16 if self.name == "fp16" else torch.float32))
+        return out.copy_(codes.view(_FLOATS[self.name]))

@@ -22,7 +22,8 @@ class FaissEngine(Retrieval):
     """List t of a layer's index holds cell t of the K retrieved references, row by row.
 
     The lists are filled per request from the rows that were retrieved, so the scan never grows with the memory. FAISS's
-    own scalar quantiser reads fp16 codes as they are stored; int8 codes, whose scale is per patch, are decoded first.
+    own scalar quantiser reads fp16 codes as they are stored; int8 codes, whose scale is per patch, are decoded first,
+    and so are bf16 codes, for which FAISS would round the queries, too.
     """
 
     name = "faiss-cpu"
@@ -63,7 +64,7 @@ def layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> fais
     ids = np.arange(len(retrieved), dtype=np.int64)
     for cell in range(len(retrieved[0])):
         codes = torch.stack([table[cell] for table in retrieved])  # (k, code_size)
-        if codec.name == "int8":
+        if codec.name in ("int8", "bf16"):
             codes = codec.decode(codes).view(torch.uint8)
         index.invlists.add_entries(cell, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes.numpy()))
     return index

@@ -9,6 +9,7 @@ import triton.language as tl
 FP32 = tl.constexpr(0)
 FP16 = tl.constexpr(1)
 INT8 = tl.constexpr(2)
+BF16 = tl.constexpr(3)
 
 NOTHING = -(2**63)  # a query that met no candidate yet
 _NOTHING = tl.constexpr(NOTHING)
@@ -29,6 +30,12 @@ def _scale_at(start, mask):
     for place in tl.static_range(1, 4):
         scale |= tl.load(start + place, mask=mask, other=0).to(tl.int32) << (8 * place)
     return scale.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _widened(upper):
+    """bfloat16, which is the upper half of a float32, given as int16 → float32."""
+    return (upper.to(tl.int32) << 16).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -80,6 +87,10 @@ def find_best(
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.float16)), ALIGNED)
                 stored = tl.load(table[:, None] + value[None, :], mask=wanted, other=0.0)
                 products = tl.dot(stored, asking, products)
+            elif FORMAT == BF16:
+                table = tl.multiple_of(codes.to(tl.pointer_type(tl.int16)), ALIGNED)
+                stored = _widened(tl.load(table[:, None] + value[None, :], mask=wanted, other=0))
+                products = tl.dot(stored.to(tl.float16), asking, products)
             else:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.int8)), ALIGNED)
                 levels = tl.load(table[:, None] + value[None, :], mask=wanted, other=0)
@@ -131,6 +142,8 @@ def settle(
                     stored = tl.load(codes.to(tl.pointer_type(tl.float32)) + value, mask=value < dim, other=0.0)
                 elif FORMAT == FP16:
                     stored = tl.load(codes.to(tl.pointer_type(tl.float16)) + value, mask=value < dim, other=0.0)
+                elif FORMAT == BF16:
+                    stored = _widened(tl.load(codes.to(tl.pointer_type(tl.int16)) + value, mask=value < dim, other=0))
                 else:
                     stored = tl.load(codes.to(tl.pointer_type(tl.int8)) + value, mask=value < dim, other=0)
                 total += asking * stored.to(tl.float32)

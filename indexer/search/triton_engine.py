@@ -21,7 +21,7 @@ from indexer.search.sharing import groups_of
 
 _LEAST = 16  # the smallest side of a tile that tensor cores take
 _MOST_COLUMNS = 128
-_FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "int8": kernels.INT8}
+_FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "int8": kernels.INT8}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _Search:
         seats = [group + [-1] * (self._together - len(group)) for group in self._groups]
         self._images = self._sent(np.array(seats), np.int32)
         self._queries = torch.stack([q.patches.to(device, torch.float32) for q in questions]).contiguous()
-        # float16 codes and 8-bit levels are exact in float16, where tensor cores multiply them.
+        # In float16, where tensor cores multiply them, 8-bit levels are exact, and bfloat16 values to 3e-8.
         self._asking = self._queries if self._codec.name == "fp32" else self._queries.half()
         self._weights = self._sent(np.stack([question.weights for question in questions]), np.float32)
         shape = self._queries.shape[:3]  # (images, layers, cells)

@@ -19,7 +19,7 @@ from indexer.search import kernels
 
 def built(name, capability, form, code):
     kernel = getattr(kernels, name)
-    queries = "*fp16" if form == 1 or form == 2 else "*fp32"
+    queries = "*fp32" if form == 0 else "*fp16"
     kinds = {"best": "*i64", "queries": "*fp32" if name == "settle" else queries, "pointers": "*i64", "owners": "*i64",
              "groups": "*i32", "images": "*i32", "neighbours": "*i32", "names": "*i32", "weights": "*fp32",
              "similarities": "*fp32", "nearest_rows": "*i32", "nearest_cells": "*i32", "fused": "*fp32",
@@ -33,7 +33,7 @@ def built(name, capability, form, code):
 
 capability = int(sys.argv[1])
 found = {}
-for form, code in ((0, 3072), (1, 1536), (2, 772)):
+for form, code in ((0, 3072), (1, 1536), (2, 772), (3, 1536)):
     built("settle", capability, form, code)
     search = built("find_best", capability, form, code)
     words = ("wgmma.mma_async", "mma.sync", "cp.async.cg", "cp.async.ca")
@@ -52,9 +52,11 @@ def test_the_search_kernel_reads_16_bytes_at_a_time_and_multiplies_on_tensor_cor
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    fp16, int8 = found["1"], found["2"]
+    fp16, int8, bf16 = found["1"], found["2"], found["3"]
     assert fp16["cp.async.cg"] > 0  # the only size of that instruction is 16 bytes
     assert fp16["cp.async.ca"] == 0
     assert fp16[products] > 0
     assert int8[products] > 0
+    assert bf16[products] > 0
+    assert bf16["cp.async.ca"] == 0
     assert max(each["shared"] for each in found.values()) <= 48 << 10  # several programs on one multiprocessor

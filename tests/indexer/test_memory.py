@@ -212,7 +212,7 @@ def test_a_category_can_be_listed_and_an_unknown_one_is_empty() -> None:
 
 def test_a_damaged_request_is_refused() -> None:
     memory, _ = filled(2, "fp16")
-    with pytest.raises(ValueError, match="choose one of fp32, fp16, int8"):
+    with pytest.raises(ValueError, match="choose one of fp32, fp16, bf16, int8"):
         Memory.empty(memory.space, "fp7")
     wrong = feature_space(grid=(2, 2))
     with pytest.raises(ValueError, match="do not fit"):

@@ -46,7 +46,7 @@ def bound(codec: Codec, stored: np.ndarray) -> float:
     """The largest error of an inner product with a unit vector that the codec's documentation allows."""
     if codec.name == "int8":
         return float(np.sqrt(codec.dim) * np.abs(stored).max() / 127 / 2)
-    return {"fp32": 1e-5, "fp16": 1e-3}[codec.name]
+    return {"fp32": 1e-5, "fp16": 1e-3, "bf16": 5e-3}[codec.name]
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

@@ -29,7 +29,7 @@ class GpuPlan:
     rho: int = 1
     ks: tuple[int, ...] = (48, 150, 900)
     rhos: tuple[int, ...] = (0, 1, 2)
-    codecs: tuple[str, ...] = ("fp16", "int8")
+    codecs: tuple[str, ...] = ("fp16", "bf16", "int8")
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     together: int = 16
     repeats: int = 50
