@@ -78,19 +78,18 @@ class Inspector:
     ) -> Detection:
         """Score one picture against the turn's snapshot and decide on it.
 
-        category: search only its references; None searches the pooled memory, and the most similar reference says
-        which category's settings and threshold apply. size: (width, height) of the picture. NoReferences.
+        category: whose references to search; None recognises it by the most similar reference of all. What is searched
+        is what the threshold was calibrated on. size: (width, height) of the picture. NoReferences.
         """
         started = time.monotonic()
         memory = turn.memory
         descriptor = turn.features.globals_[0].to("cpu").numpy()
-        nearest = memory.nearest_references(descriptor, 1)
-        if len(nearest.rows) == 0:
+        likeliest = memory.likeliest_category(descriptor)
+        if likeliest is None:
             raise NoReferences("the memory is empty")
-        likeliest = memory.category_of(int(nearest.rows[0]))
         applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
-        scored = score_image(memory, self.engine, turn.features, chosen.scoring, category)
+        scored = score_image(memory, self.engine, turn.features, chosen.scoring, applied)
         measures = Measures.of(scored, turn.features, memory.space, chosen.scoring)
         calibration = self.calibrations.of(applied)
         decision = decide(measures, calibration, chosen.limits)

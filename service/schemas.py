@@ -101,7 +101,7 @@ class InspectionView(_Answer):
     id: str
     at: datetime
     filename: str
-    category: str = Field(description="As asked for, or that of the most similar reference.")
+    category: str = Field(description="As asked for, or recognised: that of the most similar reference.")
     verdict: Verdict
     score: float
     threshold: float | None

@@ -24,7 +24,8 @@ from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution
-_DECIDED = ("multi-class", "single-class")  # protocols whose scores thresholds are made for
+_DECIDED = ("recognised", "single-class")  # protocols that search as references are calibrated
+_DRAWN = (*_DECIDED, "multi-class")
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,18 @@ def _measure(
             subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)
         )
         decided = tuple[Decided, ...]()
-        main = next((each for each in outcomes if each.variant.protocol in _DECIDED), None)
-        if main is not None:
+        if (main := _first(outcomes, _DECIDED)) is not None:
             decided = _decide(choices, subject, main, progress)
-            if choices.pictures:
-                _draw(choices.out / "pictures", subject, main, decided, progress)
+        if choices.pictures and (shown := _first(outcomes, _DRAWN)) is not None:
+            _draw(choices.out / "pictures", subject, shown, decided, progress)
         if choices.pictures:
             _draw_growth(choices.out / "pictures", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
+
+
+def _first(outcomes: Sequence[Outcome], protocols: Sequence[str]) -> Outcome | None:
+    """The outcome of the first of these protocols that was carried out."""
+    return next((each for name in protocols for each in outcomes if each.variant.protocol == name), None)
 
 
 def _decide(choices: Choices, subject: Subject, main: Outcome, progress: Progress) -> tuple[Decided, ...]:

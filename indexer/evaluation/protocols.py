@@ -13,7 +13,11 @@ from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
 from indexer.scoring import ScoringSettings
 
-Protocol = Literal["multi-class", "single-class", "few-shot", "scaling", "incremental", "ablation", "encoders"]
+Protocol = Literal[
+    "multi-class", "recognised", "single-class", "few-shot", "scaling", "incremental", "ablation", "encoders"
+]
+
+Among = Literal["all", "own", "recognised"]
 
 SHOTS = (1, 2, 4, 8, 16)
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -24,11 +28,12 @@ RADII = (0, 1, 2, 3)
 class Search:
     """How a sample is judged. references: numbers of the references searched; None for all.
 
-    own_category: search only the references of the sample's own category.
+    among: all of those, or those of the sample's own category, or those of the category of the most similar reference:
+    what the service does for a picture that comes without a category.
     """
 
     scoring: ScoringSettings
-    own_category: bool = False
+    among: Among = "all"
     references: tuple[int, ...] | None = None
 
 
@@ -67,8 +72,12 @@ def _encoders(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, s
     return [Variant("encoders", name, Search(scoring))]
 
 
+def _recognised(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, seeds: range) -> list[Variant]:
+    return [Variant("recognised", "the category is recognised, then searched", Search(scoring, "recognised"))]
+
+
 def _single_class(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, seeds: range) -> list[Variant]:
-    return [Variant("single-class", "a memory for each category", Search(scoring, own_category=True))]
+    return [Variant("single-class", "a memory for each category", Search(scoring, "own"))]
 
 
 def _few_shot(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, seeds: range) -> list[Variant]:
@@ -133,6 +142,7 @@ def _drawn(dataset: Dataset, seed: int, how_many: Callable[[int], int]) -> tuple
 
 _MAKERS: dict[Protocol, Callable[[Dataset, ScoringSettings, FeatureSpace, range], list[Variant]]] = {
     "multi-class": _multi_class,
+    "recognised": _recognised,
     "single-class": _single_class,
     "few-shot": _few_shot,
     "scaling": _scaling,

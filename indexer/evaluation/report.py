@@ -21,9 +21,10 @@ from indexer.evaluation.thresholds import Decided
 from indexer.scoring import ScoringSettings
 
 _HEADS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
-_DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found")
+_DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found", "Recognised")
 _TITLES: dict[Protocol, str] = {
     "multi-class": "Multi-class: one pooled memory, no labels",
+    "recognised": "As the service searches without a category: it is recognised first",
     "single-class": "Single-class: each category against its own references",
     "few-shot": "Few-shot: Y references per category",
     "scaling": "Data scaling: a share τ of every category's references",
@@ -135,7 +136,11 @@ class Report:
             parts.append("\n".join(rows))
         for each in self.measured:
             if each.decided:
-                rows = [f"### {self._decided_title()}\n", f"| {' | '.join(_DECIDED_HEADS)} |", "|---|---:|---:|---:|"]
+                rows = [
+                    f"### {self._decided_title()}\n",
+                    f"| {' | '.join(_DECIDED_HEADS)} |",
+                    "|---|---:|---:|---:|---:|",
+                ]
                 rows += [f"| {' | '.join(_decided_cells(row))} |" for row in each.decided]
                 parts.append("\n".join(rows))
         return "\n\n".join(parts) + "\n"
@@ -201,7 +206,7 @@ class Report:
 
 
 def _table(protocol: Protocol, outcomes: Sequence[Outcome], dataset: Dataset) -> Table:
-    if protocol in ("multi-class", "single-class"):
+    if protocol in ("multi-class", "recognised", "single-class"):
         [outcome] = outcomes
         lines = [Line(name, found.figures) for name, found in outcome.categories.items()]
         lines.append(Line("mean", outcome.mean))
@@ -254,7 +259,8 @@ def _beside_the_paper(found: Figures, reported: Figures, encoder: str) -> list[L
 def _decided_cells(decided: Decided) -> list[str]:
     threshold = f"{decided.threshold:.4f}" + ("" if decided.promised else ", too few references to promise the rate")
     rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.found} of {decided.defective}"
-    return [decided.category, threshold, rejected, found]
+    recognised = f"{decided.recognised} of {decided.good + decided.defective}"
+    return [decided.category, threshold, rejected, found, recognised]
 
 
 def _cells(line: Line) -> list[str]:

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from indexer.encoders import Encoder, FeatureSpace
+from indexer.encoders import Encoder, Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
 from indexer.evaluation.features import Progress, encoded_samples
 from indexer.evaluation.masks import read_mask
@@ -23,15 +24,19 @@ from indexer.scoring import Scored, score_image
 from indexer.search import Engine
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
-_REVISION = 1  # of what a stored outcome means: raise it when scoring or figures change
+_REVISION = 2  # of what a stored outcome means: raise it when scoring or figures change
 
 
 @dataclass(frozen=True)
 class CategoryOutcome:
-    """One category judged by one search. scores: of its samples, in the data set's order."""
+    """One category judged by one search, its samples in the data set's order.
+
+    scores: of each. nearest: the category of the most similar reference among those that were searched for each.
+    """
 
     figures: Figures
     scores: tuple[float, ...]
+    nearest: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -105,16 +110,22 @@ def _judge(
     """One category's samples judged by every search."""
     tallies = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
     scores = np.empty((len(searches), len(samples)))
+    nearest: list[list[str]] = [[] for _ in searches]
     for number, (sample, found) in enumerate(zip(samples, score_samples(subject, searches, samples), strict=True)):
         mask = _mask(subject.space, sample) if sample.pixels_known else None
         for index, scored in enumerate(found):
             scores[index, number] = scored.score
+            nearest[index].append(subject.memory.category_of(int(scored.neighbours.rows[0])))
             if mask is not None:
                 tallies[index].add(scored.map, mask)
         progress(1)
     defective = np.array([sample.defective for sample in samples])
     return [
-        CategoryOutcome(measure(scores[index], defective, tallies[index].counts()), tuple(map(float, scores[index])))
+        CategoryOutcome(
+            figures=measure(scores[index], defective, tallies[index].counts()),
+            scores=tuple(map(float, scores[index])),
+            nearest=tuple(nearest[index]),
+        )
         for index in range(len(searches))
     ]
 
@@ -126,9 +137,16 @@ def score_samples(
     memories = [_searched(subject.memory, search) for search in searches]
     for sample, seen in zip(samples, encoded_samples(subject.encoder, [each.path for each in samples]), strict=True):
         yield tuple(
-            score_image(memory, subject.engine, seen, search.scoring, sample.category if search.own_category else None)
+            score_image(memory, subject.engine, seen, search.scoring, _category(search, memory, seen, sample))
             for memory, search in zip(memories, searches, strict=True)
         )
+
+
+def _category(search: Search, memory: Memory, seen: Features, sample: Sample) -> str | None:
+    """The category that a sample is searched in; None for all."""
+    if search.among == "recognised":
+        return memory.likeliest_category(seen.globals_[0].to("cpu", torch.float32).numpy())
+    return sample.category if search.among == "own" else None
 
 
 def _searched(memory: Memory, search: Search) -> Memory:
@@ -170,7 +188,7 @@ class _Kept:
         """The outcome of a search, if it was kept whole."""
         try:
             stored = json.loads(self._path(search).read_text(encoding="utf-8"))
-            return CategoryOutcome(Figures(**stored["figures"]), tuple(stored["scores"]))
+            return CategoryOutcome(Figures(**stored["figures"]), tuple(stored["scores"]), tuple(stored["nearest"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

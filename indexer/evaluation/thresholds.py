@@ -15,10 +15,11 @@ from indexer.verdicts.leave_one_out import calibrate
 
 @dataclass(frozen=True)
 class Decided:
-    """One category's test pictures against its threshold.
+    """One category's test pictures, each against the threshold of the category that it was searched in.
 
-    promised: whether there are enough references for the false-reject rate; else the threshold is the most cautious
-    one there is. rejected of good, found of defective test pictures.
+    threshold: its own. promised: whether there are enough references for the false-reject rate; else the threshold is
+    the most cautious one there is. rejected of good, found of defective test pictures. recognised: of all of them, how
+    many were searched in their own category.
     """
 
     category: str
@@ -28,22 +29,28 @@ class Decided:
     good: int
     found: int
     defective: int
+    recognised: int
 
 
 def decide_all(
     dataset: Dataset, memory: Memory, engine: Engine, scoring: ScoringSettings, rate: float, outcome: Outcome
 ) -> Iterator[Decided]:
-    """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores."""
+    """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores.
+
+    The outcome's search must have kept to one category for each sample: that is the search that references are
+    calibrated with.
+    """
+    calibrated = {name: calibrate(memory, engine, name, scoring).scores for name in outcome.categories}
     for name, judged in outcome.categories.items():
-        scores = calibrate(memory, engine, name, scoring).scores
-        threshold = scores.level(rate)
+        threshold = calibrated[name].level(rate)
         if threshold is None:
             continue
         samples = [sample for sample in dataset.samples if sample.category == name]
-        rejected = [score > threshold for score in judged.scores]
+        levels = [calibrated[each].level(rate) for each in judged.nearest]
+        rejected = [level is not None and score > level for score, level in zip(judged.scores, levels, strict=True)]
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield Decided(
-            name, threshold, scores.reaches(rate), sum(rejected) - found, defective.count(False), found,
-            defective.count(True),
+            name, threshold, calibrated[name].reaches(rate), sum(rejected) - found, defective.count(False), found,
+            defective.count(True), judged.nearest.count(name),
         )  # fmt: skip

@@ -124,6 +124,11 @@ class Memory:
         allowed[list(without)] = False
         return self.globals_.search(np.ascontiguousarray(descriptor, np.float32), k, allowed)
 
+    def likeliest_category(self, descriptor: NDArray[np.float32]) -> str | None:
+        """The category of the reference with the largest inner product with descriptor (global_dim,); None if empty."""
+        found = self.nearest_references(descriptor, 1)
+        return self.category_of(int(found.rows[0])) if len(found.rows) else None
+
     def codes_of(self, row: int) -> torch.Tensor:
         """Codes of one row, uint8 (layers, cells, code_size), a view."""
         base = 0

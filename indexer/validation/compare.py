@@ -35,7 +35,7 @@ def compare(
     pooled: every reference is searched, whatever its category. cache: a folder for encoded references.
     """
     dataset = read_dataset(folder)
-    variant = Variant("encoders", "comparison", Search(scoring, own_category=not pooled))
+    variant = Variant("encoders", "comparison", Search(scoring, "all" if pooled else "own"))
     judged = []
     with Progress(transient=True) as progress:
         for settings in encoders:

@@ -24,6 +24,7 @@ K, ρ and sizes, is found out; options override.
 \b
 Protocols (--protocol, several times for several):
   multi-class   one memory of all categories, no labels (the paper's main table)
+  recognised    each against the category of its most similar reference, as the service without a category
   single-class  each category against its own references
   few-shot      Y = 1, 2, 4, 8, 16 references a category, drawn --seeds times
   scaling       a share τ of every category's references, drawn --seeds times
@@ -45,7 +46,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="What to measure, see above; may be given several times (default: multi-class)."),
+        typer.Option(help="What to measure, see above; may be given several times (default: the first two)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where report and cache go.")] = Path("touchstone-evaluation"),
     dataset: Annotated[
@@ -81,14 +82,15 @@ def evaluate(
     from indexer.encoders import EncoderError
     from indexer.evaluation.dataset import DatasetError
     from indexer.evaluation.job import Choices, carry_out
-    from indexer.evaluation.protocols import PROTOCOLS
+    from indexer.evaluation.protocols import PROTOCOLS, Protocol
     from indexer.evaluation.readers import LAYOUTS
 
+    default: list[Protocol] = ["multi-class", "recognised"]
     try:
         choices = Choices(
             folder=folder,
             out=out,
-            protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or ["multi-class"])),
+            protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or default)),
             encoders=tuple(replace(settings.encoder_settings, model=name) for name in encoder or [settings.encoder]),
             codec=settings.codec,
             layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,

@@ -49,7 +49,9 @@ class _Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    category: CategoryName | None = Field(None, description="Compare with this category's references only.")
+    category: CategoryName | None = Field(
+        None, description="Compare with this category's references; else the most similar reference of all says which."
+    )
     part_id: _Name | None = Field(None, description="Kept with the inspection.")
     station: _Name | None = Field(None, description="Kept with the inspection.")
     min_version: int = Field(

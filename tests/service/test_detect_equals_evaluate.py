@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from indexer.encoders import load_encoder
 from indexer.evaluation.features import FeatureCache
-from indexer.evaluation.protocols import Search
+from indexer.evaluation.protocols import Among, Search
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.run import Subject, score_samples
 from indexer.scoring import ScoringSettings
@@ -23,24 +23,33 @@ from tests.indexer.evaluation import trees
 from tests.service.conftest import files, onboard, settings
 
 
-@pytest.mark.parametrize("own_category", [False, True])
-def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(tmp_path: Path, own_category: bool) -> None:
+@pytest.mark.parametrize(
+    ("among", "asked", "onboarded"),
+    [
+        ("recognised", False, None),
+        ("own", True, None),
+        ("all", False, "everything"),  # the paper's pooled memory: one category for all products
+    ],
+)
+def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
+    tmp_path: Path, among: Among, asked: bool, onboarded: str | None
+) -> None:
     dataset = read_dataset(trees.mvtec(tmp_path / "parts", references=5, tests=3))
     given = settings(tmp_path / "data")
     encoder = load_encoder(given.encoder_settings)
     memory, _ = FeatureCache(tmp_path / "cache", encoder, given.codec).memory_of(dataset.references, lambda count: None)
     subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, ())
-    search = Search(ScoringSettings(), own_category)
+    search = Search(ScoringSettings(), among)
     evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]
 
     with TestClient(create_app(Runtime.start(given))) as client:
         ids: list[int] = []
         for category in dataset.categories:
             pictures = [each.path.read_bytes() for each in dataset.references if each.category == category]
-            ids += onboard(client, category, *pictures)
+            ids += onboard(client, onboarded or category, *pictures)
         for sample, scored in zip(dataset.samples, evaluated, strict=True):
-            asked = {"map": "raw"} | ({"category": sample.category} if own_category else {})
-            answer = client.post("/detect", data=asked, files=files(sample.path.read_bytes()))
+            form = {"map": "raw"} | ({"category": sample.category} if asked else {})
+            answer = client.post("/detect", data=form, files=files(sample.path.read_bytes()))
             [result] = answer.json()["results"]
             anomaly_map = np.load(io.BytesIO(base64.b64decode(result["map"]["data"])))
             assert np.array_equal(anomaly_map, scored.map)

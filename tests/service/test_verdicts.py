@@ -65,6 +65,17 @@ def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestCl
     assert verdicts.count("normal") >= 16
 
 
+def test_without_a_category_a_picture_is_searched_where_its_threshold_was_made(line: TestClient) -> None:
+    """K is 150: the pool holds 48 references, 24 of which have no say in the other category's calibration."""
+    for picture, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
+        form = {"map": "raw"}
+        told = line.post("/detect", data={**form, "category": name}, files=files(picture)).json()["results"][0]
+        found = line.post("/detect", data=form, files=files(picture)).json()["results"][0]
+        same = ("category", "verdict", "score", "p_value", "threshold", "map", "familiarity", "references", "regions")
+        assert [found[each] for each in same] == [told[each] for each in same]
+        assert found["category"] == name
+
+
 def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
     answer = line.post("/detect", data={"category": "disc"}, files=files(part(500, kind=1))).json()["results"][0]
     better = answer["better_category"]

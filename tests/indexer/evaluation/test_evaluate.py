@@ -88,11 +88,13 @@ def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_for
 
 
 def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, pictures=False, false_reject_rate=0.4)
-    [outcome] = report.measured[0].outcomes
+    report = run(tree, tmp_path, "multi-class", "recognised", pictures=False, false_reject_rate=0.4)
+    _, outcome = report.measured[0].outcomes
     assert not (tmp_path / "pictures").exists()
+    assert len(report.measured[0].decided) == 2
     for decided in report.measured[0].decided:
         scores = outcome.categories[decided.category].scores
+        assert decided.recognised == 6
         assert decided.promised  # for 2 references or more that are not each other's duplicates
         assert decided.rejected + decided.found == sum(score > decided.threshold for score in scores)
         assert (decided.good, decided.defective) == (3, 3)
@@ -158,7 +160,8 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
     report = run(tree, tmp_path, *PROTOCOLS, seeds=2)
     titles = [table.title.split(":")[0] for table in report.tables()]
     assert titles == [
-        "Multi-class", "Single-class", "Few-shot", "Data scaling", "Incremental onboarding", "Ablation",
+        "Multi-class", "As the service searches without a category", "Single-class", "Few-shot", "Data scaling",
+        "Incremental onboarding", "Ablation",
         "Encoders and resolutions",
     ]  # fmt: skip
     assert {measured.space.geometry.crop for measured in report.measured} == {112, 48}
@@ -171,6 +174,8 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
 
     by_setting = {(each.variant.protocol, each.variant.setting): each for each in report.measured[0].outcomes}
     pooled = by_setting["multi-class", "one pooled memory, no labels"]
+    known = by_setting["recognised", "the category is recognised, then searched"]
+    assert known.mean == by_setting["single-class", "a memory for each category"].mean  # nobody takes one for another
     # The last step of each growing memory is the whole memory.
     assert by_setting["scaling", "τ = 1"].mean == pooled.mean
     assert by_setting["incremental", "+ zipper"].mean == pooled.mean
