@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from indexer.encoders.base import Features
+from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import Memory
 from indexer.scoring import Scored, ScoringSettings
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
@@ -17,11 +17,13 @@ from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 class Evidence:
     """The nearest candidate, in the layer that contributed most to the score.
 
-    cell: (row, column) of the stored patch. distance: 1 − cosine, in [0, 2], to that patch in that layer.
+    cell: (row, column) of the stored patch. box: where that is in the reference's picture, (x, y, width, height) in
+    fractions of its width and height. distance: 1 − cosine, in [0, 2], to that patch in that layer.
     """
 
     reference_id: int
     cell: tuple[int, int]
+    box: tuple[float, float, float, float]
     layer: str
     distance: float
 
@@ -47,7 +49,17 @@ def explain(
     else:
         row, place = (int(table[layer, query_cell]) for table in (scored.nearest.rows, scored.nearest.cells))
     where = divmod(place, columns)
-    return Evidence(int(memory.ids[row]), where, memory.space.layers[layer], float(distances[layer]))
+    return Evidence(
+        int(memory.ids[row]), where, _box(where, memory.space), memory.space.layers[layer], float(distances[layer])
+    )
+
+
+def _box(cell: tuple[int, int], space: FeatureSpace) -> tuple[float, float, float, float]:
+    rows, columns = space.grid
+    across, down = space.geometry.crop / columns, space.geometry.crop / rows
+    corners = np.array([[cell[1] * across, cell[0] * down], [(cell[1] + 1) * across, (cell[0] + 1) * down]])
+    (left, top), (right, bottom) = space.geometry.to_original(corners, (1, 1)).tolist()
+    return left, top, right - left, bottom - top
 
 
 def _nearest(

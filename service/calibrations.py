@@ -111,7 +111,10 @@ class Calibrations:
             )  # fmt: skip
         measures = await self._taken(_measured(result, memory, settings), category, basis)
         if measures is not None:
-            calibration = Calibration.of(category, version, basis.key, measures, result.duplicates)
+            calibration = Calibration.of(
+                category, version, basis.key, [each for _, each in measures], result.duplicates,
+                [reference_id for reference_id, _ in measures],
+            )  # fmt: skip
             self._found[category] = (basis, calibration)
 
     async def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
@@ -145,9 +148,11 @@ class Calibrations:
             return None
 
 
-def _measured(found: LeaveOneOut, memory: Memory, settings: ScoringSettings) -> Generator[float, None, list[Measures]]:
+def _measured(
+    found: LeaveOneOut, memory: Memory, settings: ScoringSettings
+) -> Generator[float, None, list[tuple[int, Measures]]]:
     measures = []
-    for _, each in found.measures(memory, settings):
+    for each in found.measures(memory, settings):
         measures.append(each)
         yield 1.0
     return measures

@@ -32,6 +32,11 @@ class EvidenceView(_Answer):
 
     reference_id: int
     cell: tuple[int, int] = Field(description="(row, column) of the stored patch in the grid.")
+    box: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Where that patch is in the reference's picture: x, y, width, height in fractions of its width and "
+        "height. Null in inspections older than this field.",
+    )
     layer: str
     distance: float = Field(description="1 − cosine, 0 to 2.")
 
@@ -319,6 +324,7 @@ class ScoresAnswer(_Answer):
 
     version: int | None
     scores: tuple[float, ...]
+    references: tuple[int, ...] = Field(description="The reference that has each score, in the same order.")
 
 
 class Removed(_Answer):

@@ -17,9 +17,9 @@ Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 class Calibration:
     """Leave-one-out measures of one category's references, ranked.
 
-    version: the snapshot they were computed on. key: names the references and settings they are of, alike in every
-    process. duplicates: references that count for nothing, being another's duplicates: a picture taken twice says
-    nothing new about what good parts look like.
+    references: their ids, in the order of `measures`. version: the snapshot they were computed on. key: names the
+    references and settings they are of, alike in every process. duplicates: references that count for nothing, being
+    another's duplicates: a picture taken twice says nothing new about what good parts look like.
     """
 
     category: str
@@ -30,16 +30,18 @@ class Calibration:
     peaks: Ranking
     familiarity: Familiarity
     duplicates: int = 0
+    references: tuple[int, ...] = ()
 
     @classmethod
     def of(
-        cls, category: str, version: int, key: str, measures: Iterable[Measures], duplicates: int = 0
-    ) -> Calibration:
-        """From the measures of every reference that counts."""
+        cls, category: str, version: int, key: str, measures: Iterable[Measures], duplicates: int = 0,
+        references: Iterable[int] = (),
+    ) -> Calibration:  # fmt: skip
+        """From the measures of every reference that counts; references: their ids, where they are known."""
         found = tuple(measures)
         return cls(
             category, version, key, found, Ranking.of(each.score for each in found),
-            Ranking.of(each.peak for each in found), Familiarity.of(found), duplicates,
+            Ranking.of(each.peak for each in found), Familiarity.of(found), duplicates, tuple(references),
         )  # fmt: skip
 
     def __len__(self) -> int:

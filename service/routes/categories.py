@@ -86,11 +86,15 @@ async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends
 
 @router.get("/{name}/scores", responses=documented("not-found"))
 async def scores(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> ScoresAnswer:
-    """The leave-one-out scores that its threshold rests on, ascending; empty until it is calibrated."""
+    """The leave-one-out scores that its threshold rests on, ascending, and whose each is; empty until calibrated."""
     await asyncio.to_thread(running.library.catalogue.category, name)
     found = running.calibrations.of(name)
-    measured = () if found is None else tuple(sorted(each.score for each in found.measures))
-    return ScoresAnswer(version=None if found is None else found.version, scores=measured)
+    if found is None:
+        return ScoresAnswer(version=None, scores=(), references=())
+    ranked = sorted(zip((each.score for each in found.measures), found.references, strict=True))
+    return ScoresAnswer(
+        version=found.version, scores=tuple(score for score, _ in ranked), references=tuple(one for _, one in ranked)
+    )
 
 
 @router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented("not-found"))

@@ -62,6 +62,9 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: E
     evidence = explain(memory, features, scored, cell, settings)
     assert evidence.reference_id == 105
     assert evidence.cell == near
+    geometry = memory.space.geometry  # the cell's box, in fractions of the reference's picture
+    cell_side, margin = geometry.crop / 6 / geometry.resize, geometry.margin / geometry.resize
+    assert evidence.box == pytest.approx((margin + 4 * cell_side, margin + 3 * cell_side, cell_side, cell_side))
     assert evidence.layer == "layer1"  # the layer that was moved furthest contributes most
     assert evidence.distance == pytest.approx(scored.distances[1, here], abs=1e-5)
 

@@ -33,6 +33,9 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
         evidence = result["regions"][0]["evidence"]
         assert taught.get(f"/references/{evidence['reference_id']}").json()["category"] == "disc"
         assert evidence["distance"] > 0
+        left, top, width, height = evidence["box"]
+        assert 0 <= left < left + width <= 1
+        assert 0 <= top < top + height <= 1
         assert [each["similarity"] for each in result["references"]] == sorted(
             (each["similarity"] for each in result["references"]), reverse=True
         )

@@ -17,12 +17,16 @@ FindingKind = Literal[
 
 @dataclass(frozen=True)
 class Evidence:
-    """The stored patch that a region's worst patch came nearest to. cell: (row, column). distance: 1 − cosine."""
+    """The stored patch that a region's worst patch came nearest to. cell: (row, column). distance: 1 − cosine.
+
+    box: where that is in the reference's picture: x, y, width, height in fractions of its width and height.
+    """
 
     reference_id: int
     cell: tuple[int, int]
     layer: str
     distance: float
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
