@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import Memory, Neighbours
 from indexer.region_of_interest import Inspected, RegionOfInterest, inspected_cells
-from indexer.search import Engine, Nearest, Question
+from indexer.search import Asking, Engine, Nearest, Question, answered
 
 MAP_SIDE = 256
 _TOP_SHARE = 0.01
@@ -88,6 +88,22 @@ def score_image(
     features: one image's, as a batch of one. category: retrieve among its references only. without: rows of the
     memory left out, for leave-one-out scores. NoReferences when nothing is left to compare with.
     """
+    steps = scoring(memory, engine, features, settings, category, without)
+    [found] = answered(engine, memory, [steps])
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def scoring(
+    memory: Memory,
+    engine: Engine,
+    features: Features,
+    settings: ScoringSettings,
+    category: str | None = None,
+    without: Sequence[int] = (),
+) -> Asking[Scored]:
+    """What `score_image` does, in steps, so that the patches of several images can be searched for together."""
     if len(features.globals_) != 1:
         raise ValueError("score one image at a time")
     descriptor = features.globals_[0].to("cpu", torch.float32).numpy()
@@ -95,7 +111,7 @@ def score_image(
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
     weights = settings.weights(len(memory.space.layers))
-    [answer] = engine.answers(memory, [Question(features.patches[0], neighbours.rows, settings.rho, weights)])
+    answer = yield Question(features.patches[0], neighbours.rows, settings.rho, weights)
     distances = 1.0 - answer.similarities  # (layers, cells)
     score, anomaly_map = score_cells(distances, memory.space, settings)
     return Scored(score, anomaly_map, distances, neighbours, answer.nearest)

@@ -12,8 +12,8 @@ from indexer.catalogue import CategorySettings
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
 from indexer.regions import Region, find_regions
-from indexer.scoring import NoReferences, score_image
-from indexer.search import Engine
+from indexer.scoring import NoReferences, scoring
+from indexer.search import Asking, Engine
 from indexer.verdicts.calibration import Calibration, Decision, decide
 from indexer.verdicts.measures import Measures
 from service.calibrations import Calibrations
@@ -75,7 +75,7 @@ class Inspector:
 
     def inspect(
         self, turn: Turn, category: str | None, settings: dict[str, CategorySettings], size: tuple[int, int]
-    ) -> Detection:
+    ) -> Asking[Detection]:
         """Score one picture against the turn's snapshot and decide on it.
 
         category: whose references to search; None recognises it by the most similar reference of all. What is searched
@@ -89,13 +89,13 @@ class Inspector:
             raise NoReferences("the memory is empty")
         applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
-        scored = score_image(memory, self.engine, turn.features, chosen.scoring, applied)
+        scored = yield from scoring(memory, self.engine, turn.features, chosen.scoring, applied)
         measures = Measures.of(scored, turn.features, memory.space, chosen.scoring)
         calibration = self.calibrations.of(applied)
         decision = decide(measures, calibration, chosen.limits)
         better = None
         if likeliest != applied:
-            better = self._better(turn, likeliest, settings.get(likeliest, CategorySettings()), measures)
+            better = yield from self._better(turn, likeliest, settings.get(likeliest, CategorySettings()), measures)
         regions = _found_regions(decision, scored.map, memory.space, size)
         rows = scored.neighbours.rows
         return Detection(
@@ -108,12 +108,15 @@ class Inspector:
                 Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
                 for row, similarity in zip(rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False)
             ),
-            better_category=better, queued=turn.queued, encoding=turn.encoding, searching=time.monotonic() - started,
+            better_category=better, queued=turn.queued, encoding=turn.encoding,
+            searching=(time.monotonic() - started) / turn.together,
         )  # fmt: skip
 
-    def _better(self, turn: Turn, category: str, settings: CategorySettings, own: Measures) -> BetterCategory | None:
+    def _better(
+        self, turn: Turn, category: str, settings: CategorySettings, own: Measures
+    ) -> Asking[BetterCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search."""
-        scored = score_image(turn.memory, self.engine, turn.features, settings.scoring, category)
+        scored = yield from scoring(turn.memory, self.engine, turn.features, settings.scoring, category)
         there = Measures.of(scored, turn.features, turn.memory.space, settings.scoring)
         if there.median >= own.median:
             return None

@@ -15,6 +15,7 @@ import torch
 
 from indexer.encoders import Encoder, Features
 from indexer.memory import Memory
+from indexer.search import Asking, Engine, answered
 from service.metrics import Metrics
 
 T = TypeVar("T")
@@ -48,13 +49,15 @@ class Priority(IntEnum):
 class Turn:
     """What a job is given when its turn comes.
 
-    memory: the snapshot of its whole batch. features: of its picture, as a batch of one. Times in seconds.
+    memory: the snapshot of its whole batch. features: of its picture, as a batch of one. Times in seconds,
+    `encoding` its share of the batch's. together: pictures that are searched for in one search, this one among them.
     """
 
     memory: Memory
     features: Features
     queued: float
     encoding: float
+    together: int
 
 
 @dataclass
@@ -62,7 +65,7 @@ class _Job:
     picture: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
     work: Callable[[Any], Any]
     deadline: float
-    line: str
+    priority: Priority
     accepted: float = field(default_factory=time.monotonic)
     future: Future[Any] = field(default_factory=Future)
 
@@ -71,14 +74,16 @@ class Owner:
     """Runs jobs one batch at a time on one thread.
 
     A batch holds jobs of one priority. A picture that makes its batch fail is found by encoding the batch's pictures
-    singly, and fails alone. `snapshot` gives the memory to search, once per batch.
+    singly, and fails alone. `snapshot` gives the memory to search, once per batch. Detections of a batch put their
+    questions to `engine` together, as many as it gains by.
     """
 
     def __init__(
-        self, encoder: Encoder, snapshot: Callable[[], Memory], metrics: Metrics, *,
+        self, encoder: Encoder, engine: Engine, snapshot: Callable[[], Memory], metrics: Metrics, *,
         batch_size: int, batch_wait: float, queue_size: int,
     ) -> None:  # fmt: skip
         self._encoder = encoder
+        self._engine = engine
         self._snapshot = snapshot
         self._metrics = metrics
         self._batch_size = batch_size
@@ -91,8 +96,10 @@ class Owner:
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
         self._thread.start()
 
-    def detect(self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], T]]], deadline: float) -> list[Future[T]]:
-        """Queue the pictures of one request, all or none, each with the work to do in its turn on the owner thread.
+    def detect(
+        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], Asking[T]]]], deadline: float
+    ) -> list[Future[T]]:
+        """Queue the pictures of one request, all or none, each with what it asks in its turn on the owner thread.
 
         deadline: seconds from now in which each has to begin. Busy when they do not fit; a request larger than the
         whole queue is taken when nothing else waits.
@@ -144,9 +151,9 @@ class Owner:
         self._thread.join()
 
     def _put(
-        self, priority: Priority, picture: torch.Tensor | None, work: Callable[[Any], T], deadline: float
-    ) -> Future[T]:
-        job = _Job(picture, work, time.monotonic() + deadline, priority.name.lower())
+        self, priority: Priority, picture: torch.Tensor | None, work: Callable[[Any], Any], deadline: float
+    ) -> Future[Any]:
+        job = _Job(picture, work, time.monotonic() + deadline, priority)
         with self._changed:
             if self._stopping:
                 raise Stopped("the service is stopping")
@@ -205,12 +212,30 @@ class Owner:
             for job in pictures:
                 self._serve([job])
             return
-        encoding = (time.monotonic() - started) / len(pictures)
-        self._metrics.batch(pictures[0].line, len(pictures))
-        for number, job in enumerate(pictures):
-            _settle(job, Turn(memory, features.of(number), started - job.accepted, encoding))
+        encoding, priority = (time.monotonic() - started) / len(pictures), pictures[0].priority
+        self._metrics.batch(priority.name.lower(), len(pictures))
+        at_once = self._engine.at_once if priority is Priority.DETECT else 1
+        for start in range(0, len(pictures), at_once):
+            jobs = pictures[start : start + at_once]
+            turns = [
+                Turn(memory, features.of(start + number), started - job.accepted, encoding, len(jobs))
+                for number, job in enumerate(jobs)
+            ]
+            if priority is Priority.DETECT:
+                self._search(memory, jobs, turns)
+            else:
+                _settle(jobs[0], turns[0])
         spent = (time.monotonic() - started) / len(pictures)
         self._seconds_a_picture += 0.2 * (spent - self._seconds_a_picture)
+
+    def _search(self, memory: Memory, jobs: Sequence[_Job], turns: Sequence[Turn]) -> None:
+        """Let detections ask their questions together, and tell each what it found."""
+        askings = [job.work(turn) for job, turn in zip(jobs, turns, strict=True)]
+        for job, found in zip(jobs, answered(self._engine, memory, askings), strict=True):
+            if isinstance(found, Exception):
+                job.future.set_exception(found)
+            else:
+                job.future.set_result(found)
 
 
 def _settle(job: _Job, given: Memory | Turn) -> None:

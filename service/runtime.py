@@ -20,7 +20,7 @@ from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, Category, Cat
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
-from indexer.search import Engine, choose_engine
+from indexer.search import Asking, Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
 from service.admission import Admission
@@ -28,7 +28,7 @@ from service.calibrations import Calibrations
 from service.detection import Inspector
 from service.history import has_room
 from service.metrics import Metrics
-from service.owner import Owner
+from service.owner import Owner, Turn
 from service.problems import ProblemError
 from service.schemas import CalibrationView, UnfamiliarView
 from service.settings import Settings
@@ -81,7 +81,7 @@ class Runtime:
             log.error("%s: its references are not served", damage)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         owner = Owner(
-            encoder, lambda: library.memory, metrics, batch_size=settings.batch_size,
+            encoder, engine, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
         )  # fmt: skip
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
@@ -165,7 +165,7 @@ class Runtime:
         # Where the decoder leaves its pictures: a batch lies on one device.
         where = self.encoder.device if self.settings.prepare_on_device else None
         blank = torch.zeros((3, side, side), dtype=torch.uint8, device=where)
-        [future] = self.owner.detect([(blank, lambda turn: len(turn.features))], self.settings.deadline_ms / 1000)
+        [future] = self.owner.detect([(blank, _nothing_asked)], self.settings.deadline_ms / 1000)
         await asyncio.wrap_future(future)
         return (time.monotonic() - started) * 1000
 
@@ -198,6 +198,12 @@ class Runtime:
                 self.metrics.catalogue_error()
                 log.exception("cannot follow the catalogue; trying again")
             await asyncio.sleep(self.settings.refresh_ms / 1000)
+
+
+def _nothing_asked(turn: Turn) -> Asking[int]:
+    """A forward pass alone: how many pictures it was of."""
+    yield from ()
+    return len(turn.features)
 
 
 def warm_up(encoder: Encoder, batch_size: int) -> None:

@@ -5,12 +5,16 @@ from importlib.util import find_spec
 import torch
 
 from indexer.memory.residency import codes_on
+from indexer.search.asking import Asking, answered
 from indexer.search.engine import Answer, Engine, Nearest, Question
 from indexer.search.faiss_engine import FaissEngine
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.torch_engine import TorchEngine
 
-__all__ = ["Answer", "Engine", "FaissEngine", "Nearest", "Question", "TorchEngine", "choose_engine", "neighbour_cells"]
+__all__ = [
+    "Answer", "Asking", "Engine", "FaissEngine", "Nearest", "Question", "TorchEngine", "answered", "choose_engine",
+    "neighbour_cells",
+]  # fmt: skip
 
 
 def choose_engine(device: torch.device, memory_share: float = 0.5) -> Engine:

@@ -53,6 +53,7 @@ class Engine(Protocol):
     """Exact patch search over the retrieved references."""
 
     name: str
+    at_once: int  # images whose questions gain by being asked together; 1 where nothing is gained
     codes: CodeSource  # its counters tell what a device held and what had to be sent
 
     def nearest(

@@ -27,6 +27,7 @@ class FaissEngine(Retrieval):
     """
 
     name = "faiss-cpu"
+    at_once = 1
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))

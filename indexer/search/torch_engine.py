@@ -21,6 +21,8 @@ _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
 class TorchEngine(Retrieval):
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
+    at_once = 1
+
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
         super().__init__(device)

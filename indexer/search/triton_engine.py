@@ -17,7 +17,7 @@ from indexer.search import kernels
 from indexer.search.device_globals import Retrieval
 from indexer.search.engine import Answer, Nearest, Question
 from indexer.search.neighbourhood import neighbour_cells
-from indexer.search.sharing import groups_of
+from indexer.search.sharing import MOST_TOGETHER, groups_of
 
 _LEAST = 16  # the smallest side of a tile that tensor cores take
 _MOST_COLUMNS = 128
@@ -51,6 +51,8 @@ class TritonEngine(Retrieval):
 
     One thread owns it.
     """
+
+    at_once = MOST_TOGETHER
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""

@@ -21,6 +21,7 @@ from indexer.catalogue import CategorySettings, Inspection
 from indexer.images import ImageRefused, encode_png
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
+from indexer.search import Asking
 from service import history
 from service.detection import Detection
 from service.history import MAP_SCALE, Finding
@@ -163,7 +164,7 @@ async def _inspect(
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
 
-    def work_on(picture: Picture) -> Callable[[Turn], Detection]:
+    def work_on(picture: Picture) -> Callable[[Turn], Asking[Detection]]:
         size = (picture.original.width, picture.original.height)
         return lambda turn: running.inspector.inspect(turn, category, settings, size)
 

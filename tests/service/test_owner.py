@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -12,9 +12,11 @@ import torch
 
 from indexer.encoders import Features
 from indexer.memory import Memory
+from indexer.scoring import ScoringSettings, scoring
+from indexer.search import Answer, Asking, Question, TorchEngine
 from service.metrics import Metrics
 from service.owner import Busy, DeadlineExceeded, Owner, Stopped, Turn
-from tests.indexer.features import feature_space
+from tests.indexer.features import feature_space, random_features
 
 POISON = 255
 
@@ -44,7 +46,8 @@ def picture(value: int) -> torch.Tensor:
     return torch.full((3, 4, 4), value, dtype=torch.uint8)
 
 
-def brightness(turn: Turn) -> int:
+def brightness(turn: Turn) -> Asking[int]:
+    yield from ()
     return int(turn.features.globals_[0, 0])
 
 
@@ -56,7 +59,9 @@ def encoder() -> GatedEncoder:
 @pytest.fixture
 def owner(encoder: GatedEncoder) -> Iterator[Owner]:
     memory = Memory.empty(encoder.space)
-    running = Owner(encoder, lambda: memory, Metrics(9), batch_size=4, batch_wait=0.02, queue_size=6)
+    running = Owner(
+        encoder, TorchEngine(encoder.device), lambda: memory, Metrics(9), batch_size=4, batch_wait=0.02, queue_size=6
+    )
     yield running
     encoder.gate.set()
     running.stop()
@@ -84,11 +89,16 @@ def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(owner: Owne
 def test_detections_go_before_onboarding_and_onboarding_before_calibration(owner: Owner, encoder: GatedEncoder) -> None:
     first = held(owner, encoder)
     order: list[str] = []
+
+    def detection(turn: Turn) -> Asking[None]:
+        yield from ()
+        order.append("detection")
+
     calibration = owner.calibrate(lambda memory: order.append("calibration"))
     onboarding = owner.onboard(picture(7), lambda turn: order.append("onboarding"))
-    [detection] = owner.detect([(picture(8), lambda turn: order.append("detection"))], 60)
+    [detected] = owner.detect([(picture(8), detection)], 60)
     encoder.gate.set()
-    for future in (first, calibration, onboarding, detection):
+    for future in (first, calibration, onboarding, detected):
         future.result(5)
     assert order == ["detection", "onboarding", "calibration"]
     assert [7] in encoder.batches
@@ -108,7 +118,8 @@ def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(owner: Owner, enc
 def test_work_that_raises_fails_alone(owner: Owner, encoder: GatedEncoder) -> None:
     encoder.gate.set()
 
-    def fail(turn: Turn) -> int:
+    def fail(turn: Turn) -> Asking[int]:
+        yield from ()
         raise KeyError("work")
 
     bad, good = owner.detect([(picture(1), fail), (picture(2), brightness)], 60)
@@ -165,3 +176,39 @@ def test_stopping_finishes_what_was_accepted_and_takes_nothing_more(owner: Owner
     assert [future.result(0) for future in futures] == [1, 2]
     with pytest.raises(Stopped):
         detect(owner, 3)
+
+
+class Counted(TorchEngine):
+    """Takes up to four questions at once, and counts how many came together."""
+
+    at_once = 4
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.together: list[int] = []
+
+    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+        self.together.append(len(questions))
+        return super().answers(memory, questions)
+
+
+def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder) -> None:
+    features = random_features(encoder.space, 3, 1)
+    empty = Memory.empty(encoder.space)
+    memory = empty.added([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
+    engine = Counted()
+    owner = Owner(encoder, engine, lambda: memory, Metrics(9), batch_size=6, batch_wait=0.02, queue_size=9)
+
+    def scored(turn: Turn) -> Asking[tuple[float, int]]:
+        found = yield from scoring(turn.memory, engine, turn.features, ScoringSettings())
+        return found.score, turn.together
+
+    first = held(owner, encoder)
+    futures = owner.detect([(picture(value), scored) for value in range(1, 7)], 60)
+    encoder.gate.set()
+    first.result(5)
+    results = [future.result(5) for future in futures]
+    assert [score for score, _ in results] == pytest.approx([1.0] * 6)  # blank patches are like nothing
+    assert [together for _, together in results] == [4] * 4 + [2] * 2
+    assert engine.together == [4, 2]
+    owner.stop()

@@ -1,0 +1,74 @@
+"""Images that ask together find what they would find alone, and fail for their own reasons only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.memory import Memory
+from indexer.scoring import NoReferences, ScoringSettings, score_image, scoring
+from indexer.search import Answer, Asking, Engine, Question, TorchEngine, answered
+from tests.indexer.features import random_features
+from tests.indexer.test_search import ENGINES, filled
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_images_that_ask_together_score_as_they_do_alone(engine: Engine) -> None:
+    memory, _ = filled(30, "fp16", grid=(4, 6), dim=24)
+    features = random_features(memory.space, 5, 8)
+    chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))
+    wishes = [(ScoringSettings(k), category) for k, category in chosen]
+    askings = [scoring(memory, engine, features.of(i), *wish) for i, wish in enumerate(wishes)]
+    for i, (found, wish) in enumerate(zip(answered(engine, memory, askings), wishes, strict=True)):
+        alone = score_image(memory, engine, features.of(i), *wish)
+        assert not isinstance(found, Exception)
+        assert found.score == pytest.approx(alone.score, abs=1e-6)
+        np.testing.assert_allclose(found.map, alone.map, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(found.neighbours.rows, alone.neighbours.rows)
+
+
+def test_an_image_that_fails_does_so_alone_and_one_that_asks_twice_is_answered_twice() -> None:
+    memory, _ = filled(10, "fp32")
+    engine = ENGINES[0]
+    features = random_features(memory.space, 3, 8)
+
+    def twice() -> Asking[tuple[float, float]]:
+        first = yield from scoring(memory, engine, features.of(0), ScoringSettings())
+        second = yield from scoring(memory, engine, features.of(0), ScoringSettings(), "nut")
+        return first.score, second.score
+
+    lost = scoring(memory, engine, features.of(1), ScoringSettings(), "screw")
+    once = scoring(memory, engine, features.of(2), ScoringSettings())
+    both, none, one = answered(engine, memory, [twice(), lost, once])
+    assert isinstance(both, tuple)
+    assert both[0] <= both[1]  # of all references, and of some of them
+    assert isinstance(none, NoReferences)
+    assert not isinstance(one, Exception)
+
+
+class Short(TorchEngine):
+    """As on a device with room for one image's question and no more than `most` references."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(torch.device("cpu"))
+        self.most = most
+
+    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+        if len(questions) > 1 or len(questions[0].rows) > self.most:
+            raise MemoryError("no room")
+        return super().answers(memory, questions)
+
+
+def test_a_search_that_does_not_fit_is_tried_image_by_image() -> None:
+    memory, _ = filled(12, "fp32")
+    engine = Short(most=8)
+    features = random_features(memory.space, 3, 8)
+    askings = [scoring(memory, engine, features.of(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
+    first, second, third = answered(engine, memory, askings)
+    assert isinstance(second, MemoryError)
+    for i, k, found in ((0, 8, first), (2, 5, third)):
+        assert not isinstance(found, Exception)
+        assert found.score == score_image(memory, ENGINES[1], features.of(i), ScoringSettings(k)).score
