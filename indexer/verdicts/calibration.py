@@ -84,16 +84,18 @@ def decide(measures: Measures, calibration: Calibration | None, limits: Limits) 
 
     `unfamiliar` comes first: a map means nothing where nothing like the picture was ever referenced. Then a manual
     threshold decides, or the calibrated one; with too few references for the rate the verdict is `uncalibrated` and
-    the threshold the most cautious one there is (None before any calibration).
+    the threshold the most cautious one there is (None before any calibration). A picture that shows nothing is never
+    `normal`, unless a reference shows nothing either.
     """
     manual = limits.threshold
     if calibration is None or len(calibration) == 0:
-        verdict: Verdict = "uncalibrated" if manual is None else _against(measures.score, manual)
+        verdict: Verdict = "uncalibrated" if manual is None or measures.blank else _against(measures.score, manual)
         return Decision(verdict, manual, region_level=manual)
     familiarity = calibration.familiarity
     unfamiliarity, unfamiliar_level = familiarity.statistic(measures), familiarity.level(limits.unfamiliar_rate)
     threshold = calibration.scores.level(limits.false_reject_rate) if manual is None else manual
-    if unfamiliar_level is not None and unfamiliarity > unfamiliar_level:
+    beyond = measures.blank and not familiarity.blank if unfamiliar_level is None else unfamiliarity > unfamiliar_level
+    if beyond:
         verdict = "unfamiliar"
     elif threshold is None or (manual is None and not calibration.scores.reaches(limits.false_reject_rate)):
         verdict = "uncalibrated"

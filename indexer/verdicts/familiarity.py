@@ -13,6 +13,7 @@ from indexer.verdicts.ranking import Ranking
 
 FEWEST = 8  # with fewer references neither the usual value nor the spread of anything is known
 _TAIL, _TAIL_SPREADS = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
+_BLANK = 1000.0  # by which a picture that shows nothing is farther from the usual than any other can be
 _LEAST_SPREAD = 0.01  # references that are all alike must not make every part unfamiliar
 
 
@@ -20,12 +21,15 @@ _LEAST_SPREAD = 0.01  # references that are all alike must not make every part u
 class Familiarity:
     """How far from the usual the references' own medians, remotenesses and uniformities go.
 
-    usual, spread: float64 (3,), of the three in this order. ranking: of the references' own statistics.
+    usual, spread: float64 (3,), of the three in this order. ranking: of the references' own statistics. blank: whether
+    a reference shows nothing. A picture that does is beyond any level, unless a reference is like that, too: it is
+    ranked as all others are, so the rate holds.
     """
 
     usual: NDArray[np.float64]
     spread: NDArray[np.float64]
     ranking: Ranking
+    blank: bool = False
 
     @classmethod
     def of(cls, measures: Sequence[Measures]) -> Familiarity:
@@ -43,7 +47,7 @@ class Familiarity:
             for place in _places(max(1, len(values) - 1))
         ]
         own = ((values - without[0]) / _spread(without[1] - without[0])).max(axis=1)
-        return cls(usual, _spread(tail - usual), Ranking.of(own))
+        return cls(usual, _spread(tail - usual), Ranking.of(own), any(each.blank for each in measures))
 
     def statistic(self, measures: Measures) -> float:
         """How many spreads a picture lies beyond the usual, in the one of the three in which it lies farthest."""
@@ -75,4 +79,4 @@ def _spread(upper: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _respects(measures: Measures) -> tuple[float, float, float]:
-    return measures.median, measures.remoteness, measures.uniformity
+    return measures.median, measures.remoteness, measures.uniformity + _BLANK * measures.blank

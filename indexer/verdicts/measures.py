@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.scoring import Scored, ScoringSettings, score_cells
 
+_BLANK = (
+    0.99  # uniformity of black and white frames with a sensor's noise: 0.994 and more; of an all but empty board: 0.986
+)
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -27,6 +31,11 @@ class Measures:
     median: float
     remoteness: float
     uniformity: float
+
+    @property
+    def blank(self) -> bool:
+        """Whether the picture shows nothing: every patch is like every other."""
+        return self.uniformity >= _BLANK
 
     @classmethod
     def of(cls, scored: Scored, features: Features, space: FeatureSpace, settings: ScoringSettings) -> Measures:

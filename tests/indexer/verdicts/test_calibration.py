@@ -106,9 +106,28 @@ def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_sa
     assert decision.unfamiliar_p_value == pytest.approx(1 / 31)
 
 
+@given(
+    st.lists(st.tuples(*[st.floats(0, 2)] * 2, st.floats(0, 0.98)), min_size=1, max_size=40),
+    st.floats(0, 2),
+    st.floats(0, 2),
+    st.floats(0.99, 1),
+    st.sampled_from([Limits(0.5, 0.4), Limits(0.01), Limits(threshold=2.0)]),
+)
+def test_a_picture_that_shows_nothing_is_never_normal(
+    references: list[tuple[float, float, float]], median: float, remoteness: float, uniformity: float, limits: Limits
+) -> None:
+    blank = part(0.0, median, remoteness, uniformity)
+    known = [part(0.1, *each) for each in references]
+    assert decide(blank, Calibration.of("nut", 1, "key", known), limits).verdict == "unfamiliar"
+    assert decide(blank, None, limits).verdict == "uncalibrated"
+    # Of a product that looks like nothing, the references say so.
+    plain = [part(0.1, *each[:2], 0.995) for each in references]
+    assert decide(part(0.0, 0.0, 0.0, 0.995), Calibration.of("sheet", 1, "key", plain), limits).verdict != "unfamiliar"
+
+
 def test_with_a_handful_of_references_nothing_is_called_unfamiliar() -> None:
     known = draw(np.random.default_rng(0), 7)
-    decision = decide(part(0.1, 1.9, 1.9), Calibration.of("nut", 1, "key", known), Limits())
+    decision = decide(part(0.1, 1.9, 1.9, 0.98), Calibration.of("nut", 1, "key", known), Limits())
     assert (decision.verdict, decision.unfamiliar_level) == ("uncalibrated", None)
 
 
