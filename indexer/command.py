@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def index(
         try:
             if library.damaged:
                 raise OSError(f"{library.damaged[0]}: restore it before adding more, see `touchstone verify`")
-            with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                          TimeRemainingColumn(), console=console) as progress:  # fmt: skip
+            with progress_bar(console) as progress:
                 task = progress.add_task("", total=sum(len(each.paths) for each in found))
 
                 def advance(tally: Tally, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What commands share: their common options, and how one ends when it is given something it cannot use."""
+"""What commands share: options, a bar for long work, and how one ends when it is given something it cannot use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from indexer.settings import DataSettings
 
@@ -30,6 +32,12 @@ def read_settings(kind: type[S], **given: object) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar for each task: what it is, how far, since when and for how long yet."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, console=console)
 
 
 def fail(message: str) -> NoReturn:

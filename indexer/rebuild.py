@@ -54,7 +54,11 @@ class Rebuild:
         self._files = StoreLock(data / "append.lock")
         self._segments = SegmentStore(data / "segments", self._files)
         self._originals = OriginalStore(data / "originals", self._files)
-        self._old, self._new = self._memories()
+        try:
+            self._old, self._new = self._memories()
+        except NothingToRebuild:
+            self._catalogue.close()
+            raise
 
     @property
     def old_space(self) -> FeatureSpace:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
@@ -20,6 +20,7 @@ from indexer.evaluation.report import Measured, Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import Decided, decide_all
+from indexer.options import progress_bar
 from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
@@ -97,9 +98,7 @@ def _measure(
     console: Console,
 ) -> Measured:
     encoder = load_encoder(settings)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
         encoding = progress.add_task(f"{name}: references", total=len(dataset.references))
         cache = FeatureCache(choices.out / "cache", encoder, choices.codec)

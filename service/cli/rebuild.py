@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings
 from indexer.settings import DataSettings
 
 
@@ -16,7 +15,7 @@ def rebuild(
     encoder: EncoderName = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    codec: Annotated[str | None, typer.Option(help="fp16, int8 or fp32 [TOUCHSTONE_CODEC; fp16].")] = None,
+    codec: Annotated[str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; fp16].")] = None,
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
     ] = False,
@@ -45,9 +44,8 @@ def rebuild(
             settings.data, settings.database_url, load_encoder(settings.encoder_settings), settings.codec
         )  # fmt: skip
         try:
-            with Progress(TextColumn("encoding again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                          TimeRemainingColumn(), console=console) as progress:  # fmt: skip
-                task = progress.add_task("", total=job.remaining())
+            with progress_bar(console) as progress:
+                task = progress.add_task("encoding again", total=job.remaining())
                 done = job.run(
                     settings.image_limits, settings.decode_threads, lambda count: progress.advance(task, count),
                     drop_unreadable=drop_unreadable,
