@@ -113,15 +113,21 @@ def scoring(
     weights = settings.weights(len(memory.space.layers))
     answer = yield Question(features.patches[0], neighbours.rows, settings.rho, weights)
     distances = 1.0 - answer.similarities  # (layers, cells)
-    score, anomaly_map = score_cells(distances, memory.space, settings)
+    score, anomaly_map = score_fused(answer.fused, memory.space, settings)
     return Scored(score, anomaly_map, distances, neighbours, answer.nearest)
 
 
 def score_cells(
     distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
-    """S_l(t), float32 (layers, cells) → the image score and the map (256, 256): all that follows the patch search."""
-    fused = settings.weights(len(distances)) @ distances  # (cells,)
+    """S_l(t), float32 (layers, cells) → the image score and the map (256, 256), of distances that were kept."""
+    return score_fused(settings.weights(len(distances)) @ distances, space, settings)
+
+
+def score_fused(
+    fused: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> tuple[float, NDArray[np.float32]]:
+    """S(t), float32 (cells,) → the image score and the map (256, 256): all that follows the patch search."""
     inspected = settings.inspected(space)
     if inspected is None:
         anomaly_map = draw_map(fused.reshape(space.grid))
