@@ -18,8 +18,9 @@ from sqlalchemy import Connection, DateTime, LargeBinary, MetaData, Table, func,
 from indexer.catalogue import schema
 from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.models import Base, InspectionRow, ReferenceRow, SegmentRow
+from indexer.catalogue.retention import thumbnail_name
 from indexer.library import RESTORING
-from indexer.store import StoreLock
+from indexer.store import StoreLock, original_name
 
 Progress = Callable[[int, int], None]  # files done, files in all
 
@@ -142,24 +143,27 @@ def restore(source: Path, data: Path, url: str, progress: Progress, name: str | 
 
 
 def named_files(connection: Connection) -> Iterator[Kept]:
-    """Every file that the catalogue needs: segments, pictures of references and inspections, maps."""
+    """Every file that the catalogue needs: segments, pictures of references and inspections, maps, thumbnails."""
     used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield Kept(f"segments/{row.name}", row.sha256)
     pictures: set[tuple[str, str]] = set()
     live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(ReferenceRow.removed_at.is_(None))
     pictures.update((row[0], row[1]) for row in connection.execute(live))
-    inspected = select(InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.map_name)
-    maps: list[str] = []
-    for sha256, suffix, map_name in connection.execute(inspected):
-        if sha256 is not None and suffix is not None:
+    inspected = select(InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.kept_bytes,
+                       InspectionRow.map_name, InspectionRow.thumbnail_bytes, InspectionRow.id)  # fmt: skip
+    shown: list[str] = []
+    for sha256, suffix, kept_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
+        if kept_bytes is not None and sha256 is not None and suffix is not None:
             pictures.add((sha256, suffix))
         if map_name is not None:
-            maps.append(map_name)
+            shown.append(map_name)
+        if thumbnail_bytes is not None:
+            shown.append(thumbnail_name(key))
     for sha256, suffix in sorted(pictures):
-        yield Kept(f"originals/{sha256[:2]}/{sha256[2:4]}/{sha256}{suffix}", sha256)
-    for map_name in sorted(maps):
-        yield Kept(f"inspections/{map_name}", None)
+        yield Kept(f"originals/{original_name(sha256, suffix)}", sha256)
+    for name in sorted(shown):
+        yield Kept(f"inspections/{name}", None)
 
 
 def _unplaced(connection: Connection) -> list[int]:

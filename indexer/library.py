@@ -283,6 +283,7 @@ class Library:
                     each.height,
                     None if each.appearance is None else asdict(each.appearance),
                     tuple(asdict(finding) for finding in each.findings),
+                    len(each.data),
                 )
                 for sha256, each in fresh.items()
             ]

@@ -198,6 +198,13 @@ class SegmentStore:
             return _sweep(self._root.iterdir(), known(), lambda path: path.name) if held else None
 
 
+def original_name(sha256: str, suffix: str) -> str:
+    """The path of an original within their folder. ValueError for what is no digest or suffix."""
+    if not _DIGEST.fullmatch(sha256) or not _IMAGE_SUFFIX.fullmatch(suffix):
+        raise ValueError(f"not the name of an original: {sha256!r}, {suffix!r}")
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}{suffix}"
+
+
 class OriginalStore:
     """The uploaded images as they came, by the sha256 of their bytes: `ab/cd/<sha256>.<suffix>`."""
 
@@ -208,9 +215,7 @@ class OriginalStore:
 
     def path(self, sha256: str, suffix: str) -> Path:
         """Where an original lies. suffix: with its dot, such as `.png`. ValueError for what is no digest or suffix."""
-        if not _DIGEST.fullmatch(sha256) or not _IMAGE_SUFFIX.fullmatch(suffix):
-            raise ValueError(f"not the name of an original: {sha256!r}, {suffix!r}")
-        return self._root / sha256[:2] / sha256[2:4] / f"{sha256}{suffix}"
+        return self._root / original_name(sha256, suffix)
 
     def write(self, data: bytes, suffix: str) -> str:
         """Keep these bytes durably and return their sha256. Call it inside `StoreLock.appending()`.

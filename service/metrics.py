@@ -42,6 +42,11 @@ class Metrics:
         )
         self._onboarded = self._counter("onboarded_pictures", "Pictures sent to become references.", "outcome")
         self._unrecorded = self._counter("unrecorded_inspections", "Inspections answered but not kept.")
+        self._pruned = self._counter(
+            "history_pruned", "Inspections, or pictures of some, taken out of the history.", "what", "why"
+        )
+        self._deleted = self._counter("history_deleted_files", "Files of the history that were deleted.")
+        self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes that their deletion gave back.")
         self._catalogue_errors = self._counter("catalogue_errors", "Times the catalogue could not be followed.")
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -67,7 +72,7 @@ class Metrics:
 
     def inspected(self, category: str, verdict: str, p_value: float | None) -> None:
         """A picture was inspected."""
-        label = self._label(category)
+        label = self.label(category)
         self._verdicts.labels(label, verdict).inc()
         if p_value is not None:
             self._p_values.labels(label).observe(p_value)
@@ -84,11 +89,20 @@ class Metrics:
         """The catalogue could not be followed this time."""
         self._catalogue_errors.inc()
 
+    def pruned(self, what: str, why: str | None, count: int, size: int) -> None:
+        """Inspections or pictures were taken out of the history, because of bounds or for room; or files deleted."""
+        if why is not None:
+            self._pruned.labels(what, why).inc(count)
+        else:
+            self._deleted.inc(count)
+            self._deleted_bytes.inc(size)
+
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _label(self, category: str) -> str:
+    def label(self, category: str) -> str:
+        """What stands for a category: itself, or `_other` beyond the most that get a label."""
         if category in self._labelled:
             return category
         if len(self._labelled) >= self._most_categories:

@@ -20,6 +20,7 @@ from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, Category, Cat
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import FeatureSpaceMismatch, Library
+from indexer.retention import HISTORY, Pruner
 from indexer.search import Asking, Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
@@ -30,6 +31,7 @@ from service.history import has_room
 from service.metrics import Metrics
 from service.owner import Owner, Turn
 from service.problems import ProblemError
+from service.pruning import Pruning
 from service.schemas import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
@@ -60,6 +62,8 @@ class Runtime:
     tracing: Tracing
     admission: Admission
     ring: KeyRing
+    pruner: Pruner
+    pruning: Pruning
     trouble: str | None = None
     known_settings: dict[str, CategorySettings] = field(default_factory=dict)
     stopping: bool = False
@@ -76,7 +80,7 @@ class Runtime:
             settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
         )  # fmt: skip
-        (settings.data / "inspections").mkdir(exist_ok=True)
+        (settings.data / HISTORY).mkdir(exist_ok=True)
         for damage in library.damaged:
             log.error("%s: its references are not served", damage)
         engine = choose_engine(encoder.device, settings.device_memory_share)
@@ -90,9 +94,11 @@ class Runtime:
         decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
         ring = KeyRing(library.catalogue.keys)
         ring.refresh()
+        pruner = Pruner(settings.data, library.catalogue, settings.retention, settings.min_free_bytes)
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
             metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring,
+            pruner, Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds),
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))
         return running
@@ -106,8 +112,8 @@ class Runtime:
 
     @property
     def inspections_folder(self) -> Path:
-        """Where the maps of inspections lie."""
-        return self.settings.data / "inspections"
+        """Where the maps and thumbnails of inspections lie."""
+        return self.settings.data / HISTORY
 
     def category_settings(self) -> dict[str, CategorySettings]:
         """Every category's settings, by name; while the catalogue is away, those it had when last asked."""
@@ -171,14 +177,15 @@ class Runtime:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """While open, follow other processes' changes and keep calibrations current."""
-        task = asyncio.create_task(self._follow())
+        """While open, follow other processes' changes, keep calibrations current, and prune the history."""
+        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self.pruning.run())]
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     async def _follow(self) -> None:
         tidied = 0

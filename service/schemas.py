@@ -14,6 +14,7 @@ from service.problems import Problem
 CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
+PictureKept = Literal["whole", "thumbnail", "none"]
 
 
 def _no_boolean(given: object) -> object:
@@ -126,6 +127,7 @@ class InspectionView(_Answer):
     judgement: Judgement | None = None
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
+    picture: PictureKept = Field("none", description="What is kept of the picture; `whole` has its map, too.")
 
 
 class DetectionView(InspectionView):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from indexer.settings import DataSettings
+
+if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
+    from indexer.catalogue import Bounds
+    from indexer.retention import Policy
 
 
 class Settings(DataSettings):
@@ -31,8 +36,29 @@ class Settings(DataSettings):
     )
 
     min_free_bytes: int = Field(
-        1 << 30, ge=0, description="With less left on the data folder's disk, inspections are answered but not kept."
+        1 << 30, ge=0,
+        description="With less left on the data folder's disk, inspections are answered but not kept. "
+        "With less than twice that, the oldest pictures of good parts go.",
+    )  # fmt: skip
+    keep_inspections: int = Field(1_000_000, ge=0, description="Inspections kept of each category; 0 for any number.")
+    keep_inspections_days: float = Field(365, ge=0, le=36_500, description="How long they are kept; 0 for ever.")
+    keep_pictures: int = Field(
+        10_000, ge=0, description="Pictures and maps of inspections kept of each category; 0 for any number."
     )
+    keep_pictures_days: float = Field(30, ge=0, le=36_500, description="How long these are kept; 0 for ever.")
+    keep_pictures_bytes: int = Field(20 << 30, ge=0, description="How many bytes these may have; 0 for any number.")
+    keep_defects: int = Field(1_000_000, ge=0, description="Defects kept of each category; 0 for any number.")
+    keep_defects_days: float = Field(1095, ge=0, le=36_500, description="How long defects are kept; 0 for ever.")
+    keep_defect_pictures: int = Field(
+        100_000, ge=0, description="Pictures and maps of defects kept of each category; 0 for any number."
+    )
+    keep_defect_pictures_days: float = Field(
+        365, ge=0, le=36_500, description="How long those of defects are kept; 0 for ever."
+    )
+    keep_defect_pictures_bytes: int = Field(
+        50 << 30, ge=0, description="How many bytes those of defects may have; 0 for any number."
+    )
+    prune_seconds: float = Field(60, gt=0, description="How often what is beyond these limits is taken away.")
 
     batch_size: int = Field(8, ge=1, le=256, description="Most pictures encoded at once.")
     batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
@@ -51,6 +77,20 @@ class Settings(DataSettings):
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
     max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body, in bytes.")
 
+    @property
+    def retention(self) -> Policy:
+        """What is kept of the history."""
+        from indexer.retention import Policy
+
+        return Policy(
+            inspections=_bounds(self.keep_inspections, self.keep_inspections_days),
+            pictures=_bounds(self.keep_pictures, self.keep_pictures_days, self.keep_pictures_bytes),
+            defects=_bounds(self.keep_defects, self.keep_defects_days),
+            defect_pictures=_bounds(
+                self.keep_defect_pictures, self.keep_defect_pictures_days, self.keep_defect_pictures_bytes
+            ),
+        )
+
     @field_validator("access")
     @classmethod
     def _open_only_on_loopback(cls, access: str, given: ValidationInfo) -> str:
@@ -58,6 +98,12 @@ class Settings(DataSettings):
         if access == "open" and not _is_loopback(host):
             raise ValueError(f"access is open only on a loopback address such as 127.0.0.1, not on {host!r}")
         return access
+
+
+def _bounds(count: int, days: float, size: int = 0) -> Bounds:
+    from indexer.catalogue import Bounds
+
+    return Bounds(count or None, timedelta(days=days) if days else None, size or None)
 
 
 def _is_loopback(host: str) -> bool:

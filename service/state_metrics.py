@@ -12,6 +12,8 @@ import torch
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from indexer.catalogue import Holding
+
 if TYPE_CHECKING:
     from service.runtime import Runtime
 
@@ -31,6 +33,7 @@ class StateMetrics(Collector):
         yield from self._queues()
         yield from self._memory()
         yield from self._disk()
+        yield from self._history()
         yield from self._gpu()
 
     def _queues(self) -> Iterator[Metric]:
@@ -65,6 +68,24 @@ class StateMetrics(Collector):
         found = os.statvfs(self._running.settings.data)
         yield _single("disk_free_bytes", "Room left on the data folder's disk.", found.f_bavail * found.f_frsize)
         yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
+
+    def _history(self) -> Iterator[Metric]:
+        kept = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
+        pictured = _gauge("history_pictures", "Those whose pictures and maps are kept.", "category")
+        size = _gauge("history_picture_bytes", "Bytes of these pictures and maps.", "category")
+        pruning = self._running.pruning
+        by_label: dict[str, list[Holding]] = {}
+        for holding in pruning.holdings:
+            by_label.setdefault(self._running.metrics.label(holding.kind.category or ""), []).append(holding)
+        for label, holdings in by_label.items():
+            kept.add_metric([label], sum(holding.inspections for holding in holdings))
+            pictured.add_metric([label], sum(holding.pictures for holding in holdings))
+            size.add_metric([label], sum(holding.picture_bytes for holding in holdings))
+        yield from (kept, pictured, size)
+        yield _single(
+            "history_pruned_timestamp_seconds", "When the history was last brought within its limits; 0 before that.",
+            pruning.finished or 0.0,
+        )  # fmt: skip
 
     def _gpu(self) -> Iterator[Metric]:
         used = _gauge("gpu_memory_used_bytes", "Memory in use on the service's GPU, by anyone.", "device")

@@ -44,13 +44,16 @@ from indexer.catalogue.records import (
     Trend,
     TrendPoint,
 )
+from indexer.catalogue.retention import Amount, Bounds, Cut, Holding, Kind, ReferenceHolding, Retention
 
 __all__ = [
     "CATEGORY_NAME",
     "Actor",
+    "Amount",
     "ApiKey",
     "Appended",
     "AuditEntry",
+    "Bounds",
     "Catalogue",
     "CatalogueBusy",
     "CatalogueError",
@@ -58,6 +61,8 @@ __all__ = [
     "Category",
     "CategorySettings",
     "Changes",
+    "Cut",
+    "Holding",
     "Inspection",
     "InspectionFilter",
     "InvalidCursor",
@@ -65,6 +70,7 @@ __all__ = [
     "Judgement",
     "KeptCalibration",
     "KeptDrift",
+    "Kind",
     "MemoryInactive",
     "MemoryIncomplete",
     "MemoryRecord",
@@ -72,7 +78,9 @@ __all__ = [
     "Page",
     "PlacedReference",
     "Reference",
+    "ReferenceHolding",
     "Removed",
+    "Retention",
     "SchemaMismatch",
     "SegmentRows",
     "SegmentUsage",

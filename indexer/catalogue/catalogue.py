@@ -74,6 +74,7 @@ from indexer.catalogue.records import (
     SettingsChanges,
     Trend,
 )
+from indexer.catalogue.retention import Retention, needs_picture
 from indexer.catalogue.trend import read_trend
 from indexer.store import SegmentFile
 from indexer.verdicts.drift import Drift
@@ -86,7 +87,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _LIVE = ReferenceRow.removed_at.is_(None)
-_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
 
 
 class Catalogue:
@@ -101,6 +101,7 @@ class Catalogue:
         self._transactions = Transactions(engine)
         self.keys = Keys(self._transactions)
         self.audit = AuditTrail(self._transactions)
+        self.retention = Retention(self._transactions)
         self._reading, self._writing = self._transactions.reading, self._transactions.writing
 
     @classmethod
@@ -409,10 +410,9 @@ class Catalogue:
 
     def known_originals(self) -> frozenset[str]:
         """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
-        wanted = _LIVE | (ReferenceRow.removed_at > _now() - _RESTORABLE)
         with self._reading() as connection:
-            live = connection.scalars(select(ReferenceRow.image_sha256).where(wanted)).all()
-            kept = select(InspectionRow.image_sha256).where(InspectionRow.image_sha256.is_not(None))
+            live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(_now()))).all()
+            kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
             return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
 
     # Categories
@@ -567,6 +567,7 @@ class Catalogue:
                     judgement=judgement,
                     judged_at=None if judgement is None else _now(),
                     promoted_reference_id=promoted_reference_id,
+                    defect=replace(before, judgement=judgement).defect,
                 )
             )
             note(
@@ -823,6 +824,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
 
 def _inspection_values(inspection: Inspection) -> dict[str, Any]:
     values = {field.name: getattr(inspection, field.name) for field in fields(Inspection)}
+    values["defect"] = inspection.defect
     return {**values, "regions": list(inspection.regions), "references": list(inspection.references)}
 
 

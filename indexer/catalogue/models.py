@@ -26,6 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _LIVE = text("removed_at IS NULL")
 _ACTIVE = text("active")
+_PICTURED = text("kept_bytes IS NOT NULL")
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
 
@@ -117,6 +118,7 @@ class ReferenceRow(Base):
         ),
         Index("ix_reference_added_version", "added_version"),
         Index("ix_reference_removed_version", "removed_version"),
+        Index("ix_reference_image_sha256", "image_sha256"),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -133,6 +135,7 @@ class ReferenceRow(Base):
     removed_version: Mapped[int | None] = mapped_column(ForeignKey("change.version"))
     appearance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
+    image_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class SegmentRow(Base):
@@ -194,6 +197,9 @@ class InspectionRow(Base):
     calibration_size: Mapped[int | None]
     familiarity: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     better_category: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    defect: Mapped[bool]
+    kept_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    thumbnail_bytes: Mapped[int | None]
 
     __table_args__ = (
         # By time within each filter, so that a page is read from the index in order, backwards.
@@ -202,7 +208,26 @@ class InspectionRow(Base):
         Index("ix_inspection_verdict", "verdict", "at", "id"),
         Index("ix_inspection_station", "station", "at", "id"),
         Index("ix_inspection_part_id", "part_id", "at", "id"),
-    )
+        # What retention counts and takes, oldest first; each holds all that it adds up.
+        Index("ix_inspection_kind", "category", "defect", "at", "id", "thumbnail_bytes"),
+        Index(
+            "ix_inspection_pictured", "category", "defect", "at", "id", "kept_bytes", sqlite_where=_PICTURED,
+            postgresql_where=_PICTURED,
+        ),
+        Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_PICTURED, postgresql_where=_PICTURED),
+    )  # fmt: skip
+
+
+class DiscardRow(Base):
+    """A file that nothing named when it was written down here, until it is deleted.
+
+    path: within the data folder. bytes: that its deletion gives back.
+    """
+
+    __tablename__ = "discard"
+
+    path: Mapped[str] = mapped_column(Text, primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class CalibrationRow(Base):

@@ -131,7 +131,7 @@ class Category:
 class NewReference:
     """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px.
 
-    appearance: its light and sharpness, when it was screened; findings: what screening found.
+    appearance: its light and sharpness, when it was screened; findings: what screening found. image_bytes: its size.
     """
 
     image_sha256: str
@@ -141,6 +141,7 @@ class NewReference:
     height: int
     appearance: JsonObject | None = None
     findings: tuple[JsonObject, ...] = ()
+    image_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -233,8 +234,10 @@ class Inspection:
     """One inspected image, as it was answered.
 
     at: UTC. score, threshold: mean of the map's top pixels. version: the snapshot it was computed on. width, height:
-    px of the original. regions, references, timings: as answered. image_sha256, image_suffix: the kept image, if kept.
-    map_name: the kept map's file. judgement: what a person said; promoted_reference_id: the reference it became.
+    px of the original. regions, references, timings: as answered. image_sha256, image_suffix: of the image as it was
+    sent. map_name: the map's file. kept_bytes: of image and map on the disk, None when they are not kept (any more);
+    thumbnail_bytes: of the image made small, None without one.
+    judgement: what a person said; promoted_reference_id: the reference it became.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     familiarity: how like anything referenced it is; better_category: another category that it fits better.
     """
@@ -265,6 +268,13 @@ class Inspection:
     calibration_size: int | None = None
     familiarity: JsonObject | None = None
     better_category: JsonObject | None = None
+    kept_bytes: int | None = None
+    thumbnail_bytes: int | None = None
+
+    @property
+    def defect(self) -> bool:
+        """Whether retention counts it as a defect: what a person said of it, else its verdict."""
+        return self.judgement == "defect" or (self.judgement is None and self.verdict in ("anomalous", "unfamiliar"))
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: 
             finding.picture.image, detection.map, detection.decision.threshold, regions, running.encoder.space
         )
         overlay = _base64(encode_png(drawn))
-    shown = history.view(finding.inspection())
+    shown = history.view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
     return DetectionView(**shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded)
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
+from indexer.catalogue.retention import thumbnail_name
 from indexer.images import ImageRefused
 from service import history
 from service.feed import server_sent_events
@@ -135,10 +136,7 @@ async def inspection(inspection_id: str, running: Annotated[Runtime, Depends(run
 async def anomaly_map(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> Response:
     """The anomaly map over the crop: 16-bit grey PNG, 256×256, value / 65535 × 2."""
     found = await _find(running, inspection_id)
-    path = running.inspections_folder / (found.map_name or "")
-    if not await asyncio.to_thread(path.is_file):
-        raise ProblemError("not-found", "The map of this inspection is no longer kept.")
-    return Response(await asyncio.to_thread(path.read_bytes), media_type="image/png")
+    return Response(await _file(running, found.map_name), media_type="image/png")
 
 
 @router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented("not-found"))
@@ -156,8 +154,14 @@ async def heat(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]
 
 @router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found"))
 async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
-    """The picture as it was sent, or smaller."""
+    """The picture as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
     found = await _find(running, inspection_id)
+    small = found.thumbnail_bytes is not None and side is not None
+    if small and (found.kept_bytes is None or side <= history.THUMBNAIL_SIDE):
+        data = await _file(running, thumbnail_name(inspection_id))
+        return await pictured(data, ".jpg", side, running.settings.image_limits)
+    if found.kept_bytes is None and found.thumbnail_bytes is not None:
+        raise ProblemError("not-found", "The picture as it was sent is no longer kept; `side` gives a small one.")
     data, suffix = await _picture(running, found)
     return await pictured(data, suffix, side, running.settings.image_limits)
 
@@ -169,7 +173,8 @@ async def feedback(
     """Say whether the part was good or defective, or take that back.
 
     A good part's picture becomes a reference of its category, so the same false reject does not come back. Any later
-    judgement takes that reference out again, unless it was one before.
+    judgement takes that reference out again, unless it was one before. `good` needs the picture: once that is no longer
+    kept, it is a conflict.
     """
     found = await _find(running, inspection_id)
     judgement = None if body.judgement == "none" else body.judgement
@@ -186,6 +191,8 @@ async def _promote(running: Runtime, found: Inspection) -> int | None:
     """Make the inspected picture a reference; None when it is one of somebody else's making already."""
     if found.category is None:
         raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
+    if found.kept_bytes is None:
+        raise ProblemError("conflict", "The picture is no longer kept, so it cannot become a reference.")
     data, _ = await _picture(running, found)
     [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
     if isinstance(decoded, ImageRefused):
@@ -198,8 +205,16 @@ async def _find(running: Runtime, inspection_id: str) -> Inspection:
     return await asyncio.to_thread(running.library.catalogue.inspection, inspection_id)
 
 
+async def _file(running: Runtime, name: str | None) -> bytes:
+    """A map or a thumbnail, which may be deleted at any moment. ProblemError when it is."""
+    try:
+        return await asyncio.to_thread((running.inspections_folder / (name or "")).read_bytes)
+    except (FileNotFoundError, IsADirectoryError):
+        raise ProblemError("not-found", "This is no longer kept.") from None
+
+
 async def _picture(running: Runtime, found: Inspection) -> tuple[bytes, str]:
-    if found.image_sha256 is None or found.image_suffix is None:
+    if found.kept_bytes is None or found.image_sha256 is None or found.image_suffix is None:
         raise ProblemError("not-found", "The picture of this inspection is no longer kept.")
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
     return data, found.image_suffix

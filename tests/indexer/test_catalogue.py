@@ -521,7 +521,7 @@ def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogu
         1, at=datetime(2026, 1, 1, 13, 0, 0, 123456, timezone(timedelta(hours=1))), category="bolt", part_id="p-1",
         station="s-1", threshold=0.1 + 0.2, p_value=1 / 3, regions=({"box": [1.5, 2, 3, 4], "évidence": None},),
         references=({"reference_id": 1, "similarity": 0.9},), timings={"total_ms": 1.25}, image_sha256="a" * 64,
-        image_suffix=".png", map_name="1.png",
+        image_suffix=".png", map_name="1.png", kept_bytes=1 << 40, thumbnail_bytes=5000,
     )  # fmt: skip
     catalogue.record_inspections([full, inspection(2)])
     catalogue.record_inspections([])
@@ -634,7 +634,8 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
 ) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (a, b) = (image.image_sha256 for image in images("a", "b"))
-    catalogue.record_inspections([inspection(1), inspection(2, image_sha256="c" * 64, image_suffix=".png")])
+    pictured = {"image_suffix": ".png", "kept_bytes": 9}
+    catalogue.record_inspections([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
     assert catalogue.known_originals() == {a, b, "c" * 64}
     catalogue.remove_references(ids[:1])
     assert catalogue.known_originals() == {a, b, "c" * 64}, "what was taken back by mistake cannot be restored"

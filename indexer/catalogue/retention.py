@@ -1,0 +1,297 @@
+"""Finds which inspections are beyond what is to be kept, and takes them out in small transactions, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.models import (
+    CategoryRow,
+    DiscardRow,
+    InspectionRow,
+    MemoryRow,
+    PlacementRow,
+    ReferenceRow,
+    SegmentRow,
+    UtcDateTime,
+)
+from indexer.store import original_name
+
+What = Literal["inspections", "pictures"]
+
+_PICTURED = InspectionRow.kept_bytes.is_not(None)
+_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many are kept, how old they may become, and how many bytes they may have; None is without a limit."""
+
+    count: int | None = None
+    age: timedelta | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is limited together: a category's defects, or its other inspections. category: None for those without."""
+
+    category: str | None
+    defect: bool
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What is kept of one kind. picture_bytes: of pictures and maps, counted for each inspection that has them."""
+
+    kind: Kind
+    inspections: int
+    oldest: datetime
+    thumbnail_bytes: int
+    pictures: int
+    picture_bytes: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An inspection of a kind, with which and before which all go: themselves, or their pictures and maps."""
+
+    kind: Kind
+    what: What
+    at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class Amount:
+    """So many inspections, pictures with maps, or files, and the bytes of theirs."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ReferenceHolding:
+    """What the live references of a category take. code_bytes: of their rows in segments of the memory being served."""
+
+    category: str
+    references: int
+    picture_bytes: int
+    code_bytes: int
+
+
+class Retention:
+    """What is kept of the history, and what goes.
+
+    A cut names a point in time and not a number to take, so that two processes that prune at once take the same. Files
+    are written down in the transaction that ceases to name them, and deleted later: `discard`.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """What is kept of every kind there is, by category; those without a category first."""
+        by = (InspectionRow.category, InspectionRow.defect)
+        thumbnails = func.sum(InspectionRow.thumbnail_bytes)
+        every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
+        pictures = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(_PICTURED).group_by(*by)
+        with self._transactions.reading() as connection:
+            pictured = {Kind(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(pictures)}
+            found = [
+                Holding(kind, row[2], row[3], int(row[4] or 0), *pictured.get(kind, (0, 0)))
+                for row in connection.execute(every)
+                for kind in [Kind(row[0], row[1])]
+            ]
+        return tuple(sorted(found, key=lambda each: (each.kind.category or "", each.kind.defect)))
+
+    def reference_holdings(self) -> tuple[ReferenceHolding, ...]:
+        """What the live references of every category take, by category."""
+        codes = func.sum(SegmentRow.size * 1.0 / SegmentRow.count)
+        statement = (
+            select(CategoryRow.name, func.count(), func.sum(ReferenceRow.image_bytes), codes)
+            .select_from(ReferenceRow)
+            .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+            .join(PlacementRow, PlacementRow.reference_id == ReferenceRow.id)
+            .join(MemoryRow, (MemoryRow.id == PlacementRow.memory_id) & MemoryRow.active)
+            .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
+            .where(ReferenceRow.removed_at.is_(None))
+            .group_by(CategoryRow.name)
+            .order_by(CategoryRow.name)
+        )
+        with self._transactions.reading() as connection:
+            rows = connection.execute(statement)
+            return tuple(ReferenceHolding(row[0], row[1], int(row[2] or 0), round(row[3])) for row in rows)
+
+    def cut(self, kind: Kind, what: What, bounds: Bounds, now: datetime) -> Cut | None:
+        """Where a kind has to be cut to keep within bounds; None where it does."""
+        within, size = _within(kind, what), _size(what)
+        ordered = select(InspectionRow.at, InspectionRow.id).where(*within).order_by(InspectionRow.at, InspectionRow.id)
+        found: list[Row[Any]] = []
+        with self._transactions.reading() as connection:
+            # Counted in the transaction that counts off what is too much: others may be pruning.
+            held = connection.execute(select(func.count(), func.sum(size)).where(*within)).one()
+            if bounds.count is not None and held[0] > bounds.count:
+                found += connection.execute(ordered.offset(held[0] - bounds.count - 1).limit(1))
+            if bounds.age is not None:
+                newest_first = (InspectionRow.at.desc(), InspectionRow.id.desc())
+                old = ordered.where(InspectionRow.at < now - bounds.age).order_by(None).order_by(*newest_first)
+                found += connection.execute(old.limit(1))
+            if bounds.bytes is not None and int(held[1] or 0) > bounds.bytes:
+                found += _reaching(connection, within, size, int(held[1] or 0) - bounds.bytes)
+        return None if not found else Cut(kind, what, *max((row.at, row.id) for row in found))
+
+    def cuts_for(self, wanted: int) -> tuple[Cut, ...]:
+        """Where to cut the pictures of what is no defect, of whatever category, to give back so many bytes or all."""
+        good = (_PICTURED, ~InspectionRow.defect)
+        with self._transactions.reading() as connection:
+            categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
+            found = _reaching(connection, good, InspectionRow.kept_bytes, wanted)
+            if not found:
+                newest = select(InspectionRow.at, InspectionRow.id).where(*good)
+                newest = newest.order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
+                found = list(connection.execute(newest.limit(1)))
+        return tuple(Cut(Kind(each, False), "pictures", found[0].at, found[0].id) for each in categories)
+
+    def amount(self, cut: Cut) -> Amount:
+        """What a cut takes away."""
+        statement = select(func.count(), func.sum(_size(cut.what))).where(*_before(cut))
+        with self._transactions.reading() as connection:
+            count, size = connection.execute(statement).one()
+        return Amount(count, int(size or 0))
+
+    def prune(self, cut: Cut, most: int) -> Amount:
+        """Take away the oldest of what a cut names, at most so many; their files become `discard`'s."""
+        wanted = (InspectionRow.id, InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.map_name,
+                  InspectionRow.kept_bytes, InspectionRow.thumbnail_bytes)  # fmt: skip
+        ordered = select(*wanted).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
+        with self._transactions.writing() as connection:
+            rows = connection.execute(ordered.limit(most)).all()
+            if not rows:
+                return Amount(0, 0)
+            which = InspectionRow.id.in_([row.id for row in rows])
+            if cut.what == "inspections":
+                connection.execute(delete(InspectionRow).where(which))
+            else:
+                connection.execute(update(InspectionRow).where(which).values(kept_bytes=None, map_name=None))
+            _write_down(connection, [file for row in rows for file in _files(row, cut.what)])
+        sizes = [row.thumbnail_bytes if cut.what == "inspections" else row.kept_bytes for row in rows]
+        return Amount(len(rows), sum(size or 0 for size in sizes))
+
+    def pending(self) -> Amount:
+        """The files that are to be deleted."""
+        statement = select(func.count(), func.sum(DiscardRow.bytes))
+        with self._transactions.reading() as connection:
+            count, size = connection.execute(statement).one()
+        return Amount(count, int(size or 0))
+
+    def discard(self, most: int, delete_file: Callable[[str], int]) -> Amount:
+        """Have at most so many of the pending files deleted, except those that something names again.
+
+        delete_file: deletes a file that may be gone already, and returns its bytes. Call it inside
+        `StoreLock.sweeping()`. A crash before its end changes nothing: the files are still pending. Returns how many
+        files were dealt with, and the bytes given back.
+        """
+        with self._transactions.writing() as connection:
+            paths = connection.scalars(select(DiscardRow.path).limit(most)).all()
+            given_back = sum(map(delete_file, sorted(set(paths) - _named(connection, paths))))
+            connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
+        return Amount(len(paths), given_back)
+
+    def named(self, paths: Collection[str]) -> frozenset[str]:
+        """Those of some files of pictures, maps and thumbnails (paths in the data folder) that are needed."""
+        with self._transactions.reading() as connection:
+            return _named(connection, paths)
+
+
+def needs_picture(now: datetime) -> ColumnElement[bool]:
+    """Whether a reference's picture is needed: it is live, or may be restored."""
+    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - _RESTORABLE)
+
+
+def thumbnail_name(inspection_id: str) -> str:
+    """The file of an inspection's thumbnail, beside its map."""
+    return f"{inspection_id}.jpg"
+
+
+def _within(kind: Kind, what: What) -> tuple[ColumnElement[bool], ...]:
+    conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
+    return conditions if what == "inspections" else (*conditions, _PICTURED)
+
+
+def _before(cut: Cut) -> tuple[ColumnElement[bool], ...]:
+    last = tuple_(literal(cut.at, UtcDateTime()), literal(cut.id))
+    return (*_within(cut.kind, cut.what), tuple_(InspectionRow.at, InspectionRow.id) <= last)
+
+
+def _size(what: What) -> InstrumentedAttribute[int | None]:
+    return InspectionRow.thumbnail_bytes if what == "inspections" else InspectionRow.kept_bytes
+
+
+def _reaching(
+    connection: Connection, conditions: Iterable[ColumnElement[bool]], size: InstrumentedAttribute[int | None],
+    wanted: int,
+) -> list[Row[Any]]:  # fmt: skip
+    """The inspection with which the oldest together have so many bytes; empty when all have not."""
+    order = (InspectionRow.at, InspectionRow.id)
+    running = func.sum(size).over(order_by=order, rows=(None, 0)).label("running")
+    each = select(*order, running).where(*conditions).subquery()
+    statement = select(each.c.at, each.c.id).where(each.c.running >= wanted).order_by(each.c.at, each.c.id).limit(1)
+    return list(connection.execute(statement))
+
+
+def _files(row: Any, what: What) -> list[tuple[str, int]]:
+    """The files that an inspection ceases to name, and their bytes; a map counts with its picture."""
+    files = []
+    if row.kept_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
+        files.append((_original(row), row.kept_bytes))
+    if row.map_name is not None:
+        files.append((f"inspections/{row.map_name}", 0))
+    if what == "inspections" and row.thumbnail_bytes is not None:
+        files.append((f"inspections/{thumbnail_name(row.id)}", row.thumbnail_bytes))
+    return files
+
+
+def _original(row: Any) -> str:
+    return f"originals/{original_name(row.image_sha256, row.image_suffix)}"
+
+
+def _write_down(connection: Connection, files: list[tuple[str, int]]) -> None:
+    there = set(connection.scalars(select(DiscardRow.path).where(DiscardRow.path.in_([path for path, _ in files]))))
+    fresh = {path: size for path, size in files if path not in there}
+    if fresh:
+        connection.execute(insert(DiscardRow), [{"path": path, "bytes": size} for path, size in fresh.items()])
+
+
+def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
+    digests = [PurePosixPath(path).stem for path in paths if path.startswith("originals/")]
+    ids = [PurePosixPath(path).stem for path in paths if path.startswith("inspections/")]
+    named: set[str] = set()
+    for table, needed in ((InspectionRow, _PICTURED), (ReferenceRow, needs_picture(datetime.now(UTC)))):
+        pictures = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
+        named.update(_original(row) for row in connection.execute(pictures))
+    kept = select(InspectionRow.id, InspectionRow.map_name, InspectionRow.thumbnail_bytes)
+    for row in connection.execute(kept.where(InspectionRow.id.in_(ids))):
+        if row.map_name is not None:
+            named.add(f"inspections/{row.map_name}")
+        if row.thumbnail_bytes is not None:
+            named.add(f"inspections/{thumbnail_name(row.id)}")
+    return frozenset(named)

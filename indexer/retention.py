@@ -1,0 +1,162 @@
+"""Keeps the history of inspections within its bounds, and the disk from filling, in steps that delay nobody."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from indexer.catalogue import Amount, Bounds, Catalogue, Cut, Kind
+from indexer.catalogue.retention import What
+from indexer.store import StoreLock
+
+HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
+
+_ROWS = 200  # inspections in one transaction: others wait for it to end
+_FILES = 100  # files deleted under one lock: what records waits for it to end
+_LOOKED_AT = 500  # files compared with the catalogue under one lock
+_PATIENCE = 1.0  # seconds in which the lock must be free at some moment; else it is left for the next time
+
+_ALL = Bounds()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is kept of each category: its defects, and its other inspections; themselves, and their pictures and maps.
+
+    An inspection that goes takes its picture, map and thumbnail with it. A thumbnail otherwise stays.
+    """
+
+    inspections: Bounds = _ALL
+    pictures: Bounds = _ALL
+    defects: Bounds = _ALL
+    defect_pictures: Bounds = _ALL
+
+    def bounds(self, what: What, *, defect: bool) -> Bounds:
+        """Those of one kind."""
+        if what == "inspections":
+            return self.defects if defect else self.inspections
+        return self.defect_pictures if defect else self.pictures
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step took away. what: inspections, the pictures and maps of some, or files. why: a bound, or room.
+
+    Files go after what they belonged to; `why` is None for them.
+    """
+
+    what: Literal["inspections", "pictures", "files"]
+    why: Literal["bounds", "room"] | None
+    amount: Amount
+
+
+class Pruner:
+    """Prunes one data folder. Any number of processes may do so at once.
+
+    Its methods give steps, each a short transaction or some deleted files, to be taken one by one with pauses between
+    them. They may raise CatalogueError, StorageFull and OSError; what was not taken then is taken the next time.
+    """
+
+    def __init__(self, data: Path, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
+        self._data = data
+        self._retention = catalogue.retention
+        self._lock = StoreLock(data / "append.lock")
+        self._policy = policy
+        self._min_free_bytes = min_free_bytes
+
+    def cuts(self, kinds: Iterable[Kind]) -> Iterator[Cut]:
+        """What is beyond the policy's bounds now."""
+        now = datetime.now(UTC)
+        for kind in kinds:
+            for what in ("inspections", "pictures"):
+                bounds = self._policy.bounds(what, defect=kind.defect)
+                cut = self._retention.cut(kind, what, bounds, now)
+                if cut is not None:
+                    yield cut
+
+    def within_bounds(self, kinds: Iterable[Kind]) -> Iterator[Step]:
+        """Take away what is beyond the policy's bounds, oldest first, inspections before pictures."""
+        yield from self._deleted()
+        for cut in self.cuts(kinds):
+            yield from self._taken(cut, "bounds")
+
+    def room_wanted(self) -> int:
+        """How many bytes of pictures have to go so that twice the least that must be free is free; 0 for none.
+
+        Twice: the oldest pictures go before it comes to refusing new history.
+        """
+        free = shutil.disk_usage(self._data).free
+        if free >= 2 * self._min_free_bytes:
+            return 0
+        return max(0, 2 * self._min_free_bytes - free - self._retention.pending().bytes)
+
+    def with_room(self) -> Iterator[Step]:
+        """While the disk is low, take away the oldest pictures of any category; never those of defects."""
+        if shutil.disk_usage(self._data).free < 2 * self._min_free_bytes:
+            yield from self._deleted()
+            if wanted := self.room_wanted():
+                for cut in self._retention.cuts_for(wanted):
+                    yield from self._taken(cut, "room")
+
+    def without_orphans(self) -> Iterator[Step]:
+        """Delete pictures, maps and thumbnails that nothing names, as crashes and old references leave them."""
+        files = itertools.chain(_files(self._data / "originals"), _files(self._data / HISTORY))
+        while some := [str(path.relative_to(self._data)) for path in itertools.islice(files, _LOOKED_AT)]:
+            with _held(self._lock) as held:
+                gone = set(some) - self._retention.named(some) if held else set[str]()
+                amount = Amount(len(gone), sum(map(self._delete, gone)))
+            yield Step("files", None, amount)
+
+    def _taken(self, cut: Cut, why: Literal["bounds", "room"]) -> Iterator[Step]:
+        while (amount := self._retention.prune(cut, _ROWS)).count:
+            yield Step(cut.what, why, amount)
+            yield from self._deleted()
+
+    def _deleted(self) -> Iterator[Step]:
+        """Delete the files that are pending."""
+        while (amount := self._delete_some()).count:
+            yield Step("files", None, amount)
+
+    def _delete_some(self) -> Amount:
+        with _held(self._lock) as held:
+            return self._retention.discard(_FILES, self._delete) if held else Amount(0, 0)
+
+    def _delete(self, path: str) -> int:
+        """Delete a file that may be gone already; returns how many bytes it had."""
+        try:
+            size = (self._data / path).stat().st_size
+            (self._data / path).unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file in a folder and those below it, as they are found: one folder may hold a million."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(Path(entry.path))
+                else:
+                    yield Path(entry.path)
+
+
+@contextmanager
+def _held(lock: StoreLock) -> Iterator[bool]:
+    """Try for a while to hold the lock alone, without keeping anyone waiting meanwhile."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        with lock.sweeping() as held:
+            if held or time.monotonic() > end:
+                yield held
+                return
+        time.sleep(0.005)

@@ -1,0 +1,301 @@
+"""What is kept of the history: the newest within every bound, defects by bounds of their own, and no file too many."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from indexer.backup import named_files, verify
+from indexer.catalogue import Bounds, Catalogue, Inspection
+from indexer.catalogue.database import Transactions, connect
+from indexer.retention import Policy, Pruner
+from tests.indexer.data_folder_process import DataFolder
+
+ROOT = Path(__file__).parents[2]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PICTURE, MAP, THUMBNAIL = 1000, 200, 50  # bytes
+
+
+def picture(number: int) -> bytes:
+    return f"picture {number} ".encode().ljust(PICTURE, b".")
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def inspection(number: int, **values: object) -> Inspection:
+    """One a minute, as the service would have recorded it."""
+    key = f"{number:032x}"
+    made = Inspection(
+        id=key, at=NOON + timedelta(minutes=number), filename=f"{number}.png", verdict="normal", score=0.1, version=1,
+        width=64, height=48, category="bolt", image_sha256=digest(picture(number)),
+        image_suffix=".png", map_name=f"{key}.png", kept_bytes=PICTURE + MAP, thumbnail_bytes=THUMBNAIL,
+    )  # fmt: skip
+    return replace(made, **values)
+
+
+class History(NamedTuple):
+    """A data folder with a history in it."""
+
+    folder: DataFolder
+    data: Path
+    url: str
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.folder.catalogue
+
+    def record(self, *inspections: Inspection) -> None:
+        """Keep inspections with their files, in the order the service does it."""
+        maps = self.data / "inspections"
+        maps.mkdir(exist_ok=True)
+        with self.folder.lock.appending():
+            for each in inspections:
+                [data] = [found for found in map(picture, range(20)) if digest(found) == each.image_sha256]
+                self.folder.originals.write(data, ".png")
+                (maps / f"{each.id}.png").write_bytes(bytes(MAP))
+                (maps / f"{each.id}.jpg").write_bytes(bytes(THUMBNAIL))
+            self.catalogue.record_inspections(inspections)
+
+    def pruner(self, **bounds: Bounds) -> Pruner:
+        return Pruner(self.data, self.catalogue, Policy(**bounds), 0)
+
+    def prune(self, **bounds: Bounds) -> None:
+        for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):
+            pass
+
+    def numbers(self) -> list[int]:
+        """The inspections there are."""
+        return sorted(int(each.id, 16) for each in self.catalogue.all_inspections())
+
+    def pictured(self) -> list[int]:
+        """Those whose pictures and maps are kept."""
+        return sorted(int(each.id, 16) for each in self.catalogue.all_inspections() if each.kept_bytes is not None)
+
+    def files(self) -> set[str]:
+        """Every file of the history and of pictures."""
+        return {
+            str(path.relative_to(self.data)) for room in ("inspections", "originals")
+            for path in (self.data / room).rglob("*") if path.is_file()
+        }  # fmt: skip
+
+    def needed(self) -> set[str]:
+        """Every such file that the catalogue names."""
+        engine = connect(self.url)
+        with Transactions(engine).reading() as connection:
+            found = {each.path for each in named_files(connection)}
+        engine.dispose()
+        return {path for path in found if not path.startswith("segments/")}
+
+
+@pytest.fixture
+def history(tmp_path: Path, database: str) -> Iterator[History]:
+    folder = DataFolder.open(tmp_path / "data", database)
+    (tmp_path / "data" / "inspections").mkdir()
+    yield History(folder, tmp_path / "data", database)
+    folder.catalogue.close()
+
+
+def newest(numbers: list[int], bounds: Bounds, each: int) -> set[int]:
+    """What a bound keeps, told the simplest way: from the newest back, while nothing is beyond it."""
+    kept: set[int] = set()
+    for number in sorted(numbers, reverse=True):
+        too_many = bounds.count is not None and len(kept) >= bounds.count
+        too_large = bounds.bytes is not None and (len(kept) + 1) * each > bounds.bytes
+        too_old = bounds.age is not None and NOON + timedelta(minutes=number) < datetime.now(UTC) - bounds.age
+        if too_many or too_large or too_old:
+            break
+        kept.add(number)
+    return kept
+
+
+some_bounds = st.builds(
+    Bounds,
+    count=st.none() | st.integers(0, 12),
+    age=st.none()
+    | st.integers(-2, 14).map(lambda minutes: datetime.now(UTC) - NOON - timedelta(minutes=minutes - 0.5)),
+    bytes=st.none() | st.integers(0, 12 * (PICTURE + MAP)),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from(["bolt", "nut", None]), st.booleans()), max_size=12),
+    bounds=st.fixed_dictionaries(dict.fromkeys(("inspections", "pictures", "defects", "defect_pictures"), some_bounds)),
+)
+def test_exactly_the_newest_within_every_bound_are_kept(
+    history: History, kinds: list[tuple[str | None, bool]], bounds: dict[str, Bounds]
+) -> None:
+    history.prune(inspections=Bounds(count=0), defects=Bounds(count=0))
+    history.record(
+        *(inspection(number, category=category, verdict="anomalous" if defect else "normal")
+          for number, (category, defect) in enumerate(kinds))
+    )  # fmt: skip
+    history.prune(**bounds)
+    rows, pictures = set[int](), set[int]()
+    for kind in set(kinds):
+        numbers = [number for number, each in enumerate(kinds) if each == kind]
+        whole, shown = ("defects", "defect_pictures") if kind[1] else ("inspections", "pictures")
+        alive = newest(numbers, bounds[whole], THUMBNAIL)
+        rows |= alive
+        # Bounds of pictures are applied to what the bounds of inspections were going to leave, and to no less.
+        pictures |= alive & newest(numbers, bounds[shown], PICTURE + MAP)
+    assert (set(history.numbers()), set(history.pictured())) == (rows, pictures)
+    assert history.files() == history.needed()
+    assert len(history.needed()) == len(rows) + 2 * len(pictures)
+
+
+def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
+    history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
+    history.catalogue.judge(inspection(0).id, "good")
+    history.catalogue.judge(inspection(3).id, "defect")
+    history.prune(pictures=Bounds(count=0), inspections=Bounds(count=1))
+    assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
+    history.catalogue.judge(inspection(1).id, "good")
+    history.catalogue.judge(inspection(3).id, None)
+    history.prune(inspections=Bounds(count=1))
+    assert history.numbers() == [3]
+
+
+def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
+    history.record(inspection(0))
+    history.prune(pictures=Bounds(count=0))
+    assert history.catalogue.inspection(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
+    assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
+    assert verify(history.data, history.url, lambda *_: None).damaged == ()
+
+
+def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
+    history.record(inspection(0), inspection(1), inspection(5, image_sha256=digest(picture(0))))
+    (reference,) = history.folder.append("bolt", [picture(1)]).reference_ids
+    history.prune(pictures=Bounds(count=1))
+    assert history.pictured() == [5]
+    assert history.folder.originals.read(digest(picture(0)), ".png") == picture(0)
+    assert history.folder.originals.read(digest(picture(1)), ".png") == picture(1)
+    history.catalogue.remove_references([reference])
+    history.prune(inspections=Bounds(count=0))
+    # The reference can still be restored; the other picture nothing needs.
+    assert {Path(path).stem for path in history.files()} == {digest(picture(1))}
+    assert history.catalogue.retention.pending().count == 0
+
+
+def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(history: History) -> None:
+    history.record(inspection(0))
+    retention = history.catalogue.retention
+    [holding] = retention.holdings()
+    cut = retention.cut(holding.kind, "inspections", Bounds(count=0), datetime.now(UTC))
+    assert cut is not None
+    assert retention.amount(cut) == retention.prune(cut, 10)
+    assert retention.pending().count == 3
+    history.record(inspection(0))
+    for _ in history.pruner().within_bounds(()):
+        pass
+    assert retention.pending().count == 0
+    assert history.files() == history.needed()
+    assert len(history.files()) == 3
+
+
+def test_files_wait_while_anyone_is_recording_and_go_afterwards(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.retention._PATIENCE", 0.02)
+    history.record(*map(inspection, range(3)))
+    with history.folder.lock.appending():
+        history.prune(inspections=Bounds(count=1))
+        assert history.numbers() == [2]
+        assert len(history.files()) == 9
+    assert history.catalogue.retention.pending().count == 6
+    history.prune()
+    assert history.files() == history.needed()
+
+
+def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -> None:
+    history.record(inspection(0), inspection(1))
+    history.prune(pictures=Bounds(count=1))
+    orphan = history.folder.originals.write(picture(9), ".png")
+    cut_short = history.folder.originals.path(orphan, ".png").with_name(f"{orphan}.png.0123.tmp")
+    cut_short.write_bytes(b"half")
+    for name in (f"{inspection(9).id}.png", f"{inspection(9).id}.jpg", f"{inspection(0).id}.png"):
+        (history.data / "inspections" / name).write_bytes(b"left")
+    needed = history.needed()
+    assert len(history.files() - needed) == 5
+    steps = list(history.pruner().without_orphans())
+    assert history.files() == needed
+    assert sum(step.amount.count for step in steps) == 5
+    assert sum(step.amount.bytes for step in steps) == PICTURE + 4 * 4
+
+
+def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defects_stay(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.record(
+        *(inspection(number, category=("bolt", "nut", "cog")[number % 3],
+                     verdict="unfamiliar" if number in (0, 4) else "normal") for number in range(12))
+    )  # fmt: skip
+    room = {"free": 10_000}
+
+    def usage(_: Path) -> shutil._ntuple_diskusage:
+        gone = 12 - len(list((history.data / "originals").rglob("*.png")))
+        return shutil._ntuple_diskusage(100_000, 0, room["free"] + gone * (PICTURE + MAP))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    def make_room(least: int) -> None:
+        for step in Pruner(history.data, history.catalogue, Policy(), least).with_room():
+            assert step.why in ("room", None)
+
+    make_room(5_000)
+    assert history.pictured() == list(range(12)), "twice the least was free"
+    make_room(6_000)  # 2,000 bytes are missing: two pictures
+    assert history.pictured() == [0, *range(3, 12)]
+    assert history.numbers() == list(range(12))
+    make_room(50_000)
+    assert history.pictured() == [0, 4], "even if that is not enough"
+    assert history.files() == history.needed()
+
+
+def test_room_that_pending_files_will_give_back_is_not_taken_twice(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.retention._PATIENCE", 0.02)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100_000, 0, 10_000))
+    history.record(*map(inspection, range(10)))
+    pruner = Pruner(history.data, history.catalogue, Policy(), 6_000)
+    with history.folder.lock.appending():
+        for _ in range(3):
+            for _ in pruner.with_room():
+                pass
+    assert history.pictured() == list(range(2, 10))
+
+
+def test_the_holdings_are_what_is_there(history: History) -> None:
+    history.record(
+        inspection(0), inspection(1), inspection(2, verdict="anomalous"), inspection(3, category=None),
+        inspection(4, category="nut", thumbnail_bytes=None),
+    )  # fmt: skip
+    history.prune(pictures=Bounds(count=1))
+    found = [
+        (each.kind.category, each.kind.defect, each.inspections, each.pictures, each.picture_bytes,
+         each.thumbnail_bytes, each.oldest) for each in history.catalogue.retention.holdings()
+    ]  # fmt: skip
+    whole = PICTURE + MAP
+    assert found == [
+        (None, False, 1, 1, whole, THUMBNAIL, inspection(3).at),
+        ("bolt", False, 2, 1, whole, 2 * THUMBNAIL, inspection(0).at),
+        ("bolt", True, 1, 1, whole, THUMBNAIL, inspection(2).at),
+        ("nut", False, 1, 1, whole, 0, inspection(4).at),
+    ]
+    history.folder.append("nut", [picture(7), picture(8)])
+    [nut] = history.catalogue.retention.reference_holdings()
+    assert (nut.category, nut.references) == ("nut", 2)
+    assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())
