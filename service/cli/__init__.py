@@ -9,6 +9,7 @@ from service.cli import keys
 from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate
 from service.cli.migrate import migrate
+from service.cli.prune import prune
 from service.cli.rebuild import rebuild
 from service.cli.serve import serve
 
@@ -20,6 +21,7 @@ app.command()(serve)
 app.command()(index)
 app.command()(rebuild)
 app.command()(migrate)
+app.command()(prune)
 app.command(help=HELP)(evaluate)
 app.command()(backup)
 app.command()(restore)

@@ -156,11 +156,11 @@ async def heat(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]
 async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
     """The picture as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
     found = await _find(running, inspection_id)
-    small = found.thumbnail_bytes is not None and side is not None
-    if small and (found.kept_bytes is None or side <= history.THUMBNAIL_SIDE):
+    gone = found.kept_bytes is None
+    if found.thumbnail_bytes is not None and side is not None and (gone or side <= history.THUMBNAIL_SIDE):
         data = await _file(running, thumbnail_name(inspection_id))
         return await pictured(data, ".jpg", side, running.settings.image_limits)
-    if found.kept_bytes is None and found.thumbnail_bytes is not None:
+    if gone and found.thumbnail_bytes is not None:
         raise ProblemError("not-found", "The picture as it was sent is no longer kept; `side` gives a small one.")
     data, suffix = await _picture(running, found)
     return await pictured(data, suffix, side, running.settings.image_limits)

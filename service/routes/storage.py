@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -109,7 +109,7 @@ def _storage(running: Runtime) -> StorageView:
     }
     names = {kind.category for kind in holdings} | set(references)
     disk, least = shutil.disk_usage(running.settings.data), running.settings.min_free_bytes
-    pending = retention.pending()
+    pending, finished = retention.pending(), running.pruning.finished
     return StorageView(
         categories=tuple(
             CategoryStorage(
@@ -127,7 +127,7 @@ def _storage(running: Runtime) -> StorageView:
             keeps_history=running.keeps_history(),
         ),
         awaiting_deletion=AmountView(count=pending.count, bytes=pending.bytes),
-        pruned_at=running.pruning.finished,
+        pruned_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
     )  # fmt: skip
 
 

@@ -124,6 +124,7 @@ class Inspection:
     judgement: Judgement | None = None
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
+    picture: Literal["whole", "thumbnail", "none"] = "none"
 
 
 @dataclass(frozen=True)

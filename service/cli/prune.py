@@ -1,0 +1,52 @@
+"""`touchstone prune`: what a running service does by itself, now, or only told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from indexer.options import Data, DatabaseUrl, fail, read_settings
+from service.settings import Settings
+
+
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Bring the history within the limits that settings give (docs/settings.md), while services go on.
+
+    With --dry-run and other limits in the environment it tells what these would take away. Exit code 0; 2 when it
+    cannot be done.
+    """
+    settings = read_settings(Settings, data=data, database_url=database_url)
+    # SQLAlchemy and what comes with it take seconds to import; --help should not.
+    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.library import catalogue_url
+    from indexer.retention import Pruner
+
+    if not Path(settings.data).is_dir():
+        fail(f"there is no data folder {settings.data}")
+    try:
+        catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
+        try:
+            pruner = Pruner(settings.data, catalogue, settings.retention, settings.min_free_bytes)
+            kinds = [holding.kind for holding in catalogue.retention.holdings()]
+            for cut in pruner.cuts(kinds):
+                amount = catalogue.retention.amount(cut)
+                name = "no category" if cut.kind.category is None else cut.kind.category
+                whose = "defects" if cut.kind.defect else "others"
+                print(f"{name}: {whose}: {amount.count} {cut.what}, {amount.bytes} bytes")
+            if not dry_run:
+                for steps in (pruner.within_bounds(kinds), pruner.with_room(), pruner.without_orphans()):
+                    for _ in steps:
+                        pass
+                pending = catalogue.retention.pending()
+                if pending.count:
+                    print(f"{pending.count} files are still to be deleted: somebody was recording, or a backup runs")
+        finally:
+            catalogue.close()
+    except (CatalogueError, OSError) as error:
+        fail(str(error))

@@ -1,0 +1,246 @@
+"""A real server keeps its history within limits, and gives up pictures before it gives up recording."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from indexer.backup import verify
+from tests.service.conftest import files
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+from tests.service.test_metrics import scrape, value
+from tests.service.test_problems import check_problem
+from tests.service.test_server_process import small_disk
+
+DEFECTS = ("anomalous", "unfamiliar")
+ROOT = Path(__file__).parents[2]
+OFTEN = {"PRUNE_SECONDS": "0.2", "REFRESH_MS": "50"}
+
+
+def taught(server: ServerProcess) -> ServerProcess:
+    """A server that knows 24 discs and calls about every scratched one anomalous."""
+    server.wait_until_live()
+    body = files(*(part(seed) for seed in range(24)))
+    assert server.client.post("/references", data={"category": "disc"}, files=body).status_code == 200
+    server.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
+    wait_for(lambda: server.client.get("/categories/disc").json()["calibration"]["state"] == "ready")
+    return server
+
+
+def inspected(server: ServerProcess, seed: int, *, scratched: bool = False) -> dict[str, Any]:
+    """Inspect one part."""
+    answer = server.client.post("/detect", files=files(part(seed, scratched=scratched)))
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["results"][0]
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def history(server: ServerProcess) -> dict[str, dict[str, Any]]:
+    """Every inspection by id."""
+    return {each["id"]: each for each in server.client.get("/inspections?limit=1000").json()["inspections"]}
+
+
+def disc(server: ServerProcess) -> dict[str, Any]:
+    """What `/storage` says of the category."""
+    [found] = server.client.get("/storage").json()["categories"]
+    assert found["name"] == "disc"
+    return dict(found)
+
+
+def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_path: Path, database: str) -> None:
+    data = tmp_path / "data"
+    limits = {"KEEP_PICTURES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
+    with taught(ServerProcess(data, **limits)) as server:
+        defects = [inspected(server, seed, scratched=True) for seed in range(500, 503)]
+        assert {each["verdict"] for each in defects} <= set(DEFECTS)
+        said = inspected(server, 100)
+        assert said["recorded"]
+        assert said["verdict"] == "normal"
+        server.client.post(f"/inspections/{said['id']}/feedback", json={"judgement": "defect"}).raise_for_status()
+        good = [each for seed in range(200, 212) if (each := inspected(server, seed))["verdict"] == "normal"]
+        assert len(good) >= 10
+        left = {each["id"] for each in [*defects, said, *good[-9:]]}
+        wait_for(lambda: history(server).keys() == left)
+        whole = {each["id"] for each in [*defects, said, *good[-4:]]}
+        wait_for(lambda: {key for key, each in history(server).items() if each["picture"] == "whole"} == whole)
+        assert {each["picture"] for key, each in history(server).items() if key not in whole} == {"thumbnail"}
+
+        # What is left of an old one: everything but its picture and map.
+        old, new = good[-9]["id"], good[-1]["id"]
+        at = f"/inspections/{old}"
+        small = Image.open(io.BytesIO(server.client.get(f"{at}/image?side=64").raise_for_status().content))
+        assert (small.format, max(small.size)) == ("JPEG", 64)
+        largest = Image.open(io.BytesIO(server.client.get(f"{at}/image?side=1000").raise_for_status().content))
+        assert max(largest.size) == 160
+        for gone in (f"{at}/image", f"{at}/map.png", f"{at}/heat.png", f"/inspections/{good[0]['id']}"):
+            check_problem(server.client.get(gone), 404, "not-found")
+        assert server.client.get(f"/inspections/{new}/image").content == part(211)
+        for kept in (f"/inspections/{defects[0]['id']}/image", f"/inspections/{defects[0]['id']}/map.png"):
+            server.client.get(kept).raise_for_status()
+        check_problem(server.client.post(f"{at}/feedback", json={"judgement": "good"}), 409, "conflict")
+        assert server.client.get(at).json()["judgement"] is None
+        judged = server.client.post(f"{at}/feedback", json={"judgement": "defect"}).json()
+        assert (judged["judgement"], judged["picture"]) == ("defect", "thumbnail")
+        rows = list(csv.DictReader(io.StringIO(server.client.get("/inspections?format=csv").text)))
+        assert {row["id"] for row in rows} == history(server).keys()
+
+        # A part that was judged good is a reference with a picture of its own.
+        promoted = server.client.post(f"/inspections/{new}/feedback", json={"judgement": "good"}).json()
+        later = [inspected(server, seed) for seed in range(300, 312)]
+        assert sum(each["verdict"] == "normal" for each in later) >= 9
+        wait_for(lambda: new not in history(server))
+        reference = promoted["promoted_reference_id"]
+        assert server.client.get(f"/references/{reference}/image").content == part(211)
+
+        storage = server.client.get("/storage").json()
+        assert storage["limits"]["pictures"] == {"count": 4, "days": 30.0, "bytes": 20 << 30}
+        held = disc(server)
+        assert held["references"]["count"] == 25
+        assert held["references"]["picture_bytes"] == sum(len(part(seed)) for seed in range(24)) + len(part(211))
+        assert held["others"]["inspections"] == 9
+        assert (held["others"]["pictures"]["count"], held["others"]["next_pictures"]["count"]) == (4, 0)
+        assert held["defects"]["inspections"] == 5 + sum(each["verdict"] != "normal" for each in later)
+        wait_for(lambda: server.client.get("/storage").json()["awaiting_deletion"]["count"] == 0)
+        series = scrape(server.client)  # type: ignore[arg-type]
+        assert value(series, "history_pruned_total", what="pictures", why="bounds") >= 6
+        assert value(series, "history_deleted_bytes_total") > 0
+        wait_for(lambda: value(scrape(server.client), "history_pictures", category="disc") >= 4)  # type: ignore[arg-type]
+        assert abs(value(series, "history_pruned_timestamp_seconds") - time.time()) < 60
+        assert server.stop() == 0
+    assert verify(data, database, lambda *_: None).damaged == ()
+
+
+def kept_files(data: Path) -> dict[str, set[str]]:
+    """Names of files of the history, by suffix, and of pictures."""
+    names = [path.name for path in (data / "inspections").iterdir()]
+    return {
+        "maps": {name[:-4] for name in names if name.endswith(".png")},
+        "thumbnails": {name[:-4] for name in names if name.endswith(".jpg")},
+        "pictures": {path.stem for path in (data / "originals").glob("*/*/*")},
+    }
+
+
+def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: Path) -> None:
+    data, chance = tmp_path / "data", random.Random(5)
+    limits = {"KEEP_PICTURES": "6", "KEEP_INSPECTIONS": "12", **OFTEN, "PRUNE_SECONDS": "0.01"}
+    with taught(ServerProcess(data, **limits)) as server:
+        server.stop()
+    seed = 1000
+    for _ in range(6):
+        with ServerProcess(data, **limits).wait_until_live() as server:
+            threading.Timer(chance.uniform(0.5, 1.5), server.process.kill).start()
+            try:
+                while True:
+                    seed += 1
+                    inspected(server, seed)
+            except httpx.TransportError:
+                pass
+    assert seed > 1030, "the kills came too early to mean anything"
+    with ServerProcess(data, **limits).wait_until_live() as server:
+        wait_for(lambda: disc(server)["others"]["inspections"] <= 12)
+        wait_for(lambda: disc(server)["others"]["pictures"]["count"] <= 6)
+        found = history(server)
+        whole = {key for key, each in found.items() if each["picture"] == "whole"}
+        assert len([each for each in found.values() if each["verdict"] not in DEFECTS]) == 12
+        # Orphans are looked for when a server has started.
+        wait_for(lambda: kept_files(data)["maps"] == whole)
+        wait_for(lambda: kept_files(data)["thumbnails"] == found.keys())
+        assert len(kept_files(data)["pictures"]) == 24 + len(whole)
+        for key in whole:
+            server.client.get(f"/inspections/{key}/image").raise_for_status()
+        assert server.stop() == 0
+    assert verify(data, f"sqlite:///{data}/catalogue.sqlite", lambda *_: None).damaged == ()
+
+
+def prune(data: Path, database: str, *more: str, **limits: str) -> subprocess.Popen[str]:
+    """`touchstone prune` at work."""
+    variables = {**os.environ, **{f"TOUCHSTONE_{key}": each for key, each in limits.items()}}
+    command = [sys.executable, "-m", "service.cli", "prune", "--data", str(data), "--database-url", database, *more]
+    return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    least = 2 << 20
+    limits = {"MIN_FREE_BYTES": str(least), **OFTEN}
+    with small_disk(tmp_path / "disk", "24m") as disk, ServerProcess(disk / "data", **limits) as server:
+        taught(server)
+        defect = inspected(server, 500, scratched=True)
+        assert defect["verdict"] in DEFECTS
+        good = [inspected(server, seed) for seed in range(100, 112)]
+
+        def free() -> int:
+            return os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
+
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(free() - 2 * least - 10_000))
+        more = [inspected(server, seed) for seed in range(200, 212)]
+        assert all(each["recorded"] for each in more)
+        wait_for(lambda: free() >= 2 * least)
+        found = history(server)
+        lost = [each["id"] for each in [*good, *more] if found[each["id"]]["picture"] == "thumbnail"]
+        assert lost == [each["id"] for each in [*good, *more]][: len(lost)], "the oldest went first"
+        assert 0 < len(lost) < 24
+        assert found[defect["id"]]["picture"] == "whole"
+
+        (disk / "more").write_bytes(bytes(free() - least // 2))
+        wait_for(lambda: all(
+            each["picture"] == "thumbnail" for each in history(server).values() if each["verdict"] not in DEFECTS
+        ))  # fmt: skip
+        wait_for(lambda: server.client.get("/storage").json()["awaiting_deletion"]["count"] == 0)
+        last = inspected(server, 300)
+        assert (last["recorded"], last["picture"]) == (False, "none")
+        assert server.client.get("/storage").json()["disk"]["keeps_history"] is False
+        assert history(server)[defect["id"]]["picture"] == "whole"
+        assert server.client.get("/readyz").status_code == 200
+        (disk / "more").unlink()
+        wait_for(lambda: bool(inspected(server, 301)["recorded"]))
+        assert server.stop() == 0
+
+
+def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(tmp_path: Path, database: str) -> None:
+    data = tmp_path / "data"
+    with taught(ServerProcess(data, DATABASE_URL=database)) as server:
+        good = [each["id"] for seed in range(100, 130) if (each := inspected(server, seed))["verdict"] == "normal"]
+        server.stop()
+    limits = {"KEEP_PICTURES": "5", "KEEP_INSPECTIONS": "20"}
+    told, trouble = prune(data, database, "--dry-run", **limits).communicate(timeout=120)
+    assert trouble == ""
+    over = len(good)
+    assert told.splitlines()[0].startswith(f"disc: others: {over - 20} inspections, ")
+    assert told.splitlines()[1].startswith(f"disc: others: {over - 5} pictures, ")
+    assert len(kept_files(data)["thumbnails"]) == 30, "nothing went"
+    both = [prune(data, database, **limits) for _ in range(2)]
+    for each in both:
+        assert (each.communicate(timeout=120)[1], each.returncode) == ("", 0)
+    with ServerProcess(data, DATABASE_URL=database).wait_until_live() as server:
+        found = history(server)
+        assert [key for key in good if key in found] == good[-20:]
+        assert [key for key in good if key in found and found[key]["picture"] == "whole"] == good[-5:]
+        server.stop()
+    assert prune(data, database, "--dry-run", **limits).communicate(timeout=120)[0] == ""
+    missing = prune(tmp_path / "nowhere", database)
+    assert missing.communicate(timeout=120)[1].startswith("touchstone: there is no data folder")
+    assert missing.returncode == 2
