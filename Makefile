@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: verdicts packages demo serve test check bench stack torture test-gpu bench-gpu clean help
+.PHONY: verdicts packages screenshots demo serve test check bench stack torture test-gpu bench-gpu clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -73,6 +73,9 @@ bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance
 
 verdicts: $(READY)  ## Measure what verdicts promise on rendered products, and real ones in BOARDS; into docs/verdicts.md
 	@$(BIN)/python -m tests.study.verdicts --write docs/verdicts.md $(if $(BOARDS),--boards $(BOARDS))
+
+screenshots: $(READY) packages  ## Photograph every view of the console over the demo's products, into docs/console
+	@$(BIN)/python -m tests.console.screenshots
 
 clean:  ## Remove the environment and the demo's output
 	rm -rf $(VENV) $(DEMO)

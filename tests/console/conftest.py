@@ -44,7 +44,7 @@ class Watched:
 def browser() -> Iterator[Browser]:
     """The system's Chromium, with no window."""
     with sync_playwright() as driver:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = ["--use-fake-device-for-media-stream", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         launched = driver.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         yield launched
         launched.close()

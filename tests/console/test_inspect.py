@@ -2,16 +2,121 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from tests.console.accessibility import assert_accessible
+from tests.console.conftest import TABLET, Watched
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+_TRANSFER = """([kind, name, data]) => {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name, { type: "image/png" }));
+    const place = kind === "paste" ? document.body : document.querySelector(".drop");
+    const event = kind === "paste"
+        ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })
+        : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+    place.dispatchEvent(event);
+}"""
 
 
-def test_a_scratched_part_is_shown_as_anomalous(page: Page, scratched: Path) -> None:
+def inspected(page: Page, picture: Path, category: str = "disc") -> None:
     page.goto("/")
-    page.get_by_label("Compare with").select_option("disc")
-    page.get_by_label("Choose a picture").set_input_files(scratched)
-    expect(page.get_by_text("Anomalous", exact=True)).to_be_visible()
+    page.get_by_label("Compare with").select_option(category)
+    page.get_by_label("Choose a picture").set_input_files(picture)
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+
+
+def test_a_scratched_part_is_shown_with_its_reasons(page: Page, server: ServerProcess, scratched: Path) -> None:
+    inspected(page, scratched)
+    [latest] = server.client.get("/inspections", params={"limit": 1}).json()["inspections"]
+    card = page.get_by_role("region", name="Verdict")
+    expect(card).to_contain_text("Anomalous")
+    expect(card).to_contain_text(f"Score {latest['score']:.4f} · threshold {latest['threshold']:.4f}")
+    expect(card.get_by_role("img", name="times the threshold")).to_be_visible()
+    expect(card).to_contain_text("p = ")
+    expect(page.locator(".region polygon")).to_have_count(len(latest["regions"]))
+    reference = latest["regions"][0]["evidence"]["reference_id"]
+    expect(page.get_by_role("img", name=f"Reference {reference}, the same place")).to_be_visible()
+    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    expect(page.locator(".thumb")).to_have_count(len(latest["references"]))
+    expect(page.get_by_text("Searched")).to_be_visible()
+    expect(page.locator(".stage img.heat[src^=blob]")).to_be_visible()
     assert_accessible(page)
+
+
+def test_another_reference_can_be_compared_with(page: Page, server: ServerProcess, scratched: Path) -> None:
+    inspected(page, scratched)
+    [latest] = server.client.get("/inspections", params={"limit": 1}).json()["inspections"]
+    nearest = latest["regions"][0]["evidence"]["reference_id"]
+    other = next(each["reference_id"] for each in latest["references"] if each["reference_id"] != nearest)
+    page.get_by_role("button", name=f"Reference {other} similarity").click()
+    expect(page.get_by_role("img", name=f"Reference {other}, the same place")).to_be_visible()
+    page.get_by_role("button", name="Region 1").click()
+    expect(page.get_by_role("img", name=f"Reference {nearest}, the same place")).to_be_visible()
+
+
+def test_the_picture_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, scratched: Path) -> None:
+    inspected(page, scratched)
+    stage = page.get_by_role("group", name="Picture.")
+    stage.focus()
+    for key in ("+", "+", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(stage).to_have_attribute("data-zoom", "1.96")
+    page.keyboard.press("0")
+    expect(stage).to_have_attribute("data-zoom", "1")
+    stage.hover()
+    page.mouse.wheel(0, -120)
+    expect(stage).to_have_attribute("data-zoom", "1.4")
+    heat = page.locator("img.heat")
+    page.get_by_label("Heat").fill("25")
+    expect(heat).to_have_css("opacity", "0.25")
+    page.keyboard.press("h")
+    expect(heat).to_have_css("opacity", "0")
+    page.keyboard.press("h")
+    expect(heat).to_have_css("opacity", "0.25")
+
+
+def test_a_picture_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Compare with").select_option("plate")
+    for kind in ("paste", "drop"):
+        page.evaluate(_TRANSFER, [kind, f"{kind}.png", base64.b64encode(part(77, kind=1)).decode()])
+        expect(page.get_by_text(f"{kind}.png", exact=True)).to_be_visible()
+        expect(page.get_by_role("region", name="Verdict")).to_contain_text("Uncalibrated")
+
+
+def test_the_camera_s_picture_is_inspected(page: Page) -> None:
+    page.context.grant_permissions(["camera"])
+    page.goto("/")
+    expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Take the picture").click()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    expect(page.get_by_text("camera-")).to_be_visible()
+
+
+def test_a_file_that_is_no_picture_is_refused_with_what_to_do(watched: tuple[Page, Watched], tmp_path: Path) -> None:
+    page, seen = watched
+    seen.expected.add(415)
+    broken = tmp_path / "notes.png"
+    broken.write_text("no picture")
+    page.goto("/")
+    page.get_by_label("Choose a picture").set_input_files(broken)
+    expect(page.get_by_role("alert")).to_contain_text("PNG, JPEG, TIFF, BMP and WebP pictures can be used.")
+    assert_accessible(page)
+
+
+def test_everything_can_be_touched_on_a_tablet(page: Page, scratched: Path) -> None:
+    page.set_viewport_size(TABLET)
+    inspected(page, scratched)
+    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for target in page.locator("button:visible, a:visible, select:visible, label.button").all():
+        box = target.bounding_box()
+        assert box is not None
+        assert box["height"] >= 44, target.inner_text()

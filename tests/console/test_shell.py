@@ -17,12 +17,11 @@ STATIC = Path(__file__).parents[2] / "service/console/static"
 def test_every_text_that_the_console_asks_for_is_there_and_every_text_is_asked_for() -> None:
     words = json.loads((STATIC / "strings/en.json").read_text())
     code = "\n".join(path.read_text() for path in [*STATIC.glob("*.*"), *STATIC.glob("views/*.js")])
-    used = set(re.findall(r"\bt\(\s*[\"']([\w.-]+)[\"']|data-text=\"([\w.-]+)\"", code))
-    plain = {first or second for first, second in used}
-    built = set(re.findall(r"`([\w-]+(?:\.[\w-]+)*\.)\$\{", code))
     forms = {re.sub(r"\.(one|other)$", "", key) for key in words}
-    assert plain <= forms
-    assert {key for key in forms - plain if not key.startswith(tuple(built))} == set()
+    assert set(re.findall(r"\bt\(\s*\"([\w.-]+)\"", code)) <= forms
+    quoted = set(re.findall(r"\"([\w-]+(?:\.[\w-]+)+)\"", code))
+    built = {f"{each}." for each in re.findall(r"`([\w.-]+)\.\$\{|facts\(\"(\w+)\"", code) for each in each if each}
+    assert {key for key in forms - quoted if not key.startswith(tuple(built))} == set()
 
 
 def test_the_console_holds_no_markup_that_data_could_become() -> None:

@@ -11,8 +11,7 @@ import { problemPanel } from "./notices.js";
 import { forgetKey, key, onKeyChange } from "./session.js";
 import { loadStrings, t } from "./strings.js";
 
-const VIEWS = ["inspect"];
-const IN_NAVIGATION = ["inspect"];
+const VIEWS = ["inspect", "live", "history", "system"];
 
 let leaving = new AbortController();
 
@@ -25,7 +24,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.getElementById("nav").setAttribute("aria-label", t("shell.navigation"));
 const forever = new AbortController().signal;
-IN_NAVIGATION.forEach((name, position) => {
+VIEWS.forEach((name, position) => {
   document.getElementById("nav").append(h("a", { href: `#/${name}` }, t(`nav.${name}`)));
   bind([String(position + 1)], t(`nav.${name}`), () => (location.hash = `#/${name}`), forever);
 });

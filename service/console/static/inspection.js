@@ -1,0 +1,145 @@
+// One inspection in full: the picture, the verdict and its reasons, and what a person may say of it.
+
+import { picture, pictureUrl } from "./api.js";
+import { comparison, decoded, distance } from "./compare.js";
+import { fill, h } from "./dom.js";
+import { judge, undoLast } from "./feedback.js";
+import { bind } from "./keyboard.js";
+import { problemPanel, tell } from "./notices.js";
+import { moment, number, percent, score, t } from "./strings.js";
+import { badge, scoreBar } from "./verdict.js";
+import { viewer } from "./viewer.js";
+
+const SIDE = 2048; // pixels: the most that is fetched of a picture
+
+/**
+ * The panel of an inspection. `file`: the picture where the reader has it already. `changed` gets the inspection again
+ * when a person has said something of it; nothing is said before `settled()`. Keys work while `signal` is not aborted.
+ */
+export function inspectionPanel(inspection, { signal, file = null, changed = () => {}, settled = () => true }) {
+  const { id, regions, references } = inspection;
+  const shown = viewer({ size: inspection, regions, alt: t("inspection.picture", { name: inspection.filename }), choose });
+  const buttons = regions.map((region, index) =>
+    h("button", { "aria-pressed": "false", onclick: () => choose(index) },
+      h("strong", {}, t("region.name", { number: String(index + 1) })),
+      h("span", {}, t("region.peak", { peak: score(region.peak) }))));
+  const compared = h("div", {});
+  const verdict = h("div", { class: "judged" });
+  const neighbours = references.map(({ reference_id: reference, similarity }) =>
+    h("button", { class: "thumb", "aria-pressed": "false", onclick: () => compare(region(), reference) },
+      picture(`/references/${reference}/image`, "", { side: 192 }),
+      h("span", {}, t("reference.name", { id: String(reference) })),
+      h("span", { class: "hint" }, t("reference.similarity", { share: number(similarity, 3) }))));
+  let chosen = null;
+  const part = load();
+
+  bind(["d"], t("feedback.defect"), () => say("defect"), signal);
+  bind(["g"], t("feedback.good"), () => say("good"), signal);
+  bind(["u"], t("feedback.undo"), undoLast, signal);
+  bind(["h"], t("viewer.toggle"), shown.toggleHeat, signal);
+  if (regions.length > 1) bind(["n"], t("region.next"), () => choose(((chosen ?? -1) + 1) % regions.length), signal);
+  judged(inspection);
+  if (regions.length) choose(0);
+  else if (references.length) compare(null, references[0].reference_id);
+
+  return h("div", { class: "inspection" },
+    h("div", { class: "seen" }, shown.element),
+    h("div", { class: "told" },
+      h("section", { class: `card verdict-card tone-${inspection.verdict}`, "aria-label": t("inspection.verdict") },
+        h("p", { class: "large" }, badge(inspection.verdict)),
+        h("p", {}, t(`verdict.${inspection.verdict}.meaning`)),
+        scoreBar(inspection),
+        inspection.p_value === null ? null
+          : h("p", {}, t("inspection.p", { p: number(inspection.p_value, 4), share: percent(inspection.p_value) })),
+        inspection.better_category
+          ? h("p", { class: "error" }, t("inspection.better", { category: inspection.better_category.category })) : null,
+        inspection.recorded === false ? h("p", { class: "error" }, t("inspection.unrecorded")) : verdict,
+      ),
+      regions.length ? h("section", { class: "card" },
+        h("h2", {}, t("inspection.regions")), h("div", { class: "choices" }, buttons)) : null,
+      h("section", { class: "card" }, h("h2", {}, t("inspection.compared")), compared,
+        neighbours.length ? h("h3", {}, t("inspection.references")) : null, h("div", { class: "thumbs" }, neighbours)),
+      facts(inspection),
+    ));
+
+  async function load() {
+    const small = { side: SIDE };
+    if (inspection.recorded !== false) {
+      pictureUrl(`/inspections/${id}/heat.png`, {}, signal).then((url) => show(shown.heat, url), () => shown.heat.remove());
+    }
+    let image = new Image();
+    if (file !== null) image.src = URL.createObjectURL(file);
+    try {
+      await (file === null ? Promise.reject(new Error("not here")) : image.decode());
+    } catch {
+      image = await decoded(`/inspections/${id}/image`, small, signal); // a format that browsers do not know, or history
+    }
+    const canvas = h("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    canvas.toBlob((blob) => show(shown.picture, URL.createObjectURL(blob)));
+    return image;
+  }
+
+  function region() {
+    return chosen === null ? null : regions[chosen];
+  }
+
+  function choose(index) {
+    chosen = index;
+    shown.select(index);
+    buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
+    compare(regions[index], regions[index].evidence.reference_id);
+  }
+
+  async function compare(place, reference) {
+    neighbours.forEach((button, at) =>
+      button.setAttribute("aria-pressed", String(references[at].reference_id === reference)));
+    const asked = (compare.asked = Symbol());
+    try {
+      const made = await comparison(await part, inspection, place, reference, signal);
+      if (asked !== compare.asked) return;
+      const evidence = place?.evidence.reference_id === reference ? h("p", { class: "hint" }, distance(place.evidence)) : null;
+      fill(compared, made, evidence);
+    } catch (error) {
+      if (error.name !== "AbortError" && asked === compare.asked) {
+        fill(compared, error.kind === undefined ? h("p", {}, t("inspection.gone")) : problemPanel(error));
+      }
+    }
+  }
+
+  function say(judgement) {
+    if (!settled()) return tell(t("feedback.moved"));
+    return judge(inspection, judgement, (now) => {
+      inspection = { ...inspection, ...now };
+      judged(inspection);
+      changed(now);
+    });
+  }
+
+  function judged({ judgement }) {
+    const button = (said, key) => h("button",
+      { "aria-pressed": String(judgement === said), onclick: () => say(judgement === said ? "none" : said) },
+      t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
+    fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")));
+  }
+}
+
+function show(image, url) {
+  image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+  image.src = url;
+}
+
+function facts(inspection) {
+  const { timings } = inspection;
+  const ms = (value) => t("inspection.ms", { ms: number(value, 1) });
+  const rows = [
+    ["category", inspection.category], ["filename", inspection.filename], ["part_id", inspection.part_id],
+    ["station", inspection.station], ["at", moment(inspection.at)],
+    ["size", `${inspection.width} × ${inspection.height}`], ["version", String(inspection.version)],
+    ["queue_ms", ms(timings.queue_ms)], ["encode_ms", ms(timings.encode_ms)], ["search_ms", ms(timings.search_ms)],
+    ["total_ms", ms(timings.total_ms)],
+  ];
+  return h("section", { class: "card" }, h("h2", {}, t("inspection.facts")),
+    h("dl", { class: "facts" }, rows.filter(([, value]) => value !== null && value !== undefined)
+      .map(([name, value]) => [h("dt", {}, t(`fact.${name}`)), h("dd", {}, value)]).flat()));
+}

@@ -1,0 +1,165 @@
+// Live: what the lines inspect, as they inspect it.
+
+import { get, picture } from "../api.js";
+import { chart, ticks } from "../chart.js";
+import { fill, h } from "../dom.js";
+import { filters } from "../filters.js";
+import { inspectionPanel } from "../inspection.js";
+import { bind } from "../keyboard.js";
+import { problemPanel } from "../notices.js";
+import { follow } from "../stream.js";
+import { clock, number, percent, score, t } from "../strings.js";
+import { badge } from "../verdict.js";
+
+const KEPT = 200; // inspections in the list
+const WINDOW = 50; // inspections that a point of the yield chart is over
+const FEWEST = 10; // inspections before which a share says nothing
+const SETTLING_MS = 800; // after another part has come by itself, a key may have been meant for the one before
+
+export async function show(place, { query, signal }) {
+  const list = h("ol", { class: "feed", "aria-label": t("live.list") });
+  const panel = h("div", { class: "holder" });
+  const state = h("p", { class: "state", role: "status" });
+  const figures = h("div", { class: "figures" });
+  const graph = h("div", {});
+  const following = h("button", { "aria-pressed": "true", onclick: () => setFollowing(!isFollowing) },
+    t("live.follow"), h("kbd", { "aria-hidden": "true" }, "f"));
+  const wanted = await filters(["station", "category", "verdict"], query, again, signal);
+  let rows = new Map(); // id → { inspection, row }, newest first
+  let chosen = null;
+  let isFollowing = true;
+  let moved = -Infinity; // when another part came forward by itself
+  let drawn = false;
+  let showing = new AbortController();
+  let streaming = new AbortController();
+  signal.addEventListener("abort", () => { showing.abort(); streaming.abort(); });
+
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.live")), state),
+    h("div", { class: "heading" }, wanted.element, following),
+    h("section", { class: "card yield", "aria-label": t("live.yield") }, figures, graph),
+    h("div", { class: "feed-and-panel" }, list, panel));
+  bind(["j", "ArrowDown"], t("live.older"), () => step(1), signal);
+  bind(["k", "ArrowUp"], t("live.newer"), () => step(-1), signal);
+  bind(["f"], t("live.follow"), () => setFollowing(!isFollowing), signal);
+  await again();
+
+  async function again() {
+    history.replaceState(null, "", `#/live${wanted.kept().size ? `?${wanted.kept()}` : ""}`);
+    streaming.abort();
+    streaming = new AbortController();
+    const mine = streaming.signal;
+    rows = new Map();
+    fill(list);
+    open(null);
+    const { inspections } = await get("/inspections", { ...wanted.asked(), limit: KEPT }, mine);
+    if (mine.aborted) return;
+    for (const each of inspections.reverse()) arrived(each);
+    draw();
+    follow(wanted.asked(), [...rows.keys()][0] ?? null, {
+      arrived, signal: mine,
+      state: (now) => { state.className = `state ${now}`; fill(state, t(`live.${now}`)); },
+    }).catch((error) => fill(panel, problemPanel(error)));
+  }
+
+  function arrived(inspection) {
+    const known = rows.get(inspection.id);
+    if (known) return;
+    const row = h("li", {}, h("button", { class: "feed-row", "aria-pressed": "false", onclick: () => { setFollowing(false); open(inspection.id); } }));
+    rows = new Map([[inspection.id, { inspection, row }], ...[...rows].slice(0, KEPT - 1)]);
+    describe(inspection, row);
+    list.prepend(row);
+    while (list.children.length > rows.size) list.lastChild.remove();
+    if (isFollowing && (chosen === null || (inspection.verdict !== "normal" && inspection.id !== chosen))) {
+      moved = chosen === null ? -Infinity : performance.now();
+      open(inspection.id);
+    }
+    if (!drawn) { drawn = true; requestAnimationFrame(draw); }
+  }
+
+  function describe(inspection, row) {
+    const { id, verdict, category, station, at, judgement } = inspection;
+    row.className = `tone-${verdict}`;
+    fill(row.firstChild,
+      picture(`/inspections/${id}/image`, "", { side: 96 }),
+      h("span", { class: "what" }, badge(verdict), h("span", { class: "hint" }, [category, station].filter(Boolean).join(" · "))),
+      h("span", { class: "when" }, h("span", {}, score(inspection.score)), h("span", { class: "hint" }, clock(at)),
+        judgement ? h("span", { class: "mark" }, t(`judgement.${judgement}`)) : null));
+  }
+
+  function open(id) {
+    showing.abort();
+    showing = new AbortController();
+    if (rows.has(chosen)) rows.get(chosen).row.firstChild.setAttribute("aria-pressed", "false");
+    chosen = id;
+    if (id === null) {
+      fill(panel, h("p", { class: "empty" }, t("live.waiting")));
+      return;
+    }
+    const { inspection, row } = rows.get(id);
+    row.firstChild.setAttribute("aria-pressed", "true");
+    fill(panel, inspectionPanel(inspection, {
+      signal: showing.signal,
+      settled: () => performance.now() - moved > SETTLING_MS,
+      changed: (now) => {
+        if (!rows.has(id)) return;
+        rows.get(id).inspection = now;
+        describe(now, rows.get(id).row);
+        draw();
+      },
+    }));
+  }
+
+  function step(by) {
+    const ids = [...rows.keys()];
+    const next = ids[Math.min(ids.length - 1, Math.max(0, ids.indexOf(chosen) + by))];
+    if (next === undefined) return;
+    setFollowing(false);
+    moved = -Infinity;
+    open(next);
+    rows.get(next).row.scrollIntoView({ block: "nearest" });
+  }
+
+  function setFollowing(on) {
+    isFollowing = on;
+    if (!on) moved = -Infinity;
+    following.setAttribute("aria-pressed", String(on));
+  }
+
+  function draw() {
+    drawn = false;
+    if (signal.aborted) return;
+    const passed = [...rows.values()].map(({ inspection }) => passes(inspection)).reverse().filter((each) => each !== null);
+    const points = running(passed);
+    const rejected = passed.filter((each) => !each).length;
+    const now = points.length ? points.at(-1)[1] : null;
+    const figure = (name, value) => h("div", {}, h("strong", {}, value), h("span", { class: "hint" }, t(name)));
+    fill(figures,
+      figure("live.yield.now", now === null ? "–" : percent(now)), figure("live.shown", number(rows.size)),
+      figure("live.rejected", number(rejected)));
+    if (points.length < 2) {
+      fill(graph, h("p", { class: "hint" }, t("live.few")));
+      return;
+    }
+    const low = Math.min(0.9, Math.floor(Math.min(...points.map(([, share]) => share)) * 10) / 10);
+    fill(graph, chart({
+      said: t("live.yield.said", { count: passed.length, share: percent(now) }), height: 150,
+      lines: [{ kind: "yield", name: t("live.yield"), points }],
+      across: { from: points[0][0], to: passed.length - 1, ticks: [[points[0][0], t("live.ago", { count: points.length - 1 })], [passed.length - 1, t("live.now")]] },
+      up: { from: low, to: 1, ticks: ticks(low, 1, (value) => percent(value, 0), 3) },
+    }));
+  }
+}
+
+/** Whether a part counts as good: what a person said, else the verdict; null without a threshold to hold it against. */
+function passes({ judgement, verdict }) {
+  if (judgement !== null) return judgement === "good";
+  return verdict === "uncalibrated" ? null : verdict === "normal";
+}
+
+/** The share of good parts among the last WINDOW, after each. */
+function running(passed) {
+  return passed.map((_, at) => {
+    const last = passed.slice(Math.max(0, at + 1 - WINDOW), at + 1);
+    return [at, last.filter(Boolean).length / last.length];
+  }).slice(FEWEST - 1);
+}

@@ -1,0 +1,196 @@
+// System: is it well, what is running, who may use it, and who changed what?
+
+import { get, request, send } from "../api.js";
+import { fill, h } from "../dom.js";
+import { problemPanel, tell, tellProblem } from "../notices.js";
+import { bytes, moment, number, t } from "../strings.js";
+
+const ROLES = ["line", "engineer", "admin"];
+const EVERY_MS = 5000;
+
+export async function show(place, { signal }) {
+  const [health, running, memory] = ["health", "running", "memory"].map((name) =>
+    h("section", { class: "card", "aria-label": t(`system.${name}`) }));
+  const administration = h("div", { class: "view" });
+  fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, health, running, memory), administration);
+  await Promise.all([showHealth(health, signal), showRunning(running, signal), showMemory(memory, signal)]);
+  const { role } = await get("/access", {}, signal);
+  if (role === "admin") await Promise.all([showKeys(administration, signal), showAudit(administration, signal)]);
+  else fill(administration, h("p", { class: "empty" }, t("system.admins")));
+  const timer = setInterval(() => { showHealth(health, signal); showMemory(memory, signal); }, EVERY_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
+
+function facts(prefix, rows) {
+  return h("dl", { class: "facts" }, rows.filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) => [h("dt", {}, t(`${prefix}.${name}`)), h("dd", {}, value)]).flat());
+}
+
+async function card(element, title, signal, read) {
+  try {
+    const content = await read();
+    if (!signal.aborted) fill(element, h("h2", {}, t(title)), content);
+  } catch (error) {
+    if (error.name !== "AbortError") fill(element, h("h2", {}, t(title)), problemPanel(error));
+  }
+}
+
+function showHealth(element, signal) {
+  return card(element, "system.health", signal, async () => {
+    const ready = await get("/readyz", {}, signal);
+    return [
+      h("p", { class: "verdict tone-normal large" }, t("system.ready")),
+      facts("ready", [
+        ["forward", t("inspection.ms", { ms: number(ready.forward_ms, 1) })], ["references", number(ready.references)],
+        ["version", String(ready.version)], ["history", t(ready.keeps_history ? "ready.kept" : "ready.full")],
+      ]),
+    ];
+  });
+}
+
+function showRunning(element, signal) {
+  return card(element, "system.running", signal, async () => {
+    const { touchstone, encoder, engine, codec, damaged_segments: damaged } = await get("/version", {}, signal);
+    return [
+      facts("version", [
+        ["touchstone", touchstone], ["encoder", encoder.name], ["device", encoder.device], ["layers", encoder.layers.join(", ")],
+        ["grid", encoder.grid.join(" × ")], ["geometry", t("version.crop", { crop: encoder.crop, resize: encoder.resize })],
+        ["engine", engine], ["codec", codec], ["fingerprint", encoder.fingerprint.slice(0, 12)],
+        ["damaged", damaged.length ? damaged.join(", ") : null],
+      ]),
+      h("p", { class: "hint" }, encoder.note),
+    ];
+  });
+}
+
+function showMemory(element, signal) {
+  return card(element, "system.memory", signal, async () => {
+    const values = readMetrics(await (await request("GET", "/metrics", { signal })).text());
+    const size = (name) => (values.has(name) ? bytes(values.get(name)) : null);
+    const [free, whole] = [values.get("touchstone_disk_free_bytes"), values.get("touchstone_disk_size_bytes")];
+    const started = values.get("process_start_time_seconds");
+    return [
+      facts("memory", [
+        ["codes", size("touchstone_memory_bytes")], ["process", size("process_resident_memory_bytes")],
+        ["gpu", size("touchstone_gpu_memory_used_bytes")], ["disk", t("memory.of", { free: bytes(free), size: bytes(whole) })],
+        ["unrecorded", number(values.get("touchstone_unrecorded_inspections_total") ?? 0)],
+        ["started", started === undefined ? null : moment(new Date(started * 1000).toISOString())],
+      ]),
+      h("meter", { min: 0, max: whole, low: whole * 0.8, high: whole * 0.9, optimum: 0, value: whole - free, "aria-label": t("memory.used") }),
+      h("p", {}, h("a", { href: "/metrics" }, t("memory.all")), " · ", h("a", { href: "/docs" }, t("memory.docs"))),
+    ];
+  });
+}
+
+/** Prometheus' text: the sum of each name's series. */
+function readMetrics(text) {
+  const values = new Map();
+  for (const line of text.split("\n")) {
+    const found = /^(\w+)(?:\{.*\})? (\S+)$/.exec(line);
+    if (found) values.set(found[1], (values.get(found[1]) ?? 0) + Number(found[2]));
+  }
+  return values;
+}
+
+async function showKeys(place, signal) {
+  const body = h("tbody", {});
+  const fresh = h("div", { "aria-live": "polite" });
+  const name = h("input", { id: "key-name", required: true, maxlength: 128, autocomplete: "off" });
+  const role = h("select", { id: "key-role" }, ROLES.map((each) => h("option", { value: each }, t(`role.${each}`))));
+  const days = h("input", { id: "key-days", type: "number", min: 1, max: 36500 });
+  const form = h("form", { class: "filters", onsubmit: make },
+    [[name, "keys.name"], [role, "keys.role"], [days, "keys.days"]].map(([field, text]) =>
+      h("div", { class: "field" }, h("label", { for: field.id }, t(text)), field)),
+    h("button", { class: "primary" }, t("keys.make")));
+  place.append(h("section", { class: "card", "aria-label": t("system.keys") }, h("h2", {}, t("system.keys")), form, fresh,
+    h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("system.keys") }, h("table", {}, h("thead", {}, h("tr", {}, ["name", "role", "created", "expires", "state"].map((each) =>
+      h("th", { scope: "col" }, t(`keys.${each}`))), h("th", {}, h("span", { class: "unseen" }, t("keys.revoke"))))), body))));
+  await load();
+
+  async function load() {
+    const { keys } = await get("/keys", {}, signal);
+    fill(body, keys.length ? keys.map(row) : h("tr", {}, h("td", { colspan: 6, class: "hint" }, t("keys.none"))));
+  }
+
+  function row(each) {
+    const ended = each.revoked_at !== null ? "revoked" : each.expires_at !== null && new Date(each.expires_at) < new Date() ? "expired" : "valid";
+    return h("tr", {}, h("td", {}, each.name), h("td", {}, t(`role.${each.role}`)), h("td", {}, moment(each.created_at)),
+      h("td", {}, each.expires_at === null ? t("keys.never") : moment(each.expires_at)), h("td", {}, t(`keys.${ended}`)),
+      h("td", { class: "number" }, ended === "valid"
+        ? h("button", { class: "danger", "aria-label": t("keys.revoke.of", { name: each.name }), onclick: () => revoke(each) }, t("keys.revoke")) : null));
+  }
+
+  async function make(event) {
+    event.preventDefault();
+    try {
+      const body = { name: name.value, role: role.value, expires_in_days: days.value ? Number(days.value) : null };
+      const made = await send("POST", "/keys", body, signal);
+      fill(fresh, h("div", { class: "fresh" }, h("p", {}, t("keys.made", { name: made.name })), h("code", {}, made.token),
+        h("button", { onclick: () => navigator.clipboard.writeText(made.token).then(() => tell(t("keys.copied"))) }, t("keys.copy"))));
+      form.reset();
+      await load();
+    } catch (error) {
+      tellProblem(error);
+    }
+  }
+
+  async function revoke(each) {
+    const sure = h("dialog", { class: "dialog", "aria-labelledby": "revoke-title" },
+      h("h2", { id: "revoke-title" }, t("keys.revoke.of", { name: each.name })), h("p", {}, t("keys.revoke.sure")),
+      h("form", { method: "dialog", class: "actions" }, h("button", { value: "" }, t("shell.cancel")),
+        h("button", { class: "danger", value: "yes" }, t("keys.revoke"))));
+    sure.addEventListener("close", async () => {
+      sure.remove();
+      if (sure.returnValue !== "yes") return;
+      try {
+        await request("DELETE", `/keys/${each.id}`, { signal });
+        await load();
+      } catch (error) {
+        tellProblem(error);
+      }
+    });
+    document.body.append(sure);
+    sure.showModal();
+  }
+}
+
+async function showAudit(place, signal) {
+  const body = h("tbody", {});
+  const more = h("button", { onclick: load }, t("audit.more"));
+  const fields = ["actor", "action", "target"].map((name) => h("input", { id: `audit-${name}`, maxlength: 128, autocomplete: "off", onchange: again }));
+  let cursor = null;
+  place.append(h("section", { class: "card", "aria-label": t("system.audit") }, h("h2", {}, t("system.audit")),
+    h("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); again(); } }, fields.map((field) =>
+      h("div", { class: "field" }, h("label", { for: field.id }, t(field.id.replace("-", "."))), field))),
+    h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("system.audit") }, h("table", {}, h("thead", {}, h("tr", {}, ["at", "actor", "action", "target", "change"].map((each) =>
+      h("th", { scope: "col" }, t(`audit.${each}`))))), body)),
+    h("div", { class: "actions" }, more)));
+  await load();
+
+  async function again() {
+    cursor = null;
+    fill(body);
+    await load();
+  }
+
+  async function load() {
+    try {
+      const [actor, action, target] = fields.map(({ value }) => value.trim());
+      const page = await get("/audit", { actor, action, target, cursor, limit: 25 }, signal);
+      cursor = page.next_cursor;
+      more.hidden = cursor === null;
+      body.append(...page.entries.map((entry) => h("tr", {},
+        h("td", {}, moment(entry.at)), h("td", {}, entry.actor), h("td", {}, entry.action), h("td", {}, entry.target),
+        h("td", {}, changes(entry).map((text) => h("div", { class: "change" }, text))))));
+    } catch (error) {
+      tellProblem(error);
+    }
+  }
+}
+
+function changes({ before, after }) {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  const text = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
+  return names.map((name) => (name in before && name in after
+    ? `${name}: ${text(before[name])} → ${text(after[name])}` : `${name}: ${text(after[name] ?? before[name])}`));
+}

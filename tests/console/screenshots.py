@@ -1,0 +1,133 @@
+"""Photographs every view of the console, on a desk and on a tablet, over the demo's rendered products."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from clients.demo.factory import PRODUCTS, kinds, render_defective, render_good, test_seed
+from clients.demo.run import encode
+from tests.console.conftest import DESKTOP, TABLET
+from tests.service.server_process import ServerProcess
+
+_REFERENCES = 25
+_PARTS = 60  # inspected for history; every fifth is defective
+_QUALITY = 82  # of the JPEG files
+
+
+def furnish(server: ServerProcess) -> None:
+    """Teach the server the demo's products and let it inspect what a morning brings."""
+    if server.client.get("/categories").json()["categories"]:
+        return
+    for product in PRODUCTS:
+        server.teach(product, *(encode(render_good(product, seed).image) for seed in range(_REFERENCES)))
+        server.client.patch(f"/categories/{product}", json={"false_reject_rate": 0.05}).raise_for_status()
+    for product in PRODUCTS:
+        server.wait_until_calibrated(product)
+    for number in range(_PARTS):
+        inspect(server, number)
+
+
+def inspect(server: ServerProcess, number: int) -> None:
+    """Let the server inspect one part of the morning."""
+    product = PRODUCTS[number % len(PRODUCTS)]
+    seed = test_seed(0, number)
+    bad = number % 5 == number // 5 % 5
+    made = (
+        render_defective(product, seed, kinds(product)[number % len(kinds(product))])
+        if bad
+        else render_good(product, seed)
+    )
+    files = [("images", (f"{product}-{number:04d}.png", encode(made.image), "image/png"))]
+    data = {"category": product, "station": f"press-{1 + number % 3}", "part_id": f"P{40000 + number}"}
+    server.client.post("/detect", data=data, files=files).raise_for_status()
+
+
+def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
+    """Inspect, with a defective board."""
+    part = folder / "board-with-a-part-missing.png"
+    part.write_bytes(encode(render_defective("board", test_seed(0, 10_000), "missing").image))
+    page.goto("/")
+    page.get_by_label("Compare with").select_option("board")
+    page.get_by_label("Choose a picture").set_input_files(part)
+    page.get_by_text("The worst patch is").wait_for()
+
+
+def live(page: Page, server: ServerProcess, folder: Path) -> None:
+    """Live, while parts come."""
+    page.goto("/#/live")
+    page.get_by_text("Live", exact=True).nth(1).wait_for()
+    for number in range(_PARTS, _PARTS + 6):
+        inspect(server, number)
+    page.get_by_text("The worst patch is").wait_for()
+
+
+def history(page: Page, server: ServerProcess, folder: Path) -> None:
+    """History, of everything."""
+    page.goto("/#/history")
+    page.get_by_text("newest first").wait_for()
+
+
+def system(page: Page, server: ServerProcess, folder: Path) -> None:
+    """System, as an administrator sees it."""
+    if not server.client.get("/keys").json()["keys"]:
+        for name, role in (("press-1", "line"), ("press-2", "line"), ("line lead", "engineer")):
+            server.client.post("/keys", json={"name": name, "role": role}).raise_for_status()
+    page.goto("/#/system")
+    page.get_by_text("settings.changed").first.wait_for()
+
+
+VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
+    "inspect": inspected, "live": live, "history": history, "system": system,
+}  # fmt: skip
+
+
+def photograph(browser: Browser, server: ServerProcess, folder: Path, out: Path, only: str | None) -> None:
+    """Every view at both sizes, as JPEG files in `out`; the first also dark."""
+    for name, show in VIEWS.items():
+        if only not in (None, name):
+            continue
+        for size, viewport in (("desktop", DESKTOP), ("tablet", TABLET)):
+            for scheme in ("light", "dark") if (name, size) == ("inspect", "desktop") else ("light",):
+                page = browser.new_page(
+                    base_url=str(server.client.base_url), viewport=viewport, color_scheme=scheme, locale="en-GB",
+                    timezone_id="Europe/Berlin",
+                )  # fmt: skip
+                show(page, server, folder)
+                page.wait_for_timeout(1500)
+                path = out / f"{name}-{size}{'-dark' if scheme == 'dark' else ''}.jpg"
+                page.screenshot(path=path, quality=_QUALITY)
+                page.close()
+                print(f"{path} {path.stat().st_size // 1024} KB")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.console.screenshots", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/console"), help="folder for the pictures")
+    parser.add_argument("--data", type=Path, help="a data folder to keep between runs (default: a temporary one)")
+    parser.add_argument("--only", choices=tuple(VIEWS), help="one view")
+    options = parser.parse_args()
+    os.environ.setdefault("TOUCHSTONE_MIN_FREE_BYTES", "0")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        geometry = {"RESIZE": "512", "CROP": "448"}
+        with ServerProcess(options.data or folder / "data", **geometry) as server, sync_playwright() as driver:
+            furnish(server.wait_until_live())
+            arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+            photograph(browser, server, folder, options.out, options.only)
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

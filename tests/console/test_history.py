@@ -1,0 +1,66 @@
+"""History: found, paged through, looked at, and taken away as a table."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console.accessibility import assert_accessible
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+PARTS = 52
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts(server: ServerProcess) -> None:
+    """More parts of one station than a page shows; every tenth is scratched."""
+    pictures = [(f"{3000 + at}.png", part(3000 + at, scratched=at % 10 == 0), "image/png") for at in range(PARTS)]
+    form = {"category": "disc", "station": "archive"}
+    server.client.post("/detect", data=form, files=[("images", each) for each in pictures]).raise_for_status()
+
+
+def test_pages_filters_and_search_find_what_was_inspected(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/history?station=archive")
+    rows = page.locator("tbody tr")
+    expect(page.get_by_text(f"1–50 of {PARTS}, newest first")).to_be_visible()
+    expect(rows).to_have_count(50)
+    expect(page.get_by_role("img", name=f"Scores of {PARTS} inspections")).to_be_visible()
+    assert_accessible(page)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text(f"51–52 of {PARTS}, newest first")).to_be_visible()
+    expect(page.get_by_role("button", name="Older")).to_be_disabled()
+    page.get_by_role("button", name="Newer").click()
+    expect(rows).to_have_count(50)
+    rejected = server.client.get("/inspections?station=archive&verdict=anomalous").json()["inspections"]
+    page.get_by_role("combobox", name="Verdict").select_option("anomalous")
+    expect(rows).to_have_count(len(rejected))
+    page.get_by_role("combobox", name="Verdict").select_option("")
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    page.keyboard.type("3007.PNG\n")
+    expect(rows).to_have_count(1)
+    expect(page.get_by_text("1–1 of 1, newest first")).to_be_visible()
+    assert "text=3007.PNG" in page.url
+
+
+def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page: Page) -> None:
+    page.goto("/#/history?station=archive&text=3010")
+    row = page.get_by_role("link", name="Anomalous")
+    row.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("3010.png")
+    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    assert_accessible(page)
+    page.keyboard.press("b")
+    expect(row).to_be_visible()
+
+
+def test_the_table_is_downloaded_with_the_filters(page: Page) -> None:
+    page.goto("/#/history?station=archive")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download as CSV").click()
+    with started.value.path().open(newline="") as file:
+        stations = [row["station"] for row in csv.DictReader(file)]
+    assert stations == ["archive"] * PARTS

@@ -1,0 +1,93 @@
+"""Live: parts as they come, how many are good, and what a person says of them."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.console.accessibility import assert_accessible
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool = False) -> str:
+    files = [("images", (f"{seed}.png", part(seed, scratched=scratched), "image/png"))]
+    answer = server.client.post(
+        "/detect", data={"category": "disc", "station": station}, files=files
+    ).raise_for_status()
+    inspection_id: str = answer.json()["results"][0]["id"]
+    return inspection_id
+
+
+def watch(page: Page, station: str) -> None:
+    page.goto(f"/#/live?station={station}")
+    expect(page.get_by_role("status").get_by_text("Live", exact=True)).to_be_visible()
+
+
+def test_parts_appear_as_they_are_inspected_and_rejects_come_forward(page: Page, server: ServerProcess) -> None:
+    inspect(server, 2000, "early")
+    watch(page, "early")
+    rows = page.get_by_role("list", name="The latest inspections").get_by_role("listitem")
+    expect(rows).to_have_count(1)
+    inspect(server, 2001, "early", scratched=True)
+    inspect(server, 2002, "elsewhere")
+    for seed in range(2003, 2013):
+        inspect(server, seed, "early")
+    expect(rows).to_have_count(12)
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
+    shares = [
+        each["verdict"] == "normal" for each in server.client.get("/inspections?station=early").json()["inspections"]
+    ]
+    share = f"{round(1000 * sum(shares) / len(shares)) / 10:g}%"
+    expect(page.get_by_role("region", name="Yield")).to_contain_text(share)
+    expect(page.get_by_role("img", name=re.compile("Running yield over 12 parts"))).to_be_visible()
+    assert_accessible(page)
+    page.get_by_role("combobox", name="Verdict").select_option("anomalous")
+    expect(rows).to_have_count(len(shares) - sum(shares))
+
+
+def test_one_key_says_it_is_fine_and_another_takes_that_back(page: Page, server: ServerProcess) -> None:
+    inspection = inspect(server, 2100, "fine", scratched=True)
+    watch(page, "fine")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
+    before = server.references()
+    page.keyboard.press("g")
+    expect(page.get_by_text("this will not be rejected again")).to_be_visible()
+    expect(page.get_by_role("button", name="This is fine")).to_have_attribute("aria-pressed", "true")
+    [promoted] = server.references().keys() - before.keys()
+    assert server.client.get(f"/inspections/{inspection}").json()["promoted_reference_id"] == promoted
+    page.keyboard.press("u")
+    expect(page.get_by_text("Taken back.")).to_be_visible()
+    assert server.references() == before
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+
+
+def test_one_key_confirms_a_defect_and_the_undo_beside_the_notice_takes_it_back(
+    page: Page, server: ServerProcess
+) -> None:
+    inspection = inspect(server, 2200, "defect", scratched=True)
+    watch(page, "defect")
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    page.keyboard.press("d")
+    expect(page.get_by_role("list", name="The latest inspections")).to_contain_text("Defect confirmed")
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] == "defect"
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Taken back.")).to_be_visible()
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+
+
+def test_the_list_is_walked_with_keys_and_then_no_reject_comes_forward(page: Page, server: ServerProcess) -> None:
+    for seed in (2300, 2301):
+        inspect(server, seed, "walk")
+    watch(page, "walk")
+    rows = page.get_by_role("list", name="The latest inspections").get_by_role("button")
+    expect(rows).to_have_count(2)
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(rows.nth(0)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("j")
+    expect(rows.nth(1)).to_have_attribute("aria-pressed", "true")
+    inspect(server, 2302, "walk", scratched=True)
+    expect(rows).to_have_count(3)
+    expect(rows.nth(2)).to_have_attribute("aria-pressed", "true")

@@ -1,0 +1,47 @@
+"""System: its health and versions, keys made and ended, and who changed what."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.console.accessibility import assert_accessible
+from tests.service.server_process import ServerProcess
+
+
+def test_health_versions_and_memory_are_those_of_the_service(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/system")
+    version = server.client.get("/version").json()
+    expect(page.get_by_role("region", name="Health")).to_contain_text("Ready to inspect")
+    running = page.get_by_role("region", name="What is running")
+    for text in (version["touchstone"], version["encoder"]["name"], version["engine"], version["codec"]):
+        expect(running).to_contain_text(text)
+    expect(page.get_by_role("region", name="Memory and disk")).to_contain_text(re.compile(r"The whole process\d.* MB"))
+
+
+def test_a_key_is_made_shown_once_and_revoked(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/system")
+    keys = page.get_by_role("region", name="API keys")
+    keys.get_by_label("Name").fill("press-9")
+    keys.get_by_label("Role").select_option("engineer")
+    keys.get_by_role("button", name="Make a key").click()
+    expect(keys.locator("code")).to_have_text(re.compile("^ts_"))
+    row = keys.get_by_role("row", name="press-9")
+    expect(row).to_contain_text("valid")
+    assert_accessible(page)
+    row.get_by_role("button", name="Revoke the key of press-9").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
+    expect(row).to_contain_text("revoked")
+    [kept] = [each for each in server.client.get("/keys").json()["keys"] if each["name"] == "press-9"]
+    assert kept["revoked_at"] is not None
+
+
+def test_the_audit_trail_tells_what_was_different(page: Page) -> None:
+    page.goto("/#/system")
+    audit = page.get_by_role("region", name="Audit trail")
+    audit.get_by_label("Action").fill("settings.changed")
+    audit.get_by_label("Action").press("Enter")
+    row = audit.get_by_role("row", name="disc")
+    expect(row).to_contain_text("false_reject_rate: 0.01 → 0.05")
+    expect(audit.get_by_role("cell", name="references.added")).to_have_count(0)
