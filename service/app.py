@@ -13,7 +13,7 @@ from service import console, problems
 from service.access import AccessControl
 from service.middleware import AnswerHeaders, BodyLimit, RequestId
 from service.observation import Observed
-from service.routes import admin, categories, detect, health, inspections, references, storage
+from service.routes import admin, categories, detect, health, inspections, preview, references, storage
 from service.runtime import Runtime
 
 _DESCRIPTION = """Finds defects in pictures of products with no training.
@@ -45,7 +45,7 @@ def create_app(running: Runtime) -> FastAPI:
     app.add_middleware(RequestId)
     app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
-    for room in (detect, references, categories, inspections, storage, admin, health):
+    for room in (detect, references, categories, preview, inspections, storage, admin, health):
         app.include_router(room.router)
     console.install(app)
     return app

@@ -76,6 +76,11 @@ class Calibrations:
         """How much of the calibration in progress is done, 0 to 1."""
         return self._progress.get(category, 0.0)
 
+    def searches(self, category: str) -> LeaveOneOut | None:
+        """The searches that its latest calibration was made from, as they are kept."""
+        kept = self._kept(category)
+        return None if kept is None else kept[1]
+
     async def renew(self, categories: list[Category]) -> None:
         """Calibrate whatever is out of date, and forget categories that are gone."""
         for gone in self._found.keys() - {category.name for category in categories}:

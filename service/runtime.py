@@ -67,6 +67,7 @@ class Runtime:
     trouble: str | None = None
     known_settings: dict[str, CategorySettings] = field(default_factory=dict)
     stopping: bool = False
+    previewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
     def start(cls, settings: Settings) -> Runtime:

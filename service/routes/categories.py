@@ -56,17 +56,7 @@ async def category(name: Name, running: Annotated[Runtime, Depends(runtime)]) ->
 @router.patch("/{name}", responses=documented("not-found"))
 async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
     """Change some of a category's settings; detections that begin after the answer use them."""
-    changes = patch.model_dump(exclude_unset=True)
-    if (weights := changes.get("layer_weights")) is not None:
-        layers = len(running.encoder.space.layers)
-        if len(weights) != layers or not any(weights):
-            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
-            raise ProblemError("invalid-request", detail)
-        changes["layer_weights"] = tuple(weights)
-    if (region := changes.get("region_of_interest")) is not None:
-        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
-        changes["region_of_interest"] = _usable(running, RegionOfInterest(polygons))
-    return await _changed(running, name, cast(SettingsChanges, changes))
+    return await _changed(running, name, settings_changes(running, patch))
 
 
 @router.put(
@@ -117,6 +107,21 @@ async def restart_drift(name: Name, running: Annotated[Runtime, Depends(runtime)
 async def remove(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
     """Take back a category with all its references. Its inspections stay in the history."""
     return Removed(version=await asyncio.to_thread(running.library.remove_category, name))
+
+
+def settings_changes(running: Runtime, patch: SettingsPatch) -> SettingsChanges:
+    """What a request wants changed. ProblemError when the encoder has no such layers or cells."""
+    changes = patch.model_dump(exclude_unset=True)
+    if (weights := changes.get("layer_weights")) is not None:
+        layers = len(running.encoder.space.layers)
+        if len(weights) != layers or not any(weights):
+            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
+            raise ProblemError("invalid-request", detail)
+        changes["layer_weights"] = tuple(weights)
+    if (region := changes.get("region_of_interest")) is not None:
+        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
+        changes["region_of_interest"] = _usable(running, RegionOfInterest(polygons))
+    return cast(SettingsChanges, changes)
 
 
 async def _changed(running: Runtime, name: str, changes: SettingsChanges) -> CategoryView:

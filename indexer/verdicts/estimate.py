@@ -1,0 +1,93 @@
+"""A category's calibration under other settings, told before anybody waits for the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings, score_image
+from indexer.search import Engine
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.leave_one_out import LeaveOneOut
+from indexer.verdicts.measures import Measures, measure
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a calibration would be.
+
+    measured: how many references were measured under the new settings; when that is all of them, it is no estimate.
+    """
+
+    calibration: Calibration
+    measured: int
+
+
+def estimate(
+    memory: Memory, engine: Engine, known: Calibration, kept: LeaveOneOut, settings: ScoringSettings, most: int
+) -> Generator[float, None, Estimate]:
+    """Measure at most `most` references under these settings; yield the share done, return the calibration.
+
+    known: the category's calibration now, with its references named; kept: the searches that it was made from. Half of
+    those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
+    rest. A reference that is not measured is taken to have changed like those that measured alike before. Between two
+    yields lies at most the work of one detection.
+    """
+    places = {int(one): place for place, one in enumerate(kept.ids)}
+    live = set(memory.ids[memory.rows_of(known.category)].tolist())
+    there = [
+        (one, old)
+        for one, old in zip(known.references, known.measures, strict=True)
+        if one in live and one in places and not np.isnan(kept.nearest[places[one]])
+    ]
+    there.sort(key=lambda each: -each[1].score)
+    chosen = _chosen(len(there), most)
+    found: list[Measures] = []
+    for done, number in enumerate(chosen):
+        place = places[there[number][0]]
+        found.append(_measured(memory, engine, known.category, kept, place, settings))
+        yield (done + 1) / len(chosen)
+    before = np.array([astuple(old) for _, old in there], np.float64).reshape(-1, 5)  # (references, measures)
+    after = before if not found else _carried(before, chosen, np.array([astuple(each) for each in found], np.float64))
+    measures = [Measures(*values) for values in after.tolist()]
+    calibration = Calibration.of(
+        known.category, memory.version, "", measures, known.duplicates, [one for one, _ in there]
+    )
+    return Estimate(calibration, len(chosen))
+
+
+def _chosen(count: int, most: int) -> list[int]:
+    """Places in a descending order of scores: the first ones, and some of the rest at equal distances."""
+    if count <= most:
+        return list(range(count))
+    top = most // 2
+    return [*range(top), *np.linspace(top, count - 1, most - top).round().astype(int).tolist()]
+
+
+def _measured(
+    memory: Memory, engine: Engine, category: str, kept: LeaveOneOut, place: int, settings: ScoringSettings
+) -> Measures:
+    """One reference against the others, without its duplicates; with the search that is kept, where it is the same."""
+    features = memory.features_of(memory.row_of(int(kept.ids[place])))
+    if (kept.k, kept.rho) == (settings.k, settings.rho):
+        return measure(1.0 - kept.best[place], float(kept.nearest[place]), features, memory.space, settings)
+    group: Sequence[int] = kept.ids[kept.groups == kept.groups[place]].tolist()
+    without = np.flatnonzero(np.isin(memory.ids, group)).tolist()
+    scored = score_image(memory, engine, features, settings, category, without)
+    return Measures.of(scored, features, memory.space, settings)
+
+
+def _carried(before: NDArray[np.float64], chosen: Sequence[int], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each measure of every reference: as found, or changed as it changed in the references nearest in that measure."""
+    after = np.empty_like(before)
+    for number in range(before.shape[1]):
+        known = before[list(chosen), number]
+        order = np.argsort(known, kind="stable")
+        change = found[order, number] - known[order]
+        after[:, number] = before[:, number] + np.interp(before[:, number], known[order], change)
+    after[list(chosen)] = found
+    return after

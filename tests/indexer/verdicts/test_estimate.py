@@ -1,0 +1,93 @@
+"""What a calibration would be is told exactly when everything is measured, and closely when a part of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings
+from indexer.search import TorchEngine
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.estimate import Estimate, estimate
+from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
+from tests.indexer.test_search import filled
+
+T = TypeVar("T")
+ENGINE = TorchEngine(torch.device("cpu"))
+NOW = ScoringSettings(k=30)
+
+
+def finished(steps: Generator[float, None, T]) -> tuple[T, int]:
+    """What the steps return, and how many there were."""
+    turns = 0
+    while True:
+        try:
+            next(steps)
+            turns += 1
+        except StopIteration as end:
+            found: T = end.value
+            return found, turns
+
+
+def searched(memory: Memory, settings: ScoringSettings) -> LeaveOneOut:
+    return finished(leave_one_out(memory, ENGINE, "nut", settings.k, settings.rho))[0]
+
+
+def calibrated(memory: Memory, settings: ScoringSettings) -> Calibration:
+    measured = list(searched(memory, settings).measures(memory, settings))
+    return Calibration.of(
+        "nut", memory.version, "key", [each for _, each in measured], references=[one for one, _ in measured]
+    )
+
+
+def estimated(memory: Memory, settings: ScoringSettings, most: int) -> Estimate:
+    steps = estimate(memory, ENGINE, calibrated(memory, NOW), searched(memory, NOW), settings, most)
+    found, turns = finished(steps)
+    assert turns == found.measured, "one reference a turn"
+    return found
+
+
+def a_memory(count: int) -> Memory:
+    """So many nuts, and as many bolts."""
+    memory, _ = filled(2 * count, "fp32", grid=(5, 5), layers=2, dim=16)
+    return memory
+
+
+def test_with_every_reference_measured_it_is_the_calibration_itself() -> None:
+    memory = a_memory(20)
+    for settings in (ScoringSettings(k=4, rho=0), ScoringSettings(k=30, layer_weights=(1.0, 3.0))):
+        found, exact = estimated(memory, settings, 40), calibrated(memory, settings)
+        assert found.measured == 20
+        np.testing.assert_allclose(found.calibration.scores.values, exact.scores.values, atol=1e-5)
+        np.testing.assert_allclose(
+            found.calibration.familiarity.ranking.values, exact.familiarity.ranking.values, atol=1e-3
+        )
+
+
+def test_with_some_measured_those_are_exact_and_the_threshold_is_close() -> None:
+    memory, settings = a_memory(40), ScoringSettings(k=4, rho=0)
+    found, exact = estimated(memory, settings, 16), calibrated(memory, settings)
+    known = dict(zip(exact.references, exact.measures, strict=True))
+    pairs = zip(found.calibration.references, found.calibration.measures, strict=True)
+    assert sum(abs(each.score - known[one].score) < 1e-5 for one, each in pairs) >= 16
+    assert (found.measured, len(found.calibration)) == (16, 40)
+    level, true = found.calibration.scores.level(0.05), exact.scores.level(0.05)
+    before = calibrated(memory, NOW).scores.level(0.05)
+    assert level is not None
+    assert true is not None
+    assert before is not None
+    assert abs(level - true) < 0.3 * abs(before - true), "nearer by far than the threshold of the old settings"
+
+
+def test_references_that_are_gone_are_left_out() -> None:
+    memory = a_memory(12)
+    known, kept = calibrated(memory, NOW), searched(memory, NOW)
+    gone = known.references[3]
+    without = memory.removed([gone], memory.version + 1)
+    found, _ = finished(estimate(without, ENGINE, known, kept, ScoringSettings(k=3), 40))
+    assert gone not in found.calibration.references
+    assert len(found.calibration) == 11
