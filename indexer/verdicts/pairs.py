@@ -51,14 +51,34 @@ def best_at(
     features: one picture's, as a batch of one. rows: the references among which the best is sought.
     """
     table = neighbour_cells(memory.space.grid, rho)
-    queries = features.patches[0].to("cpu", torch.float32)
-    codes = [memory.codes_of(int(row)) for row in rows]
-    found = []
-    for layer, cell in zip(*np.nonzero(where), strict=True):
-        candidates = torch.from_numpy(table[cell][table[cell] != OUTSIDE])
-        stored = memory.codec.decode(torch.stack([each[layer, candidates] for each in codes]))  # (k, n, dim)
-        found.append(float((stored @ queries[layer, cell]).max()))
-    return np.array(found, np.float32)
+    layers, cells = np.nonzero(where)
+    around = np.where(table[cells] == OUTSIDE, cells[:, None], table[cells])  # (m, n): each cell is its own neighbour
+    queries = features.patches[0].to("cpu", torch.float32)[layers, cells]  # (m, dim)
+    candidates = len(rows) * around.shape[1]
+    step = max(1, _BLOCK_BYTES // (4 * candidates * memory.space.dim))
+    found = torch.empty(len(cells))
+    for start in range(0, len(cells), step):
+        part = slice(start, start + step)
+        codes = _codes_at(memory, rows, layers[part], around[part])  # (step, k · n, code_size)
+        stored = memory.codec.decode(codes)
+        found[part] = torch.bmm(stored, queries[part, :, None]).amax(dim=(1, 2))
+    result: NDArray[np.float32] = found.numpy()
+    return result
+
+
+def _codes_at(
+    memory: Memory, rows: NDArray[np.int64], layers: NDArray[np.int64], cells: NDArray[np.int64]
+) -> torch.Tensor:
+    """Codes of k rows at (m,) layers and (m, n) cells: uint8 (m, k · n, code_size), in any order of k and n."""
+    parts, base = [], 0
+    for block in memory.blocks:
+        inside = rows[(rows >= base) & (rows < base + len(block))] - base
+        base += len(block)
+        if len(inside):
+            places = (inside[None, :, None] * block.shape[1] + layers[:, None, None]) * block.shape[2] + cells[:, None]
+            flat = torch.from_numpy(places.ravel())
+            parts.append(block.view(-1, block.shape[3]).index_select(0, flat).view(len(layers), -1, block.shape[3]))
+    return torch.cat(parts, dim=1)
 
 
 def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
