@@ -72,7 +72,7 @@ bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance
 	@$(BIN)/python -m indexer.bench.gpu --write docs/performance-gpu.md
 
 verdicts: $(READY)  ## Measure what verdicts promise on rendered products, and real ones in BOARDS; into docs/verdicts.md
-	@$(BIN)/python -m tests.study.verdicts --write docs/verdicts.md $(if $(BOARDS),--boards $(BOARDS))
+	@$(BIN)/python -m tests.study.verdicts --write docs/verdicts.md --keep .cache/study $(if $(BOARDS),--boards $(BOARDS))
 
 screenshots: $(READY) packages  ## Photograph every view of the console over the demo's products, into docs/console
 	@$(BIN)/python -m tests.console.screenshots

@@ -5,126 +5,32 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from clients.demo.factory import PRODUCTS, render_defective, render_good, test_seed
-from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
-from indexer.images import decode_image
+from clients.demo.factory import PRODUCTS
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import Engine, TorchEngine
 from indexer.verdicts.calibration import Calibration, Limits, decide
-from indexer.verdicts.leave_one_out import calibrate, leave_one_out
+from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
 from indexer.verdicts.measures import Measures
+from tests.study.latency import beside_calibration
+from tests.study.products import Product, real, rendered, together
+from tests.study.searches import compared
 
-Picture = NDArray[np.uint8]
 RATES = (0.005, 0.01, 0.05, 0.1)
 SETTINGS = ScoringSettings()
 CATEGORY = "product"
 _SIMULATIONS = 4000
-_VERDICTS = ("normal", "anomalous", "unfamiliar", "uncalibrated")
-
-
-@dataclass(frozen=True)
-class Product:
-    """Features of one product's pictures: references, fresh good parts, defective parts, views gone wrong by name."""
-
-    name: str
-    references: list[Features]
-    good: list[Features]
-    defective: list[Features]
-    odd: dict[str, list[Features]]
-
-
-def odd_views(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    """What a camera sees when something is wrong with it, made of good pictures; and frames that show nothing."""
-    shape = pictures[0].shape
-    side = shape[1]
-    rng = np.random.default_rng(0)
-    dark = [np.clip(rng.normal(4, 2, shape), 0, 255).astype(np.uint8) for _ in range(4)]
-    found = {
-        "black": [np.zeros(shape, np.uint8), *dark],
-        "white": [np.full(shape, 255, np.uint8), *(255 - each for each in dark)],
-        "lens covered": [cv2.GaussianBlur(each, (0, 0), side / 8) // 4 for each in pictures],
-    }
-    for share in (0.05, 0.1, 0.25):
-        found[f"shifted {share:.0%}"] = [moved(each, shift=share * side) for each in pictures]
-    for degrees in (3, 10, 45, 180):
-        found[f"turned {degrees}°"] = [moved(each, degrees=degrees) for each in pictures]
-    return found
-
-
-def moved(picture: Picture, shift: float = 0.0, degrees: float = 0.0) -> Picture:
-    """The picture as a displaced or turned camera would see it, mirrored where it would see beyond the border."""
-    height, width = picture.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
-    matrix[:, 2] += (shift, shift / 2)
-    return cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
-
-
-def rendered(encoder: Encoder, products: Sequence[str], references: int, tests: int, odd: int) -> Iterator[Product]:
-    """Products of the rendered factory."""
-    for name in products:
-        good = [render_good(name, test_seed(0, number)).image for number in range(tests)]
-        defective = [render_defective(name, test_seed(0, tests + number)).image for number in range(tests)]
-        views = odd_views(good[:odd])
-        for other in PRODUCTS:
-            if other != name:
-                views.setdefault("other products", []).extend(
-                    render_good(other, test_seed(0, 5000 + number)).image for number in range(max(1, odd // 2))
-                )
-        yield Product(
-            name,
-            encoded(encoder, (render_good(name, number).image for number in range(references))),
-            encoded(encoder, good), encoded(encoder, defective),
-            {kind: encoded(encoder, pictures) for kind, pictures in views.items()},
-        )  # fmt: skip
-
-
-def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
-    """Products laid out as MVTec-AD lays them out."""
-    names = sorted(each.name for each in folder.iterdir() if (each / "train/good").is_dir())
-
-    def read(*parts: str) -> list[Picture]:
-        files = sorted(file for file in folder.joinpath(*parts).rglob("*") if file.is_file())
-        return [decode_image(file) for file in files]
-
-    for name in names:
-        good = read(name, "test", "good")
-        defective = [
-            picture
-            for kind in sorted((folder / name / "test").iterdir())
-            if kind.name != "good"
-            for picture in read(name, "test", kind.name)
-        ]
-        views = odd_views(good[:odd])
-        views["other products"] = [
-            each for other in names if other != name for each in read(other, "test", "good")[:odd]
-        ]
-        yield Product(
-            name, encoded(encoder, shuffled(read(name, "train", "good"))), encoded(encoder, good),
-            encoded(encoder, defective),
-            {kind: encoded(encoder, pictures) for kind, pictures in views.items()},
-        )  # fmt: skip
-
-
-def shuffled(pictures: Sequence[Picture]) -> list[Picture]:
-    """In another order, always the same: files may lie as they were taken, and a part of them be of one moment."""
-    return [pictures[number] for number in np.random.default_rng(0).permutation(len(pictures))]
-
-
-def encoded(encoder: Encoder, pictures: Iterator[Picture] | Sequence[Picture]) -> list[Features]:
-    """Features of each picture, by itself."""
-    return [encoder.encode(prepare(picture, encoder.space.geometry)[None]) for picture in pictures]
+_CHANGES = 5  # references that come and go, one by one, to time it
 
 
 class Study:
@@ -180,34 +86,35 @@ class Study:
         return Measures.of(scored, features, memory.space, SETTINGS)
 
     def timed(self, name: str, memory: Memory) -> Calibration:
-        """The calibration with all references, timed; and how long one reference more, and one less, took."""
-        last = int(memory.ids.max())
-        fewer = memory.removed([last], memory.version + 1)
-        before, whole, longest = self.finished(lambda: leave_one_out(fewer, self.engine, CATEGORY, 150, 1))
-        after, more, step = self.finished(lambda: leave_one_out(memory, self.engine, CATEGORY, 150, 1, before))
-        _, less, _ = self.finished(lambda: leave_one_out(fewer, self.engine, CATEGORY, 150, 1, after))
-        begun = time.perf_counter()
-        for each in range(8):
-            score_image(memory, self.engine, memory.features_of(each), SETTINGS, CATEGORY, [each])
-        detection = (time.perf_counter() - begun) / 8
+        """The calibration with all references, timed; and how long one reference more, and one less, take."""
+        last = np.sort(memory.ids)[-_CHANGES:].tolist()
+        before = fewer = memory.removed(last, memory.version + 1)
+        found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho))
+        more, less, steps = list[float](), list[float](), [longest]
+        for number in range(1, _CHANGES + 1):
+            after = memory.removed(last[number:], memory.version + 1 + number)
+            grown, seconds, longest = finished(
+                leave_one_out(after, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, found)
+            )
+            more.append(seconds)
+            steps.append(longest)
+            _, seconds, longest = finished(
+                leave_one_out(before, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, grown)
+            )
+            less.append(seconds)
+            steps.append(longest)
+            found, before = grown, after
+        searches = list[float]()
+        for row in range(8):
+            begun = time.perf_counter()
+            score_image(memory, self.engine, memory.features_of(row), SETTINGS, CATEGORY, [row])
+            searches.append(time.perf_counter() - begun)
         self.timings.append(
-            f"| {name} | {len(fewer)} | {whole:.1f} s | {more:.2f} s | {less:.2f} s "
-            f"| {max(longest, step) * 1000:.0f} ms | {detection * 1000:.0f} ms | {after.duplicates} |"
+            f"| {name} | {len(fewer)} | {whole:.1f} s | {median(more):.2f} s | {median(less):.2f} s "
+            f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {found.duplicates} |"
         )
-        measures = (each for _, each in after.measures(memory, SETTINGS))
-        return Calibration.of(CATEGORY, memory.version, "", measures, after.duplicates)
-
-    @staticmethod
-    def finished(begin: Callable[[], object]) -> tuple[object, float, float]:
-        """What the steps return, the seconds they took together, and the longest single one."""
-        steps, longest, begun = begin(), 0.0, time.perf_counter()
-        while True:
-            step = time.perf_counter()
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value, time.perf_counter() - begun, longest
-            longest = max(longest, time.perf_counter() - step)
+        measures = (each for _, each in found.measures(memory, SETTINGS))
+        return Calibration.of(CATEGORY, memory.version, "", measures, found.duplicates)
 
     def report(self, title: str) -> Iterator[str]:
         """The tables."""
@@ -245,6 +152,19 @@ class Study:
         yield ""
 
 
+def finished(steps: Steps) -> tuple[LeaveOneOut, float, float]:
+    """What the steps return, the seconds they took together, and the longest single one."""
+    longest, begun = 0.0, time.perf_counter()
+    while True:
+        step = time.perf_counter()
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: LeaveOneOut = end.value
+            return found, time.perf_counter() - begun, longest
+        longest = max(longest, time.perf_counter() - step)
+
+
 def expected(designs: Sequence[tuple[int, int, int]], size: int, rate: float) -> tuple[float, float]:
     """The central 95 % of the share of good parts rejected, when they are exchangeable with the references."""
     rng = np.random.default_rng(0)
@@ -272,22 +192,32 @@ def main() -> None:
     parser.add_argument("--products", nargs="+", choices=PRODUCTS, default=PRODUCTS, help="of the rendered factory")
     parser.add_argument("--odd", type=int, default=5, help="pictures of each kind of odd view (default 5)")
     parser.add_argument("--boards", type=Path, help="folder of real products in MVTec-AD's layout")
+    parser.add_argument("--keep", type=Path, help="folder where rendered pictures stay, to be used again")
     parser.add_argument("--rate", type=float, default=0.01, help="false-reject rate of the verdicts (default 0.01)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     encoder, engine = load_encoder(EncoderSettings(device="cpu")), TorchEngine(torch.device("cpu"))
     lines = []
     study = Study(encoder, engine, (20, 50, 200))
-    made = rendered(encoder, given.products, given.references, given.tests, given.odd)
+    made = rendered(encoder, given.products, given.references, given.tests, given.odd, given.keep)
+    products = []
     for product in track(made, "Rendered", total=len(given.products)):
         study.add(product, given.rate)
+        products.append(product)
     names = ", ".join(given.products)
     lines += study.report(f"Rendered: {names}; {given.references} references each, at a rate of {given.rate:.1%}")
+    lines += beside_calibration(encoder, engine, products[0].references)
+    lines += compared("Searches: rendered, 60 references each", encoder, engine, products, 60)
     if given.boards is not None:
+        boards = list(real(encoder, given.boards, given.odd))
         study = Study(encoder, engine, (20,))
-        for product in track(list(real(encoder, given.boards, given.odd)), "Real"):
+        for product in track(boards, "Real"):
             study.add(product, 0.05)
-        lines += study.report("Real boards (DeepPCB), at a rate of 5.0%")
+        lines += study.report("Real boards (DeepPCB), a category each, at a rate of 5.0%")
+        study = Study(encoder, engine, (20, 50, 100))
+        study.add(together("boards", boards), 0.05)
+        lines += study.report("Real boards, all as one category, at a rate of 5.0%")
+        lines += compared("Searches: real boards", encoder, engine, boards, 1000)
     text = "\n".join(lines)
     Console().print(text, markup=False, soft_wrap=True)
     if given.write is not None:

@@ -1,0 +1,73 @@
+"""How long a detection takes while the owner calibrates, against when it does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from indexer.encoders import Encoder, Features
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings, scoring
+from indexer.search import Engine
+from indexer.search.asking import Asking
+from indexer.verdicts.leave_one_out import leave_one_out
+from service.metrics import Metrics
+from service.owner import Owner, Turn
+
+SETTINGS = ScoringSettings()
+_DETECTIONS = 40
+
+
+def beside_calibration(encoder: Encoder, engine: Engine, references: Sequence[Features]) -> Iterator[str]:
+    """A table of a detection's seconds, queue to score: the owner idle, and while it calibrates all the references."""
+    memory = Memory.empty(encoder.space)
+    for each in references:
+        memory = memory.added([memory.rows], ["product"], memory.codec.encode(each), memory.version + 1)
+    owner = Owner(encoder, engine, lambda: memory, Metrics(0), batch_size=8, batch_wait=0.0, queue_size=64)
+    side = encoder.space.geometry.crop
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
+
+    def detected() -> float:
+        def score(turn: Turn) -> Asking[float]:
+            scored = yield from scoring(turn.memory, engine, turn.features, SETTINGS, "product")
+            return scored.score
+
+        begun = time.perf_counter()
+        owner.detect([(picture, score)], 600)[0].result()
+        return time.perf_counter() - begun
+
+    stop = threading.Event()
+    done = list[float]()
+
+    def calibrate() -> None:
+        while not stop.is_set():
+            steps = leave_one_out(memory, engine, "product", SETTINGS.k, SETTINGS.rho)
+            while not stop.is_set() and (share := owner.calibrate(_one(steps)).result()) is not None:
+                done.append(share)
+
+    try:
+        detected()
+        idle = [detected() for _ in range(_DETECTIONS)]
+        beside = threading.Thread(target=calibrate)
+        beside.start()
+        busy = [detected() for _ in range(_DETECTIONS)]
+        stop.set()
+        beside.join()
+    finally:
+        owner.stop()
+    yield f"A detection beside calibration, {len(references)} references, {len(done)} steps taken meanwhile:\n"
+    yield "| Owner | Median | 90 % | Longest |"
+    yield "|---|---|---|---|"
+    for name, seconds in (("idle", idle), ("calibrating", busy)):
+        middle, most, longest = np.quantile(seconds, [0.5, 0.9, 1.0]) * 1000
+        yield f"| {name} | {middle:.0f} ms | {most:.0f} ms | {longest:.0f} ms |"
+    yield ""
+
+
+def _one(steps: Iterator[float]) -> Callable[[Memory], float | None]:
+    """One step as the owner takes it; None at the end."""
+    return lambda _: next(steps, None)

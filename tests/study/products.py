@@ -1,0 +1,145 @@
+"""The pictures that verdicts are studied on, rendered and real, and views gone wrong that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.demo.factory import PRODUCTS, render_defective, render_good, test_seed
+from indexer.encoders import Encoder, Features, prepare
+from indexer.images import decode_image
+
+T = TypeVar("T")
+Picture = NDArray[np.uint8]
+Kinds = dict[str, list[Picture]]
+
+
+@dataclass(frozen=True)
+class Product:
+    """Features of one product's pictures: references, fresh good parts, defective parts, views gone wrong by name."""
+
+    name: str
+    references: list[Features]
+    good: list[Features]
+    defective: list[Features]
+    odd: dict[str, list[Features]]
+
+    @classmethod
+    def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
+        """From pictures by kind, each encoded by itself."""
+        found = {
+            kind: [encoder.encode(prepare(picture, encoder.space.geometry)[None]) for picture in pictures]
+            for kind, pictures in kinds.items()
+        }
+        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found)
+
+
+def together(name: str, products: Sequence[Product]) -> Product:
+    """Several products onboarded as one category, in a mixed order; of odd views those that are odd to all of them."""
+    references = [each for product in products for each in product.references]
+    odd = {
+        kind: [each for product in products for each in product.odd[kind]]
+        for kind in products[0].odd
+        if kind != "other products"
+    }
+    return Product(
+        name, shuffled(references), [each for product in products for each in product.good],
+        [each for product in products for each in product.defective], odd,
+    )  # fmt: skip
+
+
+def odd_views(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
+    """What a camera sees when something is wrong with it, made of good pictures; and frames that show nothing."""
+    shape = pictures[0].shape
+    side = shape[1]
+    rng = np.random.default_rng(0)
+    dark = [np.clip(rng.normal(4, 2, shape), 0, 255).astype(np.uint8) for _ in range(4)]
+    found = {
+        "black": [np.zeros(shape, np.uint8), *dark],
+        "white": [np.full(shape, 255, np.uint8), *(255 - each for each in dark)],
+        "lens covered": [cv2.GaussianBlur(each, (0, 0), side / 8) // 4 for each in pictures],
+    }
+    for share in (0.05, 0.1, 0.25):
+        found[f"shifted {share:.0%}"] = [moved(each, shift=share * side) for each in pictures]
+    for degrees in (3, 10, 45, 180):
+        found[f"turned {degrees}°"] = [moved(each, degrees=degrees) for each in pictures]
+    return found
+
+
+def moved(picture: Picture, shift: float = 0.0, degrees: float = 0.0) -> Picture:
+    """The picture as a displaced or turned camera would see it, mirrored where it would see beyond the border."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    matrix[:, 2] += (shift, shift / 2)
+    return cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
+
+
+def rendered(
+    encoder: Encoder, products: Sequence[str], references: int, tests: int, odd: int, keep: Path | None = None
+) -> Iterator[Product]:
+    """Products of the rendered factory. keep: a folder where pictures stay: rendering takes longer than all else."""
+    for name in products:
+        kinds = _kept(keep, f"{name}-{references}-{tests}-{odd}", lambda: _rendered(name, references, tests, odd))  # noqa: B023
+        yield Product.encoded(encoder, name, kinds)
+
+
+def _rendered(name: str, references: int, tests: int, odd: int) -> Kinds:
+    good = [render_good(name, test_seed(0, number)).image for number in range(tests)]
+    return {
+        "references": [render_good(name, number).image for number in range(references)],
+        "good": good,
+        "defective": [render_defective(name, test_seed(0, tests + number)).image for number in range(tests)],
+        **odd_views(good[:odd]),
+        "other products": [
+            render_good(other, test_seed(0, 5000 + number)).image
+            for other in PRODUCTS
+            if other != name
+            for number in range(max(1, odd // 2))
+        ],
+    }
+
+
+def _kept(folder: Path | None, name: str, make: Callable[[], Kinds]) -> Kinds:
+    if folder is None:
+        return make()
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{kind: np.stack(pictures) for kind, pictures in make().items()})
+    with np.load(path) as kept:
+        return {kind: list(kept[kind]) for kind in kept.files}
+
+
+def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
+    """Products laid out as MVTec-AD lays them out."""
+    names = sorted(each.name for each in folder.iterdir() if (each / "train/good").is_dir())
+
+    def read(*parts: str) -> list[Picture]:
+        files = sorted(file for file in folder.joinpath(*parts).rglob("*") if file.is_file())
+        return [decode_image(file) for file in files]
+
+    for name in names:
+        good = read(name, "test", "good")
+        defective = [
+            picture
+            for kind in sorted((folder / name / "test").iterdir())
+            if kind.name != "good"
+            for picture in read(name, "test", kind.name)
+        ]
+        views = odd_views(good[:odd])
+        views["other products"] = [
+            each for other in names if other != name for each in read(other, "test", "good")[:odd]
+        ]
+        kinds = {"references": shuffled(read(name, "train", "good")), "good": good, "defective": defective, **views}
+        yield Product.encoded(encoder, name, kinds)
+
+
+def shuffled(pictures: Sequence[T]) -> list[T]:
+    """In another order, always the same: files may lie as they were taken, and a part of them be of one moment."""
+    return [pictures[number] for number in np.random.default_rng(0).permutation(len(pictures))]
