@@ -111,7 +111,7 @@ class Calibrations:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
             await asyncio.to_thread(
-                self._library.catalogue.keep_calibration, category, self._library.memory_id,
+                self._library.catalogue.calibrations.keep, category, self._library.memory_id,
                 KeptCalibration(version, result.to_bytes()),
             )  # fmt: skip
         measures = await self._taken(_measured(result, memory, settings), category, basis)
@@ -143,7 +143,7 @@ class Calibrations:
         return ended[0]
 
     def _kept(self, category: str) -> tuple[int, LeaveOneOut] | None:
-        kept = self._library.catalogue.calibration(category, self._library.memory_id)
+        kept = self._library.catalogue.calibrations.read(category, self._library.memory_id)
         if kept is None:
             return None
         try:

@@ -42,7 +42,7 @@ async def _recorded_since(
     """The new ones, oldest first; none while the database is away."""
     matching = replace(wanted, since=max(since, wanted.since) if wanted.since else since)
     try:
-        page = await asyncio.to_thread(running.library.catalogue.inspections, matching, None, _MOST)
+        page = await asyncio.to_thread(running.library.catalogue.inspections.page, matching, None, _MOST)
     except CatalogueError:
         return []
     fresh = [inspection for inspection in reversed(page.items) if inspection.id not in told]

@@ -104,7 +104,7 @@ def record(library: Library, folder: Path, findings: Sequence[Finding], min_free
                 library.keep_original(finding.picture.original.data, finding.picture.original.suffix)
             for path, data in files.items():
                 path.write_bytes(data)
-            library.catalogue.record_inspections(rows)
+            library.catalogue.inspections.record(rows)
     except (OSError, CatalogueError) as error:
         log.error("inspections are not recorded: %s", error)
         for path in files:

@@ -75,7 +75,7 @@ async def preview(running: Runtime, name: str, now: CategorySettings, then: Cate
     memory = running.library.memory
     before = running.calibrations.of(name)
     matching = InspectionFilter(category=name)
-    page = await asyncio.to_thread(running.library.catalogue.inspections, matching, None, limit)
+    page = await asyncio.to_thread(running.library.catalogue.inspections.page, matching, None, limit)
     recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
     again = now.scoring != then.scoring
     found = Estimate(before, 0) if before is not None else None

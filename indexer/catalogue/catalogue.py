@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
@@ -18,16 +17,14 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
-    or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.orm import aliased
 
 from indexer.catalogue import schema
 from indexer.catalogue.audit import AuditTrail, note
+from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.errors import (
     InvalidCursor,
@@ -35,10 +32,10 @@ from indexer.catalogue.errors import (
     MemoryIncomplete,
     SegmentsChanged,
     UnknownCategory,
-    UnknownInspection,
     UnknownMemory,
     UnknownReference,
 )
+from indexer.catalogue.inspections import Inspections
 from indexer.catalogue.keys import Keys
 from indexer.catalogue.models import (
     CalibrationRow,
@@ -50,19 +47,14 @@ from indexer.catalogue.models import (
     PlacementRow,
     ReferenceRow,
     SegmentRow,
-    UtcDateTime,
 )
+from indexer.catalogue.queries import batches, now, page_of
 from indexer.catalogue.records import (
     Appended,
     Category,
     CategorySettings,
     ChangeKind,
     Changes,
-    Inspection,
-    InspectionFilter,
-    Judgement,
-    KeptCalibration,
-    KeptDrift,
     MemoryRecord,
     NewReference,
     Page,
@@ -72,19 +64,11 @@ from indexer.catalogue.records import (
     SegmentRows,
     SegmentUsage,
     SettingsChanges,
-    Trend,
 )
 from indexer.catalogue.retention import Retention, needs_picture
-from indexer.catalogue.trend import read_trend
 from indexer.store import SegmentFile
-from indexer.verdicts.drift import Drift
 
 T = TypeVar("T")
-
-_FEW = 500  # values in one IN list; databases limit them
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _LIVE = ReferenceRow.removed_at.is_(None)
 
@@ -101,6 +85,8 @@ class Catalogue:
         self._transactions = Transactions(engine)
         self.keys = Keys(self._transactions)
         self.audit = AuditTrail(self._transactions)
+        self.calibrations = Calibrations(self._transactions)
+        self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
         self._reading, self._writing = self._transactions.reading, self._transactions.writing
 
@@ -218,7 +204,7 @@ class Catalogue:
             connection.execute(
                 update(SegmentRow)
                 .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))
-                .values(retired_at=_now())
+                .values(retired_at=now())
             )
 
     # References
@@ -281,7 +267,7 @@ class Catalogue:
             if not live:
                 return Removed(_version(connection), ())
             version = _commit_version(connection, "removed", detail={"references": list(live)})
-            for some in _batches(live):
+            for some in batches(live):
                 _mark_removed(connection, version, ReferenceRow.id.in_(some))
             note(
                 connection,
@@ -316,7 +302,7 @@ class Catalogue:
             statement = statement.where(ReferenceRow.id > int(cursor))
         with self._reading() as connection:
             found = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
-        return _page(found, limit, lambda last: str(last.id))
+        return page_of(found, limit, lambda last: str(last.id))
 
     # Snapshots and segments
 
@@ -398,7 +384,7 @@ class Catalogue:
             if not live <= (rows.keys() if segment else set()):
                 raise SegmentsChanged("the new segment lacks live references of the ones it replaces")
             connection.execute(delete(PlacementRow).where(PlacementRow.segment_id.in_(old_ids)))
-            connection.execute(update(SegmentRow).where(SegmentRow.id.in_(old_ids)).values(retired_at=_now()))
+            connection.execute(update(SegmentRow).where(SegmentRow.id.in_(old_ids)).values(retired_at=now()))
             if live and segment:
                 _record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
             return _commit_version(connection, "compacted", memory_id, {"segments": len(old_ids)})
@@ -411,7 +397,7 @@ class Catalogue:
     def known_originals(self) -> frozenset[str]:
         """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
         with self._reading() as connection:
-            live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(_now()))).all()
+            live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(now()))).all()
             kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
             return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
 
@@ -456,141 +442,9 @@ class Catalogue:
             _mark_removed(connection, version, inside)
             connection.execute(delete(CalibrationRow).where(CalibrationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
-            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=_now()))
+            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=now()))
             note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
             return Removed(version, ids)
-
-    # Calibrations and drift
-
-    def calibration(self, category: str, memory_id: int, newer_than: int = -1) -> KeptCalibration | None:
-        """What is kept of a category's calibration in a memory, if it is of a newer snapshot than this version."""
-        with self._reading() as connection:
-            row = connection.execute(
-                select(CalibrationRow.version, CalibrationRow.state)
-                .join(CategoryRow, CategoryRow.id == CalibrationRow.category_id)
-                .where(CategoryRow.name == category, CalibrationRow.memory_id == memory_id)
-                .where(CalibrationRow.version > newer_than)
-            ).one_or_none()
-        return None if row is None else KeptCalibration(row.version, row.state)
-
-    def keep_calibration(self, category: str, memory_id: int, kept: KeptCalibration) -> None:
-        """Keep a calibration in the place of an older one; one of a newer snapshot stays. UnknownCategory."""
-        with self._writing() as connection:
-            category_id = _category_id(connection, category)
-            one = (CalibrationRow.category_id == category_id) & (CalibrationRow.memory_id == memory_id)
-            found = connection.scalar(select(CalibrationRow.version).where(one))
-            values = {"version": kept.version, "at": _now(), "state": kept.state}
-            if found is None:
-                key = {"category_id": category_id, "memory_id": memory_id}
-                connection.execute(insert(CalibrationRow).values(**key, **values))
-            elif found <= kept.version:
-                connection.execute(update(CalibrationRow).where(one).values(**values))
-
-    def drifts(self) -> dict[str, KeptDrift]:
-        """Every category's drift test, by name; none before a category's first calibrated inspection."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                select(CategoryRow.name, DriftRow.__table__)
-                .join(CategoryRow, CategoryRow.id == DriftRow.category_id)
-                .where(CategoryRow.removed_at.is_(None))
-            )
-            return {row.name: _drift(row) for row in rows}
-
-    def restart_drift(self, category: str) -> None:
-        """Begin a category's drift test anew, with its flag lowered. UnknownCategory."""
-        with self._writing() as connection:
-            connection.execute(delete(DriftRow).where(DriftRow.category_id == _category_id(connection, category)))
-
-    # Inspections
-
-    def record_inspections(self, inspections: Sequence[Inspection]) -> None:
-        """Keep the answers to some images, all or none; those whose id is there already stay as they are."""
-        if inspections:
-            with self._writing() as connection:
-                known = _recorded(connection, [each.id for each in inspections])
-                if fresh := [each for each in inspections if each.id not in known]:
-                    connection.execute(insert(InspectionRow), [_inspection_values(each) for each in fresh])
-                    _count_drift(connection, fresh)
-
-    def recorded(self, ids: Collection[str]) -> dict[str, Inspection]:
-        """Those of some inspections that there are, by id."""
-        with self._reading() as connection:
-            return _recorded(connection, ids)
-
-    def inspection(self, inspection_id: str) -> Inspection:
-        """One inspection. Raises UnknownInspection."""
-        with self._reading() as connection:
-            return _find_inspection(connection, inspection_id)
-
-    def inspections(
-        self, matching: InspectionFilter | None = None, cursor: str | None = None, limit: int = 100
-    ) -> Page[Inspection]:
-        """Inspections newest first. Raises InvalidCursor."""
-        statement = select(InspectionRow.__table__).order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
-        statement = statement.where(*_conditions(matching or InspectionFilter()))
-        if cursor is not None:
-            at, last = _read_cursor(cursor)
-            before = tuple_(literal(at, UtcDateTime()), literal(last))
-            statement = statement.where(tuple_(InspectionRow.at, InspectionRow.id) < before)
-        with self._reading() as connection:
-            found = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
-        return _page(found, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
-
-    def all_inspections(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
-        """Every matching inspection, newest first, read page by page so that no transaction stays open."""
-        cursor: str | None = None
-        while True:
-            page = self.inspections(matching, cursor, _FEW)
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
-
-    def trend(self, matching: InspectionFilter | None = None, points: int = 60) -> Trend:
-        """How the matching inspections went over time, in at most `points` stretches."""
-        with self._reading() as connection:
-            return read_trend(connection, _conditions(matching or InspectionFilter()), points)
-
-    def judge(
-        self, inspection_id: str, judgement: Judgement | None, promoted_reference_id: int | None = None
-    ) -> Inspection:
-        """Keep what a person said about an inspection, and the reference it became; None undoes both.
-
-        Raises UnknownInspection.
-        """
-        with self._writing() as connection:
-            before = _find_inspection(connection, inspection_id)
-            connection.execute(
-                update(InspectionRow)
-                .where(InspectionRow.id == inspection_id)
-                .values(
-                    judgement=judgement,
-                    judged_at=None if judgement is None else _now(),
-                    promoted_reference_id=promoted_reference_id,
-                    defect=replace(before, judgement=judgement).defect,
-                )
-            )
-            note(
-                connection, "inspection.judged", inspection_id,
-                {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
-                {"judgement": judgement, "promoted_reference_id": promoted_reference_id},
-            )  # fmt: skip
-            return _find_inspection(connection, inspection_id)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _batches(values: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(values)
-    while some := list(itertools.islice(iterator, _FEW)):
-        yield some
-
-
-def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    items = tuple(found[:limit])
-    return Page(items, cursor(items[-1]) if len(found) > limit else None)
 
 
 def _version(connection: Connection) -> int:
@@ -603,7 +457,7 @@ def _commit_version(
     """Take the next version number: writers are in line, so counting leaves no gaps where a sequence would."""
     version = _version(connection) + 1
     connection.execute(
-        insert(ChangeRow).values(version=version, at=_now(), kind=kind, memory_id=memory_id, detail=detail or {})
+        insert(ChangeRow).values(version=version, at=now(), kind=kind, memory_id=memory_id, detail=detail or {})
     )
     return version
 
@@ -625,14 +479,14 @@ def _memory(connection: Connection, memory_id: int) -> MemoryRecord:
 
 
 def _create_memory(connection: Connection, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
-    values = {"fingerprint": fingerprint, "space_json": space_json, "codec": codec, "created_at": _now()}
+    values = {"fingerprint": fingerprint, "space_json": space_json, "codec": codec, "created_at": now()}
     row = connection.execute(insert(MemoryRow).values(**values, active=False).returning(MemoryRow.__table__)).one()
     return _memory_record(row)
 
 
 def _record_segment(connection: Connection, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> None:
     segment_id = connection.scalar(
-        insert(SegmentRow).values(**asdict(segment), memory_id=memory_id, created_at=_now()).returning(SegmentRow.id)
+        insert(SegmentRow).values(**asdict(segment), memory_id=memory_id, created_at=now()).returning(SegmentRow.id)
     )
     connection.execute(
         insert(PlacementRow),
@@ -651,7 +505,7 @@ def _placed_ids(connection: Connection, memory_id: int, ids: Iterable[int]) -> s
     statement = select(PlacementRow.reference_id).where(PlacementRow.memory_id == memory_id)
     return {
         found
-        for some in _batches(ids)
+        for some in batches(ids)
         for found in connection.scalars(statement.where(PlacementRow.reference_id.in_(some)))
     }
 
@@ -659,7 +513,7 @@ def _placed_ids(connection: Connection, memory_id: int, ids: Iterable[int]) -> s
 def _live_ids(connection: Connection, ids: Iterable[int]) -> set[int]:
     return {
         found
-        for some in _batches(ids)
+        for some in batches(ids)
         for found in connection.scalars(select(ReferenceRow.id).where(ReferenceRow.id.in_(some), _LIVE))
     }
 
@@ -672,13 +526,13 @@ def _live_digests(connection: Connection, category: str, digests: Iterable[str])
     )
     return {
         digest: found
-        for some in _batches(digests)
+        for some in batches(digests)
         for digest, found in connection.execute(statement.where(ReferenceRow.image_sha256.in_(some)))
     }
 
 
 def _mark_removed(connection: Connection, version: int, which: ColumnElement[bool]) -> None:
-    connection.execute(update(ReferenceRow).where(which, _LIVE).values(removed_at=_now(), removed_version=version))
+    connection.execute(update(ReferenceRow).where(which, _LIVE).values(removed_at=now(), removed_version=version))
 
 
 def _references() -> Select[Any]:
@@ -706,9 +560,9 @@ def _reference(row: Row[Any]) -> Reference:
 def _reference_values(
     category_id: int, version: int, fresh: Iterable[tuple[int, NewReference]]
 ) -> list[dict[str, Any]]:
-    now = _now()
+    at = now()
     return [
-        {**asdict(reference), "category_id": category_id, "added_at": now, "added_version": version}
+        {**asdict(reference), "category_id": category_id, "added_at": at, "added_version": version}
         for _, reference in fresh
     ]
 
@@ -738,112 +592,14 @@ def _find_category(connection: Connection, name: str) -> Category:
     return _category(row)
 
 
-def _category_id(connection: Connection, name: str) -> int:
-    found = connection.scalar(select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None)))
-    if found is None:
-        raise UnknownCategory(f"there is no category {name!r}")
-    return found
-
-
-def _drift(row: Row[Any]) -> KeptDrift:
-    state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
-    return KeptDrift(row.calibration_key, row.version, row.started_at, row.flagged_at, Drift(**state))
-
-
-def _count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:
-    """Let each inspection that was calibrated count in its category's drift test.
-
-    The test is of one calibration: it begins anew with another one, and inspections by one that was left behind do not
-    count.
-    """
-    by_basis: dict[tuple[str, str, int, int], list[float]] = {}
-    for each in inspections:
-        if each.category and each.p_value is not None and each.calibration_key and each.calibration_size:
-            basis = (each.category, each.calibration_key, each.calibration_size, each.version)
-            by_basis.setdefault(basis, []).append(each.p_value)
-    for (category, key, size, version), p_values in by_basis.items():
-        category_id = connection.scalar(
-            select(CategoryRow.id).where(CategoryRow.name == category, CategoryRow.removed_at.is_(None))
-        )
-        if category_id is None:
-            continue
-        row = connection.execute(select(DriftRow.__table__).where(DriftRow.category_id == category_id)).one_or_none()
-        now = _now()
-        kept = KeptDrift(key, version, now, None, Drift()) if row is None else _drift(row)
-        if kept.calibration_key != key:
-            if version < kept.version:
-                continue
-            kept = KeptDrift(key, version, now, None, Drift())
-        drift = kept.drift.after(p_values, size)
-        values = {
-            "calibration_key": key, "version": kept.version, "started_at": kept.started_at, "state": asdict(drift),
-            "flagged_at": kept.flagged_at or (now if drift.drifting else None),
-        }  # fmt: skip
-        if row is None:
-            connection.execute(insert(DriftRow).values(category_id=category_id, **values))
-        else:
-            connection.execute(update(DriftRow).where(DriftRow.category_id == category_id).values(**values))
-
-
 def _ensure_category(connection: Connection, name: str) -> int:
     """The id of a category; one that is new, or was removed, starts with the default settings."""
     found = connection.execute(
         select(CategoryRow.id, CategoryRow.removed_at).where(CategoryRow.name == name)
     ).one_or_none()
-    fresh = {"settings": asdict(CategorySettings()), "created_at": _now(), "removed_at": None}
+    fresh = {"settings": asdict(CategorySettings()), "created_at": now(), "removed_at": None}
     if found is None:
         return connection.execute(insert(CategoryRow).values(name=name, **fresh).returning(CategoryRow.id)).scalar_one()
     if found.removed_at is not None:
         connection.execute(update(CategoryRow).where(CategoryRow.id == found.id).values(**fresh))
     return cast(int, found.id)
-
-
-def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
-    conditions = [
-        getattr(InspectionRow, name) == value
-        for name in ("category", "verdict", "station", "part_id", "judgement")
-        if (value := getattr(matching, name)) is not None
-    ]
-    if matching.since is not None:
-        conditions.append(InspectionRow.at >= matching.since)
-    if matching.until is not None:
-        conditions.append(InspectionRow.at < matching.until)
-    if matching.text is not None:
-        wanted = (InspectionRow.filename, InspectionRow.part_id, InspectionRow.station)
-        conditions.append(or_(*(column.icontains(matching.text, autoescape=True) for column in wanted)))
-    return conditions
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    at, _, last = cursor.partition("-")
-    try:
-        return _EPOCH + int(at) * _MICROSECOND, last
-    except (ValueError, OverflowError):
-        raise InvalidCursor("not a cursor of inspections") from None
-
-
-def _inspection_values(inspection: Inspection) -> dict[str, Any]:
-    values = {field.name: getattr(inspection, field.name) for field in fields(Inspection)}
-    values["defect"] = inspection.defect
-    return {**values, "regions": list(inspection.regions), "references": list(inspection.references)}
-
-
-def _inspection(row: Row[Any]) -> Inspection:
-    values = {field.name: getattr(row, field.name) for field in fields(Inspection)}
-    return Inspection(**{**values, "regions": tuple(row.regions), "references": tuple(row.references)})
-
-
-def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspection]:
-    statement = select(InspectionRow.__table__)
-    return {
-        row.id: _inspection(row)
-        for some in _batches(ids)
-        for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
-    }
-
-
-def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:
-    row = connection.execute(select(InspectionRow.__table__).where(InspectionRow.id == inspection_id)).one_or_none()
-    if row is None:
-        raise UnknownInspection(f"there is no inspection {inspection_id}")
-    return _inspection(row)

@@ -43,7 +43,7 @@ class _NoFields(BaseModel):
 async def categories(running: Annotated[Runtime, Depends(runtime)]) -> CategoriesAnswer:
     """All categories by name."""
     found = await asyncio.to_thread(running.library.catalogue.categories)
-    drifts = await asyncio.to_thread(running.library.catalogue.drifts)
+    drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
     return CategoriesAnswer(categories=tuple(_view(running, each, drifts.get(each.name)) for each in found))
 
 
@@ -99,7 +99,7 @@ async def drawn(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Re
 @router.post("/{name}/drift/restart", responses=documented("not-found"))
 async def restart_drift(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
     """Begin the drift test anew, with its flag lowered: after the camera or the light has been put right."""
-    await asyncio.to_thread(running.library.catalogue.restart_drift, name)
+    await asyncio.to_thread(running.library.catalogue.calibrations.restart_drift, name)
     return await _shown(running, name)
 
 
@@ -132,7 +132,7 @@ async def _changed(running: Runtime, name: str, changes: SettingsChanges) -> Cat
 
 async def _shown(running: Runtime, name: str) -> CategoryView:
     found = await asyncio.to_thread(running.library.catalogue.category, name)
-    drifts = await asyncio.to_thread(running.library.catalogue.drifts)
+    drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
     return _view(running, found, drifts.get(name))
 
 

@@ -139,7 +139,7 @@ def _inspection_id(key: str | None, position: int) -> str:
 
 def _kept(running: Runtime, ids: Sequence[str], upload: Upload, options: _Options) -> dict[str, Inspection]:
     """Those of a keyed request's pictures that are inspected already. ProblemError when the key was another's."""
-    kept = running.library.catalogue.recorded(ids)
+    kept = running.library.catalogue.inspections.recorded(ids)
     for inspection_id, file in zip(ids, upload.files, strict=True):
         if (found := kept.get(inspection_id)) is not None:
             same = (hashlib.sha256(file.data).hexdigest(), options.part_id, options.station)

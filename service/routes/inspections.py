@@ -80,10 +80,10 @@ async def inspections(
     """The history, newest first."""
     catalogue = running.library.catalogue
     if format == "csv":
-        lines = _csv_lines(catalogue.all_inspections(wanted))
+        lines = _csv_lines(catalogue.inspections.all(wanted))
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
-    page = await asyncio.to_thread(catalogue.inspections, wanted, cursor, limit)
+    page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)
     shown = InspectionPage(inspections=tuple(map(history.view, page.items)), next_cursor=page.next_cursor)
     return Response(shown.model_dump_json(), media_type="application/json")
 
@@ -95,7 +95,7 @@ async def trend(
     points: Annotated[int, Query(ge=1, le=500, description="Stretches of time, at most.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
-    found = await asyncio.to_thread(running.library.catalogue.trend, wanted, points)
+    found = await asyncio.to_thread(running.library.catalogue.inspections.trend, wanted, points)
     return TrendView(
         total=found.total, first=found.first, last=found.last, stretch_seconds=found.stretch.total_seconds(),
         points=tuple(TrendPointView(**asdict(point)) for point in found.points),
@@ -183,7 +183,7 @@ async def feedback(
     if found.promoted_reference_id is not None:
         await asyncio.to_thread(running.library.remove, [found.promoted_reference_id])
     promoted = await _promote(running, found) if judgement == "good" else None
-    judged = await asyncio.to_thread(running.library.catalogue.judge, inspection_id, judgement, promoted)
+    judged = await asyncio.to_thread(running.library.catalogue.inspections.judge, inspection_id, judgement, promoted)
     return history.view(judged)
 
 
@@ -202,7 +202,7 @@ async def _promote(running: Runtime, found: Inspection) -> int | None:
 
 
 async def _find(running: Runtime, inspection_id: str) -> Inspection:
-    return await asyncio.to_thread(running.library.catalogue.inspection, inspection_id)
+    return await asyncio.to_thread(running.library.catalogue.inspections.get, inspection_id)
 
 
 async def _file(running: Runtime, name: str | None) -> bytes:

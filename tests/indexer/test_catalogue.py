@@ -523,46 +523,46 @@ def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogu
         references=({"reference_id": 1, "similarity": 0.9},), timings={"total_ms": 1.25}, image_sha256="a" * 64,
         image_suffix=".png", map_name="1.png", kept_bytes=1 << 40, thumbnail_bytes=5000,
     )  # fmt: skip
-    catalogue.record_inspections([full, inspection(2)])
-    catalogue.record_inspections([])
-    assert catalogue.inspection(full.id) == full
-    assert catalogue.inspection(full.id).at.tzinfo is UTC
-    assert catalogue.inspection(inspection(2).id) == inspection(2)
+    catalogue.inspections.record([full, inspection(2)])
+    catalogue.inspections.record([])
+    assert catalogue.inspections.get(full.id) == full
+    assert catalogue.inspections.get(full.id).at.tzinfo is UTC
+    assert catalogue.inspections.get(inspection(2).id) == inspection(2)
     with pytest.raises(UnknownInspection, match="there is no inspection x"):
-        catalogue.inspection("x")
+        catalogue.inspections.get("x")
 
 
 def test_recorded_together_means_all_or_none(catalogue: Catalogue) -> None:
     with pytest.raises(IntegrityError):
-        catalogue.record_inspections([inspection(1), inspection(1)])
-    assert catalogue.inspections().items == ()
+        catalogue.inspections.record([inspection(1), inspection(1)])
+    assert catalogue.inspections.page().items == ()
 
 
 def test_what_is_recorded_stays_as_it_was_when_it_is_recorded_again(catalogue: Catalogue) -> None:
-    catalogue.record_inspections([inspection(1)])
-    catalogue.record_inspections([inspection(1, part_id="another"), inspection(2)])
+    catalogue.inspections.record([inspection(1)])
+    catalogue.inspections.record([inspection(1, part_id="another"), inspection(2)])
     first, second = inspection(1), inspection(2)
-    assert catalogue.recorded([second.id, "x", first.id]) == {first.id: first, second.id: second}
-    assert catalogue.recorded([]) == {}
+    assert catalogue.inspections.recorded([second.id, "x", first.id]) == {first.id: first, second.id: second}
+    assert catalogue.inspections.recorded([]) == {}
 
 
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:
     with pytest.raises(Exception, match="without a time zone"):
-        catalogue.record_inspections([inspection(1, at=datetime(2026, 1, 1))])
+        catalogue.inspections.record([inspection(1, at=datetime(2026, 1, 1))])
 
 
 def test_pages_of_inspections_go_back_in_time_and_miss_none_at_the_same_instant(catalogue: Catalogue) -> None:
     recorded = [inspection(number, at=NOON + timedelta(seconds=number // 4)) for number in range(23)]
-    catalogue.record_inspections(random.Random(1).sample(recorded, len(recorded)))
+    catalogue.inspections.record(random.Random(1).sample(recorded, len(recorded)))
     seen: list[Inspection] = []
     cursor: str | None = None
     for number in itertools.count(100):
-        page = catalogue.inspections(cursor=cursor, limit=5)
+        page = catalogue.inspections.page(cursor=cursor, limit=5)
         seen += page.items
         if (cursor := page.next_cursor) is None:
             break
         assert re.fullmatch(r"[\w-]+", cursor)  # stands in a url as it is
-        catalogue.record_inspections([inspection(number)])  # newer ones do not disturb
+        catalogue.inspections.record([inspection(number)])  # newer ones do not disturb
     assert seen == recorded[::-1]
 
 
@@ -574,8 +574,8 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None
         )
         for number in range(12)
     ]  # fmt: skip
-    catalogue.record_inspections(recorded)
-    catalogue.judge(recorded[4].id, "good")
+    catalogue.inspections.record(recorded)
+    catalogue.inspections.judge(recorded[4].id, "good")
     for matching, expected in (
         (InspectionFilter(), range(12)),
         (InspectionFilter(category="bolt"), (0, 3, 6, 9)),
@@ -586,9 +586,9 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None
         (InspectionFilter(since=NOON + timedelta(seconds=3), until=NOON + timedelta(seconds=5)), (3, 4)),
         (InspectionFilter(category="cog"), ()),
     ):
-        found = [each.part_id for each in catalogue.inspections(matching).items]
+        found = [each.part_id for each in catalogue.inspections.page(matching).items]
         assert found == [f"p{number}" for number in sorted(expected, reverse=True)]
-        assert [each.part_id for each in catalogue.all_inspections(matching)] == found
+        assert [each.part_id for each in catalogue.inspections.all(matching)] == found
 
 
 def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> None:
@@ -606,27 +606,27 @@ def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> No
 
 
 def test_every_inspection_is_iterated_over_more_than_a_page(catalogue: Catalogue) -> None:
-    catalogue.record_inspections([inspection(number) for number in range(1203)])
-    assert [each.filename for each in catalogue.all_inspections()] == [f"{n}.png" for n in range(1202, -1, -1)]
+    catalogue.inspections.record([inspection(number) for number in range(1203)])
+    assert [each.filename for each in catalogue.inspections.all()] == [f"{n}.png" for n in range(1202, -1, -1)]
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "x-y", "-", "9" * 40 + "-x", "1.5-x"])
 def test_a_foreign_cursor_of_inspections_is_refused(catalogue: Catalogue, wrong: str) -> None:
     with pytest.raises(InvalidCursor, match="not a cursor of inspections"):
-        catalogue.inspections(cursor=wrong)
+        catalogue.inspections.page(cursor=wrong)
 
 
 def test_a_judgement_is_kept_and_taken_back(catalogue: Catalogue, memory_id: int) -> None:
-    catalogue.record_inspections([inspection(1)])
+    catalogue.inspections.record([inspection(1)])
     (promoted,) = add(catalogue, memory_id, "bolt", "a")
-    judged = catalogue.judge(inspection(1).id, "good", promoted)
+    judged = catalogue.inspections.judge(inspection(1).id, "good", promoted)
     assert (judged.judgement, judged.promoted_reference_id) == ("good", promoted)
     assert judged.judged_at is not None
-    assert catalogue.inspection(judged.id) == judged
-    assert catalogue.judge(judged.id, "defect").promoted_reference_id is None
-    assert catalogue.judge(judged.id, None) == inspection(1)
+    assert catalogue.inspections.get(judged.id) == judged
+    assert catalogue.inspections.judge(judged.id, "defect").promoted_reference_id is None
+    assert catalogue.inspections.judge(judged.id, None) == inspection(1)
     with pytest.raises(UnknownInspection):
-        catalogue.judge("x", "good")
+        catalogue.inspections.judge("x", "good")
 
 
 def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a_month_beyond(
@@ -635,7 +635,7 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (a, b) = (image.image_sha256 for image in images("a", "b"))
     pictured = {"image_suffix": ".png", "kept_bytes": 9}
-    catalogue.record_inspections([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
+    catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
     assert catalogue.known_originals() == {a, b, "c" * 64}
     catalogue.remove_references(ids[:1])
     assert catalogue.known_originals() == {a, b, "c" * 64}, "what was taken back by mistake cannot be restored"

@@ -65,7 +65,7 @@ class History(NamedTuple):
                 self.folder.originals.write(data, ".png")
                 (maps / f"{each.id}.png").write_bytes(bytes(MAP))
                 (maps / f"{each.id}.jpg").write_bytes(bytes(THUMBNAIL))
-            self.catalogue.record_inspections(inspections)
+            self.catalogue.inspections.record(inspections)
 
     def pruner(self, **bounds: Bounds) -> Pruner:
         return Pruner(self.data, self.catalogue, Policy(**bounds), 0)
@@ -76,11 +76,11 @@ class History(NamedTuple):
 
     def numbers(self) -> list[int]:
         """The inspections there are."""
-        return sorted(int(each.id, 16) for each in self.catalogue.all_inspections())
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all())
 
     def pictured(self) -> list[int]:
         """Those whose pictures and maps are kept."""
-        return sorted(int(each.id, 16) for each in self.catalogue.all_inspections() if each.kept_bytes is not None)
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all() if each.kept_bytes is not None)
 
     def files(self) -> set[str]:
         """Every file of the history and of pictures."""
@@ -157,12 +157,12 @@ def test_exactly_the_newest_within_every_bound_are_kept(
 
 def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
     history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
-    history.catalogue.judge(inspection(0).id, "good")
-    history.catalogue.judge(inspection(3).id, "defect")
+    history.catalogue.inspections.judge(inspection(0).id, "good")
+    history.catalogue.inspections.judge(inspection(3).id, "defect")
     history.prune(pictures=Bounds(count=0), inspections=Bounds(count=1))
     assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
-    history.catalogue.judge(inspection(1).id, "good")
-    history.catalogue.judge(inspection(3).id, None)
+    history.catalogue.inspections.judge(inspection(1).id, "good")
+    history.catalogue.inspections.judge(inspection(3).id, None)
     history.prune(inspections=Bounds(count=1))
     assert history.numbers() == [3]
 
@@ -170,7 +170,7 @@ def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> No
 def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
     history.record(inspection(0))
     history.prune(pictures=Bounds(count=0))
-    assert history.catalogue.inspection(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
+    assert history.catalogue.inspections.get(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
     assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
     assert verify(history.data, history.url, lambda *_: None).damaged == ()
 

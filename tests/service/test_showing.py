@@ -74,7 +74,7 @@ def filled(catalogue: Catalogue, count: int) -> datetime:
     """Inspections a second apart; every tenth anomalous. Returns when the first was."""
     begun = datetime(2026, 3, 1, tzinfo=UTC)
     for start in range(0, count, 1000):
-        catalogue.record_inspections(
+        catalogue.inspections.record(
             [
                 Inspection(
                     id=f"{number:032d}", at=begun + timedelta(seconds=number), filename=f"part-{number}.png",
@@ -91,22 +91,23 @@ def filled(catalogue: Catalogue, count: int) -> datetime:
 def test_a_trend_adds_up_to_the_history(tmp_path: Path) -> None:
     catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
     begun = filled(catalogue, 1000)
-    found = catalogue.trend(InspectionFilter(category="disc"), 7)
+    found = catalogue.inspections.trend(InspectionFilter(category="disc"), 7)
     assert found.total == sum(point.count for point in found.points) == 1000
     assert len(found.points) <= 7
     assert found.points[0].at == begun
     assert sum(point.verdicts["anomalous"] for point in found.points) == 100
     assert abs(found.points[0].mean - 0.13) < 0.01
     assert (found.points[0].highest, found.points[0].threshold) == (0.4, 0.2)
-    assert catalogue.trend(InspectionFilter(category="none")).total == 0
+    assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
 
 
 def test_history_is_searched_by_a_part_of_a_name(tmp_path: Path) -> None:
     catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
     filled(catalogue, 200)
-    assert [each.part_id for each in catalogue.inspections(InspectionFilter(text="sn000042")).items] == ["SN000042"]
-    assert catalogue.inspections(InspectionFilter(text="%")).items == ()
+    found = catalogue.inspections.page(InspectionFilter(text="sn000042"))
+    assert [each.part_id for each in found.items] == ["SN000042"]
+    assert catalogue.inspections.page(InspectionFilter(text="%")).items == ()
     catalogue.close()
 
 

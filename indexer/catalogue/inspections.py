@@ -1,0 +1,154 @@
+"""The history: what was answered to every picture, and what people said about it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, insert, literal, or_, select, tuple_, update
+
+from indexer.catalogue.audit import note
+from indexer.catalogue.calibrations import count_drift
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import InvalidCursor, UnknownInspection
+from indexer.catalogue.models import InspectionRow, UtcDateTime
+from indexer.catalogue.queries import FEW, batches, now, page_of
+from indexer.catalogue.records import Inspection, InspectionFilter, Judgement, Page, Trend
+from indexer.catalogue.trend import read_trend
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Inspections:
+    """The inspections of one data folder."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def record(self, inspections: Sequence[Inspection]) -> None:
+        """Keep the answers to some images, all or none; those whose id is there already stay as they are."""
+        if inspections:
+            with self._transactions.writing() as connection:
+                known = _recorded(connection, [each.id for each in inspections])
+                if fresh := [each for each in inspections if each.id not in known]:
+                    connection.execute(insert(InspectionRow), [_inspection_values(each) for each in fresh])
+                    count_drift(connection, fresh)
+
+    def recorded(self, ids: Collection[str]) -> dict[str, Inspection]:
+        """Those of some inspections that there are, by id."""
+        with self._transactions.reading() as connection:
+            return _recorded(connection, ids)
+
+    def get(self, inspection_id: str) -> Inspection:
+        """One inspection. Raises UnknownInspection."""
+        with self._transactions.reading() as connection:
+            return _find_inspection(connection, inspection_id)
+
+    def page(
+        self, matching: InspectionFilter | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[Inspection]:
+        """Inspections newest first. Raises InvalidCursor."""
+        statement = select(InspectionRow.__table__).order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
+        statement = statement.where(*_conditions(matching or InspectionFilter()))
+        if cursor is not None:
+            at, last = _read_cursor(cursor)
+            before = tuple_(literal(at, UtcDateTime()), literal(last))
+            statement = statement.where(tuple_(InspectionRow.at, InspectionRow.id) < before)
+        with self._transactions.reading() as connection:
+            found = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
+        return page_of(found, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
+
+    def all(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
+        """Every matching inspection, newest first, read page by page so that no transaction stays open."""
+        cursor: str | None = None
+        while True:
+            page = self.page(matching, cursor, FEW)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+
+    def trend(self, matching: InspectionFilter | None = None, points: int = 60) -> Trend:
+        """How the matching inspections went over time, in at most `points` stretches."""
+        with self._transactions.reading() as connection:
+            return read_trend(connection, _conditions(matching or InspectionFilter()), points)
+
+    def judge(
+        self, inspection_id: str, judgement: Judgement | None, promoted_reference_id: int | None = None
+    ) -> Inspection:
+        """Keep what a person said about an inspection, and the reference it became; None undoes both.
+
+        Raises UnknownInspection.
+        """
+        with self._transactions.writing() as connection:
+            before = _find_inspection(connection, inspection_id)
+            connection.execute(
+                update(InspectionRow)
+                .where(InspectionRow.id == inspection_id)
+                .values(
+                    judgement=judgement,
+                    judged_at=None if judgement is None else now(),
+                    promoted_reference_id=promoted_reference_id,
+                    defect=replace(before, judgement=judgement).defect,
+                )
+            )
+            note(
+                connection, "inspection.judged", inspection_id,
+                {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
+                {"judgement": judgement, "promoted_reference_id": promoted_reference_id},
+            )  # fmt: skip
+            return _find_inspection(connection, inspection_id)
+
+
+def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
+    conditions = [
+        getattr(InspectionRow, name) == value
+        for name in ("category", "verdict", "station", "part_id", "judgement")
+        if (value := getattr(matching, name)) is not None
+    ]
+    if matching.since is not None:
+        conditions.append(InspectionRow.at >= matching.since)
+    if matching.until is not None:
+        conditions.append(InspectionRow.at < matching.until)
+    if matching.text is not None:
+        wanted = (InspectionRow.filename, InspectionRow.part_id, InspectionRow.station)
+        conditions.append(or_(*(column.icontains(matching.text, autoescape=True) for column in wanted)))
+    return conditions
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    at, _, last = cursor.partition("-")
+    try:
+        return _EPOCH + int(at) * _MICROSECOND, last
+    except (ValueError, OverflowError):
+        raise InvalidCursor("not a cursor of inspections") from None
+
+
+def _inspection_values(inspection: Inspection) -> dict[str, Any]:
+    values = {field.name: getattr(inspection, field.name) for field in fields(Inspection)}
+    values["defect"] = inspection.defect
+    return {**values, "regions": list(inspection.regions), "references": list(inspection.references)}
+
+
+def _inspection(row: Row[Any]) -> Inspection:
+    values = {field.name: getattr(row, field.name) for field in fields(Inspection)}
+    return Inspection(**{**values, "regions": tuple(row.regions), "references": tuple(row.references)})
+
+
+def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspection]:
+    statement = select(InspectionRow.__table__)
+    return {
+        row.id: _inspection(row)
+        for some in batches(ids)
+        for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
+    }
+
+
+def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:
+    row = connection.execute(select(InspectionRow.__table__).where(InspectionRow.id == inspection_id)).one_or_none()
+    if row is None:
+        raise UnknownInspection(f"there is no inspection {inspection_id}")
+    return _inspection(row)

@@ -1,0 +1,40 @@
+"""What several parts of the catalogue need alike: the time, lists of bearable length, pages, a category's id."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, select
+
+from indexer.catalogue.errors import UnknownCategory
+from indexer.catalogue.models import CategoryRow
+from indexer.catalogue.records import Page
+
+T = TypeVar("T")
+
+FEW = 500  # values in one IN list, or rows of one page; databases limit the first
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def batches(values: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while some := list(itertools.islice(iterator, FEW)):
+        yield some
+
+
+def page_of(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    items = tuple(found[:limit])
+    return Page(items, cursor(items[-1]) if len(found) > limit else None)
+
+
+def id_of_category(connection: Connection, name: str) -> int:
+    found = connection.scalar(select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None)))
+    if found is None:
+        raise UnknownCategory(f"there is no category {name!r}")
+    return found
