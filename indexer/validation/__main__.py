@@ -32,7 +32,9 @@ def validate(
     write: Annotated[Path | None, typer.Option(help="Write the drawn data set here and stop.")] = None,
     resize: Annotated[int, typer.Option(min=1, help="Side the picture is resized to.")] = 512,
     crop: Annotated[int, typer.Option(min=1, help="Side of the centre that is judged.")] = 448,
-    k: Annotated[int, typer.Option(min=1, help="References retrieved.")] = 45,
+    k: Annotated[
+        list[int] | None, typer.Option(min=1, help="References retrieved: once, or once for each folder [45].")
+    ] = None,
     rho: Annotated[int, typer.Option(min=0, help="Radius in cells.")] = 1,
     pooled: Annotated[
         bool, typer.Option("--pooled/--by-category", help="Search all references, or the category's own.")
@@ -45,16 +47,23 @@ def validate(
     They are there to choose between encoders by; no picture of them was used to fit the built-in one.
     """
     settings = [EncoderSettings(model=name, resize=resize, crop=crop) for name in encoder or [BUILTIN]]
-    scoring = ScoringSettings(k, rho)
+    retrieved = k or [45]
+    if len(retrieved) not in (1, len(folders or [None])):
+        raise typer.BadParameter("give --k once, or once for each folder", param_hint="--k")
     try:
         with tempfile.TemporaryDirectory() as scratch:
+            cache = Path(scratch) / "cache"
             if not folders or write is not None:
                 products = DRAWN | {path.stem: texture(decode_image(path.read_bytes())) for path in textures or []}
                 write_dataset(write or Path(scratch) / "drawn", products, Amounts(), seed)
             if write is None:
                 shown = folders or [Path(scratch) / "drawn"]
-                columns = [compare(folder, settings, scoring, pooled, Path(scratch) / "cache") for folder in shown]
-                Console(width=None if Console().is_terminal else 300).print(table(columns))
+                counts = retrieved * len(shown) if len(retrieved) == 1 else retrieved
+                data_sets = [
+                    (folder.resolve().name, compare(folder, settings, ScoringSettings(count, rho), pooled, cache))
+                    for folder, count in zip(shown, counts, strict=True)
+                ]
+                Console(width=None if Console().is_terminal else 300).print(table(data_sets))
     except (DatasetError, EncoderError, ImageRefused, OSError) as error:
         typer.echo(f"touchstone: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error

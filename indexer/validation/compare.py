@@ -51,16 +51,17 @@ def compare(
     return judged
 
 
-def table(columns: Sequence[Sequence[Judged]]) -> Table:
-    """Image / pixel AUROC: a column per category of every data set and its mean, a row per encoder."""
+def table(data_sets: Sequence[tuple[str, Sequence[Judged]]]) -> Table:
+    """Image / pixel AUROC: a column per category of every named data set and its mean, a row per encoder."""
     drawn = Table("Encoder", title="image / pixel AUROC", title_justify="left")
-    for column in columns:
-        for name in (*column[0].outcome.categories, "mean"):
-            drawn.add_column(name, justify="right", no_wrap=True)
-    for number, first in enumerate(columns[0]):
+    for name, judged in data_sets:
+        k = judged[0].outcome.variant.search.scoring.k
+        for heading in (*judged[0].outcome.categories, f"{name}\nmean, K = {k}"):
+            drawn.add_column(heading, justify="right", no_wrap=True)
+    for number, first in enumerate(data_sets[0][1]):
         cells = []
-        for column in columns:
-            outcome = column[number].outcome
+        for _, judged in data_sets:
+            outcome = judged[number].outcome
             cells += [_cell(each.figures) for each in outcome.categories.values()]
             cells.append(_cell(outcome.mean))
         drawn.add_row(first.encoder, *cells)

@@ -80,3 +80,18 @@ def test_the_command_prints_a_row_per_encoder_and_refuses_what_is_no_data_set(dr
     assert "holds no data set" in refused.output
     unknown = CliRunner().invoke(app, [str(drawn), "--encoder", str(tmp_path / "gone.pth")])
     assert unknown.exit_code == 2
+
+
+def test_each_data_set_is_searched_with_its_own_k_and_has_a_mean_of_its_own(drawn: Path) -> None:
+    size = ["--resize", "128", "--crop", "112"]
+    twice = CliRunner().invoke(app, [str(drawn), str(drawn), *size, "--k", "1", "--k", "3"])
+    assert twice.exit_code == 0, twice.output
+    headings, row = twice.output.split("builtin")
+    assert "K = 1" in headings
+    assert "K = 3" in headings
+    cells = [cell.strip() for cell in row.splitlines()[0].split("│")[1:-1]]
+    assert len(cells) == 6
+    assert cells[:3] != cells[3:]
+    too_many = CliRunner().invoke(app, [str(drawn), *size, "--k", "3", "--k", "2"])
+    assert too_many.exit_code == 2
+    assert "once for each folder" in too_many.output
