@@ -6,17 +6,22 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from indexer.catalogue import CATEGORY_NAME
+from indexer.catalogue import CATEGORY_NAME, CategorySettings
 from indexer.encoders import Encoder, prepare
 from indexer.folders import folders, pictures
 from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
+from indexer.search import Engine
+from indexer.verdicts.appearance import Appearance
+from indexer.verdicts.findings import Finding
+from indexer.verdicts.measures import Measures
+from indexer.verdicts.screening import Screening, findings_of
 
 BATCH = 8  # pictures encoded at once
 _COMMIT = 32  # pictures made references together: what a kill costs at most
@@ -45,18 +50,27 @@ class Refusal:
 
 @dataclass
 class Tally:
-    """What became of one category's pictures so far."""
+    """What became of one category's pictures so far. found: what screening found in pictures that were kept."""
 
     category: str
     added: int = 0
     known: int = 0
     refused: list[Refusal] = field(default_factory=list)
+    found: list[tuple[Path, Finding]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Loaded:
+    path: Path
     original: Original
     prepared: torch.Tensor  # uint8 (3, crop, crop)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    path: Path
+    original: Original
+    codes: EncodedReferences
 
 
 def find_categories(root: Path) -> tuple[Found, ...]:
@@ -92,19 +106,24 @@ def index(
     limits: ImageLimits,
     decoders: int,
     advance: Callable[[Tally, int], None],
+    screen: Engine | None = None,
 ) -> tuple[Tally, ...]:
     """Make the pictures references of their categories; what is one already is neither encoded nor added again.
 
     advance: told the category's tally and how many more pictures are done. Every 32 pictures are committed together, so
     that a kill loses no more than those, and another run goes on from there. Pictures that cannot be used are noted
-    and passed over. StorageFull and CatalogueError end it; what was committed stays.
+    and passed over. screen: what to search with to hold the pictures of each commit against each other and against the
+    references there are, as the service does; None adds them without. Findings stay with the references, and a picture
+    is refused for those that the category's settings name. StorageFull and CatalogueError end it; what was committed
+    stays.
     """
     tallies, codec = [], library.memory.codec
     with ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
         for each in found:
             tally = Tally(each.category)
             tallies.append(tally)
-            waiting: list[tuple[Original, EncodedReferences]] = []
+            screened = None if screen is None else _Screened(library, screen, tally)
+            waiting: list[_Encoded] = []
             for batch in _loaded_ahead(pool, library, encoder, each, limits):
                 fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
                 for path, loaded in batch:
@@ -112,14 +131,16 @@ def index(
                         _note(tally, path, loaded)
                 if fresh:
                     features = encoder.encode(torch.stack([loaded.prepared for loaded in fresh]))
-                    codes = (codec.encode(features.of(number)) for number in range(len(fresh)))
-                    waiting += zip((loaded.original for loaded in fresh), codes, strict=True)
+                    waiting += (
+                        _Encoded(loaded.path, loaded.original, codec.encode(features.of(number)))
+                        for number, loaded in enumerate(fresh)
+                    )
                 if len(waiting) >= _COMMIT:
-                    _commit(library, tally, waiting)
+                    _commit(library, tally, waiting if screened is None else screened.kept(waiting))
                     waiting = []
                 advance(tally, len(batch))
             if waiting:
-                _commit(library, tally, waiting)
+                _commit(library, tally, waiting if screened is None else screened.kept(waiting))
     return tuple(tallies)
 
 
@@ -148,8 +169,10 @@ def _loaded_ahead(
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
-        original = Original(path.name, data, digest, suffix_of(data), width, height)
-        return _Loaded(original, prepare(image, encoder.space.geometry))
+        prepared = prepare(image, encoder.space.geometry)
+        look = Appearance.of(prepared, width, height)
+        original = Original(path.name, data, digest, suffix_of(data), width, height, look)
+        return _Loaded(path, original, prepared)
 
     def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:
         return [(path, pool.submit(load, path)) for path in found.paths[start : start + BATCH]]
@@ -160,9 +183,43 @@ def _loaded_ahead(
         yield [(path, future.result()) for path, future in batch]
 
 
-def _commit(library: Library, tally: Tally, waiting: Sequence[tuple[Original, EncodedReferences]]) -> None:
-    originals = [original for original, _ in waiting]
-    added = library.add(tally.category, originals, {original.sha256: encoded for original, encoded in waiting})
+class _Screened:
+    """Holds one category's pictures, commit by commit, against each other and against the references there are."""
+
+    def __init__(self, library: Library, engine: Engine, tally: Tally) -> None:
+        self._library, self._engine, self._tally = library, engine, tally
+        known = {each.name: each.settings for each in library.catalogue.categories()}
+        self._settings = known.get(tally.category, CategorySettings())
+        self._measured: list[Measures] = []
+
+    def kept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
+        """The pictures that are not refused, with what was found in them. The same picture twice is screened once."""
+        fresh = list({each.original.sha256: each for each in reversed(waiting)}.values())[::-1]
+        memory, category = self._library.memory, self._tally.category
+        screening = Screening(memory, self._engine, category, self._settings.scoring, [each.codes for each in fresh])
+        compared = [screening.compare(number) for number in range(len(fresh))]
+        looks = [each.original.appearance for each in fresh if each.original.appearance is not None]
+        others = [Appearance(**each) for each in self._library.catalogue.appearances(category)]
+        cell = memory.space.geometry.crop / memory.space.grid[0]
+        found = findings_of(compared, looks, self._measured, others, cell)
+        self._measured += [each.measures for each in compared if each.measures is not None]
+        kept = []
+        for each, findings in zip(fresh, found, strict=True):
+            reason = next((finding for finding in findings if finding.kind in self._settings.refuse), None)
+            if reason is not None:
+                self._tally.refused.append(Refusal(each.path, f"{reason.kind}: {reason.detail}"))
+                continue
+            self._tally.found += ((each.path, finding) for finding in findings)
+            kept.append(replace(each, original=replace(each.original, findings=findings)))
+        self._tally.known += len(waiting) - len(fresh)
+        return kept
+
+
+def _commit(library: Library, tally: Tally, waiting: Sequence[_Encoded]) -> None:
+    if not waiting:
+        return
+    originals = [each.original for each in waiting]
+    added = library.add(tally.category, originals, {each.original.sha256: each.codes for each in waiting})
     fresh = sum(outcome.status == "added" for outcome in added.outcomes)
     tally.added += fresh
     tally.known += len(waiting) - fresh  # the same picture twice among these, or another process was quicker

@@ -16,7 +16,7 @@ from indexer.settings import DataSettings
 if TYPE_CHECKING:
     from indexer.bulk import Tally
 
-_SHOWN = 20  # refused pictures named on the screen
+_SHOWN = 20  # refused pictures, and as many findings, named on the screen
 
 
 def index(
@@ -24,6 +24,9 @@ def index(
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
+    screen: Annotated[
+        bool, typer.Option(help="Look for duplicates, outliers and bad pictures, as the service does; twice the work.")
+    ] = True,
 ) -> None:
     """Make whole folders of pictures of good parts references.
 
@@ -31,7 +34,8 @@ def index(
     FOLDER/CATEGORY/train/good/*.png.
 
     Run it again after a kill, or with more pictures: what is a reference already is not encoded again. Pictures that
-    cannot be used are listed and passed over. A service on the same data may be running; it sees what is added.
+    cannot be used are listed and passed over, and so are those with findings that the category's settings refuse. A
+    service on the same data may be running; it sees what is added, and calibrates it at once or when it starts.
 
     Exit code: 0 all pictures are references now; 1 some were refused; 2 nothing could be done.
 
@@ -48,6 +52,7 @@ def index(
     from indexer.catalogue import CatalogueError
     from indexer.encoders import EncoderError, load_encoder
     from indexer.library import FeatureSpaceMismatch, Library
+    from indexer.search import choose_engine
 
     console = Console()
     try:
@@ -68,7 +73,7 @@ def index(
 
                 tallies = run(
                     library, loaded, found, limits=settings.image_limits, decoders=settings.decode_threads,
-                    advance=advance,
+                    advance=advance, screen=choose_engine(loaded.device) if screen else None,
                 )  # fmt: skip
             library.tidy()
         finally:
@@ -84,13 +89,17 @@ def index(
 def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
     table = Table(title="References", header_style="bold")
     table.add_column("category")
-    for heading in ("added", "there already", "refused"):
+    for heading in ("added", "there already", "refused", "findings"):
         table.add_column(heading, justify="right")
     for each in tallies:
-        table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)))
+        table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)), str(len(each.found)))
     console.print(table)
-    refused = [refusal for each in tallies for refusal in each.refused]
-    for refusal in refused[:_SHOWN]:
-        console.print(f"refused: {refusal.path}: {refusal.detail}", highlight=False, markup=False, soft_wrap=True)
-    if len(refused) > _SHOWN:
-        console.print(f"… and {len(refused) - _SHOWN} more")
+    _list(console, [f"refused: {each.path}: {each.detail}" for tally in tallies for each in tally.refused])
+    _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
+
+
+def _list(console: Console, lines: Sequence[str]) -> None:
+    for line in lines[:_SHOWN]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if len(lines) > _SHOWN:
+        console.print(f"… and {len(lines) - _SHOWN} more")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from indexer.catalogue import CategorySettings
 from indexer.library import Added
 from indexer.memory import EncodedReferences, Memory
-from indexer.verdicts.appearance import Appearance, photographic_findings
+from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding, FindingKind
-from indexer.verdicts.screening import Compared, Screening, judge
+from indexer.verdicts.screening import Compared, Screening, findings_of
 from service.owner import Turn
 from service.runtime import Runtime
 from service.uploads import Picture
@@ -101,21 +101,17 @@ async def _screen(
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = running.calibrations.of(category)
     space = running.encoder.space
-    judged = judge(
-        compared, calibration.measures if calibration is not None else (), space.geometry.crop / space.grid[0]
-    )
-    looks = [_look(picture) for picture in pictures.values()]
     kept = await asyncio.to_thread(running.library.catalogue.appearances, category)
-    others = [Appearance(**each) for each in kept]
+    found = findings_of(
+        compared, [_look(picture) for picture in pictures.values()],
+        calibration.measures if calibration is not None else (), [Appearance(**each) for each in kept],
+        space.geometry.crop / space.grid[0],
+    )  # fmt: skip
     return {
         position: tuple(
-            each if each.picture is None else replace(each, picture=positions[each.picture])
-            for each in (
-                *photographic_findings(looks[number], [*others, *looks[:number], *looks[number + 1 :]]),
-                *judged[number],
-            )
+            each if each.picture is None else replace(each, picture=positions[each.picture]) for each in findings
         )
-        for number, position in enumerate(positions)
+        for position, findings in zip(positions, found, strict=True)
     }
 
 

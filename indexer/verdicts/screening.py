@@ -13,6 +13,7 @@ from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, Memory, join
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
+from indexer.verdicts.appearance import Appearance, photographic_findings
 from indexer.verdicts.findings import Finding
 from indexer.verdicts.measures import Measures, measure
 from indexer.verdicts.pairs import answers, difference
@@ -181,6 +182,21 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
                     findings.append(Finding("outlier", detail, each.measures.score, usual, limit))
         answers.append(tuple(findings))
     return answers
+
+
+def findings_of(
+    compared: Sequence[Compared], looks: Sequence[Appearance], known: Sequence[Measures], kept: Sequence[Appearance],
+    cell: float,
+) -> list[tuple[Finding, ...]]:  # fmt: skip
+    """All that was found in each picture: as a photograph, and held against the others.
+
+    looks: of the same pictures. known, kept: measures and looks of the references there are. cell: as for `judge`.
+    """
+    judged = judge(compared, known, cell)
+    return [
+        (*photographic_findings(look, [*kept, *looks[:number], *looks[number + 1 :]]), *judged[number])
+        for number, look in enumerate(looks)
+    ]
 
 
 def _limit(values: Sequence[float]) -> tuple[float, float]:

@@ -7,8 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from indexer.images import encode_png
 from tests.indexer.commands import environment, opened, references, started, touchstone
 from tests.service.pictures import part
 
@@ -46,7 +49,7 @@ def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:
     again = touchstone("index", parts, data=data)
     assert again.exit_code == 0, again.stderr
     assert [line.split()[1::2] for line in again.stdout.splitlines() if "disc" in line and "│" in line] == [
-        ["disc", "1", "4", "0"]
+        ["disc", "1", "4", "0", "0"]
     ]
     library = opened(data)
     assert len(library.memory) == 4
@@ -64,6 +67,39 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     assert [Path(line.split(": ")[1]).name for line in refused] == ["broken.png", "empty.jpg"]
     library = opened(data)
     assert sorted(references(library)) == ["disc-000.png", "disc-001.png"]
+    library.close()
+
+
+def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_as_the_settings_say(
+    tmp_path: Path,
+) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=12), tmp_path / "data"
+    (parts / "disc" / "scratched.png").write_bytes(part(51, scratched=True))
+    first = touchstone("index", parts, data=data)
+    assert first.exit_code == 0, first.stderr
+    [outlier] = [line for line in first.stdout.splitlines() if line.startswith("outlier: ")]
+    assert "scratched.png: A part of it looks like a defect" in outlier
+    picture = cv2.imdecode(np.frombuffer(part(50), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    (parts / "disc" / "dark.png").write_bytes(encode_png(np.ascontiguousarray(picture // 4)))
+    (parts / "disc" / "blurred.png").write_bytes(encode_png(cv2.GaussianBlur(picture, (0, 0), 5)))
+    done = touchstone("index", parts, data=data)
+    assert done.exit_code == 0, done.stderr
+    lines = [line.split(": ") for line in (first.stdout + done.stdout).splitlines() if f": {parts}" in line]
+    told = {(kind, Path(path).name) for kind, path, *_ in lines}
+    assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= told
+    library = opened(data)
+    kept = {each.filename: each for each in library.catalogue.references(limit=100).items}
+    stored = {(str(found["kind"]), name) for name, each in kept.items() for found in each.findings}
+    assert stored == told
+    library.catalogue.update_settings("disc", {"refuse": ("too_dark",)})
+    library.close()
+    (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(picture // 5)))
+    refusing = touchstone("index", parts, data=data)
+    assert refusing.exit_code == 1
+    assert "darker.png: too_dark: Mean lightness" in refusing.stdout
+    assert touchstone("index", parts, "--no-screen", data=data).exit_code == 0
+    library = opened(data)
+    assert len(library.memory) == 16
     library.close()
 
 

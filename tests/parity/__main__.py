@@ -61,45 +61,62 @@ def main(
     setting: Annotated[list[str], typer.Option(help="K,ρ; several times.")],
     good_tests: Annotated[int, typer.Option(help="Good test pictures kept; the rest become references.")] = 10,
     defective_tests: Annotated[int, typer.Option(help="Defective test pictures kept of each kind.")] = 10,
+    views: Annotated[
+        int, typer.Option(min=1, max=8, help="References made of each: quarter turns and their mirror images.")
+    ] = 1,
+    resize: Annotated[int, typer.Option(help="Side pictures are resized to.")] = 512,
+    crop: Annotated[int, typer.Option(help="Side of the centre that is judged.")] = 448,
 ) -> None:
     """Compare anomaly maps, masks and figures, and print the largest differences as JSON lines."""
     sys.path.insert(0, str(program.resolve()))
     work.mkdir(parents=True, exist_ok=True)
     boards = work / "data"
     if not boards.exists():
-        _lay_out(read_dataset(data), boards, good_tests, defective_tests)
+        _lay_out(read_dataset(data), boards, good_tests, defective_tests, views)
     dataset = read_dataset(boards)
     weights = work / "dinov3_vits16_random.pth"
     if not weights.exists():
         torch.save(_random_weights(), weights)
-    encoder = load_encoder(EncoderSettings(model=str(weights), device="cpu"))
+    encoder = load_encoder(EncoderSettings(model=str(weights), resize=resize, crop=crop, device="cpu"))
     ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples]))
     bank = work / "bank.pth"
     if not bank.exists():
-        _build_their_bank(boards, dataset, weights, bank)
+        _build_their_bank(boards, dataset, weights, bank, (resize, crop))
     for given in setting:
         k, rho = map(int, given.split(","))
-        theirs = _run_theirs(boards, dataset, weights, bank, k, rho, work)
+        theirs = _run_theirs(boards, dataset, weights, bank, k, rho, work, (resize, crop))
         for codec in ("fp32", "fp16"):
             found = _run_ours(dataset, encoder, ours, ScoringSettings(k, rho), codec, work / "cache")
             print(json.dumps(asdict(_compare(found, theirs, ScoringSettings(k, rho), codec))), flush=True)
 
 
-def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: int) -> None:
+def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: int, views: int) -> None:
     """Copy as PNG, which both programs read, and turn spare good test pictures into references."""
     for reference in source.references:
-        _copy(reference.path, target / reference.category / "train" / "good" / f"{reference.path.stem}.png")
+        _copy_reference(
+            reference.path, target / reference.category / "train" / "good" / f"{reference.path.stem}.png", views
+        )
     kept: dict[tuple[str, str], int] = {}
     for sample in source.samples:
         name = f"{sample.path.stem}.png"
         number = kept[sample.category, sample.kind] = kept.get((sample.category, sample.kind), 0) + 1
         place = target / sample.category
         if not sample.defective and number > good_tests:
-            _copy(sample.path, place / "train" / "good" / f"test_{name}")
+            _copy_reference(sample.path, place / "train" / "good" / f"test_{name}", views)
         elif not sample.defective or number <= defective_tests:
             _copy(sample.path, place / "test" / sample.kind / name)
             if sample.mask is not None:
                 _copy(sample.mask, place / "ground_truth" / sample.kind / f"{sample.path.stem}_mask.png")
+
+
+def _copy_reference(source: Path, target: Path, views: int) -> None:
+    """The picture, and as further references the same pixels turned by quarters, then mirrored and turned."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as image:
+        for number in range(views):
+            mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number >= 4 else image
+            turned = mirrored.rotate(90 * (number % 4), expand=True)
+            turned.save(target if number == 0 else target.with_stem(f"{target.stem}_view{number}"))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -135,26 +152,37 @@ def _call(module_main: Any, *arguments: str) -> None:
         sys.argv = before
 
 
-def _build_their_bank(boards: Path, dataset: Dataset, weights: Path, bank: Path) -> None:
+def _build_their_bank(boards: Path, dataset: Dataset, weights: Path, bank: Path, sizes: tuple[int, int]) -> None:
     import build_bank_multilayer as theirs
 
     _call(
         theirs.main, "--data_path", str(boards), "--item_list", *dataset.categories, "--encoder_name", "dinov3_vits16",
-        "--encoder_weight", str(weights), "--image_size", "512", "--crop_size", "448", "--batch_size", "8",
-        "--num_workers", "0", "--layer_idx_list", *map(str, _LAYERS), "--bank_path", str(bank),
+        "--encoder_weight", str(weights), "--image_size", str(sizes[0]), "--crop_size", str(sizes[1]),
+        "--batch_size", "8", "--num_workers", "0", "--layer_idx_list", *map(str, _LAYERS), "--bank_path", str(bank),
     )  # fmt: skip
 
 
 def _run_theirs(
-    boards: Path, dataset: Dataset, weights: Path, bank: Path, k: int, rho: int, work: Path
+    boards: Path,
+    dataset: Dataset,
+    weights: Path,
+    bank: Path,
+    k: int,
+    rho: int,
+    work: Path,
+    sizes: tuple[int, int],
 ) -> dict[str, Judged]:
-    """Run their program whole. It hands all maps and masks of a category to its AUPRO, where they are looked at."""
+    """Run their program whole, but for its sizes, which are constants there: 512 and 448.
+
+    It hands all maps and masks of a category to its AUPRO, where they are looked at.
+    """
     import rad_mvtec_visa_3dadam as theirs
 
     readers: list[Any] = []
     seen: list[tuple[NDArray[np.bool_], NDArray[np.float32]]] = []
     results: list[list[float]] = []
     reader, pro, judge = theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster
+    transforms = theirs.get_data_transforms
 
     def reading(*args: Any, **kwargs: Any) -> Any:
         readers.append(reader(*args, **kwargs))
@@ -169,6 +197,7 @@ def _run_theirs(
         return results[-1]
 
     theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster = reading, looking, judging
+    theirs.get_data_transforms = lambda *_: transforms(*sizes)
     try:
         _call(
             theirs.main, "--data_path", str(boards), "--bank_path", str(bank), "--encoder_name", "dinov3_vits16",
@@ -178,6 +207,7 @@ def _run_theirs(
         )  # fmt: skip
     finally:
         theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster = reader, pro, judge
+        theirs.get_data_transforms = transforms
     judged = {}
     for name, read, (masks, maps), result in zip(dataset.categories, readers, seen, results, strict=True):
         paths = [_within(Path(str(path))) for path in read.img_paths]

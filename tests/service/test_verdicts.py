@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from starlette.testclient import TestClient
 from indexer.images import encode_png
 from service.app import create_app
 from service.runtime import Runtime
+from tests.indexer.commands import touchstone
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part
 
@@ -31,8 +34,8 @@ def plain(level: int) -> bytes:
     return encode_png(np.full((144, 160, 3), level, np.uint8))
 
 
-def category(client: TestClient, name: str = "disc") -> dict[str, object]:
-    found: dict[str, object] = client.get(f"/categories/{name}").json()
+def category(client: TestClient, name: str = "disc") -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/categories/{name}").json()
     return found
 
 
@@ -210,3 +213,25 @@ def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it
         assert restored["region_level"] == pytest.approx(before["region_level"], abs=1e-6)
         assert restored["unfamiliar"]["level"] == pytest.approx(before["unfamiliar"]["level"], abs=1e-4)
         assert restored["references"] == before["references"]
+
+
+def test_what_was_indexed_is_calibrated_at_the_next_start_and_beside_a_running_service(tmp_path: Path) -> None:
+    folder = tmp_path / "parts" / "disc"
+    folder.mkdir(parents=True)
+
+    def indexed(*seeds: int) -> None:
+        for seed in seeds:
+            (folder / f"{seed:03d}.png").write_bytes(varied(seed))
+        done = touchstone("index", folder.parent, data=tmp_path / "data")
+        assert done.exit_code == 0, done.stderr
+
+    indexed(*range(12))
+    with TestClient(create_app(Runtime.start(settings(tmp_path / "data")))) as running:
+        before = wait_until_calibrated(running, "disc")
+        assert before["references"] == 12
+        indexed(*range(12, 16))
+        end = time.monotonic() + 60
+        while (found := category(running)["calibration"])["references"] != 16 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert (found["state"], found["references"]) == ("ready", 16)
+        assert found["version"] > before["version"]
