@@ -1,20 +1,30 @@
-"""SIGKILL after SIGKILL under mixed work on both databases: what was acknowledged stays, nothing else appears."""
+"""SIGKILL after SIGKILL under mixed work on both databases: what was acknowledged stays, nothing else appears.
+
+With API keys. A second process compacts the same folder without a pause meanwhile, and is killed as well.
+"""
 
 from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from sqlalchemy import func, select
 
 from indexer.catalogue import Catalogue
+from indexer.catalogue.database import connect
+from indexer.catalogue.models import ChangeRow
+from indexer.library import catalogue_url
+from service.access import Role, new_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
-from tests.torture.forked import ForkedServer
+from tests.torture.forked import ForkedCompactor, ForkedServer
 
 
 def kills(folder: Path, kills: int) -> str:
@@ -36,7 +46,9 @@ class _Storm:
 
     def __init__(self, data: Path, settings: dict[str, str]) -> None:
         self._data = data
-        self._settings = settings
+        self._url = settings.get("DATABASE_URL")
+        self._settings = {"ACCESS": "keys", "REFRESH_MS": "100", **settings}
+        self._token = self._new_token()
         self._rng = random.Random(11)
         self._next = 0
         self._held: dict[int, str] = {}  # acknowledged, and never asked to be taken back
@@ -48,32 +60,67 @@ class _Storm:
 
     def run(self, kills: int) -> str:
         """Kill so many times, checking everything after every tenth and at the end."""
-        compacted = 0
+        rewritten = 0
         for number in range(kills):
-            with ForkedServer(self._data, REFRESH_MS="100", **self._settings).wait_until_live() as server:
-                before = self._segments()
+            with self._server() as server:
                 if number % 10 == 0:
                     self._check(server)
+                before = self._compactions()
+                compactor = ForkedCompactor(self._data, self._url)
+                compactor.wait_until_at_work()
                 threads = [threading.Thread(target=work, args=(server,)) for work in (self._teach, self._detect)]
-                killer = threading.Timer(self._rng.uniform(0.1, 1.8), server.process.kill)
-                killer.start()
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-                killer.join()
+                killers = [
+                    threading.Timer(self._rng.uniform(0.2, 2.2), end)
+                    for end in (server.process.kill, compactor.kill)
+                ]  # fmt: skip
+                for each in (*threads, *killers):
+                    each.start()
+                for each in (*threads, *killers):
+                    each.join()
                 assert not self._wrong, self._wrong
-                compacted += len(before - self._segments()) > 1
-        with ForkedServer(self._data, **self._settings).wait_until_live() as server:
+                rewritten += self._compactions() > before
+        with self._server() as server:
             self._check(server)
             assert server.client.get("/readyz").status_code == 200
+            assert server.client.get("/version", headers={"Authorization": "Bearer nobody"}).status_code == 401
             assert server.stop() == 0
         assert min(self._counts.values()) >= kills // 4, f"the kills came too early to mean anything: {self._counts}"
+        assert rewritten >= kills // 2, f"compaction was hardly under fire: in {rewritten} of {kills} rounds"
         assert not list(self._data.glob("segments/*.tmp"))
         return (
-            f"{kills} kills, {self._counts['added']} references acknowledged, {self._counts['removed']} taken back, "
-            f"{self._counts['detected']} detections, segments rewritten between {compacted} kills; all true afterwards"
+            f"{kills} kills of each process, {self._counts['added']} references acknowledged, "
+            f"{self._counts['removed']} taken back, {self._counts['detected']} detections, {self._compactions()} "
+            f"compactions committed, in {rewritten} of the {kills} rounds; all true afterwards"
         )
+
+    def _server(self) -> ForkedServer:
+        server = ForkedServer(self._data, **self._settings)
+        server.client.headers["Authorization"] = f"Bearer {self._token}"
+        server.wait_until_live()
+        return server
+
+    def _new_token(self) -> str:
+        made = new_key("torture", Role.ENGINEER)
+        with self._catalogue() as catalogue:
+            catalogue.keys.create(made.key)
+        return made.token
+
+    def _compactions(self) -> int:
+        engine = connect(catalogue_url(self._data, self._url))
+        try:
+            with engine.connect() as connection:
+                compacted = select(func.count()).where(ChangeRow.kind == "compacted")
+                return connection.scalar(compacted) or 0
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def _catalogue(self) -> Iterator[Catalogue]:
+        catalogue = Catalogue.open(catalogue_url(self._data, self._url))
+        try:
+            yield catalogue
+        finally:
+            catalogue.close()
 
     def _teach(self, server: ServerProcess) -> None:
         while True:
@@ -88,7 +135,7 @@ class _Storm:
                     return
                 self._held |= {each["reference_id"]: each["filename"] for each in answer.json()["results"]}
                 self._counts["added"] += 2
-                if len(self._held) > 8 and self._rng.random() < 0.6:
+                if len(self._held) > 4 and self._rng.random() < 0.6:
                     victim = self._rng.choice(sorted(self._held))
                     del self._held[victim]  # from now on it may be there or not, until that is acknowledged
                     answer = server.client.delete(f"/references/{victim}")
@@ -128,11 +175,8 @@ class _Storm:
             assert server.client.get(f"/inspections/{inspection}").status_code == 200, "a recorded inspection is lost"
         for reference in self._rng.sample(sorted(self._held), min(5, len(self._held))):
             assert server.client.get(f"/references/{reference}/image").status_code == 200, "a picture is lost"
-        catalogue = Catalogue.open(self._settings.get("DATABASE_URL", f"sqlite:///{self._data}/catalogue.sqlite"))
-        try:
+        with self._catalogue() as catalogue:
             assert catalogue.known_segments() <= self._segments(), "the catalogue names a file that is not there"
-        finally:
-            catalogue.close()
 
     def _segments(self) -> set[str]:
         folder = self._data / "segments"
