@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from service import console, problems
 from service.access import AccessControl
-from service.middleware import AnswerHeaders, BodyLimit, RequestId
+from service.limits import BodyLimit, HeaderLimit
+from service.middleware import AnswerHeaders, RequestId
 from service.observation import Observed
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
 from service.runtime import Runtime
@@ -39,9 +40,14 @@ def create_app(running: Runtime) -> FastAPI:
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     problems.install(app)
-    app.add_middleware(BodyLimit, most_bytes=running.settings.max_request_bytes)
-    ring = None if running.settings.access == "open" else running.ring
-    app.add_middleware(AccessControl, ring=ring, requests_per_minute=running.settings.requests_per_minute)
+    settings = running.settings
+    app.add_middleware(
+        BodyLimit, most_bytes=settings.max_request_bytes, most_json_bytes=settings.max_json_bytes,
+        seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second,
+    )  # fmt: skip
+    ring = None if settings.access == "open" else running.ring
+    app.add_middleware(AccessControl, ring=ring, requests_per_minute=settings.requests_per_minute)
+    app.add_middleware(HeaderLimit, most=settings.max_headers, most_bytes=settings.max_header_bytes)
     app.add_middleware(RequestId)
     app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)

@@ -1,4 +1,4 @@
-"""What every request passes first: an id for the logs, and a bound on its size."""
+"""What every request and answer carries: an id for the logs, and headers that make browsers careful."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.problems import MEDIA_TYPE, ProblemError, translate
 
 HEADER = b"x-request-id"
 # A page of ours may say more precisely what it needs: what an answer carries already is left alone.
-_CAREFUL = [
+CAREFUL = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -57,43 +57,6 @@ class RequestId:
             await send_problem(problem, scope, tagged)
 
 
-class BodyLimit:
-    """Refuses a body over a size, by its declared length or as soon as it grows beyond."""
-
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app = app
-        self._most_bytes = most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._most_bytes:
-            await self._refuse(scope, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._most_bytes:
-                raise ProblemError("request-too-large", self._detail)
-            return message
-
-        await self._app(scope, counted, send)
-
-    @property
-    def _detail(self) -> str:
-        return f"A request may have at most {self._most_bytes} bytes."
-
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        await send_problem(
-            ProblemError("request-too-large", self._detail, headers={"Connection": "close"}), scope, send
-        )
-
-
 class AnswerHeaders:
     """Tells browsers to be careful with every answer, and every client which snapshot this process had then.
 
@@ -108,7 +71,7 @@ class AnswerHeaders:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                added = [*_CAREFUL, (b"x-snapshot-version", str(self._version()).encode())]
+                added = [*CAREFUL, (b"x-snapshot-version", str(self._version()).encode())]
                 message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
             await send(message)
 
@@ -119,7 +82,8 @@ async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:
     """Answer a request with a problem, below the framework."""
     scope["problem"] = problem.kind
     body = problem.body(scope["request_id"])
-    headers = {"content-type": MEDIA_TYPE, **problem.headers}
+    content = body.model_dump_json(exclude_none=True).encode()
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), **problem.headers}
     await send(
         {
             "type": "http.response.start",
@@ -127,4 +91,4 @@ async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         }
     )
-    await send({"type": "http.response.body", "body": body.model_dump_json(exclude_none=True).encode()})
+    await send({"type": "http.response.body", "body": content})

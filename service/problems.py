@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, InvalidCursor, Unknown
@@ -33,6 +34,10 @@ TYPES: dict[str, tuple[int, str]] = {
     "image-too-large": (413, "The picture is too large"),
     "unsupported-format": (415, "Not a supported picture format"),
     "request-too-large": (413, "The request is too large"),
+    "headers-too-large": (431, "The request's headers are too large"),
+    "request-timeout": (408, "The request did not come in time"),
+    "malformed-request": (400, "Not a request in HTTP/1.1"),
+    "too-many-connections": (503, "There are too many connections"),
     "unauthenticated": (401, "A valid API key is needed"),
     "forbidden": (403, "The key may not do this"),
     "rate-limited": (429, "The key makes too many requests"),
@@ -50,7 +55,10 @@ TYPES: dict[str, tuple[int, str]] = {
     "internal": (500, "Something went wrong inside"),
 }
 
-_ANYWHERE = ("invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "internal")
+_ANYWHERE = (
+    "invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "internal", "headers-too-large",
+    "request-too-large", "request-timeout", "malformed-request", "too-many-connections",
+)  # fmt: skip
 
 _REFUSAL_TYPES = {
     "too-many-bytes": "image-too-large",
@@ -163,6 +171,8 @@ def translate(error: Exception) -> ProblemError:
             return ProblemError(
                 "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
             )
+        case ClientDisconnect():  # nobody reads this
+            return ProblemError("malformed-request", "The connection ended before the request was whole.")
         case HTTPException():
             return _from_framework(error)
         case _:

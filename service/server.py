@@ -10,6 +10,7 @@ import uvicorn
 
 from service import logs
 from service.app import create_app
+from service.connections import Door
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -22,11 +23,17 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running = Runtime.start(settings)
+    door = Door(
+        settings.max_connections, settings.header_seconds, settings.keep_alive_seconds, settings.send_seconds,
+        refused=running.metrics.problem,
+    )  # fmt: skip
     _Server(
         running,
         uvicorn.Config(
-            create_app(running), host=settings.host, port=settings.port,
-            timeout_graceful_shutdown=_GRACE_SECONDS, log_config=None, access_log=False, server_header=False,
+            create_app(running), host=settings.host, port=settings.port, http=door.protocol, ws="none",
+            h11_max_incomplete_event_size=settings.max_header_bytes,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            log_config=None, access_log=False, server_header=False,
         ),
     ).run()  # fmt: skip
 

@@ -75,7 +75,26 @@ class Settings(DataSettings):
     )
 
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
-    max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body, in bytes.")
+    max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with pictures, in bytes.")
+    max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without pictures, in bytes.")
+    body_seconds: float = Field(
+        20.0, gt=0, description="Time for a request's body to come; what has come adds to it, see the next."
+    )
+    body_bytes_per_second: int = Field(
+        4096, ge=1, description="A body gets one more second for every so many bytes of it that came."
+    )
+    max_headers: int = Field(100, ge=10, description="Most headers of one request.")
+    max_header_bytes: int = Field(16 << 10, ge=1024, description="Most bytes of a request's headers and path.")
+    header_seconds: float = Field(10.0, gt=0, description="Time for a request's headers to come.")
+    keep_alive_seconds: float = Field(
+        130.0, gt=0, description="How long a connection may wait for its next request; longer than a proxy keeps it."
+    )
+    send_seconds: float = Field(60.0, gt=0, description="How long a client may take nothing of its answer.")
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Most connections; beyond it the longest idle one is closed, or the new one gets 503.",
+    )
 
     @property
     def retention(self) -> Policy:

@@ -1,0 +1,104 @@
+"""Bounds on what one request may bring: headers, body, and the time that its body takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.middleware import send_problem
+from service.problems import ProblemError
+
+
+class HeaderLimit:
+    """Refuses a request with too many headers, or too long ones, that came at once.
+
+    Headers that come bit by bit are refused where they are put together, as soon as they are too long.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int, most_bytes: int) -> None:
+        self._app = app
+        self._most = most
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            size = len(scope["raw_path"]) + len(scope["query_string"])
+            size += sum(len(name) + len(value) for name, value in scope["headers"])
+            if len(scope["headers"]) > self._most or size > self._most_bytes:
+                detail = f"A request may have at most {self._most} headers of together {self._most_bytes} bytes."
+                await send_problem(
+                    ProblemError("headers-too-large", detail, headers={"Connection": "close"}), scope, send
+                )
+                return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses a body that is too large, by its declared length or as soon as it grows beyond, or that comes too slowly.
+
+    Pictures come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
+    to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client counts.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, most_bytes: int, most_json_bytes: int, seconds: float, bytes_per_second: int
+    ) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+        self._most_json_bytes = most_json_bytes
+        self._seconds = seconds
+        self._bytes_per_second = bytes_per_second
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
+        most = self._most_bytes if multipart else self._most_json_bytes
+        too_large = _refusal("request-too-large", f"A request like this may have at most {most} bytes.")
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > most:
+            await send_problem(too_large, scope, send)
+            return
+        seen, waited, whole, begun = 0, 0.0, False, False
+        refusal: ProblemError | None = None
+
+        async def bounded() -> Message:
+            nonlocal seen, waited, whole, refusal
+            if whole:  # what comes now is the end of the connection, however late
+                return await receive()
+            asked = time.monotonic()
+            try:
+                async with asyncio.timeout(self._seconds + seen / self._bytes_per_second - waited):
+                    message = await receive()
+            except TimeoutError:
+                refusal = _refusal("request-timeout", f"The request's body stopped after {seen} bytes.")
+                raise refusal from None
+            waited += time.monotonic() - asked
+            seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if seen > most:
+                refusal = too_large
+                raise refusal
+            return message
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal begun
+            if refusal is None or begun:
+                begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, bounded, unless_refused)
+        except ProblemError:
+            if refusal is None:
+                raise
+        if refusal is not None and not begun:  # the framework words it in its own way, or not at all
+            await send_problem(refusal, scope, send)
+
+
+def _refusal(kind: str, detail: str) -> ProblemError:
+    return ProblemError(kind, detail, headers={"Connection": "close"})
