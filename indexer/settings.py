@@ -31,7 +31,7 @@ class DataSettings(BaseSettings):
 
     data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the catalogue; SQLite inside the data folder when empty."
+        None, repr=False, description="SQLAlchemy URL of the catalogue; SQLite inside the data folder when empty."
     )
 
     encoder: str = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -12,6 +13,15 @@ from typing import Literal
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+# A key that somebody sent in a path, and a password in a URL that an error repeats.
+_SECRET = re.compile(r"ts_[0-9a-f]{12}_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s:]*:[^@\s]+(?=@)")
+
+
+def discreet(text: str) -> str:
+    """The text without API keys, and without names and passwords inside URLs."""
+    return _SECRET.sub(lambda found: "ts_…" if found[0].startswith("ts_") else "…", text)
 
 
 class JsonLines(logging.Formatter):
@@ -30,7 +40,7 @@ class JsonLines(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return discreet(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class PlainText(logging.Formatter):
@@ -43,7 +53,7 @@ class PlainText(logging.Formatter):
         facts = "".join(f" {name}={value}" for name, value in known.items())
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{at} {record.levelname.lower():7} {record.getMessage()}{facts}{trace}"
+        return discreet(f"{at} {record.levelname.lower():7} {record.getMessage()}{facts}{trace}")
 
 
 def configure(style: Literal["json", "text"]) -> None:

@@ -71,7 +71,7 @@ class Settings(DataSettings):
         200, ge=0, description="Most categories with metrics of their own; later ones are counted as `_other`."
     )
     traces_endpoint: str | None = Field(
-        None, description="URL that OpenTelemetry traces are sent to (OTLP/HTTP); none are sent when empty."
+        None, repr=False, description="URL that OpenTelemetry traces are sent to (OTLP/HTTP); none are sent when empty."
     )
 
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,18 +17,23 @@ from service.problems import ProblemError
 
 _UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_PORT = re.compile(rb":\d*$")
 
 
 class AccessControl:
     """Lets a request in that has the role its route needs, and names the actor for the audit trail.
 
     With `ring` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
-    not use a visitor's browser to reach it, so browsers' cross-site writes are refused.
+    not use a visitor's browser to reach it, so browsers' cross-site writes are refused, and so is every `Host` but this
+    machine's: a name of the page's own could have been made to point here, which to a browser is the same site.
+
+    host: the address listened on.
     """
 
-    def __init__(self, app: ASGIApp, ring: KeyRing | None, requests_per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, ring: KeyRing | None, requests_per_minute: int, host: str) -> None:
         self._app = app
         self._ring = ring
+        self._hosts = {b"localhost", b"127.0.0.1", b"[::1]", host.lower().encode(), f"[{host}]".lower().encode()}
         self._requests_per_minute = requests_per_minute
         self._rates = Rates()
 
@@ -38,7 +44,7 @@ class AccessControl:
         headers = dict(scope["headers"])
         try:
             if self._ring is None:
-                _refuse_foreign_pages(scope["method"], headers)
+                self._refuse_foreign_pages(scope["method"], headers)
                 actor, role = Actor("local", None, scope["request_id"]), Role.ADMIN
             else:
                 actor, role = await self._admitted(self._ring, scope, headers)
@@ -72,6 +78,14 @@ class AccessControl:
             raise ProblemError("forbidden", detail, headers={"Connection": "close"})
         return Actor(key.name, key.id, scope["request_id"]), held
 
+    def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
+        if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
+            raise ProblemError("forbidden", "A page of another site may not change anything here.")
+        asked = _PORT.sub(b"", headers.get(b"host", b"localhost")).lower()
+        if asked not in self._hosts:
+            detail = "Open access answers to names of this machine only, such as localhost: see the Host header."
+            raise ProblemError("forbidden", detail)
+
 
 async def _checked(ring: KeyRing, token: str) -> ApiKey | None:
     if not ring.knows(token):
@@ -84,8 +98,3 @@ async def _checked(ring: KeyRing, token: str) -> ApiKey | None:
                 "unavailable", "The key cannot be checked: the database does not answer.", headers={"Retry-After": "5"}
             ) from None
     return ring.check(token)
-
-
-def _refuse_foreign_pages(method: str, headers: dict[bytes, bytes]) -> None:
-    if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
-        raise ProblemError("forbidden", "A page of another site may not change anything here.")

@@ -30,14 +30,16 @@ def files(*pictures: bytes) -> Files:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """A client of a service with no references."""
-    with TestClient(create_app(Runtime.start(settings(tmp_path)))) as running:
+    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of a service that knows 24 good discs and 6 plates, calibrated at a false-reject rate of 5 %."""
-    with TestClient(create_app(Runtime.start(settings(tmp_path_factory.mktemp("data"))))) as running:
+    with TestClient(
+        create_app(Runtime.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
+    ) as running:
         onboard(running, "disc", *(part(seed) for seed in range(24)))
         onboard(running, "plate", *(part(seed, kind=1) for seed in range(6)))
         assert running.patch("/categories/disc", json={"false_reject_rate": 0.05}).status_code == 200

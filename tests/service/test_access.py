@@ -29,7 +29,7 @@ class Plant:
     def __init__(self, data: Path, **more: object) -> None:
         running = Runtime.start(settings(data, access="keys", **more))
         self.catalogue = running.library.catalogue
-        self.client = TestClient(create_app(running))
+        self.client = TestClient(create_app(running), base_url="http://localhost")
         self.tokens: dict[Role, str] = {}
         for role in KEY_ROLES:
             made = new_key(role.word, role)
@@ -248,3 +248,21 @@ def test_access_is_by_key_unless_it_is_said_and_open_only_on_loopback(monkeypatc
         with pytest.raises(ValueError, match="only on a loopback address"):
             Settings(host=host, access="open")
         assert Settings(host=host).access == "keys"
+
+
+@pytest.mark.parametrize(
+    "host", ["attacker.example", "attacker.example:8000", "localhost.attacker.example", "10.0.0.7"]
+)
+def test_open_access_answers_to_no_name_but_this_machines(client: TestClient, host: str) -> None:
+    check_problem(client.get("/categories", headers={"Host": host}), 403, "forbidden")
+    check_problem(client.post("/detect", files=files(part(1)), headers={"Host": host}), 403, "forbidden")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]", "[::1]:8000"])
+def test_open_access_answers_to_this_machines_names(client: TestClient, host: str) -> None:
+    assert client.get("/categories", headers={"Host": host}).status_code == 200
+
+
+def test_with_keys_a_host_may_have_any_name(plant: Plant) -> None:
+    asked = {"Host": "inspect.plant.example", **plant.bearer(Role.LINE)}
+    assert plant.client.get("/categories", headers=asked).status_code == 200

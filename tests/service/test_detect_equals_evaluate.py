@@ -42,7 +42,7 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     search = Search(ScoringSettings(), among)
     evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]
 
-    with TestClient(create_app(Runtime.start(given))) as client:
+    with TestClient(create_app(Runtime.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []
         for category in dataset.categories:
             pictures = [each.path.read_bytes() for each in dataset.references if each.category == category]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -19,6 +15,7 @@ from service import logs
 from service.app import create_app
 from service.metrics import OTHER, Metrics
 from service.runtime import Runtime
+from tests.service.collector import collector
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
@@ -143,36 +140,11 @@ def test_plain_text_is_a_setting(tmp_path: Path) -> None:
         assert " info    request request_id=" in server.log.read_text()
 
 
-@contextmanager
-def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """An OTLP/HTTP collector that keeps what it is sent."""
-    received: list[ExportTraceServiceRequest] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/traces", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(tmp_path: Path) -> None:
     caller = "4bf92f3577b34da6a3ce929d0e0e4736"
     with collector() as (endpoint, received):
         running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint))
-        with TestClient(create_app(running)) as client:
+        with TestClient(create_app(running), base_url="http://localhost") as client:
             onboard(client, "disc", part(1), part(2))
             headers = {"traceparent": f"00-{caller}-00f067aa0ba902b7-01", "X-Request-ID": "line-9"}
             assert client.post("/detect", files=files(part(3)), headers=headers).status_code == 200
