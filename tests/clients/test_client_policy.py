@@ -196,7 +196,9 @@ KINDS: list[tuple[str, int, type[TouchstoneError]]] = [
     ("no-references", 409, NoReferences), ("conflict", 409, Conflict), ("busy", 503, Unavailable),
     ("not-ready", 503, Unavailable), ("deadline-exceeded", 504, Unavailable), ("storage-full", 507, StorageFull),
     ("internal", 500, InternalError), ("unauthenticated", 401, NotAllowed), ("forbidden", 403, NotAllowed),
-    ("rate-limited", 429, Unavailable), ("something-of-tomorrow", 418, InvalidRequest),
+    ("rate-limited", 429, Unavailable), ("request-timeout", 408, Unavailable),
+    ("malformed-request", 400, InvalidRequest), ("headers-too-large", 431, InvalidRequest),
+    ("too-many-connections", 503, Unavailable), ("something-of-tomorrow", 418, InvalidRequest),
 ]  # fmt: skip
 
 

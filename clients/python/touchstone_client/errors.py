@@ -105,8 +105,8 @@ _BY_TYPE: dict[str, type[Problem]] = {
     "/problems/no-references": NoReferences,
 }
 _BY_STATUS: dict[int, type[Problem]] = {
-    401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 413: TooLarge, 429: Unavailable, 502: Unavailable,
-    503: Unavailable, 504: Unavailable, 507: StorageFull,
+    401: NotAllowed, 403: NotAllowed, 404: NotFound, 408: Unavailable, 409: Conflict, 413: TooLarge, 429: Unavailable,
+    502: Unavailable, 503: Unavailable, 504: Unavailable, 507: StorageFull,
 }  # fmt: skip
 
 
