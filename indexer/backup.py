@@ -6,26 +6,37 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from sqlalchemy import Connection, DateTime, LargeBinary, MetaData, Table, func, insert, select, text
 
 from indexer.catalogue import schema
+from indexer.catalogue.audit import note
 from indexer.catalogue.database import Transactions, alone, connect
-from indexer.catalogue.models import Base, InspectionRow, ReferenceRow, SegmentRow
-from indexer.catalogue.retention import thumbnail_name
+from indexer.catalogue.models import Base, InspectionRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.retention import needs_picture, thumbnail_name
 from indexer.library import RESTORING
-from indexer.store import StoreLock, original_name
+from indexer.store import StoreLock, original_name, sync_folder
 
 Progress = Callable[[int, int], None]  # files done, files in all
 
 _PIECE = 4 << 20
 _ROWS = 500
+_UNREADABLE = (
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    UnicodeDecodeError,
+    json.JSONDecodeError,
+    KeyError,
+    StopIteration,
+)
 
 
 class BackupError(Exception):
@@ -42,11 +53,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Done:
-    """What was done. files: in all; copied: those that were new; damaged: a line for each fault."""
+    """What was done. files: in all; copied: those that were new, of `copied_bytes`; damaged: a line for each fault."""
 
     name: str
     files: int
     copied: int
+    copied_bytes: int
     damaged: tuple[str, ...]
 
 
@@ -67,50 +79,51 @@ def backup(data: Path, url: str, target: Path, progress: Progress) -> Done:
         with StoreLock(data / "append.lock").appending(), Transactions(engine).reading() as connection:
             _write_lines(catalogues / f"{name}.rows.gz", _rows(connection))
             wanted = list(named_files(connection))
-            manifest, damaged, copied = [], [], 0
+            manifest, damaged, copied, copied_bytes = [], [], 0, 0
             for number, each in enumerate(wanted):
                 progress(number, len(wanted))
                 source, saved = data / each.path, files / each.path
                 digest = known.get(each.path)
                 if digest is None or not saved.is_file():
-                    digest = _copied(source, saved)
-                    copied += digest is not None
-                if digest is None or (each.sha256 is not None and digest != each.sha256):
-                    damaged.append(f"{each.path}: {'missing' if digest is None else 'not what the catalogue says'}")
-                    saved.unlink(missing_ok=True)
-                    continue
+                    digest = _copied(source, saved, each.sha256)
+                    if digest is None:
+                        damaged.append(f"{each.path}: {_fault(source)}")
+                        continue
+                    copied, copied_bytes = copied + 1, copied_bytes + saved.stat().st_size
                 manifest.append({"path": each.path, "sha256": digest})
             progress(len(wanted), len(wanted))
     finally:
         engine.dispose()
     _write_lines(catalogues / f"{name}.files.gz", manifest)  # last: a backup without it is not one
-    return Done(name, len(wanted), copied, tuple(damaged))
+    return Done(name, len(wanted), copied, copied_bytes, tuple(damaged))
 
 
 def verify(data: Path, url: str, progress: Progress) -> Done:
-    """Read every file that the catalogue names and compare it with its checksum; look for references without codes."""
+    """Read every file that the catalogue names and compare it with its checksum; hold the catalogue against itself.
+
+    Which means: SQLite's own check of its file, every reference placed, and in a row that its segment has.
+    """
     engine = connect(url)
     try:
         schema.check(engine)
         with StoreLock(data / "append.lock").appending(), Transactions(engine).reading() as connection:
             wanted = list(named_files(connection))
-            damaged = [f"reference {number}: not in the memory being served" for number in _unplaced(connection)]
+            damaged = [*_unsound(connection), *_unplaced(connection)]
             for number, each in enumerate(wanted):
                 progress(number, len(wanted))
-                digest = _digest(data / each.path)
-                if digest is None or (each.sha256 is not None and digest != each.sha256):
-                    damaged.append(f"{each.path}: {'missing' if digest is None else 'not what the catalogue says'}")
+                if not _intact(data / each.path, each.sha256):
+                    damaged.append(f"{each.path}: {_fault(data / each.path)}")
             progress(len(wanted), len(wanted))
     finally:
         engine.dispose()
-    return Done("", len(wanted), 0, tuple(damaged))
+    return Done("", len(wanted), 0, 0, tuple(damaged))
 
 
 def restore(source: Path, data: Path, url: str, progress: Progress, name: str | None = None) -> Done:
     """Put a backup, the newest or the one named, into an empty data folder and an empty database, of either kind.
 
     Every file is checked on its way. The catalogue is filled last, in one transaction: an interrupted restore can be
-    run again and has restored nothing until then. Raises BackupError.
+    run again and has restored nothing until then. A backup by an older version is migrated then. Raises BackupError.
     """
     names = sorted(path.name.removesuffix(".files.gz") for path in (source / "catalogues").glob("*.files.gz"))
     if not names:
@@ -127,19 +140,30 @@ def restore(source: Path, data: Path, url: str, progress: Progress, name: str | 
     try:
         if not schema.is_empty(engine) and not _is_unused(engine.url.render_as_string(hide_password=False)):
             raise BackupError("the database is not empty: restore into a new one")
+        rows = _read_lines(source / "catalogues" / f"{chosen}.rows.gz")
+        revision = next(rows)["schema"]
+        if revision not in schema.revisions():
+            raise BackupError(f"backup {chosen} was made by a newer version of Touchstone: restore it with that")
         manifest = list(_read_lines(source / "catalogues" / f"{chosen}.files.gz"))
+        copied_bytes = 0
         for number, each in enumerate(manifest):
             progress(number, len(manifest))
-            if _copied(source / "files" / each["path"], data / each["path"]) != each["sha256"]:
+            if _copied(source / "files" / each["path"], data / each["path"], each["sha256"]) is None:
                 raise BackupError(f"the backup is damaged: {each['path']}; nothing was restored")
+            copied_bytes += (data / each["path"]).stat().st_size
         progress(len(manifest), len(manifest))
         with alone(engine):
+            schema.upgrade(engine, revision)
+            _fill(engine, rows)
+            mark.unlink()  # whole now: what is still to be migrated is what `touchstone migrate` would do, too
             schema.upgrade(engine)
-        _fill(engine, _read_lines(source / "catalogues" / f"{chosen}.rows.gz"))
+        with Transactions(engine).writing() as connection:
+            note(connection, "backup.restored", chosen, after={"files": len(manifest)})
+    except _UNREADABLE as error:
+        raise BackupError(f"backup {chosen} cannot be read: {error}; nothing was restored") from None
     finally:
         engine.dispose()
-    mark.unlink()
-    return Done(chosen, len(manifest), len(manifest), ())
+    return Done(chosen, len(manifest), len(manifest), copied_bytes, ())
 
 
 def named_files(connection: Connection) -> Iterator[Kept]:
@@ -148,7 +172,7 @@ def named_files(connection: Connection) -> Iterator[Kept]:
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield Kept(f"segments/{row.name}", row.sha256)
     pictures: set[tuple[str, str]] = set()
-    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(ReferenceRow.removed_at.is_(None))
+    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_picture(datetime.now(UTC)))
     pictures.update((row[0], row[1]) for row in connection.execute(live))
     inspected = select(InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.kept_bytes,
                        InspectionRow.map_name, InspectionRow.thumbnail_bytes, InspectionRow.id)  # fmt: skip
@@ -166,18 +190,47 @@ def named_files(connection: Connection) -> Iterator[Kept]:
         yield Kept(f"inspections/{name}", None)
 
 
-def _unplaced(connection: Connection) -> list[int]:
-    statement = text(
+def _unplaced(connection: Connection) -> Iterator[str]:
+    unplaced = text(
         "SELECT id FROM reference WHERE removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM placement "
         "JOIN memory ON memory.id = placement.memory_id AND memory.active WHERE placement.reference_id = reference.id)"
     )
-    return list(connection.scalars(statement))
+    for number in connection.scalars(unplaced):
+        yield f"reference {number}: not in the memory being served"
+    beyond = select(PlacementRow.reference_id, SegmentRow.name).join(
+        SegmentRow, SegmentRow.id == PlacementRow.segment_id
+    )
+    for number, name in connection.execute(
+        beyond.where((PlacementRow.row >= SegmentRow.count) | SegmentRow.retired_at.is_not(None))
+    ):
+        yield f"reference {number}: placed where segment {name} has nothing"
+
+
+def _unsound(connection: Connection) -> Iterator[str]:
+    """What SQLite finds wrong with its own file. PostgreSQL checks pages itself where its checksums are on."""
+    if connection.dialect.name == "sqlite":
+        for [found] in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if found != "ok":
+                yield f"catalogue: {' '.join(str(found).split())}"
 
 
 def _rows(connection: Connection) -> Iterator[dict[str, Any]]:
-    for table in Base.metadata.sorted_tables:
+    yield {"schema": connection.scalar(text("SELECT version_num FROM alembic_version"))}
+    for table in _tables(connection).sorted_tables:
         for row in connection.execute(select(table)):
             yield {"table": table.name, "row": {key: _plain(value) for key, value in row._mapping.items()}}
+
+
+def _tables(connection: Connection) -> MetaData:
+    """The tables of the database's own schema, with the types that the models give the columns that they know."""
+    found = MetaData()
+    found.reflect(connection, only=lambda name, _: name != "alembic_version")
+    for name, table in found.tables.items():
+        model = Base.metadata.tables.get(name)
+        for column in table.columns:
+            if model is not None and column.name in model.columns:
+                column.type = model.columns[column.name].type
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -197,29 +250,26 @@ def _value(table: Table, key: str, value: Any) -> Any:
 
 
 def _fill(engine: Any, lines: Iterable[dict[str, Any]]) -> None:
-    tables = Base.metadata.tables
     with Transactions(engine).writing() as connection:
+        tables = _tables(connection).tables
         batch: list[dict[str, Any]] = []
         current = ""
         for line in lines:
             if line["table"] != current or len(batch) >= _ROWS:
-                _insert(connection, current, batch)
+                if batch:
+                    connection.execute(insert(tables[current]), batch)
                 current, batch = line["table"], []
             table = tables[current]
             batch.append({key: _value(table, key, value) for key, value in line["row"].items()})
-        _insert(connection, current, batch)
+        if batch:
+            connection.execute(insert(tables[current]), batch)
         if engine.dialect.name == "postgresql":
             _continue_numbers(connection)
 
 
-def _insert(connection: Connection, name: str, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert(Base.metadata.tables[name]), rows)
-
-
 def _continue_numbers(connection: Connection) -> None:
     """Ids were given: PostgreSQL's sequences have to go on after them."""
-    for table in Base.metadata.sorted_tables:
+    for table in _tables(connection).sorted_tables:
         sequence = connection.scalar(
             text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": f'"{table.name}"'}
         ) if "id" in table.columns else None  # fmt: skip
@@ -250,8 +300,11 @@ def _known(catalogues: Path) -> dict[str, str]:
     return {each["path"]: each["sha256"] for path in lists[-1:] for each in _read_lines(path)}
 
 
-def _copied(source: Path, target: Path) -> str | None:
-    """Copy a file durably and return the sha256 of what was read; None when there is no such file."""
+def _copied(source: Path, target: Path, expected: str | None) -> str | None:
+    """Copy a file durably and return its sha256; None, with the target as it was, if it is missing or not as expected.
+
+    What is there already may be an older backup's, and good: it is replaced by nothing that is not.
+    """
     digest = hashlib.sha256()
     temporary = target.with_name(f"{target.name}.tmp")
     try:
@@ -263,18 +316,32 @@ def _copied(source: Path, target: Path) -> str | None:
                     copy.write(piece)
                 copy.flush()
                 os.fsync(copy.fileno())
+        if expected is not None and digest.hexdigest() != expected:
+            return None
+        temporary.replace(target)
+        sync_folder(target.parent)
     except FileNotFoundError:
         return None
-    shutil.move(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return digest.hexdigest()
 
 
-def _digest(path: Path) -> str | None:
+def _fault(path: Path) -> str:
+    return "damaged" if path.is_file() else "missing"
+
+
+def _intact(path: Path, sha256: str | None) -> bool:
+    """Whether a file has its checksum; for a map or thumbnail, which has none in the catalogue, whether it decodes."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
+            if sha256 is not None:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            with Image.open(file) as image:
+                image.load()
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises, besides FileNotFoundError
+        return False
+    return True
 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:

@@ -226,7 +226,7 @@ class OriginalStore:
         path = self.path(sha256, suffix)
         _make_folder(path.parent)
         if path.is_file() and path.stat().st_size == len(data):
-            _sync_folder(path.parent)  # whoever wrote it may not have come this far yet
+            sync_folder(path.parent)  # whoever wrote it may not have come this far yet
             return sha256
         with _durable_file(path) as file:
             file.write(data)
@@ -319,7 +319,7 @@ def _durable_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -331,10 +331,11 @@ def _make_folder(path: Path) -> None:
     with _full_disk_named():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive a crash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

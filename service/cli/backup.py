@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def backup(
 
     with _place(data, database_url) as (folder, url), _progress() as progress:
         done = job.backup(folder, url, target, progress)
-    _tell(f"backup {done.name}: {done.files} files, {done.copied} of them new", done)
+    _tell(f"backup {done.name}: {done.files} files, {done.copied} of them new ({done.copied_bytes} bytes)", done)
 
 
 def restore(
@@ -70,9 +71,10 @@ def _place(data: Path | None, database_url: str | None) -> Iterator[tuple[Path, 
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.backup import BackupError
-    from indexer.catalogue import CatalogueError
+    from indexer.catalogue import Actor, CatalogueError, acting
     from indexer.library import catalogue_url
 
+    acting.set(Actor(f"command of user {os.getuid()}"))
     try:
         yield settings.data, catalogue_url(settings.data, settings.database_url)
     except (BackupError, CatalogueError, SQLAlchemyError, OSError) as error:
