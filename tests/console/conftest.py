@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 
 DESKTOP = {"width": 1440, "height": 900}
 TABLET = {"width": 820, "height": 1180}
+
+# How long a page may take to show what is waited for: long, for a machine that has other things to do.
+expect.set_options(timeout=30_000)
 
 
 class Watched:
@@ -66,7 +69,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def watched(browser: Browser, server: ServerProcess) -> Iterator[tuple[Page, Watched]]:
     """A fresh page, with what it did wrong; a test that says nothing else wants it to have done nothing wrong."""
     context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", viewport=DESKTOP, locale="en-GB")
-    context.set_default_timeout(10_000)
     page = context.new_page()
     seen = Watched(page, f"http://127.0.0.1:{server.port}/")
     yield page, seen

@@ -42,6 +42,14 @@ def test_the_audit_trail_tells_what_was_different(page: Page) -> None:
     audit = page.get_by_role("region", name="Audit trail")
     audit.get_by_label("Action").fill("settings.changed")
     audit.get_by_label("Action").press("Enter")
-    row = audit.get_by_role("row", name="disc")
+    row = audit.get_by_role("row", name="settings.changed disc")
     expect(row).to_contain_text("false_reject_rate: 0.01 → 0.05")
     expect(audit.get_by_role("cell", name="references.added")).to_have_count(0)
+
+
+def test_storage_tells_what_is_kept_of_each_category(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/system")
+    storage = page.get_by_role("region", name="Storage")
+    found = {each["name"]: each for each in server.client.get("/storage").json()["categories"]}
+    expect(storage.get_by_role("row", name="disc")).to_contain_text(str(found["disc"]["others"]["inspections"]))
+    expect(storage).to_contain_text("365 days")

@@ -11,10 +11,13 @@ const EVERY_MS = 5000;
 export async function show(place, { signal }) {
   const [health, running, memory] = ["health", "running", "memory"].map((name) =>
     h("section", { class: "card", "aria-label": t(`system.${name}`) }));
+  const storage = h("section", { class: "card", "aria-label": t("system.storage") });
   const administration = h("div", { class: "view" });
-  fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, health, running, memory), administration);
+  fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, health, running, memory), storage, administration);
   await Promise.all([showHealth(health, signal), showRunning(running, signal), showMemory(memory, signal)]);
   const { role } = await get("/access", {}, signal);
+  if (role === "line") storage.remove();
+  else await showStorage(storage, signal);
   if (role === "admin") await Promise.all([showKeys(administration, signal), showAudit(administration, signal)]);
   else fill(administration, h("p", { class: "empty" }, t("system.admins")));
   const timer = setInterval(() => { showHealth(health, signal); showMemory(memory, signal); }, EVERY_MS);
@@ -31,7 +34,9 @@ async function card(element, title, signal, read) {
     const content = await read();
     if (!signal.aborted) fill(element, h("h2", {}, t(title)), content);
   } catch (error) {
-    if (error.name !== "AbortError") fill(element, h("h2", {}, t(title)), problemPanel(error));
+    if (error.name === "AbortError") return;
+    if (error.kind === undefined) throw error;
+    fill(element, h("h2", {}, t(title)), problemPanel(error));
   }
 }
 
@@ -80,6 +85,43 @@ function showMemory(element, signal) {
       h("p", {}, h("a", { href: "/metrics" }, t("memory.all")), " · ", h("a", { href: "/docs" }, t("memory.docs"))),
     ];
   });
+}
+
+function showStorage(element, signal) {
+  return card(element, "system.storage", signal, async () => {
+    const { categories, disk, awaiting_deletion: waiting, pruned_at: pruned, limits } = await get("/storage", {}, signal);
+    const sized = ({ count, bytes: size }) => (count ? t("storage.sized", { amount: count, size: bytes(size) }) : "–");
+    const goes = ({ next_inspections: rows, next_pictures: pictures }) =>
+      (rows.count || pictures.count ? t("storage.goes", { rows: rows.count, pictures: pictures.count }) : "–");
+    const columns = ["category", "references", "others", "others.pictures", "defects", "defects.pictures", "next"];
+    return [
+      table("system.storage", columns.map((each) => t(`storage.${each}`)), categories.map(({ name, references, others, defects }) => [
+        name ?? t("storage.none"), sized({ count: references.count, bytes: references.picture_bytes + references.code_bytes }),
+        number(others.inspections), sized(others.pictures), number(defects.inspections), sized(defects.pictures),
+        [others, defects].map(goes).filter((each) => each !== "–").join("; ") || "–",
+      ])),
+      facts("storage", [
+        ["keeps", bounds(limits.inspections)], ["keeps.pictures", bounds(limits.pictures)],
+        ["keeps.defects", bounds(limits.defects)], ["keeps.defect-pictures", bounds(limits.defect_pictures)],
+        ["pictures-below", bytes(disk.pictures_go_below)], ["history-below", bytes(disk.history_stops_below)],
+        ["waiting", sized(waiting)], ["pruned", pruned === null ? null : moment(pruned)],
+      ]),
+    ];
+  });
+}
+
+function bounds({ count, days, bytes: size }) {
+  const said = [
+    count === null ? null : number(count), days === null ? null : t("storage.days", { days: number(days, 1) }),
+    size === null ? null : bytes(size),
+  ].filter((each) => each !== null);
+  return said.length ? said.join(" · ") : t("storage.unbounded");
+}
+
+function table(name, columns, rows) {
+  return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t(name) }, h("table", {},
+    h("thead", {}, h("tr", {}, columns.map((each) => h("th", { scope: "col" }, each)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
 }
 
 /** Prometheus' text: the sum of each name's series. */
@@ -190,7 +232,7 @@ async function showAudit(place, signal) {
 
 function changes({ before, after }) {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
-  const text = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
+  const text = (value) => (value === null ? "–" : typeof value === "string" ? value : JSON.stringify(value));
   return names.map((name) => (name in before && name in after
-    ? `${name}: ${text(before[name])} → ${text(after[name])}` : `${name}: ${text(after[name] ?? before[name])}`));
+    ? `${name}: ${text(before[name])} → ${text(after[name])}` : `${name}: ${text(name in after ? after[name] : before[name])}`));
 }

@@ -1,0 +1,102 @@
+"""The console where keys are asked for: each role sees what it may, and is told about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from indexer.catalogue import Catalogue
+from service.access.keyring import new_key
+from service.access.roles import Role
+from tests.console.accessibility import assert_accessible
+from tests.console.conftest import DESKTOP, Watched
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, dict[Role, str]]]:
+    """A service that asks for keys and knows two plates, and a key of each role."""
+    data = tmp_path_factory.mktemp("guarded") / "data"
+    with ServerProcess(data, ACCESS="keys") as running:
+        running.wait_until_live()
+        catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
+        tokens = {}
+        for role in (Role.LINE, Role.ENGINEER, Role.ADMIN):
+            made = new_key(f"the {role.word}", role)
+            catalogue.keys.create(made.key)
+            tokens[role] = made.token
+        catalogue.close()
+        running.client.headers["Authorization"] = f"Bearer {tokens[Role.ENGINEER]}"
+        running.teach("plate", *(part(seed, kind=1) for seed in range(2)))
+        yield running, tokens
+
+
+@pytest.fixture
+def visitor(browser: Browser, guarded: tuple[ServerProcess, dict[Role, str]]) -> Iterator[tuple[Page, Watched]]:
+    """A page of that service, with no key yet."""
+    url = f"http://127.0.0.1:{guarded[0].port}"
+    context = browser.new_context(base_url=url, viewport=DESKTOP, locale="en-GB")
+    page = context.new_page()
+    seen = Watched(page, f"{url}/")
+    seen.expected.add(401)
+    yield page, seen
+    context.close()
+    assert not seen.errors
+    assert not seen.foreign
+
+
+def test_a_wrong_key_is_told_and_a_right_one_goes_on_where_one_was(
+    visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]]
+) -> None:
+    page, _ = visitor
+    page.goto("/#/history")
+    dialog = page.get_by_role("dialog", name="An API key is needed")
+    expect(dialog.get_by_label("API key")).to_be_focused()
+    assert_accessible(page)
+    page.keyboard.type("ts_wrong\n")
+    expect(dialog.get_by_role("alert")).to_contain_text("does not know this key")
+    page.keyboard.type(f"{guarded[1][Role.ENGINEER]}\n")
+    expect(page.get_by_text("the engineer (engineer)")).to_be_visible()
+    expect(page.get_by_text("No inspection matches.").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("the engineer (engineer)")).to_be_visible()
+    page.get_by_role("button", name="Forget key").click()
+    expect(dialog).to_be_visible()
+
+
+def test_a_line_s_key_inspects_and_is_told_what_it_may_not_see(
+    visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]], tmp_path: Path
+) -> None:
+    page, seen = visitor
+    seen.expected.add(403)
+    picture = tmp_path / "plate.png"
+    picture.write_bytes(part(5, kind=1))
+    page.goto("/")
+    page.get_by_role("textbox", name="API key").fill(guarded[1][Role.LINE])
+    page.keyboard.press("Enter")
+    page.get_by_label("Choose a picture").set_input_files(picture)
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    page.goto("/#/history")
+    expect(page.get_by_role("alert").first).to_contain_text("Ask an administrator for a key with that role")
+    page.goto("/#/system")
+    expect(page.get_by_text("Keys and the audit trail are shown to administrators.")).to_be_visible()
+
+
+def test_the_key_is_kept_in_the_tab_and_in_no_address(
+    visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]]
+) -> None:
+    page, _ = visitor
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/#/system")
+    token = guarded[1][Role.ADMIN]
+    page.get_by_role("textbox", name="API key").fill(token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="API keys")).to_be_visible()
+    assert not [url for url in asked if token in url]
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
