@@ -88,8 +88,8 @@ def filled(catalogue: Catalogue, count: int) -> datetime:
     return begun
 
 
-def test_a_trend_adds_up_to_the_history(tmp_path: Path) -> None:
-    catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+def test_a_trend_adds_up_to_the_history(database: str) -> None:
+    catalogue = Catalogue.open(database)
     begun = filled(catalogue, 1000)
     found = catalogue.inspections.trend(InspectionFilter(category="disc"), 7)
     assert found.total == sum(point.count for point in found.points) == 1000
@@ -98,12 +98,38 @@ def test_a_trend_adds_up_to_the_history(tmp_path: Path) -> None:
     assert sum(point.verdicts["anomalous"] for point in found.points) == 100
     assert abs(found.points[0].mean - 0.13) < 0.01
     assert (found.points[0].highest, found.points[0].threshold) == (0.4, 0.2)
+    assert [point.at - begun for point in found.points] == [number * found.stretch for number in range(7)]
     assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
 
 
-def test_history_is_searched_by_a_part_of_a_name(tmp_path: Path) -> None:
-    catalogue = Catalogue.open(f"sqlite:///{tmp_path / 'catalogue.sqlite'}")
+def test_a_trend_tells_the_same_of_times_between_whole_seconds_and_of_gaps(database: str) -> None:
+    catalogue = Catalogue.open(database)
+    begun = datetime(2026, 3, 1, 12, 0, 7, 654_321, tzinfo=UTC)
+    seconds = (0, 0.3, 0.9, 5.345, 5.345_679, 58.9)
+    catalogue.inspections.record(
+        [
+            Inspection(
+                id=f"{number:032d}", at=begun + timedelta(seconds=after), filename="part.png", verdict="unfamiliar",
+                score=number / 10, version=1, width=160, height=144, category="disc",
+            )
+            for number, after in enumerate(seconds)
+        ]
+    )  # fmt: skip
+    found = catalogue.inspections.trend(points=60)
+    whole = begun.replace(microsecond=0)
+    told = [((point.at - whole).total_seconds(), point.count, round(point.mean, 6)) for point in found.points]
+    assert found.stretch == timedelta(seconds=1)
+    assert told == [(0, 2, 0.05), (1, 1, 0.2), (5, 1, 0.3), (6, 1, 0.4), (59, 1, 0.5)]
+    assert {point.verdicts["unfamiliar"] for point in found.points} == {1, 2}
+    assert (found.first, found.last, found.points[0].threshold) == (whole, begun + timedelta(seconds=58.9), None)
+    one = catalogue.inspections.trend(points=1)
+    assert (one.points[0].count, one.stretch) == (6, timedelta(seconds=60))
+    catalogue.close()
+
+
+def test_history_is_searched_by_a_part_of_a_name(database: str) -> None:
+    catalogue = Catalogue.open(database)
     filled(catalogue, 200)
     found = catalogue.inspections.page(InspectionFilter(text="sn000042"))
     assert [each.part_id for each in found.items] == ["SN000042"]
