@@ -2,108 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.backup import named_files, verify
-from indexer.catalogue import Bounds, Catalogue, Inspection
-from indexer.catalogue.database import Transactions, connect
+from indexer.backup import verify
+from indexer.catalogue import Bounds
 from indexer.retention import Policy, Pruner
-from tests.indexer.data_folder_process import DataFolder
+from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
 
 ROOT = Path(__file__).parents[2]
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-PICTURE, MAP, THUMBNAIL = 1000, 200, 50  # bytes
-
-
-def picture(number: int) -> bytes:
-    return f"picture {number} ".encode().ljust(PICTURE, b".")
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def inspection(number: int, **values: object) -> Inspection:
-    """One a minute, as the service would have recorded it."""
-    key = f"{number:032x}"
-    made = Inspection(
-        id=key, at=NOON + timedelta(minutes=number), filename=f"{number}.png", verdict="normal", score=0.1, version=1,
-        width=64, height=48, category="bolt", image_sha256=digest(picture(number)),
-        image_suffix=".png", map_name=f"{key}.png", kept_bytes=PICTURE + MAP, thumbnail_bytes=THUMBNAIL,
-    )  # fmt: skip
-    return replace(made, **values)
-
-
-class History(NamedTuple):
-    """A data folder with a history in it."""
-
-    folder: DataFolder
-    data: Path
-    url: str
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return self.folder.catalogue
-
-    def record(self, *inspections: Inspection) -> None:
-        """Keep inspections with their files, in the order the service does it."""
-        maps = self.data / "inspections"
-        maps.mkdir(exist_ok=True)
-        with self.folder.lock.appending():
-            for each in inspections:
-                [data] = [found for found in map(picture, range(20)) if digest(found) == each.image_sha256]
-                self.folder.originals.write(data, ".png")
-                (maps / f"{each.id}.png").write_bytes(bytes(MAP))
-                (maps / f"{each.id}.jpg").write_bytes(bytes(THUMBNAIL))
-            self.catalogue.inspections.record(inspections)
-
-    def pruner(self, **bounds: Bounds) -> Pruner:
-        return Pruner(self.data, self.catalogue, Policy(**bounds), 0)
-
-    def prune(self, **bounds: Bounds) -> None:
-        for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):
-            pass
-
-    def numbers(self) -> list[int]:
-        """The inspections there are."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all())
-
-    def pictured(self) -> list[int]:
-        """Those whose pictures and maps are kept."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all() if each.kept_bytes is not None)
-
-    def files(self) -> set[str]:
-        """Every file of the history and of pictures."""
-        return {
-            str(path.relative_to(self.data)) for room in ("inspections", "originals")
-            for path in (self.data / room).rglob("*") if path.is_file()
-        }  # fmt: skip
-
-    def needed(self) -> set[str]:
-        """Every such file that the catalogue names."""
-        engine = connect(self.url)
-        with Transactions(engine).reading() as connection:
-            found = {each.path for each in named_files(connection)}
-        engine.dispose()
-        return {path for path in found if not path.startswith("segments/")}
 
 
 @pytest.fixture
 def history(tmp_path: Path, database: str) -> Iterator[History]:
-    folder = DataFolder.open(tmp_path / "data", database)
-    (tmp_path / "data" / "inspections").mkdir()
-    yield History(folder, tmp_path / "data", database)
-    folder.catalogue.close()
+    begun = History.begin(tmp_path / "data", database)
+    yield begun
+    begun.catalogue.close()
 
 
 def newest(numbers: list[int], bounds: Bounds, each: int) -> set[int]:

@@ -1,0 +1,99 @@
+"""A data folder with a history in it, recorded as the service does, without a service."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from indexer.backup import named_files
+from indexer.catalogue import Bounds, Catalogue, Inspection
+from indexer.catalogue.database import Transactions, connect
+from indexer.retention import Policy, Pruner
+from tests.indexer.data_folder_process import DataFolder
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PICTURE, MAP, THUMBNAIL = 1000, 200, 50  # bytes
+
+
+def picture(number: int) -> bytes:
+    return f"picture {number} ".encode().ljust(PICTURE, b".")
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+PICTURES = {digest(data): data for data in map(picture, range(200))}
+
+
+def inspection(number: int, **values: object) -> Inspection:
+    """One a minute, as the service would have recorded it."""
+    key = f"{number:032x}"
+    made = Inspection(
+        id=key, at=NOON + timedelta(minutes=number), filename=f"{number}.png", verdict="normal", score=0.1, version=1,
+        width=64, height=48, category="bolt", image_sha256=digest(picture(number)),
+        image_suffix=".png", map_name=f"{key}.png", kept_bytes=PICTURE + MAP, thumbnail_bytes=THUMBNAIL,
+    )  # fmt: skip
+    return replace(made, **values)
+
+
+class History(NamedTuple):
+    """A data folder with a history in it."""
+
+    folder: DataFolder
+    data: Path
+    url: str
+
+    @classmethod
+    def begin(cls, data: Path, url: str) -> History:
+        """On a new data folder."""
+        folder = DataFolder.open(data, url)
+        (data / "inspections").mkdir()
+        return cls(folder, data, url)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.folder.catalogue
+
+    def record(self, *inspections: Inspection) -> None:
+        """Keep inspections with their files, in the order the service does it."""
+        maps = self.data / "inspections"
+        with self.folder.lock.appending():
+            for each in inspections:
+                self.folder.originals.write(PICTURES[str(each.image_sha256)], ".png")
+                (maps / f"{each.id}.png").write_bytes(bytes(MAP))
+                (maps / f"{each.id}.jpg").write_bytes(bytes(THUMBNAIL))
+            self.catalogue.inspections.record(inspections)
+
+    def pruner(self, **bounds: Bounds) -> Pruner:
+        return Pruner(self.data, self.catalogue, Policy(**bounds), 0)
+
+    def prune(self, **bounds: Bounds) -> None:
+        for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):
+            pass
+
+    def numbers(self) -> list[int]:
+        """The inspections there are."""
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all())
+
+    def pictured(self) -> list[int]:
+        """Those whose pictures and maps are kept."""
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all() if each.kept_bytes is not None)
+
+    def files(self) -> set[str]:
+        """Every file of the history and of pictures."""
+        return {
+            str(path.relative_to(self.data)) for room in ("inspections", "originals")
+            for path in (self.data / room).rglob("*") if path.is_file()
+        }  # fmt: skip
+
+    def needed(self) -> set[str]:
+        """Every such file that the catalogue names."""
+        engine = connect(self.url)
+        with Transactions(engine).reading() as connection:
+            found = {each.path for each in named_files(connection)}
+        engine.dispose()
+        return {path for path in found if not path.startswith("segments/")}
