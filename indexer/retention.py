@@ -19,9 +19,10 @@ from indexer.store import StoreLock
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
 
-_ROWS = 200  # inspections in one transaction: others wait for it to end
-_FILES = 100  # files deleted under one lock: what records waits for it to end
-_LOOKED_AT = 500  # files compared with the catalogue under one lock
+_ROWS = 100  # inspections in one transaction: others wait for it to end
+_FILES = 100  # files deleted under one lock, at most,
+_LOCK_SECONDS = 0.025  # and for so long: what records waits for it to end, and disks differ
+_LOOKED_AT = 500  # files compared with the catalogue at once
 _PATIENCE = 1.0  # seconds in which the lock must be free at some moment; else it is left for the next time
 
 _ALL = Bounds()
@@ -110,10 +111,15 @@ class Pruner:
         """Delete pictures, maps and thumbnails that nothing names, as crashes and old references leave them."""
         files = itertools.chain(_files(self._data / "originals"), _files(self._data / HISTORY))
         while some := [str(path.relative_to(self._data)) for path in itertools.islice(files, _LOOKED_AT)]:
-            with _held(self._lock) as held:
-                gone = set(some) - self._retention.named(some) if held else set[str]()
-                amount = Amount(len(gone), sum(map(self._delete, gone)))
-            yield Step("files", None, amount)
+            suspects = sorted(set(some) - self._retention.named(some))
+            gone, size = 0, 0
+            for start in range(0, len(suspects), _FILES):
+                few = suspects[start : start + _FILES]
+                with _held(self._lock) as held:
+                    # Asked again: what was being recorded is named by now.
+                    for path in set(few) - self._retention.named(few) if held else set[str]():
+                        gone, size = gone + 1, size + self._delete(path)
+            yield Step("files", None, Amount(gone, size))
 
     def _taken(self, cut: Cut, why: Literal["bounds", "room"]) -> Iterator[Step]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
@@ -127,7 +133,7 @@ class Pruner:
 
     def _delete_some(self) -> Amount:
         with _held(self._lock) as held:
-            return self._retention.discard(_FILES, self._delete) if held else Amount(0, 0)
+            return self._retention.discard(_FILES, _LOCK_SECONDS, self._delete) if held else Amount(0, 0)
 
     def _delete(self, path: str) -> int:
         """Delete a file that may be gone already; returns how many bytes it had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -203,8 +204,8 @@ class Retention:
             count, size = connection.execute(statement).one()
         return Amount(count, int(size or 0))
 
-    def discard(self, most: int, delete_file: Callable[[str], int]) -> Amount:
-        """Have at most so many of the pending files deleted, except those that something names again.
+    def discard(self, most: int, seconds: float, delete_file: Callable[[str], int]) -> Amount:
+        """Have at most so many of the pending files deleted, for so long, except those that something names again.
 
         delete_file: deletes a file that may be gone already, and returns its bytes. Call it inside
         `StoreLock.sweeping()`. A crash before its end changes nothing: the files are still pending. Returns how many
@@ -212,9 +213,15 @@ class Retention:
         """
         with self._transactions.writing() as connection:
             paths = connection.scalars(select(DiscardRow.path).limit(most)).all()
-            given_back = sum(map(delete_file, sorted(set(paths) - _named(connection, paths))))
-            connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
-        return Amount(len(paths), given_back)
+            named = _named(connection, paths)
+            end, given_back, done = time.monotonic() + seconds, 0, list[str]()
+            for path in paths:
+                given_back += 0 if path in named else delete_file(path)
+                done.append(path)
+                if time.monotonic() > end:
+                    break
+            connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(done)))
+        return Amount(len(done), given_back)
 
     def named(self, paths: Collection[str]) -> frozenset[str]:
         """Those of some files of pictures, maps and thumbnails (paths in the data folder) that are needed."""
