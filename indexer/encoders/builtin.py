@@ -123,13 +123,14 @@ class FilterBank:
         levels = [image]
         for _ in range(_LEVELS - 1):
             padded = F.pad(levels[-1], (1, 1, 1, 1), mode="replicate")
-            levels.append(F.conv2d(padded, self._halving, stride=2, groups=3))  # (B, 3, h / 2, w / 2)
+            levels.append(F.conv2d(padded, self._halving, stride=2))  # (B, 3, h / 2, w / 2)
         return levels
 
     def _responses(self, level: torch.Tensor, fine: int) -> torch.Tensor:
         """One level (B, 3, h, w) → non-negative responses (B, maps, h / fine, w / fine), averaged over fine × fine."""
-        light = F.conv2d(F.pad(level[:, :1], (2, 2, 2, 2), mode="replicate"), self._derivatives)
-        gx, gy, xx, xy, yy = light.unbind(1)
+        gx, gy, xx, xy, yy, *colour_slopes = F.conv2d(
+            F.pad(level, (2, 2, 2, 2), mode="replicate"), self._derivatives
+        ).unbind(1)
         square = gx * gx + gy * gy + _TINY
         half = (xx + yy) / 2
         determinant = xx * yy - xy * xy
@@ -145,8 +146,9 @@ class FilterBank:
         signed[:, 9] = (determinant.abs() + _TINY).sqrt().copysign(determinant)
         # How the edge turns (isophote curvature times gradient length): corners, ends and bites, by sign.
         signed[:, 10] = (gy * gy * xx - 2 * gx * gy * xy + gx * gx * yy) / (square + 1e-3)
-        colour = F.conv2d(F.pad(level[:, 1:], (2, 2, 2, 2), mode="replicate"), self._colour_slope, groups=2)
-        colour = (colour[:, 0::2].square() + colour[:, 1::2].square()).sqrt_()  # (B, 2, h, w)
+        across_1, down_1, across_2, down_2 = (slope.square_() for slope in colour_slopes)
+        colour = torch.stack([across_1.add_(down_1), across_2.add_(down_2)], dim=1).sqrt_()  # (B, 2, h, w)
+        signed = signed.contiguous(memory_format=torch.channels_last)  # averages three times faster, to the same values
         net = _average(signed, fine)
         bright = _average(signed.clamp_min_(0), fine)
         return torch.cat([bright, (bright - net).clamp_min_(0), _average(colour, fine)], dim=1)
@@ -154,11 +156,14 @@ class FilterBank:
     @cached_property
     def _halving(self) -> torch.Tensor:
         tap = torch.tensor([1.0, 3.0, 3.0, 1.0], device=self._device) / 8
-        return torch.outer(tap, tap).expand(3, 1, 4, 4).contiguous()
+        return torch.outer(tap, tap) * torch.eye(3, device=self._device)[:, :, None, None]
 
     @cached_property
     def _derivatives(self) -> torch.Tensor:
-        """Gaussian derivatives, σ = 1: x, y, xx, xy, yy as (5, 1, 5, 5)."""
+        """Gaussian derivatives, σ = 1, as (9, 3, 5, 5): x, y, xx, xy, yy of lightness; x, y of either colour.
+
+        One product of all three channels, zeros and all, takes half the time of one for each.
+        """
         at = torch.arange(-2.0, 3.0, device=self._device)
         bell = torch.exp(-at.square() / 2)
         bell = bell / bell.sum()
@@ -166,18 +171,12 @@ class FilterBank:
         slope = slope / (slope * at).sum()
         bend = (at.square() - (at.square() * bell).sum()) * bell
         bend = 2 * bend / (bend * at.square()).sum()
-        kernels = [
-            torch.outer(bell, slope),
-            torch.outer(slope, bell),
-            torch.outer(bell, bend),
-            torch.outer(slope, slope),
-            torch.outer(bend, bell),
-        ]
-        return torch.stack(kernels)[:, None]
-
-    @cached_property
-    def _colour_slope(self) -> torch.Tensor:
-        return self._derivatives[:2].repeat(2, 1, 1, 1)
+        slopes = torch.stack([torch.outer(bell, slope), torch.outer(slope, bell)])
+        bends = torch.stack([torch.outer(bell, bend), torch.outer(slope, slope), torch.outer(bend, bell)])
+        kernels = torch.zeros(9, 3, 5, 5, device=self._device)
+        kernels[:2, 0], kernels[2:5, 0] = slopes, bends
+        kernels[5:7, 1], kernels[7:, 2] = slopes, slopes
+        return kernels
 
 
 def _average(maps: torch.Tensor, side: int) -> torch.Tensor:
@@ -191,6 +190,7 @@ def _pool(quarter: torch.Tensor, level: int) -> torch.Tensor:
     statistics little, and one on a cell's border is seen by both.
     """
     per_cell = PATCH >> max(2, level)  # of the responses, along one side of a cell
+    quarter = quarter.contiguous(memory_format=torch.channels_last)  # pools several times faster, to the same values
     mean, square = _window(quarter, per_cell), _window(quarter.square(), per_cell)
     spread = (square - mean.square()).clamp_min(0)
     pad = per_cell // 4

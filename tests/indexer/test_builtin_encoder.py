@@ -95,6 +95,18 @@ def test_the_fingerprint_changes_with_the_constants(encoder: FilterBankEncoder, 
     assert FilterBankEncoder(Geometry(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
 
 
+def test_features_are_those_that_stored_memories_hold() -> None:
+    # A change of the arithmetic that moves these figures must raise `_REVISION`; refitted constants bring their own.
+    y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    picture = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
+    features = FilterBankEncoder(Geometry(128, 96), CPU).encode(picture.to(torch.uint8))
+    held = [[-0.00687, 0.01492, 0.05584], [-0.0199, 0.00189, -0.001],
+            [-0.00082, 0.01655, -0.0341], [0.02283, 0.01672, -0.13861]]  # fmt: skip
+    torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(held), atol=2e-4, rtol=0)
+    held_globals = torch.tensor([0.00947, 0.0629, -0.0093, -0.0379])
+    torch.testing.assert_close(features.globals_[0, :4], held_globals, atol=2e-4, rtol=0)
+
+
 def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: FilterBankEncoder) -> None:
     clean = torch.full((1, 3, 96, 96), 120, dtype=torch.uint8)
     clean[:, :, ::8] = 150
