@@ -75,6 +75,55 @@ def history(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("newest first").wait_for()
 
 
+def categories(page: Page, server: ServerProcess, folder: Path) -> None:
+    """Categories, as cards."""
+    page.goto("/#/categories")
+    page.locator("article img[src^=blob]").nth(4 * len(PRODUCTS) - 1).wait_for()
+
+
+def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The wizard, after twenty pictures of good boards, one of another product and one that is no picture."""
+    if "board 2" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
+        server.client.delete("/categories/board 2").raise_for_status()
+    made = [render_good("board", test_seed(1, number)).image for number in range(20)]
+    paths = []
+    for number, image in enumerate([*made, render_good(PRODUCTS[-1], test_seed(1, 50)).image]):
+        paths.append(folder / f"board-{number:02d}.png")
+        paths[-1].write_bytes(encode(image))
+    paths.append(folder / "notes.png")
+    paths[-1].write_bytes(b"no picture")
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("board 2")
+    page.get_by_label("Choose a picture").set_input_files(paths)
+    slider = page.get_by_label("False-reject rate: drag")
+    slider.wait_for(timeout=300_000)
+    for _ in range(3):
+        slider.press("ArrowRight")
+    page.locator("h2").nth(1).scroll_into_view_if_needed()
+    page.evaluate("document.querySelectorAll('h2')[1].scrollIntoView()")
+    page.mouse.wheel(0, -90)
+
+
+def settings(page: Page, server: ServerProcess, folder: Path) -> None:
+    """Settings, with a preview of another rate."""
+    page.goto("/#/categories/board/settings")
+    page.get_by_label("False-reject rate, in %").fill("25")
+    page.get_by_text("would get another verdict").wait_for()
+
+
+def area(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The inspected area, half drawn."""
+    page.goto("/#/categories/board/region")
+    page.get_by_role("button", name="Add an area").click()
+    corner = page.get_by_role("button", name="Corner 1 of 4")
+    corner.focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.get_by_text("searched again").wait_for(timeout=300_000)
+
+
 def system(page: Page, server: ServerProcess, folder: Path) -> None:
     """System, as an administrator sees it."""
     if not server.client.get("/keys").json()["keys"]:
@@ -85,7 +134,8 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
 
 
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
-    "inspect": inspected, "live": live, "history": history, "system": system,
+    "inspect": inspected, "live": live, "categories": categories, "onboarding": onboarding,
+    "settings": settings, "area": area, "history": history, "system": system,
 }  # fmt: skip
 
 

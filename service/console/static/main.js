@@ -11,7 +11,7 @@ import { problemPanel } from "./notices.js";
 import { forgetKey, key, onKeyChange } from "./session.js";
 import { loadStrings, t } from "./strings.js";
 
-const VIEWS = ["inspect", "live", "history", "system"];
+const VIEWS = ["inspect", "live", "categories", "history", "system"];
 
 let leaving = new AbortController();
 

@@ -1,0 +1,204 @@
+// Where a category's pictures are inspected, drawn as areas on a reference picture.
+
+import { get, pictureUrl, send } from "./api.js";
+import { fill, h, s } from "./dom.js";
+import { tell, tellProblem } from "./notices.js";
+import { previewPanel } from "./previewing.js";
+import { t } from "./strings.js";
+
+const SIDE = 1600;
+const [STEP, FINE] = [0.01, 0.002]; // of the picture, by an arrow key, and with Shift
+const [FEWEST, MOST_AREAS] = [3, 64];
+const FRESH = [[0.3, 0.3], [0.7, 0.3], [0.7, 0.7], [0.3, 0.7]];
+
+/** Fill `place` with an editor of the category's region of interest, and a preview of what it would change. */
+export async function showRegion(place, category, signal) {
+  const [{ references }, { encoder }] = await Promise.all([
+    get("/references", { category: category.name, limit: 1 }, signal), get("/version", {}, signal),
+  ]);
+  if (references.length === 0) {
+    fill(place, h("p", { class: "empty" }, t("problem.no-references")));
+    return;
+  }
+  const [{ id, width, height }] = references;
+  const path = `/categories/${encodeURIComponent(category.name)}`;
+  const { panel, preview } = previewPanel(category.name, signal);
+  let kept = category.settings.region_of_interest;
+  let areas = copied(kept?.polygons ?? []);
+  let history = [];
+  let selected = 0;
+
+  const image = h("img", { alt: t("region.on", { id: String(id) }) });
+  const drawing = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": t("region.drawing"), "data-own-keys": true });
+  const stage = h("div", { class: "region-stage" }, image, drawing);
+  stage.style.aspectRatio = `${width} / ${height}`;
+  stage.style.setProperty("--shape", width / height);
+  const told = h("p", { role: "status" });
+  const button = (name, act, kind = "") => h("button", { class: kind, onclick: act }, t(`region.${name}`));
+  const drop = button("drop", () => edit(() => { areas.splice(selected, 1); selected = 0; }));
+  const undo = button("undo", () => { areas = history.pop(); selected = Math.min(selected, Math.max(0, areas.length - 1)); changed(); });
+  const save = button("save", keep, "primary");
+  const add = button("add", () => edit(() => { areas.push(copied([FRESH])[0]); selected = areas.length - 1; }));
+  const everywhere = button("everywhere", () => edit(() => { areas = []; selected = 0; }));
+  fill(place, h("div", { class: "two wide-left" },
+    h("section", { class: "card", "aria-label": t("category.region") },
+      h("p", { class: "hint" }, t("region.how")), stage, told,
+      h("div", { class: "actions" }, add, drop, everywhere, undo, save)),
+    panel));
+  new ResizeObserver(draw).observe(stage);
+  draw();
+  changed(false);
+  image.src = await pictureUrl(`/references/${id}/image`, { side: SIDE }, signal);
+  signal.addEventListener("abort", () => URL.revokeObjectURL(image.src));
+
+  function edit(act) {
+    history.push(copied(areas));
+    act();
+    changed();
+  }
+
+  function body() {
+    return { region_of_interest: areas.length === 0 ? null : { polygons: areas } };
+  }
+
+  function same() {
+    return kept?.mask ? history.length === 0 : JSON.stringify(areas) === JSON.stringify(kept?.polygons ?? []);
+  }
+
+  function changed(redraw = true) {
+    drop.disabled = areas.length === 0;
+    everywhere.disabled = areas.length === 0 && !kept?.mask;
+    add.disabled = areas.length >= MOST_AREAS;
+    undo.disabled = history.length === 0;
+    save.disabled = same();
+    fill(told, areas.length ? t("region.areas", { count: areas.length }) : t(kept?.mask && same() ? "region.mask" : "region.all"));
+    if (redraw) draw();
+    preview(same() ? null : body());
+  }
+
+  async function keep() {
+    const before = kept;
+    if (!(await patched(body()))) return;
+    const act = async () => { if (await patched({ region_of_interest: { polygons: before.polygons } })) tell(t("settings.undone")); };
+    const nothing = async () => { if (await patched({ region_of_interest: null })) tell(t("settings.undone")); };
+    tell(t("region.saved"), before?.mask ? null : { text: t("feedback.undo"), act: before === null ? nothing : act });
+  }
+
+  async function patched(wanted) {
+    try {
+      kept = (await send("PATCH", path, wanted)).settings.region_of_interest;
+      areas = copied(kept?.polygons ?? []);
+      history = [];
+      selected = 0;
+      changed();
+      return true;
+    } catch (error) {
+      tellProblem(error);
+      return false;
+    }
+  }
+
+  function draw() {
+    const unit = width / Math.max(1, stage.clientWidth); // picture pixels in one pixel of the screen
+    const held = document.activeElement?.dataset?.corner;
+    const margin = (encoder.resize - encoder.crop) / 2 / encoder.resize;
+    const outside = `M0 0H${width}V${height}H0z` + (areas.length ? areas : [[[0, 0], [1, 0], [1, 1], [0, 1]]]).map(outline).join("");
+    fill(drawing,
+      areas.length ? s("path", { class: "outside", "fill-rule": "evenodd", d: outside }) : null,
+      s("rect", { class: "seen", x: margin * width, y: margin * height, width: width * (1 - 2 * margin), height: height * (1 - 2 * margin) }),
+      areas.map((area, number) => drawnArea(area, number, unit)));
+    if (held) drawing.querySelector(`[data-corner="${held}"]`)?.focus();
+  }
+
+  function outline(area) {
+    return `M${area.map(([x, y]) => `${x * width} ${y * height}`).join("L")}z`;
+  }
+
+  function drawnArea(area, number, unit) {
+    const chosen = number === selected;
+    const shape = s("path", { d: outline(area), class: chosen ? "area chosen" : "area" });
+    movable(shape, (by) => move(number, by), () => { selected = number; });
+    return s("g", {}, shape, chosen ? [
+      ...area.map((corner, place_) => between(area, number, place_, unit)),
+      ...area.map((corner, place_) => handle(corner, number, place_, unit)),
+    ] : []);
+  }
+
+  function move(number, [dx, dy]) {
+    const [xs, ys] = [0, 1].map((axis) => areas[number].map((corner) => corner[axis]));
+    const [x, y] = [[dx, xs], [dy, ys]].map(([by, values]) => Math.max(-Math.min(...values), Math.min(1 - Math.max(...values), by)));
+    areas[number] = areas[number].map((corner) => [round(corner[0] + x), round(corner[1] + y)]);
+  }
+
+  function handle([x, y], number, place_, unit) {
+    const name = t("region.corner", { corner: place_ + 1, corners: areas[number].length, area: number + 1 });
+    const knob = s("g", { class: "corner", tabindex: 0, role: "button", "aria-label": name, "data-corner": `${number}-${place_}`, transform: `translate(${x * width} ${y * height})` },
+      s("circle", { class: "touch", r: 22 * unit }), s("circle", { r: 9 * unit }));
+    movable(knob, ([dx, dy]) => { areas[number][place_] = [held(areas[number][place_][0] + dx), held(areas[number][place_][1] + dy)]; });
+    knob.addEventListener("keydown", (event) => {
+      const by = event.shiftKey ? FINE : STEP;
+      const arrows = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, -by], ArrowDown: [0, by] };
+      if (event.key in arrows) edit(() => { const [dx, dy] = arrows[event.key]; const [a, b] = areas[number][place_]; areas[number][place_] = [held(a + dx), held(b + dy)]; });
+      else if (event.key === "Delete" || event.key === "Backspace") { if (areas[number].length > FEWEST) edit(() => areas[number].splice(place_, 1)); }
+      else if (event.key === "Enter" || event.key === " ") edit(() => split(number, place_));
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    knob.addEventListener("dblclick", () => { if (areas[number].length > FEWEST) edit(() => areas[number].splice(place_, 1)); });
+    return knob;
+  }
+
+  /** A small mark in the middle of an edge, to be dragged out into a corner. */
+  function between(area, number, place_, unit) {
+    const [[x0, y0], [x1, y1]] = [area[place_], area[(place_ + 1) % area.length]];
+    const mark = s("g", { class: "middle", transform: `translate(${((x0 + x1) / 2) * width} ${((y0 + y1) / 2) * height})` },
+      s("circle", { class: "touch", r: 18 * unit }), s("circle", { r: 6 * unit }));
+    movable(mark, ([dx, dy]) => { const [a, b] = areas[number][place_ + 1]; areas[number][place_ + 1] = [held(a + dx), held(b + dy)]; }, () => split(number, place_));
+    return mark;
+  }
+
+  function split(number, place_) {
+    const [[x0, y0], [x1, y1]] = [areas[number][place_], areas[number][(place_ + 1) % areas[number].length]];
+    areas[number].splice(place_ + 1, 0, [round((x0 + x1) / 2), round((y0 + y1) / 2)]);
+  }
+
+  /** Let an element be dragged: `moved([dx, dy])` in fractions of the picture, after `begun()` at the first touch. */
+  function movable(element, moved, begun = () => {}) {
+    element.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      const before = copied(areas);
+      let [x, y, any] = [event.clientX, event.clientY, false];
+      begun();
+      draw();
+      const move_ = (next) => {
+        const box = stage.getBoundingClientRect();
+        any = true;
+        moved([(next.clientX - x) / box.width, (next.clientY - y) / box.height]);
+        [x, y] = [next.clientX, next.clientY];
+        draw();
+      };
+      const end = () => {
+        removeEventListener("pointermove", move_);
+        if (any) history.push(before);
+        else areas = before; // touched, not moved
+        changed();
+      };
+      addEventListener("pointermove", move_);
+      addEventListener("pointerup", end, { once: true });
+      addEventListener("pointercancel", end, { once: true });
+    });
+  }
+}
+
+function copied(areas) {
+  return areas.map((area) => area.map(([x, y]) => [x, y]));
+}
+
+function held(value) {
+  return round(Math.min(1, Math.max(0, value)));
+}
+
+function round(value) {
+  return Math.round(value * 1e5) / 1e5;
+}

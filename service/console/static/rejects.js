@@ -1,0 +1,80 @@
+// The false-reject rate, chosen by looking at what it would have rejected.
+
+import { get, picture, send } from "./api.js";
+import { fill, h } from "./dom.js";
+import { histogram } from "./histogram.js";
+import { tell, tellProblem } from "./notices.js";
+import { takeBack } from "./references.js";
+import { percent, score, t } from "./strings.js";
+
+const MOST = 24;
+const SIDE = 240;
+const EVERY_MS = 500;
+
+/** Fill `place` with the category's scores, once it is calibrated, and a rate to be chosen among them. */
+export async function showRejects(place, category, signal) {
+  const path = `/categories/${encodeURIComponent(category.name)}`;
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("rejects.calibrating") });
+  fill(place, h("p", { role: "status" }, t("rejects.calibrating")), bar);
+  let now = category;
+  while (now.calibration.state === "pending") {
+    bar.value = now.calibration.progress;
+    await pause(signal);
+    now = await get(path, {}, signal);
+  }
+  const { scores, references } = await get(`${path}/scores`, {}, signal);
+  if (scores.length < 2) {
+    fill(place, h("p", { class: "empty" }, t("rejects.few")));
+    return;
+  }
+  let wanted = now.settings.false_reject_rate;
+  const note = h("p", { class: "hint" });
+  const save = h("button", { class: "primary", onclick: keep }, t("rejects.save"));
+  const rejected = h("ul", { class: "pictures" });
+  const tiles = new Map();
+  fill(place,
+    h("section", { class: "card" }, h("h2", {}, t("rejects.title")), h("p", { class: "hint" }, t("rejects.meaning")),
+      histogram(scores, wanted, chosen), note, h("div", { class: "actions" }, save)),
+    h("h2", {}, t("rejects.rejected")), rejected);
+
+  function chosen(rate, threshold, beyond) {
+    wanted = rate;
+    fill(note, now.settings.threshold !== null ? t("rejects.manual")
+      : now.settings.false_reject_rate * (scores.length + 1) < 1
+        ? t("rejects.unreached", { rate: percent(now.settings.false_reject_rate), scores: scores.length, needed: now.calibration.references_needed }) : "");
+    const shown = scores.map((value, place_) => [value, references[place_]]).slice(scores.length - beyond).reverse().slice(0, MOST);
+    fill(rejected, shown.length === 0 ? h("li", { class: "hint" }, t("rejects.nobody")) : shown.map(([value, id]) => {
+      if (!tiles.has(id)) tiles.set(id, tile(value, id));
+      return tiles.get(id);
+    }));
+  }
+
+  function tile(value, id) {
+    const item = h("li", { class: "picture" },
+      picture(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
+      h("span", { class: "name" }, t("rejects.score", { score: score(value) })),
+      h("button", { onclick: () => takeBack({ id }, item, again) }, t("rejects.remove")));
+    return item;
+  }
+
+  async function again() {
+    if (!signal.aborted) await showRejects(place, await get(path, {}, signal), signal);
+  }
+
+  async function keep() {
+    try {
+      now = await send("PATCH", path, { false_reject_rate: wanted });
+      tell(t("rejects.saved", { rate: percent(wanted) }));
+      fill(note, "");
+    } catch (error) {
+      tellProblem(error);
+    }
+  }
+}
+
+function pause(signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, EVERY_MS);
+    signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
+  });
+}

@@ -1,0 +1,98 @@
+// How a category is inspected: its settings, and what others would change.
+
+import { get, send } from "./api.js";
+import { fill, h } from "./dom.js";
+import { tell, tellProblem } from "./notices.js";
+import { previewPanel } from "./previewing.js";
+import { t } from "./strings.js";
+
+const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"];
+
+/** Fill `place` with the category's settings and a preview of what has been changed but not saved. */
+export async function showSettings(place, category, signal) {
+  const { encoder } = await get("/version", {}, signal);
+  const path = `/categories/${encodeURIComponent(category.name)}`;
+  const { panel, preview } = previewPanel(category.name, signal);
+  let kept = category.settings;
+  const number = (key, attributes) => h("input", { id: `set-${key}`, type: "number", required: true, "aria-describedby": `about-${key}`, ...attributes });
+  const inputs = {
+    false_reject_rate: number("false_reject_rate", { min: 0.0001, max: 99, step: "any" }),
+    threshold: number("threshold", { min: 0, max: 2, step: "any", required: false, placeholder: t("settings.calibrated") }),
+    unfamiliar_rate: number("unfamiliar_rate", { min: 0.0001, max: 99, step: "any" }),
+    k: number("k", { min: 1, max: 100000, step: 1 }),
+    rho: number("rho", { min: 0, max: 16, step: 1 }),
+  };
+  const weights = encoder.layers.map((layer) => h("input", { type: "number", min: 0, step: "any", required: true, "aria-label": t("settings.weight", { layer }) }));
+  const refuse = FINDINGS.map((kind) => h("input", { type: "checkbox", id: `refuse-${kind}`, value: kind }));
+  const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
+  const back = h("button", { type: "button", disabled: true, onclick: () => { write(kept); changed(); } }, t("settings.back"));
+  const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
+    h("h2", {}, t("category.settings")),
+    Object.keys(inputs).map((key) => h("div", { class: "field" },
+      h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)))),
+    h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights)),
+    h("fieldset", {}, h("legend", {}, t("settings.refuse")), refuse.map((box) => h("label", { class: "check", for: box.id }, box, t(`finding.${box.value}`)))),
+    h("div", { class: "actions" }, save, back),
+  );
+  write(kept);
+  fill(place, h("div", { class: "two" }, form, panel));
+
+  function write(settings) {
+    inputs.false_reject_rate.value = Number((settings.false_reject_rate * 100).toPrecision(6));
+    inputs.unfamiliar_rate.value = Number((settings.unfamiliar_rate * 100).toPrecision(6));
+    inputs.threshold.value = settings.threshold ?? "";
+    inputs.k.value = settings.k;
+    inputs.rho.value = settings.rho;
+    weights.forEach((input, place_) => { input.value = settings.layer_weights?.[place_] ?? 1; });
+    for (const box of refuse) box.checked = settings.refuse.includes(box.value);
+  }
+
+  function read() {
+    const shares = weights.map(({ valueAsNumber }) => valueAsNumber);
+    const alike = shares.every((each) => each === shares[0]);
+    return {
+      false_reject_rate: inputs.false_reject_rate.valueAsNumber / 100,
+      threshold: inputs.threshold.value === "" ? null : inputs.threshold.valueAsNumber,
+      unfamiliar_rate: inputs.unfamiliar_rate.valueAsNumber / 100,
+      k: inputs.k.valueAsNumber, rho: inputs.rho.valueAsNumber,
+      layer_weights: alike && shares[0] > 0 ? null : shares,
+      refuse: refuse.filter(({ checked }) => checked).map(({ value }) => value),
+    };
+  }
+
+  /** What the form says differently from what is kept. */
+  function changes() {
+    const same = (one, other) => (typeof one === "number" && typeof other === "number" ? Math.abs(one - other) < 1e-9 : JSON.stringify(one) === JSON.stringify(other));
+    return Object.fromEntries(Object.entries(read()).filter(([key, value]) => !same(value, kept[key])));
+  }
+
+  function changed() {
+    const wanted = changes();
+    const any = Object.keys(wanted).length > 0;
+    const valid = form.checkValidity();
+    save.disabled = !any || !valid;
+    back.disabled = !any;
+    const { refuse: _, ...tried } = wanted;
+    preview(valid && Object.keys(tried).length > 0 ? tried : null);
+  }
+
+  async function keep(event) {
+    event.preventDefault();
+    const wanted = changes();
+    if (Object.keys(wanted).length === 0) return;
+    const before = Object.fromEntries(Object.keys(wanted).map((key) => [key, kept[key]]));
+    if (await patched(wanted)) tell(t("settings.saved"), { text: t("feedback.undo"), act: async () => { if (await patched(before)) tell(t("settings.undone")); } });
+  }
+
+  async function patched(wanted) {
+    try {
+      kept = (await send("PATCH", path, wanted)).settings;
+      write(kept);
+      changed();
+      return true;
+    } catch (error) {
+      tellProblem(error);
+      return false;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+// Where a category stands: its references, its threshold, and whether production is still like them.
+
+import { get, send } from "./api.js";
+import { fill, h } from "./dom.js";
+import { tell, tellProblem } from "./notices.js";
+import { moment, number, score, t } from "./strings.js";
+
+const EVERY_MS = 1000;
+
+/** What is to be known of a category at a glance, as marks with words. */
+export function chips({ calibration, drift }) {
+  const state = calibration.state === "ready" && !calibration.reached ? "few" : calibration.state;
+  const progress = number(100 * calibration.progress);
+  return [
+    h("span", { class: `chip calibration-${state}` }, t(`calibration.${state}`, { progress, needed: calibration.references_needed })),
+    drift?.state === "drifting" ? h("span", { class: "chip drifting" }, t("categories.drifting")) : null,
+  ];
+}
+
+/** Fill an element with where a category stands. */
+export function stand(element, category) {
+  const { references, calibration, drift } = category;
+  const rows = [
+    ["references", number(references)], ["threshold", score(category.settings.threshold ?? calibration.threshold)],
+    ["scores", number(calibration.references)], ["needed", number(calibration.references_needed)],
+    ["duplicates", calibration.duplicates ? number(calibration.duplicates) : null],
+    ["since", drift ? t("standing.drift", { inspections: drift.inspections, since: moment(drift.since) }) : null],
+  ];
+  fill(element,
+    h("div", { class: "chips" }, chips(category),
+      drift?.state === "drifting" ? h("button", { onclick: () => restart(element, category) }, t("category.restart")) : null),
+    h("dl", { class: "row-facts" }, rows.filter(([, value]) => value !== null)
+      .map(([key, value]) => h("div", {}, h("dt", {}, t(`standing.${key}`)), h("dd", {}, value)))));
+}
+
+/** Keep that up to date until `signal` is aborted, but not under the reader's hands. */
+export function follow(element, name, signal) {
+  let shown = "";
+  const timer = setInterval(async () => {
+    try {
+      const category = await get(`/categories/${encodeURIComponent(name)}`, {}, signal);
+      const seen = JSON.stringify(category);
+      if (seen === shown || element.contains(document.activeElement)) return;
+      shown = seen;
+      stand(element, category);
+    } catch {
+      // the next round asks again
+    }
+  }, EVERY_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
+}
+
+async function restart(element, { name }) {
+  try {
+    stand(element, await send("POST", `/categories/${encodeURIComponent(name)}/drift/restart`));
+    tell(t("category.restarted"));
+  } catch (error) {
+    tellProblem(error);
+  }
+}

@@ -1,0 +1,242 @@
+"""Categories: teaching a product, choosing its false-reject rate, its settings, its inspected area, its references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.console.accessibility import assert_accessible
+from tests.console.conftest import TABLET
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+from tests.service.test_verdicts import plain, varied
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service that knows 24 discs, two alike, and has inspected three good ones and a scratched one."""
+    with ServerProcess(tmp_path_factory.mktemp("categories") / "data", REFRESH_MS="100") as running:
+        running.wait_until_live()
+        running.teach("disc", *(part(seed) for seed in range(24)))
+        running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
+        running.wait_until_calibrated("disc")
+        for seed in range(800, 804):
+            picture = part(seed, scratched=seed == 803)
+            files = [("images", (f"{seed}.png", picture, "image/png"))]
+            running.client.post("/detect", data={"category": "disc"}, files=files).raise_for_status()
+        yield running
+
+
+def pictures(page: Page) -> Locator:
+    return page.locator(".pictures > li.picture")
+
+
+def test_categories_are_shown_with_what_is_known_of_them(page: Page) -> None:
+    page.goto("/#/categories")
+    card = page.get_by_role("article").filter(has=page.get_by_role("link", name="disc", exact=True))
+    expect(card).to_contain_text("24 references")
+    expect(card).to_contain_text("Calibrated")
+    expect(card.locator("img[src^=blob]")).to_have_count(4)
+    assert_accessible(page)
+    page.get_by_role("link", name="disc", exact=True).click()
+    expect(page.get_by_role("region", name="Where it stands")).to_contain_text("Scores it rests on")
+    expect(pictures(page)).to_have_count(24)
+    assert_accessible(page)
+
+
+def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    paths = []
+    for number in range(14):
+        data = varied(number) if number < 12 else plain(3) if number == 12 else b"no picture"
+        path = tmp_path / f"ring-{number:02d}.png"
+        path.write_bytes(data)
+        paths.append(path)
+    page.goto("/#/categories")
+    page.get_by_role("link", name="Teach a product").click()
+    page.get_by_label("Choose a picture").set_input_files(paths[:1])
+    expect(page.get_by_role("alert").filter(has_text="Give a name")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_label("Name of the product").fill("ring")
+    page.get_by_label("Choose a picture").set_input_files(paths)
+    expect(
+        page.get_by_role("status").filter(has_text="14 of 14 done: 13 added, 0 known already, 1 not taken")
+    ).to_be_visible()
+    page.get_by_text("Every file").click()
+    expect(page.locator(".files li")).to_have_count(14)
+    expect(page.locator(".files li").nth(13)).to_contain_text("Not taken")
+
+    found = pictures(page).filter(has_text="ring-12.png")
+    expect(found).to_contain_text("Too dark")
+    expect(pictures(page).filter(has_text="ring-13.png")).to_contain_text("This is not a JPEG")
+    page.get_by_role("heading", name="3. False rejects").wait_for()
+    expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
+    assert_accessible(page)
+    found.get_by_role("button", name="Drop").click()
+    expect(found).to_have_count(0)
+    expect(page.locator("output")).to_contain_text("of 12 references")
+    assert server.client.get("/categories/ring").json()["references"] == 12
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("output")).to_contain_text("of 13 references")
+
+    slider = page.get_by_label("False-reject rate: drag")
+    slider.focus()
+    expect(page.locator("output")).to_contain_text("0 of 13 references lie beyond")
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    expect(page.locator("output")).to_contain_text("2 of 13 references lie beyond")
+    expect(pictures(page).filter(has_text="Score")).to_have_count(2)
+    page.get_by_role("button", name="Use this rate").click()
+    expect(page.locator("#notices")).to_contain_text("of good parts are rejected now")
+    server.wait_until_calibrated("ring")
+    kept = server.client.get("/categories/ring").json()
+    scores = server.client.get("/categories/ring/scores").json()["scores"]
+    assert kept["settings"]["false_reject_rate"] == pytest.approx(3 / 14, abs=1e-5)
+    assert sum(score > kept["calibration"]["threshold"] for score in scores) == 2
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("ring")
+
+
+def test_the_line_through_the_scores_is_dragged(page: Page) -> None:
+    page.goto("/#/categories/disc/rejects")
+    told = page.locator("output")
+    expect(told).to_contain_text("0 of 23 references lie beyond")
+    box = page.locator("svg.histogram").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + 40, steps=4)
+    page.mouse.up()
+    beyond = re.search(r"; (\d+) of 23", told.inner_text())
+    assert beyond is not None
+    assert int(beyond[1]) > 1
+    expect(pictures(page)).to_have_count(int(beyond[1]))
+
+
+def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, server: ServerProcess) -> None:
+    before = server.client.get("/categories/disc").json()["settings"]
+    page.goto("/#/categories/disc/settings")
+    would = page.get_by_role("region", name="What this would change")
+    expect(would).to_contain_text("Change something")
+    page.get_by_label("Manual threshold").fill("2")
+    expect(would).to_contain_text("1 of the last 4 parts would get another verdict")
+    expect(pictures(page)).to_contain_text("Anomalous")
+    page.get_by_label("Manual threshold").fill("")
+    expect(would).to_contain_text("Change something")
+    page.get_by_label("References compared with").fill("3")
+    expect(would).to_contain_text("searched again")
+    expect(would).to_contain_text("23 references, scored anew")
+    assert_accessible(page)
+    assert server.client.get("/categories/disc").json()["settings"] == before
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    assert server.client.get("/categories/disc").json()["settings"] == {**before, "k": 3}
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("References compared with")).to_have_value("150")
+    assert server.client.get("/categories/disc").json()["settings"] == before
+    page.get_by_label("References compared with").fill("0")
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+
+
+def areas(server: ServerProcess) -> list[list[list[float]]] | None:
+    region = server.client.get("/categories/disc").json()["settings"]["region_of_interest"]
+    return None if region is None else region["polygons"]
+
+
+def test_the_inspected_area_is_drawn_with_mouse_and_keyboard(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc/region")
+    expect(page.get_by_text("The whole picture is inspected")).to_be_visible()
+    page.get_by_role("button", name="Add an area").click()
+    corner = page.get_by_role("button", name="Corner 1 of 4, area 1")
+    corner.focus()
+    for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    expect(corner).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=re.compile("Corner . of 5"))).to_have_count(5)
+    page.get_by_role("button", name="Corner 2 of 5, area 1").focus()
+    page.keyboard.press("Delete")
+    expect(page.get_by_role("button", name=re.compile("Corner . of 4"))).to_have_count(4)
+    stage = page.locator(".region-stage").bounding_box()
+    assert stage is not None
+    page.mouse.move(stage["x"] + stage["width"] * 0.7, stage["y"] + stage["height"] * 0.7)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + stage["width"] * 0.8, stage["y"] + stage["height"] * 0.9, steps=3)
+    page.mouse.up()
+    would = page.get_by_role("region", name="What this would change")
+    expect(would).to_contain_text("searched again")
+    assert_accessible(page)
+    assert areas(server) is None
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    drawn = areas(server)
+    assert drawn is not None
+    assert drawn[0][0] == pytest.approx([0.29, 0.288])
+    assert drawn[0][2] == pytest.approx([0.8, 0.9], abs=0.01)
+    page.locator("#notices").get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The whole picture is inspected")).to_be_visible()
+    assert areas(server) is None
+
+
+def test_the_inspected_area_is_drawn_with_a_finger(page: Page, server: ServerProcess) -> None:
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.goto("/#/categories/disc/region")
+    page.get_by_role("button", name="Add an area").click()
+    stage = page.locator(".region-stage").bounding_box()
+    assert stage is not None
+    touch = page.context.new_cdp_session(page)
+    # 15 pixels beside the corner: a finger is wider than a corner.
+    start = (stage["x"] + stage["width"] * 0.3 - 15, stage["y"] + stage["height"] * 0.3)
+    for kind, dx in (("touchStart", 0.0), ("touchMove", 20.0), ("touchMove", 40.0), ("touchEnd", None)):
+        points = [] if dx is None else [{"x": start[0] + dx, "y": start[1]}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    drawn = areas(server)
+    assert drawn is not None
+    assert drawn[0][0] == pytest.approx([0.3 + 40 / stage["width"], 0.3], abs=0.01)
+    page.get_by_role("button", name="Inspect everywhere").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    assert areas(server) is None
+
+
+def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc")
+    first = pictures(page).first
+    expect(pictures(page)).to_have_count(24)
+    first.get_by_role("button", name="Take back").press("Enter")
+    expect(pictures(page)).to_have_count(23)
+    expect(pictures(page).first.get_by_role("button", name="Take back")).to_be_focused()
+    assert server.client.get("/categories/disc").json()["references"] == 23
+    page.get_by_role("button", name="Undo").click()
+    expect(pictures(page)).to_have_count(24)
+    assert server.client.get("/categories/disc").json()["references"] == 24
+    first.get_by_role("button", name="Take back").click()
+    expect(pictures(page)).to_have_count(23)
+    assert server.client.get("/categories/disc").json()["references"] == 23
+    page.get_by_role("button", name="Taken back", exact=True).click()
+    expect(pictures(page)).to_have_count(1)  # the first one is in use again
+    assert_accessible(page)
+    pictures(page).get_by_role("button", name="Bring back").click()
+    expect(page.get_by_text("Nothing was taken back")).to_be_visible()
+    page.get_by_role("button", name="In use").click()
+    expect(pictures(page)).to_have_count(24)
+
+
+def test_a_category_is_removed_after_a_question(page: Page, server: ServerProcess) -> None:
+    server.teach("short-lived", part(300), part(301))
+    page.goto("/#/categories/short-lived")
+    page.get_by_role("button", name="Remove category").click()
+    assert_accessible(page)
+    page.get_by_role("button", name="Keep it").click()
+    assert server.client.get("/categories/short-lived").status_code == 200
+    page.get_by_role("button", name="Remove category").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove category").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Categories")
+    assert server.client.get("/categories/short-lived").status_code == 404
