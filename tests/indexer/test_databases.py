@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, event, inspect, make_url
+from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import (
     Catalogue,
@@ -184,6 +186,45 @@ def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(post
         postgres.start()
     assert catalogue.active_memory() == before
     catalogue.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:5432", "nowhere.invalid"),
+     (None, "timeout expired")],
+    ids=["nobody listens", "no such host", "no answer"],
+)  # fmt: skip
+def test_a_database_that_cannot_be_reached_is_named_within_its_timeout(place: str | None, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
+        place = place or f"127.0.0.1:{silent.getsockname()[1]}"
+        url = f"postgresql://touchstone:hunter2@{place}/touchstone?connect_timeout=2"
+        for touch in (Catalogue.open, Catalogue.migrate):
+            with pytest.raises(CatalogueUnavailable, match="does not answer") as caught:
+                touch(url)
+            assert words in str(caught.value)
+            assert "hunter2" not in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_connecting_has_a_timeout_that_the_url_may_change() -> None:
+    seen: list[object] = []
+    for url in ("postgresql://h/d", "postgresql://h/d?connect_timeout=60"):
+        engine = connect(url)
+
+        @event.listens_for(engine, "do_connect")
+        def _(_dialect: object, _record: object, _args: object, options: dict[str, object]) -> None:
+            seen.append(str(options["connect_timeout"]))
+            raise OperationalError("", None, Exception())
+
+        with pytest.raises(OperationalError):
+            engine.connect()
+    assert seen == ["5", "60"]
+
+
+def test_a_database_that_does_not_exist_is_named(postgres: PostgresServer) -> None:
+    url = make_url(postgres.new_database()).set(database="missing").render_as_string(hide_password=False)
+    with pytest.raises(CatalogueUnavailable, match='database "missing" does not exist'):
+        Catalogue.open(url)
 
 
 def test_a_write_waits_for_another_and_gives_up_with_a_name(
