@@ -391,12 +391,12 @@ class Catalogue:
 
     def known_segments(self) -> frozenset[str]:
         """Names of the segment files in use, of all memories."""
-        with self._reading() as connection:
+        with self._transactions.settled() as connection:
             return frozenset(connection.scalars(select(SegmentRow.name).where(SegmentRow.retired_at.is_(None))))
 
     def known_originals(self) -> frozenset[str]:
         """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
-        with self._reading() as connection:
+        with self._transactions.settled() as connection:
             live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(now()))).all()
             kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
             return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}

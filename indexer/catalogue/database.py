@@ -85,6 +85,16 @@ class Transactions:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
             yield connection
 
+    @contextmanager
+    def settled(self) -> Iterator[Connection]:
+        """See a state to which nothing is added any more by a process that has died.
+
+        PostgreSQL may still be about to commit what such a process sent last. Its transaction holds the writers' lock
+        until then: whoever deletes what no row names must wait for it, or deletes what is named a moment later.
+        """
+        with self.reading() if self._sqlite else self.writing() as connection:
+            yield connection
+
     def close(self) -> None:
         """Close the connections."""
         self._reader.dispose()

@@ -225,7 +225,7 @@ class Retention:
 
     def named(self, paths: Collection[str]) -> frozenset[str]:
         """Those of some files of pictures, maps and thumbnails (paths in the data folder) that are needed."""
-        with self._transactions.reading() as connection:
+        with self._transactions.settled() as connection:
             return _named(connection, paths)
 
 

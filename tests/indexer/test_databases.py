@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect, make_url
+from sqlalchemy import create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import (
@@ -22,7 +23,8 @@ from indexer.catalogue import (
     schema,
 )
 from indexer.catalogue.database import connect
-from indexer.catalogue.models import Base
+from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
+from tests.indexer.data_folder_process import DataFolder, write_segment
 from tests.postgres_server import PostgresServer
 
 SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
@@ -242,3 +244,27 @@ def test_a_write_waits_for_another_and_gives_up_with_a_name(
     second.ensure_memory(*SPACE)
     first.close()
     second.close()
+
+
+def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    folder = DataFolder.open(tmp_path, postgres.new_database(migrated=True))
+    appended = folder.append("bolt", [b"one"])
+    with folder.catalogue._writing() as connection:  # its process is dead, and the file lock with it, but not this
+        segment = write_segment(folder.segments, [b"two"])
+        picture = folder.originals.path(folder.originals.write(b"two", ".png"), ".png")
+        row = {"memory_id": folder.memory.id, "created_at": datetime.now(UTC), "retired_at": None}
+        connection.execute(
+            insert(SegmentRow).values(name=segment.name, sha256=segment.sha256, size=segment.size, count=1, **row)
+        )
+        copied = select(ReferenceRow.__table__).where(ReferenceRow.id == appended.reference_ids[0])
+        [first] = connection.execute(copied).mappings()
+        connection.execute(insert(ReferenceRow).values({**first, "id": 2, "image_sha256": picture.stem}))
+        sweeper = threading.Thread(target=folder.sweep)
+        sweeper.start()
+        sweeper.join(0.5)
+    sweeper.join()
+    assert folder.segments.read(segment.name, segment.sha256).header.count == 1
+    assert picture.read_bytes() == b"two"
+    folder.catalogue.close()

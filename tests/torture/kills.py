@@ -170,7 +170,8 @@ class _Storm:
         assert self._held.items() <= found.items(), "acknowledged and lost"
         assert not self._gone & found.keys(), "taken back and there again"
         assert set(found.values()) <= self._sent, "nobody sent this"
-        assert server.client.get("/version").json()["damaged_segments"] == []
+        damaged = server.client.get("/version").json()["damaged_segments"]
+        assert damaged == [], f"{self._url or 'sqlite'}: {damaged}; {server.log.read_text()}"
         for inspection in self._rng.sample(sorted(self._inspections), min(5, len(self._inspections))):
             assert server.client.get(f"/inspections/{inspection}").status_code == 200, "a recorded inspection is lost"
         for reference in self._rng.sample(sorted(self._held), min(5, len(self._held))):
