@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
 
 from indexer.backup import named_files
 from indexer.catalogue import Bounds, Catalogue, Inspection
@@ -15,7 +18,7 @@ from indexer.retention import Policy, Pruner
 from tests.indexer.data_folder_process import DataFolder
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-PICTURE, MAP, THUMBNAIL = 1000, 200, 50  # bytes
+PICTURE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
 
 
 def picture(number: int) -> bytes:
@@ -24,6 +27,13 @@ def picture(number: int) -> bytes:
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def whole(size: int) -> bytes:
+    """A picture that can be decoded, of so many bytes."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    return file.getvalue().ljust(size, b".")
 
 
 PICTURES = {digest(data): data for data in map(picture, range(200))}
@@ -64,8 +74,8 @@ class History(NamedTuple):
         with self.folder.lock.appending():
             for each in inspections:
                 self.folder.originals.write(PICTURES[str(each.image_sha256)], ".png")
-                (maps / f"{each.id}.png").write_bytes(bytes(MAP))
-                (maps / f"{each.id}.jpg").write_bytes(bytes(THUMBNAIL))
+                (maps / f"{each.id}.png").write_bytes(whole(MAP))
+                (maps / f"{each.id}.jpg").write_bytes(whole(THUMBNAIL))
             self.catalogue.inspections.record(inspections)
 
     def pruner(self, **bounds: Bounds) -> Pruner:
