@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +20,8 @@ from indexer.store import StoreLock
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
 
 _ROWS = 100  # inspections in one transaction: others wait for it to end
-_FILES = 100  # files deleted under one lock, at most,
-_LOCK_SECONDS = 0.025  # and for so long: what records waits for it to end, and disks differ
+_FILES = 200  # files struck out in one transaction
+_LOCK_SECONDS = 0.025  # that files are deleted under one lock: what records waits for it to end, and disks differ
 _LOOKED_AT = 500  # files compared with the catalogue at once
 _PATIENCE = 1.0  # seconds in which the lock must be free at some moment; else it is left for the next time
 
@@ -111,14 +111,13 @@ class Pruner:
         """Delete pictures, maps and thumbnails that nothing names, as crashes and old references leave them."""
         files = itertools.chain(_files(self._data / "originals"), _files(self._data / HISTORY))
         while some := [str(path.relative_to(self._data)) for path in itertools.islice(files, _LOOKED_AT)]:
-            suspects = sorted(set(some) - self._retention.named(some))
+            waiting = sorted(set(some) - self._retention.named(some))
             gone, size = 0, 0
-            for start in range(0, len(suspects), _FILES):
-                few = suspects[start : start + _FILES]
-                with _held(self._lock) as held:
-                    # Asked again: what was being recorded is named by now.
-                    for path in set(few) - self._retention.named(few) if held else set[str]():
-                        gone, size = gone + 1, size + self._delete(path)
+            while waiting:
+                done, given_back = self._delete_some(waiting)
+                gone, size, waiting = gone + done, size + given_back, waiting[done:]
+                if not done:
+                    break
             yield Step("files", None, Amount(gone, size))
 
     def _taken(self, cut: Cut, why: Literal["bounds", "room"]) -> Iterator[Step]:
@@ -127,13 +126,34 @@ class Pruner:
             yield from self._deleted()
 
     def _deleted(self) -> Iterator[Step]:
-        """Delete the files that are pending."""
-        while (amount := self._delete_some()).count:
-            yield Step("files", None, amount)
+        """Delete the files that are pending.
 
-    def _delete_some(self) -> Amount:
+        A crash before they are struck out has them deleted again. If one of them is recorded and pruned anew just then,
+        it is left to `without_orphans`.
+        """
+        while paths := self._retention.discarded(_FILES):
+            waiting = list(paths)
+            while waiting:
+                done, size = self._delete_some(waiting)
+                if not done:
+                    break
+                waiting = waiting[done:]
+                yield Step("files", None, Amount(done, size))
+            self._retention.forget(paths[: len(paths) - len(waiting)])
+            if waiting:
+                return  # somebody is recording all the time
+
+    def _delete_some(self, paths: Sequence[str]) -> tuple[int, int]:
+        """Delete the first of some files unless something needs them; returns how many were dealt with, and bytes."""
+        done, size = 0, 0
         with _held(self._lock) as held:
-            return self._retention.discard(_FILES, _LOCK_SECONDS, self._delete) if held else Amount(0, 0)
+            if held:
+                named = self._retention.named(paths)
+                end = time.monotonic() + _LOCK_SECONDS
+                while done < len(paths) and (not done or time.monotonic() < end):
+                    size += 0 if paths[done] in named else self._delete(paths[done])
+                    done += 1
+        return done, size
 
     def _delete(self, path: str) -> int:
         """Delete a file that may be gone already; returns how many bytes it had."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -103,7 +102,7 @@ class Retention:
     """What is kept of the history, and what goes.
 
     A cut names a point in time and not a number to take, so that two processes that prune at once take the same. Files
-    are written down in the transaction that ceases to name them, and deleted later: `discard`.
+    are written down in the transaction that ceases to name them, and deleted later: `discarded`.
     """
 
     def __init__(self, transactions: Transactions) -> None:
@@ -180,7 +179,7 @@ class Retention:
         return Amount(count, int(size or 0))
 
     def prune(self, cut: Cut, most: int) -> Amount:
-        """Take away the oldest of what a cut names, at most so many; their files become `discard`'s."""
+        """Take away the oldest of what a cut names, at most so many; their files become `discarded`."""
         wanted = (InspectionRow.id, InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.map_name,
                   InspectionRow.kept_bytes, InspectionRow.thumbnail_bytes)  # fmt: skip
         ordered = select(*wanted).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
@@ -204,24 +203,18 @@ class Retention:
             count, size = connection.execute(statement).one()
         return Amount(count, int(size or 0))
 
-    def discard(self, most: int, seconds: float, delete_file: Callable[[str], int]) -> Amount:
-        """Have at most so many of the pending files deleted, for so long, except those that something names again.
+    def discarded(self, most: int) -> tuple[str, ...]:
+        """Some of the files that are to be deleted, at most so many: paths in the data folder.
 
-        delete_file: deletes a file that may be gone already, and returns its bytes. Call it inside
-        `StoreLock.sweeping()`. A crash before its end changes nothing: the files are still pending. Returns how many
-        files were dealt with, and the bytes given back.
+        Delete one inside `StoreLock.sweeping()` only, and if `named` there says that nothing needs it again.
         """
+        with self._transactions.reading() as connection:
+            return tuple(connection.scalars(select(DiscardRow.path).limit(most)))
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Strike out files that have been deleted, or are needed again."""
         with self._transactions.writing() as connection:
-            paths = connection.scalars(select(DiscardRow.path).limit(most)).all()
-            named = _named(connection, paths)
-            end, given_back, done = time.monotonic() + seconds, 0, list[str]()
-            for path in paths:
-                given_back += 0 if path in named else delete_file(path)
-                done.append(path)
-                if time.monotonic() > end:
-                    break
-            connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(done)))
-        return Amount(len(done), given_back)
+            connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
 
     def named(self, paths: Collection[str]) -> frozenset[str]:
         """Those of some files of pictures, maps and thumbnails (paths in the data folder) that are needed."""
