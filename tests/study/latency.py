@@ -20,6 +20,7 @@ from service.owner import Owner, Turn
 
 SETTINGS = ScoringSettings()
 _DETECTIONS = 40
+_PAUSE = 0.1  # seconds between detections, in which the owner is free to calibrate
 
 
 def beside_calibration(encoder: Encoder, engine: Engine, references: Sequence[Features]) -> Iterator[str]:
@@ -36,6 +37,7 @@ def beside_calibration(encoder: Encoder, engine: Engine, references: Sequence[Fe
             scored = yield from scoring(turn.memory, engine, turn.features, SETTINGS, "product")
             return scored.score
 
+        time.sleep(_PAUSE)
         begun = time.perf_counter()
         owner.detect([(picture, score)], 600)[0].result()
         return time.perf_counter() - begun
