@@ -82,26 +82,31 @@ def categories(page: Page, server: ServerProcess, folder: Path) -> None:
 
 
 def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
-    """The wizard, after twenty pictures of good boards, one of another product and one that is no picture."""
-    if "board 2" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
-        server.client.delete("/categories/board 2").raise_for_status()
-    made = [render_good("board", test_seed(1, number)).image for number in range(20)]
+    """The wizard, after pictures of boards of the other hand, one of the hand that is known, and one that is none."""
+    if "board, left" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
+        server.client.delete("/categories/board, left").raise_for_status()
+    made = [render_good("board", test_seed(1, number)).image[:, ::-1].copy() for number in range(20)]
     paths = []
-    for number, image in enumerate([*made, render_good(PRODUCTS[-1], test_seed(1, 50)).image]):
+    for number, image in enumerate([*made, made[4] // 8, render_good("board", test_seed(1, 50)).image]):
         paths.append(folder / f"board-{number:02d}.png")
         paths[-1].write_bytes(encode(image))
     paths.append(folder / "notes.png")
     paths[-1].write_bytes(b"no picture")
     page.goto("/#/categories?new")
-    page.get_by_label("Name of the product").fill("board 2")
+    page.get_by_label("Name of the product").fill("board, left")
     page.get_by_label("Choose a picture").set_input_files(paths)
     slider = page.get_by_label("False-reject rate: drag")
     slider.wait_for(timeout=300_000)
-    for _ in range(3):
+    page.locator("h2").nth(0).scroll_into_view_if_needed()
+    page.mouse.wheel(0, 240)
+
+
+def rating(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The false-reject rate of boards, four references beyond it."""
+    page.goto("/#/categories/board/rejects")
+    slider = page.get_by_label("False-reject rate: drag")
+    for _ in range(4):
         slider.press("ArrowRight")
-    page.locator("h2").nth(1).scroll_into_view_if_needed()
-    page.evaluate("document.querySelectorAll('h2')[1].scrollIntoView()")
-    page.mouse.wheel(0, -90)
 
 
 def settings(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -135,7 +140,7 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
 
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "inspect": inspected, "live": live, "categories": categories, "onboarding": onboarding,
-    "settings": settings, "area": area, "history": history, "system": system,
+    "rating": rating, "settings": settings, "area": area, "history": history, "system": system,
 }  # fmt: skip
 
 

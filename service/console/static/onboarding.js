@@ -50,12 +50,13 @@ export function showOnboarding(place, known, signal) {
       waiting.push(row);
       mark(row, "waiting");
     }
-    files.closest("details").hidden = false;
+    Object.assign(files.closest("details"), { hidden: false, open: true });
     if (sending) return;
     sending = true;
     rating.hidden = true;
     while (waiting.length && !signal.aborted) await deliver(batch());
     sending = false;
+    files.closest("details").open = false; // what there is to look at comes next
     if (!signal.aborted) await finished();
   }
 
