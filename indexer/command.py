@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings, sign
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def index(
     from indexer.library import FeatureSpaceMismatch, Library
     from indexer.search import choose_engine
 
+    sign()
     console = Console()
     try:
         found = find_categories(folder)

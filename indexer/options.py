@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -38,6 +39,13 @@ def progress_bar(console: Console) -> Progress:
     """A bar for each task: what it is, how far, since when and for how long yet."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(TextColumn("{task.description}"), *columns, console=console)
+
+
+def sign() -> None:
+    """Have the audit trail name this command's user as the author of what it changes from now on."""
+    from indexer.catalogue import Actor, acting
+
+    acting.set(Actor(f"command of user {os.getuid()}"))
 
 
 def fail(message: str) -> NoReturn:

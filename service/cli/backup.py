@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -71,10 +70,10 @@ def _place(data: Path | None, database_url: str | None) -> Iterator[tuple[Path, 
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.backup import BackupError
-    from indexer.catalogue import Actor, CatalogueError, acting
+    from indexer.catalogue import CatalogueError
     from indexer.library import catalogue_url
 
-    acting.set(Actor(f"command of user {os.getuid()}"))
+    sign()
     try:
         yield settings.data, catalogue_url(settings.data, settings.database_url)
     except (BackupError, CatalogueError, SQLAlchemyError, OSError) as error:

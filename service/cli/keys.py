@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -62,10 +61,10 @@ def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> 
 def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogue]:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
-    from indexer.catalogue import Actor, Catalogue, CatalogueError, acting
+    from indexer.catalogue import Catalogue, CatalogueError
     from indexer.library import catalogue_url
 
-    acting.set(Actor(f"command of user {os.getuid()}"))
+    sign()
     try:
         catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
         try:

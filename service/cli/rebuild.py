@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings, sign
 from indexer.settings import DataSettings
 
 
@@ -38,6 +38,7 @@ def rebuild(
     from indexer.encoders import EncoderError, load_encoder
     from indexer.rebuild import NothingToRebuild, Rebuild, Unreadable
 
+    sign()
     console = Console()
     try:
         job = Rebuild(

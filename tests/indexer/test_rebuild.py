@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: P
     library = opened(indexed, 96, "int8")
     assert len(library.memory) == 12
     assert len(list((indexed / "segments").iterdir())) == 1, "the old memory's segments are still there"
+    switched = library.catalogue.audit.entries(action="memory.switched").items[0]
+    assert switched.actor == f"command of user {os.getuid()}"
     library.close()
 
 

@@ -228,7 +228,7 @@ def test_what_was_indexed_is_calibrated_at_the_next_start_and_beside_a_running_s
         assert done.exit_code == 0, done.stderr
 
     indexed(*range(12))
-    with TestClient(create_app(Runtime.start(settings(tmp_path / "data")))) as running:
+    with TestClient(create_app(Runtime.start(settings(tmp_path / "data"))), base_url="http://localhost") as running:
         before = wait_until_calibrated(running, "disc")
         assert before["references"] == 12
         indexed(*range(12, 16))
