@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from indexer.backup import verify
-from indexer.catalogue import Bounds
+from indexer.catalogue import Bounds, Catalogue, Kind, Retention
+from indexer.catalogue.database import Transactions, connect
+from indexer.catalogue.retention import What
 from indexer.retention import Policy, Pruner
 from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
 
@@ -220,3 +223,32 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
     [nut] = history.catalogue.retention.reference_holdings()
     assert (nut.category, nut.references) == ("nut", 2)
     assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())
+
+
+_EITHER: tuple[What, What] = ("inspections", "pictures")
+
+
+def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/catalogue.sqlite"
+    catalogue = Catalogue.open(url)
+    catalogue.inspections.record([inspection(number) for number in range(3)])
+    catalogue.close()
+    engine = connect(url)
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    retention = Retention(Transactions(engine))
+    for what in _EITHER:
+        cut = retention.cut(Kind("bolt", False), what, Bounds(2, timedelta(1), 1), datetime.now(UTC))
+        assert cut is not None
+        retention.amount(cut)
+    retention.holdings()
+    retention.named([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
+    retention.prune(cut, 1)
+    with engine.connect() as connection:
+        plans = [
+            " | ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given))
+            for statement, given in list(asked) if statement.startswith(("SELECT", "UPDATE inspection"))
+        ]  # fmt: skip
+    engine.dispose()
+    assert len(plans) == 18
+    assert [plan for plan in plans if "INDEX" not in plan] == []
