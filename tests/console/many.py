@@ -49,7 +49,7 @@ def fill(database: str, amount: int) -> None:
     catalogue = Catalogue.open(database)
     inspections = list(made(amount))
     for first in range(0, amount, _BATCH):
-        catalogue.record_inspections(inspections[first : first + _BATCH])
+        catalogue.inspections.record(inspections[first : first + _BATCH])
     catalogue.close()
 
 
