@@ -38,7 +38,7 @@ export function histogram(scores, rate, chosen) {
     s("line", { y1: 0, y2: HEIGHT - FOOT }), s("circle", { cy: 10, r: 9 }));
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "histogram", "aria-hidden": "true" },
     bars, s("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT }),
-    s("text", { x: 0, y: HEIGHT - 6 }, score(low)), s("text", { x: WIDTH, y: HEIGHT - 6, "text-anchor": "end" }, score(high)), line);
+    [low, high].map((value) => s("text", { x: x(value), y: HEIGHT - 6, "text-anchor": "middle" }, score(value))), line);
   const slider = h("input", { type: "range", id: "rate", min: 1, max: most, step: 1, "data-own-keys": true, oninput: () => set(Number(slider.value)) });
   const told = h("output", { for: "rate" });
   drawing.addEventListener("pointerdown", (event) => { drawing.setPointerCapture(event.pointerId); drag(event); });
