@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
@@ -89,10 +89,19 @@ class Transactions:
     def settled(self) -> Iterator[Connection]:
         """See a state to which nothing is added any more by a process that has died.
 
-        PostgreSQL may still be about to commit what such a process sent last. Its transaction holds the writers' lock
-        until then: whoever deletes what no row names must wait for it, or deletes what is named a moment later.
+        PostgreSQL may still be about to commit what such a process sent last; its transaction holds the writers' lock
+        until then. In SQLite's log a commit may lie whole that its process was killed before telling others of: nobody
+        sees it, but whoever opens the database after all have gone would. A commit of ours takes its place for good.
+        Whoever deletes what no row names must use this, or deletes what is named a moment later.
         """
-        with self.reading() if self._sqlite else self.writing() as connection:
+        if not self._sqlite:
+            with self.writing() as connection:
+                yield connection
+            return
+        with suppress(StorageFull), self.writing() as connection:  # with no room, deleting is what is needed most
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
+        with self.reading() as connection:
             yield connection
 
     def close(self) -> None:

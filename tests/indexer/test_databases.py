@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from datetime import UTC, datetime
@@ -267,4 +268,27 @@ def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
     sweeper.join()
     assert folder.segments.read(segment.name, segment.sha256).header.count == 1
     assert picture.read_bytes() == b"two"
+    folder.catalogue.close()
+
+
+def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path / "data", url_of(tmp_path / "data"))
+    kept = folder.append("bolt", [b"one"])
+    index = tmp_path / "data" / "catalogue.sqlite-shm"
+    before = index.read_bytes()
+    folder.append("bolt", [b"two"])
+    with index.open("r+b") as file:  # killed after its commit was on the disk, before it told the others
+        file.write(before)
+    assert folder.catalogue.version() == kept.version
+    folder.sweep()
+    left = {path.name for path in (tmp_path / "data" / "segments").iterdir()}
+    assert len(left) == 1
+    later = tmp_path / "later"  # all others are killed, too, and somebody opens the database anew
+    later.mkdir()
+    for name in ("catalogue.sqlite", "catalogue.sqlite-wal"):
+        shutil.copy(tmp_path / "data" / name, later / name)
+    recovered = Catalogue.open(url_of(later))
+    assert recovered.known_segments() == left
+    assert recovered.version() == kept.version
+    recovered.close()
     folder.catalogue.close()
