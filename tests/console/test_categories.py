@@ -79,6 +79,9 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     assert_accessible(page)
     found.get_by_role("button", name="Drop").click()
     expect(found).to_have_count(0)
+    page.get_by_label("Choose a picture").set_input_files(paths[:1])  # what comes later brings nothing back
+    expect(page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 1 known already")).to_be_visible()
+    expect(found).to_have_count(0)
     expect(page.locator("output")).to_contain_text("of 12 references")
     assert server.client.get("/categories/ring").json()["references"] == 12
     page.get_by_role("button", name="Undo").click()

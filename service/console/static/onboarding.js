@@ -18,7 +18,9 @@ export function showOnboarding(place, known, signal) {
   const files = h("ol", { class: "files", tabindex: 0, "aria-label": t("onboard.files") });
   const summary = h("p", { role: "status" });
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("onboard.progress") });
-  const screened = h("section", { class: "view", hidden: true });
+  const advice = h("p", { class: "hint" });
+  const tiles = h("ul", { class: "pictures wide" });
+  const screened = h("section", { class: "view", hidden: true }, h("h2", {}, t("onboard.second")), advice, tiles);
   const rating = h("section", { class: "view", hidden: true });
   const waiting = [];
   const rows = [];
@@ -44,7 +46,7 @@ export function showOnboarding(place, known, signal) {
     name.readOnly = true;
     for (const file of chosen) {
       const state = h("span", { class: "state-word" });
-      const row = { file, state, status: "waiting", result: null };
+      const row = { file, state, status: "waiting", result: null, shown: false };
       files.append(h("li", {}, h("span", { class: "name" }, file.name), state));
       rows.push(row);
       waiting.push(row);
@@ -107,13 +109,16 @@ export function showOnboarding(place, known, signal) {
     fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), refused: count("refused") + count("failed") }));
   }
 
-  /** What a person should look at: pictures with findings, and those not taken. */
+  /** What a person should look at: pictures with findings, and those not taken. What was decided stays away. */
   function showScreened() {
     const noted = rows.filter(({ result }) => result && (result.findings.length || ["refused", "failed"].includes(result.status)));
     screened.hidden = false;
-    fill(screened, h("h2", {}, t("onboard.second")),
-      noted.length === 0 ? h("p", {}, t("onboard.clean")) : h("p", { class: "hint" }, t("onboard.decide")),
-      h("ul", { class: "pictures wide" }, noted.map(noticed)));
+    fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"));
+    for (const row of noted) {
+      if (row.shown) continue;
+      row.shown = true;
+      tiles.append(noticed(row));
+    }
   }
 
   function noticed(row) {
@@ -128,12 +133,13 @@ export function showOnboarding(place, known, signal) {
       taken ? h("div", { class: "actions" },
         h("button", { onclick: () => item.remove() }, t("onboard.keep")),
         h("button", { onclick: () => takeBack(reference, item, refreshRating) }, t("onboard.drop.it")))
-        : result.findings.length || row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: () => again(row) }, t(row.status === "failed" ? "onboard.again" : "onboard.anyway"))) : null);
+        : result.findings.length || row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: () => again(row, item) }, t(row.status === "failed" ? "onboard.again" : "onboard.anyway"))) : null);
     return item;
   }
 
-  async function again(row) {
-    row.result = null;
+  async function again(row, item) {
+    item.remove();
+    Object.assign(row, { result: null, shown: false });
     await deliver([row], "none");
     await finished();
   }
