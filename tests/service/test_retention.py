@@ -229,7 +229,7 @@ def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
         monkeypatch.setenv(f"TOUCHSTONE_{name}", limit)
     would = CliRunner().invoke(app, ["prune", "--dry-run"])
     assert (would.exit_code, would.stdout.splitlines()) == (
-        0, ["bolt: others: 130 inspections, 6500 bytes", "bolt: others: 145 pictures, 174000 bytes"]
+        0, ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 pictures, 174000 bytes"]
     )  # fmt: skip
     assert len(history.files()) == 3 * 151, "nothing went"
     command = [sys.executable, "-m", "service.cli", "prune"]
