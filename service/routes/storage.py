@@ -1,4 +1,4 @@
-"""`/storage`: what is kept of each category, by which limits, how much room is left, and what goes next."""
+"""`/storage`: what is kept of each category, by which limits, how much room is left and what goes next; and memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, datetime
 from typing import Annotated
 
+import torch
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -84,12 +85,21 @@ class DiskView(_Answer):
     keeps_history: bool
 
 
+class MemoryView(_Answer):
+    """Bytes held in memory: the references' codes; and what anyone uses of the GPU, null where there is none."""
+
+    codes: int
+    gpu_used: int | None
+    gpu_size: int | None
+
+
 class StorageView(_Answer):
     """What is kept."""
 
     categories: tuple[CategoryStorage, ...]
     limits: PolicyView
     disk: DiskView
+    memory: MemoryView
     awaiting_deletion: AmountView = Field(description="Files that nothing needs and that are not yet deleted.")
     pruned_at: datetime | None = Field(description="When this process last brought the history within its limits.")
 
@@ -126,9 +136,18 @@ def _storage(running: Runtime) -> StorageView:
             free=disk.free, size=disk.total, pictures_go_below=2 * least, history_stops_below=least,
             keeps_history=running.keeps_history(),
         ),
+        memory=_memory(running),
         awaiting_deletion=AmountView(count=pending.count, bytes=pending.bytes),
         pruned_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
     )  # fmt: skip
+
+
+def _memory(running: Runtime) -> MemoryView:
+    codes, device = running.library.memory.code_bytes, running.encoder.device
+    if device.type != "cuda":
+        return MemoryView(codes=codes, gpu_used=None, gpu_size=None)
+    free, size = torch.cuda.mem_get_info(device)
+    return MemoryView(codes=codes, gpu_used=size - free, gpu_size=size)
 
 
 def _kept(holdings: dict[Kind, Holding], goes: dict[tuple[Kind, What], Amount], kind: Kind) -> KeptView:

@@ -17,7 +17,9 @@ def test_health_versions_and_memory_are_those_of_the_service(page: Page, server:
     running = page.get_by_role("region", name="What is running")
     for text in (version["touchstone"], version["encoder"]["name"], version["engine"], version["codec"]):
         expect(running).to_contain_text(text)
-    expect(page.get_by_role("region", name="Memory and disk")).to_contain_text(re.compile(r"The whole process\d.* MB"))
+    memory = page.get_by_role("region", name="Memory and disk")
+    expect(memory).to_contain_text(re.compile(r"Codes of references[1-9].* [kM]B"))
+    expect(memory).to_contain_text(re.compile(r"Disk, free\d.* of \d.* [GT]B"))
 
 
 def test_a_key_is_made_shown_once_and_revoked(page: Page, server: ServerProcess) -> None:

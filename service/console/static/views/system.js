@@ -14,13 +14,14 @@ export async function show(place, { signal }) {
   const storage = h("section", { class: "card", "aria-label": t("system.storage") });
   const administration = h("div", { class: "view" });
   fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, health, running, memory), storage, administration);
-  await Promise.all([showHealth(health, signal), showRunning(running, signal), showMemory(memory, signal)]);
+  await Promise.all([showHealth(health, signal), showRunning(running, signal)]);
   const { role } = await get("/access", {}, signal);
-  if (role === "line") storage.remove();
-  else await showStorage(storage, signal);
+  const isLine = role === "line"; // whom the API does not tell what is kept
+  if (isLine) [memory, storage].forEach((each) => each.remove());
+  else await Promise.all([showMemory(memory, signal), showStorage(storage, signal)]);
   if (role === "admin") await Promise.all([showKeys(administration, signal), showAudit(administration, signal)]);
   else fill(administration, h("p", { class: "empty" }, t("system.admins")));
-  const timer = setInterval(() => { showHealth(health, signal); showMemory(memory, signal); }, EVERY_MS);
+  const timer = setInterval(() => { showHealth(health, signal); if (!isLine) showMemory(memory, signal); }, EVERY_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
@@ -70,19 +71,18 @@ function showRunning(element, signal) {
 
 function showMemory(element, signal) {
   return card(element, "system.memory", signal, async () => {
-    const values = readMetrics(await (await request("GET", "/metrics", { signal })).text());
-    const size = (name) => (values.has(name) ? bytes(values.get(name)) : null);
-    const [free, whole] = [values.get("touchstone_disk_free_bytes"), values.get("touchstone_disk_size_bytes")];
-    const started = values.get("process_start_time_seconds");
+    const { memory, disk } = await get("/storage", {}, signal);
     return [
       facts("memory", [
-        ["codes", size("touchstone_memory_bytes")], ["process", size("process_resident_memory_bytes")],
-        ["gpu", size("touchstone_gpu_memory_used_bytes")], ["disk", t("memory.of", { free: bytes(free), size: bytes(whole) })],
-        ["unrecorded", number(values.get("touchstone_unrecorded_inspections_total") ?? 0)],
-        ["started", started === undefined ? null : moment(new Date(started * 1000).toISOString())],
+        ["codes", bytes(memory.codes)],
+        ["gpu", memory.gpu_size === null ? null : t("memory.of", { free: bytes(memory.gpu_size - memory.gpu_used), size: bytes(memory.gpu_size) })],
+        ["disk", t("memory.of", { free: bytes(disk.free), size: bytes(disk.size) })],
       ]),
-      h("meter", { min: 0, max: whole, low: whole * 0.8, high: whole * 0.9, optimum: 0, value: whole - free, "aria-label": t("memory.used") }),
-      h("p", {}, h("a", { href: "/metrics" }, t("memory.all")), " · ", h("a", { href: "/docs" }, t("memory.docs"))),
+      h("meter", {
+        min: 0, max: disk.size, low: disk.size * 0.8, high: disk.size * 0.9, optimum: 0, value: disk.size - disk.free,
+        "aria-label": t("memory.used"),
+      }),
+      h("p", {}, h("a", { href: "/docs" }, t("memory.docs"))),
     ];
   });
 }
@@ -122,16 +122,6 @@ function table(name, columns, rows) {
   return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t(name) }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((each) => h("th", { scope: "col" }, each)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
-}
-
-/** Prometheus' text: the sum of each name's series. */
-function readMetrics(text) {
-  const values = new Map();
-  for (const line of text.split("\n")) {
-    const found = /^(\w+)(?:\{.*\})? (\S+)$/.exec(line);
-    if (found) values.set(found[1], (values.get(found[1]) ?? 0) + Number(found[2]));
-  }
-  return values;
 }
 
 async function showKeys(place, signal) {
