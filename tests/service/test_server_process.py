@@ -18,7 +18,7 @@ from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 
-KILLS = 32
+KILLS = 16  # `make torture` has two hundred
 
 
 def onboard_until_it_dies(server: ServerProcess, first: int, acknowledged: dict[str, int]) -> int:
