@@ -191,6 +191,7 @@ async function showAudit(place, signal) {
   const more = h("button", { onclick: load }, t("audit.more"));
   const fields = ["actor", "action", "target"].map((name) => h("input", { id: `audit-${name}`, maxlength: 128, autocomplete: "off", onchange: again }));
   let cursor = null;
+  let reading = new AbortController(); // one list at a time: leaving a field asks again, and so does Enter in it
   place.append(h("section", { class: "card", "aria-label": t("system.audit") }, h("h2", {}, t("system.audit")),
     h("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); again(); } }, fields.map((field) =>
       h("div", { class: "field" }, h("label", { for: field.id }, t(field.id.replace("-", "."))), field))),
@@ -200,6 +201,8 @@ async function showAudit(place, signal) {
   await load();
 
   async function again() {
+    reading.abort();
+    reading = new AbortController();
     cursor = null;
     fill(body);
     await load();
@@ -208,7 +211,9 @@ async function showAudit(place, signal) {
   async function load() {
     try {
       const [actor, action, target] = fields.map(({ value }) => value.trim());
-      const page = await get("/audit", { actor, action, target, cursor, limit: 25 }, signal);
+      const mine = AbortSignal.any([signal, reading.signal]);
+      const page = await get("/audit", { actor, action, target, cursor, limit: 25 }, mine);
+      if (mine.aborted) return;
       cursor = page.next_cursor;
       more.hidden = cursor === null;
       body.append(...page.entries.map((entry) => h("tr", {},
