@@ -23,6 +23,16 @@ os.environ.setdefault("TOUCHSTONE_ACCESS", "open")
 os.environ.setdefault("TOUCHSTONE_MIN_FREE_BYTES", "0")
 
 
+@pytest.fixture(autouse=True)
+def unsigned() -> Iterator[None]:
+    """A command that a test runs in this process signs what it changes, not what later tests change."""
+    from indexer.catalogue import acting  # not before TRITON_INTERPRET is set
+
+    token = acting.set(acting.get())
+    yield
+    acting.reset(token)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL server; a test that stops it starts it again."""

@@ -53,6 +53,14 @@ def routes(client: TestClient) -> list[tuple[str, str]]:
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
+def test_the_documentation_asks_for_a_key_where_one_is_needed(plant: Plant) -> None:
+    described = plant.client.get("/openapi.json").json()
+    assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+    for method, path in routes(plant.client):
+        needs = RULES.get((method, path), DEFAULT) is not Role.EVERYONE
+        assert ("security" in described["paths"][path][method.lower()]) is needs, (method, path)
+
+
 def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant) -> None:
     tried = 0
     for method, template in routes(plant.client):
