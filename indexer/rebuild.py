@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from indexer.catalogue import Catalogue, MemoryIncomplete, MemoryRecord, Reference
-from indexer.encoders import Encoder, FeatureSpace, prepare
+from indexer.encoders import Encoder, prepare
 from indexer.images import ImageLimits, ImageRefused, decode_image
 from indexer.library import catalogue_url, write_segment
 from indexer.memory import Codec, EncodedReferences, join
@@ -59,11 +59,6 @@ class Rebuild:
         except NothingToRebuild:
             self._catalogue.close()
             raise
-
-    @property
-    def old_space(self) -> FeatureSpace:
-        """The feature space that is served until the switch."""
-        return FeatureSpace.from_json(self._old.space_json)
 
     def remaining(self) -> int:
         """References still to be encoded."""

@@ -45,7 +45,7 @@ def answered(engine: Engine, memory: Memory, askings: Sequence[Asking[T]]) -> li
 def _search(engine: Engine, memory: Memory, questions: Sequence[Question]) -> Sequence[Answer | Exception]:
     try:
         return engine.answers(memory, questions)
-    except Exception as error:
+    except Exception as error:  # whatever it is, such as no room for so many: the images that it concerns are told
         if len(questions) == 1:
             return [error]
         return [each for question in questions for each in _search(engine, memory, [question])]
