@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 from urllib.parse import parse_qs
 
 import httpx
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from indexer.images import encode_png
+from indexer.images import decode_image, encode_png
 from tests.service.pictures import part
 from touchstone_client import (
     AsyncClient,
@@ -24,8 +26,10 @@ from touchstone_client import (
     Client,
     InspectionQuery,
     NotFound,
+    Picture,
     PictureRefused,
     Retries,
+    SettingsChanges,
     Timeouts,
     calls,
     maps,
@@ -33,8 +37,14 @@ from touchstone_client import (
 from touchstone_client.answers import Detection, Inspection
 from touchstone_client.calls import Call
 
+# What the service offers and this client does not: routes that other programs are for.
+NOT_FOR_CLIENTS = {
+    ("GET", "/metrics"): "written for Prometheus, in its own format",
+    ("GET", "/inspections/stream"): "for browsers; `watch` gives the same by asking, which needs no connection held",
+}
 
-class Contract(httpx.BaseTransport):
+
+class Contract(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Passes requests on, and holds each with its answer against the service's OpenAPI description."""
 
     def __init__(self, url: str) -> None:
@@ -57,8 +67,16 @@ class Contract(httpx.BaseTransport):
             self._validate(schema, response.json())
         return response
 
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        answer = self.handle_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
     def close(self) -> None:
         self._inner.close()
+
+    async def aclose(self) -> None:
+        self.close()
 
     def _operation(self, request: httpx.Request) -> tuple[str, dict[str, Any]]:
         given = request.url.path.strip("/").split("/")
@@ -95,61 +113,138 @@ class Contract(httpx.BaseTransport):
         assert not errors, errors
 
 
-def test_every_call_is_documented_and_every_answer_is_as_described(service: str) -> None:
-    contract = Contract(service)
-    with Client(service, transport=contract) as client:
-        onboarded = client.onboard("contract", [part(seed) for seed in range(100, 103)])
-        assert (onboarded.added, onboarded.refused) == (3, 0)
-        found = client.inspect(
-            part(7, scratched=True), category="disc", part_id="p", station="contract", map="raw", overlay=True
-        )
-        assert (found.verdict, found.recorded, found.part_id) == ("anomalous", True, "p")
-        assert found.regions
-        assert found.map is not None
-        kept = maps.array_of_png(client.inspection_map(found.id))
-        assert kept.shape == (256, 256)
-        assert abs(kept - maps.array(found.map)).max() < 1e-4
-        assert client.inspection(found.id) == Inspection(
-            **{name: getattr(found, name) for name in Inspection.__dataclass_fields__}
-        )
-        assert client.inspection_image(found.id) == part(7, scratched=True)
-        answer = client.detect([part(1), part(2)], map="png", station="contract")
-        assert [type(each) for each in answer.results] == [Detection, Detection]
-        listed = list(client.inspections(InspectionQuery(station="contract"), page_size=2))
-        assert [each.at for each in listed] == sorted((each.at for each in listed), reverse=True)
-        assert len(listed) == 3
-        assert len(client.inspections_csv(InspectionQuery(station="contract")).splitlines()) == 4
-        assert client.judge(found.id, "defect").judgement == "defect"
-        assert client.judge(found.id, None).judgement is None
+class Blocking:
+    """An asynchronous client whose methods are called as those of the synchronous one."""
 
-        ids = [each.id for each in client.references("contract", page_size=2)]
-        assert ids == [each.reference_id for each in onboarded.results]
-        assert client.reference_image(ids[0]) == part(100)
-        client.remove_reference(ids[0])
-        assert client.reference(ids[0]).removed_at is not None
-        assert {each.name for each in client.categories()} >= {"disc", "contract"}
-        assert client.change_category("contract", k=7).settings.k == 7
-        assert client.category("contract").references == 2
-        client.remove_category("contract")
-        with pytest.raises(NotFound, match="contract"):
-            client.category("contract")
-        with pytest.raises(PictureRefused) as refused:
-            client.inspect(b"no picture")
-        assert refused.value.details.reason == "not-an-image"
-        assert refused.value.details.request_id
-        assert client.live().status == "live"
-        assert client.ready().references == client.version().references
-    routes = {(call.method, call.route) for call in every_call()}
-    assert contract.used == routes
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        async def called(*given: Any, **named: Any) -> Any:
+            answer = method(*given, **named)
+            return [each async for each in answer] if inspect.isasyncgen(answer) else await answer
+
+        return lambda *given, **named: self._runner.run(called(*given, **named))
+
+
+@pytest.mark.parametrize("kind", ["synchronous", "asynchronous"])
+def test_every_method_sends_what_is_documented_and_gets_what_is_described(service: str, kind: str) -> None:
+    contract = Contract(service)
+    synchronous = Client(service, transport=contract)
+    with synchronous if kind == "synchronous" else Blocking(AsyncClient(service, transport=contract)) as client:
+        use_every_method(cast(Client, client), kind)
+    assert contract.used == {(call.method, call.route) for call in every_call()}
+
+
+def use_every_method(client: Client, name: str) -> None:
+    """Go through all that the client can do, with a category and a station of this name."""
+    first = {"synchronous": 100, "asynchronous": 200}[name]
+    onboarded = client.onboard(name, [part(seed) for seed in range(first, first + 3)], refuse=["too_dark"])
+    assert (onboarded.added, onboarded.refused) == (3, 0)
+    dark = client.onboard(name, [encode_png(np.zeros((144, 160, 3), np.uint8))], refuse=["too_dark"])
+    assert [each.reason for each in dark.results] == ["too_dark"]
+    found = client.inspect(
+        part(first, scratched=True), category="disc", part_id="p", station=name, map="raw", overlay=True,
+        min_version=onboarded.version,
+    )  # fmt: skip
+    assert (found.verdict, found.recorded, found.part_id) == ("anomalous", True, "p")
+    assert found.version >= (onboarded.version or 0)
+    assert found.regions
+    assert found.map is not None
+    kept = maps.array_of_png(client.inspection_map(found.id))
+    assert kept.shape == (256, 256)
+    assert abs(kept - maps.array(found.map)).max() < 1e-4
+    assert client.inspection(found.id) == Inspection(
+        **{field: getattr(found, field) for field in Inspection.__dataclass_fields__}
+    )
+    assert client.inspection_image(found.id) == part(first, scratched=True)
+    assert client.inspection_heat(found.id).startswith(b"\x89PNG")
+    assert max(decode_image(client.inspection_image(found.id, side=32)).shape) == 32
+    answer = client.detect([part(first + 1), part(first + 2)], map="png", station=name)
+    assert [type(each) for each in answer.results] == [Detection, Detection]
+    listed = list(client.inspections(InspectionQuery(station=name), page_size=2))
+    assert [each.at for each in listed] == sorted((each.at for each in listed), reverse=True)
+    assert len(listed) == 3
+    assert len(client.inspections_csv(InspectionQuery(text=name[:-1], part_id="p")).splitlines()) == 2
+    trend = client.trend(InspectionQuery(station=name), points=1)
+    assert (trend.total, sum(trend.points[0].verdicts.values())) == (3, 3)
+    assert client.judge(found.id, "defect").judgement == "defect"
+    assert client.judge(found.id, None).judgement is None
+
+    ids = [each.id for each in client.references(name, page_size=2)]
+    assert ids == [each.reference_id for each in onboarded.results]
+    assert client.reference_image(ids[0]) == part(first)
+    assert max(decode_image(client.reference_image(ids[0], side=32)).shape) == 32
+    client.remove_reference(ids[0])
+    assert client.reference(ids[0]).removed_at is not None
+    assert [each.id for each in client.references(name, removed=True)] == ids[:1]
+    assert client.restore_reference(ids[0]).removed_at is None
+
+    assert {each.name for each in client.categories()} >= {"disc", name}
+    assert client.change_category(name, k=7, threshold=0.5).settings.k == 7
+    scores = client.scores("disc")
+    assert list(scores.scores) == sorted(scores.scores)
+    assert len(scores.references) == client.category("disc").calibration.references
+    tried = client.preview("disc", limit=1, threshold=0.0)
+    assert (tried.basis, tried.after.threshold, len(tried.references)) == ("kept", 0.0, 1)
+    assert tried.after.references == {"anomalous": len(scores.scores)}
+    assert scores.scores[-1] == tried.references[0].after.score
+    half = np.zeros((64, 64, 3), np.uint8)
+    half[:, 32:] = 255
+    masked = client.set_mask(name, encode_png(half)).settings.region_of_interest
+    assert masked is not None
+    assert masked.mask
+    drawn = decode_image(client.mask(name))
+    assert (drawn[:, :100].max(), drawn[:, 156:].min()) == (0, 255)
+    assert client.restart_drift(name).name == name
+    assert client.category(name).references == 3
+
+    [held] = [each for each in client.storage().categories if each.name == name]
+    assert held.references.count == 3
+    assert client.access().role == "admin"
+    made = client.create_key(name, "line", expires_in_days=1, requests_per_minute=60)
+    assert made.token not in repr(made)
+    everyone = client.keys()
+    assert (made.role, made.id in {each.id for each in everyone}) == ("line", True)
+    assert client.revoke_key(made.id).revoked_at is not None
+    changes = list(client.audit(target=name, page_size=1))
+    assert {"settings.changed", "references.added"} <= {each.action for each in changes}
+
+    client.remove_category(name)
+    with pytest.raises(NotFound, match=name):
+        client.category(name)
+    with pytest.raises(PictureRefused) as refused:
+        client.inspect(b"no picture")
+    assert refused.value.details.reason == "not-an-image"
+    assert refused.value.details.request_id
+    assert client.live().status == "live"
+    assert client.ready().references == client.version().references
 
 
 def every_call() -> list[Call[Any]]:
-    """One call of each kind that the client can make."""
+    """Each call that the client can make, with a value for all that can be given."""
     return [call for call, _ in every_call_with_its_answer()]
 
 
+SAMPLES: dict[str, Any] = {
+    "pictures": (Picture("p", b""),), "given": b"", "refuse": ("blurred",),
+    "changes": dict.fromkeys(SettingsChanges.__annotations__),
+    "matching": InspectionQuery("c", "normal", "s", "p", "good", datetime.now(UTC), datetime.now(UTC), "t"),
+}  # fmt: skip
+
+
 def every_call_with_its_answer() -> list[tuple[Call[Any], Any]]:
-    """One call of each kind that the client can make, and the type of what it answers."""
+    """Each call that the client can make, with a value for all that can be given, and the type of what it answers."""
     made = []
     builders: list[Callable[..., Any]] = [
         each for name, each in vars(calls).items()
@@ -157,10 +252,33 @@ def every_call_with_its_answer() -> list[tuple[Call[Any], Any]]:
     ]  # fmt: skip
     for build in builders:
         if str(inspect.signature(build).return_annotation).startswith("Call["):
-            sample: dict[str, Any] = {"matching": InspectionQuery(), "pictures": (), "limit": 1, "reference_id": 1}
-            call = build(**{name: sample.get(name) for name in inspect.signature(build).parameters})
+            call = build(**{name: SAMPLES.get(name, 1) for name in inspect.signature(build).parameters})
             made.append((call, get_args(get_type_hints(build)["return"])[0]))
     return made
+
+
+def test_every_route_has_a_method_or_a_reason_to_have_none(service: str) -> None:
+    described = httpx.get(f"{service}/openapi.json").json()["paths"]
+    routes = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    assert routes - {(call.method, call.route) for call in every_call()} == set(NOT_FOR_CLIENTS)
+
+
+def test_everything_that_a_route_takes_can_be_given_to_the_client(service: str) -> None:
+    described = httpx.get(f"{service}/openapi.json").json()
+    given: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for call in every_call():
+        given[call.method, call.route] |= {*call.path, *call.query, *call.form, *(call.json or {}), *call.headers}
+        if call.pictures:
+            given[call.method, call.route].add("images")
+    for (method, route), names in given.items():
+        operation = described["paths"][route][method.lower()]
+        wanted = {each["name"] for each in operation.get("parameters", ())}
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schema = content["schema"]
+            if "$ref" in schema:
+                schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            wanted |= schema["properties"].keys()
+        assert wanted == names, (method, route)
 
 
 def test_the_client_has_a_type_for_every_field_that_the_service_answers(service: str) -> None:

@@ -112,6 +112,13 @@ def scripted(*answers: Answer, delay: float = 0.0) -> Iterator[Scripted]:
 QUICK = Retries(attempts=4, first_wait=0.01)
 
 
+def test_making_a_key_is_not_tried_again_since_there_might_be_two_then() -> None:
+    with scripted(HANG_UP) as server, Client(server.url, retries=QUICK) as client:
+        with pytest.raises(Unreachable):
+            client.create_key("press-4", "line")
+        assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize(
     "failure", [problem("busy", 503), problem("deadline-exceeded", 504), (502, {}, "bad gateway"), HANG_UP],
     ids=["busy", "deadline", "gateway", "broken connection"],

@@ -1,33 +1,58 @@
 """Client of the Touchstone inspection service: `Client`, `AsyncClient`, and what they take, answer and raise."""
 
 from touchstone_client.answers import (
+    Access,
+    Amount,
     AnomalyMap,
+    AuditEntry,
     BetterCategory,
+    Bounds,
     Calibration,
     Category,
     CategorySettings,
+    CategoryStorage,
     DetectAnswer,
     Detection,
+    Disk,
     Drift,
+    Encoder,
     Evidence,
     Familiarity,
     Finding,
     FindingKind,
+    Held,
     Inspection,
     Judgement,
+    Kept,
+    Key,
+    Limits,
+    Live,
+    MemoryUse,
     Neighbour,
+    NewKey,
+    Preview,
+    PreviewedInspection,
+    PreviewedReference,
+    PreviewSide,
+    Ready,
     Reference,
     ReferenceResult,
+    ReferencesKept,
     Refused,
     Region,
     RegionOfInterest,
+    Removed,
+    Role,
+    Scores,
+    Storage,
     Timings,
+    Trend,
+    TrendPoint,
     UnfamiliarLevel,
     Verdict,
     Version,
 )
 from touchstone_client.async_client import AsyncClient
-from touchstone_client.calls import InspectionQuery, MapFormat
 from touchstone_client.client import Client
 from touchstone_client.errors import (
     BadAnswer,
@@ -47,15 +72,19 @@ from touchstone_client.errors import (
     Unreachable,
 )
 from touchstone_client.onboarding import Onboarded, Progress
+from touchstone_client.parameters import InspectionQuery, MapFormat, Polygons, SettingsChanges
 from touchstone_client.pictures import Batch, Picture, PictureLike
 from touchstone_client.policy import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
-    "NO_RETRIES", "AnomalyMap", "AsyncClient", "BadAnswer", "Batch", "BetterCategory", "Calibration", "Category",
-    "CategorySettings", "Client", "Conflict", "DetectAnswer", "Detection", "Drift", "Evidence", "Familiarity",
-    "Finding", "FindingKind", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement",
-    "MapFormat", "Neighbour", "NoReferences", "NotAllowed", "NotFound", "Onboarded", "Picture", "PictureLike",
-    "PictureRefused", "Problem", "ProblemDetails", "Progress", "Reference", "ReferenceResult", "Refused", "Region",
-    "RegionOfInterest", "Retries", "StorageFull", "Timeouts", "Timings", "TooLarge", "TouchstoneError", "Unavailable",
-    "UnfamiliarLevel", "Unreachable", "Verdict", "Version",
+    "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BadAnswer", "Batch",
+    "BetterCategory", "Bounds", "Calibration", "Category", "CategorySettings", "CategoryStorage", "Client",
+    "Conflict", "DetectAnswer", "Detection", "Disk", "Drift", "Encoder", "Evidence", "Familiarity", "Finding",
+    "FindingKind", "Held", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement", "Kept",
+    "Key", "Limits", "Live", "MapFormat", "MemoryUse", "Neighbour", "NewKey", "NoReferences", "NotAllowed",
+    "NotFound", "Onboarded", "Picture", "PictureLike", "PictureRefused", "Polygons", "Preview", "PreviewSide",
+    "PreviewedInspection", "PreviewedReference", "Problem", "ProblemDetails", "Progress", "Ready", "Reference",
+    "ReferenceResult", "ReferencesKept", "Refused", "Region", "RegionOfInterest", "Removed", "Retries", "Role",
+    "Scores", "SettingsChanges", "Storage", "StorageFull", "Timeouts", "Timings", "TooLarge", "TouchstoneError",
+    "Trend", "TrendPoint", "Unavailable", "UnfamiliarLevel", "Unreachable", "Verdict", "Version",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 """Each request of the API as a value, so that both clients send the same ones.
 
-Every call here may be repeated: reading changes nothing, removing twice removes once, the same reference is a
-duplicate, a judgement replaces itself, and a detection carries a key under which it is recorded once.
+Every call here but one may be repeated: reading changes nothing, removing or restoring twice does it once, the same
+reference is a duplicate, settings and judgements replace themselves, and a detection carries a key under which it is
+recorded once. Making a key twice makes two, so `create_key` is never sent again by itself.
 """
 
 from __future__ import annotations
@@ -11,25 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from touchstone_client import answers
 from touchstone_client.errors import BadAnswer, Problem, ProblemDetails, problem
+from touchstone_client.parameters import InspectionQuery, MapFormat, SettingsChanges
 from touchstone_client.pictures import Picture, PictureLike, picture
 from touchstone_client.reading import read
 
 T = TypeVar("T")
 A = TypeVar("A")
 
-MapFormat = Literal["none", "png", "raw"]
-
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request. route: as the API documents it, with its placeholders; read: makes the answer of a good response."""
+    """A request. route: as the API documents it, with its placeholders; read: makes the answer of a good response.
+
+    repeatable: sending it twice does no more than sending it once.
+    """
 
     method: str
     route: str
@@ -40,6 +43,7 @@ class Call(Generic[T]):
     pictures: tuple[Picture, ...] = ()
     json: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
 
     def request(
         self, client: httpx.Client | httpx.AsyncClient, timeout: httpx.Timeout, files: ExitStack
@@ -59,29 +63,14 @@ class Call(Generic[T]):
         raise _problem(response)
 
 
-@dataclass(frozen=True)
-class InspectionQuery:
-    """Which inspections are meant; None matches all. since is inclusive, until is not."""
-
-    category: str | None = None
-    verdict: answers.Verdict | None = None
-    station: str | None = None
-    part_id: str | None = None
-    judgement: answers.Judgement | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def parameters(self) -> dict[str, str]:
-        """As query parameters."""
-        return _texts(**self.__dict__)
-
-
 def detect(
     pictures: Sequence[PictureLike], category: str | None, part_id: str | None, station: str | None, map: MapFormat,
-    overlay: bool, key: str | None,
+    overlay: bool, min_version: int | None, key: str | None,
 ) -> Call[answers.DetectAnswer]:  # fmt: skip
     """`POST /detect`. key: made up when there is none, so that a second try of the same call inspects nothing twice."""
-    form = _texts(category=category, part_id=part_id, station=station, map=map, overlay=str(overlay).lower())
+    form = _texts(
+        category=category, part_id=part_id, station=station, map=map, overlay=overlay, min_version=min_version
+    )  # fmt: skip
     return Call(
         "POST", "/detect", _json(answers.DetectAnswer), form=form, pictures=tuple(picture(each) for each in pictures),
         headers={"Idempotency-Key": key or uuid.uuid4().hex},
@@ -96,16 +85,17 @@ def only_result(answer: answers.DetectAnswer) -> answers.Detection:
     return result
 
 
-def add_references(category: str, pictures: Sequence[Picture]) -> Call[answers.ReferencesAnswer]:
+def add_references(
+    category: str, pictures: Sequence[Picture], refuse: Sequence[answers.FindingKind] | None
+) -> Call[answers.ReferencesAnswer]:
     """`POST /references`."""
-    return Call(
-        "POST", "/references", _json(answers.ReferencesAnswer), form={"category": category}, pictures=tuple(pictures)
-    )
+    form = _texts(category=category, refuse=None if refuse is None else ",".join(refuse) or "none")
+    return Call("POST", "/references", _json(answers.ReferencesAnswer), form=form, pictures=tuple(pictures))
 
 
-def references(category: str | None, cursor: str | None, limit: int) -> Call[answers.ReferencePage]:
+def references(category: str | None, cursor: str | None, limit: int, removed: bool) -> Call[answers.ReferencePage]:
     """`GET /references`, one page."""
-    query = _texts(category=category, cursor=cursor, limit=limit)
+    query = _texts(category=category, cursor=cursor, limit=limit, removed=removed)
     return Call("GET", "/references", _json(answers.ReferencePage), query=query)
 
 
@@ -114,14 +104,22 @@ def reference(reference_id: int) -> Call[answers.Reference]:
     return Call("GET", "/references/{reference_id}", _json(answers.Reference), {"reference_id": reference_id})
 
 
-def reference_image(reference_id: int) -> Call[bytes]:
+def reference_image(reference_id: int, side: int | None) -> Call[bytes]:
     """`GET /references/{reference_id}/image`."""
-    return Call("GET", "/references/{reference_id}/image", _content, {"reference_id": reference_id})
+    return Call(
+        "GET", "/references/{reference_id}/image", _content, {"reference_id": reference_id}, query=_texts(side=side)
+    )
 
 
 def remove_reference(reference_id: int) -> Call[answers.Removed]:
     """`DELETE /references/{reference_id}`."""
     return Call("DELETE", "/references/{reference_id}", _json(answers.Removed), {"reference_id": reference_id})
+
+
+def restore_reference(reference_id: int) -> Call[answers.Reference]:
+    """`POST /references/{reference_id}/restore`."""
+    route = "/references/{reference_id}/restore"
+    return Call("POST", route, _json(answers.Reference), {"reference_id": reference_id})
 
 
 def categories() -> Call[answers.CategoriesAnswer]:
@@ -134,9 +132,9 @@ def category(name: str) -> Call[answers.Category]:
     return Call("GET", "/categories/{name}", _json(answers.Category), {"name": name})
 
 
-def change_category(name: str, changes: Mapping[str, Any]) -> Call[answers.Category]:
+def change_category(name: str, changes: SettingsChanges) -> Call[answers.Category]:
     """`PATCH /categories/{name}`."""
-    return Call("PATCH", "/categories/{name}", _json(answers.Category), {"name": name}, json=changes)
+    return Call("PATCH", "/categories/{name}", _json(answers.Category), {"name": name}, json={**changes})
 
 
 def remove_category(name: str) -> Call[answers.Removed]:
@@ -144,15 +142,50 @@ def remove_category(name: str) -> Call[answers.Removed]:
     return Call("DELETE", "/categories/{name}", _json(answers.Removed), {"name": name})
 
 
+def preview(name: str, changes: SettingsChanges, limit: int) -> Call[answers.Preview]:
+    """`POST /categories/{name}/preview`."""
+    return Call(
+        "POST", "/categories/{name}/preview", _json(answers.Preview), {"name": name}, query=_texts(limit=limit),
+        json={**changes},
+    )  # fmt: skip
+
+
+def scores(name: str) -> Call[answers.Scores]:
+    """`GET /categories/{name}/scores`."""
+    return Call("GET", "/categories/{name}/scores", _json(answers.Scores), {"name": name})
+
+
+def mask(name: str) -> Call[bytes]:
+    """`GET /categories/{name}/region-of-interest.png`."""
+    return Call("GET", "/categories/{name}/region-of-interest.png", _content, {"name": name})
+
+
+def set_mask(name: str, given: PictureLike) -> Call[answers.Category]:
+    """`PUT /categories/{name}/region-of-interest`."""
+    route = "/categories/{name}/region-of-interest"
+    return Call("PUT", route, _json(answers.Category), {"name": name}, pictures=(picture(given),))
+
+
+def restart_drift(name: str) -> Call[answers.Category]:
+    """`POST /categories/{name}/drift/restart`."""
+    return Call("POST", "/categories/{name}/drift/restart", _json(answers.Category), {"name": name})
+
+
 def inspections(matching: InspectionQuery, cursor: str | None, limit: int) -> Call[answers.InspectionPage]:
     """`GET /inspections`, one page."""
-    query = {**matching.parameters(), **_texts(cursor=cursor, limit=limit)}
+    query = _texts(**vars(matching), cursor=cursor, limit=limit)
     return Call("GET", "/inspections", _json(answers.InspectionPage), query=query)
 
 
 def inspections_csv(matching: InspectionQuery) -> Call[str]:
     """`GET /inspections` as CSV."""
-    return Call("GET", "/inspections", lambda response: response.text, query={**matching.parameters(), "format": "csv"})
+    query = _texts(**vars(matching), format="csv")
+    return Call("GET", "/inspections", lambda response: response.text, query=query)
+
+
+def trend(matching: InspectionQuery, points: int) -> Call[answers.Trend]:
+    """`GET /inspections/trend`."""
+    return Call("GET", "/inspections/trend", _json(answers.Trend), query=_texts(**vars(matching), points=points))
 
 
 def inspection(inspection_id: str) -> Call[answers.Inspection]:
@@ -160,14 +193,20 @@ def inspection(inspection_id: str) -> Call[answers.Inspection]:
     return Call("GET", "/inspections/{inspection_id}", _json(answers.Inspection), {"inspection_id": inspection_id})
 
 
-def inspection_image(inspection_id: str) -> Call[bytes]:
+def inspection_image(inspection_id: str, side: int | None) -> Call[bytes]:
     """`GET /inspections/{inspection_id}/image`."""
-    return Call("GET", "/inspections/{inspection_id}/image", _content, {"inspection_id": inspection_id})
+    route = "/inspections/{inspection_id}/image"
+    return Call("GET", route, _content, {"inspection_id": inspection_id}, query=_texts(side=side))
 
 
 def inspection_map(inspection_id: str) -> Call[bytes]:
     """`GET /inspections/{inspection_id}/map.png`."""
     return Call("GET", "/inspections/{inspection_id}/map.png", _content, {"inspection_id": inspection_id})
+
+
+def inspection_heat(inspection_id: str) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/heat.png`."""
+    return Call("GET", "/inspections/{inspection_id}/heat.png", _content, {"inspection_id": inspection_id})
 
 
 def judge(inspection_id: str, judgement: answers.Judgement | None) -> Call[answers.Inspection]:
@@ -176,6 +215,44 @@ def judge(inspection_id: str, judgement: answers.Judgement | None) -> Call[answe
         "POST", "/inspections/{inspection_id}/feedback", _json(answers.Inspection), {"inspection_id": inspection_id},
         json={"judgement": judgement or "none"},
     )  # fmt: skip
+
+
+def storage() -> Call[answers.Storage]:
+    """`GET /storage`."""
+    return Call("GET", "/storage", _json(answers.Storage))
+
+
+def access() -> Call[answers.Access]:
+    """`GET /access`."""
+    return Call("GET", "/access", _json(answers.Access))
+
+
+def keys() -> Call[answers.KeysAnswer]:
+    """`GET /keys`."""
+    return Call("GET", "/keys", _json(answers.KeysAnswer))
+
+
+def create_key(
+    name: str, role: answers.Role, expires_in_days: float | None, requests_per_minute: int | None
+) -> Call[answers.NewKey]:
+    """`POST /keys`."""
+    given = {
+        "name": name, "role": role, "expires_in_days": expires_in_days, "requests_per_minute": requests_per_minute,
+    }  # fmt: skip
+    return Call("POST", "/keys", _json(answers.NewKey), json=given, repeatable=False)
+
+
+def revoke_key(key_id: str) -> Call[answers.Key]:
+    """`DELETE /keys/{key_id}`."""
+    return Call("DELETE", "/keys/{key_id}", _json(answers.Key), {"key_id": key_id})
+
+
+def audit(
+    actor: str | None, action: str | None, target: str | None, cursor: str | None, limit: int
+) -> Call[answers.AuditPage]:
+    """`GET /audit`, one page."""
+    query = _texts(actor=actor, action=action, target=target, cursor=cursor, limit=limit)
+    return Call("GET", "/audit", _json(answers.AuditPage), query=query)
 
 
 def live() -> Call[answers.Live]:
@@ -209,11 +286,18 @@ def _content(response: httpx.Response) -> bytes:
 
 
 def _texts(**values: object) -> dict[str, str]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    """Values as they are written in a query or a form; None is left out."""
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
 
 
 def _problem(response: httpx.Response) -> Problem:

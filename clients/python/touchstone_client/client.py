@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
 import httpx
 
 from touchstone_client import answers, calls
-from touchstone_client.calls import Call, InspectionQuery, MapFormat
+from touchstone_client.calls import Call
 from touchstone_client.connection import connection_settings, interrupted
 from touchstone_client.errors import Problem, TouchstoneError
 from touchstone_client.onboarding import Onboarded, Progress, onboarding
+from touchstone_client.parameters import InspectionQuery, MapFormat, SettingsChanges
 from touchstone_client.pictures import Batch, PictureLike
-from touchstone_client.policy import Attempts, Retries, Timeouts
+from touchstone_client.policy import NO_RETRIES, Attempts, Retries, Timeouts
 from touchstone_client.watching import Watch
 
 T = TypeVar("T")
@@ -59,35 +60,39 @@ class Client:
 
     def detect(
         self, pictures: Sequence[PictureLike], *, category: str | None = None, part_id: str | None = None,
-        station: str | None = None, map: MapFormat = "none", overlay: bool = False, key: str | None = None,
+        station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
+        key: str | None = None,
     ) -> answers.DetectAnswer:  # fmt: skip
         """Inspect pictures; one result per picture, in order. A single picture that cannot be used is PictureRefused.
 
         key: names this inspection, so that asking again with the same key, even from another process, answers what
-        was recorded instead of inspecting twice. Tries within one call always share a key.
+        was recorded instead of inspecting twice. Tries within one call always share a key. min_version: compare with no
+        older memory than this, such as the version that `onboard` answered, from whichever replica.
         """
-        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, key))
+        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, min_version, key))
 
     def inspect(
         self, picture: PictureLike, *, category: str | None = None, part_id: str | None = None,
-        station: str | None = None, map: MapFormat = "none", overlay: bool = False, key: str | None = None,
+        station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
+        key: str | None = None,
     ) -> answers.Detection:  # fmt: skip
         """Inspect one picture: `detect` for the usual case."""
-        answer = self._send(calls.detect([picture], category, part_id, station, map, overlay, key))
+        answer = self._send(calls.detect([picture], category, part_id, station, map, overlay, min_version, key))
         return calls.only_result(answer)
 
     # References
 
     def onboard(
         self, category: str, pictures: Iterable[PictureLike], *, progress: Callable[[Progress], None] | None = None,
-        batch: Batch = Batch(),
+        refuse: Sequence[answers.FindingKind] | None = None, batch: Batch = Batch(),
     ) -> Onboarded:  # fmt: skip
         """Make pictures of good parts references of a category, in as many requests as it takes.
 
         Files are read as they are sent. What was answered is durable, and a call that failed half way may be repeated
-        whole: pictures that are references already are duplicates.
+        whole: pictures that are references already are duplicates. refuse: findings for which a picture is refused, in
+        place of the category's setting.
         """
-        steps = onboarding(category, pictures, batch, progress)
+        steps = onboarding(category, pictures, refuse, batch, progress)
         try:
             call = next(steps)
             while True:
@@ -101,11 +106,13 @@ class Client:
             result: Onboarded = finished.value
             return result
 
-    def references(self, category: str | None = None, *, page_size: int = 500) -> Iterator[answers.Reference]:
-        """Live references in order of id, of one category or of all."""
+    def references(
+        self, category: str | None = None, *, removed: bool = False, page_size: int = 500
+    ) -> Iterator[answers.Reference]:
+        """Live references in order of id, of one category or of all; with `removed`, those taken back instead."""
         cursor: str | None = None
         while True:
-            page = self._send(calls.references(category, cursor, page_size))
+            page = self._send(calls.references(category, cursor, page_size, removed))
             yield from page.references
             if (cursor := page.next_cursor) is None:
                 return
@@ -114,13 +121,17 @@ class Client:
         """One reference, also when it has been taken back."""
         return self._send(calls.reference(reference_id))
 
-    def reference_image(self, reference_id: int) -> bytes:
-        """A reference's picture, as it was sent."""
-        return self._send(calls.reference_image(reference_id))
+    def reference_image(self, reference_id: int, *, side: int | None = None) -> bytes:
+        """A reference's picture, as it was sent; with `side` as JPEG, no side of it longer than so many pixels."""
+        return self._send(calls.reference_image(reference_id, side))
 
     def remove_reference(self, reference_id: int) -> answers.Removed:
         """Take a reference back."""
         return self._send(calls.remove_reference(reference_id))
+
+    def restore_reference(self, reference_id: int) -> answers.Reference:
+        """Make a reference that was taken back one again, within 30 days; the live one has an id of its own."""
+        return self._send(calls.restore_reference(reference_id))
 
     # Categories
 
@@ -132,13 +143,37 @@ class Client:
         """One category."""
         return self._send(calls.category(name))
 
-    def change_category(self, name: str, **changes: Any) -> answers.Category:
+    def change_category(self, name: str, **changes: Unpack[SettingsChanges]) -> answers.Category:
         """Change some settings, for example `false_reject_rate=0.02`; None resets `layer_weights` and `threshold`."""
         return self._send(calls.change_category(name, changes))
 
     def remove_category(self, name: str) -> answers.Removed:
         """Take back a category with all its references."""
         return self._send(calls.remove_category(name))
+
+    def preview(self, name: str, *, limit: int = 20, **changes: Unpack[SettingsChanges]) -> answers.Preview:
+        """What settings would make of the references and the latest inspections, at most `limit`; nothing is changed.
+
+        Other rates or another threshold are answered at once; for other `k`, `rho`, weights or region, pictures are
+        searched again.
+        """
+        return self._send(calls.preview(name, changes, limit))
+
+    def scores(self, name: str) -> answers.Scores:
+        """The leave-one-out scores that a category's threshold rests on; empty until calibrated."""
+        return self._send(calls.scores(name))
+
+    def mask(self, name: str) -> bytes:
+        """Where pictures of a category are inspected: PNG over the whole picture, 256×256, white is inspected."""
+        return self._send(calls.mask(name))
+
+    def set_mask(self, name: str, mask: PictureLike) -> answers.Category:
+        """Inspect only where a mask, laid over the whole picture, is not black; polygons go to `change_category`."""
+        return self._send(calls.set_mask(name, mask))
+
+    def restart_drift(self, name: str) -> answers.Category:
+        """Begin a category's drift test anew, with its flag lowered."""
+        return self._send(calls.restart_drift(name))
 
     # History
 
@@ -157,17 +192,28 @@ class Client:
         """Matching inspections as CSV, newest first."""
         return self._send(calls.inspections_csv(matching))
 
+    def trend(self, matching: InspectionQuery = InspectionQuery(), *, points: int = 60) -> answers.Trend:
+        """Counts, verdicts and scores of matching inspections over time, in at most so many stretches."""
+        return self._send(calls.trend(matching, points))
+
     def inspection(self, inspection_id: str) -> answers.Inspection:
         """One inspection."""
         return self._send(calls.inspection(inspection_id))
 
-    def inspection_image(self, inspection_id: str) -> bytes:
-        """An inspection's picture, as it was sent."""
-        return self._send(calls.inspection_image(inspection_id))
+    def inspection_image(self, inspection_id: str, *, side: int | None = None) -> bytes:
+        """An inspection's picture, as it was sent; with `side` as JPEG, no side of it longer than so many pixels.
+
+        Once the picture is no longer kept, a small one answers where `side` is given.
+        """
+        return self._send(calls.inspection_image(inspection_id, side))
 
     def inspection_map(self, inspection_id: str) -> bytes:
         """An inspection's anomaly map as 16-bit PNG; `maps.array_of_png` makes numbers of it."""
         return self._send(calls.inspection_map(inspection_id))
+
+    def inspection_heat(self, inspection_id: str) -> bytes:
+        """An inspection's anomaly map in colours, as PNG to lay over the whole picture."""
+        return self._send(calls.inspection_heat(inspection_id))
 
     def judge(self, inspection_id: str, judgement: answers.Judgement | None) -> answers.Inspection:
         """Say that the part was good, which makes its picture a reference, or a defect; None takes that back."""
@@ -185,6 +231,42 @@ class Client:
             yield from seen.fresh(self.inspections(seen.query()))
             time.sleep(every)
 
+    # Administration
+
+    def storage(self) -> answers.Storage:
+        """What is kept of each category, by which limits, and how much room is left."""
+        return self._send(calls.storage())
+
+    def access(self) -> answers.Access:
+        """Who this client is to the service, and what it may do."""
+        return self._send(calls.access())
+
+    def keys(self) -> tuple[answers.Key, ...]:
+        """Every key, oldest first, also those that have expired or were revoked."""
+        return self._send(calls.keys()).keys
+
+    def create_key(
+        self, name: str, role: answers.Role, *, expires_in_days: float | None = None,
+        requests_per_minute: int | None = None,
+    ) -> answers.NewKey:  # fmt: skip
+        """Make a key. Tried once only: an Unreachable leaves it open whether there is one now, which `keys` tells."""
+        return self._send(calls.create_key(name, role, expires_in_days, requests_per_minute))
+
+    def revoke_key(self, key_id: str) -> answers.Key:
+        """End a key."""
+        return self._send(calls.revoke_key(key_id))
+
+    def audit(
+        self, *, actor: str | None = None, action: str | None = None, target: str | None = None, page_size: int = 500
+    ) -> Iterator[answers.AuditEntry]:
+        """Every change, newest first, read page by page as they are taken: who, what, when, before and after."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.audit(actor, action, target, cursor, page_size))
+            yield from page.entries
+            if (cursor := page.next_cursor) is None:
+                return
+
     # Health
 
     def live(self) -> answers.Live:
@@ -200,7 +282,7 @@ class Client:
         return self._send(calls.version())
 
     def _send(self, call: Call[T]) -> T:
-        attempts = Attempts(self._timeouts, self._retries)
+        attempts = Attempts(self._timeouts, self._retries if call.repeatable else NO_RETRIES)
         while True:
             try:
                 return self._try(call, attempts.next_timeout())

@@ -6,16 +6,17 @@ import argparse
 import base64
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 from touchstone_client.answers import Category, Inspection
-from touchstone_client.calls import InspectionQuery
 from touchstone_client.client import Client
 from touchstone_client.errors import PictureRefused
 from touchstone_client.onboarding import Progress
+from touchstone_client.parameters import InspectionQuery, SettingsChanges
 from touchstone_client.tables import as_json, cell, table
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -79,7 +80,7 @@ def categories(client: Client, given: argparse.Namespace) -> int:
     if given.name is None:
         found = client.categories()
     elif given.changes:
-        found = (client.change_category(given.name, **dict(map(_setting, given.changes))),)
+        found = (client.change_category(given.name, **_settings(given.changes)),)
     else:
         found = (client.category(given.name),)
     if given.json:
@@ -139,14 +140,18 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text).astimezone()
 
 
-def _setting(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    try:
-        if not equals:
-            raise ValueError
-        return name, json.loads(value)
-    except ValueError:
-        raise ValueError(f"--set {text}: write NAME=VALUE, for example false_reject_rate=0.02") from None
+def _settings(given: Sequence[str]) -> SettingsChanges:
+    """What `NAME=VALUE`s change; which names there are and what they may be is for the service to say. ValueError."""
+    changes = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            if not equals:
+                raise ValueError
+            changes[name] = json.loads(value)
+        except ValueError:
+            raise ValueError(f"--set {text}: write NAME=VALUE, for example false_reject_rate=0.02") from None
+    return cast(SettingsChanges, changes)
 
 
 def _files(given: Iterable[Path]) -> list[Path]:

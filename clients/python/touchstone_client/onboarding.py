@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from touchstone_client import calls
-from touchstone_client.answers import Calibration, ReferenceResult, ReferencesAnswer
+from touchstone_client.answers import Calibration, FindingKind, ReferenceResult, ReferencesAnswer
 from touchstone_client.calls import Call
 from touchstone_client.errors import PictureRefused, Problem, TooLarge
 from touchstone_client.pictures import Batch, Picture, PictureLike, batches
@@ -54,8 +54,9 @@ Steps: TypeAlias = Generator[Call[ReferencesAnswer], ReferencesAnswer, Onboarded
 
 
 def onboarding(
-    category: str, pictures: Iterable[PictureLike], batch: Batch, progress: Callable[[Progress], None] | None
-) -> Steps:
+    category: str, pictures: Iterable[PictureLike], refuse: Sequence[FindingKind] | None, batch: Batch,
+    progress: Callable[[Progress], None] | None,
+) -> Steps:  # fmt: skip
     """Yields calls, to be sent their answers or thrown their problems; returns what became of the pictures.
 
     A request that is too large for the service is halved. When a service refuses a whole request it says why for its
@@ -67,7 +68,7 @@ def onboarding(
     again: deque[tuple[Picture, ...]] = deque()
     while group := again.popleft() if again else next(waiting, None):
         try:
-            answer = yield calls.add_references(category, group)
+            answer = yield calls.add_references(category, group, refuse)
         except (TooLarge, PictureRefused) as problem:
             if len(group) > 1:
                 again.extendleft(reversed(_smaller(group, problem)))

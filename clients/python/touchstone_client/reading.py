@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -29,6 +30,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         kinds = [of[0]] * len(value) if of[-1] is Ellipsis else of
         if len(kinds) == len(value):
             return tuple(_read(each, item, where) for each, item in zip(kinds, value, strict=True))
+    if origin is Mapping and isinstance(value, dict):
+        return {name: _read(get_args(kind)[1], inner, f"{where}.{name}") for name, inner in value.items()}
+    if kind is Any:
+        return value
     if origin is Literal and isinstance(value, str):
         return value  # a newer service may know more words than this client
     if kind is datetime and isinstance(value, str):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from touchstone_client.answers import Inspection
-from touchstone_client.calls import InspectionQuery
+from touchstone_client.parameters import InspectionQuery
 
 # An inspection is dated before it is written down: one may appear after another that is dated later.
 _OVERLAP = timedelta(seconds=10)

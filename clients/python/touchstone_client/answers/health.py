@@ -1,0 +1,52 @@
+"""What is running, and whether it can inspect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The encoder in use, plainly."""
+
+    name: str
+    note: str
+    layers: tuple[str, ...]
+    grid: tuple[int, int]
+    dim: int
+    resize: int
+    crop: int
+    device: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is running."""
+
+    touchstone: str
+    encoder: Encoder
+    engine: str
+    codec: str
+    snapshot: int
+    references: int
+    damaged_segments: tuple[str, ...]
+    keeps_history: bool = True
+
+
+@dataclass(frozen=True)
+class Live:
+    """The process answers."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A picture went through the encoder and every stored segment passed its check."""
+
+    status: str
+    version: int
+    references: int
+    forward_ms: float
+    keeps_history: bool = True
