@@ -453,8 +453,20 @@ class EncoderView(_Answer):
     fingerprint: str
 
 
+class UploadLimits(_Answer):
+    """What a client can know before it sends pictures; what is beyond is refused."""
+
+    formats: tuple[str, ...] = Field(description="Picture formats that are read.")
+    max_images: int = Field(description="Pictures in one request.")
+    max_request_bytes: int = Field(description="Bytes of one request with pictures.")
+    max_image_bytes: int = Field(description="Bytes of one picture's file.")
+    max_pixels: int = Field(description="Pixels of one picture.")
+    max_side: int = Field(description="Pixels of a picture's longest side.")
+    min_side: int = Field(description="Pixels of a picture's shortest side.")
+
+
 class VersionView(_Answer):
-    """What is running."""
+    """What is running, and what it takes."""
 
     touchstone: str
     encoder: EncoderView
@@ -464,6 +476,7 @@ class VersionView(_Answer):
     references: int
     keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
     damaged_segments: tuple[str, ...]
+    limits: UploadLimits
 
 
 class Live(_Answer):

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from indexer.encoders import BUILTIN
+from indexer.images import FORMATS
 from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
-from service.schemas import EncoderView, Live, Ready, VersionView
+from service.schemas import EncoderView, Live, Ready, UploadLimits, VersionView
+from service.settings import Settings
 
 router = APIRouter(tags=["health"])
 probes = APIRouter(tags=["health"])  # for those who have no key
@@ -54,7 +56,7 @@ def metrics(running: Annotated[Runtime, Depends(runtime)]) -> Response:
 
 @router.get("/version", responses=documented())
 async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
-    """What is running: the product, the encoder in plain words, the memory."""
+    """What is running: the product, the encoder in plain words, the memory; and how large an upload may be."""
     space, memory = running.encoder.space, running.library.memory
     note = _BUILTIN_NOTE if running.settings.encoder == BUILTIN else f"Loaded from {running.settings.encoder}."
     return VersionView(
@@ -65,5 +67,13 @@ async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
             fingerprint=space.fingerprint,
         ),
         snapshot=memory.version, references=len(memory), keeps_history=running.keeps_history(),
-        damaged_segments=tuple(damage.name for damage in running.library.damaged),
+        damaged_segments=tuple(damage.name for damage in running.library.damaged), limits=_limits(running.settings),
+    )  # fmt: skip
+
+
+def _limits(settings: Settings) -> UploadLimits:
+    image = settings.image_limits
+    return UploadLimits(
+        formats=FORMATS, max_images=settings.max_images, max_request_bytes=settings.max_request_bytes,
+        max_image_bytes=image.max_bytes, max_pixels=image.max_pixels, max_side=image.max_side, min_side=image.min_side,
     )  # fmt: skip

@@ -19,7 +19,9 @@ from tests.service.test_verdicts import plain, varied
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows 24 discs, two alike, and has inspected three good ones and a scratched one."""
-    with ServerProcess(tmp_path_factory.mktemp("categories") / "data", REFRESH_MS="100") as running:
+    with ServerProcess(
+        tmp_path_factory.mktemp("categories") / "data", REFRESH_MS="100", MAX_IMAGE_BYTES="1000000"
+    ) as running:
         running.wait_until_live()
         running.teach("disc", *(part(seed) for seed in range(24)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
@@ -52,8 +54,8 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     page: Page, server: ServerProcess, tmp_path: Path
 ) -> None:
     paths = []
-    for number in range(14):
-        data = varied(number) if number < 12 else plain(3) if number == 12 else b"no picture"
+    contents = [*(varied(number) for number in range(12)), plain(3), b"no picture", bytes(1_000_001)]
+    for number, data in enumerate(contents):
         path = tmp_path / f"ring-{number:02d}.png"
         path.write_bytes(data)
         paths.append(path)
@@ -65,22 +67,23 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     page.get_by_label("Name of the product").fill("ring")
     page.get_by_label("Choose a picture").set_input_files(paths)
     expect(
-        page.get_by_role("status").filter(has_text="14 of 14 done: 13 added, 0 known already, 1 not taken")
+        page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 known already, 2 not taken")
     ).to_be_visible()
     page.get_by_text("Every file").click()
-    expect(page.locator(".files li")).to_have_count(14)
+    expect(page.locator(".files li")).to_have_count(15)
     expect(page.locator(".files li").nth(13)).to_contain_text("Not taken")
 
     found = pictures(page).filter(has_text="ring-12.png")
     expect(found).to_contain_text("Too dark")
     expect(pictures(page).filter(has_text="ring-13.png")).to_contain_text("This is not a JPEG")
+    expect(pictures(page).filter(has_text="ring-14.png")).to_contain_text("larger than 1 MB, the most that")
     page.get_by_role("heading", name="3. False rejects").wait_for()
     expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
     assert_accessible(page)
     found.get_by_role("button", name="Drop").click()
     expect(found).to_have_count(0)
     page.get_by_label("Choose a picture").set_input_files(paths[:1])  # what comes later brings nothing back
-    expect(page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 1 known already")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="16 of 16 done: 13 added, 1 known already")).to_be_visible()
     expect(found).to_have_count(0)
     expect(page.locator("output")).to_contain_text("of 12 references")
     assert server.client.get("/categories/ring").json()["references"] == 12

@@ -242,6 +242,10 @@ def test_version_says_plainly_what_the_encoder_is(taught: TestClient) -> None:
     assert "Production means DINOv3" in version["encoder"]["note"]
     assert len(version["encoder"]["fingerprint"]) == 64
     assert version["references"] == 30
+    assert version["limits"] == {
+        "formats": ["JPEG", "PNG", "BMP", "TIFF", "WEBP"], "max_images": 64, "max_request_bytes": 512 << 20,
+        "max_image_bytes": 64 << 20, "max_pixels": 64_000_000, "max_side": 16_384, "min_side": 16,
+    }  # fmt: skip
     assert taught.get("/healthz").json() == {"status": "live"}
     ready = taught.get("/readyz").json()
     assert ready["status"] == "ready"

@@ -6,7 +6,7 @@ import { dropArea } from "./drop.js";
 import { tellProblem } from "./notices.js";
 import { takeBack } from "./references.js";
 import { showRejects } from "./rejects.js";
-import { t } from "./strings.js";
+import { bytes, t } from "./strings.js";
 
 const BATCH = { pictures: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
@@ -25,6 +25,7 @@ export function showOnboarding(place, known, signal) {
   const waiting = [];
   const rows = [];
   let sending = false;
+  let limits = null;
   fill(place,
     h("h1", {}, h("a", { href: "#/categories", class: "up" }, t("nav.categories")), " / ", t(known ? "onboard.more" : "onboard.title", { name: known })),
     h("section", { class: "card" },
@@ -44,13 +45,25 @@ export function showOnboarding(place, known, signal) {
     }
     fill(wrong);
     name.readOnly = true;
+    try {
+      limits ??= (await get("/version", {}, signal)).limits;
+    } catch (error) {
+      if (error.name !== "AbortError") tellProblem(error);
+      return;
+    }
     for (const file of chosen) {
       const state = h("span", { class: "state-word" });
       const row = { file, state, status: "waiting", result: null, shown: false };
       files.append(h("li", {}, h("span", { class: "name" }, file.name), state));
       rows.push(row);
-      waiting.push(row);
-      mark(row, "waiting");
+      if (file.size > limits.max_image_bytes) {
+        row.result = { status: "refused", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }), findings: [] };
+        mark(row, "refused");
+        showScreened();
+      } else {
+        waiting.push(row);
+        mark(row, "waiting");
+      }
     }
     Object.assign(files.closest("details"), { hidden: false, open: true });
     if (sending) return;

@@ -31,6 +31,7 @@ from touchstone_client.answers.health import (
     Encoder,
     Live,
     Ready,
+    UploadLimits,
     Version,
 )
 from touchstone_client.answers.inspections import (
@@ -69,9 +70,9 @@ from touchstone_client.answers.storage import (
     CategoryStorage,
     Disk,
     Kept,
-    Limits,
     MemoryUse,
     ReferencesKept,
+    RetentionLimits,
     Storage,
 )
 
@@ -104,7 +105,6 @@ __all__ = [
     "Kept",
     "Key",
     "KeysAnswer",
-    "Limits",
     "Live",
     "MemoryUse",
     "Neighbour",
@@ -123,6 +123,7 @@ __all__ = [
     "Region",
     "RegionOfInterest",
     "Removed",
+    "RetentionLimits",
     "Role",
     "Scores",
     "Storage",
@@ -130,6 +131,7 @@ __all__ = [
     "Trend",
     "TrendPoint",
     "UnfamiliarLevel",
+    "UploadLimits",
     "Verdict",
     "Version",
 ]

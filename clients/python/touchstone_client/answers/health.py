@@ -21,8 +21,24 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class UploadLimits:
+    """How large an upload may be: pictures and bytes of one request; bytes of one picture's file, and its pixels.
+
+    formats: picture formats that are read.
+    """
+
+    formats: tuple[str, ...]
+    max_images: int
+    max_request_bytes: int
+    max_image_bytes: int
+    max_pixels: int
+    max_side: int
+    min_side: int
+
+
+@dataclass(frozen=True)
 class Version:
-    """What is running."""
+    """What is running, and what it takes."""
 
     touchstone: str
     encoder: Encoder
@@ -31,6 +47,7 @@ class Version:
     snapshot: int
     references: int
     damaged_segments: tuple[str, ...]
+    limits: UploadLimits
     keeps_history: bool = True
 
 

@@ -24,7 +24,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RetentionLimits:
     """The limits in force. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
 
     inspections: Bounds
@@ -89,7 +89,7 @@ class Storage:
     """What is kept. awaiting_deletion: files that nothing needs. pruned_at: when the answering process last pruned."""
 
     categories: tuple[CategoryStorage, ...]
-    limits: Limits
+    limits: RetentionLimits
     disk: Disk
     memory: MemoryUse
     awaiting_deletion: Amount
