@@ -20,7 +20,7 @@ from indexer.images import encode_jpeg, encode_png, shrink
 from indexer.library import Library
 from indexer.overlay import draw_heat
 from service.detection import Detection
-from service.schemas import InspectionView, PictureKept, Timings
+from service.schemas.inspections import InspectionView, PictureKept, Timings
 from service.uploads import Picture
 
 log = logging.getLogger("touchstone")

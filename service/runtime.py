@@ -32,7 +32,7 @@ from service.metrics import Metrics
 from service.owner import Owner, Turn
 from service.problems import ProblemError
 from service.pruning import Pruning
-from service.schemas import CalibrationView, UnfamiliarView
+from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
 from service.tracing import Tracing

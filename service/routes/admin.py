@@ -12,7 +12,15 @@ from service.access.keyring import new_key
 from service.access.roles import Role
 from service.problems import documented
 from service.runtime import Runtime, runtime
-from service.schemas import AccessView, AuditEntryView, AuditPage, KeyBody, KeysAnswer, KeyView, NewKeyView
+from service.schemas.administration import (
+    AccessView,
+    AuditEntryView,
+    AuditPage,
+    KeyBody,
+    KeysAnswer,
+    KeyView,
+    NewKeyView,
+)
 
 router = APIRouter(tags=["administration"])
 

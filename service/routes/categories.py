@@ -16,16 +16,9 @@ from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_ce
 from indexer.verdicts.drift import ALARM
 from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import (
-    CategoriesAnswer,
-    CategoryName,
-    CategoryView,
-    DriftView,
-    Removed,
-    ScoresAnswer,
-    SettingsPatch,
-    SettingsView,
-)
+from service.schemas.calibration import DriftView, ScoresAnswer
+from service.schemas.categories import CategoriesAnswer, CategoryName, CategoryView, SettingsPatch, SettingsView
+from service.schemas.references import Removed
 from service.uploads import documented_upload, read_upload
 
 router = APIRouter(prefix="/categories", tags=["categories"])

@@ -28,7 +28,8 @@ from service.history import MAP_SCALE, Finding
 from service.owner import Busy, Turn
 from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
-from service.schemas import CategoryName, DetectAnswer, DetectionView, MapView, RefusedView
+from service.schemas.categories import CategoryName
+from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
 from service.uploads import Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(tags=["detect"])

@@ -12,7 +12,7 @@ from indexer.encoders import BUILTIN
 from indexer.images import FORMATS
 from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
-from service.schemas import EncoderView, Live, Ready, UploadLimits, VersionView
+from service.schemas.health import EncoderView, Live, Ready, UploadLimits, VersionView
 from service.settings import Settings
 
 router = APIRouter(tags=["health"])

@@ -23,8 +23,8 @@ from service.onboarding import promote
 from service.pictures import UNCHANGING, Side, pictured
 from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import (
-    CategoryName,
+from service.schemas.categories import CategoryName
+from service.schemas.inspections import (
     FeedbackBody,
     InspectionPage,
     InspectionView,

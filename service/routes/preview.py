@@ -16,14 +16,14 @@ from service.preview import Held, Preview, preview
 from service.problems import documented
 from service.routes.categories import Name, settings_changes
 from service.runtime import Runtime, runtime
-from service.schemas import (
+from service.schemas.inspections import Verdict
+from service.schemas.preview import (
     HeldView,
     PreviewAnswer,
     PreviewBody,
     PreviewedInspection,
     PreviewedReference,
     PreviewSide,
-    Verdict,
 )
 
 router = APIRouter(prefix="/categories", tags=["categories"])

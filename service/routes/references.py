@@ -16,8 +16,8 @@ from service.onboarding import onboard, promote
 from service.pictures import Side, pictured
 from service.problems import documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas import (
-    CategoryName,
+from service.schemas.categories import CategoryName
+from service.schemas.references import (
     FindingView,
     ReferencePage,
     ReferenceResult,

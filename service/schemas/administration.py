@@ -1,0 +1,88 @@
+"""Who is asking, who may do what, and who did what."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.schemas.base import Answer
+
+KeyRole = Literal["line", "engineer", "admin"]
+
+
+def _no_boolean(given: object) -> object:
+    """JSON's false is no 0, although Python's is."""
+    if isinstance(given, bool):
+        raise ValueError("a number is needed, not true or false")
+    return given
+
+
+class AccessView(Answer):
+    """Who is asking. open: nobody is asked for a key, and everybody is an admin."""
+
+    access: Literal["keys", "open"]
+    name: str
+    key_id: str | None
+    role: KeyRole
+
+
+class KeyBody(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "press-4", "role": "line"}]})
+
+    name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+    role: KeyRole
+    expires_in_days: Annotated[float | None, BeforeValidator(_no_boolean)] = Field(
+        None, gt=0, le=36_500, description="null: it does not expire."
+    )
+    requests_per_minute: Annotated[int | None, BeforeValidator(_no_boolean)] = Field(
+        None, ge=0, le=10_000_000, description="Its own limit; null for the service's, 0 for none."
+    )
+
+
+class KeyView(Answer):
+    """A key, without its secret."""
+
+    id: str
+    name: str
+    role: KeyRole
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    requests_per_minute: int | None
+
+
+class NewKeyView(KeyView):
+    """A key that was just made."""
+
+    token: str = Field(description="What clients send as `Authorization: Bearer …`. Shown this once.")
+
+
+class KeysAnswer(Answer):
+    """Every key, oldest first."""
+
+    keys: tuple[KeyView, ...]
+
+
+class AuditEntryView(Answer):
+    """One change. `before` and `after` hold what was different."""
+
+    id: int
+    at: datetime
+    actor: str
+    key_id: str | None
+    request_id: str | None
+    action: str
+    target: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class AuditPage(Answer):
+    """Changes, newest first; `next_cursor` continues."""
+
+    entries: tuple[AuditEntryView, ...]
+    next_cursor: str | None

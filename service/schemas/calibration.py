@@ -1,0 +1,56 @@
+"""Where a category's threshold stands, what it rests on, and whether production still is like that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from service.schemas.base import Answer
+
+
+class UnfamiliarView(Answer):
+    """Where a category's level for `unfamiliar` stands."""
+
+    level: float | None = Field(description="Null with fewer than 8 references.")
+    reached: bool = Field(description="Whether there are enough references to promise `unfamiliar_rate`.")
+    references_needed: int
+
+
+class CalibrationView(Answer):
+    """Where a category's threshold stands."""
+
+    state: Literal["ready", "pending", "none"] = Field(
+        description="pending: leave-one-out scores are being computed; none: fewer than two references."
+    )
+    progress: float = Field(description="Share done of what is being computed, 0 to 1.")
+    threshold: float | None = Field(None, description="The most cautious one while `reached` is false.")
+    region_level: float | None = Field(None, description="What a pixel of the map must exceed to be in a region.")
+    references: int = Field(description="How many leave-one-out scores the threshold rests on.")
+    references_needed: int = Field(description="How many the false-reject rate needs.")
+    reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    duplicates: int = Field(description="References that show a part again and do not count.")
+    unfamiliar: UnfamiliarView
+    version: int | None = None
+
+
+class DriftView(Answer):
+    """Whether good production is still like the references: a test on the p-values of inspections."""
+
+    state: Literal["steady", "drifting"]
+    inspections: int = Field(description="Since the test began, with this calibration.")
+    p_values: tuple[int, ...] = Field(description="Inspections by p-value, in ten bins from 0 to 1; even when steady.")
+    evidence: float = Field(description="Betting capital against `steady`, 1 at the start.")
+    highest: float = Field(description="The most the evidence has been.")
+    alarm: float = Field(description="At this evidence the flag is raised.")
+    since: datetime
+    flagged_at: datetime | None
+
+
+class ScoresAnswer(Answer):
+    """Leave-one-out scores of a category's references. version: the snapshot they were computed on."""
+
+    version: int | None
+    scores: tuple[float, ...]
+    references: tuple[int, ...] = Field(description="The reference that has each score, in the same order.")

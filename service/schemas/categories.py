@@ -1,0 +1,87 @@
+"""Categories, how they are inspected, and what of that can be changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.catalogue import CATEGORY_NAME
+from indexer.verdicts.findings import FindingKind
+from service.schemas.base import Answer
+from service.schemas.calibration import CalibrationView, DriftView
+
+CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
+
+
+class RegionOfInterestView(Answer):
+    """Where pictures are inspected: the polygons, or a mask to be had as a picture."""
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    mask: bool
+
+
+class SettingsView(Answer):
+    """How a category is inspected."""
+
+    k: int
+    rho: int
+    layer_weights: tuple[float, ...] | None
+    false_reject_rate: float
+    threshold: float | None
+    unfamiliar_rate: float
+    region_of_interest: RegionOfInterestView | None
+    refuse: tuple[FindingKind, ...]
+
+
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class PolygonsBody(BaseModel):
+    """Polygons whose corners are (x, y) in fractions of the picture's width and height; inside any is inspected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    polygons: list[Annotated[list[tuple[_Fraction, _Fraction]], Field(min_length=3, max_length=1024)]] = Field(
+        min_length=1, max_length=64, examples=[[[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]]]
+    )
+
+
+class SettingsPatch(BaseModel):
+    """Settings to change; what is left out stays.
+
+    null resets `layer_weights`, `threshold` and `region_of_interest`.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
+
+    k: int = Field(150, ge=1, le=100_000, description="References retrieved per picture.")
+    rho: int = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
+    layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        None, description="One weight per layer; null weighs them alike."
+    )
+    false_reject_rate: float = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
+    threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
+    unfamiliar_rate: float = Field(0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`.")
+    region_of_interest: PolygonsBody | None = Field(
+        None, description="Where pictures are inspected; null is everywhere. A mask picture is set by its own route."
+    )
+    refuse: tuple[FindingKind, ...] = Field((), description="Findings for which new references are refused.")
+
+
+class CategoryView(Answer):
+    """A product."""
+
+    name: str
+    references: int
+    created: datetime
+    settings: SettingsView
+    calibration: CalibrationView
+    drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
+
+
+class CategoriesAnswer(Answer):
+    """All categories by name."""
+
+    categories: tuple[CategoryView, ...]

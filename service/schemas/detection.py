@@ -1,0 +1,41 @@
+"""Inspections as they are answered at once, with the pictures that were asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from service.problems import Problem
+from service.schemas.base import Answer
+from service.schemas.inspections import InspectionView
+
+
+class MapView(Answer):
+    """The anomaly map over the inspected crop, 256×256."""
+
+    format: Literal["png16", "npy"]
+    data: str = Field(description="Base64. png16: 16-bit grey, value / 65535 × scale. npy: float32.")
+    scale: float
+
+
+class DetectionView(InspectionView):
+    """An inspection with the pictures that were asked for."""
+
+    map: MapView | None = None
+    overlay: str | None = Field(None, description="Base64 of a PNG: the picture with the map and regions drawn in.")
+    recorded: bool = Field(description="False when the history had no room for this inspection.")
+
+
+class RefusedView(Answer):
+    """A picture of several that could not be inspected."""
+
+    filename: str
+    error: Problem
+
+
+class DetectAnswer(Answer):
+    """One result per picture, in order."""
+
+    version: int
+    results: tuple[DetectionView | RefusedView, ...]

@@ -1,0 +1,144 @@
+"""Inspections, as the history keeps them and as they add up over time; and what a person says of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas.base import Answer
+
+Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
+Judgement = Literal["good", "defect"]
+PictureKept = Literal["whole", "thumbnail", "none"]
+
+
+class EvidenceView(Answer):
+    """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
+
+    reference_id: int
+    cell: tuple[int, int] = Field(description="(row, column) of the stored patch in the grid.")
+    box: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Where that patch is in the reference's picture: x, y, width, height in fractions of its width and "
+        "height. Null in inspections older than this field.",
+    )
+    layer: str
+    distance: float = Field(description="1 − cosine, 0 to 2.")
+
+
+class FamiliarityView(Answer):
+    """How like anything referenced the picture is. Beyond `level` the verdict is `unfamiliar`."""
+
+    statistic: float | None = Field(description="Spreads beyond the references' usual; null before calibration.")
+    level: float | None = Field(description="Null with fewer than 8 references.")
+    p_value: float | None = Field(description="Rank of the statistic among the references' own.")
+    median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
+    similarity: float = Field(description="Of the most similar reference, −1 to 1.")
+    uniformity: float = Field(description="How alike the picture's own patches are; 1 of a frame that shows nothing.")
+
+
+class BetterCategoryView(Answer):
+    """Another category that the picture fits better than the one asked for, as a whole and patch by patch."""
+
+    category: str
+    similarity: float = Field(description="Of the other category's most similar reference.")
+    own_similarity: float
+    median_distance: float = Field(description="Median patch distance to the other category.")
+    own_median_distance: float
+    score: float = Field(description="The score, had that category been asked for.")
+    p_value: float | None
+
+
+class RegionView(Answer):
+    """A connected region above the level that good parts stay under, in pixels of the picture as sent."""
+
+    box: tuple[float, float, float, float] = Field(description="x, y, width, height.")
+    area: float
+    peak: float
+    centroid: tuple[float, float]
+    polygon: tuple[tuple[float, float], ...]
+    evidence: EvidenceView
+
+
+class NeighbourView(Answer):
+    """One of the most similar references."""
+
+    reference_id: int
+    category: str
+    similarity: float = Field(description="Inner product of global descriptors, −1 to 1.")
+
+
+class Timings(Answer):
+    """Milliseconds."""
+
+    queue_ms: float
+    encode_ms: float
+    search_ms: float
+    total_ms: float
+
+
+class InspectionView(Answer):
+    """The answer for one picture. `score` is raw; higher is more anomalous."""
+
+    id: str
+    at: datetime
+    filename: str
+    category: str = Field(description="As asked for, or recognised: that of the most similar reference.")
+    verdict: Verdict
+    score: float
+    threshold: float | None
+    p_value: float | None
+    version: int = Field(description="The snapshot of the memory that this was computed on.")
+    width: int
+    height: int
+    part_id: str | None = None
+    station: str | None = None
+    regions: tuple[RegionView, ...] = ()
+    references: tuple[NeighbourView, ...] = ()
+    familiarity: FamiliarityView | None = None
+    better_category: BetterCategoryView | None = Field(
+        None, description="With `category` given: another one that fits better."
+    )
+    timings: Timings
+    judgement: Judgement | None = None
+    judged_at: datetime | None = None
+    promoted_reference_id: int | None = None
+    picture: PictureKept = Field("none", description="What is kept of the picture; `whole` has its map, too.")
+
+
+class InspectionPage(Answer):
+    """Inspections, newest first; `next_cursor` continues."""
+
+    inspections: tuple[InspectionView, ...]
+    next_cursor: str | None
+
+
+class TrendPointView(Answer):
+    """The inspections of one stretch of time from `at` on."""
+
+    at: datetime
+    count: int
+    mean: float = Field(description="Of the scores.")
+    highest: float = Field(description="Of the scores.")
+    threshold: float | None = Field(description="The highest one that they were held against.")
+    verdicts: dict[Verdict, int]
+
+
+class TrendView(Answer):
+    """Inspections over time, oldest first; stretches without any are left out."""
+
+    total: int
+    first: datetime | None
+    last: datetime | None
+    stretch_seconds: float
+    points: tuple[TrendPointView, ...]
+
+
+class FeedbackBody(BaseModel):
+    """What a person says: `good` makes the picture a reference, `none` takes the judgement and that reference back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    judgement: Literal["good", "defect", "none"]
