@@ -20,8 +20,8 @@ from indexer.memory import EncodedReferences
 from indexer.search import Engine
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding
-from indexer.verdicts.measures import Measures
-from indexer.verdicts.screening import Screening, findings_of
+from indexer.verdicts.kept import kept_measures
+from indexer.verdicts.screening import Screening, findings_of, outliers_need
 
 BATCH = 8  # pictures encoded at once
 _COMMIT = 32  # pictures made references together: what a kill costs at most
@@ -50,13 +50,18 @@ class Refusal:
 
 @dataclass
 class Tally:
-    """What became of one category's pictures so far. found: what screening found in pictures that were kept."""
+    """What became of one category's pictures so far.
+
+    found: what screening found in pictures that were kept. outliers_need: how many more pictures it takes to find
+    outliers among them; None while nothing was screened.
+    """
 
     category: str
     added: int = 0
     known: int = 0
     refused: list[Refusal] = field(default_factory=list)
     found: list[tuple[Path, Finding]] = field(default_factory=list)
+    outliers_need: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ class _Screened:
         self._library, self._engine, self._tally = library, engine, tally
         known = {each.name: each.settings for each in library.catalogue.categories()}
         self._settings = known.get(tally.category, CategorySettings())
-        self._measured: list[Measures] = []
+        self._measured = kept_measures(library, tally.category, self._settings.scoring)
 
     def kept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
         """The pictures that are not refused, with what was found in them. The same picture twice is screened once."""
@@ -202,6 +207,7 @@ class _Screened:
         others = [Appearance(**each) for each in self._library.catalogue.appearances(category)]
         cell = memory.space.geometry.crop / memory.space.grid[0]
         found = findings_of(compared, looks, self._measured, others, cell)
+        self._tally.outliers_need = outliers_need(compared, self._measured)
         self._measured += [each.measures for each in compared if each.measures is not None]
         kept = []
         for each, findings in zip(fresh, found, strict=True):

@@ -96,6 +96,12 @@ def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
         table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)), str(len(each.found)))
     console.print(table)
     _list(console, [f"refused: {each.path}: {each.detail}" for tally in tallies for each in tally.refused])
+    for each in tallies:
+        if each.outliers_need:
+            console.print(
+                f"{each.category}: too few pictures to find outliers among them: it takes {each.outliers_need} more",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
     _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -16,12 +15,12 @@ from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
 from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.kept import read_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.verdicts.measures import Measures
 from service.owner import Owner, Stopped
 
 T = TypeVar("T")
-log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Calibrations:
 
     def searches(self, category: str) -> LeaveOneOut | None:
         """The searches that its latest calibration was made from, as they are kept."""
-        kept = self._kept(category)
+        kept = read_kept(self._library, category)
         return None if kept is None else kept[1]
 
     async def renew(self, categories: list[Category]) -> None:
@@ -99,7 +98,7 @@ class Calibrations:
         found = self._found.get(category)
         if found is not None and found[0] == basis:
             return
-        kept = await asyncio.to_thread(self._kept, category)
+        kept = await asyncio.to_thread(read_kept, self._library, category)
         if kept is not None and basis.is_of(kept[1]):
             version, result = kept
         else:
@@ -141,16 +140,6 @@ class Calibrations:
                 return None
             memory = newest
         return ended[0]
-
-    def _kept(self, category: str) -> tuple[int, LeaveOneOut] | None:
-        kept = self._library.catalogue.calibrations.read(category, self._library.memory_id)
-        if kept is None:
-            return None
-        try:
-            return kept.version, LeaveOneOut.from_bytes(kept.state)
-        except (ValueError, KeyError, TypeError, OSError):  # of another layout: it is only a saving of time
-            log.warning("the kept calibration of %s cannot be read; it is made again", category)
-            return None
 
 
 def _measured(

@@ -12,10 +12,10 @@ from indexer.catalogue import CategorySettings
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
 from indexer.regions import Region, find_regions
-from indexer.scoring import NoReferences, scoring
+from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
 from indexer.search import Asking, Engine
 from indexer.verdicts.calibration import Calibration, Decision, decide
-from indexer.verdicts.measures import Measures
+from indexer.verdicts.measures import Measures, mean_distance
 from service.calibrations import Calibrations
 from service.owner import Turn
 
@@ -35,15 +35,15 @@ class Neighbour:
 class BetterCategory:
     """Another category that a picture fits better than the one that was asked for.
 
-    similarity: of its most similar reference; own_similarity: of the asked category's. median_distance,
-    own_median_distance: of the patches to either. score, p_value: as if that category had been asked for.
+    similarity: of its most similar reference; own_similarity: of the asked category's. mean_distance,
+    own_mean_distance: of the patches to either. score, p_value: as if that category had been asked for.
     """
 
     category: str
     similarity: float
     own_similarity: float
-    median_distance: float
-    own_median_distance: float
+    mean_distance: float
+    own_mean_distance: float
     score: float
     p_value: float | None
 
@@ -95,7 +95,9 @@ class Inspector:
         decision = decide(measures, calibration, chosen.limits)
         better = None
         if likeliest != applied:
-            better = yield from self._better(turn, likeliest, settings.get(likeliest, CategorySettings()), measures)
+            better = yield from self._better(
+                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, chosen.scoring
+            )
         regions = _found_regions(decision, scored.map, memory.space, size)
         rows = scored.neighbours.rows
         return Detection(
@@ -113,18 +115,20 @@ class Inspector:
         )  # fmt: skip
 
     def _better(
-        self, turn: Turn, category: str, settings: CategorySettings, own: Measures
+        self, turn: Turn, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings
     ) -> Asking[BetterCategory | None]:
-        """The category of the most similar reference of all, if the patches agree. Costs a second patch search."""
-        scored = yield from scoring(turn.memory, self.engine, turn.features, settings.scoring, category)
-        there = Measures.of(scored, turn.features, turn.memory.space, settings.scoring)
-        if there.median >= own.median:
+        """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
+
+        Both are compared in the cells, and by the layers, of the category that was asked for.
+        """
+        scored = yield from scoring(turn.memory, self.engine, turn.features, settings, category)
+        there, here = (mean_distance(each.distances, turn.memory.space, own_settings) for each in (scored, own))
+        if there >= here:
             return None
         calibration = self.calibrations.of(category)
-        p_value = calibration.scores.p_value(there.score) if calibration is not None and len(calibration) else None
-        return BetterCategory(
-            category, 1.0 - there.remoteness, 1.0 - own.remoteness, there.median, own.median, there.score, p_value
-        )
+        p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
+        similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
+        return BetterCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
 
 
 def _found_regions(

@@ -11,7 +11,7 @@ from indexer.library import Added
 from indexer.memory import EncodedReferences, Memory
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding, FindingKind
-from indexer.verdicts.screening import Compared, Screening, findings_of
+from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
 from service.owner import Turn
 from service.runtime import Runtime
 from service.uploads import Picture
@@ -22,13 +22,15 @@ class Onboarded:
     """What became of the pictures of one request, by their positions in it.
 
     findings: of every picture that was screened. refused: those not kept, each with the finding that decided it. kept:
-    the positions of `added.outcomes`.
+    the positions of `added.outcomes`. outliers_need: how many more pictures it takes to find outliers among them;
+    None when none was screened.
     """
 
     findings: dict[int, tuple[Finding, ...]]
     refused: dict[int, Finding]
     kept: tuple[int, ...]
     added: Added
+    outliers_need: int | None
 
 
 async def onboard(
@@ -43,7 +45,8 @@ async def onboard(
     encoded = await _encode(running, category, list(pictures.values()))
     first = {picture.original.sha256: position for position, picture in reversed(list(pictures.items()))}
     fresh = [position for digest, position in sorted(first.items(), key=lambda each: each[1]) if digest in encoded]
-    findings = await _screen(running, category, settings, {each: pictures[each] for each in fresh}, encoded)
+    screened = {each: pictures[each] for each in fresh}
+    findings, needed = await _screen(running, category, settings, screened, encoded)
     reasons = {
         position: next(each for each in found if each.kind in refuse)
         for position, found in findings.items()
@@ -60,7 +63,7 @@ async def onboard(
         for each in kept
     ]
     added = await asyncio.to_thread(running.library.add, category, originals, encoded)
-    return Onboarded(findings, refused, kept, added)
+    return Onboarded(findings, refused, kept, added, needed)
 
 
 async def promote(running: Runtime, category: str, picture: Picture) -> Added:
@@ -88,8 +91,13 @@ async def _encode(running: Runtime, category: str, pictures: Sequence[Picture]) 
 async def _screen(
     running: Runtime, category: str, settings: CategorySettings, pictures: Mapping[int, Picture],
     encoded: Mapping[str, EncodedReferences],
-) -> dict[int, tuple[Finding, ...]]:  # fmt: skip
-    """Every picture's findings. Each is compared with the others in a turn of its own, behind all detections."""
+) -> tuple[dict[int, tuple[Finding, ...]], int | None]:  # fmt: skip
+    """Every picture's findings, and how many more it takes to find outliers among them.
+
+    Each is compared with the others in a turn of its own, behind all detections.
+    """
+    if not pictures:
+        return {}, None
     positions = list(pictures)
     parts = [encoded[picture.original.sha256] for picture in pictures.values()]
     screening = Screening(running.library.memory, running.engine, category, settings.scoring, parts)
@@ -100,19 +108,20 @@ async def _screen(
     turns = [running.owner.screen(comparing(number)) for number in range(len(positions))]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = running.calibrations.of(category)
+    known = () if calibration is None else calibration.measures
     space = running.encoder.space
     kept = await asyncio.to_thread(running.library.catalogue.appearances, category)
     found = findings_of(
-        compared, [_look(picture) for picture in pictures.values()],
-        calibration.measures if calibration is not None else (), [Appearance(**each) for each in kept],
+        compared, [_look(picture) for picture in pictures.values()], known, [Appearance(**each) for each in kept],
         space.geometry.crop / space.grid[0],
     )  # fmt: skip
-    return {
+    told = {
         position: tuple(
             each if each.picture is None else replace(each, picture=positions[each.picture]) for each in findings
         )
         for position, findings in zip(positions, found, strict=True)
     }
+    return told, outliers_need(compared, known)
 
 
 def _look(picture: Picture) -> Appearance:

@@ -59,10 +59,24 @@ def measure(
     )  # fmt: skip
 
 
+def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
+    """The mean of the fused distances of the inspected cells: by it a picture fits one category better than another.
+
+    distances: S_l(t), float32 (layers, cells). The median would not tell where half of every picture is empty, as of
+    boards: it is 0 to any of them.
+    """
+    return float(_fused(distances, space, settings).mean())
+
+
 def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
-    fused = settings.weights(len(distances)) @ distances  # (cells,)
+    return float(np.median(_fused(distances, space, settings)))
+
+
+def _fused(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> NDArray[np.float32]:
+    """S(t) of the inspected cells."""
+    fused: NDArray[np.float32] = settings.weights(len(distances)) @ distances  # (cells,)
     inspected = settings.inspected(space)
-    return float(np.median(fused if inspected is None else fused[inspected.cells.ravel()]))
+    return fused if inspected is None else fused[inspected.cells.ravel()]
 
 
 def _uniformity(features: Features, space: FeatureSpace, settings: ScoringSettings) -> float:

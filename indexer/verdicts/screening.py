@@ -15,12 +15,13 @@ from indexer.scoring import ScoringSettings
 from indexer.search import Engine
 from indexer.verdicts.appearance import Appearance, photographic_findings
 from indexer.verdicts.findings import Finding
-from indexer.verdicts.measures import Measures, measure
+from indexer.verdicts.measures import Measures, mean_distance, measure
 from indexer.verdicts.pairs import answers, difference
 from indexer.verdicts.twins import PEERS, are_twins, usual_difference
 
 FEWEST = 8  # measured pictures before one can be called unlike the others
 _SPREADS = 6.0
+_LEAST_SPREAD = 0.01  # pictures half of which are empty have medians of 0: not every other one is an outlier
 _SHARE = 0.5  # of the usual value, by which an outlier exceeds it at least
 _CELLS_MOVED = 6  # how far a shift of the camera is looked for
 _OWN = 3  # pictures of the category to compare with before it can fit worse than another
@@ -89,7 +90,7 @@ class Screening:
         if best is None:
             return Compared(None, tuple(findings))
         measures = measure(1.0 - best, similarity, features, self._memory.space, self._settings)
-        if len(peers) >= _OWN and (other := self._other_category(features, measures, similarity)) is not None:
+        if len(peers) >= _OWN and (other := self._other_category(features, 1.0 - best, similarity)) is not None:
             findings.append(other)
         nearest = next((peer for peer in peers if peer not in twins), None)
         shift = (0, 0) if nearest is None else self._shift(features, nearest)
@@ -114,8 +115,11 @@ class Screening:
             apart.append(float(difference(answers(memory, features, [peer.row], self._settings.rho))[0]))
         return apart
 
-    def _other_category(self, features: Features, measures: Measures, similarity: float) -> Finding | None:
-        """Whether another category's references are more like the picture, as a whole and patch by patch."""
+    def _other_category(self, features: Features, distances: NDArray[np.float32], similarity: float) -> Finding | None:
+        """Whether another category's references are more like the picture, as a whole and patch by patch.
+
+        distances: to the pictures of its own category, float32 (layers, cells).
+        """
         own = self._memory.rows_of(self._category).tolist()
         descriptor = features.globals_[0].numpy()
         nearest = self._memory.nearest_references(descriptor, 1, None, own)
@@ -124,17 +128,15 @@ class Screening:
         other = self._memory.category_of(int(nearest.rows[0]))
         rows = self._memory.nearest_references(descriptor, self._settings.k, other).rows
         best = self._engine.best(self._memory, features.patches[0], rows, self._settings.rho)
-        there = measure(1.0 - best, float(nearest.similarities[0]), features, self._memory.space, self._settings)
-        if there.median >= measures.median:
+        there, here = (mean_distance(each, self._memory.space, self._settings) for each in (1.0 - best, distances))
+        if there >= here:
             return None
         detail = (
-            f"More like {other!r} than like {self._category!r}: median patch distance {there.median:.3f} to it, "
-            f"{measures.median:.3f} to the others of its own."
+            f"More like {other!r} than like {self._category!r}: mean patch distance {there:.3f} to it, "
+            f"{here:.3f} to the others of its own."
         )
         reference_id = int(self._memory.ids[nearest.rows[0]])
-        return Finding(
-            "other_category", detail, there.median, limit=measures.median, reference_id=reference_id, category=other
-        )
+        return Finding("other_category", detail, there, limit=here, reference_id=reference_id, category=other)
 
     @torch.inference_mode()
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
@@ -154,14 +156,22 @@ class Screening:
         return found
 
 
+def outliers_need(compared: Sequence[Compared], known: Sequence[Measures]) -> int:
+    """How many more pictures it takes before one can be called unlike the others; 0 when there are enough.
+
+    Of fewer, so much is an outlier by chance that the finding would say nothing: see docs/verdicts.md.
+    """
+    return max(0, FEWEST - len(_measured(compared, known)))
+
+
 def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) -> list[tuple[Finding, ...]]:
     """Every picture's findings once all have been compared; the known are the calibrated references' measures.
 
     cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured pictures none is an outlier.
     """
-    measured = [*known, *(each.measures for each in compared if each.measures is not None)]
-    if len(measured) < FEWEST:
+    if outliers_need(compared, known):
         return [each.findings for each in compared]
+    measured = _measured(compared, known)
     scores, medians = [each.score for each in measured], [each.median for each in measured]
     answers = []
     for each in compared:
@@ -199,10 +209,14 @@ def findings_of(
     ]
 
 
+def _measured(compared: Sequence[Compared], known: Sequence[Measures]) -> list[Measures]:
+    return [*known, *(each.measures for each in compared if each.measures is not None)]
+
+
 def _limit(values: Sequence[float]) -> tuple[float, float]:
     """The usual value, and the one beyond which a value is an outlier."""
     usual = float(np.median(values))
-    spread = 1.4826 * float(np.median(np.abs(np.array(values) - usual)))
+    spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(np.array(values) - usual))))
     return usual, usual + max(_SPREADS * spread, _SHARE * usual)
 
 

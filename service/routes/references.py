@@ -93,7 +93,7 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
     return ReferencesAnswer(
         category=options.category, version=onboarded.added.version, results=tuple(results),
         added=counts.count("added"), duplicates=counts.count("duplicate"), refused=counts.count("refused"),
-        calibration=running.calibration_view(options.category, settings),
+        outliers_need=onboarded.outliers_need, calibration=running.calibration_view(options.category, settings),
     )  # fmt: skip
 
 

@@ -45,8 +45,8 @@ class BetterCategoryView(Answer):
     category: str
     similarity: float = Field(description="Of the other category's most similar reference.")
     own_similarity: float
-    median_distance: float = Field(description="Median patch distance to the other category.")
-    own_median_distance: float
+    mean_distance: float = Field(description="Mean patch distance to the other category.")
+    own_mean_distance: float
     score: float = Field(description="The score, had that category been asked for.")
     p_value: float | None
 

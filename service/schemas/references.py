@@ -45,6 +45,10 @@ class ReferencesAnswer(Answer):
     added: int
     duplicates: int
     refused: int
+    outliers_need: int | None = Field(
+        description="How many more pictures, of the same request or calibrated already, it takes to find outliers "
+        "among them; 0 when outliers were looked for; null when none of the pictures is new."
+    )
     calibration: CalibrationView
 
 

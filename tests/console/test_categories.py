@@ -11,9 +11,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import TABLET
-from tests.service.pictures import part
+from tests.service.pictures import part, varied
 from tests.service.server_process import ServerProcess
-from tests.service.test_verdicts import plain, varied
+from tests.service.test_verdicts import plain
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from indexer.catalogue import KeptCalibration
 from indexer.images import encode_png
+from indexer.scoring import ScoringSettings
+from indexer.search import TorchEngine
+from indexer.verdicts.leave_one_out import leave_one_out
 from tests.indexer.commands import environment, opened, references, started, touchstone
-from tests.service.pictures import part
+from tests.indexer.verdicts.test_leave_one_out import finished
+from tests.service.pictures import part, varied
 
 
 def folder_of(root: Path, layout: str, **counts: int) -> Path:
@@ -101,6 +107,25 @@ def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_
     library = opened(data)
     assert len(library.memory) == 16
     library.close()
+
+
+def test_a_few_pictures_are_held_against_calibrated_references_or_said_to_be_too_few(tmp_path: Path) -> None:
+    parts, data = tmp_path / "parts", tmp_path / "data"
+    (parts / "disc").mkdir(parents=True)
+    for seed in range(7):
+        (parts / "disc" / f"{seed}.png").write_bytes(varied(seed))
+    first = touchstone("index", parts, data=data)
+    assert "disc: too few pictures to find outliers among them: it takes 1 more" in first.stdout
+    library = opened(data)
+    memory, settings = library.memory, ScoringSettings()
+    calibrated = finished(leave_one_out(memory, TorchEngine(torch.device("cpu")), "disc", settings.k, settings.rho))
+    kept = KeptCalibration(memory.version, calibrated.to_bytes())
+    library.catalogue.calibrations.keep("disc", library.memory_id, kept)  # as a service would
+    library.close()
+    (parts / "disc" / "scratched.png").write_bytes(varied(51, scratched=True))
+    second = touchstone("index", parts, data=data)
+    assert "too few" not in second.stdout
+    assert "outlier: " in second.stdout
 
 
 def test_a_kill_loses_and_doubles_nothing(tmp_path: Path) -> None:

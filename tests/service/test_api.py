@@ -96,6 +96,7 @@ def test_onboarding_again_changes_nothing(client: TestClient) -> None:
     assert first["results"][3]["reference_id"] == first["results"][0]["reference_id"]
     again = client.post("/references", data={"category": "disc"}, files=files(*pictures)).json()
     assert (again["added"], again["duplicates"], again["version"]) == (0, 3, first["version"])
+    assert (first["outliers_need"], again["outliers_need"]) == (5, None)
     other = client.post("/references", data={"category": "copy"}, files=files(*pictures)).json()
     assert other["added"] == 3
 

@@ -17,17 +17,7 @@ from service.app import create_app
 from service.runtime import Runtime
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
-from tests.service.pictures import part
-
-
-def varied(seed: int, *, scratched: bool = False) -> bytes:
-    """A part like `part`, cast and lit so that no two are alike: strokes of its own texture at a steady place."""
-    rng = np.random.default_rng(seed)
-    image = cv2.imdecode(np.frombuffer(part(0), np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
-    image += cv2.resize(rng.normal(0, 14, (24, 27, 3)).astype(np.float32), (160, 144), interpolation=cv2.INTER_CUBIC)
-    if scratched:
-        cv2.line(image, (60, 60), (90, 80), (250, 250, 250), 4)
-    return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
+from tests.service.pictures import part, varied
 
 
 def plain(level: int) -> bytes:
@@ -86,7 +76,7 @@ def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
     better = answer["better_category"]
     assert better["category"] == "plate"
     assert better["similarity"] > better["own_similarity"]
-    assert better["median_distance"] < better["own_median_distance"]
+    assert better["mean_distance"] < better["own_mean_distance"]
     there = line.post("/detect", data={"category": "plate"}, files=files(part(500, kind=1))).json()["results"][0]
     assert better["score"] == pytest.approx(there["score"], abs=1e-6)
     assert there["better_category"] is None
@@ -104,6 +94,7 @@ def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: Test
     assert [result["status"] for result in answer["results"]] == ["added"] * 7
     found = [{finding["kind"]: finding for finding in result["findings"]} for result in answer["results"]]
     assert found[0] == found[6] == {}
+    assert answer["outliers_need"] == 0
     assert found[1]["near_duplicate"]["picture"] == 0
     assert found[2]["outlier"]["value"] > found[2]["outlier"]["limit"] > found[2]["outlier"]["usual"]
     assert "blurred" in found[3]

@@ -26,6 +26,7 @@ export function showOnboarding(place, known, signal) {
   const rows = [];
   let sending = false;
   let limits = null;
+  let outliersNeed = Infinity; // until something was screened
   fill(place,
     h("h1", {}, h("a", { href: "#/categories", class: "up" }, t("nav.categories")), " / ", t(known ? "onboard.more" : "onboard.title", { name: known })),
     h("section", { class: "card" },
@@ -92,7 +93,8 @@ export function showOnboarding(place, known, signal) {
     if (refuse !== undefined) form.append("refuse", refuse);
     for (const { file } of taken) form.append("images", file, file.name);
     try {
-      const { results } = await (await request("POST", "/references", { form, signal })).json();
+      const { results, outliers_need } = await (await request("POST", "/references", { form, signal })).json();
+      if (outliers_need !== null) outliersNeed = Math.min(outliersNeed, outliers_need);
       results.forEach((result, place_) => { taken[place_].result = result; mark(taken[place_], result.status); });
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -126,7 +128,8 @@ export function showOnboarding(place, known, signal) {
   function showScreened() {
     const noted = rows.filter(({ result }) => result && (result.findings.length || ["refused", "failed"].includes(result.status)));
     screened.hidden = false;
-    fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"));
+    fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"),
+      outliersNeed > 0 && outliersNeed < Infinity ? ` ${t("onboard.outliers", { count: outliersNeed })}` : null);
     for (const row of noted) {
       if (row.shown) continue;
       row.shown = true;

@@ -70,8 +70,8 @@ class BetterCategory:
     category: str
     similarity: float
     own_similarity: float
-    median_distance: float
-    own_median_distance: float
+    mean_distance: float
+    own_mean_distance: float
     score: float
     p_value: float | None
 

@@ -45,7 +45,11 @@ class ReferenceResult:
 
 @dataclass(frozen=True)
 class ReferencesAnswer:
-    """One result per picture, in order."""
+    """One result per picture, in order.
+
+    outliers_need: how many more it takes to find outliers among them, 0 when outliers were looked for; None when none
+    of the pictures is new.
+    """
 
     category: str
     version: int
@@ -53,6 +57,7 @@ class ReferencesAnswer:
     added: int
     duplicates: int
     refused: int
+    outliers_need: int | None
     calibration: Calibration
 
 

@@ -1,0 +1,66 @@
+"""Pictures held against each other: what is found where half of every picture is empty, and with how few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.encoders.base import Features
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings
+from indexer.search import TorchEngine
+from indexer.verdicts.measures import Measures
+from indexer.verdicts.screening import FEWEST, Compared, Screening, judge, outliers_need
+from tests.indexer.features import feature_space
+
+ENGINE = TorchEngine(torch.device("cpu"))
+SPACE = feature_space((4, 4))
+SETTINGS = ScoringSettings()
+
+
+def half_empty(kind: int, count: int, seed: int) -> Features:
+    """Pictures of one kind of board: in more than half of the cells nothing, the same for every kind."""
+    own, rng = np.random.default_rng(kind), np.random.default_rng(seed)
+    drawn = own.standard_normal((2, 16, SPACE.dim)) + 0.3 * rng.standard_normal((count, 2, 16, SPACE.dim))
+    drawn[:, :, 7:] = np.random.default_rng(0).standard_normal(SPACE.dim)
+    whole = own.standard_normal(SPACE.global_dim) + 0.2 * rng.standard_normal((count, SPACE.global_dim))
+    globals_, patches = (torch.from_numpy(each.astype(np.float32)) for each in (whole, drawn))
+    return Features(torch.nn.functional.normalize(globals_, dim=-1), torch.nn.functional.normalize(patches, dim=-1))
+
+
+def measured(score: float, median: float = 0.0) -> Compared:
+    return Compared(Measures(score, score, median, 0.1, 0.5), ())
+
+
+def test_a_picture_of_another_category_is_found_though_half_of_it_is_as_empty_as_its_own() -> None:
+    memory = Memory.empty(SPACE)
+    for number, kind in enumerate((1, 2)):
+        codes = memory.codec.encode(half_empty(kind, 6, seed=kind))
+        memory = memory.added(range(6 * number, 6 * number + 6), [f"kind {kind}"] * 6, codes, number + 1)
+    right, wrong = half_empty(1, 1, seed=8), half_empty(2, 1, seed=9)
+    found = [
+        Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)]).compare(0) for each in (right, wrong)
+    ]
+    medians = [each.measures.median for each in found if each.measures is not None]
+    assert medians == pytest.approx([0.0, 0.0], abs=1e-3)
+    assert [[finding.kind for finding in each.findings] for each in found] == [[], ["other_category"]]
+    [finding] = found[1].findings
+    assert finding.category == "kind 2"
+    assert finding.limit is not None
+    assert finding.value < finding.limit
+
+
+def test_outliers_are_looked_for_among_eight_and_what_is_missing_is_told() -> None:
+    few = [*(measured(0.2 + number / 1000) for number in range(FEWEST - 2)), measured(0.9)]
+    assert judge(few, [], cell=16.0) == [()] * len(few)
+    assert outliers_need(few, []) == 1
+    known = [Measures(0.2, 0.2, 0.0, 0.1, 0.5)]
+    assert outliers_need(few, known) == 0
+    assert [[finding.kind for finding in each] for each in judge(few, known, cell=16.0)] == [[]] * 6 + [["outlier"]]
+
+
+def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_finding() -> None:
+    pictures = [*(measured(0.2) for _ in range(FEWEST)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
+    found = judge(pictures, [], cell=16.0)
+    assert [[finding.kind for finding in each] for each in found] == [[]] * (FEWEST + 1) + [["differently_framed"]]
