@@ -177,7 +177,7 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
     for each in compared:
         findings = list(each.findings)
         if each.measures is not None:
-            usual, limit = _limit(medians)
+            usual, limit = outlier_limit(medians)
             if each.measures.median > limit:
                 down, right = (cells * cell for cells in each.shift)
                 moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
@@ -186,7 +186,7 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
                 )
                 findings.append(Finding("differently_framed", detail + moved + ".", each.measures.median, usual, limit))
             else:
-                usual, limit = _limit(scores)
+                usual, limit = outlier_limit(scores)
                 if each.measures.score > limit:
                     detail = f"A part of it looks like a defect: score {each.measures.score:.3f}, usually {usual:.3f}."
                     findings.append(Finding("outlier", detail, each.measures.score, usual, limit))
@@ -213,7 +213,7 @@ def _measured(compared: Sequence[Compared], known: Sequence[Measures]) -> list[M
     return [*known, *(each.measures for each in compared if each.measures is not None)]
 
 
-def _limit(values: Sequence[float]) -> tuple[float, float]:
+def outlier_limit(values: Sequence[float]) -> tuple[float, float]:
     """The usual value, and the one beyond which a value is an outlier."""
     usual = float(np.median(values))
     spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(np.array(values) - usual))))

@@ -108,6 +108,17 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     expect(page.get_by_role("heading", level=1)).to_contain_text("ring")
 
 
+def test_too_few_pictures_to_find_outliers_are_said(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"pin-{number}.png").write_bytes(varied(number))
+    page.goto("/#/categories")
+    page.get_by_role("link", name="Teach a product").click()
+    page.get_by_label("Name of the product").fill("pin")
+    page.get_by_label("Choose a picture").set_input_files(sorted(tmp_path.iterdir()))
+    expect(page.get_by_text("Too few pictures to find outliers among them: it takes 5 more.")).to_be_visible()
+    server.client.delete("/categories/pin").raise_for_status()
+
+
 def test_the_line_through_the_scores_is_dragged(page: Page) -> None:
     page.goto("/#/categories/disc/rejects")
     told = page.locator("output")

@@ -22,6 +22,8 @@ from indexer.search import Engine, TorchEngine
 from indexer.verdicts.calibration import Calibration, Limits, decide
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
 from indexer.verdicts.measures import Measures
+from tests.study.few import outliers
+from tests.study.fits import named
 from tests.study.latency import beside_calibration
 from tests.study.products import Product, real, rendered, together
 from tests.study.searches import compared
@@ -208,6 +210,9 @@ def main() -> None:
     lines += study.report(f"Rendered: {names}; {given.references} references each, at a rate of {given.rate:.1%}")
     lines += beside_calibration(encoder, engine, products[0].references)
     lines += compared("Searches: rendered, 60 references each", encoder, engine, products, 60)
+    lines += outliers("Outliers among few: rendered", encoder, products)
+    if len(products) > 1:
+        lines += named("Better category: rendered, 60 references each", encoder, engine, products, 60, given.rate)
     if given.boards is not None:
         boards = list(real(encoder, given.boards, given.odd))
         study = Study(encoder, engine, (20,))
@@ -218,6 +223,8 @@ def main() -> None:
         study.add(together("boards", boards), 0.05)
         lines += study.report("Real boards, all as one category, at a rate of 5.0%")
         lines += compared("Searches: real boards", encoder, engine, boards, 1000)
+        lines += outliers("Outliers among few: real boards", encoder, boards)
+        lines += named("Better category: real boards, at a rate of 5.0%", encoder, engine, boards, 1000, 0.05)
     text = "\n".join(lines)
     Console().print(text, markup=False, soft_wrap=True)
     if given.write is not None:

@@ -1,0 +1,70 @@
+"""Among how few pictures an outlier can be told, by the rule of the screening."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from indexer.encoders import Encoder, Features
+from indexer.memory import Memory
+from indexer.scoring import ScoringSettings
+from indexer.verdicts.measures import Measures, measure
+from indexer.verdicts.pairs import answers
+from indexer.verdicts.screening import outlier_limit
+from tests.study.products import Product
+
+SETTINGS = ScoringSettings()
+_SIZES = (3, 5, 8, 16)
+_DRAWS = 40  # sets of each size, of each product, with a defective part among them and without
+_GOOD, _DEFECTIVE = 48, 20  # pictures of a product that sets are drawn from
+
+
+def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Iterator[str]:
+    """A table: good pictures that would be called outliers in sets of good ones, and defective ones that would."""
+    rng = np.random.default_rng(0)
+    wrong, found = {size: list[float]() for size in _SIZES}, {size: list[float]() for size in _SIZES}
+    for product in products:
+        good = [*product.references, *product.good][:_GOOD]
+        among = _Among(encoder, [*good, *product.defective[:_DEFECTIVE]])
+        for size in _SIZES:
+            for _ in range(_DRAWS):
+                chosen = rng.choice(len(good), size, replace=False).tolist()
+                wrong[size].append(float(np.mean(among.beyond(chosen))))
+                planted = int(rng.integers(len(good), len(among)))
+                found[size].append(float(among.beyond([*chosen[1:], planted])[-1]))
+    yield f"### {title}\n"
+    yield "| Pictures | Good ones called out | Defective ones called out, one among good ones |"
+    yield "|---|---|---|"
+    for size in _SIZES:
+        yield f"| {size} | {np.mean(wrong[size]):.1%} | {np.mean(found[size]):.1%} |"
+    yield ""
+
+
+class _Among:
+    """Pictures, each searched for in each other one."""
+
+    def __init__(self, encoder: Encoder, pictures: Sequence[Features]) -> None:
+        self._pictures, self._space = pictures, encoder.space
+        memory = Memory.empty(encoder.space)
+        for number, each in enumerate(pictures):
+            memory = memory.added([number], ["one"], memory.codec.encode(each), number + 1)
+        rows = range(len(pictures))
+        self._best = np.stack([answers(memory, each, rows, SETTINGS.rho) for each in pictures])  # (offers, asks, …)
+        globals_ = torch.cat([each.globals_ for each in pictures]).float()
+        self._similar = (globals_ @ globals_.T).numpy()
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def beyond(self, chosen: Sequence[int]) -> list[bool]:
+        """Which of some pictures, each held against the others of them, the screening would call out."""
+        measured = [self._measured(one, [other for other in chosen if other != one]) for one in chosen]
+        _, score = outlier_limit([each.score for each in measured])
+        _, median = outlier_limit([each.median for each in measured])
+        return [each.score > score or each.median > median for each in measured]
+
+    def _measured(self, one: int, others: Sequence[int]) -> Measures:
+        best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())
+        return measure(1.0 - best, similar, self._pictures[one], self._space, SETTINGS)
