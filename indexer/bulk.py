@@ -193,7 +193,7 @@ class _Screened:
 
     def __init__(self, library: Library, engine: Engine, tally: Tally) -> None:
         self._library, self._engine, self._tally = library, engine, tally
-        known = {each.name: each.settings for each in library.catalogue.categories()}
+        known = {each.name: each.settings for each in library.catalogue.categories.all()}
         self._settings = known.get(tally.category, CategorySettings())
         self._measured = kept_measures(library, tally.category, self._settings.scoring)
 
@@ -204,7 +204,7 @@ class _Screened:
         screening = Screening(memory, self._engine, category, self._settings.scoring, [each.codes for each in fresh])
         compared = [screening.compare(number) for number in range(len(fresh))]
         looks = [each.original.appearance for each in fresh if each.original.appearance is not None]
-        others = [Appearance(**each) for each in self._library.catalogue.appearances(category)]
+        others = [Appearance(**each) for each in self._library.catalogue.references.appearances(category)]
         cell = memory.space.geometry.crop / memory.space.grid[0]
         found = findings_of(compared, looks, self._measured, others, cell)
         self._tally.outliers_need = outliers_need(compared, self._measured)

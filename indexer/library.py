@@ -123,7 +123,7 @@ class Library:
         if (data / RESTORING).exists():  # its files would be swept: not all of them are in the catalogue yet
             raise BeingRestored(f"{data} is not wholly restored: run `touchstone restore` to its end first")
         catalogue = Catalogue.open(catalogue_url(data, database_url))
-        record = catalogue.ensure_memory(space.to_json(), space.fingerprint, codec)
+        record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec)
         if record.fingerprint != space.fingerprint:
             held = FeatureSpace.from_json(record.space_json)
             raise FeatureSpaceMismatch(
@@ -156,7 +156,7 @@ class Library:
 
     def known(self, category: str, digests: Collection[str]) -> dict[str, int]:
         """Which of these pictures (sha256) are live references of the category already, with their ids."""
-        return self.catalogue.live_digests(category, digests)
+        return self.catalogue.references.live_digests(category, digests)
 
     def add(self, category: str, originals: Sequence[Original], encoded: Mapping[str, EncodedReferences]) -> Added:
         """Make pictures references of a category, together.
@@ -192,13 +192,13 @@ class Library:
 
     def remove(self, reference_ids: Collection[int]) -> int:
         """Take references back, durably; returns a version without them. Those not live are passed over."""
-        version = self.catalogue.remove_references(reference_ids).version
+        version = self.catalogue.references.remove(reference_ids).version
         self.refresh()
         return version
 
     def remove_category(self, name: str) -> int:
         """Take back a category with all its references; returns a version without it. UnknownCategory."""
-        version = self.catalogue.remove_category(name).version
+        version = self.catalogue.categories.remove(name).version
         self.refresh()
         return version
 
@@ -235,8 +235,8 @@ class Library:
 
     def sweep(self) -> int:
         """Remove files that no row of the catalogue names; returns how many. Waits for nobody: busy means 0."""
-        segments = self._segments.sweep(self.catalogue.known_segments) or ()
-        originals = self._originals.sweep(self.catalogue.known_originals) or ()
+        segments = self._segments.sweep(self.catalogue.segments.known) or ()
+        originals = self._originals.sweep(self.catalogue.references.known_originals) or ()
         return len(segments) + len(originals)
 
     def compact(self) -> int:
@@ -246,7 +246,7 @@ class Library:
         """
         replaced = 0
         with self._files.appending():
-            usages = self.catalogue.segments(self._memory_id)
+            usages = self.catalogue.segments.of(self._memory_id)
             waiting = [each for each in usages if _worth_compacting(each)]
             while waiting:
                 group = [waiting.pop(0)]
@@ -261,7 +261,7 @@ class Library:
 
     def tidy(self) -> int:
         """Compact once many segments are small or partly removed; returns how many were replaced, often none."""
-        usages = self.catalogue.segments(self._memory_id)
+        usages = self.catalogue.segments.of(self._memory_id)
         if sum(map(_worth_compacting, usages)) < _MANY_SEGMENTS:
             return 0
         try:
@@ -287,15 +287,15 @@ class Library:
                 )
                 for sha256, each in fresh.items()
             ]
-            return self.catalogue.append(category, segment, references, self._memory_id)
+            return self.catalogue.references.append(category, segment, references, self._memory_id)
 
     def _rewrite(self, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}
-        everything = self.catalogue.changes_since(0, self._memory_id).added
+        everything = self.catalogue.segments.changes_since(0, self._memory_id).added
         parts = [self._read(each) for each in everything if each.segment.name in names]
         ids = [row.reference_id for each in everything if each.segment.name in names for row in each.rows]
         segment = self._write_segment(join(parts)) if ids else None
-        self.catalogue.replace_segments(
+        self.catalogue.segments.replace(
             self._memory_id, names, segment, {reference_id: row for row, reference_id in enumerate(ids)}
         )
 
@@ -303,7 +303,7 @@ class Library:
         return write_segment(self._segments, encoded, self._memory.space, self._memory.codec.name)
 
     def _changes(self) -> Changes:
-        changes = self.catalogue.changes_since(self._memory.version, self._memory_id)
+        changes = self.catalogue.segments.changes_since(self._memory.version, self._memory_id)
         if changes.active_memory_id != self._memory_id:
             raise FeatureSpaceMismatch("the data folder has been switched to another memory: restart with its encoder")
         return changes
@@ -346,7 +346,7 @@ class Library:
         """The same references' features from the segments they lie in now; None if they have not moved."""
         wanted = {row.reference_id: position for position, row in enumerate(missing.rows)}
         found: dict[int, EncodedReferences] = {}
-        for each in self.catalogue.changes_since(0, self._memory_id).added:
+        for each in self.catalogue.segments.changes_since(0, self._memory_id).added:
             rows = tuple(row for row in each.rows if row.reference_id in wanted)
             if not rows:
                 continue

@@ -62,7 +62,7 @@ class Rebuild:
 
     def remaining(self) -> int:
         """References still to be encoded."""
-        return self._catalogue.count_unplaced(self._new.id)
+        return self._catalogue.references.count_unplaced(self._new.id)
 
     def run(
         self, limits: ImageLimits, decoders: int, advance: Callable[[int], None], *, drop_unreadable: bool = False
@@ -78,16 +78,16 @@ class Rebuild:
                 unreadable = self._encode_rest(pool, limits, advance)
                 if unreadable and not drop_unreadable:
                     raise Unreadable(unreadable)
-                self._catalogue.remove_references([each.id for each in unreadable])
+                self._catalogue.references.remove([each.id for each in unreadable])
                 dropped += unreadable
                 try:
-                    version = self._catalogue.switch_memory(self._new.id)
+                    version = self._catalogue.memories.switch(self._new.id)
                     break
                 except MemoryIncomplete:
                     continue  # references were added since: encode those too
-        self._catalogue.retire_memory(self._old.id)
-        self._segments.sweep(self._catalogue.known_segments)
-        references = sum(category.references for category in self._catalogue.categories())
+        self._catalogue.memories.retire(self._old.id)
+        self._segments.sweep(self._catalogue.segments.known)
+        references = sum(category.references for category in self._catalogue.categories.all())
         return Rebuilt(version, references, tuple(dropped))
 
     def close(self) -> None:
@@ -95,12 +95,12 @@ class Rebuild:
         self._catalogue.close()
 
     def _memories(self) -> tuple[MemoryRecord, MemoryRecord]:
-        old, space, codec = self._catalogue.active_memory(), self._encoder.space, self._codec.name
+        old, space, codec = self._catalogue.memories.active(), self._encoder.space, self._codec.name
         if old is None:
             raise NothingToRebuild("there is no memory in this data folder yet: there is nothing to encode again")
         if (old.fingerprint, old.codec) == (space.fingerprint, codec):
             raise NothingToRebuild(f"the memory is of encoder {space.encoder} and codec {codec} already")
-        return old, self._catalogue.prepare_memory(space.to_json(), space.fingerprint, codec)
+        return old, self._catalogue.memories.prepare(space.to_json(), space.fingerprint, codec)
 
     def _encode_rest(
         self, pool: ThreadPoolExecutor, limits: ImageLimits, advance: Callable[[int], None]
@@ -108,7 +108,7 @@ class Rebuild:
         """Place every reference that is not in the new memory yet; returns those whose pictures cannot be read."""
         unreadable: list[Reference] = []
         after = 0
-        while references := self._catalogue.unplaced(self._new.id, _SEGMENT, after):
+        while references := self._catalogue.references.unplaced(self._new.id, _SEGMENT, after):
             after = references[-1].id
             placed: list[int] = []
             parts: list[EncodedReferences] = []
@@ -132,7 +132,7 @@ class Rebuild:
     def _place(self, ids: Sequence[int], encoded: EncodedReferences) -> None:
         with self._files.appending():
             segment = write_segment(self._segments, encoded, self._encoder.space, self._codec.name)
-            self._catalogue.place(self._new.id, segment, {number: row for row, number in enumerate(ids)})
+            self._catalogue.memories.place(self._new.id, segment, {number: row for row, number in enumerate(ids)})
 
     def _prepared(self, reference: Reference, limits: ImageLimits) -> torch.Tensor | None:
         """The reference's picture as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""

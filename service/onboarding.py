@@ -110,7 +110,7 @@ async def _screen(
     calibration = running.calibrations.of(category)
     known = () if calibration is None else calibration.measures
     space = running.encoder.space
-    kept = await asyncio.to_thread(running.library.catalogue.appearances, category)
+    kept = await asyncio.to_thread(running.library.catalogue.references.appearances, category)
     found = findings_of(
         compared, [_look(picture) for picture in pictures.values()], known, [Appearance(**each) for each in kept],
         space.geometry.crop / space.grid[0],

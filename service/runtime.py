@@ -119,7 +119,7 @@ class Runtime:
     def category_settings(self) -> dict[str, CategorySettings]:
         """Every category's settings, by name; while the catalogue is away, those it had when last asked."""
         try:
-            categories = self.library.catalogue.categories()
+            categories = self.library.catalogue.categories.all()
         except (CatalogueBusy, CatalogueUnavailable):
             return self.known_settings
         self.known_settings = {category.name: category.settings for category in categories}
@@ -197,7 +197,7 @@ class Runtime:
                     await asyncio.to_thread(self.library.tidy)
                     tidied = memory.version
                 await asyncio.to_thread(self.ring.refresh)
-                categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories))
+                categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories.all))
                 await self.calibrations.renew(categories)
             except FeatureSpaceMismatch as error:
                 self.trouble = str(error)

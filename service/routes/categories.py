@@ -35,7 +35,7 @@ class _NoFields(BaseModel):
 @router.get("", responses=documented())
 async def categories(running: Annotated[Runtime, Depends(runtime)]) -> CategoriesAnswer:
     """All categories by name."""
-    found = await asyncio.to_thread(running.library.catalogue.categories)
+    found = await asyncio.to_thread(running.library.catalogue.categories.all)
     drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
     return CategoriesAnswer(categories=tuple(_view(running, each, drifts.get(each.name)) for each in found))
 
@@ -70,7 +70,7 @@ async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends
 @router.get("/{name}/scores", responses=documented("not-found"))
 async def scores(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> ScoresAnswer:
     """The leave-one-out scores that its threshold rests on, ascending, and whose each is; empty until calibrated."""
-    await asyncio.to_thread(running.library.catalogue.category, name)
+    await asyncio.to_thread(running.library.catalogue.categories.get, name)
     found = running.calibrations.of(name)
     if found is None:
         return ScoresAnswer(version=None, scores=(), references=())
@@ -83,7 +83,7 @@ async def scores(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> S
 @router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented("not-found"))
 async def drawn(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Response:
     """Where pictures are inspected, as a mask over the whole picture: 256×256, white is inspected."""
-    found = await asyncio.to_thread(running.library.catalogue.category, name)
+    found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
     region = found.settings.region_of_interest
     inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else region.drawn(MASK_SIDE)
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
@@ -118,13 +118,13 @@ def settings_changes(running: Runtime, patch: SettingsPatch) -> SettingsChanges:
 
 
 async def _changed(running: Runtime, name: str, changes: SettingsChanges) -> CategoryView:
-    await asyncio.to_thread(running.library.catalogue.update_settings, name, changes)
+    await asyncio.to_thread(running.library.catalogue.categories.update_settings, name, changes)
     await asyncio.to_thread(running.library.refresh)
     return await _shown(running, name)
 
 
 async def _shown(running: Runtime, name: str) -> CategoryView:
-    found = await asyncio.to_thread(running.library.catalogue.category, name)
+    found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
     drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
     return _view(running, found, drifts.get(name))
 

@@ -41,7 +41,7 @@ async def previewed(
     At once where only rates or the threshold differ. Otherwise pictures are encoded and searched again behind every
     detection, which takes about as long as inspecting them twice; one such preview waits for another.
     """
-    found = await asyncio.to_thread(running.library.catalogue.category, name)
+    found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
     then = replace(found.settings, **settings_changes(running, body))
     tried = await preview(running, name, found.settings, then, limit)
     current = running.calibrations.is_current(running.library.memory, name, found.settings.scoring)

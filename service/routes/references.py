@@ -106,7 +106,7 @@ async def references(
     removed: Annotated[bool, Query(description="Those taken back instead, which `restore` can bring back.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
-    found = running.library.catalogue.references
+    found = running.library.catalogue.references.page
     page = await asyncio.to_thread(found, category, cursor, limit, removed=removed)
     return ReferencePage(references=tuple(_view(each) for each in page.items), next_cursor=page.next_cursor)
 
@@ -114,13 +114,13 @@ async def references(
 @router.get("/{reference_id}", responses=documented("not-found"))
 async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
     """One reference, also when it has been taken back."""
-    return _view(await asyncio.to_thread(running.library.catalogue.reference, reference_id))
+    return _view(await asyncio.to_thread(running.library.catalogue.references.get, reference_id))
 
 
 @router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found"))
 async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
     """The picture as it was sent, or smaller."""
-    found = await asyncio.to_thread(running.library.catalogue.reference, reference_id)
+    found = await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
     return await pictured(data, found.image_suffix, side, running.settings.image_limits)
 
@@ -132,7 +132,7 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     Possible while its picture is kept, 30 days. Restoring one that is live changes nothing.
     """
     catalogue = running.library.catalogue
-    found = await asyncio.to_thread(catalogue.reference, reference_id)
+    found = await asyncio.to_thread(catalogue.references.get, reference_id)
     if found.removed_at is None:
         return _view(found)
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
@@ -140,13 +140,13 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     if isinstance(decoded, ImageRefused):
         raise from_refusal(decoded)
     [outcome] = (await promote(running, found.category, decoded)).outcomes
-    return _view(await asyncio.to_thread(catalogue.reference, outcome.reference_id))
+    return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 
 @router.delete("/{reference_id}", responses=documented("not-found"))
 async def remove(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
     """Take a reference back. Taking it back again changes nothing."""
-    await asyncio.to_thread(running.library.catalogue.reference, reference_id)
+    await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
     return Removed(version=await asyncio.to_thread(running.library.remove, [reference_id]))
 
 

@@ -31,7 +31,7 @@ class DataFolder:
         lock = StoreLock(root / "append.lock")
         return cls(
             catalogue,
-            catalogue.ensure_memory("{}", "f" * 64, "fp16"),
+            catalogue.memories.ensure("{}", "f" * 64, "fp16"),
             lock,
             SegmentStore(root / "segments", lock),
             OriginalStore(root / "originals", lock),
@@ -41,12 +41,14 @@ class DataFolder:
         """Make references of some bytes, durably, as the library does."""
         with self.lock.appending():
             references = [NewReference(self.originals.write(each, ".png"), ".png", "p.png", 4, 3) for each in images]
-            return self.catalogue.append(category, write_segment(self.segments, images), references, self.memory.id)
+            return self.catalogue.references.append(
+                category, write_segment(self.segments, images), references, self.memory.id
+            )
 
     def sweep(self) -> None:
         """Delete what nothing refers to."""
-        self.segments.sweep(self.catalogue.known_segments)
-        self.originals.sweep(self.catalogue.known_originals)
+        self.segments.sweep(self.catalogue.segments.known)
+        self.originals.sweep(self.catalogue.references.known_originals)
 
 
 def arrays_of(images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,26 +100,26 @@ def fill_disk(root: Path) -> None:
                 pass
     except OSError:
         pass
-    refused, kept = 0, folder.catalogue.category("bolt").settings.k
+    refused, kept = 0, folder.catalogue.categories.get("bolt").settings.k
     for number in range(10_000):
         try:
-            kept = folder.catalogue.update_settings("bolt", {"k": 1 + number}).settings.k
+            kept = folder.catalogue.categories.update_settings("bolt", {"k": 1 + number}).settings.k
         except StorageFull:
             refused += 1
             break
     assert refused == 1
-    assert folder.catalogue.category("bolt").settings.k == kept
-    assert [each.id for each in folder.catalogue.references(limit=10_000).items] == acknowledged
+    assert folder.catalogue.categories.get("bolt").settings.k == kept
+    assert [each.id for each in folder.catalogue.references.page(limit=10_000).items] == acknowledged
     (root / "ballast").unlink()
     reserve.unlink()
     folder.sweep()
     again = folder.append("bolt", [b"there is room again"])
-    placed = folder.catalogue.changes_since(0, folder.memory.id).added
+    placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
     rows = [(entry.reference_id, folder.segments.read(each.segment.name, each.segment.sha256).codes[entry.row])
             for each in placed for entry in each.rows]  # fmt: skip
     assert [reference_id for reference_id, _ in rows] == [*acknowledged, *again.reference_ids]
     for reference_id, codes in rows:
-        original = folder.originals.read(folder.catalogue.reference(reference_id).image_sha256, ".png")
+        original = folder.originals.read(folder.catalogue.references.get(reference_id).image_sha256, ".png")
         assert np.array_equal(arrays_of([original])[1][0], codes)
     print(f"{large} large and {small} small references before the disk was full")
 

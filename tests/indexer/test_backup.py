@@ -37,9 +37,9 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     restore(saved, again, elsewhere, quiet)
     assert verify(again, elsewhere, quiet).damaged == ()
     other = DataFolder.open(again, elsewhere)
-    assert other.catalogue.references().items == folder.catalogue.references().items
+    assert other.catalogue.references.page().items == folder.catalogue.references.page().items
     assert other.catalogue.version() == folder.catalogue.version()
-    assert other.append("bolt", [b"four"]).reference_ids[0] > folder.catalogue.references().items[-1].id
+    assert other.append("bolt", [b"four"]).reference_ids[0] > folder.catalogue.references.page().items[-1].id
     with pytest.raises(BackupError, match="not empty"):
         restore(saved, again, elsewhere, quiet)
 
@@ -76,7 +76,7 @@ def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(
     engine.dispose()
     restore(tmp_path / "saved", tmp_path / "again", elsewhere, quiet)
     again = DataFolder.open(tmp_path / "again", elsewhere)
-    assert len(again.catalogue.references().items) == 2
+    assert len(again.catalogue.references.page().items) == 2
     assert again.catalogue.audit.entries().items[0].action == "backup.restored"
     again.catalogue.close()
     assert verify(tmp_path / "again", elsewhere, quiet).damaged == ()
@@ -105,7 +105,7 @@ def test_a_backup_whose_lists_are_cut_off_is_refused_and_restores_nothing(tmp_pa
 def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
     made, saved, folder = saved_folder(tmp_path)
     later = folder.append("nut", [b"three"])
-    folder.catalogue.remove_references(later.reference_ids)
+    folder.catalogue.references.remove(later.reference_ids)
     picture = next((tmp_path / "data" / "originals").glob("*/*/*"))
     picture.write_bytes(b"damaged")
     for listed in (saved / "catalogues").glob("*.files.gz"):
@@ -120,7 +120,7 @@ def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
 
 def test_pictures_of_references_that_can_be_restored_are_saved(tmp_path: Path) -> None:
     _, saved, folder = saved_folder(tmp_path)
-    folder.catalogue.remove_references([1])
+    folder.catalogue.references.remove([1])
     assert backup(tmp_path / "data", url_of(tmp_path), saved, quiet).damaged == ()
     restore(saved, tmp_path / "again", f"sqlite:///{tmp_path}/new.sqlite", quiet)
     assert len(list((tmp_path / "again" / "originals").glob("*/*/*"))) == 2

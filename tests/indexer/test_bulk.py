@@ -94,10 +94,10 @@ def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_
     told = {(kind, Path(path).name) for kind, path, *_ in lines}
     assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= told
     library = opened(data)
-    kept = {each.filename: each for each in library.catalogue.references(limit=100).items}
+    kept = {each.filename: each for each in library.catalogue.references.page(limit=100).items}
     stored = {(str(found["kind"]), name) for name, each in kept.items() for found in each.findings}
     assert stored == told
-    library.catalogue.update_settings("disc", {"refuse": ("too_dark",)})
+    library.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})
     library.close()
     (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(picture // 5)))
     refusing = touchstone("index", parts, data=data)

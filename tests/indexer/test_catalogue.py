@@ -68,7 +68,7 @@ def catalogue(database: str) -> Iterator[Catalogue]:
 
 @pytest.fixture
 def memory_id(catalogue: Catalogue) -> int:
-    return catalogue.ensure_memory(*SPACE).id
+    return catalogue.memories.ensure(*SPACE).id
 
 
 def segment(count: int) -> SegmentFile:
@@ -81,7 +81,7 @@ def images(*names: str) -> list[NewReference]:
 
 
 def add(catalogue: Catalogue, memory_id: int, category: str, *names: str) -> tuple[int, ...]:
-    return catalogue.append(category, segment(len(names)), images(*names), memory_id).reference_ids
+    return catalogue.references.append(category, segment(len(names)), images(*names), memory_id).reference_ids
 
 
 def changes(database: str) -> Sequence[tuple[int, str]]:
@@ -96,15 +96,15 @@ def changes(database: str) -> Sequence[tuple[int, str]]:
 
 
 def test_there_is_one_memory_whoever_asks_first(catalogue: Catalogue) -> None:
-    assert catalogue.active_memory() is None
-    made = catalogue.ensure_memory(*SPACE)
+    assert catalogue.memories.active() is None
+    made = catalogue.memories.ensure(*SPACE)
     assert (made.space_json, made.fingerprint, made.codec, made.active) == (*SPACE, True)
-    assert catalogue.ensure_memory("{}", "0" * 64, "int8") == made == catalogue.active_memory()
+    assert catalogue.memories.ensure("{}", "0" * 64, "int8") == made == catalogue.memories.active()
     assert catalogue.version() == 1
 
 
 def test_the_database_itself_refuses_a_second_active_memory(catalogue: Catalogue, memory_id: int) -> None:
-    with pytest.raises(IntegrityError), catalogue._writing() as connection:
+    with pytest.raises(IntegrityError), catalogue._transactions.writing() as connection:
         connection.exec_driver_sql(
             "INSERT INTO memory (fingerprint, space_json, codec, created_at, active) "
             "VALUES ('', '', '', '2026-01-01', true)"
@@ -115,33 +115,33 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     catalogue: Catalogue, memory_id: int
 ) -> None:
     kept, gone = add(catalogue, memory_id, "bolt", "a", "b")
-    catalogue.remove_references([gone])
+    catalogue.references.remove([gone])
     (late,) = add(catalogue, memory_id, "nut", "c")
-    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     assert not rebuilt.active
-    assert [reference.id for reference in catalogue.unplaced(rebuilt.id)] == [kept, late]
-    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, gone: 1}) == 1
+    assert [reference.id for reference in catalogue.references.unplaced(rebuilt.id)] == [kept, late]
+    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, gone: 1}) == 1
     with pytest.raises(MemoryIncomplete, match=f"for example {late}") as caught:
-        catalogue.switch_memory(rebuilt.id)
+        catalogue.memories.switch(rebuilt.id)
     assert caught.value.missing == (late,)
     before = catalogue.version()
-    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 1
-    assert catalogue.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 0
+    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 1
+    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 0
     assert catalogue.version() == before
-    assert catalogue.switch_memory(rebuilt.id) == before + 1
-    assert catalogue.active_memory() == replace(rebuilt, active=True)
-    held = catalogue.changes_since(before, memory_id)
+    assert catalogue.memories.switch(rebuilt.id) == before + 1
+    assert catalogue.memories.active() == replace(rebuilt, active=True)
+    held = catalogue.segments.changes_since(before, memory_id)
     assert (held.active_memory_id, held.version) == (rebuilt.id, before + 1)
-    placed = [each.reference_id for part in catalogue.changes_since(0, rebuilt.id).added for each in part.rows]
+    placed = [each.reference_id for part in catalogue.segments.changes_since(0, rebuilt.id).added for each in part.rows]
     assert placed == [kept, late]
 
 
 def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: Catalogue, memory_id: int) -> None:
-    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     for not_served in (rebuilt.id, 99):
         with pytest.raises(MemoryInactive):
             add(catalogue, not_served, "bolt", "a")
-    catalogue.switch_memory(rebuilt.id)
+    catalogue.memories.switch(rebuilt.id)
     with pytest.raises(MemoryInactive):
         add(catalogue, memory_id, "bolt", "a")
     add(catalogue, rebuilt.id, "bolt", "a")
@@ -149,21 +149,21 @@ def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: 
 
 def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_id: int) -> None:
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
-    rebuilt = catalogue.prepare_memory("{}", "0" * 64, "fp16")
+    rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     fresh = segment(1)
-    catalogue.place(rebuilt.id, fresh, {reference_id: 0})
-    catalogue.switch_memory(rebuilt.id)
-    catalogue.retire_memory(memory_id)
-    assert catalogue.known_segments() == {fresh.name}
-    assert catalogue.segments(memory_id) == ()
+    catalogue.memories.place(rebuilt.id, fresh, {reference_id: 0})
+    catalogue.memories.switch(rebuilt.id)
+    catalogue.memories.retire(memory_id)
+    assert catalogue.segments.known() == {fresh.name}
+    assert catalogue.segments.of(memory_id) == ()
 
 
 def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: Catalogue, memory_id: int) -> None:
     with pytest.raises(ValueError, match="through append"):
-        catalogue.place(memory_id, segment(1), {})
+        catalogue.memories.place(memory_id, segment(1), {})
     with pytest.raises(ValueError, match="cannot be retired"):
-        catalogue.retire_memory(memory_id)
-    for method in (catalogue.switch_memory, catalogue.retire_memory):
+        catalogue.memories.retire(memory_id)
+    for method in (catalogue.memories.switch, catalogue.memories.retire):
         with pytest.raises(UnknownMemory, match="there is no memory 99"):
             method(99)
 
@@ -173,9 +173,9 @@ def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: 
 
 def test_appended_references_are_there_with_everything_known_about_them(catalogue: Catalogue, memory_id: int) -> None:
     start = datetime.now(UTC)
-    appended = catalogue.append("bolt", segment(2), images("a", "b"), memory_id)
+    appended = catalogue.references.append("bolt", segment(2), images("a", "b"), memory_id)
     assert (appended.version, appended.duplicates, appended.added) == (2, frozenset(), 2)
-    reference = catalogue.reference(appended.reference_ids[0])
+    reference = catalogue.references.get(appended.reference_ids[0])
     (new,) = images("a")
     assert (reference.category, reference.image_sha256, reference.image_suffix) == ("bolt", new.image_sha256, ".png")
     assert (reference.filename, reference.width, reference.height) == ("a.png", 640, 480)
@@ -183,7 +183,7 @@ def test_appended_references_are_there_with_everything_known_about_them(catalogu
     assert start <= reference.added_at <= datetime.now(UTC)
     assert reference.added_at.tzinfo is UTC
     with pytest.raises(UnknownReference, match="there is no reference 99"):
-        catalogue.reference(99)
+        catalogue.references.get(99)
 
 
 def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
@@ -191,10 +191,10 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
 ) -> None:
     (known,) = add(catalogue, memory_id, "bolt", "a")
     file = segment(4)
-    appended = catalogue.append("bolt", file, images("a", "b", "b", "c"), memory_id)
+    appended = catalogue.references.append("bolt", file, images("a", "b", "b", "c"), memory_id)
     assert (appended.duplicates, appended.added) == ({0, 2}, 2)
     assert appended.reference_ids == (known, known + 1, known + 1, known + 2)
-    (part,) = catalogue.changes_since(appended.version - 1, memory_id).added
+    (part,) = catalogue.segments.changes_since(appended.version - 1, memory_id).added
     assert part == SegmentRows(
         file, (PlacedReference(known + 1, "bolt", 1), PlacedReference(known + 2, "bolt", 3))
     )  # fmt: skip
@@ -203,26 +203,26 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
 
 def test_an_append_of_duplicates_alone_changes_nothing(catalogue: Catalogue, memory_id: int) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
-    version, segments = catalogue.version(), catalogue.known_segments()
-    appended = catalogue.append("bolt", segment(2), images("b", "a"), memory_id)
+    version, segments = catalogue.version(), catalogue.segments.known()
+    appended = catalogue.references.append("bolt", segment(2), images("b", "a"), memory_id)
     assert (appended.version, appended.reference_ids, appended.added) == (version, ids[::-1], 0)
-    assert (catalogue.version(), catalogue.known_segments()) == (version, segments)
+    assert (catalogue.version(), catalogue.segments.known()) == (version, segments)
 
 
 def test_an_append_that_does_not_fit_its_segment_is_refused(catalogue: Catalogue, memory_id: int) -> None:
     with pytest.raises(ValueError, match="a segment of 3 rows for 1 references"):
-        catalogue.append("bolt", segment(3), images("a"), memory_id)
+        catalogue.references.append("bolt", segment(3), images("a"), memory_id)
 
 
 def test_a_removed_reference_can_be_added_again_under_a_new_id(catalogue: Catalogue, memory_id: int) -> None:
     first, second = add(catalogue, memory_id, "bolt", "a", "b")
-    removed = catalogue.remove_references([second, 99])
+    removed = catalogue.references.remove([second, 99])
     assert (removed.version, removed.reference_ids) == (3, (second,))
-    assert catalogue.remove_references([second]) == replace(removed, reference_ids=())
-    gone = catalogue.reference(second)
+    assert catalogue.references.remove([second]) == replace(removed, reference_ids=())
+    gone = catalogue.references.get(second)
     assert gone.removed_version == 3
     assert gone.removed_at is not None
-    assert catalogue.live_digests("bolt", [image.image_sha256 for image in images("a", "b", "c")]) == {
+    assert catalogue.references.live_digests("bolt", [image.image_sha256 for image in images("a", "b", "c")]) == {
         images("a")[0].image_sha256: first
     }
     assert add(catalogue, memory_id, "bolt", "b") == (second + 1,)
@@ -232,8 +232,8 @@ def test_ids_are_not_reused_after_the_newest_reference_went(database: str) -> No
     seen: list[int] = []
     for _ in range(3):
         catalogue = Catalogue.open(database)
-        seen += add(catalogue, catalogue.ensure_memory(*SPACE).id, "bolt", "a")
-        catalogue.remove_references(seen)
+        seen += add(catalogue, catalogue.memories.ensure(*SPACE).id, "bolt", "a")
+        catalogue.references.remove(seen)
         catalogue.close()
     assert seen == sorted(set(seen))
 
@@ -241,12 +241,12 @@ def test_ids_are_not_reused_after_the_newest_reference_went(database: str) -> No
 def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memory_id: int) -> None:
     bolts = add(catalogue, memory_id, "bolt", *map(str, range(7)))
     nuts = add(catalogue, memory_id, "nut", *map(str, range(4)))
-    catalogue.remove_references([bolts[2]])
+    catalogue.references.remove([bolts[2]])
     for category, expected in ((None, {*bolts, *nuts} - {bolts[2]}), ("nut", set(nuts)), ("cog", set())):
         seen: list[int] = []
         cursor: str | None = None
         while True:
-            page = catalogue.references(category, cursor, limit=2)
+            page = catalogue.references.page(category, cursor, limit=2)
             seen += [reference.id for reference in page.items]
             if (cursor := page.next_cursor) is None:
                 break
@@ -254,15 +254,18 @@ def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memor
         assert seen == sorted(expected)
     for wrong in ("", "x", "-1", "9" * 30):
         with pytest.raises(InvalidCursor):
-            catalogue.references(cursor=wrong)
+            catalogue.references.page(cursor=wrong)
 
 
 def test_many_references_are_appended_and_removed_at_once(catalogue: Catalogue, memory_id: int) -> None:
     ids = add(catalogue, memory_id, "bolt", *map(str, range(1200)))
     assert list(ids) == sorted(ids)
-    assert len(catalogue.live_digests("bolt", [image.image_sha256 for image in images(*map(str, range(1200)))])) == 1200
-    assert catalogue.remove_references(ids).reference_ids == ids
-    assert catalogue.category("bolt").references == 0
+    assert (
+        len(catalogue.references.live_digests("bolt", [image.image_sha256 for image in images(*map(str, range(1200)))]))
+        == 1200
+    )
+    assert catalogue.references.remove(ids).reference_ids == ids
+    assert catalogue.categories.get("bolt").references == 0
 
 
 # Snapshots and compaction
@@ -270,32 +273,32 @@ def test_many_references_are_appended_and_removed_at_once(catalogue: Catalogue, 
 
 def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Catalogue, memory_id: int) -> None:
     first, second, lone = segment(2), segment(2), segment(1)
-    a, b = catalogue.append("bolt", first, images("a", "b"), memory_id).reference_ids
-    c, d = catalogue.append("nut", second, images("c", "d"), memory_id).reference_ids
-    catalogue.append("nut", lone, images("e"), memory_id)
-    catalogue.remove_references([b, d])
-    usage = catalogue.segments(memory_id)
+    a, b = catalogue.references.append("bolt", first, images("a", "b"), memory_id).reference_ids
+    c, d = catalogue.references.append("nut", second, images("c", "d"), memory_id).reference_ids
+    catalogue.references.append("nut", lone, images("e"), memory_id)
+    catalogue.references.remove([b, d])
+    usage = catalogue.segments.of(memory_id)
     assert usage == (SegmentUsage(first, 1), SegmentUsage(second, 1), SegmentUsage(lone, 1))
     before = catalogue.version()
     merged = segment(3)
-    version = catalogue.replace_segments(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})
+    version = catalogue.segments.replace(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})
     assert version == before + 1
-    assert catalogue.changes_since(before, memory_id) == replace(
-        catalogue.changes_since(version, memory_id), added=(), removed=()
+    assert catalogue.segments.changes_since(before, memory_id) == replace(
+        catalogue.segments.changes_since(version, memory_id), added=(), removed=()
     )
-    placed = catalogue.changes_since(0, memory_id).added
+    placed = catalogue.segments.changes_since(0, memory_id).added
     rows = {part.segment: {row.reference_id: row.row for row in part.rows} for part in placed}
     assert rows == {merged: {c: 0, a: 1}, lone: {5: 0}}
-    assert catalogue.known_segments() == {merged.name, lone.name}
+    assert catalogue.segments.known() == {merged.name, lone.name}
     with pytest.raises(SegmentsChanged, match="no longer in use"):
-        catalogue.replace_segments(memory_id, [first.name], segment(1), {a: 0})
+        catalogue.segments.replace(memory_id, [first.name], segment(1), {a: 0})
     with pytest.raises(SegmentsChanged, match="lacks live references"):
-        catalogue.replace_segments(memory_id, [merged.name], segment(1), {a: 0})
+        catalogue.segments.replace(memory_id, [merged.name], segment(1), {a: 0})
     with pytest.raises(SegmentsChanged, match="lacks live references"):
-        catalogue.replace_segments(memory_id, [lone.name], None, {5: 0})
-    catalogue.remove_category("nut")
-    catalogue.replace_segments(memory_id, [lone.name], None, {})
-    assert catalogue.known_segments() == {merged.name}
+        catalogue.segments.replace(memory_id, [lone.name], None, {5: 0})
+    catalogue.categories.remove("nut")
+    catalogue.segments.replace(memory_id, [lone.name], None, {})
+    assert catalogue.segments.known() == {merged.name}
 
 
 def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
@@ -305,11 +308,11 @@ def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
     before = catalogue.version()
     (passing,) = add(catalogue, memory_id, "bolt", "c")
     (staying,) = add(catalogue, memory_id, "bolt", "d")
-    catalogue.remove_references([passing, leaving])
-    found = catalogue.changes_since(before, memory_id)
+    catalogue.references.remove([passing, leaving])
+    found = catalogue.segments.changes_since(before, memory_id)
     assert [each.reference_id for part in found.added for each in part.rows] == [staying]
     assert found.removed == (leaving,)
-    everything = catalogue.changes_since(0, memory_id)
+    everything = catalogue.segments.changes_since(0, memory_id)
     assert [each.reference_id for part in everything.added for each in part.rows] == [held, staying]
     assert everything.removed == ()
 
@@ -324,7 +327,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.catalogue = Catalogue.open(self.new_database())
-        self.memory_id = self.catalogue.ensure_memory(*SPACE).id
+        self.memory_id = self.catalogue.memories.ensure(*SPACE).id
         self.live: dict[int, tuple[str, str]] = {}  # id → category, image
         self.rows: dict[int, tuple[str, int]] = {}  # id → segment, row
         self.followed: dict[int, str] = {}
@@ -334,7 +337,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @rule(category=st.sampled_from("xy"), names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4))
     def append(self, category: str, names: list[str]) -> None:
         file = segment(len(names))
-        appended = self.catalogue.append(category, file, images(*names), self.memory_id)
+        appended = self.catalogue.references.append(category, file, images(*names), self.memory_id)
         there = {key: number for number, key in self.live.items()}
         for position, (name, number) in enumerate(zip(names, appended.reference_ids, strict=True)):
             assert (position in appended.duplicates) == ((category, name) in there)
@@ -351,7 +354,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         ids = data.draw(st.sets(st.integers(1, max(self.live, default=0) + 2), max_size=3))
-        removed = self.catalogue.remove_references(ids)
+        removed = self.catalogue.references.remove(ids)
         assert set(removed.reference_ids) == ids & self.live.keys()
         self.version += bool(removed.reference_ids)
         assert removed.version == self.version
@@ -359,11 +362,11 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
 
     @rule(category=st.sampled_from("xy"))
     def remove_category(self, category: str) -> None:
-        if category not in {each.name for each in self.catalogue.categories()}:
+        if category not in {each.name for each in self.catalogue.categories.all()}:
             with pytest.raises(UnknownCategory):
-                self.catalogue.remove_category(category)
+                self.catalogue.categories.remove(category)
             return
-        removed = self.catalogue.remove_category(category)
+        removed = self.catalogue.categories.remove(category)
         inside = {number for number, key in self.live.items() if key[0] == category}
         self.version += 1
         assert (removed.version, set(removed.reference_ids)) == (self.version, inside)
@@ -371,7 +374,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        usage = self.catalogue.segments(self.memory_id)
+        usage = self.catalogue.segments.of(self.memory_id)
         old = {each.segment.name for each in usage if each.live < each.segment.count}
         if not old:
             return
@@ -379,13 +382,13 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
         file = segment(len(moved)) if moved else None
         rows = {number: row for row, number in enumerate(moved)}
         self.version += 1
-        assert self.catalogue.replace_segments(self.memory_id, old, file, rows) == self.version
+        assert self.catalogue.segments.replace(self.memory_id, old, file, rows) == self.version
         if file is not None:
             self.rows |= {number: (file.name, row) for number, row in rows.items()}
 
     @rule()
     def refresh(self) -> None:
-        found = self.catalogue.changes_since(self.at, self.memory_id)
+        found = self.catalogue.segments.changes_since(self.at, self.memory_id)
         for number in found.removed:
             del self.followed[number]
         for part in found.added:
@@ -400,7 +403,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         if hasattr(self, "catalogue"):
-            counts = {each.name: each.references for each in self.catalogue.categories()}
+            counts = {each.name: each.references for each in self.catalogue.categories.all()}
             for category in "xy":
                 assert counts.get(category, 0) == sum(key[0] == category for key in self.live.values())
 
@@ -438,27 +441,29 @@ def test_postgresql_agrees_with_plain_dictionaries(postgres: PostgresServer) -> 
 def test_categories_are_listed_with_their_settings_and_counts(catalogue: Catalogue, memory_id: int) -> None:
     add(catalogue, memory_id, "nut", "a", "b")
     ids = add(catalogue, memory_id, "bolt", "a")
-    catalogue.remove_references(ids)
-    bolt, nut = catalogue.categories()
+    catalogue.references.remove(ids)
+    bolt, nut = catalogue.categories.all()
     assert nut == Category("nut", CategorySettings(), nut.created_at, 2)
-    assert bolt == catalogue.category("bolt") == Category("bolt", CategorySettings(), bolt.created_at, 0)
+    assert bolt == catalogue.categories.get("bolt") == Category("bolt", CategorySettings(), bolt.created_at, 0)
     with pytest.raises(UnknownCategory, match="there is no category 'cog'"):
-        catalogue.category("cog")
+        catalogue.categories.get("cog")
 
 
 def test_changed_settings_are_kept_and_make_a_version(catalogue: Catalogue, memory_id: int) -> None:
     add(catalogue, memory_id, "bolt", "a")
     before = catalogue.version()
-    changed = catalogue.update_settings("bolt", {"k": 7, "layer_weights": (1.0, 0.0)})
+    changed = catalogue.categories.update_settings("bolt", {"k": 7, "layer_weights": (1.0, 0.0)})
     assert changed.settings == CategorySettings(k=7, layer_weights=(1.0, 0.0))
-    assert catalogue.category("bolt") == changed
+    assert catalogue.categories.get("bolt") == changed
     assert catalogue.version() == before + 1
-    assert catalogue.update_settings("bolt", {"k": 7}) == changed
+    assert catalogue.categories.update_settings("bolt", {"k": 7}) == changed
     assert catalogue.version() == before + 1
-    catalogue.update_settings("bolt", {"layer_weights": None, "threshold": 0.5, "false_reject_rate": 0.1, "rho": 0})
-    assert catalogue.category("bolt").settings == CategorySettings(7, 0, None, 0.1, 0.5)
+    catalogue.categories.update_settings(
+        "bolt", {"layer_weights": None, "threshold": 0.5, "false_reject_rate": 0.1, "rho": 0}
+    )
+    assert catalogue.categories.get("bolt").settings == CategorySettings(7, 0, None, 0.1, 0.5)
     with pytest.raises(UnknownCategory):
-        catalogue.update_settings("cog", {"k": 1})
+        catalogue.categories.update_settings("cog", {"k": 1})
 
 
 @pytest.mark.parametrize(
@@ -473,34 +478,34 @@ def test_settings_out_of_range_are_refused_and_change_nothing(
     add(catalogue, memory_id, "bolt", "a")
     before = catalogue.version()
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        catalogue.update_settings("bolt", wrong)
-    assert (catalogue.version(), catalogue.category("bolt").settings) == (before, CategorySettings())
+        catalogue.categories.update_settings("bolt", wrong)
+    assert (catalogue.version(), catalogue.categories.get("bolt").settings) == (before, CategorySettings())
 
 
 def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue: Catalogue, memory_id: int) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (other,) = add(catalogue, memory_id, "nut", "a")
-    catalogue.update_settings("bolt", {"k": 3})
+    catalogue.categories.update_settings("bolt", {"k": 3})
     before = catalogue.version()
-    removed = catalogue.remove_category("bolt")
+    removed = catalogue.categories.remove("bolt")
     assert (removed.version, removed.reference_ids) == (before + 1, ids)
-    assert catalogue.changes_since(before, memory_id).removed == ids
-    assert [each.id for each in catalogue.references().items] == [other]
-    for gone in (catalogue.category, catalogue.remove_category):
+    assert catalogue.segments.changes_since(before, memory_id).removed == ids
+    assert [each.id for each in catalogue.references.page().items] == [other]
+    for gone in (catalogue.categories.get, catalogue.categories.remove):
         with pytest.raises(UnknownCategory):
             gone("bolt")
     add(catalogue, memory_id, "bolt", "a")
-    assert catalogue.category("bolt").settings == CategorySettings()
-    assert catalogue.category("bolt").references == 1
+    assert catalogue.categories.get("bolt").settings == CategorySettings()
+    assert catalogue.categories.get("bolt").references == 1
 
 
 def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, database: str) -> None:
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
-    catalogue.update_settings("bolt", {"k": 3})
-    catalogue.replace_segments(
-        memory_id, [each.segment.name for each in catalogue.segments(memory_id)], segment(1), {reference_id: 0}
+    catalogue.categories.update_settings("bolt", {"k": 3})
+    catalogue.segments.replace(
+        memory_id, [each.segment.name for each in catalogue.segments.of(memory_id)], segment(1), {reference_id: 0}
     )
-    catalogue.remove_references([reference_id])
+    catalogue.references.remove([reference_id])
     kinds = ["switched", "added", "settings", "compacted", "removed"]
     assert changes(database) == list(enumerate(kinds, start=1))
 
@@ -636,15 +641,17 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
     (a, b) = (image.image_sha256 for image in images("a", "b"))
     pictured = {"image_suffix": ".png", "kept_bytes": 9}
     catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
-    assert catalogue.known_originals() == {a, b, "c" * 64}
-    catalogue.remove_references(ids[:1])
-    assert catalogue.known_originals() == {a, b, "c" * 64}, "what was taken back by mistake cannot be restored"
+    assert catalogue.references.known_originals() == {a, b, "c" * 64}
+    catalogue.references.remove(ids[:1])
+    assert catalogue.references.known_originals() == {a, b, "c" * 64}, (
+        "what was taken back by mistake cannot be restored"
+    )
     engine = connect(database)
     with engine.begin() as connection:
         long_ago = datetime.now(UTC) - timedelta(days=31)
         connection.execute(update(ReferenceRow).where(ReferenceRow.id == ids[0]).values(removed_at=long_ago))
     engine.dispose()
-    assert catalogue.known_originals() == {b, "c" * 64}
+    assert catalogue.references.known_originals() == {b, "c" * 64}
 
 
 # Several at once, and crashes
@@ -663,11 +670,11 @@ def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, 
     numbers = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
     live: dict[int, int] = {}
     used: set[str] = set()
-    for part in folder.catalogue.changes_since(0, folder.memory.id).added:
+    for part in folder.catalogue.segments.changes_since(0, folder.memory.id).added:
         codes = folder.segments.read(part.segment.name, part.segment.sha256).codes
         used.add(part.segment.name)
         for each in part.rows:
-            digest = folder.catalogue.reference(each.reference_id).image_sha256
+            digest = folder.catalogue.references.get(each.reference_id).image_sha256
             image = folder.originals.read(digest, ".png")
             assert np.array_equal(codes[each.row], arrays_of([image])[1][0])
             live[each.reference_id] = numbers[digest]
@@ -699,15 +706,15 @@ def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None
         for number in range(8):
             (reference_id,) = add(catalogue, memory_id, name, f"{name}{number}")
             if number % 2:
-                catalogue.remove_references([reference_id])
-            catalogue.changes_since(0, memory_id)
+                catalogue.references.remove([reference_id])
+            catalogue.segments.changes_since(0, memory_id)
 
     threads = [threading.Thread(target=work, args=(f"category {number}",)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [each.references for each in catalogue.categories()] == [4] * 4
+    assert [each.references for each in catalogue.categories.all()] == [4] * 4
     assert catalogue.version() == 1 + 4 * 8 + 4 * 4
 
 

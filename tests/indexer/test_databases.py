@@ -37,10 +37,10 @@ def url_of(folder: Path) -> str:
 
 def test_a_new_database_is_created_and_opens_again_with_what_it_held(tmp_path: Path) -> None:
     first = Catalogue.open(url_of(tmp_path / "new" / "folder"))
-    made = first.ensure_memory(*SPACE)
+    made = first.memories.ensure(*SPACE)
     first.close()
     again = Catalogue.open(url_of(tmp_path / "new" / "folder"))
-    assert again.active_memory() == made
+    assert again.memories.active() == made
     again.close()
 
 
@@ -51,7 +51,7 @@ def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     def work() -> None:
         together.wait()
         catalogue = Catalogue.open(url_of(tmp_path / "new"))
-        memories.append(catalogue.ensure_memory(*SPACE).id)
+        memories.append(catalogue.memories.ensure(*SPACE).id)
         catalogue.close()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -64,7 +64,7 @@ def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 
 def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path) -> None:
     catalogue = Catalogue.open(url_of(tmp_path))
-    with catalogue._reading() as connection:
+    with catalogue._transactions.reading() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -75,7 +75,7 @@ def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path) -
 
 def test_postgresql_commits_durably_and_waits_for_a_lock_no_longer_than_sqlite(postgres: PostgresServer) -> None:
     catalogue = Catalogue.open(postgres.new_database(migrated=True))
-    with catalogue._writing() as connection:
+    with catalogue._transactions.writing() as connection:
         found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "lock_timeout")]
     catalogue.close()
     assert found == ["on", "30s"]
@@ -179,15 +179,15 @@ def test_other_databases_are_refused_without_repeating_the_password(url: str) ->
 
 def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(postgres: PostgresServer) -> None:
     catalogue = Catalogue.open(postgres.new_database(migrated=True))
-    before = catalogue.ensure_memory(*SPACE)
+    before = catalogue.memories.ensure(*SPACE)
     postgres.stop()
     try:
-        for touch in (catalogue.active_memory, catalogue.categories, lambda: catalogue.ensure_memory(*SPACE)):
+        for touch in (catalogue.memories.active, catalogue.categories.all, lambda: catalogue.memories.ensure(*SPACE)):
             with pytest.raises(CatalogueUnavailable, match="does not answer"):
                 touch()
     finally:
         postgres.start()
-    assert catalogue.active_memory() == before
+    assert catalogue.memories.active() == before
     catalogue.close()
 
 
@@ -235,14 +235,14 @@ def test_a_write_waits_for_another_and_gives_up_with_a_name(
 ) -> None:
     Catalogue.migrate(empty_database)
     first = Catalogue.open(empty_database)
-    first.ensure_memory(*SPACE)
+    first.memories.ensure(*SPACE)
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     second = Catalogue.open(empty_database)
-    with first._writing():
+    with first._transactions.writing():
         with pytest.raises(CatalogueBusy):
-            second.ensure_memory(*SPACE)
+            second.memories.ensure(*SPACE)
         assert second.version() == 1  # readers never wait
-    second.ensure_memory(*SPACE)
+    second.memories.ensure(*SPACE)
     first.close()
     second.close()
 
@@ -252,7 +252,9 @@ def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
 ) -> None:
     folder = DataFolder.open(tmp_path, postgres.new_database(migrated=True))
     appended = folder.append("bolt", [b"one"])
-    with folder.catalogue._writing() as connection:  # its process is dead, and the file lock with it, but not this
+    with (
+        folder.catalogue._transactions.writing() as connection
+    ):  # its process is dead, and the file lock with it, but not this
         segment = write_segment(folder.segments, [b"two"])
         picture = folder.originals.path(folder.originals.write(b"two", ".png"), ".png")
         row = {"memory_id": folder.memory.id, "created_at": datetime.now(UTC), "retired_at": None}
@@ -288,7 +290,7 @@ def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: 
     for name in ("catalogue.sqlite", "catalogue.sqlite-wal"):
         shutil.copy(tmp_path / "data" / name, later / name)
     recovered = Catalogue.open(url_of(later))
-    assert recovered.known_segments() == left
+    assert recovered.segments.known() == left
     assert recovered.version() == kept.version
     recovered.close()
     folder.catalogue.close()

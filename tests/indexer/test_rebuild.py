@@ -88,7 +88,7 @@ def test_a_killed_rebuild_leaves_the_old_memory_and_is_taken_up_again(tmp_path: 
 
 def test_pictures_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(indexed: Path) -> None:
     library = opened(indexed)
-    victim = library.catalogue.references().items[3]
+    victim = library.catalogue.references.page().items[3]
     library.close()
     [kept] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")

@@ -106,7 +106,7 @@ def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history:
     assert history.pictured() == [5]
     assert history.folder.originals.read(digest(picture(0)), ".png") == picture(0)
     assert history.folder.originals.read(digest(picture(1)), ".png") == picture(1)
-    history.catalogue.remove_references([reference])
+    history.catalogue.references.remove([reference])
     history.prune(inspections=Bounds(count=0))
     # The reference can still be restored; the other picture nothing needs.
     assert {Path(path).stem for path in history.files()} == {digest(picture(1))}

@@ -99,7 +99,7 @@ class Work:
 
     def _compact(self) -> None:
         catalogue = Catalogue.open(self._database)
-        record = catalogue.active_memory()
+        record = catalogue.memories.active()
         catalogue.close()
         assert record is not None
         library = Library.open(self._data, FeatureSpace.from_json(record.space_json), database_url=self._database)
@@ -145,7 +145,7 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
         restore(saved, folder, url, quiet, name)
         assert verify(folder, url, quiet).damaged == ()
         catalogue = Catalogue.open(url)
-        found = [reference.filename for reference in catalogue.references(limit=1000).items]
+        found = [reference.filename for reference in catalogue.references.page(limit=1000).items]
         catalogue.close()
         assert len(set(found)) == len(found)
         # The change under way when the catalogue was read may be in it, whole, although it was not yet acknowledged.

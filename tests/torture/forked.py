@@ -97,7 +97,7 @@ def _compact(data: Path, database_url: str | None, log: Path) -> None:
     from indexer.store import SegmentDamaged
 
     catalogue = Catalogue.open(catalogue_url(data, database_url))
-    record = catalogue.active_memory()
+    record = catalogue.memories.active()
     catalogue.close()
     assert record is not None
     space = FeatureSpace.from_json(record.space_json)

@@ -1,0 +1,105 @@
+"""Categories and their settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any, cast
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+
+from indexer.catalogue.audit import note
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import UnknownCategory
+from indexer.catalogue.live import LIVE, mark_removed
+from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
+from indexer.catalogue.queries import now
+from indexer.catalogue.records import Category, CategorySettings, Removed, SettingsChanges
+from indexer.catalogue.versions import commit_version
+
+
+class Categories:
+    """The categories of one data folder."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def all(self) -> tuple[Category, ...]:
+        """All categories by name."""
+        with self._transactions.reading() as connection:
+            return tuple(_category(row) for row in connection.execute(_categories()))
+
+    def get(self, name: str) -> Category:
+        """One category. Raises UnknownCategory."""
+        with self._transactions.reading() as connection:
+            return _find(connection, name)
+
+    def update_settings(self, name: str, changes: SettingsChanges) -> Category:
+        """Change some settings of a category. Raises UnknownCategory, and ValueError for values out of range."""
+        with self._transactions.writing() as connection:
+            found = _find(connection, name)
+            settings = replace(found.settings, **changes)
+            if settings != found.settings:
+                connection.execute(
+                    update(CategoryRow).where(CategoryRow.name == name).values(settings=asdict(settings))
+                )
+                version = commit_version(connection, "settings", detail={"category": name, "changed": sorted(changes)})
+                before, after = asdict(found.settings), asdict(settings)
+                different = [key for key in after if before[key] != after[key]]
+                note(
+                    connection, "settings.changed", name, {key: before[key] for key in different},
+                    {**{key: after[key] for key in different}, "version": version},
+                )  # fmt: skip
+            return replace(found, settings=settings)
+
+    def remove(self, name: str) -> Removed:
+        """Take a category out with all its references. Raises UnknownCategory."""
+        with self._transactions.writing() as connection:
+            _find(connection, name)
+            category = select(CategoryRow.id).where(CategoryRow.name == name).scalar_subquery()
+            inside = ReferenceRow.category_id == category
+            ids = tuple(connection.scalars(select(ReferenceRow.id).where(inside, LIVE).order_by(ReferenceRow.id)))
+            version = commit_version(connection, "removed", detail={"category": name, "references": list(ids)})
+            mark_removed(connection, version, inside)
+            connection.execute(delete(CalibrationRow).where(CalibrationRow.category_id == category))
+            connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
+            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=now()))
+            note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
+            return Removed(version, ids)
+
+
+def ensure_category(connection: Connection, name: str) -> int:
+    """The id of a category; one that is new, or was removed, starts with the default settings."""
+    found = connection.execute(
+        select(CategoryRow.id, CategoryRow.removed_at).where(CategoryRow.name == name)
+    ).one_or_none()
+    fresh = {"settings": asdict(CategorySettings()), "created_at": now(), "removed_at": None}
+    if found is None:
+        return connection.execute(insert(CategoryRow).values(name=name, **fresh).returning(CategoryRow.id)).scalar_one()
+    if found.removed_at is not None:
+        connection.execute(update(CategoryRow).where(CategoryRow.id == found.id).values(**fresh))
+    return cast(int, found.id)
+
+
+def _find(connection: Connection, name: str) -> Category:
+    row = connection.execute(_categories().where(CategoryRow.name == name)).one_or_none()
+    if row is None:
+        raise UnknownCategory(f"there is no category {name!r}")
+    return _category(row)
+
+
+def _category(row: Row[Any]) -> Category:
+    return Category(row.name, CategorySettings.from_json(row.settings), row.created_at, row.references)
+
+
+def _categories() -> Select[Any]:
+    live = (
+        select(func.count())
+        .where(ReferenceRow.category_id == CategoryRow.id, LIVE)
+        .correlate(CategoryRow)
+        .scalar_subquery()
+    )
+    return (
+        select(CategoryRow.__table__, live.label("references"))
+        .where(CategoryRow.removed_at.is_(None))
+        .order_by(CategoryRow.name)
+    )

@@ -1,0 +1,40 @@
+"""Which references are live, and how they cease to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from indexer.catalogue.models import CategoryRow, ReferenceRow
+from indexer.catalogue.queries import batches, now
+
+LIVE = ReferenceRow.removed_at.is_(None)
+
+
+def live_ids(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Those of the ids that are live."""
+    return {
+        found
+        for some in batches(ids)
+        for found in connection.scalars(select(ReferenceRow.id).where(ReferenceRow.id.in_(some), LIVE))
+    }
+
+
+def live_digests(connection: Connection, category: str, digests: Iterable[str]) -> dict[str, int]:
+    """sha256 → reference id, for those of the digests that are live references of the category."""
+    statement = (
+        select(ReferenceRow.image_sha256, ReferenceRow.id)
+        .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+        .where(CategoryRow.name == category, LIVE)
+    )
+    return {
+        digest: found
+        for some in batches(digests)
+        for digest, found in connection.execute(statement.where(ReferenceRow.image_sha256.in_(some)))
+    }
+
+
+def mark_removed(connection: Connection, version: int, which: ColumnElement[bool]) -> None:
+    """Let those that are live and fit be live no longer, from this version on."""
+    connection.execute(update(ReferenceRow).where(which, LIVE).values(removed_at=now(), removed_version=version))

@@ -1,0 +1,121 @@
+"""Memories: the one that is served, and those that are being filled to take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from indexer.catalogue.audit import note
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import MemoryIncomplete, UnknownMemory
+from indexer.catalogue.live import LIVE, live_ids
+from indexer.catalogue.models import CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.placements import placed, placed_ids, record_segment
+from indexer.catalogue.queries import now
+from indexer.catalogue.records import MemoryRecord
+from indexer.catalogue.versions import commit_version
+from indexer.store import SegmentFile
+
+
+class Memories:
+    """The memories of one data folder."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def active(self) -> MemoryRecord | None:
+        """The memory being served, None before the first."""
+        with self._transactions.reading() as connection:
+            return active_memory(connection)
+
+    def ensure(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
+        """The memory being served, whatever it is; created as given when there is none yet."""
+        with self._transactions.writing() as connection:
+            found = active_memory(connection)
+            if found is not None:
+                return found
+            created = _create(connection, space_json, fingerprint, codec)
+            connection.execute(update(MemoryRow).where(MemoryRow.id == created.id).values(active=True))
+            commit_version(connection, "switched", created.id)
+            return replace(created, active=True)
+
+    def prepare(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
+        """A memory of this space and codec that is not served, begun before or new: `place`, then `switch`."""
+        with self._transactions.writing() as connection:
+            row = connection.execute(
+                select(MemoryRow.__table__)
+                .where(MemoryRow.fingerprint == fingerprint, MemoryRow.codec == codec, ~MemoryRow.active)
+                .order_by(MemoryRow.id)
+                .limit(1)
+            ).one_or_none()
+            return _record(row) if row else _create(connection, space_json, fingerprint, codec)
+
+    def place(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
+        """Record a segment of re-encoded references in a memory that is not served.
+
+        rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over.
+        Returns how many were placed; with none, the segment is not recorded. Raises UnknownMemory, and ValueError
+        for the memory being served.
+        """
+        with self._transactions.writing() as connection:
+            if _find(connection, memory_id).active:
+                raise ValueError("references enter the memory being served through append")
+            wanted = live_ids(connection, rows) - placed_ids(connection, memory_id, rows)
+            if wanted:
+                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(wanted)})
+            return len(wanted)
+
+    def switch(self, memory_id: int) -> int:
+        """Serve another memory from the returned version on. Raises UnknownMemory, MemoryIncomplete."""
+        with self._transactions.writing() as connection:
+            _find(connection, memory_id)
+            missing = connection.scalars(
+                select(ReferenceRow.id).where(LIVE, ~placed(memory_id)).order_by(ReferenceRow.id).limit(10)
+            ).all()
+            if missing:
+                raise MemoryIncomplete(memory_id, missing)
+            before = active_memory(connection)
+            connection.execute(update(MemoryRow).where(MemoryRow.active).values(active=False))
+            connection.execute(update(MemoryRow).where(MemoryRow.id == memory_id).values(active=True))
+            was = {"memory": before.id} if before else {}
+            note(connection, "memory.switched", str(memory_id), was, {"memory": memory_id})
+            return commit_version(connection, "switched", memory_id)
+
+    def retire(self, memory_id: int) -> None:
+        """Let go of the segments of a memory that is not served. Raises UnknownMemory; ValueError if it is served."""
+        with self._transactions.writing() as connection:
+            if _find(connection, memory_id).active:
+                raise ValueError("the memory being served cannot be retired")
+            connection.execute(delete(PlacementRow).where(PlacementRow.memory_id == memory_id))
+            connection.execute(delete(CalibrationRow).where(CalibrationRow.memory_id == memory_id))
+            connection.execute(
+                update(SegmentRow)
+                .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))
+                .values(retired_at=now())
+            )
+
+
+def active_memory(connection: Connection) -> MemoryRecord | None:
+    """The memory being served, None before the first."""
+    row = connection.execute(select(MemoryRow.__table__).where(MemoryRow.active)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def _find(connection: Connection, memory_id: int) -> MemoryRecord:
+    row = connection.execute(select(MemoryRow.__table__).where(MemoryRow.id == memory_id)).one_or_none()
+    if row is None:
+        raise UnknownMemory(f"there is no memory {memory_id}")
+    return _record(row)
+
+
+def _record(row: Row[Any]) -> MemoryRecord:
+    return MemoryRecord(row.id, row.fingerprint, row.space_json, row.codec, row.created_at, row.active)
+
+
+def _create(connection: Connection, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
+    values = {"fingerprint": fingerprint, "space_json": space_json, "codec": codec, "created_at": now()}
+    row = connection.execute(insert(MemoryRow).values(**values, active=False).returning(MemoryRow.__table__)).one()
+    return _record(row)

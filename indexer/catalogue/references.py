@@ -1,0 +1,176 @@
+"""References: added, taken back, looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, exists, func, insert, select
+from sqlalchemy.orm import aliased
+
+from indexer.catalogue.audit import note
+from indexer.catalogue.categories import ensure_category
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import InvalidCursor, MemoryInactive, UnknownReference
+from indexer.catalogue.live import LIVE, live_digests, live_ids, mark_removed
+from indexer.catalogue.memories import active_memory
+from indexer.catalogue.models import CategoryRow, InspectionRow, ReferenceRow
+from indexer.catalogue.placements import placed, record_segment
+from indexer.catalogue.queries import batches, now, page_of
+from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
+from indexer.catalogue.retention import needs_picture
+from indexer.catalogue.versions import commit_version, version_of
+from indexer.store import SegmentFile
+
+
+class References:
+    """The references of one data folder."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def append(
+        self, category: str, segment: SegmentFile, references: Sequence[NewReference], memory_id: int
+    ) -> Appended:
+        """Add references, row i of the segment being references[i]; the category is created if it is new.
+
+        When all of them are duplicates nothing is written, the segment stays unknown and the version is the current
+        one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served.
+        """
+        if segment.count != len(references):
+            raise ValueError(f"a segment of {segment.count} rows for {len(references)} references")
+        with self._transactions.writing() as connection:
+            active = active_memory(connection)
+            if active is None or active.id != memory_id:
+                raise MemoryInactive("this data folder has switched to another memory: restart with its encoder")
+            live = live_digests(connection, category, {reference.image_sha256 for reference in references})
+            duplicates: set[int] = set()
+            fresh: dict[str, tuple[int, NewReference]] = {}  # digest → row of the segment, reference
+            for row, reference in enumerate(references):
+                if reference.image_sha256 in live or reference.image_sha256 in fresh:
+                    duplicates.add(row)
+                else:
+                    fresh[reference.image_sha256] = (row, reference)
+            if not fresh:
+                version = version_of(connection)
+            else:
+                version = commit_version(connection, "added", memory_id, {"category": category, "count": len(fresh)})
+                ids = connection.scalars(
+                    insert(ReferenceRow).returning(ReferenceRow.id, sort_by_parameter_order=True),
+                    _values(ensure_category(connection, category), version, fresh.values()),
+                ).all()
+                live |= dict(zip(fresh, ids, strict=True))
+                rows = {key: row for key, (row, _) in zip(ids, fresh.values(), strict=True)}
+                record_segment(connection, memory_id, segment, rows)
+                note(connection, "references.added", category, after={"references": list(ids), "version": version})
+            return Appended(version, tuple(live[each.image_sha256] for each in references), frozenset(duplicates))
+
+    def live_digests(self, category: str, digests: Collection[str]) -> dict[str, int]:
+        """sha256 → reference id, for those of the digests that are live references of the category."""
+        with self._transactions.reading() as connection:
+            return live_digests(connection, category, digests)
+
+    def appearances(self, category: str) -> list[dict[str, float]]:
+        """How the live references of a category look as photographs, of those for which it was noted."""
+        statement = (
+            select(ReferenceRow.appearance)
+            .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+            .where(CategoryRow.name == category, LIVE, ReferenceRow.appearance.is_not(None))
+        )
+        with self._transactions.reading() as connection:
+            return [dict(found) for found in connection.scalars(statement) if found is not None]
+
+    def remove(self, ids: Collection[int]) -> Removed:
+        """Take references out. Those unknown or gone already are passed over; with none left, no new version."""
+        with self._transactions.writing() as connection:
+            live = tuple(sorted(live_ids(connection, ids)))
+            if not live:
+                return Removed(version_of(connection), ())
+            version = commit_version(connection, "removed", detail={"references": list(live)})
+            for some in batches(live):
+                mark_removed(connection, version, ReferenceRow.id.in_(some))
+            note(
+                connection,
+                "references.removed",
+                ", ".join(map(str, live[:10])),
+                {"references": list(live)},
+                {"version": version},
+            )
+            return Removed(version, live)
+
+    def get(self, reference_id: int) -> Reference:
+        """One reference, live or removed. Raises UnknownReference."""
+        with self._transactions.reading() as connection:
+            row = connection.execute(_references().where(ReferenceRow.id == reference_id)).one_or_none()
+        if row is None:
+            raise UnknownReference(f"there is no reference {reference_id}")
+        return _reference(row)
+
+    def page(
+        self, category: str | None = None, cursor: str | None = None, limit: int = 100, *, removed: bool = False
+    ) -> Page[Reference]:
+        """Live references by id, of one category or of all. Raises InvalidCursor.
+
+        removed: instead those that were taken back, each picture once, and none that is live again.
+        """
+        statement = _references().where(~LIVE & ~_added_again() if removed else LIVE)
+        if category is not None:
+            statement = statement.where(CategoryRow.name == category)
+        if cursor is not None:
+            if not cursor.isdecimal() or len(cursor) > 18:
+                raise InvalidCursor("not a cursor of references")
+            statement = statement.where(ReferenceRow.id > int(cursor))
+        with self._transactions.reading() as connection:
+            found = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
+        return page_of(found, limit, lambda last: str(last.id))
+
+    def unplaced(self, memory_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
+        """Live references that a memory does not hold, by id, beyond id `after`: what is left to re-encode."""
+        wanted = (LIVE, ~placed(memory_id), ReferenceRow.id > after)
+        with self._transactions.reading() as connection:
+            return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
+
+    def count_unplaced(self, memory_id: int) -> int:
+        """How many live references a memory does not hold."""
+        with self._transactions.reading() as connection:
+            return connection.scalars(
+                select(func.count()).select_from(ReferenceRow).where(LIVE, ~placed(memory_id))
+            ).one()
+
+    def known_originals(self) -> frozenset[str]:
+        """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
+        with self._transactions.settled() as connection:
+            live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(now()))).all()
+            kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
+            return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
+
+
+def _references() -> Select[Any]:
+    return (
+        select(ReferenceRow.__table__, CategoryRow.name.label("category"))
+        .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+        .order_by(ReferenceRow.id)
+    )
+
+
+def _added_again() -> ColumnElement[bool]:
+    later = aliased(ReferenceRow)
+    return exists().where(
+        later.category_id == ReferenceRow.category_id,
+        later.image_sha256 == ReferenceRow.image_sha256,
+        later.id > ReferenceRow.id,
+    )
+
+
+def _reference(row: Row[Any]) -> Reference:
+    values = {field.name: getattr(row, field.name) for field in fields(Reference)}
+    return Reference(**{**values, "findings": tuple(row.findings)})
+
+
+def _values(category_id: int, version: int, fresh: Iterable[tuple[int, NewReference]]) -> list[dict[str, Any]]:
+    at = now()
+    return [
+        {**asdict(reference), "category_id": category_id, "added_at": at, "added_version": version}
+        for _, reference in fresh
+    ]

@@ -1,0 +1,110 @@
+"""Segments: what a snapshot is loaded from, and how many small ones become one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+from typing import cast
+
+from sqlalchemy import delete, func, select, update
+
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.errors import SegmentsChanged
+from indexer.catalogue.live import LIVE
+from indexer.catalogue.memories import active_memory
+from indexer.catalogue.models import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.placements import record_segment
+from indexer.catalogue.queries import now
+from indexer.catalogue.records import Changes, PlacedReference, SegmentRows, SegmentUsage
+from indexer.catalogue.versions import commit_version, version_of
+from indexer.store import SegmentFile
+
+
+class Segments:
+    """The segments of one data folder's memories."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def changes_since(self, version: int, memory_id: int) -> Changes:
+        """What a snapshot of this memory at `version` lacks; from version 0, everything that is live.
+
+        A compaction by another process may delete a segment between this answer and its reading: ask again then.
+        """
+        with self._transactions.reading() as connection:
+            active = active_memory(connection)
+            added = connection.execute(
+                select(
+                    SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count,
+                    ReferenceRow.id.label("reference_id"), CategoryRow.name.label("category"), PlacementRow.row,
+                )
+                .join(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
+                .join(ReferenceRow, ReferenceRow.id == PlacementRow.reference_id)
+                .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+                .where(PlacementRow.memory_id == memory_id, LIVE, ReferenceRow.added_version > version)
+                .order_by(SegmentRow.id, PlacementRow.row)
+            )  # fmt: skip
+            segments = tuple(
+                SegmentRows(
+                    SegmentFile(*key),
+                    tuple(PlacedReference(row.reference_id, row.category, row.row) for row in rows),
+                )
+                for key, rows in itertools.groupby(added, lambda row: cast(tuple[str, str, int, int], tuple(row[:4])))
+            )
+            removed = connection.scalars(
+                select(ReferenceRow.id)
+                .where(ReferenceRow.removed_version > version, ReferenceRow.added_version <= version)
+                .order_by(ReferenceRow.id)
+            ).all()
+            return Changes(version_of(connection), active.id if active else None, segments, tuple(removed))
+
+    def of(self, memory_id: int) -> tuple[SegmentUsage, ...]:
+        """The segments in use by a memory, oldest first, with what is still alive in each."""
+        live = func.count(ReferenceRow.id)
+        with self._transactions.reading() as connection:
+            rows = connection.execute(
+                select(SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count, live)
+                .outerjoin(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
+                .outerjoin(ReferenceRow, (ReferenceRow.id == PlacementRow.reference_id) & LIVE)
+                .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))
+                .group_by(SegmentRow.id, SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count)
+                .order_by(SegmentRow.id)
+            )
+            return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4]) for row in rows)
+
+    def replace(
+        self, memory_id: int, old: Collection[str], segment: SegmentFile | None, rows: Mapping[int, int]
+    ) -> int:
+        """Put one segment in the place of others; returns the version.
+
+        rows: reference id → row of the new segment; must name every live reference of the old ones, and may name ones
+        removed meanwhile. segment: None when there is no such reference. The old files may be deleted afterwards.
+        Raises SegmentsChanged when the old segments are no longer in use or hold a live reference that rows lacks.
+        """
+        with self._transactions.writing() as connection:
+            old_ids = connection.scalars(
+                select(SegmentRow.id).where(
+                    SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None), SegmentRow.name.in_(old)
+                )
+            ).all()
+            if len(old_ids) != len(set(old)):
+                raise SegmentsChanged("the segments to compact are no longer in use")
+            live = set(
+                connection.scalars(
+                    select(ReferenceRow.id)
+                    .join(PlacementRow, PlacementRow.reference_id == ReferenceRow.id)
+                    .where(PlacementRow.segment_id.in_(old_ids), LIVE)
+                )
+            )
+            if not live <= (rows.keys() if segment else set()):
+                raise SegmentsChanged("the new segment lacks live references of the ones it replaces")
+            connection.execute(delete(PlacementRow).where(PlacementRow.segment_id.in_(old_ids)))
+            connection.execute(update(SegmentRow).where(SegmentRow.id.in_(old_ids)).values(retired_at=now()))
+            if live and segment:
+                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
+            return commit_version(connection, "compacted", memory_id, {"segments": len(old_ids)})
+
+    def known(self) -> frozenset[str]:
+        """Names of the segment files in use, of all memories."""
+        with self._transactions.settled() as connection:
+            return frozenset(connection.scalars(select(SegmentRow.name).where(SegmentRow.retired_at.is_(None))))
