@@ -172,7 +172,7 @@ def translate(error: Exception) -> ProblemError:
                 "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
             )
         case ClientDisconnect():  # nobody reads this
-            return ProblemError("malformed-request", "The connection ended before the request was whole.")
+            return ProblemError("malformed-request", "The connection ended before there was an answer.")
         case HTTPException():
             return _from_framework(error)
         case _:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from indexer.catalogue import CategorySettings
 from indexer.verdicts.calibration import Calibration
+from service.leaving import while_wanted
 from service.preview import Held, Preview, preview
 from service.problems import documented
 from service.routes.categories import Name, settings_changes
@@ -33,17 +34,19 @@ router = APIRouter(prefix="/categories", tags=["categories"])
 async def previewed(
     name: Name,
     body: PreviewBody,
+    request: Request,
     running: Annotated[Runtime, Depends(runtime)],
     limit: Annotated[int, Query(ge=1, le=50, description="Inspections to try it on, and references to list.")] = 20,
 ) -> PreviewAnswer:
     """What settings would make of the references and of the latest inspections. Nothing is changed.
 
     At once where only rates or the threshold differ. Otherwise pictures are encoded and searched again behind every
-    detection, which takes about as long as inspecting them twice; one such preview waits for another.
+    detection, which takes about as long as inspecting them twice; one such preview waits for another, and ends when its
+    client closes the connection.
     """
     found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
     then = replace(found.settings, **settings_changes(running, body))
-    tried = await preview(running, name, found.settings, then, limit)
+    tried = await while_wanted(request, preview(running, name, found.settings, then, limit))
     current = running.calibrations.is_current(running.library.memory, name, found.settings.scoring)
     return _view(tried, found.settings, then, limit, current=current)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message
 
 from tests.service.conftest import files, onboard, wait_until_calibrated
 from tests.service.pictures import part
@@ -109,3 +111,35 @@ def test_a_preview_without_calibration_says_so_and_a_wrong_one_is_refused(client
     ):
         assert client.post("/categories/disc/preview", json=wrong).json()["type"] == "/problems/invalid-request"
     assert client.post("/categories/disc/preview", params={"limit": 51}, json={}).status_code == 422
+
+
+def test_a_preview_whose_client_has_gone_ends_and_encodes_nothing(inspected: TestClient) -> None:
+    async def ask() -> None:
+        """Send a request and be gone, as a browser does that aborts it."""
+        said: list[Message] = [{"type": "http.request", "body": json.dumps({"k": 4}).encode()}]
+
+        async def receive() -> Message:
+            return said.pop() if said else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            pass
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/categories/disc/preview", "query_string": b"",
+            "raw_path": b"/categories/disc/preview", "scheme": "http", "http_version": "1.1", "root_path": "",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80), "state": {},
+        }  # fmt: skip
+        await inspected.app(scope, receive, send)
+
+    def encoded() -> list[str]:
+        lines = inspected.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("touchstone_batch") and "onboard" in line]
+
+    before = encoded()
+    assert before
+    assert inspected.portal is not None
+    inspected.portal.call(ask)
+    assert encoded() == before
+    assert previewed(inspected, k=4)["searched_again"], "the next one need not wait"
+    assert encoded() != before
