@@ -274,10 +274,11 @@ def next_steps(out: Path, url: str = "http://127.0.0.1:8000") -> str:
     return "\n".join(
         (
             "Next: `make serve` keeps a server running on these references; then",
+            f"  {url}/                                                        # its console, in a browser",
             f"  curl -F images=@{out / 'try-me.png'} {url}/detect          # which product, and is it good?",
             f"  curl -F category=mine -F images=@1.png -F images=@2.png {url}/references  # teach it yours",
             f"  curl {url}/categories                                         # what it knows",
-            f"  {url}/docs                                                    # everything else",
+            f"  {url}/docs                                                    # everything else, for programs",
         )
     )
 
