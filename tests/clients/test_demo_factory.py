@@ -9,7 +9,8 @@ import pytest
 
 from clients.demo import contact_sheet
 from clients.demo.factory import PRODUCTS, Sample, kinds, main, render_defective, render_good, write_mvtec
-from clients.demo.run import Inspected, analysed, encode, measure
+from clients.demo.run import analysed, measure
+from clients.demo.server import Inspected, encode
 
 EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in kinds(product)]
 

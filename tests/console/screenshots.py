@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from clients.demo.factory import PRODUCTS, kinds, render_defective, render_good, test_seed
-from clients.demo.run import encode
+from clients.demo.server import encode
 from tests.console.conftest import DESKTOP, TABLET
 from tests.service.server_process import ServerProcess
 
