@@ -26,6 +26,7 @@ class Watched:
     def __init__(self, page: Page, url: str) -> None:
         self._url = url
         self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
+        self.away = False  # whether the test has taken the service away, which the browser logs as errors, too
         self.errors: list[str] = []
         self.foreign: list[str] = []
         page.on("console", self._said)
@@ -34,6 +35,7 @@ class Watched:
 
     def _said(self, message: ConsoleMessage) -> None:
         provoked = any(f"status of {status}" in message.text for status in self.expected)
+        provoked = provoked or (self.away and "net::ERR_" in message.text)
         if message.type in ("error", "warning") and not provoked:
             self.errors.append(message.text)
 

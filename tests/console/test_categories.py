@@ -265,3 +265,24 @@ def test_a_category_is_removed_after_a_question(page: Page, server: ServerProces
     page.get_by_role("dialog").get_by_role("button", name="Remove category").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Categories")
     assert server.client.get("/categories/short-lived").status_code == 404
+
+
+def test_drift_is_flagged_on_screen_until_its_test_begins_anew(page: Page, server: ServerProcess) -> None:
+    server.teach("wheel", *(varied(seed) for seed in range(24)))
+    server.wait_until_calibrated("wheel")
+    page.goto("/#/categories/wheel")
+    where = page.get_by_role("region", name="Where it stands")
+    expect(where).to_contain_text("Scores it rests on")
+    expect(where).not_to_contain_text("Drifting")
+    files = [("images", (f"{seed}.png", varied(seed, scratched=True), "image/png")) for seed in range(900, 932)]
+    server.client.post("/detect", data={"category": "wheel"}, files=files).raise_for_status()
+    expect(where).to_contain_text("Drifting: good parts no longer look like the references")
+    assert_accessible(page)
+    page.goto("/#/categories")
+    card = page.get_by_role("article").filter(has=page.get_by_role("link", name="wheel", exact=True))
+    expect(card).to_contain_text("Drifting")
+    page.goto("/#/categories/wheel")
+    where.get_by_role("button", name="Restart the drift test").click()
+    expect(page.locator("#notices")).to_contain_text("The drift test begins anew")
+    expect(where).not_to_contain_text("Drifting")
+    assert server.client.get("/categories/wheel").json()["drift"] is None

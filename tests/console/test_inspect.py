@@ -81,6 +81,21 @@ def test_the_picture_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, 
     expect(heat).to_have_css("opacity", "0.25")
 
 
+def test_the_picture_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> None:
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    inspected(page, scratched)
+    stage = page.get_by_role("group", name="Picture.")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
+        points = [] if apart is None else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(stage).to_have_attribute("data-zoom", "2")
+
+
 def test_a_picture_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> None:
     page.goto("/")
     page.get_by_label("Compare with").select_option("plate")

@@ -1,0 +1,46 @@
+"""Every view reads well on a tablet, in light and in the dark."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.console.accessibility import assert_accessible
+from tests.console.conftest import TABLET
+from tests.console.test_live import inspect
+from tests.service.server_process import ServerProcess
+
+VIEWS = {
+    "/#/live?station=appearance": "Live",
+    "/#/history?station=appearance": "History",
+    "/#/categories": "Categories",
+    "/#/categories/disc": "disc",
+    "/#/categories/disc/rejects": "disc",
+    "/#/categories/disc/settings": "disc",
+    "/#/categories/disc/region": "disc",
+    "/#/system": "System",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts(server: ServerProcess) -> None:
+    """Two inspections, of which one is a reject."""
+    for seed in (2700, 2701):
+        inspect(server, seed, "appearance", scratched=seed == 2701)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_is_accessible_on_a_tablet(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    for address, heading in VIEWS.items():
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        if "live" not in address:  # which never stops listening
+            page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{address} is wider than the tablet"
+        )
+        assert_accessible(page)
