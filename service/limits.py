@@ -58,7 +58,9 @@ class BodyLimit:
         headers = dict(scope["headers"])
         multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         most = self._most_bytes if multipart else self._most_json_bytes
-        too_large = _refusal("request-too-large", f"A request like this may have at most {most} bytes.")
+        too_large = _refusal(
+            "request-too-large", f"A request like this may have at most {most} bytes: send less at a time."
+        )
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
             await send_problem(too_large, scope, send)

@@ -152,13 +152,17 @@ def translate(error: Exception) -> ProblemError:
         case Stopped():
             return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
         case DeadlineExceeded():
-            return ProblemError("deadline-exceeded", "The picture waited longer than the deadline and was dropped.")
+            return ProblemError(
+                "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
+            )
         case CatalogueBusy() | CatalogueUnavailable():
             log.error("%s", error)
             detail = "The database does not answer; nothing of this request was kept. Try again."
             return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
         case InvalidCursor():
-            return ProblemError("invalid-request", "The cursor is not one that this service gave out.")
+            return ProblemError(
+                "invalid-request", "The cursor is not one that this service gave out; begin again without one."
+            )
         case Unknown():
             return ProblemError("not-found", f"{error}.".capitalize())
         case OriginalUnreadable():

@@ -159,7 +159,7 @@ class Runtime:
         end = time.monotonic() + _REACH_SECONDS
         while self.library.memory.version < version:
             if time.monotonic() > end:
-                detail = f"The snapshot is {self.library.memory.version}, not yet {version}."
+                detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
                 raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
             await asyncio.to_thread(self.library.refresh)
             if self.library.memory.version < version:

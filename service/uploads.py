@@ -69,7 +69,9 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
         form = await request.form(max_files=most_images, max_fields=_MOST_FIELDS)
     except HTTPException as error:
         if "Too many files" in error.detail:
-            raise ProblemError("request-too-large", f"At most {most_images} pictures fit in one request.") from None
+            raise ProblemError(
+                "request-too-large", f"At most {most_images} pictures fit in one request: send the others in another."
+            ) from None
         raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.detail}") from None
     files: list[File] = []
     values: dict[str, str] = {}

@@ -70,7 +70,7 @@ class AccessControl:
             )
         limit = self._requests_per_minute if key.requests_per_minute is None else key.requests_per_minute
         if limit and (seconds := self._rates.wait(key.id, limit)):
-            detail = f"This key may make {limit} requests a minute."
+            detail = f"This key may make {limit} requests a minute; Retry-After says when the next one fits."
             raise ProblemError("rate-limited", detail, headers={"Retry-After": str(seconds)})
         held = Role[key.role.upper()]
         if held < role:

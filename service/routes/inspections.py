@@ -193,7 +193,10 @@ async def _promote(running: Runtime, found: Inspection) -> int | None:
     if found.category is None:
         raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
     if found.kept_bytes is None:
-        raise ProblemError("conflict", "The picture is no longer kept, so it cannot become a reference.")
+        raise ProblemError(
+            "conflict",
+            "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
+        )
     data, _ = await _picture(running, found)
     [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
     if isinstance(decoded, ImageRefused):
