@@ -16,7 +16,7 @@ from indexer.encoders.base import EncoderError, Features, FeatureSpace
 from indexer.encoders.preprocessing import Geometry
 
 PATCH = 16
-_REVISION = 1  # of the arithmetic below: raise it when features change, so that older memories are refused
+_REVISION = 2  # of the arithmetic below: raise it when features change, so that older memories are refused
 CONSTANTS = Path(__file__).with_name("builtin.safetensors")
 LAYERS = ("edges", "strokes", "edges-strokes", "edges-strokes-shapes")
 _LEVELS = 3  # octaves of the pyramid; level s has pixels of 2**s
@@ -24,6 +24,7 @@ _SLOPES = 4  # axes of the gradient; with both signs, eight directions
 _SIGNED = 11  # response maps with a sign: slopes, second derivatives, Laplacian, determinant, turn
 _TONES = 6  # soft bins of the intensity histogram
 _SOURCES = ((0,), (1,), (0, 1), (0, 1, 2))  # levels a layer is made of
+_TURNING = (True, True, False, False)  # layers that see how strong orientations are, not which they are
 _TINY = 1e-6
 
 
@@ -107,9 +108,11 @@ class FilterBank:
             fine = 1 << max(0, 2 - number)  # pixels of this level per 4 pixels of the image
             stats.append(_pool(self._responses(level, fine), number))
         tones = _tone_statistics(levels[1])
+        turned = [_over_orientations(each) for each in stats]
         layers = []
-        for sources in _SOURCES:
-            maps = torch.cat([*(stats[source] for source in sources), tones], dim=1)  # (B, values, rows, columns)
+        for sources, turning in zip(_SOURCES, _TURNING, strict=True):
+            chosen = turned if turning else stats
+            maps = torch.cat([*((chosen[source] + _TINY).sqrt_() for source in sources), tones], dim=1)
             layers.append(maps.flatten(2).transpose(1, 2))
         return layers
 
@@ -184,7 +187,7 @@ def _average(maps: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _pool(quarter: torch.Tensor, level: int) -> torch.Tensor:
-    """Responses of a level → per cell mean, spread and peak, square-rooted (B, 3 · maps, rows, columns).
+    """Responses of a level → per cell mean, spread and peak (B, 3 · maps, rows, columns).
 
     The windows are 32 pixels wide with soft shoulders, twice the cell: a mark that moves by a few pixels moves the
     statistics little, and one on a cell's border is seen by both.
@@ -195,7 +198,25 @@ def _pool(quarter: torch.Tensor, level: int) -> torch.Tensor:
     spread = (square - mean.square()).clamp_min(0)
     pad = per_cell // 4
     peak = F.max_pool2d(quarter, per_cell + 2 * pad, per_cell, pad)
-    return torch.cat([(mean + _TINY).sqrt(), (spread + _TINY * _TINY).pow(0.25), (peak + _TINY).sqrt()], dim=1)
+    return torch.cat([mean, spread.sqrt_(), peak], dim=1)
+
+
+def _over_orientations(stats: torch.Tensor) -> torch.Tensor:
+    """Statistics of a level (B, 3 · maps, …) → the same with orientations summarised (B, 3 · fewer, …).
+
+    A part that lies turned has the same mean, largest, smallest and spread over the eight directions of the gradient, and
+    over the four of a bright or a dark second derivative, as one that lies straight.
+    """
+    maps = stats.unflatten(1, (3, -1))  # mean, spread and peak of every response
+    bright, dark, colour = maps.split((_SIGNED, _SIGNED, maps.shape[2] - 2 * _SIGNED), dim=2)
+    slopes = torch.cat([bright[:, :, :_SLOPES], dark[:, :, :_SLOPES]], dim=2)
+    bends = [side[:, :, _SLOPES : 2 * _SLOPES] for side in (bright, dark)]
+    summaries = [
+        torch.stack([family.mean(2), family.amax(2), family.amin(2), family.std(2, correction=0)], dim=2)
+        for family in (slopes, *bends)
+    ]
+    rest = [side[:, :, 2 * _SLOPES :] for side in (bright, dark)]
+    return torch.cat([*summaries, *rest, colour], dim=2).flatten(1, 2)
 
 
 def _window(maps: torch.Tensor, per_cell: int) -> torch.Tensor:

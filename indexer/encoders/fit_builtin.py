@@ -17,7 +17,7 @@ from indexer.encoders import choose_device
 from indexer.encoders.builtin import CONSTANTS, LAYERS, FilterBank
 from indexer.encoders.procedural import photograph, scene
 
-PATCH_VALUES = 63  # per layer; one more holds the constant
+PATCH_VALUES = 31  # per layer; one more holds the constant
 CONSTANT = 0.5
 _SIDE, _CROP, _SHIFT = 512, 448, 5.0  # pixels
 _TOTAL_SHARE = 0.3  # how much of all variation joins the nuisance that is whitened away
