@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 PEERS = 8  # the most similar references that each reference is held against
 _FEWEST_PEERS = 5  # with fewer there is no telling what a usual difference is
 _SHARE = 0.2
-_NOTHING = 0.01
+_NOTHING = 0.005
 
 
 def are_twins(difference: float, usual: float | None) -> bool:
