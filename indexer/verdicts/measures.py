@@ -41,7 +41,7 @@ class Measures:
         """Of a picture that was scored; its features as a batch of one."""
         similarity = float(scored.neighbours.similarities[0])
         return cls(
-            scored.score, float(scored.map.max()), _median(scored.distances, space, settings), 1.0 - similarity,
+            scored.score, float(scored.map.max()), _median(scored.distances, space, settings), _remoteness(similarity),
             _uniformity(features, space, settings),
         )  # fmt: skip
 
@@ -53,7 +53,7 @@ def measure(
     """From S_l(t), float32 (layers, cells), the similarity of the most similar reference, and the features."""
     score, anomaly_map = score_cells(distances, space, settings)
     return Measures(
-        score, float(anomaly_map.max()), _median(distances, space, settings), 1.0 - similarity,
+        score, float(anomaly_map.max()), _median(distances, space, settings), _remoteness(similarity),
         _uniformity(features, space, settings),
     )  # fmt: skip
 
@@ -65,6 +65,10 @@ def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings:
     boards: it is 0 to any of them.
     """
     return float(_fused(distances, space, settings).mean())
+
+
+def _remoteness(similarity: float) -> float:
+    return max(0.0, 1.0 - similarity)  # two unit vectors' product can round to a little above 1
 
 
 def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:

@@ -129,7 +129,7 @@ part_node = "ns=2;s=Part"
             wait_until(decided, "a decision on a part")
 
     def lab_done() -> bool:
-        return len(listener.of("kill/lab/record")) >= dropped
+        return len(listener.of("kill/lab/record")) >= dropped and len(list(kept.glob("*.json"))) >= dropped
 
     with ServerProcess(tmp_path / "data", port=port).wait_until_live() as service:
         teach(f"http://127.0.0.1:{port}")
