@@ -204,11 +204,11 @@ def _pool(quarter: torch.Tensor, level: int) -> torch.Tensor:
 def _over_orientations(stats: torch.Tensor) -> torch.Tensor:
     """Statistics of a level (B, 3 · maps, …) → the same with orientations summarised (B, 3 · fewer, …).
 
-    A part that lies turned has the same mean, largest, smallest and spread over the eight directions of the gradient, and
-    over the four of a bright or a dark second derivative, as one that lies straight.
+    A part that lies turned has the same mean, largest, smallest and spread over the eight directions of the gradient,
+    and over the four of a bright or a dark second derivative, as one that lies straight.
     """
-    maps = stats.unflatten(1, (3, -1))  # mean, spread and peak of every response
-    bright, dark, colour = maps.split((_SIGNED, _SIGNED, maps.shape[2] - 2 * _SIGNED), dim=2)
+    maps = stats.reshape(len(stats), 3, -1, *stats.shape[2:])  # mean, spread and peak of every response
+    bright, dark, colour = maps[:, :, :_SIGNED], maps[:, :, _SIGNED : 2 * _SIGNED], maps[:, :, 2 * _SIGNED :]
     slopes = torch.cat([bright[:, :, :_SLOPES], dark[:, :, :_SLOPES]], dim=2)
     bends = [side[:, :, _SLOPES : 2 * _SLOPES] for side in (bright, dark)]
     summaries = [
