@@ -187,7 +187,7 @@ def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(t
         taught(server)
         defect = inspected(server, 500, scratched=True)
         assert defect["verdict"] in DEFECTS
-        good = [inspected(server, seed) for seed in range(100, 112)]
+        good = [inspected(server, seed) for seed in range(100, 118)]  # more than the database may grow by meanwhile
 
         def free() -> int:
             return os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
@@ -200,10 +200,10 @@ def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(t
         found = recorded(server)
         lost = [each["id"] for each in [*good, *more] if found[each["id"]]["picture"] == "thumbnail"]
         assert lost == [each["id"] for each in [*good, *more]][: len(lost)], "the oldest went first"
-        assert 0 < len(lost) < 24
+        assert 0 < len(lost) < 30
         assert found[defect["id"]]["picture"] == "whole"
 
-        (disk / "more").write_bytes(bytes(free() - least // 2))
+        (disk / "more").write_bytes(bytes(free() - least // 4))
         wait_for(lambda: all(
             each["picture"] == "thumbnail" for each in recorded(server).values() if each["verdict"] not in DEFECTS
         ))  # fmt: skip
