@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 PEERS = 8  # the most similar references that each reference is held against
 _FEWEST_PEERS = 5  # with fewer there is no telling what a usual difference is
-_SHARE = 0.2
+_SHARE = 0.15
 _NOTHING = 0.005
 
 
 def are_twins(difference: float, usual: float | None) -> bool:
-    """Whether two pictures are near duplicates: apart by less than 0.2 of the usual, or by next to nothing.
+    """Whether two pictures are near duplicates: apart by less than 0.15 of the usual, or by next to nothing.
 
     difference: of the pair, as `pairs.difference` gives it. usual: see `usual_difference`.
     """
