@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from clients.demo.factory import render_good
+from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
+from indexer.encoders.preprocessing import prepare
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
@@ -99,6 +102,18 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
         torch.nn.functional.normalize(place.patches + 0.3 * noise.patches, dim=-1),
     )
     assert finished(leave_one_out(with_references(alike), ENGINE, "nut", 150, 1)).duplicates == 0
+
+
+@pytest.mark.parametrize("product", ["board", "bottle"])
+def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) -> None:
+    encoder = load_encoder(EncoderSettings(device="cpu"))
+    pictures = [render_good(product, seed).image for seed in range(24)]
+    noise = np.random.default_rng(7).normal(0, 2, pictures[3].shape)  # of the sensor: the part and the camera are still
+    again = np.clip(pictures[3] + noise, 0, 255).astype(np.uint8)
+    features = encoder.encode(torch.stack([prepare(each, encoder.space.geometry) for each in [*pictures, again]]))
+    memory = Memory.empty(encoder.space)
+    memory = memory.added(range(25), [product] * 25, memory.codec.encode(features), 1)
+    assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
 
 
 def test_two_pictures_that_differ_in_nothing_are_duplicates_even_when_they_are_all_there_is() -> None:
