@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from indexer.evaluation.dataset import Dataset
@@ -14,26 +16,35 @@ from indexer.evaluation.metrics import deviation, mean
 from indexer.evaluation.run import Outcome
 
 _COLUMNS = 4  # histograms side by side
+_LINES = 15  # names one under another in a legend
 _SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 
 
 def draw_ranking(dataset: Dataset, outcome: Outcome, path: Path) -> None:
     """ROC and precision–recall of the image scores, a line for each category that has good and defective samples."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    ranked = {
+        name: judged
+        for name, judged in outcome.categories.items()
+        if 0 < _truth(dataset, name).mean() < 1  # both kinds
+    }
+    columns = max(1, -(-len(ranked) // _LINES))
+    figure = Figure(figsize=(11 + 2.2 * columns, 5), layout="constrained")
     roc, pr = figure.subplots(1, 2)
-    for name, judged in outcome.categories.items():
+    for (name, judged), color in zip(ranked.items(), colormaps["turbo"](np.linspace(0, 1, len(ranked))), strict=True):
         truth = _truth(dataset, name)
-        if truth.all() or not truth.any():
-            continue
         false_rate, true_rate, _ = roc_curve(truth, judged.scores)
         precision, recall, _ = precision_recall_curve(truth, judged.scores)
-        roc.plot(false_rate, true_rate, label=f"{name} {100 * (judged.figures.image_auroc or 0):.1f}")
-        pr.plot(recall, precision, label=f"{name} {100 * (judged.figures.image_ap or 0):.1f}")
-    roc.set(title="ROC, image scores", xlabel="good parts rejected", ylabel="defective parts found")
-    pr.set(title="Precision and recall, image scores", xlabel="recall", ylabel="precision")
+        area, average = 100 * (judged.figures.image_auroc or 0), 100 * (judged.figures.image_ap or 0)
+        roc.plot(false_rate, true_rate, color=color, label=f"{name}  {area:.1f}  {average:.1f}")
+        pr.plot(recall, precision, color=color)
+    roc.set(title="ROC", xlabel="good parts rejected", ylabel="defective parts found")
+    pr.set(title="Precision and recall", xlabel="recall", ylabel="precision")
     for axes in (roc, pr):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.legend(fontsize=7, title="area, %" if axes is roc else "average precision, %")
+    if ranked:
+        title = "area under ROC, average precision, %"
+        figure.legend(loc="outside right center", fontsize=7, ncols=columns, title=title, title_fontsize=7)
+    figure.suptitle(f"Image scores: {title_of(outcome)}", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
@@ -42,7 +53,7 @@ def draw_histograms(dataset: Dataset, outcome: Outcome, thresholds: Mapping[str,
     names = list(outcome.categories)
     rows = -(-len(names) // _COLUMNS)
     columns = min(len(names), _COLUMNS)
-    figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained")
+    figure = Figure(figsize=(3.4 * columns, 0.5 + 2.5 * rows), layout="constrained")
     for number, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, number + 1)
         scores, truth = np.array(outcome.categories[name].scores), _truth(dataset, name)
@@ -53,8 +64,17 @@ def draw_histograms(dataset: Dataset, outcome: Outcome, thresholds: Mapping[str,
             axes.axvline(thresholds[name], color="black", linestyle="--", label="threshold")
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=6)
+    figure.suptitle(f"Image scores: {title_of(outcome)}", fontsize=10)
+    figure.supxlabel("image score", fontsize=8)
+    figure.supylabel("test pictures", fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def title_of(outcome: Outcome) -> str:
+    """What a picture is of, for one who sees it without its report."""
+    return f"{outcome.variant.protocol} ({outcome.variant.setting})"
 
 
 def draw_growth(outcomes: Sequence[Outcome], label: str, path: Path) -> None:

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve
 from indexer.evaluation.dataset import Sample
 from indexer.evaluation.features import load_picture
 from indexer.evaluation.masks import read_mask
+from indexer.evaluation.plots import title_of
 from indexer.evaluation.run import Outcome, Subject, score_samples
 
 _EACH = 3  # pictures of each kind
@@ -26,14 +27,15 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     """
     samples = [sample for sample in subject.dataset.samples if sample.category == category]
     scores = np.array(outcome.categories[category].scores)
-    level = _best_level(samples, scores) if threshold is None else threshold
+    level = best_level(samples, scores) if threshold is None else threshold
     chosen = choose(samples, scores, level)
     rows = [(title, number) for title, numbers in chosen for number in numbers]
     shown = [samples[number] for _, number in rows]
     judged = [scored for (scored,) in score_samples(subject, [outcome.variant.search], shown)]
     hottest = max(float(scored.map.max()) for scored in judged)
 
-    figure = Figure(figsize=(9, 2.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 0.4 + 2.35 * len(rows)), layout="constrained")
+    figure.suptitle(f"{category}: {title_of(outcome)}", fontsize=9)
     grid = figure.subplots(len(rows), len(_HEADS), squeeze=False)
     for axes, head in zip(grid[0], _HEADS, strict=True):
         axes.set_title(head, fontsize=9)
@@ -47,7 +49,7 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
             axes.set_xticks([])
             axes.set_yticks([])
         side = ">" if scored.score > level else "≤"
-        line[0].set_ylabel(f"{title}\n{sample.kind}/{sample.path.name}\n{scored.score:.4f} {side} {level:.4f}", size=6)
+        line[0].set_ylabel(f"{title}\n{sample.kind}/{sample.path.name}\n{scored.score:.4f} {side} {level:.4f}", size=7)
     figure.savefig(path, dpi=90)
 
 
@@ -72,13 +74,16 @@ def choose(samples: list[Sample], scores: NDArray[np.float64], level: float) -> 
     return shown
 
 
-def _best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
+def best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
+    """The level with the largest F1 when what is above it is rejected: between two scores, so that it is none."""
     defective = [sample.defective for sample in samples]
     if not any(defective):
         return float(scores.max())
     precision, recall, levels = precision_recall_curve(defective, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return float(levels[int(np.argmax(f1[:-1]))])
+    lowest = float(levels[int(np.argmax(f1[:-1]))])  # of the scores above the level
+    below = scores[scores < lowest]
+    return (lowest + float(below.max())) / 2 if len(below) else float(np.nextafter(lowest, -np.inf))
 
 
 def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:

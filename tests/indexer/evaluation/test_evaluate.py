@@ -6,7 +6,6 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -14,13 +13,12 @@ from rich.console import Console
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Encoder, Features
 from indexer.evaluation import job
-from indexer.evaluation.dataset import DatasetError, Sample
+from indexer.evaluation.dataset import DatasetError
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.job import Choices, carry_out
 from indexer.evaluation.protocols import PROTOCOLS, SHOTS, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
-from indexer.evaluation.sheets import choose
 from indexer.scoring import ScoringSettings
 from tests.indexer.evaluation import trees
 
@@ -208,16 +206,3 @@ def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     trees.put(tree / "disc/test/good/000.png", b"no picture")
     with pytest.raises(DatasetError, match=r"000\.png: This is not a JPEG"):
         run(tree, tmp_path / "out")
-
-
-def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
-    kinds = ["good"] * 4 + ["cut"] * 4
-    samples = [Sample(Path(f"{number}.png"), "c", kind) for number, kind in enumerate(kinds)]
-    scores = np.array([0.1, 0.2, 0.48, 0.9, 0.52, 0.1, 0.8, 0.95])
-    chosen = dict(choose(samples, scores, 0.5))
-    assert chosen["best"] == [7, 6, 4]
-    assert chosen["worst"][:2] == [3, 5]  # 0.4 too high, 0.4 too low
-    assert chosen["worst"][2] == 2  # right by 0.02 only: nothing else is wrong
-    assert chosen["borderline"] == [1, 0]
-    everything = [number for numbers in chosen.values() for number in numbers]
-    assert len(everything) == len(set(everything))
