@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,13 +62,14 @@ class Dataset:
         """Names of the categories, sorted."""
         return tuple(sorted({reference.category for reference in self.references}))
 
-    def only(self, categories: tuple[str, ...]) -> Dataset:
-        """The data set of some categories. DatasetError for a name it does not have."""
-        unknown = sorted(set(categories) - set(self.categories))
-        if unknown:
-            raise DatasetError(f"no category {unknown[0]!r} in {self.folder}: it has {', '.join(self.categories)}")
-        return Dataset(
-            self.layout, self.folder,
-            tuple(each for each in self.references if each.category in categories),
-            tuple(each for each in self.samples if each.category in categories),
-        )  # fmt: skip
+
+def chosen(names: Iterable[str], wanted: Collection[str], folder: Path) -> list[str]:
+    """Of the categories that a folder has those that are wanted, sorted; all of them when none is named.
+
+    DatasetError for a name that the folder does not have.
+    """
+    there = sorted(names)
+    unknown = sorted(set(wanted) - set(there))
+    if unknown:
+        raise DatasetError(f"no category {unknown[0]!r} in {folder}: it has {', '.join(there)}")
+    return [name for name in there if not wanted or name in wanted]

@@ -59,9 +59,7 @@ def carry_out(choices: Choices, console: Console) -> Report:
     """
     if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
         raise ValueError("several encoders are compared by --protocol encoders only")
-    dataset = read_dataset(choices.folder, choices.layout)
-    if choices.categories:
-        dataset = dataset.only(choices.categories)
+    dataset = read_dataset(choices.folder, choices.layout, choices.categories)
     preset = PRESETS[dataset.layout]
     scoring = ScoringSettings(
         preset.scoring.k if choices.k is None else choices.k,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as Drawn
 
 from indexer.encoders import FeatureSpace
-from indexer.evaluation.dataset import Dataset
+from indexer.evaluation.dataset import Dataset, Sample
 from indexer.evaluation.metrics import FIGURES, Figures, deviation, mean
 from indexer.evaluation.presets import PAPER_ENCODER, PRESETS, REPORTED_FEW_SHOT
 from indexer.evaluation.protocols import Protocol
@@ -75,11 +75,15 @@ class Report:
         """What the figures rest on, in sentences."""
         defective = sum(sample.defective for sample in self.dataset.samples)
         masked = sum(sample.mask is not None for sample in self.dataset.samples)
+        preset, categories = PRESETS[self.dataset.layout], len(self.dataset.categories)
         facts = [
-            f"{PRESETS[self.dataset.layout].title}: {len(self.dataset.categories)} categories, "
+            f"{preset.title}: {categories} categories, "
             f"{len(self.dataset.references)} references, {len(self.dataset.samples)} test pictures, "
             f"{defective} of them defective, {masked} with a mask."
         ]
+        if preset.categories not in (None, categories):
+            facts.append(f"The paper's figures are means over all {preset.categories} categories of {preset.title}.")
+        facts += self._lacking()
         for each in self.measured:
             size, scoring = each.space.geometry, each.scoring
             facts.append(
@@ -90,6 +94,20 @@ class Report:
         if any(errors):
             facts.append(f"Scores of pixels were binned: no mean pixel figure is off by more than {max(errors):.1e}.")
         return facts
+
+    def _lacking(self) -> list[str]:
+        """Which categories some figures, and their means, leave out."""
+        told = []
+        lacking: dict[str, Callable[[Sample], bool]] = {
+            "good test pictures: no image figures of": lambda sample: not sample.defective,
+            "defective test pictures: no figures of": lambda sample: sample.defective,
+            "masks: no pixel figures of": lambda sample: sample.mask is not None,
+        }
+        for what, has in lacking.items():
+            there = {sample.category for sample in self.dataset.samples if has(sample)}
+            if missing := [name for name in self.dataset.categories if name not in there]:
+                told.append(f"No {what} {', '.join(missing)}, and none in the means.")
+        return told
 
     def tables(self) -> list[Table]:
         """Every protocol's tables, in the paper's order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from indexer.evaluation.dataset import Dataset, DatasetError, Layout
@@ -10,7 +10,7 @@ from indexer.evaluation.readers import adam, mvtec, real_iad, visa
 
 __all__ = ["LAYOUTS", "read_dataset"]
 
-_READERS: dict[Layout, Callable[[Path], Dataset]] = {
+_READERS: dict[Layout, Callable[[Path, Collection[str]], Dataset]] = {
     "mvtec-ad": mvtec.read,
     "visa": visa.read,
     "real-iad": real_iad.read,
@@ -20,15 +20,20 @@ _READERS: dict[Layout, Callable[[Path], Dataset]] = {
 LAYOUTS: tuple[Layout, ...] = tuple(_READERS)
 
 
-def read_dataset(folder: Path, layout: Layout | None = None) -> Dataset:
+def read_dataset(folder: Path, layout: Layout | None = None, categories: Collection[str] = ()) -> Dataset:
     """Read a data set; None finds out which it is from its folders and the names of its categories.
 
-    Every picture and mask named exists as a file. DatasetError, one line, when the folder is not such a data set or
-    parts of it are missing.
+    categories: those to read, all when none is named; nothing is asked of the others. Every picture and mask named
+    exists as a file, and every category has references and samples. DatasetError, one line, when the folder is not
+    such a data set or parts of it are missing.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder")
-    dataset = _READERS[layout or _recognised(folder)](folder)
+    dataset = _READERS[layout or _recognised(folder)](folder, categories)
+    judged = {sample.category for sample in dataset.samples}
+    for name in sorted(judged.symmetric_difference(dataset.categories)):
+        lacks = "test pictures" if name in dataset.categories else "references"
+        raise DatasetError(f"{name} in {folder} has no {lacks}: the data set is not wholly unpacked")
     if not any(sample.defective for sample in dataset.samples):
         raise DatasetError(f"{folder} has no defective test picture: there is nothing to tell apart")
     return dataset

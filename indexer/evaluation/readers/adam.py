@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample
+from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
 from indexer.evaluation.readers.masks import masks_of
 from indexer.folders import folders, pictures
@@ -23,16 +24,16 @@ def recognises(folder: Path) -> bool:
     return bool(names) and names <= CATEGORIES
 
 
-def read(folder: Path) -> Dataset:
+def read(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read 3D-ADAM. As its authors do, the good parts under `validation` are test pictures. DatasetError."""
-    categories = [path for path in folders(folder) if (path / "train").is_dir()]
-    if not categories:
+    there = mvtec.begun(folder)
+    if not there:
         raise DatasetError(f"{folder} is not 3D-ADAM: no folder in it has train/good inside")
-    if not any((path / "train" / GOOD / _RGB).is_dir() for path in categories):
-        return mvtec.read_as(folder, "3d-adam")
+    if not any((path / "train" / GOOD / _RGB).is_dir() for path in there.values()):
+        return mvtec.read_as(folder, "3d-adam", wanted)
     references: list[Reference] = []
     samples: list[Sample] = []
-    for path in categories:
+    for path in map(there.__getitem__, chosen(there, wanted, folder)):
         good = pictures(path / "train" / GOOD / _RGB)
         if not good:
             raise DatasetError(f"no pictures in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")

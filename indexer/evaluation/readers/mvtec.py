@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Layout, Reference, Sample
+from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Layout, Reference, Sample, chosen
 from indexer.evaluation.readers.masks import masks_of
 from indexer.folders import folders, pictures
 
@@ -25,26 +26,31 @@ def category_names(folder: Path) -> set[str]:
     return {path.name for path in folders(folder) if (path / "train").is_dir()}
 
 
-def read(folder: Path) -> Dataset:
+def begun(folder: Path) -> dict[str, Path]:
+    """By name, the folders that hold `train` or `test`: categories, be they whole or not."""
+    return {path.name: path for path in folders(folder) if (path / "train").is_dir() or (path / "test").is_dir()}
+
+
+def read(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read MVTec-AD. DatasetError."""
-    return read_as(folder, "mvtec-ad")
+    return read_as(folder, "mvtec-ad", wanted)
 
 
-def read_folder(folder: Path) -> Dataset:
+def read_folder(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read any data set in this layout; `ground_truth` may be absent. DatasetError."""
-    return read_as(folder, "folder")
+    return read_as(folder, "folder", wanted)
 
 
-def read_as(folder: Path, layout: Layout) -> Dataset:
-    """Read the layout under a name. DatasetError."""
+def read_as(folder: Path, layout: Layout, wanted: Collection[str]) -> Dataset:
+    """Read the layout under a name. wanted: categories, all when none is named. DatasetError."""
     if (folder / "train").is_dir():
         raise DatasetError(f"{folder} is one category: give the folder that it lies in, and --category {folder.name}")
-    candidates = [path for path in folders(folder) if (path / "train").is_dir() or (path / "test").is_dir()]
-    if not candidates:
+    there = begun(folder)
+    if not there:
         raise DatasetError(f"{folder} holds no data set: no folder in it has train/good and test inside")
     references: list[Reference] = []
     samples: list[Sample] = []
-    for path in candidates:
+    for path in map(there.__getitem__, chosen(there, wanted, folder)):
         good = pictures(path / "train" / GOOD)
         if not good:
             raise DatasetError(f"no pictures in {path / 'train' / GOOD}: the data set is not wholly unpacked")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample
+from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
+from indexer.folders import folders
 
 _SIZES = ("realiad_1024", "realiad_512", "realiad_256")  # the paper's first
 _SPLITS = (Path("realiad_jsons") / "realiad_jsons", Path("realiad_jsons"))
@@ -17,18 +19,26 @@ def recognises(folder: Path) -> bool:
     return (folder / "realiad_jsons").is_dir() or any((folder / size).is_dir() for size in _SIZES)
 
 
-def read(folder: Path) -> Dataset:
+def read(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read the multi-view split at the largest size there is. DatasetError."""
     images = next((folder / size for size in _SIZES if (folder / size).is_dir()), None)
     if images is None:
         raise DatasetError(f"{folder} holds none of {', '.join(_SIZES)}: unpack Real-IAD's pictures there")
-    files = next((found for split in _SPLITS if (found := sorted((folder / split).glob("*.json")))), None)
-    if files is None:
+    listed = next((found for split in _SPLITS if (found := sorted((folder / split).glob("*.json")))), None)
+    if listed is None:
         raise DatasetError(f"no JSON file in {folder / _SPLITS[0]}: unpack realiad_jsons there")
+    files = {file.stem: file for file in listed}
     references: list[Reference] = []
     samples: list[Sample] = []
-    for file in files:
-        category = file.stem
+    for category in chosen(files.keys() | {path.name for path in folders(images)}, wanted, folder):
+        if category not in files:
+            raise DatasetError(f"{category} has pictures in {images}, but no JSON file in {listed[0].parent}")
+        file = files[category]
+        if not (images / category).is_dir():
+            raise DatasetError(
+                f"{file.name} is there, but {images / category} is not: unpack that category, or choose others with "
+                "--category"
+            )
         parts = _parse(file)
         references += [Reference(_there(images, category, row["image_path"], file), category) for row in parts["train"]]
         for row in parts["test"]:
@@ -46,14 +56,13 @@ def _parse(file: Path) -> dict[str, list[dict[str, Any]]]:
         parts: dict[str, list[dict[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
         for split in ("train", "test"):
             for row in parts[split]:
-                if not (isinstance(row["image_path"], str) and isinstance(row["anomaly_class"], str)):
+                named = (row["image_path"], row["anomaly_class"], row.get("mask_path") or "")
+                if not all(isinstance(each, str) for each in named):
                     raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DatasetError(
             f"{file} is not one of Real-IAD's: it should list image_path and anomaly_class under train and test"
         ) from None
-    if not parts["train"]:
-        raise DatasetError(f"{file} lists no references under train")
     return parts
 
 

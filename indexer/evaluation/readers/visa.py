@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
-from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample
+from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
+from indexer.folders import folders
 
 CATEGORIES = frozenset((
     "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
@@ -17,42 +19,58 @@ _COLUMNS = ["object", "split", "label", "image", "mask"]
 
 
 def recognises(folder: Path) -> bool:
-    """Whether the folder holds VisA, in either form."""
-    names = mvtec.category_names(folder)
-    return (folder / _SPLIT).is_file() or (folder / "1cls").is_dir() or (bool(names) and names <= CATEGORIES)
+    """Whether the folder holds VisA, in either form, even where a part of it is missing."""
+    if (folder / _SPLIT).is_file() or (folder / "1cls").is_dir():
+        return True
+    names = mvtec.category_names(folder) or {each.name for each in folders(folder) if (each / "Data").is_dir()}
+    return bool(names) and names <= CATEGORIES
 
 
-def read(folder: Path) -> Dataset:
+def read(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read VisA's one-class split. DatasetError."""
     if (folder / _SPLIT).is_file():
-        return _read_split(folder)
+        return _read_split(folder, wanted)
     converted = folder / "1cls" if (folder / "1cls").is_dir() else folder
     if not mvtec.category_names(converted):
         raise DatasetError(f"{folder} is not VisA: it has neither {_SPLIT} nor its conversion 1cls/<object>/train/good")
-    return mvtec.read_as(converted, "visa")
+    return mvtec.read_as(converted, "visa", wanted)
 
 
-def _read_split(folder: Path) -> Dataset:
+def _read_split(folder: Path, wanted: Collection[str]) -> Dataset:
     references: list[Reference] = []
     samples: list[Sample] = []
-    with (folder / _SPLIT).open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if rows.fieldnames != _COLUMNS:
-            raise DatasetError(f"{folder / _SPLIT} is not VisA's: its columns should be {', '.join(_COLUMNS)}")
-        for row in rows:
-            image = _there(folder, row["image"])
-            if row["split"] == "train":
-                references.append(Reference(image, row["object"]))
-            elif row["label"] == "normal":
-                samples.append(Sample(image, row["object"], GOOD))
-            else:
-                mask = _there(folder, row["mask"]) if row["mask"] else None
-                samples.append(Sample(image, row["object"], "bad", mask, numbered=True))
+    rows = _rows(folder / _SPLIT)
+    names = set(chosen({row["object"] for row in rows}, wanted, folder))
+    for row in rows:
+        if row["object"] not in names:
+            continue
+        image = _there(folder, row["image"])
+        if row["split"] == "train":
+            references.append(Reference(image, row["object"]))
+        elif row["label"] == "normal":
+            samples.append(Sample(image, row["object"], GOOD))
+        else:
+            mask = _there(folder, row["mask"]) if row["mask"] else None
+            samples.append(Sample(image, row["object"], "bad", mask, numbered=True))
     return Dataset(
         "visa", folder,
         tuple(sorted(references, key=lambda each: (each.category, each.path))),
         tuple(sorted(samples, key=lambda each: (each.category, each.path))),
     )  # fmt: skip
+
+
+def _rows(split: Path) -> list[dict[str, str]]:
+    try:
+        with split.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames == _COLUMNS:
+                rows = list(reader)
+                if cut := [number for number, row in enumerate(rows, start=2) if None in row.values()]:
+                    raise DatasetError(f"{split} is cut short in row {cut[0]}: unpack it again")
+                return rows
+    except (UnicodeDecodeError, csv.Error):
+        pass
+    raise DatasetError(f"{split} is not VisA's: its columns should be {', '.join(_COLUMNS)}")
 
 
 def _there(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_for
 
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert drawn == {"ranking.png", "histograms.png", "sheet-bottle.png", "sheet-zipper.png"}
+
+
+def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
+    trees.mvtec(tmp_path / "parts", ("bottle", "pill", "zipper"), references=2, tests=1)
+    for gone in ("bottle/ground_truth", "pill/test/good", "zipper/test/scratch", "zipper/ground_truth"):
+        shutil.rmtree(tmp_path / "parts" / gone)
+    report = run(tmp_path / "parts", tmp_path / "out", pictures=False)
+    assert report.facts()[1:5] == [
+        "The paper's figures are means over all 15 categories of MVTec-AD.",
+        "No good test pictures: no image figures of pill, and none in the means.",
+        "No defective test pictures: no figures of zipper, and none in the means.",
+        "No masks: no pixel figures of bottle, zipper, and none in the means.",
+    ]
+    [outcome] = report.measured[0].outcomes
+    assert outcome.mean.image_auroc == outcome.categories["bottle"].figures.image_auroc
+    assert outcome.mean.pixel_auroc == outcome.categories["pill"].figures.pixel_auroc
 
 
 def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:

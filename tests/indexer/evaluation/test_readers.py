@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,18 @@ def _written(path: str, text: str) -> Callable[[Path], None]:
     return lambda root: trees.put(root / path, text.encode())
 
 
+def _without(path: str, start: str) -> Callable[[Path], None]:
+    def cut(root: Path) -> None:
+        lines = (root / path).read_text().splitlines()
+        (root / path).write_text("\n".join(line for line in lines if not line.startswith(start)))
+
+    return cut
+
+
+_VISA = "object,split,label,image,mask\n"
+_NUMBERED = json.dumps({"train": [], "test": [{"image_path": "OK/0.jpg", "anomaly_class": "BX", "mask_path": 5}]})
+
+
 @pytest.mark.parametrize(
     ("lay_out", "damage", "says"),
     [
@@ -92,13 +105,23 @@ def _written(path: str, text: str) -> Callable[[Path], None]:
         (trees.visa, _gone("pcb1/Data/Images/Anomaly/000.JPG"), "which is not in"),
         (trees.visa, _gone("pcb1/Data/Masks/Anomaly/000.png"), "which is not in"),
         (trees.visa, _written("split_csv/1cls.csv", "a,b\n1,2\n"), "its columns should be object, split"),
+        (trees.visa, _written("split_csv/1cls.csv", _VISA + "candle,train,nor"), "cut short in row 2"),
+        (trees.visa, _without("split_csv/1cls.csv", "pcb1,train"), "pcb1 in .* has no references"),
+        (trees.visa, _without("split_csv/1cls.csv", "pcb1,test"), "pcb1 in .* has no test pictures"),
+        (trees.visa, lambda root: trees.put(root / "split_csv/1cls.csv", b"PK\xff"), "its columns should be object"),
+        (trees.visa, _gone("split_csv"), "it has neither split_csv"),
         (trees.visa_converted, _gone("1cls/candle/train/good"), "no pictures in"),
         (trees.real_iad, _gone("realiad_jsons"), "no JSON file"),
         (trees.real_iad, _gone("realiad_1024"), "holds none of realiad_1024"),
         (trees.real_iad, _gone("realiad_1024/audiojack/NG"), "unpack that category again"),
         (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "[1]"), "should list image_path"),
         (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "{"), "should list image_path"),
+        (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", _NUMBERED), "should list image_path"),
+        (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "[" * 100_000), "should list"),
+        (trees.real_iad, _written("realiad_1024/toy/OK/0.jpg", ""), "toy has pictures in .*, but no JSON"),
+        (trees.real_iad, _gone("realiad_1024/audiojack"), "audiojack is not: unpack that category"),
         (trees.adam, _gone("1m1/train/good/rgb/000_C.png"), None),
+        (trees.adam, _written("1m2/test/scratches/rgb/000_C.png", ""), "no pictures in .*1m2/train/good/rgb"),
         (trees.adam, _gone("1m1/test/scratches/ground_truth/008_C.png"), "have no mask"),
         (trees.adam, _gone("1m1/test"), "no defective test picture"),
     ],
@@ -129,8 +152,31 @@ def test_one_category_given_alone_is_told_how_to_be_given(tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match="--category disc"):
         read_dataset(tmp_path / "disc")
     with pytest.raises(DatasetError, match="it has disc, plate"):
-        read_dataset(tmp_path).only(("cup",))
-    assert read_dataset(tmp_path).only(("plate",)).categories == ("plate",)
+        read_dataset(tmp_path, categories=("cup",))
+    assert read_dataset(tmp_path, categories=("plate",)).categories == ("plate",)
+
+
+@pytest.mark.parametrize(
+    ("lay_out", "names", "damaged"),
+    [
+        (trees.mvtec, ("disc", "plate"), "disc/train"),
+        (trees.visa, ("candle", "pcb1"), "candle/Data"),
+        (trees.visa_converted, ("candle", "pcb1"), "1cls/candle/train"),
+        (
+            lambda root: trees.real_iad(trees.real_iad(root), category="toy"),
+            ("audiojack", "toy"),
+            "realiad_1024/audiojack",
+        ),
+        (lambda root: trees.adam(trees.adam(root), category="1m2"), ("1m1", "1m2"), "1m1/train"),
+    ],
+)
+def test_one_category_is_read_whatever_is_missing_of_the_others(
+    tmp_path: Path, lay_out: Callable[[Path], Path], names: tuple[str, str], damaged: str
+) -> None:
+    _gone(damaged)(lay_out(tmp_path))
+    with pytest.raises(DatasetError):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, categories=names[1:]).categories == names[1:]
 
 
 def test_every_layout_has_a_preset_and_the_papers_are_the_papers() -> None:
