@@ -15,6 +15,7 @@ FEWEST = 5  # pictures to compare with before one can be called unlike them
 _DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no picture of a part should have
 _LIGHT_RATIO = 1.6  # brighter or darker than usual by this factor
 _SHARPNESS_RATIO = 2.5
+_NO_SHARPNESS = 1e-9
 _SPREADS = 6.0
 _SHAPE_RATIO = 1.05
 
@@ -52,9 +53,10 @@ def photographic_findings(appearance: Appearance, others: Sequence[Appearance]) 
         found.append(Finding("too_bright", f"Mean lightness {light:.2f} of 1{against}.", light, usual, high))
     if len(others) < FEWEST:
         return found
-    sharpness = [each.sharpness for each in others]
-    usual = float(np.median(sharpness))
-    low = min(usual / _SHARPNESS_RATIO, usual - _SPREADS * _spread(sharpness))
+    # Sharpness is compared by ratio: six spreads below the usual would be below 0 where parts differ in it.
+    ratios = np.log([max(each.sharpness, _NO_SHARPNESS) for each in others])
+    usual = float(np.exp(np.median(ratios)))
+    low = usual / max(_SHARPNESS_RATIO, float(np.exp(_SPREADS * _spread(ratios.tolist()))))
     if appearance.sharpness < low:
         detail = f"Sharpness {appearance.sharpness:.3f}; the others have {usual:.3f}."
         found.append(Finding("blurred", detail, appearance.sharpness, usual, low))

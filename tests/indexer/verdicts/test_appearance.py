@@ -43,6 +43,20 @@ def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_
     assert found.value < found.limit < found.usual
 
 
+def test_a_blurred_picture_is_found_also_among_parts_that_differ_in_sharpness() -> None:
+    def drawn(seed: int, lines: int) -> np.ndarray:
+        image = picture(seed)
+        for number in range(lines):
+            cv2.line(image, (5, 5 + 8 * number), (105, 5 + 8 * number), (20, 20, 20), 1)
+        return image
+
+    others = [look(drawn(seed, 2 + 2 * (seed % 5))) for seed in range(20)]
+    sharpness = [each.sharpness for each in others]
+    assert max(sharpness) > 1.5 * min(sharpness)
+    assert [kinds(look(drawn(100 + lines, lines)), others) for lines in (2, 6, 10)] == [[], [], []]
+    assert kinds(look(cv2.GaussianBlur(drawn(50, 6), (0, 0), 4)), others) == ["blurred"]
+
+
 def test_with_nothing_to_compare_with_only_black_and_white_are_findings() -> None:
     assert kinds(look(np.zeros((112, 112, 3))), []) == ["too_dark"]
     assert kinds(look(np.full((112, 112, 3), 255)), []) == ["too_bright"]
