@@ -12,7 +12,7 @@ from indexer.catalogue.database import Transactions
 from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow
 from indexer.catalogue.queries import id_of_category, now
 from indexer.catalogue.records import Inspection, KeptCalibration, KeptDrift
-from indexer.verdicts.drift import Drift
+from indexer.verdicts.drift import GAMBLERS, Drift
 
 
 class Calibrations:
@@ -63,7 +63,8 @@ class Calibrations:
 
 def _drift(row: Row[Any]) -> KeptDrift:
     state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
-    return KeptDrift(row.calibration_key, row.version, row.started_at, row.flagged_at, Drift(**state))
+    drift = Drift(**state) if len(state["capitals"]) == GAMBLERS else Drift()  # an earlier release's begins anew
+    return KeptDrift(row.calibration_key, row.version, row.started_at, row.flagged_at, drift)
 
 
 def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 BINS = 10
 ALARM = 100.0
-_UNLUCKY = 0.01  # chance that the references misrepresent good production by more than the allowance
+_UNLUCKY = 0.005  # chance that the references misrepresent good production by more than an allowance; there are two
+_DEFECTS = 0.05  # share of defective parts that is no drift
 _BETS = (0.0, 1.0, 2.0)
+_STAKES = (0.1, 0.3)
+GAMBLERS = len(_BETS) + len(_STAKES)
 _JUMP = 0.01
 _HIGHEST = 1e12  # evidence beyond this says nothing more
 
@@ -18,18 +21,20 @@ _HIGHEST = 1e12  # evidence beyond this says nothing more
 class Drift:
     """The distribution of a category's p-values since the test began, and the evidence that they have become smaller.
 
-    counts: inspections by p-value, in ten bins from 0 to 1. capitals: what each of three gamblers owns, who began with
-    1 / 3 each and bet 0, 1 and 2 on small p-values; one hundredth of it all is shared out anew before each bet (the
-    simple jumper of conformal test martingales). evidence: what they own together. highest: the most it ever was.
+    counts: inspections by p-value, in ten bins from 0 to 1. capitals: what each of five gamblers owns, who began with
+    1 / 5 each. Three bet 0, 1 and 2 on small p-values; two stake 0.1 and 0.3 of what they own on parts that score above
+    every reference. One hundredth of it all is shared out anew before each bet (the simple jumper of conformal test
+    martingales). evidence: what they own together. highest: the most it ever was.
 
     While production is like the references, `evidence` ever reaches 100 with a probability of at most 1 %. P-values
-    are not quite uniform for one given set of references; each is raised by the allowance √(ln 100 / 2n), which
-    covers the difference in 99 of 100 sets of n references (Dvoretzky–Kiefer–Wolfowitz). So a false alarm, ever, has
-    a probability of at most 2 %. Occasional defects do not raise it: no bet wins more than twice the stake.
+    are not quite uniform for one given set of n references. For the first three each is raised by √(ln 200 / 2n), which
+    covers the difference in 199 of 200 sets (Dvoretzky–Kiefer–Wolfowitz). For the others, good parts are above every
+    reference at most as often as in 199 of 200 sets, 1 − 0.005^(1/n), and a twentieth more for defects. So a false
+    alarm, ever, has a probability of at most 2 %.
     """
 
     counts: tuple[int, ...] = (0,) * BINS
-    capitals: tuple[float, ...] = (1 / len(_BETS),) * len(_BETS)
+    capitals: tuple[float, ...] = (1 / GAMBLERS,) * GAMBLERS
     highest: float = 1.0
 
     @property
@@ -49,15 +54,19 @@ class Drift:
 
     def after(self, p_values: Iterable[float], references: int) -> Drift:
         """The state after further inspections, in order, calibrated with this many references."""
-        allowance = math.sqrt(math.log(1 / _UNLUCKY) / (2 * max(1, references)))
+        known = max(1, references)
+        allowance = math.sqrt(math.log(1 / _UNLUCKY) / (2 * known))
+        above_all = 1 - _UNLUCKY ** (1 / known) + _DEFECTS  # how often a part may be that before anybody wins
         counts, capitals, highest = list(self.counts), list(self.capitals), self.highest
         for p_value in p_values:
             counts[min(BINS - 1, int(p_value * BINS))] += 1
             raised = min(1.0, p_value + allowance)
+            odds = 1 / above_all if p_value * (known + 1) < 1.5 else 0.0  # the smallest p-value there is, 1 / (n + 1)
+            factors = (*(1 + bet * (0.5 - raised) for bet in _BETS), *(1 + stake * (odds - 1) for stake in _STAKES))
             together = sum(capitals)
             capitals = [
-                ((1 - _JUMP) * capital + _JUMP * together / len(_BETS)) * (1 + bet * (0.5 - raised))
-                for capital, bet in zip(capitals, _BETS, strict=True)
+                ((1 - _JUMP) * capital + _JUMP * together / GAMBLERS) * factor
+                for capital, factor in zip(capitals, factors, strict=True)
             ]
             if (together := sum(capitals)) > _HIGHEST:
                 capitals = [capital * _HIGHEST / together for capital in capitals]

@@ -43,8 +43,9 @@ from indexer.catalogue import (
     UnknownReference,
 )
 from indexer.catalogue.database import connect
-from indexer.catalogue.models import ReferenceRow
+from indexer.catalogue.models import DriftRow, ReferenceRow
 from indexer.store import SegmentFile
+from indexer.verdicts.drift import Drift
 from tests.indexer.data_folder_process import DataFolder, arrays_of
 from tests.postgres_server import PostgresServer
 
@@ -549,6 +550,22 @@ def test_what_is_recorded_stays_as_it_was_when_it_is_recorded_again(catalogue: C
     first, second = inspection(1), inspection(2)
     assert catalogue.inspections.recorded([second.id, "x", first.id]) == {first.id: first, second.id: second}
     assert catalogue.inspections.recorded([]) == {}
+
+
+def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
+    catalogue: Catalogue, memory_id: int, database: str
+) -> None:
+    add(catalogue, memory_id, "bolt", "a")
+    known = {"category": "bolt", "p_value": 0.3, "calibration_key": "k", "calibration_size": 20}
+    catalogue.inspections.record([inspection(1, **known)])
+    engine = connect(database)
+    with engine.begin() as connection:
+        kept = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "highest": 2.0}
+        connection.execute(update(DriftRow).values(state=kept))
+    engine.dispose()
+    assert catalogue.calibrations.drifts()["bolt"].drift == Drift()
+    catalogue.inspections.record([inspection(2, **known)])
+    assert catalogue.calibrations.drifts()["bolt"].drift == Drift().after([0.3], 20)
 
 
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:

@@ -34,14 +34,29 @@ def test_production_that_has_moved_raises_it_soon(references: int, within: int) 
     assert found >= 36
 
 
-def test_a_few_defects_do_not_raise_it() -> None:
+def with_defects(rng: np.random.Generator, references: int, inspections: int, share: float) -> list[float]:
+    good = p_values(rng, references, inspections)
+    defective = rng.random(inspections) < share
+    return [1 / (references + 1) if bad else each for each, bad in zip(good, defective, strict=True)]
+
+
+@pytest.mark.parametrize("references", [20, 50, 200, 1000])
+def test_one_part_in_twenty_may_be_defective_without_raising_it(references: int) -> None:
     rng = np.random.default_rng(2)
-    drift = Drift()
+    raised = sum(Drift().after(with_defects(rng, references, 2000, 0.05), references).drifting for _ in range(20))
+    assert raised == 0
+
+
+@pytest.mark.parametrize(("references", "share", "within"), [(40, 0.3, 300), (200, 0.3, 100), (200, 0.2, 200)])
+def test_rejects_that_become_many_raise_it(references: int, share: float, within: int) -> None:
+    rng = np.random.default_rng(3)
+    raised = 0
     for _ in range(20):
-        good = p_values(rng, 200, 97)
-        drift = drift.after([*good, *[1 / 201] * 3], 200)
-    assert not drift.drifting
-    assert drift.inspections == 2000
+        steady = Drift().after(with_defects(rng, references, 300, 0.01), references)
+        raised += (
+            not steady.drifting and steady.after(with_defects(rng, references, within, share), references).drifting
+        )
+    assert raised >= 17
 
 
 def test_what_was_seen_is_counted_by_p_value_and_evidence_stays_finite() -> None:
