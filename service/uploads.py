@@ -83,10 +83,8 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
                 values[name] = value
             else:
                 expected = ", ".join(repr(field) for field in fields.model_fields)
-                raise ProblemError(
-                    "invalid-request",
-                    f"Unexpected field {name!r}: send files under {IMAGES!r}, and at most one of each of {expected}.",
-                )
+                more = f", and at most one of each of {expected}" if expected else ""
+                raise ProblemError("invalid-request", f"Unexpected field {name!r}: send files under {IMAGES!r}{more}.")
     finally:
         await form.close()
     if not files:

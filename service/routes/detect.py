@@ -22,6 +22,7 @@ from indexer.images import ImageRefused, encode_png
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
 from indexer.search import Asking
+from indexer.verdicts.ranking import references_needed
 from service import history
 from service.detection import Detection
 from service.history import MAP_SCALE, Finding
@@ -30,6 +31,7 @@ from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
 from service.schemas.categories import CategoryName
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
+from service.schemas.inspections import InspectionView
 from service.uploads import Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(tags=["detect"])
@@ -122,13 +124,15 @@ async def detect(
     results: list[DetectionView | RefusedView] = []
     for position, inspection_id in enumerate(ids):
         if inspection_id in kept:
-            results.append(DetectionView(**history.view(kept[inspection_id]).model_dump(), recorded=True))
+            shown = history.view(kept[inspection_id])
+            needed = _references_needed(shown, settings)
+            results.append(DetectionView(**shown.model_dump(), recorded=True, references_needed=needed))
         elif position in problems:
             running.metrics.problem(problems[position].kind)
             error = problems[position].body(request.scope["request_id"])
             results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
-            draw = partial(_answer, running, findings[position], options, recorded=recorded)
+            draw = partial(_answer, running, findings[position], options, settings, recorded=recorded)
             results.append(await asyncio.to_thread(draw))
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
 
@@ -200,7 +204,15 @@ def _observe(
             running.tracing.stages({"decode": picture.decoding, **stages})
 
 
-def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: bool) -> DetectionView:
+def _references_needed(shown: InspectionView, settings: dict[str, CategorySettings]) -> int | None:
+    if shown.verdict != "uncalibrated":
+        return None
+    return references_needed(settings.get(shown.category, CategorySettings()).false_reject_rate)
+
+
+def _answer(
+    running: Runtime, finding: Finding, options: _Options, settings: dict[str, CategorySettings], *, recorded: bool
+) -> DetectionView:
     detection = finding.detection
     anomaly_map = overlay = None
     if options.map == "png":
@@ -216,7 +228,10 @@ def _answer(running: Runtime, finding: Finding, options: _Options, *, recorded: 
         )
         overlay = _base64(encode_png(drawn))
     shown = history.view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
-    return DetectionView(**shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded)
+    return DetectionView(
+        **shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded,
+        references_needed=_references_needed(shown, settings),
+    )  # fmt: skip
 
 
 def _base64(data: bytes) -> str:

@@ -25,6 +25,9 @@ class DetectionView(InspectionView):
     map: MapView | None = None
     overlay: str | None = Field(None, description="Base64 of a PNG: the picture with the map and regions drawn in.")
     recorded: bool = Field(description="False when the history had no room for this inspection.")
+    references_needed: int | None = Field(
+        None, description="With the verdict `uncalibrated`: how many references the category's false-reject rate needs."
+    )
 
 
 class RefusedView(Answer):

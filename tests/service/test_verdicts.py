@@ -60,6 +60,18 @@ def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestCl
     assert verdicts.count("normal") >= 16
 
 
+def test_an_uncalibrated_answer_says_how_many_references_it_takes(line: TestClient) -> None:
+    known = line.patch("/categories/disc", json={"false_reject_rate": 0.01}).json()["calibration"]
+    headers = {"Idempotency-Key": "uncalibrated"}
+    for _ in range(2):  # the second time from the history
+        answer = line.post("/detect", files=files(varied(600)), headers=headers).json()["results"][0]
+        assert (answer["verdict"], answer["threshold"]) == ("uncalibrated", known["threshold"])
+        assert answer["references_needed"] == known["references_needed"] == 99
+    line.patch("/categories/disc", json={"false_reject_rate": 0.05})
+    calibrated = line.post("/detect", files=files(varied(600))).json()["results"][0]
+    assert (calibrated["verdict"], calibrated["references_needed"]) == ("normal", None)
+
+
 def test_without_a_category_a_picture_is_searched_where_its_threshold_was_made(line: TestClient) -> None:
     """K is 150: the pool holds 48 references, 24 of which have no say in the other category's calibration."""
     for picture, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
@@ -154,6 +166,8 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
         refused = line.patch("/categories/disc", json={"region_of_interest": wrong})
         assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
     assert line.put("/categories/disc/region-of-interest", files=files(plain(0))).status_code == 422
+    misnamed = line.put("/categories/disc/region-of-interest", files={"mask": plain(255)}).json()
+    assert misnamed["detail"] == "Unexpected field 'mask': send files under 'images'."
     line.patch("/categories/disc", json={"region_of_interest": None})
     wait_until_calibrated(line, "disc")
 

@@ -20,11 +20,16 @@ class AnomalyMap:
 
 @dataclass(frozen=True)
 class Detection(Inspection):
-    """An inspection as `detect` answers it. overlay: base64 of a PNG. recorded: False when the history had no room."""
+    """An inspection as `detect` answers it.
+
+    overlay: base64 of a PNG. recorded: False when the history had no room. references_needed: with the verdict
+    `uncalibrated`, how many references the category's false-reject rate needs.
+    """
 
     map: AnomalyMap | None = None
     overlay: str | None = None
     recorded: bool = True
+    references_needed: int | None = None
 
 
 @dataclass(frozen=True)
