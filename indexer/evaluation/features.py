@@ -143,13 +143,13 @@ class FeatureCache:
         """Read the index, whoever wrote it; returns the names of the segments in it."""
         if not self._index.is_file():
             return set()
-        for line in self._index.read_text(encoding="utf-8").splitlines():
+        for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:  # empty, or cut short
+                segment, pictures = SegmentFile(**entry["segment"]), list(entry["pictures"])
+            except (ValueError, KeyError, TypeError):  # empty, cut short or damaged
                 continue
-            segment = SegmentFile(**entry["segment"])
-            self._where |= {digest: (segment, row) for row, digest in enumerate(entry["pictures"])}
+            self._where |= {digest: (segment, row) for row, digest in enumerate(pictures)}
         return {segment.name for segment, _ in self._where.values()}
 
 

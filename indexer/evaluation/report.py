@@ -21,7 +21,7 @@ from indexer.evaluation.thresholds import Decided
 from indexer.scoring import ScoringSettings
 
 _HEADS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
-_DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found", "Recognised")
+_DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found", "Searched in its category")
 _TITLES: dict[Protocol, str] = {
     "multi-class": "Multi-class: one pooled memory, no labels",
     "recognised": "As the service searches without a category: it is recognised first",

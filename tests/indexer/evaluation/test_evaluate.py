@@ -158,6 +158,18 @@ def test_a_damaged_segment_of_the_cache_is_encoded_anew(tree: Path, tmp_path: Pa
     assert all(torch.equal(before.codes_of(row), after.codes_of(row)) for row in range(16))
 
 
+def test_a_damaged_index_of_the_cache_costs_only_what_it_no_longer_names(tree: Path, tmp_path: Path) -> None:
+    dataset, encoder = read_dataset(tree), Counting(load_encoder(SMALL))
+    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references[:4], lambda count: None)
+    [index] = tmp_path.glob("*/index.jsonl")
+    with index.open("ab") as file:
+        file.write(b'\xff\x00\x00\n[]\n{"segment": {"name": 1}}\n{"segment": {"na')
+    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    assert encoder.seen == 16
+    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    assert encoder.seen == 16
+
+
 def test_a_changed_picture_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
     tree = trees.mvtec(tmp_path / "data", references=3, tests=2)
     run(tree, tmp_path / "out", pictures=False)
