@@ -33,7 +33,8 @@ class Appearance:
         """From the crop that the encoder sees, uint8 (3, crop, crop), and the picture's own size in pixels."""
         grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
         variance = float(grey.var())
-        edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.CV_32F)  # sensor noise is not sharpness
+        # Sensor noise is not sharpness; nor is the rounding of a smoothed picture, so it is smoothed as floats.
+        edges = cv2.Laplacian(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0), cv2.CV_32F)
         return cls(float(grey.mean()) / 255, float(edges.var()) / (variance + 1.0), width / height)
 
 

@@ -57,6 +57,19 @@ def test_a_blurred_picture_is_found_also_among_parts_that_differ_in_sharpness() 
     assert kinds(look(cv2.GaussianBlur(drawn(50, 6), (0, 0), 4)), others) == ["blurred"]
 
 
+def test_a_texture_that_blur_leaves_nothing_of_is_found_blurred() -> None:
+    def woven(seed: int) -> np.ndarray:
+        y, x = np.mgrid[:112, :112]
+        rng = np.random.default_rng(seed)
+        weave = 40 * np.sin(0.35 * x + rng.uniform(0, 6)) * np.sin(0.35 * y)
+        return np.repeat((120 + weave + 0.05 * x + rng.normal(0, 1, x.shape))[..., None], 3, axis=2).astype(np.uint8)
+
+    others = [look(woven(seed)) for seed in range(12)]
+    assert kinds(look(woven(50)), others) == []
+    for blur in (5, 8):
+        assert kinds(look(cv2.GaussianBlur(woven(50), (0, 0), blur)), others) == ["blurred"]
+
+
 def test_with_nothing_to_compare_with_only_black_and_white_are_findings() -> None:
     assert kinds(look(np.zeros((112, 112, 3))), []) == ["too_dark"]
     assert kinds(look(np.full((112, 112, 3), 255)), []) == ["too_bright"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from clients.demo.factory import render_good
+from indexer.encoders import EncoderSettings, load_encoder, prepare
 from indexer.encoders.base import Features
-from indexer.memory import Memory
+from indexer.memory import EncodedReferences, Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.measures import Measures
@@ -64,3 +67,24 @@ def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_find
     pictures = [*(measured(0.2) for _ in range(FEWEST)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
     found = judge(pictures, [], cell=16.0)
     assert [[finding.kind for finding in each] for each in found] == [[]] * (FEWEST + 1) + [["differently_framed"]]
+
+
+def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called_moved() -> None:
+    encoder = load_encoder(EncoderSettings(device="cpu"))
+
+    def encoded(picture: np.ndarray) -> EncodedReferences:
+        return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
+
+    for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
+        memory = Memory.empty(encoder.space)
+        for number in range(3):
+            codes = encoded(render_good(product, number).image)
+            memory = memory.added([number], [product], codes, number + 1)
+        picture = render_good(product, 50).image
+        changed = (
+            cv2.warpAffine(picture, np.float32([[1, 0, -32], [0, 1, 64]]), (512, 512), borderMode=cv2.BORDER_REFLECT)
+            if moved
+            else cv2.GaussianBlur(picture, (0, 0), 5)
+        )
+        found = Screening(memory, ENGINE, product, SETTINGS, [encoded(changed), encoded(picture)])
+        assert [found.compare(number).shift for number in (0, 1)] == [seen, (0, 0)]
