@@ -178,19 +178,20 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
     for each in compared:
         findings = list(each.findings)
         if each.measures is not None:
+            down, right = (cells * cell for cells in each.shift)
+            moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
+            score, median = each.measures.score, each.measures.median
             usual, limit = outlier_limit(medians)
-            if each.measures.median > limit:
-                down, right = (cells * cell for cells in each.shift)
-                moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
-                detail = (
-                    f"Nearly all of it differs: median patch distance {each.measures.median:.3f}, usually {usual:.3f}"
-                )
-                findings.append(Finding("differently_framed", detail + moved + ".", each.measures.median, usual, limit))
-            else:
-                usual, limit = outlier_limit(scores)
-                if each.measures.score > limit:
-                    detail = f"A part of it looks like a defect: score {each.measures.score:.3f}, usually {usual:.3f}."
-                    findings.append(Finding("outlier", detail, each.measures.score, usual, limit))
+            usual_score, most = outlier_limit(scores)
+            if median > limit:
+                detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {usual:.3f}{moved}."
+                findings.append(Finding("differently_framed", detail, median, usual, limit))
+            elif score > most and moved:
+                detail = f"Its edges lie elsewhere: score {score:.3f}, usually {usual_score:.3f}{moved}."
+                findings.append(Finding("differently_framed", detail, score, usual_score, most))
+            elif score > most:
+                detail = f"A part of it looks like a defect: score {score:.3f}, usually {usual_score:.3f}."
+                findings.append(Finding("outlier", detail, score, usual_score, most))
         answers.append(tuple(findings))
     return answers
 

@@ -63,6 +63,14 @@ def test_outliers_are_looked_for_among_eight_and_what_is_missing_is_told() -> No
     assert [[finding.kind for finding in each] for each in judge(few, known, cell=16.0)] == [[]] * 6 + [["outlier"]]
 
 
+def test_a_moved_part_before_a_plain_background_is_differently_framed_and_no_defect() -> None:
+    others = [measured(0.2) for _ in range(FEWEST)]
+    still, moved = measured(0.9), Compared(Measures(0.9, 0.9, 0.0, 0.1, 0.5), (), shift=(0, 3))
+    found = judge([*others, still, moved], [], cell=16.0)
+    assert [[finding.kind for finding in each] for each in found[-2:]] == [["outlier"], ["differently_framed"]]
+    assert "moved by about +48, +0 pixels" in found[-1][0].detail
+
+
 def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_finding() -> None:
     pictures = [*(measured(0.2) for _ in range(FEWEST)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
     found = judge(pictures, [], cell=16.0)
