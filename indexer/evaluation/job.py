@@ -138,7 +138,7 @@ def _decide(choices: Choices, subject: Subject, main: Outcome, progress: Progres
 def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decided], progress: Progress) -> None:
     """The pictures of the main outcome."""
     folder.mkdir(parents=True, exist_ok=True)
-    thresholds = {each.category: each.threshold for each in decided}
+    thresholds = {each.category: each.threshold for each in decided if each.threshold is not None}
     draw_ranking(subject.dataset, main, folder / "ranking.png")
     draw_histograms(subject.dataset, main, thresholds, folder / "histograms.png")
     task = progress.add_task("contact sheets", total=len(main.categories))

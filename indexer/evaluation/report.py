@@ -275,9 +275,11 @@ def _beside_the_paper(found: Figures, reported: Figures, encoder: str) -> list[L
 
 
 def _decided_cells(decided: Decided) -> list[str]:
+    recognised = f"{decided.recognised} of {decided.good + decided.defective}"
+    if decided.threshold is None:
+        return [decided.category, "none with fewer than two references", "–", "–", recognised]
     threshold = f"{decided.threshold:.4f}" + ("" if decided.promised else ", too few references to promise the rate")
     rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.found} of {decided.defective}"
-    recognised = f"{decided.recognised} of {decided.good + decided.defective}"
     return [decided.category, threshold, rejected, found, recognised]
 
 

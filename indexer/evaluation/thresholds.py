@@ -17,13 +17,13 @@ from indexer.verdicts.leave_one_out import calibrate
 class Decided:
     """One category's test pictures, each against the threshold of the category that it was searched in.
 
-    threshold: its own. promised: whether there are enough references for the false-reject rate; else the threshold is
-    the most cautious one there is. rejected of good, found of defective test pictures. recognised: of all of them, how
+    threshold: its own; None with fewer than two references that differ, and nothing is rejected then. promised: whether
+    there are enough references for the false-reject rate; else the threshold is the most cautious one there is. rejected of good, found of defective test pictures. recognised: of all of them, how
     many were searched in their own category.
     """
 
     category: str
-    threshold: float
+    threshold: float | None
     promised: bool
     rejected: int
     good: int
@@ -42,15 +42,12 @@ def decide_all(
     """
     calibrated = {name: calibrate(memory, engine, name, scoring).scores for name in outcome.categories}
     for name, judged in outcome.categories.items():
-        threshold = calibrated[name].level(rate)
-        if threshold is None:
-            continue
         samples = [sample for sample in dataset.samples if sample.category == name]
         levels = [calibrated[each].level(rate) for each in judged.nearest]
         rejected = [level is not None and score > level for score, level in zip(judged.scores, levels, strict=True)]
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield Decided(
-            name, threshold, calibrated[name].reaches(rate), sum(rejected) - found, defective.count(False), found,
+            name, calibrated[name].level(rate), calibrated[name].reaches(rate), sum(rejected) - found, defective.count(False), found,
             defective.count(True), judged.nearest.count(name),
         )  # fmt: skip

@@ -110,10 +110,18 @@ def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree
     for decided in report.measured[0].decided:
         scores = outcome.categories[decided.category].scores
         assert decided.recognised == 6
+        assert decided.threshold is not None
         assert decided.promised  # for 2 references or more that are not each other's duplicates
         assert decided.rejected + decided.found == sum(score > decided.threshold for score in scores)
         assert (decided.good, decided.defective) == (3, 3)
     assert "for 40 % false rejects" in report.markdown()
+
+
+def test_a_category_with_one_reference_is_told_to_have_no_threshold(tmp_path: Path) -> None:
+    trees.mvtec(tmp_path / "parts", references=1, tests=1)
+    report = run(tmp_path / "parts", tmp_path / "out", "recognised", pictures=True)
+    assert [decided.threshold for decided in report.measured[0].decided] == [None, None]
+    assert "| disc | none with fewer than two references | – | – | 2 of 2 |" in report.markdown()
 
 
 def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
