@@ -17,9 +17,10 @@ from indexer.verdicts.leave_one_out import calibrate
 class Decided:
     """One category's test pictures, each against the threshold of the category that it was searched in.
 
-    threshold: its own; None with fewer than two references that differ, and nothing is rejected then. promised: whether
-    there are enough references for the false-reject rate; else the threshold is the most cautious one there is. rejected of good, found of defective test pictures. recognised: of all of them, how
-    many were searched in their own category.
+    threshold: its own; None with fewer than two references that differ, where nothing is rejected. promised: whether
+    there are enough references for the false-reject rate; else the threshold is the most cautious one there is.
+    rejected of good, found of defective test pictures. recognised: of all of them, how many were searched in their own
+    category.
     """
 
     category: str
@@ -48,6 +49,6 @@ def decide_all(
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield Decided(
-            name, calibrated[name].level(rate), calibrated[name].reaches(rate), sum(rejected) - found, defective.count(False), found,
-            defective.count(True), judged.nearest.count(name),
+            name, calibrated[name].level(rate), calibrated[name].reaches(rate), sum(rejected) - found,
+            defective.count(False), found, defective.count(True), judged.nearest.count(name),
         )  # fmt: skip
