@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import h11
 from uvicorn import Config
@@ -22,7 +22,10 @@ from service.problems import MEDIA_TYPE, ProblemError
 
 log = logging.getLogger("touchstone")
 
-_LINGER_SECONDS = 2.0  # what a refused client still sends is read and dropped: else it might not see the answer
+# What a client still sends after its answer is read and dropped: to close with unread data resets the connection, and
+# the client might see that instead of the answer. Until nothing has come for so long, and no longer than that in all.
+_LINGER_SECONDS = 2.0
+_LINGER_SECONDS_IN_ALL = 30.0
 
 # What a connection is doing. fresh: nothing has come yet; kept: between two requests; headers: some of them are there;
 # rest: the answer is sent, but the body that nobody wanted is not all here; working: anything that the app bounds.
@@ -66,13 +69,13 @@ class GuardedProtocol(H11Protocol):
         self._door = door
         self._phase: _Phase = "working"
         self._since = 0.0
-        self._refused = False
+        self._leaving = False  # the last answer is given: nothing that comes is looked at
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Watch the new connection, or refuse it."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _PoliteTransport(transport, self._close)))
         self._enter("fresh")
         if len(self.connections) > self._door.most and not self._make_room():
             self._refuse(ProblemError(
@@ -89,8 +92,10 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless the answer is given already."""
-        if not self._refused:
+        """Take what came, unless the last answer is given already."""
+        if self._leaving:
+            self._linger()
+        else:
             super().data_received(data)
             self._watch()
 
@@ -124,13 +129,13 @@ class GuardedProtocol(H11Protocol):
 
     def shutdown(self) -> None:
         """Close now, or after the answer that is under way."""
-        if self._refused:
+        if self._leaving:
             self.transport.close()
         else:
             super().shutdown()
 
     def _watch(self) -> None:
-        if self._refused or self.transport.is_closing():
+        if self._leaving or self.transport.is_closing():
             return
         theirs, ours = self.conn.their_state, self.conn.our_state
         if theirs is h11.IDLE:
@@ -161,7 +166,7 @@ class GuardedProtocol(H11Protocol):
     def _make_room(self) -> bool:
         """Close the connection that has had no request for longest; whether there was one."""
         others = (each for each in self.connections if isinstance(each, GuardedProtocol) and each is not self)
-        idle = [each for each in others if each._phase in ("fresh", "kept", "headers") and not each._refused]
+        idle = [each for each in others if each._phase in ("fresh", "kept", "headers") and not each._leaving]
         if not idle:
             return False
         longest = min(idle, key=lambda each: each._since)
@@ -171,10 +176,7 @@ class GuardedProtocol(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         """Answer below the app, and close once the client has had time to read it."""
-        self._refused = True
-        self._enter("working")
-        self._unset_keepalive_if_required()
-        self.connections.discard(self)
+        self._leaving = True
         self._door.refused(problem.kind)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -187,12 +189,56 @@ class GuardedProtocol(H11Protocol):
         self.transport.write(_answer(problem, request_id))
         facts = {"problem": problem.kind, "client": self.client and self.client[0], "request_id": request_id}
         log.info("connection refused: %s", problem.detail, extra=facts)
+        self._leave()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close after an answer, at once where the client has nothing left to send."""
+        if self.conn.their_state is h11.SEND_BODY and not self._leaving and not transport.is_closing():
+            self._leave()
+        else:
+            transport.close()
+
+    def _leave(self) -> None:
+        """Say that nothing more will be sent, and close once the client has stopped sending too."""
+        self._leaving = True
+        self._enter("working")
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
         if len(self._door.lingering) >= self._door.most or not self.transport.can_write_eof():
             self.transport.close()
             return
+        self.flow.resume_reading()
         self.transport.write_eof()
         self._door.lingering.add(self.transport)
-        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self._since = self.loop.time()
+        self._linger()
+
+    def _linger(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        left = self._since + _LINGER_SECONDS_IN_ALL - self.loop.time()
+        self._deadline = self.loop.call_later(min(_LINGER_SECONDS, left), self.transport.abort)
+
+
+class _PoliteTransport:
+    """A transport whose `close` is the protocol's to carry out; uvicorn closes after an answer whatever still comes."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[asyncio.Transport], None]) -> None:
+        self._transport = transport
+        self._close = close
+        self._closing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._closing = True
+        self._close(self._transport)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called, although something may still be read."""
+        return self._closing or self._transport.is_closing()
 
 
 def _answer(problem: ProblemError, request_id: str) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
-from touchstone_client import Client, NotAllowed
+from touchstone_client import NO_RETRIES, AsyncClient, Client, NotAllowed
 
 
 def key(data: Path, role: str) -> str:
@@ -48,3 +50,32 @@ def test_a_key_opens_what_its_role_may_do(tmp_path: Path) -> None:
             )
             assert done.returncode == code, done.stderr
             assert line not in done.stdout + done.stderr
+
+
+UPLOAD = """
+const form = new FormData();
+form.append("images", new Blob([new Uint8Array(6 << 20)]), "part.png");
+const headers = { Authorization: "Bearer ts_wrong" };
+const answer = await fetch(process.argv[1] + "/detect", { method: "POST", body: form, headers });
+console.log(answer.status, (await answer.json()).type);
+"""
+
+
+def test_a_wrong_key_is_told_to_whoever_sends_a_large_picture(tmp_path: Path) -> None:
+    picture = bytes(6 << 20)
+    with ServerProcess(tmp_path / "data", ACCESS="keys").wait_until_live() as server:
+        url = f"http://127.0.0.1:{server.port}"
+
+        async def the_same() -> None:
+            async with AsyncClient(url, key="ts_wrong", retries=NO_RETRIES) as client:
+                with pytest.raises(NotAllowed):
+                    await client.inspect(picture)
+
+        for _ in range(5):
+            with Client(url, key="ts_wrong", retries=NO_RETRIES) as client, pytest.raises(NotAllowed):
+                client.inspect(picture)
+            asyncio.run(the_same())
+            if node := shutil.which("node"):
+                command = [node, "--input-type=module", "-e", UPLOAD, url]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                assert done.stdout.split() == ["401", "/problems/unauthenticated"], done.stderr

@@ -180,6 +180,32 @@ def test_json_may_not_be_as_large_as_pictures(server: ServerProcess) -> None:
     assert server.client.post("/detect", files=files(picture)).status_code == 200
 
 
+LARGE = 8 << 20  # more than the buffers between two sockets hold
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"Content-Length: %d\r\n\r\n" % LARGE, bytes(LARGE)),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, bytes(LARGE))),
+    ],
+    ids=["refused by its length", "refused while it grows"],
+)
+def test_a_client_that_still_sends_is_read_until_it_sees_the_answer(
+    server: ServerProcess, headers: bytes, body: bytes
+) -> None:
+    with Wire(server) as wire:
+        ours = wire.socket.getsockname()[1]
+        wire.send(PATCH + headers + body)  # a reset connection would end this, and lose the answer
+        problem(wire.rest(), 413, "request-too-large")
+        end = time.monotonic() + PATIENCE
+        while any(
+            each.raddr and each.raddr.port == ours for each in psutil.Process(server.process.pid).net_connections()
+        ):
+            assert time.monotonic() < end, "a client that stays for ever is waited for"
+            time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [(b"hello\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n\r\n", 400), (PATCH + b"Transfer-Encoding: gzip\r\n\r\n", 400),
