@@ -71,6 +71,9 @@ def decode_image(source: bytes | Path, limits: ImageLimits | None = None) -> NDA
     """
     limits = limits or ImageLimits()
     data = _read(source, limits)
+    # Pillow refuses what has twice as many pixels as this, some formats before they allocate anything. It is one limit
+    # for the process, and only ever raised: ours, which may be another for each call, holds below it.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limits.max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits)

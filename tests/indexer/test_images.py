@@ -207,3 +207,12 @@ def test_a_written_png_reads_back_as_it_was(shape: tuple[int, ...]) -> None:
 def test_a_written_sixteen_bit_png_reads_back_as_it_was() -> None:
     image = np.random.default_rng(0).integers(0, 65536, (32, 48)).astype(np.uint16)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(image)))), image)
+
+
+def test_a_limit_beyond_pillows_own_holds() -> None:
+    # 180 million pixels, none of which are there: the size passes, and the pixels are missed.
+    data = png(13_440, 13_440, 8, 0, b"")
+    for most, reason in ((64_000_000, "too-many-pixels"), (200_000_000, "damaged")):
+        with pytest.raises(ImageRefused) as refusal:
+            decode_image(data, ImageLimits(max_pixels=most))
+        assert refusal.value.reason == reason
