@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from indexer.catalogue import CATEGORY_NAME, CategorySettings
+from indexer.catalogue import CategorySettings
 from indexer.encoders import Encoder, prepare
 from indexer.folders import folders, pictures
 from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
 from indexer.search import Engine
+from indexer.text import LONGEST, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding
 from indexer.verdicts.kept import kept_measures
@@ -34,10 +34,11 @@ class NothingToIndex(ValueError):
 
 @dataclass(frozen=True)
 class Found:
-    """The pictures of one category."""
+    """The pictures of one category. misnamed: why its folder's name cannot be a category's; None when it can."""
 
     category: str
     paths: tuple[Path, ...]
+    misnamed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _Encoded:
 def find_categories(root: Path) -> tuple[Found, ...]:
     """What lies under a folder: `<category>/train/good/*` (MVTec-AD) or `<category>/*`, category by category.
 
-    NothingToIndex when there is no picture, or when a folder's name cannot name a category.
+    A folder whose name breaks the rule for text is named in a readable form. NothingToIndex when there is no picture.
     """
     if not root.is_dir():
         raise NothingToIndex(f"{root} is not a folder")
@@ -91,16 +92,20 @@ def find_categories(root: Path) -> tuple[Found, ...]:
     for folder in folders(root):
         paths = pictures(folder / _GOOD if (folder / _GOOD).is_dir() else folder)
         if paths:
-            found.append(Found(folder.name, tuple(paths)))
+            found.append(_found(folder, tuple(paths)))
     if not found:
         loose = " (pictures lie in it directly: move them into a folder named for their category)"
         raise NothingToIndex(
             f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if pictures(root) else ''}"
         )
-    for each in found:
-        if not re.fullmatch(CATEGORY_NAME, each.category) or len(each.category) > 128:
-            raise NothingToIndex(f"{each.category!r} cannot name a category: rename the folder")
     return tuple(found)
+
+
+def _found(folder: Path, paths: tuple[Path, ...]) -> Found:
+    try:
+        return Found(category_name(folder.name), paths)
+    except TextRefused as refused:
+        return Found(readable(folder.name, LONGEST), paths, f"The folder's name {refused}: rename it.")
 
 
 def index(
@@ -127,6 +132,10 @@ def index(
         for each in found:
             tally = Tally(each.category)
             tallies.append(tally)
+            if each.misnamed is not None:
+                tally.refused = [Refusal(path, each.misnamed) for path in each.paths]
+                advance(tally, len(each.paths))
+                continue
             screened = None if screen is None else _Screened(library, screen, tally)
             waiting: list[_Encoded] = []
             for batch in _loaded_ahead(pool, library, encoder, each, limits):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings, sign
 from indexer.settings import DataSettings
+from indexer.text import readable
 
 if TYPE_CHECKING:
     from indexer.bulk import Tally
@@ -107,6 +108,6 @@ def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
 
 def _list(console: Console, lines: Sequence[str]) -> None:
     for line in lines[:_SHOWN]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(readable(line), highlight=False, markup=False, soft_wrap=True)
     if len(lines) > _SHOWN:
         console.print(f"… and {len(lines) - _SHOWN} more")

@@ -18,10 +18,12 @@ from fastapi.exceptions import RequestValidationError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 
 from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
 from indexer.library import Original
+from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
+from service import multipart
 from service.metrics import Metrics
 from service.problems import ProblemError
 
@@ -45,10 +47,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class File:
-    """One uploaded file. The name is kept for people to read; it never becomes a path."""
+    """One uploaded file. The name is kept for people to read; it never becomes a path.
+
+    misnamed: why the file is not taken under the name it came with; `name` is then a readable form of that.
+    """
 
     name: str
     data: bytes
+    misnamed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,33 +72,56 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ProblemError("invalid-request", f"Send multipart/form-data with one or more files under {IMAGES!r}.")
     try:
-        form = await request.form(max_files=most_images, max_fields=_MOST_FIELDS)
-    except HTTPException as error:
-        if "Too many files" in error.detail:
+        body = await multipart.Body.read(request, most_images, _MOST_FIELDS)
+    except MultiPartException as error:
+        if "Too many files" in error.message:
             raise ProblemError(
                 "request-too-large", f"At most {most_images} pictures fit in one request: send the others in another."
             ) from None
-        raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.detail}") from None
+        raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.message}") from None
     files: list[File] = []
     values: dict[str, str] = {}
     try:
-        for name, value in form.multi_items():
+        for raw, value in body.items():
+            name = raw.decode(errors="replace")
             if isinstance(value, UploadFile) and name == IMAGES:
-                files.append(File(PurePath(value.filename or "").name[:255] or "unnamed", await value.read()))
-            elif isinstance(value, str) and name in fields.model_fields and name not in values:
-                values[name] = value
+                files.append(_file(multipart.filename(value), await value.read()))
+            elif isinstance(value, bytes) and name in fields.model_fields and name not in values:
+                values[name] = _text(name, value)
             else:
-                expected = ", ".join(repr(field) for field in fields.model_fields)
-                more = f", and at most one of each of {expected}" if expected else ""
-                raise ProblemError("invalid-request", f"Unexpected field {name!r}: send files under {IMAGES!r}{more}.")
+                raise _unexpected(name, fields)
     finally:
-        await form.close()
+        await body.close()
     if not files:
         raise ProblemError("invalid-request", f"No picture was sent: send one or more files under {IMAGES!r}.")
     try:
         return Upload(tuple(files)), fields.model_validate(values)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_context=False)) from None
+
+
+def _file(raw: bytes, data: bytes) -> File:
+    try:
+        return File(plain(PurePath(utf8(raw)).name, LONGEST_FILENAME) or "unnamed", data)
+    except TextRefused as refused:
+        name = readable(raw.decode(errors="replace"), LONGEST_FILENAME)
+        return File(name, data, f"The file's name {refused}: send it under another.")
+
+
+def _text(name: str, raw: bytes) -> str:
+    try:
+        return utf8(raw)
+    except TextRefused as refused:
+        raise ProblemError("invalid-request", f"{name}: the text {refused}.") from None
+
+
+def _unexpected(name: str, fields: type[BaseModel]) -> ProblemError:
+    if name == IMAGES:
+        detail = f"A part {IMAGES!r} has no file name, so it is text: send each picture as a file, with `filename=`."
+        return ProblemError("invalid-request", detail)
+    expected = ", ".join(repr(field) for field in fields.model_fields)
+    more = f", and at most one of each of {expected}" if expected else ""
+    return ProblemError("invalid-request", f"Unexpected field {readable(name)!r}: send files under {IMAGES!r}{more}.")
 
 
 # RGB uint8 (height, width, 3) → uint8 (3, crop, crop); called from several threads
@@ -120,6 +149,8 @@ class Decoder:
     def _decode(self, file: File) -> Picture | ImageRefused:
         begun = time.monotonic()
         try:
+            if file.misnamed is not None:
+                raise ImageRefused("bad-name", file.misnamed)
             image = decode_image(file.data, self._limits)
         except ImageRefused as refused:
             self._metrics.refused(refused.reason)

@@ -21,7 +21,6 @@ from indexer.catalogue.errors import (
 )
 from indexer.catalogue.keys import ApiKey
 from indexer.catalogue.records import (
-    CATEGORY_NAME,
     Appended,
     Category,
     CategorySettings,
@@ -47,7 +46,6 @@ from indexer.catalogue.records import (
 from indexer.catalogue.retention import Amount, Bounds, Cut, Holding, Kind, ReferenceHolding, Retention
 
 __all__ = [
-    "CATEGORY_NAME",
     "Actor",
     "Amount",
     "ApiKey",

@@ -21,8 +21,6 @@ ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "se
 
 T = TypeVar("T")
 
-CATEGORY_NAME = r"^[^\x00-\x1f/\\]+$"  # what may name a category, in at most 128 characters
-
 
 @dataclass(frozen=True)
 class Page(Generic[T]):

@@ -12,6 +12,7 @@ import typer
 
 from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.settings import DataSettings
+from indexer.text import TextRefused, plain
 
 if TYPE_CHECKING:
     from indexer.catalogue import Catalogue
@@ -29,8 +30,9 @@ def create(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key and print its token, once: only a hash of it is kept."""
-    if not 0 < len(name) <= 128 or not name.isprintable():
-        fail("a name has 1 to 128 printable characters")
+    name = _plain("name", name)
+    if not name:
+        fail("the name is empty")
     from service.access import Role, new_key
 
     made = new_key(name, Role[role.upper()], days, requests_per_minute)
@@ -54,7 +56,15 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
 def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> None:
     """End a key; running services refuse it within a second."""
     with _catalogue(data, database_url) as catalogue:
-        catalogue.keys.revoke(key_id)
+        catalogue.keys.revoke(_plain("key's id", key_id))
+
+
+def _plain(what: str, given: str) -> str:
+    """Text from the command line by the one rule for text; exits with one line when it breaks that."""
+    try:
+        return plain(given)
+    except TextRefused as refused:
+        fail(f"the {what} {refused}")
 
 
 @contextmanager

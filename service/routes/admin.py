@@ -21,6 +21,7 @@ from service.schemas.administration import (
     KeyView,
     NewKeyView,
 )
+from service.schemas.text import Text
 
 router = APIRouter(tags=["administration"])
 
@@ -49,7 +50,7 @@ async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)
 
 
 @router.delete("/keys/{key_id}", responses=documented("not-found"))
-async def revoke_key(key_id: str, running: Annotated[Runtime, Depends(runtime)]) -> KeyView:
+async def revoke_key(key_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> KeyView:
     """End a key: here at once, in other replicas within a second. Ending it again changes nothing."""
     revoked = await asyncio.to_thread(running.library.catalogue.keys.revoke, key_id)
     await asyncio.to_thread(running.ring.refresh)
@@ -59,10 +60,10 @@ async def revoke_key(key_id: str, running: Annotated[Runtime, Depends(runtime)])
 @router.get("/audit", responses=documented())
 async def audit(
     running: Annotated[Runtime, Depends(runtime)],
-    actor: Annotated[str | None, Query(max_length=128)] = None,
-    action: Annotated[str | None, Query(max_length=32, examples=["settings.changed"])] = None,
-    target: Annotated[str | None, Query(max_length=128)] = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    actor: Annotated[Text | None, Query()] = None,
+    action: Annotated[Text | None, Query(examples=["settings.changed"])] = None,
+    target: Annotated[Text | None, Query()] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> AuditPage:
     """Every change, newest first: who, what, when, and how it was before and after."""

@@ -17,8 +17,9 @@ from indexer.verdicts.drift import ALARM
 from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
 from service.schemas.calibration import DriftView, ScoresAnswer
-from service.schemas.categories import CategoriesAnswer, CategoryName, CategoryView, SettingsPatch, SettingsView
+from service.schemas.categories import CategoriesAnswer, CategoryView, SettingsPatch, SettingsView
 from service.schemas.references import Removed
+from service.schemas.text import CategoryName
 from service.uploads import documented_upload, read_upload
 
 router = APIRouter(prefix="/categories", tags=["categories"])

@@ -29,18 +29,17 @@ from service.history import MAP_SCALE, Finding
 from service.owner import Busy, Turn
 from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
-from service.schemas.categories import CategoryName
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
 from service.schemas.inspections import InspectionView
+from service.schemas.text import CategoryName, HeaderText, Text
 from service.uploads import Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(tags=["detect"])
 
-_Name = Annotated[str, Field(min_length=1, max_length=128)]
 _Key = Annotated[
-    str | None,
+    HeaderText | None,
     Header(
-        alias="Idempotency-Key", min_length=1, max_length=128,
+        alias="Idempotency-Key",
         description="The same key with the same pictures again answers what was recorded, and inspects nothing twice. "
         "`map` and `overlay` are null then. A key is known for as long as its inspection is kept.",
     ),
@@ -56,8 +55,8 @@ class _Options(BaseModel):
     category: CategoryName | None = Field(
         None, description="Compare with this category's references; else the most similar reference of all says which."
     )
-    part_id: _Name | None = Field(None, description="Kept with the inspection.")
-    station: _Name | None = Field(None, description="Kept with the inspection.")
+    part_id: Text | None = Field(None, description="Kept with the inspection.")
+    station: Text | None = Field(None, description="Kept with the inspection.")
     min_version: int = Field(
         0, ge=0, description="Compare with no older snapshot than this, such as the version that an addition answered."
     )

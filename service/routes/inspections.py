@@ -23,7 +23,6 @@ from service.onboarding import promote
 from service.pictures import UNCHANGING, Side, pictured
 from service.problems import ProblemError, documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas.categories import CategoryName
 from service.schemas.inspections import (
     FeedbackBody,
     InspectionPage,
@@ -33,6 +32,7 @@ from service.schemas.inspections import (
     TrendView,
     Verdict,
 )
+from service.schemas.text import CategoryName, HeaderText, Text
 from service.uploads import File, Upload
 
 
@@ -55,14 +55,12 @@ _CSV_PART = 1 << 16  # characters sent together: each part costs a change of thr
 def _filter(
     category: Annotated[CategoryName | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
-    station: Annotated[str | None, Query(max_length=128)] = None,
-    part_id: Annotated[str | None, Query(max_length=128)] = None,
+    station: Annotated[Text | None, Query()] = None,
+    part_id: Annotated[Text | None, Query()] = None,
     judgement: Annotated[Judgement | None, Query()] = None,
     since: Annotated[_Moment | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
-    text: Annotated[
-        str | None, Query(min_length=1, max_length=128, description="Contained in the file name, part id or station.")
-    ] = None,
+    text: Annotated[Text | None, Query(description="Contained in the file name, part id or station.")] = None,
 ) -> InspectionFilter:
     return InspectionFilter(category, verdict, station, part_id, judgement, _zoned(since), _zoned(until), text)
 
@@ -74,7 +72,7 @@ Wanted = Annotated[InspectionFilter, Depends(_filter)]
 async def inspections(
     running: Annotated[Runtime, Depends(runtime)],
     wanted: Wanted,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Annotated[Literal["json", "csv"], Query(description="csv: everything that matches, streamed.")] = "json",
 ) -> Response:
@@ -112,7 +110,7 @@ async def stream(
     running: Annotated[Runtime, Depends(runtime)],
     wanted: Wanted,
     last_event_id: Annotated[
-        str | None, Header(max_length=64, description="Inspection to go on after; without it, from now on.")
+        HeaderText | None, Header(description="Inspection to go on after; without it, from now on.")
     ] = None,
 ) -> StreamingResponse:
     """Inspections as they are recorded, by any replica, as server-sent events of the type `inspection`.
@@ -128,20 +126,20 @@ async def stream(
 
 
 @router.get("/{inspection_id}", responses=documented("not-found"))
-async def inspection(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> InspectionView:
+async def inspection(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> InspectionView:
     """One inspection."""
     return history.view(await _find(running, inspection_id))
 
 
 @router.get("/{inspection_id}/map.png", response_class=Response, responses=documented("not-found"))
-async def anomaly_map(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+async def anomaly_map(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> Response:
     """The anomaly map over the crop: 16-bit grey PNG, 256×256, value / 65535 × 2."""
     found = await _find(running, inspection_id)
     return Response(await _file(running, found.map_name), media_type="image/png")
 
 
 @router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented("not-found"))
-async def heat(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+async def heat(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> Response:
     """The anomaly map in colours, transparent where nothing is wrong: to be laid over the whole picture.
 
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
@@ -154,7 +152,7 @@ async def heat(inspection_id: str, running: Annotated[Runtime, Depends(runtime)]
 
 
 @router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
+async def image(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
     """The picture as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
     found = await _find(running, inspection_id)
     gone = found.kept_bytes is None
@@ -169,7 +167,7 @@ async def image(inspection_id: str, running: Annotated[Runtime, Depends(runtime)
 
 @router.post("/{inspection_id}/feedback", responses=documented("not-found", "storage-full", "conflict"))
 async def feedback(
-    inspection_id: str, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request
+    inspection_id: Text, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request
 ) -> InspectionView:
     """Say whether the part was good or defective, or take that back.
 

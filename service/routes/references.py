@@ -16,7 +16,6 @@ from service.onboarding import onboard, promote
 from service.pictures import Side, pictured
 from service.problems import documented, from_refusal
 from service.runtime import Runtime, runtime
-from service.schemas.categories import CategoryName
 from service.schemas.references import (
     FindingView,
     ReferencePage,
@@ -25,6 +24,7 @@ from service.schemas.references import (
     ReferenceView,
     Removed,
 )
+from service.schemas.text import CategoryName, Text
 from service.uploads import File, Picture, Upload, documented_upload, read_upload
 
 router = APIRouter(prefix="/references", tags=["references"])
@@ -101,7 +101,7 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
 async def references(
     running: Annotated[Runtime, Depends(runtime)],
     category: Annotated[CategoryName | None, Query()] = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     removed: Annotated[bool, Query(description="Those taken back instead, which `restore` can bring back.")] = False,
 ) -> ReferencePage:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.schemas.base import Answer
+from service.schemas.text import Text
 
 KeyRole = Literal["line", "engineer", "admin"]
 
@@ -33,7 +34,7 @@ class KeyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "press-4", "role": "line"}]})
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")
+    name: Text
     role: KeyRole
     expires_in_days: Annotated[float | None, BeforeValidator(_no_boolean)] = Field(
         None, gt=0, le=36_500, description="null: it does not expire."

@@ -7,12 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.catalogue import CATEGORY_NAME
 from indexer.verdicts.findings import FindingKind
 from service.schemas.base import Answer
 from service.schemas.calibration import CalibrationView, DriftView
-
-CategoryName = Annotated[str, Field(min_length=1, max_length=128, pattern=CATEGORY_NAME, examples=["bracket-a"])]
 
 
 class RegionOfInterestView(Answer):

@@ -1,0 +1,57 @@
+"""The one rule for text that comes from outside: names, identifiers, file names, whatever is stored or shown."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 128  # characters of a name or an identifier
+LONGEST_FILENAME = 255
+
+# C0 and C1 controls, DEL, and the separators that end a line or a paragraph. PostgreSQL cannot store the first of them,
+# and a log, a CSV file or a terminal is told apart from its own lines by the others.
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+PLAIN = rf"^[^{_CONTROL}]*$"
+CATEGORY_NAME = rf"^[^{_CONTROL}/\\]+$"
+
+_REFUSED = re.compile(rf"[{_CONTROL}\ud800-\udfff]")
+
+
+class TextRefused(ValueError):
+    """Text that breaks the rule; the message says how, as the end of a sentence about the text."""
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """The text in Unicode's normal form C, so that equal names are equal strings however they were typed.
+
+    TextRefused when it holds a control character, half of a surrogate pair (which stands for bytes that are no UTF-8),
+    or more than `longest` characters.
+    """
+    if (found := _REFUSED.search(text)) is not None:
+        what = "bytes that are not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
+        raise TextRefused(f"holds {what} (U+{ord(found[0]):04X})")
+    text = unicodedata.normalize("NFC", text)
+    if len(text) > longest:
+        raise TextRefused(f"has {len(text)} characters; at most {longest} are accepted")
+    return text
+
+
+def utf8(data: bytes) -> str:
+    """Bytes as text. TextRefused when they are not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise TextRefused(f"holds bytes that are not UTF-8 (0x{data[error.start]:02X})") from None
+
+
+def category_name(text: str) -> str:
+    """A category's name by the same rule, without slashes: it is a folder's name and a part of paths. TextRefused."""
+    name = plain(text)
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise TextRefused("cannot name a category: it is empty, `.` or `..`, or holds a slash")
+    return name
+
+
+def readable(text: str, longest: int | None = None) -> str:
+    """Text that breaks the rule made fit to be shown: what is refused becomes U+FFFD, and what is too long is cut."""
+    return unicodedata.normalize("NFC", _REFUSED.sub("\N{REPLACEMENT CHARACTER}", text))[:longest]

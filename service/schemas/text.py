@@ -1,0 +1,31 @@
+"""Text as the API takes it, by the rule of `indexer.text`: the types of its fields, parameters and headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from indexer import text
+
+
+def _by(rule: Callable[[str], str]) -> BeforeValidator:
+    """Normalises or refuses before length and pattern are checked, which are there for the API's description."""
+    return BeforeValidator(lambda given: rule(given) if isinstance(given, str) else given)
+
+
+def _header(given: str) -> str:
+    # A server hands headers over as latin-1, whatever they are.
+    return text.plain(text.utf8(given.encode("latin-1")))
+
+
+_SHORT = Field(min_length=1, max_length=text.LONGEST, pattern=text.PLAIN)
+
+Text = Annotated[str, _SHORT, _by(text.plain)]
+HeaderText = Annotated[str, _SHORT, _by(_header)]
+CategoryName = Annotated[
+    str,
+    Field(min_length=1, max_length=text.LONGEST, pattern=text.CATEGORY_NAME, examples=["bracket-a"]),
+    _by(text.category_name),
+]
