@@ -13,8 +13,9 @@ from fastapi.security import HTTPBearer
 from service import console, problems
 from service.access import AccessControl
 from service.limits import BodyLimit, HeaderLimit
-from service.middleware import AnswerHeaders, RequestId
+from service.middleware import AnswerHeaders, HeadAsGet, RequestId
 from service.observation import Observed
+from service.parameters import only_declared
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
 from service.runtime import Runtime
 
@@ -51,11 +52,13 @@ def create_app(running: Runtime) -> FastAPI:
     app.add_middleware(HeaderLimit, most=settings.max_headers, most_bytes=settings.max_header_bytes)
     app.add_middleware(RequestId)
     app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
     # The door is `AccessControl`; this only lets /docs ask for the key that it wants.
     told = [] if ring is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
+    checked = [Depends(only_declared)]
     for room in (detect, references, categories, preview, inspections, storage, admin, health):
-        app.include_router(room.router, dependencies=told)
-    app.include_router(health.probes)
+        app.include_router(room.router, dependencies=[*told, *checked])
+    app.include_router(health.probes, dependencies=checked)
     console.install(app)
     return app

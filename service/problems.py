@@ -21,6 +21,7 @@ from indexer.images import ImageRefused
 from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.store import OriginalUnreadable, StorageFull
+from indexer.text import readable
 from service.owner import Busy, DeadlineExceeded, Stopped
 
 log = logging.getLogger("touchstone")
@@ -169,7 +170,10 @@ def translate(error: Exception) -> ProblemError:
             return ProblemError("not-found", "The kept picture is missing or damaged.")
         case RequestValidationError():
             found = [
-                {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+                {
+                    "field": readable(".".join(str(part) for part in each["loc"])),
+                    "message": readable(each["msg"].removeprefix("Value error, ")),
+                }
                 for each in error.errors()
             ]
             return ProblemError(
@@ -208,6 +212,8 @@ def _allowed(request: Request) -> str:
     found = {
         method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
     }
+    if "GET" in found:
+        found.add("HEAD")
     return ", ".join(sorted(found))
 
 

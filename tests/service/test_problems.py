@@ -156,8 +156,8 @@ def test_paths_and_parameters_that_do_not_exist(
 
 
 def test_a_method_that_is_not_allowed_is_told_all_that_are(taught: TestClient) -> None:
-    assert taught.put("/references").headers["allow"] == "GET, POST"
-    assert taught.post("/categories/disc").headers["allow"] == "DELETE, GET, PATCH"
+    assert taught.put("/references").headers["allow"] == "GET, HEAD, POST"
+    assert taught.post("/categories/disc").headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 def test_a_request_id_is_taken_when_it_is_sane_and_made_otherwise(taught: TestClient) -> None:
