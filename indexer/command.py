@@ -31,8 +31,8 @@ def index(
 ) -> None:
     """Make whole folders of pictures of good parts references.
 
-    FOLDER is laid out as FOLDER/CATEGORY/*.png (or .jpg, .bmp, .tif, .webp), or as MVTec-AD is:
-    FOLDER/CATEGORY/train/good/*.png.
+    FOLDER is laid out as FOLDER/CATEGORY/*.png, or as MVTec-AD is: FOLDER/CATEGORY/train/good/*.png. Files
+    with another suffix of JPEG, PNG, BMP, TIFF or WebP (.jpg, .jfif, .dib, .tiff, …) are read too.
 
     Run it again after a kill, or with more pictures: what is a reference already is not encoded again. Pictures that
     cannot be used are listed and passed over, and so are those with findings that the category's settings refuse. A

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+# Of every format that `indexer.images` reads. It looks at a file's content, not at its name: these only tell image
+# files from others in a folder.
+IMAGE_SUFFIXES = frozenset(
+    {".apng", ".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+)
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -13,7 +17,7 @@ def pictures(folder: Path) -> list[Path]:
         return []
     return sorted(
         path for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )  # fmt: skip
 
 

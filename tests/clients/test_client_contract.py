@@ -237,7 +237,7 @@ def every_call() -> list[Call[Any]]:
 
 
 SAMPLES: dict[str, Any] = {
-    "pictures": (Picture("p", b""),), "given": b"", "refuse": ("blurred",),
+    "pictures": (Picture("p", b""),), "given": b"", "refuse": ("blurred",), "key": "k",
     "changes": dict.fromkeys(SettingsChanges.__annotations__),
     "matching": InspectionQuery("c", "normal", "s", "p", "good", datetime.now(UTC), datetime.now(UTC), "t"),
 }  # fmt: skip

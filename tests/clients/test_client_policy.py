@@ -75,7 +75,7 @@ class Scripted:
                 if status == 0:
                     self.connection.close()
                     return
-                self.send_response(status)
+                self.send_response_only(status)  # without a Date of its own
                 for name, value in {"content-length": str(len(text)), **more}.items():
                     self.send_header(name, value)
                 self.end_headers()
@@ -162,6 +162,62 @@ def test_a_wait_beyond_the_calls_own_time_is_not_begun() -> None:
         assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("asked", ["61", "86400", "9" * 400, "Wed, 21 Oct 2065 07:28:00 GMT"])
+def test_a_wait_that_nobody_would_sit_out_is_not_begun(asked: str) -> None:
+    busy = problem("busy", 503, **{"Retry-After": asked, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    with scripted(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
+        with pytest.raises(Unavailable) as raised:
+            client.live()
+        assert (raised.value.retry_after or 0) > 60
+        assert len(server.asked) == 1
+
+    async def the_same() -> None:
+        with scripted(busy, LIVE) as server:
+            async with AsyncClient(server.url, retries=QUICK) as client:
+                with pytest.raises(Unavailable):
+                    await client.live()
+
+    asyncio.run(the_same())
+
+
+def test_a_time_to_come_back_is_by_the_clock_of_who_says_it() -> None:
+    at = {"Retry-After": "Wed, 21 Oct 2015 07:28:01 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    with scripted(problem("busy", 503, **at), LIVE) as server, Client(server.url, retries=QUICK) as client:
+        client.live()
+        assert server.asked[1][0] - server.asked[0][0] >= 1.0
+
+
+@pytest.mark.parametrize("asked", ["soon", "-1", "\u00b2", "1e9", "Wed, 99 Oct 2015"])
+def test_a_wait_that_says_nothing_is_left_to_the_client(asked: str) -> None:
+    with (
+        scripted(problem("busy", 503, **{"Retry-After": asked}), LIVE) as server,
+        Client(server.url, retries=QUICK) as client,
+    ):
+        assert client.live().status == "live"
+
+
+def test_a_picture_that_the_service_fails_on_does_not_keep_the_others_out() -> None:
+    added = {
+        "category": "a",
+        "version": 1,
+        "added": 1,
+        "duplicates": 0,
+        "refused": 0,
+        "outliers_need": None,
+        "results": [{"filename": "x", "status": "added", "reference_id": 1}],
+        "calibration": {"state": "resting", "references": 0, "references_needed": 99},
+    }
+    failed, one = problem("internal", 500), (200, {}, json.dumps(added))
+    with scripted(failed, one, failed, one) as server, Client(server.url, retries=QUICK) as client:
+        done = client.onboard("a", [b"1", b"2", b"3"])
+        assert [each.status for each in done.results] == ["added", "refused", "added"]
+        assert (done.results[1].reason, done.results[1].detail) == ("internal", "about internal")
+    with scripted(failed) as server, Client(server.url, retries=QUICK) as client:
+        with pytest.raises(InternalError):
+            client.onboard("a", [b"1", b"2", b"3", b"4", b"5"])
+        assert len(server.asked) == 4
+
+
 def test_every_try_of_a_detection_carries_one_key_and_the_whole_picture(tmp_path: Path) -> None:
     path = tmp_path / "part.png"
     path.write_bytes(b"x" * 300_000)
@@ -239,6 +295,8 @@ def test_fields_of_a_newer_service_are_passed_over() -> None:
     found = read(Category, value)
     assert found.settings.layer_weights == (1.0, 2.0)
     assert found.created.tzinfo is not None
+    with pytest.raises(BadAnswer, match="created"):
+        read(Category, {**value, "created": "yesterday"})
     with pytest.raises(BadAnswer, match="lacks calibration"):
         read(Category, {name: each for name, each in value.items() if name != "calibration"})
 

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from indexer.catalogue import KeptCalibration
-from indexer.images import encode_png
+from indexer.folders import IMAGE_SUFFIXES
+from indexer.images import FORMATS, encode_png
 from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.leave_one_out import leave_one_out
@@ -44,6 +46,22 @@ def test_every_category_of_either_layout_becomes_references(tmp_path: Path, layo
         **{f"disc-{n:03d}.png": "disc" for n in range(5)},
         **{f"plate-{n:03d}.png": "plate" for n in range(3)},
     }
+    library.close()
+
+
+def test_files_of_every_suffix_that_the_decoder_reads_become_references(tmp_path: Path) -> None:
+    Image.init()
+    formats = {*FORMATS, "MPO", "DIB"}  # the decoder reads these two as JPEG and BMP
+    assert {suffix for suffix, name in Image.registered_extensions().items() if name in formats} == IMAGE_SUFFIXES
+    folder = tmp_path / "parts" / "disc"
+    folder.mkdir(parents=True)
+    names = [f"part{suffix if number % 2 else suffix.upper()}" for number, suffix in enumerate(sorted(IMAGE_SUFFIXES))]
+    for seed, name in enumerate(names):
+        (folder / name).write_bytes(part(seed))
+    done = touchstone("index", tmp_path / "parts", data=tmp_path / "data")
+    assert done.exit_code == 0, done.stderr
+    library = opened(tmp_path / "data")
+    assert sorted(references(library)) == sorted(names)
     library.close()
 
 

@@ -74,11 +74,11 @@ from touchstone_client.errors import (
 )
 from touchstone_client.onboarding import Onboarded, Progress
 from touchstone_client.parameters import InspectionQuery, MapFormat, Polygons, SettingsChanges
-from touchstone_client.pictures import Batch, Picture, PictureLike
+from touchstone_client.pictures import IMAGE_SUFFIXES, Batch, Picture, PictureLike
 from touchstone_client.policy import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
-    "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BadAnswer", "Batch",
+    "IMAGE_SUFFIXES", "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BadAnswer", "Batch",
     "BetterCategory", "Bounds", "Calibration", "Category", "CategorySettings", "CategoryStorage", "Client",
     "Conflict", "DetectAnswer", "Detection", "Disk", "Drift", "Encoder", "Evidence", "Familiarity", "Finding",
     "FindingKind", "Held", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement", "Kept",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TypeVar, Unpack
 
@@ -98,8 +98,8 @@ class AsyncClient:
             while True:
                 try:
                     answer = await self._send(call)
-                except Problem as problem:
-                    call = steps.throw(problem)
+                except (Problem, OSError) as error:
+                    call = steps.throw(error)
                 else:
                     call = steps.send(answer)
         except StopIteration as finished:
@@ -226,9 +226,14 @@ class AsyncClient:
     ) -> AsyncIterator[answers.Inspection]:
         """New inspections as they come, oldest first, without end; asks every so many seconds.
 
-        start: those from this time on are new; by default those that begin after the call.
+        start: those from this time on are new; by default those that are recorded after the call. Only the service's
+        clock matters.
         """
-        seen = Watch(matching, start or datetime.now(UTC))
+        seen = Watch(matching, start)
+        if start is None:
+            async for each in self.inspections(matching, page_size=50):
+                if not seen.was_there(each):
+                    break
         while True:
             for each in seen.fresh([found async for found in self.inspections(seen.query())]):
                 yield each
@@ -306,6 +311,6 @@ class AsyncClient:
             request = call.request(self._http, timeout, files)
             try:
                 response = await self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise interrupted(request, error) from error
             return call.answer(response)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from touchstone_client.errors import BadAnswer, Problem, ProblemDetails, problem
 from touchstone_client.parameters import InspectionQuery, MapFormat, SettingsChanges
 from touchstone_client.pictures import Picture, PictureLike, picture
 from touchstone_client.reading import read
+from touchstone_client.text import readable
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -48,13 +50,21 @@ class Call(Generic[T]):
     def request(
         self, client: httpx.Client | httpx.AsyncClient, timeout: httpx.Timeout, files: ExitStack
     ) -> httpx.Request:
-        """The request for one try; the pictures are open for as long as `files`."""
-        url = self.route.format(**{name: quote(str(value), safe="") for name, value in self.path.items()})
+        """The request for one try; the pictures are open for as long as `files`. InvalidRequest, OSError."""
         images = [("images", (each.name, files.enter_context(each.open()))) for each in self.pictures]
-        return client.build_request(
-            self.method, url, params=dict(self.query), data=dict(self.form) or None, files=images or None,
-            json=self.json, headers=dict(self.headers), timeout=timeout,
-        )  # fmt: skip
+        try:
+            return client.build_request(
+                self.method,
+                self.route.format(**{name: quote(str(value), safe="") for name, value in self.path.items()}),
+                params=dict(self.query),
+                data=dict(self.form) or None,
+                files=images or None,
+                json=self.json,
+                headers={name.encode(): value.encode() for name, value in self.headers.items()},
+                timeout=timeout,
+            )
+        except UnicodeEncodeError as error:
+            raise _unsendable(f"{readable(error.object, 80)!r} holds bytes that are not UTF-8.") from None
 
     def answer(self, response: httpx.Response) -> T:
         """What a response that has been read says. Problem, BadAnswer."""
@@ -67,7 +77,12 @@ def detect(
     pictures: Sequence[PictureLike], category: str | None, part_id: str | None, station: str | None, map: MapFormat,
     overlay: bool, min_version: int | None, key: str | None,
 ) -> Call[answers.DetectAnswer]:  # fmt: skip
-    """`POST /detect`. key: made up when there is none, so that a second try of the same call inspects nothing twice."""
+    """`POST /detect`. key: made up when there is none, so that a second try of the same call inspects nothing twice.
+
+    InvalidRequest when the key cannot be a header.
+    """
+    if key is not None and (not key.isprintable() or key != key.strip()):
+        raise _unsendable(f"The key {readable(key, 80)!r} holds characters that no header may hold.")
     form = _texts(
         category=category, part_id=part_id, station=station, map=map, overlay=overlay, min_version=min_version
     )  # fmt: skip
@@ -300,10 +315,25 @@ def _text(value: object) -> str:
             return str(value)
 
 
+def _unsendable(detail: str) -> Problem:
+    """What the service would say of text that cannot even be written down for it."""
+    return problem(ProblemDetails("/problems/invalid-request", "Invalid request", 422, detail), None, {})
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds, whether they are said as such or as a time, which is by the clock of the machine that answered."""
+    said = headers.get("retry-after", "")
+    if said.isascii() and said.isdigit():
+        return float(said)
+    try:
+        return max(0.0, (parsedate_to_datetime(said) - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
 def _problem(response: httpx.Response) -> Problem:
     """The problem in a response; one made up from its status when something between us and the service answered."""
-    after = response.headers.get("retry-after", "")
-    retry_after = float(after) if after.isdigit() else None
+    retry_after = _retry_after(response.headers)
     try:
         body = response.json()
         details = read(ProblemDetails, body)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from touchstone_client import commands
+from touchstone_client.access_key import read_key
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
 from touchstone_client.policy import Timeouts
@@ -25,7 +25,7 @@ The service is at --url, or at $TOUCHSTONE_URL, or at http://127.0.0.1:8000. Whe
 into $TOUCHSTONE_KEY or into a file named by --key-file."""
 
 _CODES = """exit codes: 0 done, and every part inspected is normal; 1 a part is not normal, or a reference was refused;
-2 bad input; 3 the service cannot be reached, or cannot do it now"""
+2 bad input, for example a picture that cannot be used; 3 the service cannot be reached, or cannot do it now"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Client(given.url, key=_key(given), timeouts=Timeouts(read=given.timeout, total=given.patience)) as client:
             return run(client, given)
-    except (TouchstoneError, OSError, ValueError) as error:
-        print(f"touchstone-client: {' '.join(str(error).split())}", file=sys.stderr)
+    except (
+        TouchstoneError,
+        OSError,
+        ValueError,
+        ImportError,
+    ) as error:  # ImportError: a proxy that httpx cannot speak to
+        commands.complain(str(error))
         if isinstance(error, Problem):
             return 3 if isinstance(error, Unavailable | InternalError | StorageFull) else 2
         return 3 if isinstance(error, TouchstoneError) else 2
@@ -47,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _key(given: argparse.Namespace) -> str | None:
     """The access key, by file or environment: on a command line, other users of the machine could read it."""
     if given.key_file is not None:
-        return str(given.key_file.read_text()).strip()
-    return os.environ.get("TOUCHSTONE_KEY") or None
+        return read_key(given.key_file)
+    return os.environ.get("TOUCHSTONE_KEY", "").strip() or None
 
 
 def _parser() -> argparse.ArgumentParser:

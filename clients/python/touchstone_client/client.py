@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TypeVar, Unpack
 
@@ -98,8 +98,8 @@ class Client:
             while True:
                 try:
                     answer = self._send(call)
-                except Problem as problem:
-                    call = steps.throw(problem)
+                except (Problem, OSError) as error:
+                    call = steps.throw(error)
                 else:
                     call = steps.send(answer)
         except StopIteration as finished:
@@ -224,9 +224,14 @@ class Client:
     ) -> Iterator[answers.Inspection]:
         """New inspections as they come, oldest first, without end; asks every so many seconds.
 
-        start: those from this time on are new; by default those that begin after the call.
+        start: those from this time on are new; by default those that are recorded after the call. Only the service's
+        clock matters.
         """
-        seen = Watch(matching, start or datetime.now(UTC))
+        seen = Watch(matching, start)
+        if start is None:
+            for each in self.inspections(matching, page_size=50):
+                if not seen.was_there(each):
+                    break
         while True:
             yield from seen.fresh(self.inspections(seen.query()))
             time.sleep(every)
@@ -294,6 +299,6 @@ class Client:
             request = call.request(self._http, timeout, files)
             try:
                 response = self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise interrupted(request, error) from error
             return call.answer(response)

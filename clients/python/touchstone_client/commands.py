@@ -12,55 +12,83 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from touchstone_client.answers import Category, Inspection
+from touchstone_client.answers import Category, Detection, Inspection
 from touchstone_client.client import Client
-from touchstone_client.errors import PictureRefused
-from touchstone_client.onboarding import Progress
+from touchstone_client.errors import InternalError, PictureRefused, TooLarge, TouchstoneError
+from touchstone_client.onboarding import Onboarded, Progress
 from touchstone_client.parameters import InspectionQuery, SettingsChanges
+from touchstone_client.pictures import IMAGE_SUFFIXES
 from touchstone_client.tables import as_json, cell, table
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+_NAMED = 5  # of many, that are passed over
 
 
 def detect(client: Client, given: argparse.Namespace) -> int:
-    """Inspect pictures: 0 when all are normal, 1 when one is not, 2 when one cannot be used."""
-    found, refused = [], False
+    """Inspect pictures: 0 when all are normal, 1 when one is not, 2 when one cannot be used, 3 when one failed.
+
+    What one picture is refused or fails for does not keep the others from being inspected; what ends the command, such
+    as a service that went away, comes after the results so far.
+    """
+    found: list[Detection] = []
+    code = 0
     if given.overlays is not None:
         given.overlays.mkdir(parents=True, exist_ok=True)
-    for path in _files(given.pictures):
-        try:
-            result = client.inspect(
-                path, category=given.category, part_id=given.part_id, station=given.station,
-                overlay=given.overlays is not None,
-            )  # fmt: skip
-        except PictureRefused as error:
-            print(f"touchstone-client: {path}: {error}", file=sys.stderr)
-            refused = True
-            continue
-        if result.overlay is not None:
-            (given.overlays / f"{path.stem}-{result.id[:8]}.png").write_bytes(base64.b64decode(result.overlay))
-        found.append(result)
-    if given.json:
+    files, missing = _files(given.pictures)
+    try:
+        for path in files:
+            try:
+                result = client.inspect(
+                    path,
+                    category=given.category,
+                    part_id=given.part_id,
+                    station=given.station,
+                    overlay=given.overlays is not None,
+                )
+            except (PictureRefused, TooLarge, InternalError, OSError) as error:
+                complain(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
+                code = max(code, 3 if isinstance(error, InternalError) else 2)
+                continue
+            if result.overlay is not None:
+                (given.overlays / f"{path.stem}-{result.id[:8]}.png").write_bytes(base64.b64decode(result.overlay))
+            found.append(result)
+    except TouchstoneError:
+        if found:
+            _show_detections(found, given.json)
+        raise
+    _show_detections(found, given.json)
+    return max(code, 2 if missing else 0, int(any(each.verdict != "normal" for each in found)))
+
+
+def _show_detections(found: Sequence[Detection], json: bool) -> None:
+    if json:
         print(as_json(found))
-    else:
-        headings = ("picture", "verdict", "score", "threshold", "regions", "category", "inspection")
-        rows = [
-            (each.filename, each.verdict, each.score, each.threshold, len(each.regions), each.category, each.id)
-            for each in found
-        ]
-        print(table(headings, rows))
-    return 2 if refused else int(any(each.verdict != "normal" for each in found))
+        return
+    headings = ("picture", "verdict", "score", "threshold", "regions", "category", "inspection")
+    rows = [
+        (each.filename, each.verdict, each.score, each.threshold, len(each.regions), each.category, each.id)
+        for each in found
+    ]
+    print(table(headings, rows))
 
 
 def onboard(client: Client, given: argparse.Namespace) -> int:
-    """Onboard pictures: 0 when each is a reference now, 1 when some were refused."""
+    """Onboard pictures: 0 when each is a reference now, 1 when some were refused, 2 when some are not there."""
+    last: Progress | None = None
 
     def show(progress: Progress) -> None:
+        nonlocal last
+        last = progress
         if sys.stderr.isatty():
             end = "\n" if progress.done == progress.of else ""
             print(f"\r{progress.done} of {progress.of} pictures", end=end, file=sys.stderr, flush=True)
 
-    done = client.onboard(given.category, _files(given.pictures), progress=show)
+    files, missing = _files(given.pictures)
+    try:
+        done = client.onboard(given.category, files, progress=show)
+    except TouchstoneError:
+        if last is not None and not given.json:
+            print(f"{given.category}: {_tally(last)}, {len(files) - last.done} not sent: run this again")
+        raise
     if given.json:
         print(as_json(done))
     else:
@@ -69,8 +97,12 @@ def onboard(client: Client, given: argparse.Namespace) -> int:
             print(
                 table(("refused", "reason", "detail"), [(each.filename, each.reason, each.detail) for each in refused])
             )
-        print(f"{done.category}: {done.added} added, {done.duplicates} there already, {done.refused} refused")
-    return int(done.refused > 0)
+        print(f"{done.category}: {_tally(done)}")
+    return max(2 if missing else 0, int(done.refused > 0))
+
+
+def _tally(done: Progress | Onboarded) -> str:
+    return f"{done.added} added, {done.duplicates} there already, {done.refused} refused"
 
 
 def categories(client: Client, given: argparse.Namespace) -> int:
@@ -154,17 +186,38 @@ def _settings(given: Sequence[str]) -> SettingsChanges:
     return cast(SettingsChanges, changes)
 
 
-def _files(given: Iterable[Path]) -> list[Path]:
-    """The files that are meant, folders replaced by their pictures in order of name. ValueError when there are none."""
+def _files(given: Iterable[Path]) -> tuple[list[Path], bool]:
+    """The files that are meant, folders replaced by their pictures in order of name, and whether some are missing.
+
+    Says what is missing, and what of a folder is passed over. ValueError when nothing is left.
+    """
     files: list[Path] = []
+    complaints = []
     for path in given:
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in _SUFFIXES)
-            if not inside:
-                raise ValueError(f"{path}: no pictures in this folder")
-            files.extend(inside)
+            inside = sorted(path.iterdir())
+            pictures = [each for each in inside if _is_picture(each)]
+            if others := [each.name for each in inside if not _is_picture(each)]:
+                more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+                complain(f"{path}: passed over, since not image files: {', '.join(others[:_NAMED])}{more}")
+            if not pictures:
+                complaints.append(f"{path}: no pictures in this folder")
+            files.extend(pictures)
         elif path.is_file():
             files.append(path)
         else:
-            raise ValueError(f"{path}: no such file")
-    return files
+            complaints.append(f"{path}: no such file")
+    if not files:
+        raise ValueError("; ".join(complaints))
+    for complaint in complaints:
+        complain(complaint)
+    return files, bool(complaints)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def complain(what: str) -> None:
+    """Say on standard error what is wrong, in one line."""
+    print(f"touchstone-client: {' '.join(what.split())}", file=sys.stderr)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
+
+from touchstone_client.text import LONGEST_FILENAME, readable
+
+# Of every format that the service reads. It looks at a file's content, not at its name: these only tell image files
+# from others in a folder.
+IMAGE_SUFFIXES = frozenset(
+    {".apng", ".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+)
 
 
 @dataclass(frozen=True)
@@ -23,23 +31,27 @@ class Picture:
 
     @property
     def size(self) -> int:
-        """Bytes. OSError."""
-        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+        """Bytes; 0 for a file that cannot be looked at, which whoever opens it is told."""
+        try:
+            return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+        except OSError:
+            return 0
 
 
 PictureLike: TypeAlias = Picture | Path | str | bytes
 
 
 def picture(given: PictureLike) -> Picture:
-    """A picture from a path, from bytes, or as it is."""
+    """A picture from a path, from bytes, or as it is, under a name that can be sent."""
     match given:
         case Picture():
-            return given
+            found = given
         case bytes():
-            return Picture("picture", given)
+            found = Picture("picture", given)
         case _:
             path = Path(given)
-            return Picture(path.name, path)
+            found = Picture(path.name, path)
+    return replace(found, name=readable(found.name, LONGEST_FILENAME) or "picture")
 
 
 @dataclass(frozen=True)

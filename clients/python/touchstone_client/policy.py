@@ -29,12 +29,14 @@ class Retries:
     """How a call that met a passing failure is tried again. Every call of this client may be repeated safely.
 
     attempts: tries in all. The wait doubles from `first_wait` up to `longest_wait` seconds, less up to half of it by
-    chance so that many clients do not come back at once; it is never shorter than the service's Retry-After.
+    chance so that many clients do not come back at once; it is never shorter than the service's Retry-After. A
+    Retry-After beyond `longest_asked` seconds is not waited for: the call ends with the error, which carries it.
     """
 
     attempts: int = 5
     first_wait: float = 0.25
     longest_wait: float = 15.0
+    longest_asked: float = 60.0
 
 
 NO_RETRIES = Retries(attempts=1)
@@ -68,6 +70,8 @@ class Attempts:
         backoff = min(self.retries.longest_wait, self.retries.first_wait * 2.0 ** (self.made - 1))
         wait = backoff * random.uniform(0.5, 1.0)
         if isinstance(error, Problem) and error.retry_after is not None:
+            if error.retry_after > self.retries.longest_asked:
+                raise error
             wait = max(wait, error.retry_after)
         if wait >= self.left():
             raise error

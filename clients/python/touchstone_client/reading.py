@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -37,7 +38,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal and isinstance(value, str):
         return value  # a newer service may know more words than this client
     if kind is datetime and isinstance(value, str):
-        return datetime.fromisoformat(value)
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
