@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +12,12 @@ from rich.progress import Progress
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
 from indexer.evaluation.features import FeatureCache
+from indexer.evaluation.measured import Measured
 from indexer.evaluation.plots import draw_growth, draw_histograms, draw_ranking
 from indexer.evaluation.presets import PRESETS
-from indexer.evaluation.protocols import Protocol, Variant, variants
+from indexer.evaluation.protocols import Draws, Protocol, Variant, variants
 from indexer.evaluation.readers import read_dataset
-from indexer.evaluation.report import Measured, Report
+from indexer.evaluation.report import Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import Decided, decide_all
@@ -27,6 +28,12 @@ from indexer.search import choose_engine
 SMALL = (256, 224)  # the paper's second resolution
 _DECIDED = ("recognised", "single-class")  # protocols that search as references are calibrated
 _DRAWN = (*_DECIDED, "multi-class")
+_GROWN = {  # protocols with more and more references, and what their number is
+    "few-shot": "references per category, Y",
+    "single-class-scaling": "share of a category's references, τ",
+    "multi-class-scaling": "share of every category's references, τ",
+    "incremental": "share of the new category's references, τ",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Choices:
     """What the command line chose. None stands for the data set's preset.
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
-    seeds: draws of references. false_reject_rate: what thresholds are made for. pictures: whether to draw any.
+    draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
+    pictures: whether to draw any.
     """
 
     folder: Path
@@ -47,7 +55,7 @@ class Choices:
     sized: bool = False
     k: int | None = None
     rho: int | None = None
-    seeds: int = 3
+    draws: Draws = field(default_factory=Draws)
     false_reject_rate: float = 0.01
     pictures: bool = True
 
@@ -96,15 +104,15 @@ def _measure(
     console: Console,
 ) -> Measured:
     encoder = load_encoder(settings)
+    lines = list[Variant]()
+    for protocol in protocols:
+        lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
     with progress_bar(console) as progress:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
         encoding = progress.add_task(f"{name}: references", total=len(dataset.references))
         cache = FeatureCache(choices.out / "cache", encoder, choices.codec)
         memory, digests = cache.memory_of(dataset.references, lambda count: progress.advance(encoding, count))
         subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, digests)
-        lines = list[Variant]()
-        for protocol in protocols:
-            lines += variants(protocol, dataset, scoring, encoder.space, choices.seeds)
         judging = progress.add_task(f"{name}: {', '.join(protocols)}", total=len(dataset.samples))
         outcomes = evaluate(
             subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)
@@ -149,8 +157,8 @@ def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decid
 
 
 def _draw_growth(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """The curves of few-shot and data scaling, where they were measured."""
-    for protocol, label in (("few-shot", "references a category, Y"), ("scaling", "share of the references, τ")):
+    """The curves of protocols with more and more references, where they were measured."""
+    for protocol, label in _GROWN.items():
         grown = [each for each in outcomes if each.variant.protocol == protocol]
         if grown:
             folder.mkdir(parents=True, exist_ok=True)

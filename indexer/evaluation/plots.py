@@ -17,7 +17,13 @@ from indexer.evaluation.run import Outcome
 
 _COLUMNS = 4  # histograms side by side
 _LINES = 15  # names one under another in a legend
-_SHOWN = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+_SHOWN = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1": "pixel F1-max",
+    "aupro": "AUPRO",
+}
 
 
 def draw_ranking(dataset: Dataset, outcome: Outcome, path: Path) -> None:
@@ -80,7 +86,7 @@ def title_of(outcome: Outcome) -> str:
 def draw_growth(outcomes: Sequence[Outcome], label: str, path: Path) -> None:
     """Mean figures against how many references there are, with their spread over draws.
 
-    outcomes: of few-shot or scaling, whose settings end in a number. label: what that number is.
+    outcomes: of one protocol, whose settings end in a number. label: what that number is.
     """
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()

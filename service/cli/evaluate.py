@@ -26,11 +26,17 @@ Protocols (--protocol, several times for several):
   multi-class   one memory of all categories, no labels (the paper's main table)
   recognised    each against the category of its most similar reference, as the service without a category
   single-class  each category against its own references
-  few-shot      Y = 1, 2, 4, 8, 16 references a category, drawn --seeds times
-  scaling       a share τ of every category's references, drawn --seeds times
-  incremental   the first half of the categories, then one more at a time (table 2)
+  few-shot      Y = 1, 2, 4, 8, 16 references of every category, pooled (table A1); --shots for others
+  single-class-scaling, multi-class-scaling
+                a share τ = 0.05 … 1 of the references, each category alone or pooled (table 2)
+  incremental   fixed categories, and a share τ = 0.01 … 1 of a new one's references: the new one's figures (table 2);
+                --fixed and --new choose them
+  onboarding    the first half of the categories, then one more at a time
+  ablation      the last layer or all, with and without global retrieval and place (table A4); slow on a CPU
+  sensitivity   each layer alone, K, ρ; slow on a CPU
   encoders      every --encoder at its size and at 256 → 224 (table A2)
-  ablation      layers, K, global retrieval and ρ (table A4); slow on a CPU
+
+Where a run is the paper's (encoder, sizes, K, ρ, all categories), its figures stand beside ours.
 
 The report (report.md, .csv, .json), pictures and the cache lie in --out. Run again to resume: what was encoded
 or judged before is taken from the cache.
@@ -38,7 +44,7 @@ or judged before is taken from the cache.
 \b
 Examples:
   touchstone evaluate mvtec_anomaly_detection --encoder weights/dinov3_vitb16.pth
-  touchstone evaluate my-parts --protocol few-shot --protocol scaling --seeds 5
+  touchstone evaluate my-parts --protocol few-shot --protocol multi-class-scaling --seeds 5
 """
 
 
@@ -62,7 +68,17 @@ def evaluate(
         int | None, typer.Option(help="References retrieved, K (default: 150; VisA and Real-IAD 900; 3D-ADAM 48).")
     ] = None,
     rho: Annotated[int | None, typer.Option(help="Radius in cells, ρ (default: 1; VisA 2; Real-IAD 0).")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of references in few-shot and scaling.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of references: few-shot, scaling, incremental.")] = 3,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, help="References per category in few-shot; may be given several times.", show_default=False
+        ),
+    ] = None,
+    fixed: Annotated[
+        list[str] | None, typer.Option(help="A category that incremental starts with; may be given several times.")
+    ] = None,
+    new: Annotated[str | None, typer.Option(help="The category that incremental adds.")] = None,
     codec: Annotated[str | None, typer.Option(help="fp32, fp16 or int8: how patches are kept (default: fp16).")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).")] = None,
     false_reject_rate: Annotated[
@@ -82,7 +98,7 @@ def evaluate(
     from indexer.encoders import EncoderError
     from indexer.evaluation.dataset import DatasetError
     from indexer.evaluation.job import Choices, carry_out
-    from indexer.evaluation.protocols import PROTOCOLS, Protocol
+    from indexer.evaluation.protocols import PROTOCOLS, SHOTS, Draws, Protocol
     from indexer.evaluation.readers import LAYOUTS
 
     default: list[Protocol] = ["multi-class", "recognised"]
@@ -98,7 +114,7 @@ def evaluate(
             sized="resize" in settings.model_fields_set or "crop" in settings.model_fields_set,
             k=k,
             rho=rho,
-            seeds=seeds,
+            draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
             pictures=pictures,
         )

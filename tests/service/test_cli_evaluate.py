@@ -35,7 +35,8 @@ def test_a_data_set_is_evaluated_and_the_table_shown(tmp_path: Path) -> None:
 
 def test_help_teaches_layout_protocols_and_resuming() -> None:
     shown = touchstone("--help").stdout
-    for word in ("ground_truth", "multi-class", "few-shot", "incremental", "ablation", "--seeds", "resume", "Examples"):
+    words = ["ground_truth", "multi-class", "few-shot", "incremental", "onboarding", "ablation", "resume", "Examples"]
+    for word in (*words, "--seeds", "--shots", "--fixed", "--new"):
         assert word in shown, word
 
 

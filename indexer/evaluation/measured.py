@@ -1,0 +1,36 @@
+"""What was measured with one encoder at one size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.encoders import FeatureSpace
+from indexer.evaluation.dataset import Dataset
+from indexer.evaluation.paper import differences
+from indexer.evaluation.protocols import Protocol
+from indexer.evaluation.run import Outcome
+from indexer.evaluation.thresholds import Decided
+from indexer.scoring import ScoringSettings
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One encoder at one size, what came of every variant, and how thresholds from the references decided."""
+
+    space: FeatureSpace
+    codec: str
+    scoring: ScoringSettings
+    outcomes: tuple[Outcome, ...]
+    decided: tuple[Decided, ...]
+
+    def differences(self, dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
+        """In what these runs of a protocol differ from the paper's; empty when they are the same."""
+        variants = [outcome.variant for outcome in self.by_protocol()[protocol]]
+        return differences(dataset, self.space, self.scoring, variants)
+
+    def by_protocol(self) -> dict[Protocol, list[Outcome]]:
+        """The outcomes of each protocol, in the order of their variants."""
+        grouped: dict[Protocol, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            grouped.setdefault(outcome.variant.protocol, []).append(outcome)
+        return grouped
