@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import TABLET
@@ -291,3 +291,84 @@ def test_drift_is_flagged_on_screen_until_its_test_begins_anew(page: Page, serve
     expect(page.locator("#notices")).to_contain_text("The drift test begins anew")
     expect(where).not_to_contain_text("Drifting")
     assert server.client.get("/categories/wheel").json()["drift"] is None
+
+
+@pytest.mark.parametrize("width", [820, 1024, 1280, 1440, 1920])
+def test_the_threshold_follows_the_pointer_in_every_drag_at_every_width(
+    page: Page, server: ServerProcess, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    scores = server.client.get("/categories/disc/scores").json()["scores"]
+    page.goto("/#/categories/disc/rejects")
+    drawing = page.locator("svg.histogram")
+    line = drawing.locator("g.cut circle")
+    told = page.locator("output")
+    expect(told).to_contain_text("Rate")
+    for target in (scores[-1], scores[-5], scores[-9], scores[-3]):
+        box = drawing.bounding_box()
+        held = line.bounding_box()
+        assert box is not None
+        assert held is not None
+        span = scores[-1] - scores[0]
+        x = box["x"] + box["width"] * (target - scores[0] + 0.05 * span) / (1.13 * span)
+        page.mouse.move(held["x"] + held["width"] / 2, held["y"] + held["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(x + 40, box["y"] + 60, steps=3)
+        page.mouse.move(x, box["y"] + 160, steps=3)
+        page.mouse.up()
+        expect(told).to_contain_text(f"threshold {target:.4f}")
+        dropped = line.bounding_box()
+        assert dropped is not None
+        assert dropped["x"] + dropped["width"] / 2 == pytest.approx(x, abs=1.5)
+
+
+def test_a_part_in_a_preview_leads_to_its_inspection(page: Page) -> None:
+    page.goto("/#/categories/disc/settings")
+    page.get_by_label("Manual threshold").fill("2")
+    pictures(page).get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("803.png")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
+
+
+def test_every_link_leads_to_a_page_and_a_wrong_address_says_so(page: Page) -> None:
+    seen: set[str] = set()
+    waiting = ["/#/categories"]
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        expect(page.get_by_role("heading", level=1)).not_to_have_text("Page not found")
+        links = page.eval_on_selector_all("a[href^='#/']", "links => links.map(link => link.getAttribute('href'))")
+        waiting += sorted({f"/{link}" for link in links} - seen - set(waiting))
+    assert len(seen) > 10
+    for address in ("/#/inspect%", "/#/toString", "/#/nothing/here"):
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
+    page.goto("/#/categories/disc/toString")
+    expect(pictures(page)).to_have_count(24)
+
+
+def test_show_more_clicked_twice_shows_what_is_there_once(page: Page, server: ServerProcess) -> None:
+    server.teach("screw", *(varied(seed) for seed in range(64)))
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.goto("/#/categories/screw")
+    expect(pictures(page)).to_have_count(60)
+    page.route("**/references?*", late)
+    page.get_by_role("button", name="Show more").dblclick()
+    expect(pictures(page)).to_have_count(64)
+    names = pictures(page).locator(".name").all_inner_texts()
+    assert len(set(names)) == 64
+    # Leaving a list that is still being read leaves nothing of it in the next.
+    for name in ("Taken back", "In use", "Taken back", "In use"):
+        page.get_by_role("button", name=name, exact=True).click()
+    expect(pictures(page)).to_have_count(60)
+    page.wait_for_timeout(1000)
+    expect(pictures(page)).to_have_count(60)
+    page.unroute("**/references?*")
+    server.client.delete("/categories/screw").raise_for_status()

@@ -135,3 +135,14 @@ def test_everything_can_be_touched_on_a_tablet(page: Page, scratched: Path) -> N
         box = target.bounding_box()
         assert box is not None
         assert box["height"] >= 44, target.inner_text()
+
+
+def test_another_product_chosen_after_the_verdict_inspects_the_part_again(page: Page, scratched: Path) -> None:
+    inspected(page, scratched)
+    facts = page.locator(".told dl.facts")
+    expect(facts).to_contain_text("disc")
+    page.get_by_label("Compare with").select_option("plate")
+    expect(facts).to_contain_text("plate")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("It fits disc better")
+    page.get_by_label("Compare with").select_option("")
+    expect(facts).to_contain_text("disc")

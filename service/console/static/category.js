@@ -1,7 +1,10 @@
 // One category: where it stands, and its pages.
 
-import { get, request } from "./api.js";
+import { may, needsRole } from "./access.js";
+import { get, send } from "./api.js";
+import { confirmed } from "./dialog.js";
 import { fill, h } from "./dom.js";
+import { load, loading } from "./loading.js";
 import { tell, tellProblem } from "./notices.js";
 import { showReferences } from "./references.js";
 import { showRegion } from "./region.js";
@@ -15,46 +18,43 @@ const PAGES = { references: showReferences, rejects: showRejects, settings: show
 /** Fill `place` with a category and one of its pages. */
 export async function showCategory(place, name, page, signal) {
   const here = `#/categories/${encodeURIComponent(name)}`;
-  const chosen = page in PAGES ? page : "references";
+  const chosen = Object.hasOwn(PAGES, page) ? page : "references";
   const standing = h("section", { class: "card standing", "aria-label": t("category.standing") });
-  const body = h("div", { class: "view" });
+  const body = h("div", { class: "view" }, loading());
+  const engineers = may("engineer");
+  let following = new AbortController();
+  signal.addEventListener("abort", () => following.abort());
   fill(place,
     h("div", { class: "heading" },
       h("h1", {}, h("a", { href: "#/categories", class: "up" }, t("nav.categories")), " / ", name),
-      h("div", { class: "actions" },
+      engineers ? h("div", { class: "actions" },
         h("a", { class: "button", href: `#/categories?new=${encodeURIComponent(name)}` }, t("category.add")),
-        h("button", { class: "danger", onclick: () => remove(name) }, t("category.remove")))),
+        h("button", { class: "danger", onclick: ask }, t("category.remove"))) : null),
     standing,
-    h("nav", { class: "pages", "aria-label": t("category.pages") }, Object.keys(PAGES).map((each) =>
+    !engineers ? null : h("nav", { class: "pages", "aria-label": t("category.pages") }, Object.keys(PAGES).map((each) =>
       h("a", { href: `${here}/${each}`, "aria-current": each === chosen ? "page" : null }, t(`category.${each}`)))),
     body,
   );
   document.title = `${name} · Touchstone`;
   const category = await get(`/categories/${encodeURIComponent(name)}`, {}, signal);
   stand(standing, category);
-  follow(standing, name, signal);
-  await PAGES[chosen](body, category, signal);
-}
+  follow(standing, name, following.signal);
+  if (engineers) await load(body, signal, (mine) => PAGES[chosen](body, category, mine));
+  else fill(body, needsRole("engineer"));
 
-function remove(name) {
-  const dialog = h("dialog", { class: "dialog", "aria-labelledby": "remove-title" },
-    h("form", { method: "dialog" },
-      h("h2", { id: "remove-title" }, t("category.remove.title", { name })),
-      h("p", {}, t("category.remove.meaning")),
-      h("div", { class: "actions" },
-        h("button", { value: "keep", class: "primary" }, t("category.remove.keep")),
-        h("button", { value: "remove", class: "danger" }, t("category.remove")))));
-  dialog.addEventListener("close", async () => {
-    dialog.remove();
-    if (dialog.returnValue !== "remove") return;
+  async function ask() {
+    const title = t("category.remove.title", { name });
+    const content = h("p", {}, t("category.remove.meaning"));
+    if (!(await confirmed({ title, content, act: t("category.remove"), keep: t("category.remove.keep") }))) return;
+    following.abort(); // what is gone cannot be asked about
     try {
-      await request("DELETE", `/categories/${encodeURIComponent(name)}`);
+      await send("DELETE", `/categories/${encodeURIComponent(name)}`);
       location.hash = "#/categories";
       tell(t("category.removed", { name }));
     } catch (error) {
       tellProblem(error);
+      following = new AbortController();
+      follow(standing, name, following.signal);
     }
-  });
-  document.body.append(dialog);
-  dialog.showModal();
+  }
 }

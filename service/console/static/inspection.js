@@ -1,11 +1,14 @@
 // One inspection in full: the picture, the verdict and its reasons, and what a person may say of it.
 
+import { may, needsRole } from "./access.js";
 import { picture, pictureUrl } from "./api.js";
+import { explain } from "./calibrating.js";
 import { comparison, decoded, distance } from "./compare.js";
 import { fill, h } from "./dom.js";
 import { judge, undoLast } from "./feedback.js";
 import { bind } from "./keyboard.js";
-import { problemPanel, tell } from "./notices.js";
+import { load } from "./loading.js";
+import { tell } from "./notices.js";
 import { moment, number, percent, score, t } from "./strings.js";
 import { badge, scoreBar } from "./verdict.js";
 import { viewer } from "./viewer.js";
@@ -13,32 +16,48 @@ import { viewer } from "./viewer.js";
 const SIDE = 2048; // pixels: the most that is fetched of a picture
 
 /**
- * The panel of an inspection. `file`: the picture where the reader has it already. `changed` gets the inspection again
- * when a person has said something of it; nothing is said before `settled()`. Keys work while `signal` is not aborted.
+ * The panel of an inspection. `file`: the picture where the reader has it already; `again` inspects it once more.
+ * `changed` gets the inspection again when a person has said something of it; nothing is said before `settled()`. Keys
+ * work while `signal` is not aborted.
  */
-export function inspectionPanel(inspection, { signal, file = null, changed = () => {}, settled = () => true }) {
+export function inspectionPanel(inspection, { signal, file = null, again = null, changed = () => {}, settled = () => true }) {
   const { id, regions, references } = inspection;
-  const shown = viewer({ size: inspection, regions, alt: t("inspection.picture", { name: inspection.filename }), choose });
+  const knows = may("engineer"); // the references, what is kept of the part, and what is said of it
+  const recorded = knows && inspection.recorded !== false;
+  const shown = viewer({
+    size: inspection, regions, alt: t("inspection.picture", { name: inspection.filename }), choose,
+    warmed: recorded,
+  });
   const buttons = regions.map((region, index) =>
     h("button", { "aria-pressed": "false", onclick: () => choose(index) },
       h("strong", {}, t("region.name", { number: String(index + 1) })),
       h("span", {}, t("region.peak", { peak: score(region.peak) }))));
   const compared = h("div", {});
   const verdict = h("div", { class: "judged" });
+  const meaning = h("div", {}, h("p", {}, t(`verdict.${inspection.verdict}.meaning`)));
   const neighbours = references.map(({ reference_id: reference, similarity }) =>
     h("button", { class: "thumb", "aria-pressed": "false", onclick: () => compare(region(), reference) },
       picture(`/references/${reference}/image`, "", { side: 192 }),
       h("span", {}, t("reference.name", { id: String(reference) })),
       h("span", { class: "hint" }, t("reference.similarity", { share: number(similarity, 3) }))));
   let chosen = null;
-  const part = load();
+  let comparing = new AbortController();
+  const part = seen();
+  part.catch(() => { if (!signal.aborted) shown.missing(t(recorded ? "inspection.gone" : "inspection.format")); });
 
-  bind(["d"], t("feedback.defect"), () => say("defect"), signal);
-  bind(["g"], t("feedback.good"), () => say("good"), signal);
-  bind(["u"], t("feedback.undo"), undoLast, signal);
   bind(["h"], t("viewer.toggle"), shown.toggleHeat, signal);
   if (regions.length > 1) bind(["n"], t("region.next"), () => choose(((chosen ?? -1) + 1) % regions.length), signal);
-  judged(inspection);
+  if (recorded) {
+    bind(["d"], t("feedback.defect"), () => say("defect"), signal);
+    bind(["g"], t("feedback.good"), () => say("good"), signal);
+    bind(["u"], t("feedback.undo"), undoLast, signal);
+    judged(inspection);
+  } else if (knows) {
+    fill(verdict, h("p", { class: "error" }, t("inspection.unrecorded")));
+  } else {
+    for (const element of [verdict, compared]) fill(element, needsRole("engineer"));
+  }
+  if (inspection.verdict === "uncalibrated") explain(meaning, inspection.category, again, signal);
   if (regions.length) choose(0);
   else if (references.length) compare(null, references[0].reference_id);
 
@@ -47,37 +66,37 @@ export function inspectionPanel(inspection, { signal, file = null, changed = () 
     h("div", { class: "told" },
       h("section", { class: `card verdict-card tone-${inspection.verdict}`, "aria-label": t("inspection.verdict") },
         h("p", { class: "large" }, badge(inspection.verdict)),
-        h("p", {}, t(`verdict.${inspection.verdict}.meaning`)),
+        meaning,
         scoreBar(inspection),
         inspection.p_value === null ? null
           : h("p", {}, t("inspection.p", { p: number(inspection.p_value, 4), share: percent(inspection.p_value) })),
         inspection.better_category
           ? h("p", { class: "error" }, t("inspection.better", { category: inspection.better_category.category })) : null,
-        inspection.recorded === false ? h("p", { class: "error" }, t("inspection.unrecorded")) : verdict,
+        verdict,
       ),
       regions.length ? h("section", { class: "card" },
         h("h2", {}, t("inspection.regions")), h("div", { class: "choices" }, buttons)) : null,
       h("section", { class: "card" }, h("h2", {}, t("inspection.compared")), compared,
-        neighbours.length ? h("h3", {}, t("inspection.references")) : null, h("div", { class: "thumbs" }, neighbours)),
+        knows && neighbours.length ? [h("h3", {}, t("inspection.references")), h("div", { class: "thumbs" }, neighbours)] : null),
       facts(inspection),
     ));
 
-  async function load() {
-    const small = { side: SIDE };
-    if (inspection.recorded !== false) {
-      pictureUrl(`/inspections/${id}/heat.png`, {}, signal).then((url) => show(shown.heat, url), () => shown.heat.remove());
-    }
-    let image = new Image();
-    if (file !== null) image.src = URL.createObjectURL(file);
-    try {
-      await (file === null ? Promise.reject(new Error("not here")) : image.decode());
-    } catch {
-      image = await decoded(`/inspections/${id}/image`, small, signal); // a format that browsers do not know, or history
-    }
+  /** The picture, decoded; it is shown on the way, and so is the heat. */
+  async function seen() {
+    if (recorded) pictureUrl(`/inspections/${id}/heat.png`, {}, signal).then((url) => show(shown.heat, url), () => shown.heat.remove());
+    const image = await local() ?? await decoded(`/inspections/${id}/image`, { side: SIDE }, signal);
     const canvas = h("canvas", { width: image.naturalWidth, height: image.naturalHeight });
     canvas.getContext("2d").drawImage(image, 0, 0);
     canvas.toBlob((blob) => show(shown.picture, URL.createObjectURL(blob)));
     return image;
+  }
+
+  /** The reader's own file, decoded; null where there is none, or in a format that this browser does not know. */
+  async function local() {
+    if (file === null) return null;
+    const image = new Image();
+    image.src = URL.createObjectURL(file);
+    return image.decode().then(() => image, () => null).finally(() => URL.revokeObjectURL(image.src));
   }
 
   function region() {
@@ -92,19 +111,19 @@ export function inspectionPanel(inspection, { signal, file = null, changed = () 
   }
 
   async function compare(place, reference) {
+    if (!knows) return;
     neighbours.forEach((button, at) =>
       button.setAttribute("aria-pressed", String(references[at].reference_id === reference)));
-    const asked = (compare.asked = Symbol());
-    try {
-      const made = await comparison(await part, inspection, place, reference, signal);
-      if (asked !== compare.asked) return;
-      const evidence = place?.evidence.reference_id === reference ? h("p", { class: "hint" }, distance(place.evidence)) : null;
-      fill(compared, made, evidence);
-    } catch (error) {
-      if (error.name !== "AbortError" && asked === compare.asked) {
-        fill(compared, error.kind === undefined ? h("p", {}, t("inspection.gone")) : problemPanel(error));
-      }
-    }
+    comparing.abort();
+    comparing = new AbortController();
+    await load(compared, AbortSignal.any([signal, comparing.signal]), async (mine) => {
+      const image = await part.catch(() => null);
+      if (image === null) return h("p", {}, t("inspection.gone"));
+      return [
+        await comparison(image, inspection, place, reference, mine),
+        place?.evidence.reference_id === reference ? h("p", { class: "hint" }, distance(place.evidence)) : null,
+      ];
+    });
   }
 
   function say(judgement) {

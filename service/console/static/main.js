@@ -2,16 +2,23 @@
 //
 // A view is a module in views/ with one function, `show(place, { rest, query, signal })`: it fills `place` at once and
 // goes on until `signal` is aborted, when another view is shown. `rest` is what follows the view's name in the address
-// (`#/categories/bracket` → ["bracket"]), `query` its URLSearchParams.
+// (`#/categories/bracket` → ["bracket"]), `query` its URLSearchParams. `role` is what a key needs to see it, if not any.
 
-import { get } from "./api.js";
+import { access, may, needsRole } from "./access.js";
 import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
-import { problemPanel } from "./notices.js";
+import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./session.js";
 import { loadStrings, t } from "./strings.js";
+// Not when they are first shown: the service may be away then.
+import * as categories from "./views/categories.js";
+import * as history from "./views/history.js";
+import * as inspect from "./views/inspect.js";
+import * as live from "./views/live.js";
+import * as system from "./views/system.js";
 
-const VIEWS = ["inspect", "live", "categories", "history", "system"];
+const VIEWS = { inspect, live, categories, history, system };
+const FIRST = "inspect";
 
 let leaving = new AbortController();
 
@@ -24,7 +31,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.getElementById("nav").setAttribute("aria-label", t("shell.navigation"));
 const forever = new AbortController().signal;
-VIEWS.forEach((name, position) => {
+Object.keys(VIEWS).forEach((name, position) => {
   document.getElementById("nav").append(h("a", { href: `#/${name}` }, t(`nav.${name}`)));
   bind([String(position + 1)], t(`nav.${name}`), () => (location.hash = `#/${name}`), forever);
 });
@@ -39,38 +46,50 @@ async function route() {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  const [path, asked = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...rest] = path.split("/").map(decodeURIComponent);
-  const view = VIEWS.includes(name) ? name : VIEWS[0];
-  document.title = `${t(`nav.${view}`)} · Touchstone`;
+  const { name, rest, query } = asked();
+  const view = VIEWS[name];
+  document.title = `${view ? t(`nav.${name}`) : t("shell.unknown")} · Touchstone`;
   for (const link of document.querySelectorAll("#nav a")) {
-    if (link.hash === `#/${view}`) link.setAttribute("aria-current", "page");
+    if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const place = h("div", { class: `view ${view}` });
+  const place = h("div", { class: `view ${name}` }, loading());
   fill(document.getElementById("main"), place);
+  if (!view) {
+    fill(place, h("h1", {}, t("shell.unknown")), h("p", { class: "empty" }, t("shell.unknown.meaning")));
+    return;
+  }
+  const heading = h("h1", {}, t(`nav.${name}`));
+  await load(place, signal, async (mine) => {
+    await access();
+    if (view.role && !may(view.role)) return needsRole(view.role);
+    await view.show(place, { rest, query, signal: mine });
+    return undefined;
+  }, heading);
+}
+
+/** What the address asks for; with nothing in it, the first view. `name` is "" where there is no such view. */
+function asked() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   try {
-    const module = await import(`./views/${view}.js`);
-    if (signal.aborted) return;
-    await module.show(place, { rest, query: new URLSearchParams(asked), signal });
-  } catch (error) {
-    if (signal.aborted) return;
-    if (error.kind === undefined) throw error;
-    fill(place, h("h1", {}, t(`nav.${view}`)), problemPanel(error));
+    const [name, ...rest] = path.split("/").map(decodeURIComponent);
+    return { name: name === "" ? FIRST : Object.hasOwn(VIEWS, name) ? name : "", rest, query: new URLSearchParams(query) };
+  } catch { // % and no number after it
+    return { name: "", rest: [], query: new URLSearchParams() };
   }
 }
 
 async function showWho() {
   const who = document.getElementById("who");
   try {
-    const { access, name, role } = await get("/access");
-    const text = access === "open" ? t("who.open") : t("who.key", { name, role });
+    const { access: how, name, role } = await access();
+    const text = how === "open" ? t("who.open") : t("who.key", { name, role: t(`role.${role}`) });
     fill(who,
-      h("span", { title: access === "open" ? t("who.open.meaning") : null }, text),
+      h("span", { title: how === "open" ? t("who.open.meaning") : null }, text),
       key() === null ? null : h("button", { class: "quiet", onclick: forgetKey }, t("who.leave")),
       h("button", { class: "quiet round", "aria-label": t("keys.help"), onclick: showKeys }, "?"),
     );
   } catch (error) {
-    fill(who, h("span", { class: "error" }, error.message));
+    fill(who, h("span", { class: "error" }, error.title), h("button", { class: "quiet", onclick: showWho }, t("problem.now")));
   }
 }

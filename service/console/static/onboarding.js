@@ -3,13 +3,18 @@
 import { get, picture, request } from "./api.js";
 import { fill, h } from "./dom.js";
 import { dropArea } from "./drop.js";
-import { tellProblem } from "./notices.js";
+import { loading } from "./loading.js";
+import { tell, tellProblem } from "./notices.js";
 import { takeBack } from "./references.js";
 import { showRejects } from "./rejects.js";
 import { bytes, t } from "./strings.js";
 
 const BATCH = { pictures: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
+const FORM_BYTES = 64e3; // of a request beside its pictures, at most
+// Problems that one picture may be the reason of, and those of them that are the service's last word on it.
+const REFUSALS = new Set(["request-too-large", "image-refused", "image-too-large", "unsupported-format"]);
+const ONE_AT_FAULT = new Set([...REFUSALS, "unreachable", "internal"]);
 
 /** Fill `place` with the wizard. `known`: a category to add to; "" for a new one. */
 export function showOnboarding(place, known, signal) {
@@ -24,7 +29,10 @@ export function showOnboarding(place, known, signal) {
   const rating = h("section", { class: "view", hidden: true });
   const waiting = [];
   const rows = [];
+  const retry = h("button", { hidden: true, onclick: () => again(rows.filter(({ status }) => status === "failed")) }, t("onboard.retry"));
   let sending = false;
+  let showing = new AbortController(); // of the rates
+  signal.addEventListener("abort", () => showing.abort());
   let limits = null;
   let outliersNeed = Infinity; // until something was screened
   fill(place,
@@ -33,7 +41,7 @@ export function showOnboarding(place, known, signal) {
       h("h2", {}, t("onboard.first")),
       h("div", { class: "field" }, h("label", { for: "name" }, t("onboard.name")), name, wrong),
       dropArea({ text: t("onboard.drop"), multiple: true, signal, take }),
-      h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
+      h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
     screened, rating);
   if (!known) name.focus();
 
@@ -46,70 +54,89 @@ export function showOnboarding(place, known, signal) {
     }
     fill(wrong);
     name.readOnly = true;
-    try {
-      limits ??= (await get("/version", {}, signal)).limits;
-    } catch (error) {
-      if (error.name !== "AbortError") tellProblem(error);
-      return;
-    }
     for (const file of chosen) {
       const state = h("span", { class: "state-word" });
-      const row = { file, state, status: "waiting", result: null, shown: false };
+      const row = { file, state, status: "waiting", result: null, refuse: undefined, tile: null };
       files.append(h("li", {}, h("span", { class: "name" }, file.name), state));
       rows.push(row);
-      if (file.size > limits.max_image_bytes) {
-        row.result = { status: "refused", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }), findings: [] };
-        mark(row, "refused");
-        showScreened();
-      } else {
-        waiting.push(row);
-        mark(row, "waiting");
-      }
+      mark(row, "waiting");
+      waiting.push(row);
     }
     Object.assign(files.closest("details"), { hidden: false, open: true });
+    await deliver();
+  }
+
+  /** Send what waits, a request at a time, for as long as any does. */
+  async function deliver() {
     if (sending) return;
     sending = true;
     rating.hidden = true;
-    while (waiting.length && !signal.aborted) await deliver(batch());
-    sending = false;
+    try {
+      limits ??= (await get("/version", {}, signal)).limits;
+      while (waiting.length && !signal.aborted) await sent(await batch());
+    } catch (error) {
+      if (signal.aborted) return;
+      waiting.splice(0).forEach((row) => decided(row, { status: "failed", detail: error.message || error.title }));
+      tellProblem(error);
+    } finally {
+      sending = false;
+    }
+    if (signal.aborted) return;
+    const failed = rows.filter(({ status }) => status === "failed").length;
+    if (failed) tell(t("onboard.failed", { count: failed }));
     files.closest("details").open = false; // what there is to look at comes next
-    if (!signal.aborted) await finished();
+    name.readOnly = known !== "" || rows.some(({ status }) => status === "added" || status === "duplicate");
+    await rate();
   }
 
-  function batch() {
-    const taken = [waiting.shift()];
-    let size = taken[0].file.size;
-    while (waiting.length && taken.length < BATCH.pictures && size + waiting[0].file.size <= BATCH.bytes) {
-      size += waiting[0].file.size;
-      taken.push(waiting.shift());
+  /** The next pictures that fit into one request; what cannot be sent at all is decided on the way. */
+  async function batch() {
+    const taken = [];
+    let size = 0;
+    const [count, most] = [Math.min(BATCH.pictures, limits.max_images), Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES)];
+    while (waiting.length && taken.length < count && (taken.length === 0 || (waiting[0].refuse === taken[0].refuse && size + waiting[0].file.size <= most))) {
+      const row = waiting.shift();
+      if (row.file.size > limits.max_image_bytes) {
+        decided(row, { status: "refused", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }) });
+      } else if (!(await readable(row.file))) {
+        decided(row, { status: "refused", detail: t("onboard.unreadable") });
+      } else {
+        taken.push(row);
+        size += row.file.size;
+      }
     }
     return taken;
   }
 
-  async function deliver(taken, refuse = undefined) {
+  async function sent(taken) {
+    if (taken.length === 0) return;
     for (const row of taken) mark(row, "sending");
     const form = new FormData();
     form.append("category", name.value.trim());
-    if (refuse !== undefined) form.append("refuse", refuse);
+    if (taken[0].refuse !== undefined) form.append("refuse", taken[0].refuse);
     for (const { file } of taken) form.append("images", file, file.name);
     try {
-      const { results, outliers_need } = await (await request("POST", "/references", { form, signal })).json();
+      // What was sent before the service went away is known already when it is sent again.
+      const { results, outliers_need } = await request("POST", "/references", { form, patient: true, signal });
       if (outliers_need !== null) outliersNeed = Math.min(outliersNeed, outliers_need);
-      results.forEach((result, place_) => { taken[place_].result = result; mark(taken[place_], result.status); });
+      results.forEach((result, place_) => decided(taken[place_], result));
     } catch (error) {
-      if (error.name === "AbortError") return;
-      if (error.kind === "request-too-large" && taken.length > 1) {
+      if (signal.aborted) return;
+      if (taken.length > 1 && ONE_AT_FAULT.has(error.kind)) {
         const half = Math.ceil(taken.length / 2);
-        await deliver(taken.slice(0, half), refuse);
-        await deliver(taken.slice(half), refuse);
+        await sent(taken.slice(0, half));
+        await sent(taken.slice(half));
         return;
       }
-      for (const row of taken) {
-        row.result = { status: "failed", detail: error.message, findings: [] };
-        mark(row, "failed");
-      }
-      if (taken.length > 1 || error.kind === "unreachable") tellProblem(error);
+      const status = REFUSALS.has(error.kind) ? "refused" : "failed";
+      for (const row of taken) decided(row, { status, detail: error.message || error.title });
+      if (!ONE_AT_FAULT.has(error.kind)) throw error; // it would be the same with all that wait
     }
+  }
+
+  function decided(row, result) {
+    row.result = { findings: [], ...result };
+    mark(row, result.status);
     showScreened();
   }
 
@@ -118,6 +145,7 @@ export function showOnboarding(place, known, signal) {
     row.state.className = `state-word is-${status}`;
     fill(row.state, t(`onboard.status.${status}`));
     const done = rows.filter((each) => !["waiting", "sending"].includes(each.status)).length;
+    retry.hidden = sending || !rows.some((each) => each.status === "failed");
     bar.hidden = done === rows.length;
     bar.value = done / rows.length;
     const count = (wanted) => rows.filter((each) => each.status === wanted).length;
@@ -131,9 +159,9 @@ export function showOnboarding(place, known, signal) {
     fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"),
       outliersNeed > 0 && outliersNeed < Infinity ? ` ${t("onboard.outliers", { count: outliersNeed })}` : null);
     for (const row of noted) {
-      if (row.shown) continue;
-      row.shown = true;
-      tiles.append(noticed(row));
+      if (row.tile) continue;
+      row.tile = noticed(row);
+      tiles.append(row.tile);
     }
   }
 
@@ -149,35 +177,48 @@ export function showOnboarding(place, known, signal) {
       taken ? h("div", { class: "actions" },
         h("button", { onclick: () => item.remove() }, t("onboard.keep")),
         h("button", { onclick: () => takeBack(reference, item, refreshRating) }, t("onboard.drop.it")))
-        : result.findings.length || row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: () => again(row, item) }, t(row.status === "failed" ? "onboard.again" : "onboard.anyway"))) : null);
+        : row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: () => again([row]) }, t("problem.now")))
+          : result.findings.length ? h("div", { class: "actions" }, h("button", { onclick: () => again([row], "none") }, t("onboard.anyway"))) : null);
     return item;
   }
 
-  async function again(row, item) {
-    item.remove();
-    Object.assign(row, { result: null, shown: false });
-    await deliver([row], "none");
-    await finished();
+  /** Send pictures once more; `refuse`: "none" where a person wants them whatever was found. */
+  function again(some, refuse = undefined) {
+    for (const row of some) {
+      row.tile?.remove();
+      Object.assign(row, { result: null, tile: null, refuse });
+      mark(row, "waiting");
+      waiting.push(row);
+    }
+    return deliver();
   }
 
-  async function finished() {
+  async function rate() {
+    const wanted = name.value.trim();
+    showing.abort();
+    showing = new AbortController();
     try {
-      const { categories } = await get("/categories", {}, signal);
-      const category = categories.find((each) => each.name === name.value.trim());
+      const { categories } = await get("/categories", {}, showing.signal);
+      const category = categories.find((each) => each.name === wanted);
       if (!category) return;
       rating.hidden = false;
-      const body = h("div", { class: "view" });
+      const body = h("div", { class: "view" }, loading());
       fill(rating, h("h2", {}, t("onboard.third")), body,
         h("div", { class: "actions" }, h("a", { class: "button primary", href: `#/categories/${encodeURIComponent(category.name)}` }, t("onboard.done"))));
-      await showRejects(body, category, signal);
+      await showRejects(body, category, showing.signal);
     } catch (error) {
-      if (error.name !== "AbortError" && !signal.aborted) tellProblem(error);
+      if (!showing.signal.aborted) tellProblem(error);
     }
   }
 
   function refreshRating() {
-    if (!sending) finished();
+    if (!sending) rate();
   }
+}
+
+/** Whether a file can be read: not one that was deleted since it was chosen, and no folder. */
+function readable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 /** A picture that only this page has; what no browser can show is left blank. */

@@ -1,8 +1,8 @@
 // Shows what settings would change, before they are saved.
 
-import { picture, send } from "./api.js";
+import { picture, request } from "./api.js";
 import { fill, h } from "./dom.js";
-import { problemPanel } from "./notices.js";
+import { load } from "./loading.js";
 import { number, score, t } from "./strings.js";
 import { VERDICTS, badge } from "./verdict.js";
 
@@ -32,16 +32,15 @@ export function previewPanel(name, signal) {
     panel.setAttribute("aria-busy", "true");
     timer = setTimeout(async () => {
       const working = setTimeout(() => fill(content, h("p", {}, t("preview.working")), h("progress", { "aria-label": t("preview.working") })), 300);
-      try {
-        const answer = await send("POST", `/categories/${encodeURIComponent(name)}/preview?limit=${LIMIT}`, changes, mine);
-        fill(content, ...told(answer));
-      } catch (error) {
-        if (error.name === "AbortError") return;
-        fill(content, problemPanel(error));
-      } finally {
-        clearTimeout(working);
-        if (!mine.aborted) panel.removeAttribute("aria-busy");
-      }
+      await load(content, mine, async (trying) => {
+        const path = `/categories/${encodeURIComponent(name)}/preview`;
+        try {
+          return told(await request("POST", path, { query: { limit: LIMIT }, json: changes, patient: true, signal: trying }));
+        } finally {
+          clearTimeout(working);
+        }
+      });
+      if (!mine.aborted) panel.removeAttribute("aria-busy");
     }, WAIT_MS);
   }
 }
@@ -62,7 +61,7 @@ function told(answer) {
       answer.inspections.some(({ stale }) => stale) ? t("preview.stale") : ""),
     changed.length ? h("h3", {}, t("preview.changed")) : null,
     h("ul", { class: "pictures" }, changed.map((each) => h("li", { class: "picture" },
-      h("a", { href: `#/inspect/${each.inspection_id}` }, picture(`/inspections/${each.inspection_id}/image`, each.filename, { side: SIDE })),
+      h("a", { href: `#/history/${each.inspection_id}` }, picture(`/inspections/${each.inspection_id}/image`, each.filename, { side: SIDE })),
       turned(each)))),
     others.length ? h("h3", {}, t("preview.changed.references")) : null,
     h("ul", { class: "pictures" }, others.map((each) => h("li", { class: "picture" },

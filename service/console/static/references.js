@@ -2,7 +2,8 @@
 
 import { get, picture, send } from "./api.js";
 import { fill, h } from "./dom.js";
-import { problemPanel, tell, tellProblem } from "./notices.js";
+import { tell, tellProblem } from "./notices.js";
+import { paged } from "./pages.js";
 import { t } from "./strings.js";
 
 const PAGE = 60;
@@ -14,29 +15,23 @@ export async function showReferences(place, category, signal) {
   const grid = h("ul", { class: "pictures" });
   const nobody = h("p", { class: "hint nobody" });
   const more = h("div", { class: "actions" });
+  const show = paged(grid, more, read, signal);
   const choose = (name, value) => h("button", {
     "aria-pressed": String(value === removed),
-    onclick: (event) => {
+    onclick: ({ currentTarget }) => {
       removed = value;
-      for (const each of event.target.parentElement.children) each.setAttribute("aria-pressed", String(each === event.target));
-      load(null);
+      for (const each of currentTarget.parentElement.children) each.setAttribute("aria-pressed", String(each === currentTarget));
+      fill(nobody);
+      show();
     },
   }, t(`references.${name}`));
   fill(place, h("div", { class: "actions", role: "group", "aria-label": t("references.which") }, choose("live", false), choose("removed", true)), grid, nobody, more);
-  await load(null);
+  await show();
 
-  async function load(cursor) {
-    const asked = removed;
-    try {
-      const page = await get("/references", { category: category.name, cursor, limit: PAGE, ...(removed ? { removed } : {}) }, signal);
-      if (asked !== removed) return;
-      if (cursor === null) fill(grid);
-      fill(nobody, t(removed ? "references.none.removed" : "references.none"));
-      grid.append(...page.references.map((each) => tile(each, removed)));
-      fill(more, page.next_cursor === null ? null : h("button", { onclick: () => load(page.next_cursor) }, t("references.more")));
-    } catch (error) {
-      if (error.name !== "AbortError") fill(more, problemPanel(error));
-    }
+  async function read(cursor, mine) {
+    const page = await get("/references", { category: category.name, cursor, limit: PAGE, ...(removed ? { removed } : {}) }, mine);
+    fill(nobody, t(removed ? "references.none.removed" : "references.none"));
+    return { items: page.references.map((each) => tile(each, removed)), next: page.next_cursor };
   }
 }
 

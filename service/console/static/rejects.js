@@ -3,6 +3,7 @@
 import { get, picture, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { histogram } from "./histogram.js";
+import { load } from "./loading.js";
 import { tell, tellProblem } from "./notices.js";
 import { takeBack } from "./references.js";
 import { percent, score, t } from "./strings.js";
@@ -13,15 +14,21 @@ const EVERY_MS = 500;
 
 /** Fill `place` with the category's scores, once it is calibrated, and a rate to be chosen among them. */
 export async function showRejects(place, category, signal) {
-  const path = `/categories/${encodeURIComponent(category.name)}`;
-  const bar = h("progress", { max: 1, value: 0, "aria-label": t("rejects.calibrating") });
-  fill(place, h("p", { role: "status" }, t("rejects.calibrating")), bar);
-  let now = category;
-  while (now.calibration.state === "pending") {
-    bar.value = now.calibration.progress;
-    await pause(signal);
-    now = await get(path, {}, signal);
+  let showing = new AbortController();
+  signal.addEventListener("abort", () => showing.abort());
+  await again();
+
+  /** Also when a reference has come or gone: of several times, the latest counts. */
+  function again() {
+    showing.abort();
+    showing = new AbortController();
+    return load(place, showing.signal, (mine) => show(place, category, again, mine));
   }
+}
+
+async function show(place, category, again, signal) {
+  const path = `/categories/${encodeURIComponent(category.name)}`;
+  let now = await calibrated(place, path, signal);
   const { scores, references } = await get(`${path}/scores`, {}, signal);
   if (scores.length < 2) {
     fill(place, h("p", { class: "empty" }, t("rejects.few")));
@@ -57,10 +64,6 @@ export async function showRejects(place, category, signal) {
     return item;
   }
 
-  async function again() {
-    if (!signal.aborted) await showRejects(place, await get(path, {}, signal), signal);
-  }
-
   async function keep() {
     try {
       now = await send("PATCH", path, { false_reject_rate: wanted });
@@ -70,6 +73,20 @@ export async function showRejects(place, category, signal) {
       tellProblem(error);
     }
   }
+}
+
+/** The category once its references have scored each other; until then the place shows how far that is. */
+async function calibrated(place, path, signal) {
+  let now = await get(path, {}, signal); // what was read before may be older than its latest references
+  if (now.calibration.state !== "pending") return now;
+  const bar = h("progress", { max: 1, "aria-label": t("rejects.calibrating") });
+  fill(place, h("p", { role: "status" }, t("rejects.calibrating")), bar);
+  while (now.calibration.state === "pending") {
+    bar.value = now.calibration.progress;
+    await pause(signal);
+    now = await get(path, {}, signal);
+  }
+  return now;
 }
 
 function pause(signal) {

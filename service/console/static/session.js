@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { t } from "./strings.js";
 
-const NAME = "touchstone-key";
+const NAME = `touchstone-key ${new URL("../", import.meta.url).pathname}`; // of this service: others may share its origin
 
 let asking = null;
 const listeners = new Set();

@@ -1,7 +1,9 @@
 // Where a category stands: its references, its threshold, and whether production is still like them.
 
+import { may } from "./access.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
+import { repeat } from "./loading.js";
 import { tell, tellProblem } from "./notices.js";
 import { moment, number, score, t } from "./strings.js";
 
@@ -28,7 +30,7 @@ export function stand(element, category) {
   ];
   fill(element,
     h("div", { class: "chips" }, chips(category),
-      drift?.state === "drifting" ? h("button", { onclick: () => restart(element, category) }, t("category.restart")) : null),
+      drift?.state === "drifting" && may("engineer") ? h("button", { onclick: () => restart(element, category) }, t("category.restart")) : null),
     h("dl", { class: "row-facts" }, rows.filter(([, value]) => value !== null)
       .map(([key, value]) => h("div", {}, h("dt", {}, t(`standing.${key}`)), h("dd", {}, value)))));
 }
@@ -36,7 +38,7 @@ export function stand(element, category) {
 /** Keep that up to date until `signal` is aborted, but not under the reader's hands. */
 export function follow(element, name, signal) {
   let shown = "";
-  const timer = setInterval(async () => {
+  repeat(EVERY_MS, async () => {
     try {
       const category = await get(`/categories/${encodeURIComponent(name)}`, {}, signal);
       const seen = JSON.stringify(category);
@@ -46,8 +48,7 @@ export function follow(element, name, signal) {
     } catch {
       // the next round asks again
     }
-  }, EVERY_MS);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  }, signal);
 }
 
 async function restart(element, { name }) {

@@ -3,6 +3,7 @@
 import { request } from "./api.js";
 
 const AGAIN_MS = 2000;
+const SILENT_MS = 40_000; // the service says something every 15 s: a connection that says nothing for so long is dead
 
 /**
  * Calls `arrived(inspection)` for each that matches `query`, from after `last` (an inspection's id, or null for now) until
@@ -10,16 +11,19 @@ const AGAIN_MS = 2000;
  */
 export async function follow(query, last, { arrived, state, signal }) {
   while (!signal.aborted) {
+    const connection = new AbortController();
     try {
       const headers = last === null ? {} : { "Last-Event-ID": last };
-      const answer = await request("GET", "/inspections/stream", { query, headers, signal });
+      const body = await request("GET", "/inspections/stream", {
+        query, headers, signal: AbortSignal.any([signal, connection.signal]), read: (answer) => answer.body,
+      });
       state("live");
-      for await (const event of events(answer.body)) {
+      for await (const event of events(alive(body, connection))) {
         last = event.id;
         arrived(JSON.parse(event.data));
       }
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (signal.aborted) return;
       if (error.kind === "forbidden") throw error;
       if (error.kind === "not-found") last = null; // what it followed is no longer kept
     }
@@ -29,13 +33,25 @@ export async function follow(query, last, { arrived, state, signal }) {
   }
 }
 
-async function* events(body) {
+/** What a stream holds, as text, until it ends or has been silent for too long. */
+async function* alive(body, connection) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
   for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value;
+    const silent = setTimeout(() => connection.abort(), SILENT_MS);
+    try {
+      const { value, done } = await reader.read();
+      if (done) return;
+      yield value;
+    } finally {
+      clearTimeout(silent);
+    }
+  }
+}
+
+async function* events(texts) {
+  let text = "";
+  for await (const more of texts) {
+    text += more;
     const blocks = text.split("\n\n");
     text = blocks.pop();
     for (const block of blocks) {

@@ -2,15 +2,24 @@
 // To translate it: copy strings/en.json, translate the values, and add the language to AVAILABLE.
 
 const AVAILABLE = ["en"];
+const AGAIN_MS = 2000;
 
 let words = {};
 let language = "en";
 
-/** Read the words; to be awaited once, before anything is shown. */
+/** Read the words, however often it takes; to be awaited once, before anything is shown. */
 export async function loadStrings() {
   const wanted = navigator.languages.map((each) => each.split("-")[0]);
   language = wanted.find((each) => AVAILABLE.includes(each)) ?? "en";
-  words = await (await fetch(`/console/strings/${language}.json`)).json();
+  const file = new URL(`strings/${language}.json`, import.meta.url);
+  for (;;) {
+    try {
+      words = await (await fetch(file)).json();
+      break;
+    } catch { // the service went away after it had sent this page
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
   document.documentElement.lang = language;
 }
 

@@ -8,10 +8,11 @@ const STEP = 1.4;
 const STILL = 4; // pixels that a pointer may stray and still have clicked
 
 /**
- * `size`: { width, height } that `regions` (from the API) are told in. `choose(index)` is called when one is clicked.
- * Returns { element, picture, heat, select, zoom, toggleHeat }; the two <img> are for the caller to fill.
+ * `size`: { width, height } that `regions` (from the API) are told in. `choose(index)` is called when one is clicked;
+ * `warmed`: whether there is heat to be shown. Returns { element, picture, heat, select, zoom, toggleHeat, missing }; the
+ * two <img> are for the caller to fill, and `missing(text)` says why the first stays empty.
  */
-export function viewer({ size, regions, alt, choose }) {
+export function viewer({ size, regions, alt, choose, warmed }) {
   const picture = h("img", { class: "part", alt, draggable: "false" });
   const heat = h("img", { class: "heat", alt: "", draggable: "false" });
   const shapes = regions.map((region, index) =>
@@ -29,7 +30,7 @@ export function viewer({ size, regions, alt, choose }) {
   const button = (text, act, label) => h("button", { "aria-label": t(text), title: t(text), onclick: act }, label);
   const element = h("figure", { class: "viewer" }, stage,
     h("div", { class: "tools" },
-      h("label", { for: "heat" }, t("viewer.heat")), slider, level,
+      warmed ? [h("label", { for: "heat" }, t("viewer.heat")), slider, level] : h("span", { class: "stretch" }),
       button("viewer.out", () => zoom(1 / STEP), "−"), button("viewer.in", () => zoom(STEP), "+"),
       button("viewer.fit", fit, "1:1"),
     ));
@@ -48,7 +49,8 @@ export function viewer({ size, regions, alt, choose }) {
   });
   stage.addEventListener("pointermove", (event) => {
     const pointer = pointers.get(event.pointerId);
-    if (!pointer) return;
+    if (event.buttons === 0) pointers.delete(event.pointerId); // let go outside
+    if (!pointer || event.buttons === 0) return;
     if (Math.hypot(event.clientX - pointer.from[0], event.clientY - pointer.from[1]) > STILL && !strayed) {
       strayed = true;
       stage.setPointerCapture(event.pointerId);
@@ -118,6 +120,7 @@ export function viewer({ size, regions, alt, choose }) {
   warm();
   return {
     element, picture, heat, zoom,
+    missing: (text) => stage.append(h("p", { class: "missing-text" }, text)),
     select: (index) => shapes.forEach((shape, at) => shape.classList.toggle("chosen", at === index)),
     toggleHeat: () => {
       if (slider.value !== "0") before = slider.value;

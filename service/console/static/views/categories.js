@@ -2,47 +2,55 @@
 //
 // `#/categories` shows all, `#/categories?new` teaches one, `#/categories/bracket/settings` is one page of one.
 
+import { may, needsRole } from "../access.js";
 import { get, picture } from "../api.js";
 import { showCategory } from "../category.js";
 import { fill, h } from "../dom.js";
+import { load, loading, repeat } from "../loading.js";
 import { showOnboarding } from "../onboarding.js";
 import { chips } from "../standing.js";
 import { t } from "../strings.js";
 
 const THUMBNAILS = 4;
 const SIDE = 200;
+const EVERY_MS = 2000;
 
 export async function show(place, { rest: [name, page = "references"], query, signal }) {
-  if (query.has("new")) showOnboarding(place, query.get("new"), signal);
+  if (query.has("new")) teach(place, query.get("new"), signal);
   else if (name === undefined) await showAll(place, signal);
   else await showCategory(place, name, page, signal);
 }
 
-async function showAll(place, signal) {
-  const teach = h("a", { class: "button primary", href: "#/categories?new" }, t("categories.teach"));
-  const cards = h("div", { class: "cards" });
-  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.categories")), teach), cards);
-  const { categories } = await get("/categories", {}, signal);
-  if (categories.length === 0) fill(place, h("h1", {}, t("nav.categories")), h("div", { class: "empty" }, h("p", {}, t("categories.none")), teach));
-  else fill(cards, categories.map(card));
+function teach(place, known, signal) {
+  if (may("engineer")) showOnboarding(place, known, signal);
+  else fill(place, h("h1", {}, t("nav.categories")), needsRole("engineer"));
 }
 
-function card(category) {
+async function showAll(place, signal) {
+  const add = may("engineer") ? h("a", { class: "button primary", href: "#/categories?new" }, t("categories.teach")) : null;
+  const cards = h("div", { class: "cards" }, loading());
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.categories")), add), cards);
+  const { categories } = await get("/categories", {}, signal);
+  const marks = new Map(categories.map((each) => [each.name, h("div", { class: "chips" }, chips(each))]));
+  fill(cards, categories.length ? categories.map((each) => card(each, marks.get(each.name), signal)) : h("p", { class: "empty" }, t("categories.none")));
+  repeat(EVERY_MS, async () => {
+    const now = await get("/categories", {}, signal).catch(() => ({ categories: [] })); // the next round asks again
+    for (const each of now.categories) if (marks.has(each.name)) fill(marks.get(each.name), chips(each));
+  }, signal);
+}
+
+function card(category, marks, signal) {
   const thumbnails = h("div", { class: "strip" });
-  showThumbnails(thumbnails, category);
+  if (may("engineer")) load(thumbnails, signal, (mine) => strip(category, mine));
   return h("article", { class: "card category-card" },
     h("h2", {}, h("a", { href: `#/categories/${encodeURIComponent(category.name)}` }, category.name)),
     thumbnails,
     h("p", {}, t("categories.references", { count: category.references })),
-    h("div", { class: "chips" }, chips(category)),
+    marks,
   );
 }
 
-async function showThumbnails(element, { name }) {
-  try {
-    const { references } = await get("/references", { category: name, limit: THUMBNAILS });
-    fill(element, references.map(({ id }) => picture(`/references/${id}/image`, "", { side: SIDE })));
-  } catch {
-    element.remove(); // a key that may not look at references still sees the counts
-  }
+async function strip({ name }, signal) {
+  const { references } = await get("/references", { category: name, limit: THUMBNAILS }, signal);
+  return references.map(({ id }) => picture(`/references/${id}/image`, "", { side: SIDE }));
 }

@@ -6,11 +6,14 @@ import { fill, h } from "../dom.js";
 import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
-import { problemPanel, tellProblem } from "../notices.js";
+import { load } from "../loading.js";
+import { tellProblem } from "../notices.js";
 import { moment, number, score, t } from "../strings.js";
 import { badge, VERDICTS } from "../verdict.js";
 
 const PER_PAGE = 50;
+
+export const role = "engineer";
 
 export async function show(place, { rest, query, signal }) {
   await (rest.length ? one(place, rest[0], signal) : many(place, query, signal));
@@ -34,23 +37,20 @@ function back(event) {
 async function many(place, query, signal) {
   const wanted = await filters(["text", "category", "verdict", "station", "judgement", "since", "until"], query, again, signal);
   const trend = h("section", { class: "card", "aria-label": t("history.trend") });
-  const body = h("tbody", {});
-  const older = h("button", { onclick: () => turn(1) }, t("history.older"));
-  const newer = h("button", { onclick: () => turn(-1) }, t("history.newer"));
+  const older = h("button", { disabled: true, onclick: () => turn(1) }, t("history.older"));
+  const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
   const where = h("p", { role: "status" });
-  const trouble = h("div", {});
+  const found = h("div", { class: "found" });
   const csv = h("button", { onclick: download }, t("history.csv"));
   let cursors = [null]; // where each page up to the next one begins
   let page = 0;
+  let amount = 0;
   let total = null;
-  let asking = new AbortController();
-  signal.addEventListener("abort", () => asking.abort());
+  let asking = new AbortController(); // about a search
+  let turning = new AbortController(); // to a page of it
+  signal.addEventListener("abort", () => { asking.abort(); turning.abort(); });
 
-  fill(place,
-    h("div", { class: "heading" }, h("h1", {}, t("nav.history")), csv), wanted.element, trouble, trend,
-    h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("history.table") }, h("table", {},
-      h("thead", {}, h("tr", {}, ["picture", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "judgement"].map((name) =>
-        h("th", { scope: "col", class: name === "score" || name === "threshold" ? "number" : null }, t(`column.${name}`))))), body)),
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), csv), wanted.element, trend, found,
     h("div", { class: "heading" }, where, h("div", { class: "actions" }, newer, older)));
   bind(["ArrowLeft"], t("history.newer"), () => turn(-1), signal);
   bind(["ArrowRight"], t("history.older"), () => turn(1), signal);
@@ -62,63 +62,64 @@ async function many(place, query, signal) {
     history.replaceState(null, "", `#/history${kept.size ? `?${kept}` : ""}`);
     asking.abort();
     asking = new AbortController();
-    [cursors, page, total] = [[null], 0, null];
-    await Promise.all([load(asking.signal), loadTrend(asking.signal)]);
+    [cursors, total] = [[null], null];
+    await Promise.all([showPage(0), load(trend, asking.signal, readTrend)]);
   }
 
   async function turn(by) {
-    if (page + by < 0 || cursors[page + by] === undefined) return;
-    page += by;
-    await load(asking.signal);
+    if (page + by >= 0 && cursors[page + by] !== undefined) await showPage(page + by);
   }
 
-  async function load(mine) {
-    try {
-      const found = await get("/inspections", { ...wanted.asked(), limit: PER_PAGE, cursor: cursors[page] }, mine);
-      if (mine.aborted) return;
+  async function showPage(wantedPage) {
+    turning.abort();
+    turning = new AbortController();
+    page = wantedPage;
+    await load(found, turning.signal, async (mine) => {
+      const { inspections, next_cursor: next } = await get("/inspections", { ...wanted.asked(), limit: PER_PAGE, cursor: cursors[page] }, mine);
       cursors = cursors.slice(0, page + 1);
-      if (found.next_cursor !== null) cursors.push(found.next_cursor);
-      fill(trouble);
-      fill(body, found.inspections.length ? found.inspections.map(line)
-        : h("tr", {}, h("td", { colspan: 10, class: "empty" }, t("history.none"))));
+      if (next !== null) cursors.push(next);
       newer.disabled = page === 0;
-      older.disabled = cursors[page + 1] === undefined;
-      tellWhere(found.inspections.length);
-    } catch (error) {
-      if (error.name !== "AbortError") fill(trouble, problemPanel(error));
-    }
+      older.disabled = next === null;
+      amount = inspections.length;
+      tellWhere();
+      return table(inspections);
+    });
   }
 
-  function tellWhere(amount) {
+  function tellWhere() {
     const first = page * PER_PAGE + 1;
-    if (amount) fill(where, t("history.where", { first, last: first + amount - 1, total: total === null ? "…" : number(total) }));
-    else fill(where);
+    fill(where, amount ? t("history.where", { first, last: first + amount - 1, total: total === null ? "…" : number(total) }) : null);
   }
 
-  async function loadTrend(mine) {
-    try {
-      const found = await get("/inspections/trend", { ...wanted.asked(), points: 80 }, mine);
-      if (mine.aborted) return;
-      total = found.total;
-      tellWhere(body.querySelectorAll("tr:not(:has(.empty))").length);
-      fill(trend, h("h2", {}, t("history.trend")), found.points.length ? drawn(found) : h("p", { class: "hint" }, t("history.none")));
-    } catch (error) {
-      if (error.name !== "AbortError") fill(trend, problemPanel(error));
-    }
+  async function readTrend(mine) {
+    const read = await get("/inspections/trend", { ...wanted.asked(), points: 80 }, mine);
+    total = read.total;
+    tellWhere();
+    return [h("h2", {}, t("history.trend")), read.points.length ? drawn(read) : h("p", { class: "hint" }, t("history.none"))];
   }
 
   async function download() {
-    csv.disabled = true;
     try {
-      const answer = await request("GET", "/inspections", { query: { ...wanted.asked(), format: "csv" }, signal });
-      const link = h("a", { href: URL.createObjectURL(await answer.blob()), download: "inspections.csv" });
+      const query = { ...wanted.asked(), format: "csv" };
+      const link = h("a", {
+        href: URL.createObjectURL(await request("GET", "/inspections", { query, signal, read: (answer) => answer.blob() })),
+        download: "inspections.csv",
+      });
       link.click();
       URL.revokeObjectURL(link.href);
     } catch (error) {
       tellProblem(error);
     }
-    csv.disabled = false;
   }
+}
+
+function table(inspections) {
+  const columns = ["picture", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "judgement"];
+  return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("history.table") }, h("table", {},
+    h("thead", {}, h("tr", {}, columns.map((name) =>
+      h("th", { scope: "col", class: name === "score" || name === "threshold" ? "number" : null }, t(`column.${name}`))))),
+    h("tbody", {}, inspections.length ? inspections.map(line)
+      : h("tr", {}, h("td", { colspan: columns.length, class: "empty" }, t("history.none"))))));
 }
 
 function line(inspection) {

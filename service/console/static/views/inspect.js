@@ -6,17 +6,19 @@ import { fill, h } from "../dom.js";
 import { dropArea } from "../drop.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
-import { problemPanel, tell } from "../notices.js";
+import { load } from "../loading.js";
+import { tell } from "../notices.js";
 import { t } from "../strings.js";
 
 const REMEMBERED = "touchstone-category";
 
 export async function show(place, { signal }) {
   const result = h("div", { class: "holder", "aria-live": "polite" });
-  const choice = h("select", { id: "category", onchange: () => sessionStorage.setItem(REMEMBERED, choice.value) },
+  const choice = h("select", { id: "category", onchange: () => { sessionStorage.setItem(REMEMBERED, choice.value); inspect(); } },
     h("option", { value: "" }, t("inspect.any")));
   const camera = hasCamera() ? h("button", { onclick: snap }, t("inspect.camera")) : null;
-  const area = dropArea({ text: t("inspect.drop"), multiple: false, signal, take: ([file]) => inspect(file), more: [camera].filter(Boolean) });
+  const area = dropArea({ text: t("inspect.drop"), multiple: false, signal, take: ([chosen]) => { file = chosen; inspect(); }, more: [camera].filter(Boolean) });
+  let file = null;
   let showing = new AbortController();
   signal.addEventListener("abort", () => showing.abort());
   fill(place,
@@ -29,34 +31,40 @@ export async function show(place, { signal }) {
   const { categories } = await get("/categories", {}, signal);
   choice.append(...categories.map(({ name }) => h("option", { value: name }, name)));
   const kept = sessionStorage.getItem(REMEMBERED) ?? "";
-  if (categories.some(({ name }) => name === kept)) choice.value = kept;
-  if (!categories.length) fill(result, h("p", { class: "empty" }, t("inspect.nothing")));
+  if (categories.some(({ name }) => name === kept) && file === null) choice.value = kept;
+  if (!categories.length && file === null) fill(result, h("p", { class: "empty" }, t("inspect.nothing")));
 
-  async function inspect(file) {
+  /** Inspect the latest picture as the product that is chosen now. */
+  async function inspect() {
+    if (file === null) return;
     showing.abort();
     showing = new AbortController();
-    const mine = showing.signal;
     area.classList.add("compact");
     fill(result, h("p", { class: "empty" }, t("inspect.working")));
     const form = new FormData();
     if (choice.value) form.append("category", choice.value);
     form.append("images", file, file.name);
-    try {
-      const [found] = (await (await request("POST", "/detect", { form, signal: mine })).json()).results;
-      fill(result, inspectionPanel(found, { signal: mine, file }));
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      if (error.kind === undefined) throw error;
-      fill(result, problemPanel(error));
-    }
+    // Sent again under the same key, it is inspected and recorded once.
+    const headers = { "Idempotency-Key": idempotencyKey() };
+    await load(result, showing.signal, async (mine) => {
+      const { results: [found] } = await request("POST", "/detect", { form, headers, patient: true, signal: mine });
+      return inspectionPanel(found, { signal: mine, file, again: inspect });
+    });
   }
 
   async function snap() {
     try {
-      const file = await takePicture();
-      if (file !== null) await inspect(file);
+      const taken = await takePicture();
+      if (taken === null) return;
+      file = taken;
+      await inspect();
     } catch (error) {
       tell(t("camera.refused", { reason: error.message }));
     }
   }
+}
+
+/** A random name for one request. Not crypto.randomUUID, which browsers keep to https. */
+function idempotencyKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -6,7 +6,7 @@ import { fill, h } from "../dom.js";
 import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
-import { problemPanel } from "../notices.js";
+import { load, loading } from "../loading.js";
 import { follow } from "../stream.js";
 import { clock, number, percent, score, t } from "../strings.js";
 import { badge } from "../verdict.js";
@@ -15,6 +15,8 @@ const KEPT = 200; // inspections in the list
 const WINDOW = 50; // inspections that a point of the yield chart is over
 const FEWEST = 10; // inspections before which a share says nothing
 const SETTLING_MS = 800; // after another part has come by itself, a key may have been meant for the one before
+
+export const role = "engineer";
 
 export async function show(place, { query, signal }) {
   const list = h("ol", { class: "feed", "aria-label": t("live.list") });
@@ -48,29 +50,44 @@ export async function show(place, { query, signal }) {
     streaming.abort();
     streaming = new AbortController();
     const mine = streaming.signal;
+    showing.abort();
     rows = new Map();
+    chosen = null;
     fill(list);
-    open(null);
-    const { inspections } = await get("/inspections", { ...wanted.asked(), limit: KEPT }, mine);
+    tellState("lost", "");
+    fill(panel, loading());
+    await load(panel, mine, async (trying) => {
+      const { inspections } = await get("/inspections", { ...wanted.asked(), limit: KEPT }, trying);
+      inspections.toReversed().forEach(enlist);
+      draw();
+      open((inspections.find(({ verdict }) => verdict !== "normal") ?? inspections[0])?.id ?? null);
+    });
     if (mine.aborted) return;
-    for (const each of inspections.reverse()) arrived(each);
-    draw();
-    follow(wanted.asked(), [...rows.keys()][0] ?? null, {
-      arrived, signal: mine,
-      state: (now) => { state.className = `state ${now}`; fill(state, t(`live.${now}`)); },
-    }).catch((error) => fill(panel, problemPanel(error)));
+    await load(panel, mine, (trying) => follow(wanted.asked(), [...rows.keys()][0] ?? null, {
+      arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
+    }));
   }
 
-  function arrived(inspection) {
-    const known = rows.get(inspection.id);
-    if (known) return;
+  function tellState(kind, text) {
+    state.className = `state ${kind}`;
+    fill(state, text);
+  }
+
+  function enlist(inspection) {
     const row = h("li", {}, h("button", { class: "feed-row", "aria-pressed": "false", onclick: () => { setFollowing(false); open(inspection.id); } }));
     rows = new Map([[inspection.id, { inspection, row }], ...[...rows].slice(0, KEPT - 1)]);
     describe(inspection, row);
     list.prepend(row);
     while (list.children.length > rows.size) list.lastChild.remove();
-    if (isFollowing && (chosen === null || (inspection.verdict !== "normal" && inspection.id !== chosen))) {
-      moved = chosen === null ? -Infinity : performance.now();
+  }
+
+  function arrived(inspection) {
+    if (rows.has(inspection.id)) return;
+    enlist(inspection);
+    if (chosen === null) {
+      open(inspection.id);
+    } else if (isFollowing && inspection.verdict !== "normal") {
+      moved = performance.now();
       open(inspection.id);
     }
     if (!drawn) { drawn = true; requestAnimationFrame(draw); }

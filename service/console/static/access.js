@@ -1,0 +1,34 @@
+// What the reader's key may do. The service decides; the page only offers nothing that it would refuse.
+
+import { get } from "./api.js";
+import { h } from "./dom.js";
+import { onKeyChange } from "./session.js";
+import { t } from "./strings.js";
+
+const ROLES = ["line", "engineer", "admin"]; // each may do what those before it may
+
+let asked = null;
+let held = null;
+onKeyChange(() => { asked = null; held = null; });
+
+/** Who is looking: { access, name, role }, asked once for each key. The page shows no view before it knows. */
+export function access() {
+  asked ??= get("/access").then((found) => {
+    held = found.role;
+    return found;
+  }).catch((error) => {
+    asked = null;
+    throw error;
+  });
+  return asked;
+}
+
+/** Whether the reader has a role, or a higher one. */
+export function may(role) {
+  return ROLES.indexOf(held) >= ROLES.indexOf(role);
+}
+
+/** What stands in the place of something that needs a role which the reader does not have. */
+export function needsRole(role) {
+  return h("p", { class: "hint" }, t("role.needed", { role: t(`role.${role}`) }));
+}
