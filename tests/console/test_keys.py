@@ -89,7 +89,13 @@ def test_a_line_s_key_inspects_and_is_offered_nothing_that_it_may_not_do(
     assert_accessible(page)
 
     needs = page.get_by_text("This needs a key with the role “engineer”.")
-    for address in ("/#/live", "/#/history", "/#/categories?new", "/#/categories/plate", "/#/categories/plate/settings"):
+    for address in (
+        "/#/live",
+        "/#/history",
+        "/#/categories?new",
+        "/#/categories/plate",
+        "/#/categories/plate/settings",
+    ):
         page.goto(address)
         expect(needs).to_be_visible()
         expect(page.locator("main").get_by_role("button")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The service goes away and comes back: every view says so, waits, and goes on by itself, with nothing lost or doubled."""
+"""The service goes away and comes back: every view says so, waits, and goes on by itself, with nothing lost."""
 
 from __future__ import annotations
 
@@ -174,7 +174,9 @@ def test_what_fails_again_and_again_is_told_once(watched: tuple[Page, Watched], 
     page.close()
 
 
-def test_a_view_that_gets_another_s_answer_says_so_and_tries_again(watched: tuple[Page, Watched], server: ServerProcess) -> None:
+def test_a_view_that_gets_another_s_answer_says_so_and_tries_again(
+    watched: tuple[Page, Watched], server: ServerProcess
+) -> None:
     page, _ = watched
     broken = threading.Event()
 

@@ -6,7 +6,7 @@
 import { h, s } from "./dom.js";
 import { percent, score, t } from "./strings.js";
 
-const [WIDTH, HEIGHT, FOOT] = [720, 180, 26];
+const [HEIGHT, FOOT] = [190, 26]; // pixels, as the style sheet has them
 const BINS = 36;
 
 /** The number of highest scores that decide at a rate. */
@@ -24,45 +24,63 @@ export function histogram(scores, rate, chosen) {
   const [low, high] = [scores[0], scores.at(-1)];
   const wide = Math.max(high - low, 1e-6);
   const [from, to] = [low - wide * 0.05, high + wide * 0.08];
-  const x = (value) => ((value - from) / (to - from)) * WIDTH;
-  const bins = new Array(BINS).fill(0);
   const binOf = (value) => Math.min(BINS - 1, Math.floor(((value - from) / (to - from)) * BINS));
+  const bins = new Array(BINS).fill(0);
   for (const each of scores) bins[binOf(each)] += 1;
   const tallest = Math.max(...bins);
-  const bars = bins.map((amount, number) => s("rect", {
-    x: (number * WIDTH) / BINS + 1, width: WIDTH / BINS - 2, height: (amount / tallest) * (HEIGHT - FOOT - 12),
-    y: HEIGHT - FOOT - (amount / tallest) * (HEIGHT - FOOT - 12),
-  }));
+  const bars = bins.map(() => s("rect"));
+  const axis = s("line", { class: "axis", x1: 0, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT });
+  const ends = [low, high].map((value) => s("text", { y: HEIGHT - 6, "text-anchor": "middle" }, score(value)));
   const line = s("g", { class: "cut" },
     s("rect", { class: "grip", x: -22, width: 44, y: 0, height: HEIGHT - FOOT }),
     s("line", { y1: 0, y2: HEIGHT - FOOT }), s("circle", { cy: 10, r: 9 }));
-  const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "histogram", "aria-hidden": "true" },
-    bars, s("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT }),
-    [low, high].map((value) => s("text", { x: x(value), y: HEIGHT - 6, "text-anchor": "middle" }, score(value))), line);
+  const drawing = s("svg", { class: "histogram", "aria-hidden": "true" }, bars, axis, ends, line);
   const slider = h("input", { type: "range", id: "rate", min: 1, max: most, step: 1, "data-own-keys": true, oninput: () => set(Number(slider.value)) });
   const told = h("output", { for: "rate" });
-  drawing.addEventListener("pointerdown", (event) => { drawing.setPointerCapture(event.pointerId); drag(event); });
+  let cut = scores[count - deciding(rate, count)];
+  drawing.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault(); // of a selection, which the next drag would carry away
+    drawing.setPointerCapture(event.pointerId);
+    drag(event);
+  });
   drawing.addEventListener("pointermove", (event) => { if (drawing.hasPointerCapture(event.pointerId)) drag(event); });
+  new ResizeObserver(draw).observe(drawing);
   set(deciding(rate, count));
   return h("div", { class: "rating" }, drawing,
     h("div", { class: "field" }, h("label", { for: "rate" }, t("rating.rate")), slider), told);
 
+  /** Everything at its place for as wide as the drawing is: one unit is one pixel. */
+  function draw() {
+    const { width } = drawing.getBoundingClientRect();
+    const x = (value) => ((value - from) / (to - from)) * width;
+    bars.forEach((bar, number) => {
+      const height = (bins[number] / tallest) * (HEIGHT - FOOT - 12);
+      const at = { x: (number * width) / BINS + 1, width: Math.max(1, width / BINS - 2), y: HEIGHT - FOOT - height, height };
+      for (const [name, value] of Object.entries(at)) bar.setAttribute(name, value);
+      bar.classList.toggle("beyond", number > binOf(cut));
+    });
+    axis.setAttribute("x2", width);
+    ends.forEach((text, number) => text.setAttribute("x", x([low, high][number])));
+    line.setAttribute("transform", `translate(${x(cut)} 0)`);
+  }
+
   function drag(event) {
     const box = drawing.getBoundingClientRect();
     const value = from + ((event.clientX - box.left) / box.width) * (to - from);
-    set(Math.min(most, Math.max(1, scores.filter((each) => each >= value).length)));
+    const away = scores.slice(count - most).map((each) => Math.abs(each - value));
+    set(most - away.indexOf(Math.min(...away))); // the score that is nearest to the pointer
   }
 
   function set(place) {
-    const threshold = scores[count - place];
-    const beyond = scores.filter((each) => each > threshold).length;
+    cut = scores[count - place];
+    const beyond = scores.filter((each) => each > cut).length;
     slider.value = place;
-    line.setAttribute("transform", `translate(${x(threshold)} 0)`);
-    bars.forEach((bar, number) => bar.classList.toggle("beyond", number > binOf(threshold)));
+    draw();
     // A millionth more, so that rounding to decimals cannot make it a rate that decides by one score fewer.
     const exact = Math.ceil((place / (count + 1)) * 1e6) / 1e6;
-    told.textContent = t("rating.told", { rate: percent(exact), threshold: score(threshold), beyond, total: count });
+    told.textContent = t("rating.told", { rate: percent(exact), threshold: score(cut), beyond, total: count });
     slider.setAttribute("aria-valuetext", told.textContent);
-    chosen(exact, threshold, beyond);
+    chosen(exact, cut, beyond);
   }
 }

@@ -7,6 +7,7 @@ import { previewPanel } from "./previewing.js";
 import { t } from "./strings.js";
 
 const SIDE = 1600;
+const TRIED = 8; // references, to find one whose picture is there
 const [STEP, FINE] = [0.01, 0.002]; // of the picture, by an arrow key, and with Shift
 const [FEWEST, MOST_AREAS] = [3, 64];
 const FRESH = [[0.3, 0.3], [0.7, 0.3], [0.7, 0.7], [0.3, 0.7]];
@@ -14,13 +15,13 @@ const FRESH = [[0.3, 0.3], [0.7, 0.3], [0.7, 0.7], [0.3, 0.7]];
 /** Fill `place` with an editor of the category's region of interest, and a preview of what it would change. */
 export async function showRegion(place, category, signal) {
   const [{ references }, { encoder }] = await Promise.all([
-    get("/references", { category: category.name, limit: 1 }, signal), get("/version", {}, signal),
+    get("/references", { category: category.name, limit: TRIED }, signal), get("/version", {}, signal),
   ]);
   if (references.length === 0) {
     fill(place, h("p", { class: "empty" }, t("problem.no-references")));
     return;
   }
-  const [{ id, width, height }] = references;
+  const { reference: { id, width, height }, url } = await shown(references, signal);
   const path = `/categories/${encodeURIComponent(category.name)}`;
   const { panel, preview } = previewPanel(category.name, signal);
   let kept = category.settings.region_of_interest;
@@ -48,8 +49,9 @@ export async function showRegion(place, category, signal) {
   new ResizeObserver(draw).observe(stage);
   draw();
   changed(false);
-  image.src = await pictureUrl(`/references/${id}/image`, { side: SIDE }, signal);
-  signal.addEventListener("abort", () => URL.revokeObjectURL(image.src));
+  if (url === null) return;
+  image.src = url;
+  signal.addEventListener("abort", () => URL.revokeObjectURL(url));
 
   function edit(act) {
     history.push(copied(areas));
@@ -163,32 +165,57 @@ export async function showRegion(place, category, signal) {
     areas[number].splice(place_ + 1, 0, [round((x0 + x1) / 2), round((y0 + y1) / 2)]);
   }
 
-  /** Let an element be dragged: `moved([dx, dy])` in fractions of the picture, after `begun()` at the first touch. */
+  /** Let an element be dragged: `moved([dx, dy])` in fractions of the picture since the first touch, after `begun()`. */
   function movable(element, moved, begun = () => {}) {
     element.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
       event.preventDefault();
       const before = copied(areas);
-      let [x, y, any] = [event.clientX, event.clientY, false];
       begun();
+      const start = copied(areas);
+      const [x, y] = at(event);
+      let any = false;
       draw();
-      const move_ = (next) => {
-        const box = stage.getBoundingClientRect();
+      const dragging = new AbortController();
+      const mine = (act) => (next) => { if (next.pointerId === event.pointerId) act(next); };
+      addEventListener("pointermove", mine(move_), { signal: dragging.signal });
+      addEventListener("pointerup", mine(end), { signal: dragging.signal });
+      addEventListener("pointercancel", mine(end), { signal: dragging.signal });
+
+      function move_(next) {
+        const [toX, toY] = at(next);
         any = true;
-        moved([(next.clientX - x) / box.width, (next.clientY - y) / box.height]);
-        [x, y] = [next.clientX, next.clientY];
+        areas = copied(start); // from where it was: what was held at an edge is under the pointer again when that returns
+        moved([toX - x, toY - y]);
         draw();
-      };
-      const end = () => {
-        removeEventListener("pointermove", move_);
+      }
+
+      function end() {
+        dragging.abort();
         if (any) history.push(before);
         else areas = before; // touched, not moved
         changed();
-      };
-      addEventListener("pointermove", move_);
-      addEventListener("pointerup", end, { once: true });
-      addEventListener("pointercancel", end, { once: true });
+      }
     });
   }
+
+  /** Where a pointer is, in fractions of the picture, also when the page has been scrolled meanwhile. */
+  function at({ clientX, clientY }) {
+    const box = stage.getBoundingClientRect();
+    return [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
+  }
+}
+
+/** The first reference whose picture is there, with it; without any picture areas can still be drawn. */
+async function shown(references, signal) {
+  for (const reference of references) {
+    try {
+      return { reference, url: await pictureUrl(`/references/${reference.id}/image`, { side: SIDE }, signal) };
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
+  }
+  return { reference: references[0], url: null };
 }
 
 function copied(areas) {
