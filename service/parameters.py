@@ -12,16 +12,6 @@ from service.problems import ProblemError
 
 async def only_declared(request: Request) -> None:
     """Refuse what would otherwise be ignored, or silently read as something else. ProblemError."""
-    try:
-        _check(request)
-    except ProblemError:
-        # Read what is still being sent: closing the connection under the client would lose it the answer.
-        async for _ in request.stream():
-            pass
-        raise
-
-
-def _check(request: Request) -> None:
     query: bytes = request.scope["query_string"]
     for what, raw in (("path", request.scope["raw_path"]), ("query", query)):
         try:

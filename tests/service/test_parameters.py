@@ -82,6 +82,13 @@ def test_head_is_answered_wherever_get_is(server: ServerProcess) -> None:
             assert head.headers.get("content-length") == get.headers.get("content-length"), path
 
 
+def test_a_large_upload_that_is_refused_for_its_query_sees_why(server: ServerProcess) -> None:
+    answer = server.client.post("/detect?category=disc", files=files(bytes(8 << 20)))
+    assert answer.status_code == 422
+    assert "query parameter" in answer.json()["detail"]
+    assert server.client.post("/detect", files=files(part(3))).status_code == 200
+
+
 def test_head_needs_the_same_key_and_is_not_allowed_where_there_is_no_get(server: ServerProcess) -> None:
     refused = server.client.head("/detect")
     assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
