@@ -1,4 +1,4 @@
-"""The product's only image decoder: bytes or a path in, RGB out, or a clear reason why not."""
+"""The product's only image decoder: bytes or a path in, pixels out, or a clear reason why not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from struct import error as StructError
+from typing import Any
 from zlib import error as ZlibError
 
 import cv2
@@ -15,21 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
+from indexer.depth import FULL, BitDepth, holds, to_bytes
+from indexer.encoding import Encoding
+
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Pillow warns of damaged metadata and of sizes that our own limits judge. Silenced once for the process, since
 # `warnings.catch_warnings` around each picture is not thread-safe.
@@ -55,12 +50,60 @@ class ImageRefused(ValueError):
         self.detail = detail
 
 
-def decode_image(source: bytes | Path, limits: ImageLimits | None = None) -> NDArray[np.uint8]:
-    """A JPEG, PNG, BMP, TIFF or WebP file → uint8 (height, width, 3) RGB, upright.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An image as its file has it, upright.
 
-    EXIF orientation is applied; an EXIF block that cannot be read is ignored. Grey is repeated in the three channels;
-    16-bit grey is divided by 257 and rounded: a ramp keeps its range; 16-bit colour is within 1/255 of that. Palettes
-    and CMYK are converted, colour profiles are not applied. An alpha channel is dropped where it is opaque everywhere;
+    values: uint8 or uint16 (height, width), or (height, width, 3) in the order RGB. inverted: whether 0 is white.
+    """
+
+    values: NDArray[np.uint8] | NDArray[np.uint16]
+    encoding: Encoding
+    inverted: bool = False
+
+    @property
+    def largest(self) -> int | None:
+        """The largest value where there are 16 bits a channel; None otherwise."""
+        return int(self.values.max()) if self.values.dtype == np.uint16 else None
+
+    @property
+    def levels(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """(height, width): the largest value of each pixel's channels, 0 for black; what a mask is read by."""
+        if self.inverted:
+            return np.iinfo(self.values.dtype).max - self.values
+        return self.values if self.values.ndim == 2 else self.values.max(axis=2)
+
+    def rgb(self, depth: BitDepth = FULL) -> NDArray[np.uint8]:
+        """uint8 (height, width, 3) RGB. depth: where 16 bits are stored, how many of them, from the lowest, are used.
+
+        ImageRefused with reason `beyond-depth` when a value is beyond that: what it would be is not known.
+        """
+        largest = self.largest
+        if largest is None:
+            bytes_ = self.values.astype(np.uint8, copy=False)
+        elif holds(largest, depth):
+            bytes_ = to_bytes(self.values.astype(np.uint16, copy=False), depth)
+        else:
+            raise ImageRefused(
+                "beyond-depth",
+                f"It holds values of up to {largest}, beyond the {(1 << depth) - 1} of {depth} bits: say the bit depth "
+                "of the camera's files.",
+            )
+        if self.inverted:
+            bytes_ = np.uint8(255) - bytes_
+        return np.repeat(bytes_[..., None], 3, axis=2) if bytes_.ndim == 2 else bytes_
+
+
+def decode_image(source: bytes | Path, limits: ImageLimits | None = None, depth: BitDepth = FULL) -> NDArray[np.uint8]:
+    """A JPEG, PNG, BMP, TIFF or WebP file → uint8 (height, width, 3) RGB, upright: `read_image`, then `Stored.rgb`."""
+    return read_image(source, limits).rgb(depth)
+
+
+def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> Stored:
+    """A JPEG, PNG, BMP, TIFF or WebP file as it is stored, upright.
+
+    EXIF orientation is applied; an EXIF block that cannot be read is ignored. Palettes and CMYK are converted to RGB,
+    colour profiles are not applied. An alpha channel is dropped where it is opaque everywhere;
     a picture with transparent pixels is refused, since what lies behind them is not known. So is a file of several
     frames or pages; but of a JPEG with further pictures attached (MPO, as telephones write it) the first is the
     picture. Pixels of 12 or 32 bits and floats are refused, since which value is white is not known. The limits hold
@@ -79,7 +122,7 @@ def decode_image(source: bytes | Path, limits: ImageLimits | None = None) -> NDA
             _check_header(image, limits)
             if image.format == "PNG":
                 _check_sums(data)
-            return _to_rgb(image)
+            return _stored(image, data)
     except UnidentifiedImageError:
         raise ImageRefused(
             "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP picture, or its header is damaged."
@@ -89,7 +132,7 @@ def decode_image(source: bytes | Path, limits: ImageLimits | None = None) -> NDA
     except ImageRefused:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
-            MemoryError, StructError, ZlibError) as error:  # fmt: skip
+            MemoryError, StructError, ZlibError, cv2.error) as error:  # fmt: skip
         # What Pillow's decoders raise on damaged files is not documented; these are the families seen.
         raise ImageRefused("damaged", f"The picture is damaged or cut short ({error}).") from None
 
@@ -156,21 +199,48 @@ def _check_sums(data: bytes) -> None:
         image.verify()
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _stored(image: Image.Image, data: bytes) -> Stored:
+    deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))  # which is no longer there once loaded
     image.load()
-    turn = _UPRIGHT.get(_orientation(image))
+    values: NDArray[np.uint8] | NDArray[np.uint16]
+    inverted = False
     if image.mode in _SIXTEEN_BIT:
-        image = Image.fromarray(_sixteen_bit_grey(image))
+        values, inverted = _sixteen_bit_grey(image)
     elif image.mode not in _EIGHT_BIT | _WITH_ALPHA:
         raise ImageRefused(
             "unsupported-depth", f"Pixels of type {image.mode} are not accepted: use 8 or 16 bits a channel."
         )
-    elif image.mode in _WITH_ALPHA or "transparency" in image.info:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise _transparent()
-    upright = image if turn is None else image.transpose(turn)
-    return np.array(upright.convert("RGB"))
+    else:
+        colours = image
+        if image.mode in _WITH_ALPHA or "transparency" in image.info:
+            colours = image.convert("RGBA")
+            if colours.getchannel("A").getextrema() != (255, 255):
+                raise _transparent()
+        values = _sixteen_bit_colour(data) if deep else np.array(colours.convert("RGB"))
+    encoding = Encoding.of(image, data, 16 if values.dtype == np.uint16 else 8)
+    return Stored(_upright(values, _orientation(image)), encoding, inverted)
+
+
+def _sixteen_bit_grey(image: Image.Image) -> tuple[NDArray[np.uint16], bool]:
+    """uint16 (height, width) of a 16-bit picture, and whether 0 is white."""
+    grey = np.asarray(image).astype(np.uint16)
+    inverted = False
+    if isinstance(image, TiffImageFile):
+        bits = image.tag_v2.get(BITSPERSAMPLE, (1,))[0]
+        if bits != 16:
+            raise ImageRefused("unsupported-depth", f"Pixels of {bits} bits are not accepted: use 8 or 16.")
+        inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+    if (clear := image.info.get("transparency")) is not None and (grey == clear).any():
+        raise _transparent()
+    return grey, inverted
+
+
+def _sixteen_bit_colour(data: bytes) -> NDArray[np.uint16]:
+    """uint16 (height, width, 3) RGB of a file that Pillow accepts, of which it would keep 8 bits."""
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
+        raise ImageRefused("unsupported-depth", "16 bits a channel are accepted in grey and in RGB only.")
+    return np.ascontiguousarray(found[..., 2::-1])
 
 
 def _orientation(image: Image.Image) -> int:
@@ -182,18 +252,18 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _sixteen_bit_grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Grey uint8 (height, width) of a 16-bit picture."""
-    grey = np.asarray(image).astype(np.uint32)
-    if isinstance(image, TiffImageFile):
-        bits = image.tag_v2.get(BITSPERSAMPLE, (1,))[0]
-        if bits != 16:
-            raise ImageRefused("unsupported-depth", f"Pixels of {bits} bits are not accepted: use 8 or 16.")
-        if image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
-            grey = 65535 - grey
-    if (clear := image.info.get("transparency")) is not None and (grey == clear).any():
-        raise _transparent()
-    return ((grey + 128) // 257).astype(np.uint8)
+def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (height, width, …) as they are stored → as the camera was held."""
+    turns = {
+        2: np.fliplr(values),
+        3: np.rot90(values, 2),
+        4: np.flipud(values),
+        5: np.swapaxes(values, 0, 1),
+        6: np.rot90(values, -1),
+        7: np.rot90(np.swapaxes(values, 0, 1), 2),
+        8: np.rot90(values),
+    }
+    return np.ascontiguousarray(turns.get(orientation, values))
 
 
 def _transparent() -> ImageRefused:

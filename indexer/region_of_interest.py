@@ -47,13 +47,12 @@ class RegionOfInterest:
             _decode_mask(self.mask)
 
     @classmethod
-    def from_mask(cls, image: NDArray[np.uint8]) -> RegionOfInterest:
-        """From a mask picture uint8 (height, width, 3) of any size over the whole picture: black is ignored.
+    def from_mask(cls, inside: NDArray[np.bool_]) -> RegionOfInterest:
+        """From a mask, bool (height, width) of any size over the whole picture; True is inspected.
 
         A pixel of the kept mask is inspected when half or more of what it stands for is.
         """
-        inside = (image.max(axis=2) > 0).astype(np.float32)
-        kept = cv2.resize(inside, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
+        kept = cv2.resize(inside.astype(np.float32), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
         png = encode_png(kept.astype(np.uint8) * np.uint8(255))
         return cls(mask=base64.b64encode(png).decode())
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
+from indexer.images import ImageLimits, ImageRefused, Stored, read_image, suffix_of
 from indexer.library import Original
 from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service import multipart
@@ -142,6 +142,10 @@ class Decoder:
         loop = asyncio.get_running_loop()
         return await asyncio.gather(*(loop.run_in_executor(self._pool, self._decode, file) for file in upload.files))
 
+    async def read(self, file: File) -> Stored:
+        """One file as it is stored. ImageRefused."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, file)
+
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
@@ -149,9 +153,7 @@ class Decoder:
     def _decode(self, file: File) -> Picture | ImageRefused:
         begun = time.monotonic()
         try:
-            if file.misnamed is not None:
-                raise ImageRefused("bad-name", file.misnamed)
-            image = decode_image(file.data, self._limits)
+            image = self._read(file).rgb()
         except ImageRefused as refused:
             self._metrics.refused(refused.reason)
             return refused
@@ -162,6 +164,11 @@ class Decoder:
         decoding = time.monotonic() - begun
         self._metrics.stage("decode", decoding)
         return Picture(original, image, prepared, decoding)
+
+    def _read(self, file: File) -> Stored:
+        if file.misnamed is not None:
+            raise ImageRefused("bad-name", file.misnamed)
+        return read_image(file.data, self._limits)
 
 
 MEDIA_TYPES = {

@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from indexer.depth import FULL, to_bytes
 from indexer.encoders import Geometry, prepare
 from indexer.evaluation.dataset import Sample
-from indexer.images import decode_image
+from indexer.images import read_image
 from indexer.scoring import MAP_SIDE
+
+_MOST_NUMBERS = 32
 
 
 def read_mask(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
@@ -18,14 +21,24 @@ def read_mask(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
 
     The mask goes the way of the picture (resize, crop), then to the map's side by nearest neighbour, and is foreground
     wherever anything is left of it, as in the released program. Numbered masks are made black and white before, as
-    VisA's own conversion does. ImageRefused.
+    VisA's own conversion does: their small numbers would be rounded away. ImageRefused.
     """
     if sample.mask is None:
         return np.zeros((MAP_SIDE, MAP_SIDE), np.bool_)
-    levels = decode_image(sample.mask)
-    if sample.numbered:
-        levels = np.where(levels > 0, 255, 0).astype(np.uint8)
-    crop = prepare(levels, geometry).to(torch.float32)  # (3, crop, crop)
+    levels = read_image(sample.mask).levels
+    if sample.numbered or _are_numbers(levels):
+        grey = np.where(levels > 0, np.uint8(255), np.uint8(0))
+    else:
+        grey = levels.astype(np.uint8) if levels.dtype == np.uint8 else to_bytes(levels.astype(np.uint16), FULL)
+    crop = prepare(np.repeat(grey[..., None], 3, axis=2), geometry).to(torch.float32)  # (3, crop, crop)
     nearest = F.interpolate(crop[None], size=(MAP_SIDE, MAP_SIDE), mode="nearest")[0]
     foreground: NDArray[np.bool_] = (nearest > 0).any(dim=0).numpy()
     return foreground
+
+
+def _are_numbers(levels: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
+    """Whether a mask's values stand for kinds of defects (0 and 1, 0 to 3), not for levels of grey.
+
+    A mask of two values is one of these, too: black and white, whatever its white is.
+    """
+    return int(levels.max()) < _MOST_NUMBERS or int(np.count_nonzero(np.bincount(levels.ravel()))) <= 2

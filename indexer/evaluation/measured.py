@@ -23,6 +23,12 @@ class Measured:
     outcomes: tuple[Outcome, ...]
     decided: tuple[Decided, ...]
 
+    @property
+    def lost_masks(self) -> tuple[str, ...]:
+        """The masks of which nothing is left in the map's frame, of all categories in order."""
+        judged = [category for outcome in self.outcomes for category in outcome.categories.values()]
+        return tuple(dict.fromkeys(each for category in judged for each in category.lost_masks))
+
     def differences(self, dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
         """In what these runs of a protocol differ from the paper's; empty when they are the same."""
         variants = [outcome.variant for outcome in self.by_protocol()[protocol]]

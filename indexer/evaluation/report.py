@@ -18,6 +18,7 @@ from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.tables import BESIDE, COMPARISON, Table, tables_of
 from indexer.evaluation.thresholds import Decided
 
+_NAMED = 5  # masks of which nothing is left, by name
 _DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found", "Searched in its category")
 
 
@@ -46,6 +47,12 @@ class Report:
                 f"Encoder {each.space.encoder}, fingerprint {each.space.fingerprint[:12]}, "
                 f"{size.resize} → {size.crop} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
             )
+            if (lost := each.lost_masks) and (names := ", ".join(lost[:_NAMED])):
+                more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+                facts.append(
+                    f"Of {len(lost)} masks nothing is left at {size.resize} → {size.crop}, so that their defects count "
+                    f"as good pixels: they are empty, or lie in the border that is cut off: {names}{more}."
+                )
         facts += self._not_the_papers()
         errors = [outcome.mean.pixel_error for each in self.measured for outcome in each.outcomes]
         if any(errors):

@@ -24,7 +24,7 @@ from indexer.scoring import Scored, score_image
 from indexer.search import Engine
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
-_REVISION = 2  # of what a stored outcome means: raise it when scoring or figures change
+_REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class CategoryOutcome:
     """One category judged by one search, its samples in the data set's order.
 
     scores: of each. nearest: the category of the most similar reference among those that were searched for each.
+    lost_masks: the masks of which nothing is left in the map's frame, being empty or cut off.
     """
 
     figures: Figures
     scores: tuple[float, ...]
     nearest: tuple[str, ...]
+    lost_masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,11 @@ def _judge(
     tallies = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
     scores = np.empty((len(searches), len(samples)))
     nearest: list[list[str]] = [[] for _ in searches]
+    lost: list[str] = []
     for number, (sample, found) in enumerate(zip(samples, score_samples(subject, searches, samples), strict=True)):
         mask = _mask(subject.space, sample) if sample.pixels_known else None
+        if sample.mask is not None and mask is not None and not mask.any():
+            lost.append(str(sample.mask.relative_to(subject.dataset.folder)))
         for index, scored in enumerate(found):
             scores[index, number] = scored.score
             nearest[index].append(subject.memory.category_of(int(scored.neighbours.rows[0])))
@@ -125,6 +130,7 @@ def _judge(
             figures=measure(scores[index], defective, tallies[index].counts()),
             scores=tuple(map(float, scores[index])),
             nearest=tuple(nearest[index]),
+            lost_masks=tuple(lost),
         )
         for index in range(len(searches))
     ]
@@ -188,7 +194,9 @@ class _Kept:
         """The outcome of a search, if it was kept whole."""
         try:
             stored = json.loads(self._path(search).read_text(encoding="utf-8"))
-            return CategoryOutcome(Figures(**stored["figures"]), tuple(stored["scores"]), tuple(stored["nearest"]))
+            return CategoryOutcome(
+                Figures(**stored["figures"]), *(tuple(stored[name]) for name in ("scores", "nearest", "lost_masks"))
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from indexer.catalogue import Category, KeptDrift, SettingsChanges
-from indexer.images import ImageRefused, encode_png
+from indexer.images import encode_png
 from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_cells
 from indexer.verdicts.drift import ALARM
-from service.problems import ProblemError, documented, from_refusal
+from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
 from service.schemas.calibration import DriftView, ScoresAnswer
 from service.schemas.categories import CategoriesAnswer, CategoryView, SettingsPatch, SettingsView
@@ -59,12 +59,13 @@ async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, D
     responses=documented("not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large"),
 )
 async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
-    """Inspect only where a mask picture, laid over the whole picture, is not black. Its size does not matter."""
+    """Inspect only where a mask picture, laid over the whole picture, is not black. Its size does not matter.
+
+    Any value but 0 is inside, be it 1 or 255, in 8 bits or 16.
+    """
     upload, _ = await read_upload(request, _NoFields, 1)
-    [decoded] = await running.decoder.decode(upload)
-    if isinstance(decoded, ImageRefused):
-        raise from_refusal(decoded)
-    region = _usable(running, RegionOfInterest.from_mask(decoded.image))
+    stored = await running.decoder.read(upload.files[0])
+    region = _usable(running, RegionOfInterest.from_mask(stored.levels > 0))
     return await _changed(running, name, {"region_of_interest": region})
 
 

@@ -18,7 +18,7 @@ SQUARE = Geometry(resize=64, crop=64)
 
 
 def mask(inside: np.ndarray) -> RegionOfInterest:
-    return RegionOfInterest.from_mask(np.repeat(inside[..., None], 3, axis=2).astype(np.uint8) * 255)
+    return RegionOfInterest.from_mask(inside)
 
 
 def test_a_cell_is_inspected_when_half_of_it_lies_in_the_region() -> None:

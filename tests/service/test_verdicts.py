@@ -165,6 +165,12 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     for wrong in ({"polygons": []}, {"polygons": [[[0, 0], [1, 1]]]}, {"polygons": [[[0, 0], [0.01, 0], [0, 0.01]]]}):
         refused = line.patch("/categories/disc", json={"region_of_interest": wrong})
         assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
+    ones = mask[..., 0].astype(np.uint16) // 255
+    for same in (ones.astype(np.uint8), ones, ones * 65535):  # any value but 0 is inside, in 8 bits and in 16
+        line.patch("/categories/disc", json={"region_of_interest": None})
+        assert line.put("/categories/disc/region-of-interest", files=files(encode_png(same))).status_code == 200
+        again = line.get("/categories/disc/region-of-interest.png").content
+        assert (cv2.imdecode(np.frombuffer(again, np.uint8), cv2.IMREAD_GRAYSCALE) == drawn).all()
     assert line.put("/categories/disc/region-of-interest", files=files(plain(0))).status_code == 422
     misnamed = line.put("/categories/disc/region-of-interest", files={"mask": plain(255)}).json()
     assert misnamed["detail"] == "Unexpected field 'mask': send files under 'images'."

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -20,6 +21,7 @@ from indexer.evaluation.job import Choices, carry_out
 from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, Draws, share_of, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
+from indexer.images import encode_png
 from indexer.scoring import ScoringSettings
 from tests.indexer.evaluation import trees
 
@@ -82,6 +84,20 @@ def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_for
 
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert drawn == {"ranking.png", "histograms.png", "sheet-bottle.png", "sheet-zipper.png"}
+
+
+def test_masks_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "parts", ("bottle",), references=4, tests=3)
+    border, empty = np.zeros(trees.SIZE, np.uint8), np.zeros(trees.SIZE, np.uint8)
+    border[:5] = 1  # cut off by 128 → 112
+    for name, mask in (("000_mask.png", border), ("001_mask.png", empty)):
+        (tree / "bottle/ground_truth/scratch" / name).write_bytes(encode_png(mask))
+    for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
+        report = run(tree, out, pictures=False)
+        assert report.measured[0].lost_masks == tuple(
+            f"bottle/ground_truth/scratch/{name}" for name in ("000_mask.png", "001_mask.png")
+        )
+        assert "Of 2 masks nothing is left at 128 → 112" in (out / "report.md").read_text()
 
 
 def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from indexer.encoders import Geometry
 from indexer.evaluation.dataset import Dataset, DatasetError, Layout, Sample
@@ -211,3 +213,28 @@ def test_numbered_masks_equal_black_and_white_ones(tmp_path: Path) -> None:
     geometry = Geometry(512, 448)
     first = read_mask(Sample(tmp_path, "c", "bad", numbered, numbered=True), geometry)
     assert np.array_equal(first, read_mask(Sample(tmp_path, "c", "bad", white), geometry))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("level", [1, 2, 128, 255])
+def test_a_scratch_one_pixel_wide_is_foreground_whatever_its_value(tmp_path: Path, kind: type, level: int) -> None:
+    scratch = np.zeros((1024, 1024), np.uint8)
+    cv2.line(scratch, (500, 400), (560, 443), 1, 1)
+    geometry, path = Geometry(512, 448), tmp_path / "mask.png"
+    path.write_bytes(encode_png(scratch * np.uint8(255)))
+    expected = read_mask(Sample(tmp_path, "c", "scratch", path), geometry)
+    assert expected.sum() > 20
+    path.write_bytes(encode_png(scratch.astype(kind) * kind(level)))
+    np.testing.assert_array_equal(read_mask(Sample(tmp_path, "c", "scratch", path), geometry), expected)
+
+
+def test_levels_of_grey_go_the_papers_way(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grey = cv2.GaussianBlur((rng.random((700, 700)) > 0.999).astype(np.float32) * 6000, (0, 0), 2)
+    grey = grey.clip(0, 255).astype(np.uint8)
+    path = tmp_path / "mask.png"
+    path.write_bytes(encode_png(grey))
+    square = Image.fromarray(grey).resize((512, 512), Image.Resampling.BILINEAR).crop((32, 32, 480, 480))
+    rows = np.floor(np.arange(256) * 448 / 256).astype(int)
+    expected = np.asarray(square)[rows][:, rows] > 0
+    np.testing.assert_array_equal(read_mask(Sample(tmp_path, "c", "bad", path), Geometry(512, 448)), expected)
