@@ -47,7 +47,8 @@ class Report:
                 f"Encoder {each.space.encoder}, fingerprint {each.space.fingerprint[:12]}, "
                 f"{size.resize} → {size.crop} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
             )
-            if (lost := each.lost_masks) and (names := ", ".join(lost[:_NAMED])):
+            if lost := each.lost_masks:
+                names = ", ".join(lost[:_NAMED])
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
                 facts.append(
                     f"Of {len(lost)} masks nothing is left at {size.resize} → {size.crop}, so that their defects count "
