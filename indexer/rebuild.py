@@ -34,31 +34,38 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A finished rebuild. dropped: references whose pictures could not be read, taken back."""
+    """A finished rebuild.
+
+    codec: of the new memory. dropped: references whose pictures could not be read, taken back. same_encoder: whether
+    running services can go on with the new memory without being restarted.
+    """
 
     version: int
     references: int
+    codec: str
     dropped: tuple[Reference, ...]
+    same_encoder: bool
 
 
 class Rebuild:
     """One rebuild of a data folder. Detection goes on with the old memory until the switch, which is one transaction.
 
     A memory that a killed rebuild left unfinished is taken up again. References added meanwhile are encoded too.
+    codec_name: None keeps the codec.
     """
 
-    def __init__(self, data: Path, database_url: str | None, encoder: Encoder, codec_name: str) -> None:
+    def __init__(self, data: Path, database_url: str | None, encoder: Encoder, codec_name: str | None) -> None:
         self._catalogue = Catalogue.open(catalogue_url(data, database_url))
         self._encoder = encoder
-        self._codec = Codec.named(codec_name, encoder.space.dim)
         self._files = StoreLock(data / "append.lock")
         self._segments = SegmentStore(data / "segments", self._files)
         self._originals = OriginalStore(data / "originals", self._files)
         try:
-            self._old, self._new = self._memories()
-        except NothingToRebuild:
+            self._old, self._new = self._memories(codec_name)
+        except ValueError:
             self._catalogue.close()
             raise
+        self._codec = Codec.named(self._new.codec, encoder.space.dim)
 
     def remaining(self) -> int:
         """References still to be encoded."""
@@ -88,16 +95,18 @@ class Rebuild:
         self._catalogue.memories.retire(self._old.id)
         self._segments.sweep(self._catalogue.segments.known)
         references = sum(category.references for category in self._catalogue.categories.all())
-        return Rebuilt(version, references, tuple(dropped))
+        same_encoder = self._old.fingerprint == self._new.fingerprint
+        return Rebuilt(version, references, self._new.codec, tuple(dropped), same_encoder)
 
     def close(self) -> None:
         """Give back the database connections."""
         self._catalogue.close()
 
-    def _memories(self) -> tuple[MemoryRecord, MemoryRecord]:
-        old, space, codec = self._catalogue.memories.active(), self._encoder.space, self._codec.name
+    def _memories(self, codec_name: str | None) -> tuple[MemoryRecord, MemoryRecord]:
+        old, space = self._catalogue.memories.active(), self._encoder.space
         if old is None:
             raise NothingToRebuild("there is no memory in this data folder yet: there is nothing to encode again")
+        codec = Codec.named(codec_name or old.codec, space.dim).name
         if (old.fingerprint, old.codec) == (space.fingerprint, codec):
             raise NothingToRebuild(f"the memory is of encoder {space.encoder} and codec {codec} already")
         return old, self._catalogue.memories.prepare(space.to_json(), space.fingerprint, codec)
@@ -131,7 +140,7 @@ class Rebuild:
 
     def _place(self, ids: Sequence[int], encoded: EncodedReferences) -> None:
         with self._files.appending():
-            segment = write_segment(self._segments, encoded, self._encoder.space, self._codec.name)
+            segment = write_segment(self._segments, encoded, self._encoder.space)
             self._catalogue.memories.place(self._new.id, segment, {number: row for row, number in enumerate(ids)})
 
     def _prepared(self, reference: Reference, limits: ImageLimits) -> torch.Tensor | None:

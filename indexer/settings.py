@@ -22,6 +22,10 @@ def _split(given: object) -> object:
     return [part.strip() for part in given.split(",")] if given.strip() else None
 
 
+def _unset(given: object) -> object:
+    return None if given == "" else given
+
+
 class DataSettings(BaseSettings):
     """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
 
@@ -51,8 +55,10 @@ class DataSettings(BaseSettings):
     codes_on_disk: bool = Field(
         False, description="Search patches in files of the data folder, not in memory: for more references than fit."
     )
-    codec: Literal["fp32", "fp16", "bf16", "int8"] = Field(
-        "fp16", description="How a new memory stores patches: `fp32`, `fp16`, `bf16` or `int8`."
+    codec: Annotated[Literal["fp32", "fp16", "bf16", "int8"] | None, BeforeValidator(_unset)] = Field(
+        None,
+        description="How patches are stored: `fp32`, `fp16`, `bf16` or `int8`; empty for whatever the data folder "
+        "holds, `fp16` in a new one.",
     )
 
     decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")

@@ -20,7 +20,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SegmentFault = Literal["missing", "truncated", "checksum", "bad header"]
+SegmentFault = Literal["missing", "truncated", "checksum", "bad header", "unreadable"]
 
 _MAGIC = b"TOUCHSEG"
 _FORMAT = 1

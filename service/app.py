@@ -32,8 +32,8 @@ def create_app(running: Runtime) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.runtime = running
         try:
-            async with running.following():
-                yield
+            await asyncio.to_thread(running.begin)
+            yield
         finally:
             await asyncio.to_thread(running.stop)
 
@@ -48,7 +48,10 @@ def create_app(running: Runtime) -> FastAPI:
         seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second,
     )  # fmt: skip
     ring = None if settings.access == "open" else running.ring
-    app.add_middleware(AccessControl, ring=ring, requests_per_minute=settings.requests_per_minute, host=settings.host)
+    app.add_middleware(
+        AccessControl, ring=ring, look_up=running.key_sync.soon, requests_per_minute=settings.requests_per_minute,
+        host=settings.host,
+    )  # fmt: skip
     app.add_middleware(HeaderLimit, most=settings.max_headers, most_bytes=settings.max_header_bytes)
     app.add_middleware(RequestId)
     app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
 from indexer.search import Asking, Engine
 from indexer.verdicts.calibration import Calibration, Decision, decide
 from indexer.verdicts.measures import Measures, mean_distance
-from service.calibrations import Calibrations
+from service.background.calibrations import Calibrations
 from service.owner import Turn
 
 _TOP_REFERENCES = 5
@@ -74,7 +75,7 @@ class Inspector:
     calibrations: Calibrations
 
     def inspect(
-        self, turn: Turn, category: str | None, settings: dict[str, CategorySettings], size: tuple[int, int]
+        self, turn: Turn, category: str | None, settings: Mapping[str, CategorySettings], size: tuple[int, int]
     ) -> Asking[Detection]:
         """Score one picture against the turn's snapshot and decide on it.
 

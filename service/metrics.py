@@ -47,7 +47,9 @@ class Metrics:
         )
         self._deleted = self._counter("history_deleted_files", "Files of the history that were deleted.")
         self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes that their deletion gave back.")
-        self._catalogue_errors = self._counter("catalogue_errors", "Times the catalogue could not be followed.")
+        self._background_failures = self._counter(
+            "background_failures", "Rounds of a background task that failed; they are tried again.", "task"
+        )
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered. route: the template of its path, not the path."""
@@ -85,9 +87,9 @@ class Metrics:
         """Inspections were answered but could not be kept."""
         self._unrecorded.inc(inspections)
 
-    def catalogue_error(self) -> None:
-        """The catalogue could not be followed this time."""
-        self._catalogue_errors.inc()
+    def background_failures(self, task: str, count: int) -> None:
+        """So many more rounds of a background task failed; with 0 it is counted from now on."""
+        self._background_failures.labels(task).inc(count)
 
     def pruned(self, what: str, why: str | None, count: int, size: int) -> None:
         """Inspections or pictures were taken out of the history, because of bounds or for room; or files deleted."""

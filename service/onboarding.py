@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from indexer.catalogue import CategorySettings
+from indexer.catalogue import CategorySettings, MemoryInactive
 from indexer.library import Added
 from indexer.memory import EncodedReferences, Memory
 from indexer.verdicts.appearance import Appearance
@@ -100,7 +100,10 @@ async def _screen(
         return {}, None
     positions = list(pictures)
     parts = [encoded[picture.original.sha256] for picture in pictures.values()]
-    screening = Screening(running.library.memory, running.engine, category, settings.scoring, parts)
+    memory = running.library.memory
+    if any(part.codec != memory.codec.name for part in parts):
+        raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
+    screening = Screening(memory, running.engine, category, settings.scoring, parts)
 
     def comparing(number: int) -> Callable[[Memory], Compared]:
         return lambda _: screening.compare(number)

@@ -93,6 +93,8 @@ class Owner:
         self._changed = threading.Condition()
         self._stopping = False
         self._seconds_a_picture = 0.1  # running estimate, for Retry-After
+        self.encoded = (0.0, 0.0)  # when pictures last went through the encoder (monotonic), and the seconds of each
+        self.finished = time.monotonic()  # when a batch or a step was last finished
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
         self._thread.start()
 
@@ -164,6 +166,7 @@ class Owner:
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
             self._serve(batch)
+            self.finished = time.monotonic()
 
     def _next_batch(self) -> list[_Job] | None:
         """The next jobs of the most urgent line, waiting for some; None when stopped and done."""
@@ -213,6 +216,7 @@ class Owner:
                 self._serve([job])
             return
         encoding, priority = (time.monotonic() - started) / len(pictures), pictures[0].priority
+        self.encoded = time.monotonic(), encoding
         self._metrics.batch(priority.name.lower(), len(pictures))
         at_once = self._engine.at_once if priority is Priority.DETECT else 1
         for start in range(0, len(pictures), at_once):

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, InvalidCursor, Unknown
+from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, InvalidCursor, MemoryInactive, Unknown
 from indexer.images import ImageRefused
 from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
@@ -48,6 +48,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "conflict": (409, "The request does not fit the present state"),
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
+    "memory-switched": (503, "The references have moved to another memory"),
     "snapshot-behind": (503, "The snapshot asked for is not here yet"),
     "unavailable": (503, "The database does not answer"),
     "deadline-exceeded": (504, "The answer would have come too late"),
@@ -115,6 +116,15 @@ def from_refusal(refused: ImageRefused) -> ProblemError:
     return ProblemError(_REFUSAL_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
 
 
+def memory_switched() -> ProblemError:
+    """The problem of a request for a memory that this process does not serve."""
+    return ProblemError(
+        "memory-switched", "The references have moved to another memory, and nothing of this request was kept. Try "
+        "again; while /readyz names another encoder, restart the service with that one.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
 def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problem types, plus those that any route may give."""
     by_status: dict[int | str, list[str]] = {}
@@ -160,6 +170,8 @@ def translate(error: Exception) -> ProblemError:
             log.error("%s", error)
             detail = "The database does not answer; nothing of this request was kept. Try again."
             return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
+        case MemoryInactive():
+            return memory_switched()
         case InvalidCursor():
             return ProblemError(
                 "invalid-request", "The cursor is not one that this service gave out; begin again without one."
@@ -220,7 +232,6 @@ def _allowed(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
     for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, CatalogueBusy, CatalogueUnavailable,
-                 InvalidCursor, Unknown, OriginalUnreadable, DeviceMemoryFull, torch.OutOfMemoryError, Busy,
-                 DeadlineExceeded, Stopped, RequestValidationError,
-                 HTTPException):  # fmt: skip
+                 MemoryInactive, InvalidCursor, Unknown, OriginalUnreadable, DeviceMemoryFull, torch.OutOfMemoryError,
+                 Busy, DeadlineExceeded, Stopped, RequestValidationError, HTTPException):  # fmt: skip
         app.add_exception_handler(kind, answer)

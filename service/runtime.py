@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,39 +14,41 @@ from typing import Literal
 import torch
 from fastapi import Request
 
-from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, Category, CategorySettings
+from indexer.catalogue import CategorySettings
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
-from indexer.library import FeatureSpaceMismatch, Library
+from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
-from indexer.search import Asking, Engine, choose_engine
+from indexer.search import Engine, choose_engine
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
 from service.admission import Admission
-from service.calibrations import Calibrations
+from service.background import Supervisor, Task
+from service.background.calibrations import Calibrations
+from service.background.following import CatalogueSync, Compaction
+from service.background.pruning import Pruning
 from service.detection import Inspector
+from service.feed import Feed
 from service.history import has_room
 from service.metrics import Metrics
-from service.owner import Owner, Turn
-from service.problems import ProblemError
-from service.pruning import Pruning
+from service.owner import Owner
+from service.problems import ProblemError, memory_switched
+from service.readiness import CHECK_SECONDS, Readiness
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
 from service.tracing import Tracing
 from service.uploads import Decoder, Prepare
 
-log = logging.getLogger("touchstone")
-
 _REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
+_KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+_START_SECONDS = 60.0  # for the first picture to go through the encoder
+_JOIN_SECONDS = 5.0  # for background work to end
 
 
 @dataclass
 class Runtime:
-    """What routes work with.
-
-    `trouble` says in one line why the service is not ready, when it is not. `stopping`: streams should end.
-    """
+    """What routes work with."""
 
     settings: Settings
     encoder: Encoder
@@ -64,9 +64,11 @@ class Runtime:
     ring: KeyRing
     pruner: Pruner
     pruning: Pruning
-    trouble: str | None = None
-    known_settings: dict[str, CategorySettings] = field(default_factory=dict)
-    stopping: bool = False
+    feed: Feed
+    readiness: Readiness
+    catalogue_sync: Task
+    key_sync: Task
+    background: Supervisor
     previewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
@@ -82,8 +84,6 @@ class Runtime:
             codes_on_disk=settings.codes_on_disk,
         )  # fmt: skip
         (settings.data / HISTORY).mkdir(exist_ok=True)
-        for damage in library.damaged:
-            log.error("%s: its references are not served", damage)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         owner = Owner(
             encoder, engine, lambda: library.memory, metrics, batch_size=settings.batch_size,
@@ -96,17 +96,42 @@ class Runtime:
         ring = KeyRing(library.catalogue.keys)
         ring.refresh()
         pruner = Pruner(settings.data, library.catalogue, settings.retention, settings.min_free_bytes)
+        pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)
+        feed = Feed(library.catalogue.inspections)
+        readiness = Readiness(encoder, owner, library, settings.data, settings.min_free_bytes)
+        refresh = settings.refresh_ms / 1000
+        task = partial(Task, metrics=metrics)
+        catalogue_sync = task("catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5)
+        key_sync = task(
+            "key-sync", lambda _: ring.refresh(), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
+            least_seconds=_KEY_SECONDS, stalls_after=10,
+        )  # fmt: skip
+        background = Supervisor((
+            catalogue_sync, key_sync,
+            task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
+            task("pruning", pruning.round, seconds=pruning.pause),
+            task("compaction", Compaction(library).round, seconds=refresh),
+            task("event-stream", feed.round, seconds=refresh, most_seconds=5, stalls_after=60),
+            task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
+        ))  # fmt: skip
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
-            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring,
-            pruner, Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds),
+            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring, pruner, pruning, feed,
+            readiness, catalogue_sync, key_sync, background,
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))
         return running
 
+    def begin(self) -> None:
+        """Send a first picture through the encoder, then begin all background work."""
+        self.readiness.round(patience=_START_SECONDS)
+        self.background.start()
+
     def stop(self) -> None:
         """Finish accepted work, then let go of everything."""
+        self.background.stop()
         self.owner.stop()
+        self.background.join(_JOIN_SECONDS)
         self.decoder.close()
         self.library.close()
         self.tracing.close()
@@ -116,14 +141,10 @@ class Runtime:
         """Where the maps and thumbnails of inspections lie."""
         return self.settings.data / HISTORY
 
-    def category_settings(self) -> dict[str, CategorySettings]:
-        """Every category's settings, by name; while the catalogue is away, those it had when last asked."""
-        try:
-            categories = self.library.catalogue.categories.all()
-        except (CatalogueBusy, CatalogueUnavailable):
-            return self.known_settings
-        self.known_settings = {category.name: category.settings for category in categories}
-        return self.known_settings
+    @property
+    def category_settings(self) -> Mapping[str, CategorySettings]:
+        """Every category's settings, by name, as they go with the newest snapshot: no database is asked."""
+        return self.library.published.settings
 
     def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
         """Where a category's calibration stands now."""
@@ -154,64 +175,31 @@ class Runtime:
         """Whether inspections are kept; not when the disk is nearly full."""
         return has_room(self.settings.data, self.settings.min_free_bytes)
 
+    @property
+    def not_ready(self) -> str | None:
+        """Why the service is not ready to inspect, in one line; None when it is."""
+        ended = [task.name for task in self.background.states() if task.state == "ended"]
+        if ended:
+            return f"Background work has ended ({', '.join(ended)}): restart the service."
+        return self.readiness.reason
+
     async def reach(self, version: int) -> None:
-        """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long."""
+        """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long.
+
+        All requests that wait share one look at the catalogue, and then what is looked at anyway.
+        """
+        if self.library.memory.version >= version:
+            return
         end = time.monotonic() + _REACH_SECONDS
+        with suppress(Exception):  # the task logs what went wrong; another look may go well
+            await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _REACH_SECONDS)
         while self.library.memory.version < version:
+            if self.library.published.superseded_by is not None:
+                raise memory_switched()
             if time.monotonic() > end:
                 detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
                 raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
-            await asyncio.to_thread(self.library.refresh)
-            if self.library.memory.version < version:
-                await asyncio.sleep(0.05)
-
-    async def forward_ms(self) -> float:
-        """Time a blank picture's way through the owner and the encoder, in milliseconds."""
-        side = self.encoder.space.geometry.crop
-        started = time.monotonic()
-        # Where the decoder leaves its pictures: a batch lies on one device.
-        where = self.encoder.device if self.settings.prepare_on_device else None
-        blank = torch.zeros((3, side, side), dtype=torch.uint8, device=where)
-        [future] = self.owner.detect([(blank, _nothing_asked)], self.settings.deadline_ms / 1000)
-        await asyncio.wrap_future(future)
-        return (time.monotonic() - started) * 1000
-
-    @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        """While open, follow other processes' changes, keep calibrations current, and prune the history."""
-        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self.pruning.run())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-
-    async def _follow(self) -> None:
-        tidied = 0
-        while True:
-            try:
-                memory = await asyncio.to_thread(self.library.refresh)
-                if memory.version != tidied:
-                    await asyncio.to_thread(self.library.tidy)
-                    tidied = memory.version
-                await asyncio.to_thread(self.ring.refresh)
-                categories: list[Category] = list(await asyncio.to_thread(self.library.catalogue.categories.all))
-                await self.calibrations.renew(categories)
-            except FeatureSpaceMismatch as error:
-                self.trouble = str(error)
-                log.error("%s", error)
-            except Exception:  # the database may be away for a while; detection goes on with what it has
-                self.metrics.catalogue_error()
-                log.exception("cannot follow the catalogue; trying again")
-            await asyncio.sleep(self.settings.refresh_ms / 1000)
-
-
-def _nothing_asked(turn: Turn) -> Asking[int]:
-    """A forward pass alone: how many pictures it was of."""
-    yield from ()
-    return len(turn.features)
+            await asyncio.sleep(0.05)
 
 
 def warm_up(encoder: Encoder, batch_size: int) -> None:

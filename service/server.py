@@ -46,5 +46,5 @@ class _Server(uvicorn.Server):
         self._running = running
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._running.stopping = True
+        self._running.feed.close()
         super().handle_exit(sig, frame)

@@ -34,6 +34,7 @@ class StateMetrics(Collector):
         yield from self._memory()
         yield from self._disk()
         yield from self._history()
+        yield from self._background()
         yield from self._gpu()
 
     def _queues(self) -> Iterator[Metric]:
@@ -55,9 +56,7 @@ class StateMetrics(Collector):
         yield _single(
             "damaged_segments", "Segments that failed their check and are not served.", len(running.library.damaged)
         )
-        yield _single(
-            "trouble", "1 while the service knows a reason not to be ready.", float(running.trouble is not None)
-        )
+        yield _single("trouble", "1 while the service is not ready, see /readyz.", float(running.not_ready is not None))
         build = _gauge(
             "build_info", "Always 1; the labels say what is running.", "version", "encoder", "engine", "codec"
         )
@@ -86,6 +85,12 @@ class StateMetrics(Collector):
             "history_pruned_timestamp_seconds", "When the history was last brought within its limits; 0 before that.",
             pruning.finished or 0.0,
         )  # fmt: skip
+
+    def _background(self) -> Iterator[Metric]:
+        failing = _gauge("background_failing", "1 while a background task fails, stalls or has ended.", "task")
+        for each in self._running.background.states():
+            failing.add_metric([each.name], float(each.state != "working"))
+        yield failing
 
     def _gpu(self) -> Iterator[Metric]:
         used = _gauge("gpu_memory_used_bytes", "Memory in use on the service's GPU, by anyone.", "device")

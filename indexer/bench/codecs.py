@@ -96,7 +96,8 @@ def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
 def scores(encoder: Encoder, references: Features, tests: Features, stored: torch.Tensor) -> Scores:
     """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
     count = len(stored)
-    encoded = EncodedReferences(references.globals_.numpy(), stored.contiguous().view(torch.uint8).numpy())
+    codes = stored.contiguous().view(torch.uint8).numpy()
+    encoded = EncodedReferences(references.globals_.numpy(), codes, "fp32")
     memory = Memory.empty(encoder.space, "fp32").added(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
     scored = [score_image(memory, engine, tests.of(number), settings) for number in range(len(tests))]

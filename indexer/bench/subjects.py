@@ -83,7 +83,7 @@ def grown(memory: Memory, count: int) -> Memory:
         fresh = np.random.default_rng(memory.rows).standard_normal((size, memory.space.global_dim), dtype=np.float32)
         fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
         ids = range(memory.rows, memory.rows + size)
-        part = EncodedReferences(fresh, encoded.codes[:size])
+        part = EncodedReferences(fresh, encoded.codes[:size], encoded.codec)
         memory = memory.added(ids, ["part"] * size, part, memory.version + 1)
     return memory
 

@@ -209,12 +209,12 @@ class SegmentRows:
 class Changes:
     """How to bring a memory's snapshot from one version to `version`.
 
-    active_memory_id: the memory being served at `version`; not the one asked for after a switch.
+    active: the memory being served at `version`; not the one asked for after a switch.
     added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
     """
 
     version: int
-    active_memory_id: int | None
+    active: MemoryRecord | None
     added: tuple[SegmentRows, ...]
     removed: tuple[int, ...]
 
@@ -312,6 +312,18 @@ class InspectionFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+
+    def matches(self, inspection: Inspection) -> bool:
+        """Whether it is meant, as the catalogue would say."""
+        for name in ("category", "verdict", "station", "part_id", "judgement"):
+            if getattr(self, name) not in (None, getattr(inspection, name)):
+                return False
+        if (self.since is not None and inspection.at < self.since) or (
+            self.until is not None and inspection.at >= self.until
+        ):
+            return False
+        named = (inspection.filename, inspection.part_id, inspection.station)
+        return self.text is None or any(self.text.lower() in (each or "").lower() for each in named)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Segments:
                 .where(ReferenceRow.removed_version > version, ReferenceRow.added_version <= version)
                 .order_by(ReferenceRow.id)
             ).all()
-            return Changes(version_of(connection), active.id if active else None, segments, tuple(removed))
+            return Changes(version_of(connection), active, segments, tuple(removed))
 
     def of(self, memory_id: int) -> tuple[SegmentUsage, ...]:
         """The segments in use by a memory, oldest first, with what is still alive in each."""

@@ -119,9 +119,8 @@ class FeatureCache:
             except SegmentDamaged:
                 self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
                 return None
-            self._open = segment.name, EncodedReferences(read.globals_, read.codes)
-        encoded = self._open[1]
-        return EncodedReferences(encoded.globals_[row : row + 1], encoded.codes[row : row + 1])
+            self._open = segment.name, EncodedReferences(read.globals_, read.codes, self._codec.name)
+        return self._open[1].rows([row])
 
     def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
         space = self._encoder.space

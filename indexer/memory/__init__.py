@@ -1,7 +1,7 @@
 """The memory of good parts: codes, global index and the snapshots that searches hold."""
 
-from indexer.memory.codec import CODEC_NAMES, Codec, EncodedReferences, join
+from indexer.memory.codec import CODEC_NAMES, DEFAULT_CODEC, Codec, EncodedReferences, join
 from indexer.memory.global_index import Neighbours
 from indexer.memory.memory import Memory
 
-__all__ = ["CODEC_NAMES", "Codec", "EncodedReferences", "Memory", "Neighbours", "join"]
+__all__ = ["CODEC_NAMES", "DEFAULT_CODEC", "Codec", "EncodedReferences", "Memory", "Neighbours", "join"]

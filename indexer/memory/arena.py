@@ -56,6 +56,10 @@ class Arena:
             base += len(block)
         self.rows = end
 
+    def truncate(self, rows: int) -> None:
+        """Give up what lies beyond this many rows. No snapshot may have been published that looks at it."""
+        self.rows = min(self.rows, rows)
+
     def _block(self) -> torch.Tensor:
         """An empty block, at most as large as all before it."""
         if self.folder is None:

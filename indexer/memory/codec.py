@@ -14,6 +14,7 @@ from indexer.encoders.base import Features
 
 CodecName = Literal["fp32", "fp16", "bf16", "int8"]
 CODEC_NAMES: tuple[CodecName, ...] = ("fp32", "fp16", "bf16", "int8")
+DEFAULT_CODEC: CodecName = "fp16"
 
 _SCALE_BYTES = 4  # one float32 scale ends every int8 code
 _INT8_LEVELS = 127
@@ -25,22 +26,31 @@ class EncodedReferences:
     """References as a segment file holds them, byte for byte.
 
     globals_: float32 (n, global_dim), L2-normalised global descriptors.
-    codes: uint8 (n, layers, cells, code_size), the patches in the memory's codec.
+    codes: uint8 (n, layers, cells, code_size), the patches as `codec` writes them.
     """
 
     globals_: NDArray[np.float32]
     codes: NDArray[np.uint8]
+    codec: CodecName
 
     def __len__(self) -> int:
         return len(self.globals_)
 
+    def rows(self, picked: Sequence[int]) -> EncodedReferences:
+        """Those of the references, in this order."""
+        return EncodedReferences(self.globals_[picked], self.codes[picked], self.codec)
+
 
 def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
-    """Several encodings, at least one, as one."""
+    """Several encodings, at least one, as one. ValueError when they are in different codecs."""
     if len(parts) == 1:
         return parts[0]
+    if len(codecs := {part.codec for part in parts}) > 1:
+        raise ValueError(f"codes in {' and '.join(sorted(codecs))} cannot be joined")
     return EncodedReferences(
-        np.concatenate([part.globals_ for part in parts]), np.concatenate([part.codes for part in parts])
+        np.concatenate([part.globals_ for part in parts]),
+        np.concatenate([part.codes for part in parts]),
+        parts[0].codec,
     )
 
 
@@ -80,7 +90,7 @@ class Codec:
             codes = torch.cat([levels.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
         else:
             codes = patches.to(_FLOATS[self.name]).contiguous().view(torch.uint8)
-        return EncodedReferences(globals_, codes.numpy())
+        return EncodedReferences(globals_, codes.numpy(), self.name)
 
     def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device.

@@ -68,7 +68,12 @@ class Memory:
         return self.rows * int(np.prod(self.arena.shape))
 
     def added(self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int) -> Memory:
-        """The snapshot with n references appended. ValueError unless this is the newest snapshot of its arena."""
+        """The snapshot with n references appended.
+
+        ValueError unless they are in this memory's codec, and this is the newest snapshot of its arena.
+        """
+        if encoded.codec != self.codec.name:
+            raise ValueError(f"{encoded.codec} codes do not fit a memory of {self.codec.name} codes")
         if not len(ids) == len(categories) == len(encoded):
             raise ValueError("one id, one category and one encoding per reference")
         if self.arena.rows != self.rows:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
+from collections.abc import Callable
+from concurrent.futures import Future
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from indexer.catalogue import Actor, ApiKey, CatalogueError, acting
+from indexer.catalogue import Actor, ApiKey, acting
 from service.access.keyring import KeyRing
 from service.access.rates import Rates
 from service.access.roles import Role, needed
@@ -17,6 +18,7 @@ from service.problems import ProblemError
 
 _UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_PATIENCE_SECONDS = 5.0  # to wait for the catalogue to say whether a key exists
 _PORT = re.compile(rb":\d*$")
 
 
@@ -27,12 +29,16 @@ class AccessControl:
     not use a visitor's browser to reach it, so browsers' cross-site writes are refused, and so is every `Host` but this
     machine's: a name of the page's own could have been made to point here, which to a browser is the same site.
 
-    host: the address listened on.
+    look_up: has the ring refreshed, for a key that it does not know. host: the address listened on.
     """
 
-    def __init__(self, app: ASGIApp, ring: KeyRing | None, requests_per_minute: int, host: str) -> None:
+    def __init__(
+        self, app: ASGIApp, ring: KeyRing | None, look_up: Callable[[], Future[None]], requests_per_minute: int,
+        host: str,
+    ) -> None:  # fmt: skip
         self._app = app
         self._ring = ring
+        self._look_up = look_up
         self._hosts = {b"localhost", b"127.0.0.1", b"[::1]", host.lower().encode(), f"[{host}]".lower().encode()}
         self._requests_per_minute = requests_per_minute
         self._rates = Rates()
@@ -63,7 +69,7 @@ class AccessControl:
         if role is Role.EVERYONE:
             return Actor("nobody", None, scope["request_id"]), role
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        key = await _checked(ring, token.strip()) if scheme.lower() == "bearer" else None
+        key = await self._checked(ring, token.strip()) if scheme.lower() == "bearer" else None
         if key is None:
             raise ProblemError(
                 "unauthenticated", _UNKNOWN, headers={"WWW-Authenticate": "Bearer", "Connection": "close"}
@@ -78,6 +84,18 @@ class AccessControl:
             raise ProblemError("forbidden", detail, headers={"Connection": "close"})
         return Actor(key.name, key.id, scope["request_id"]), held
 
+    async def _checked(self, ring: KeyRing, token: str) -> ApiKey | None:
+        if not ring.knows(token):
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(self._look_up()), _PATIENCE_SECONDS)
+            except Exception:  # the task that follows the keys has logged it
+                raise ProblemError(
+                    "unavailable",
+                    "The key cannot be checked: the database does not answer.",
+                    headers={"Retry-After": "5"},
+                ) from None
+        return ring.check(token)
+
     def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
         if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
             raise ProblemError("forbidden", "A page of another site may not change anything here.")
@@ -85,16 +103,3 @@ class AccessControl:
         if asked not in self._hosts:
             detail = "Open access answers to names of this machine only, such as localhost: see the Host header."
             raise ProblemError("forbidden", detail)
-
-
-async def _checked(ring: KeyRing, token: str) -> ApiKey | None:
-    if not ring.knows(token):
-        since = time.monotonic()
-        await asyncio.sleep(ring.patience())
-        try:
-            await asyncio.to_thread(ring.refresh, since)
-        except CatalogueError:
-            raise ProblemError(
-                "unavailable", "The key cannot be checked: the database does not answer.", headers={"Retry-After": "5"}
-            ) from None
-    return ring.check(token)

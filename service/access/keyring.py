@@ -7,7 +7,6 @@ import hmac
 import re
 import secrets
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from service.access.roles import Role
 
 _KEY = re.compile(r"ts_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NOBODY = hashlib.sha256(b"").hexdigest()
-_RELOAD_SECONDS = 0.2  # between reloads for keys that are not known: guesses must not become queries
 
 
 @dataclass(frozen=True)
@@ -39,30 +37,27 @@ def new_key(name: str, role: Role, days: float | None = None, requests_per_minut
 
 
 class KeyRing:
-    """The usable keys by id. `refresh` follows the catalogue; a key made a moment ago is looked up when it comes."""
+    """The usable keys by id, as the catalogue held them at the last refresh."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._known: Mapping[str, ApiKey] = {}
-        self._loaded = 0.0
-        self._loading = threading.Lock()
+        self._changing = threading.Lock()  # lest a key that was read before its end come back after it
 
-    def refresh(self, since: float | None = None) -> None:
-        """Take over what the catalogue holds now. since: `time.monotonic()` after which a refresh is recent enough."""
-        with self._loading:
-            if since is None or self._loaded < since:
-                asked = time.monotonic()
-                self._known = {key.id: key for key in self._keys.all()}
-                self._loaded = asked
+    def refresh(self) -> None:
+        """Take over what the catalogue holds now."""
+        with self._changing:
+            self._known = {key.id: key for key in self._keys.all()}
+
+    def learn(self, key: ApiKey) -> None:
+        """Take over a key that has just been made or ended here."""
+        with self._changing:
+            self._known = {**self._known, key.id: key}
 
     def knows(self, token: str) -> bool:
         """Whether nothing would be learned by asking the catalogue: the key is here, or it is no key at all."""
         parts = _KEY.fullmatch(token)
         return parts is None or parts[1] in self._known
-
-    def patience(self) -> float:
-        """Seconds until the catalogue may be asked about an unknown key again."""
-        return max(0.0, self._loaded + _RELOAD_SECONDS - time.monotonic())
 
     def check(self, token: str) -> ApiKey | None:
         """The key that a token opens with; None for one that is malformed, unknown, wrong, expired or revoked."""

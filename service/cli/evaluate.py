@@ -100,6 +100,7 @@ def evaluate(
     from indexer.evaluation.job import Choices, carry_out
     from indexer.evaluation.protocols import PROTOCOLS, SHOTS, Draws, Protocol
     from indexer.evaluation.readers import LAYOUTS
+    from indexer.memory import DEFAULT_CODEC
 
     default: list[Protocol] = ["multi-class", "recognised"]
     try:
@@ -108,7 +109,7 @@ def evaluate(
             out=out,
             protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or default)),
             encoders=tuple(replace(settings.encoder_settings, model=name) for name in encoder or [settings.encoder]),
-            codec=settings.codec,
+            codec=settings.codec or DEFAULT_CODEC,
             layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,
             categories=tuple(category or ()),
             sized="resize" in settings.model_fields_set or "crop" in settings.model_fields_set,

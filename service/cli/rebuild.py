@@ -15,16 +15,17 @@ def rebuild(
     encoder: EncoderName = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    codec: Annotated[str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; fp16].")] = None,
+    codec: Annotated[str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; as it is].")] = None,
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
     ] = False,
 ) -> None:
     """Encode all kept pictures again, with another encoder, size or codec, and switch to the new memory at once.
 
-    A running service goes on with the old memory until the switch, then says in /readyz that it must be restarted with
-    the new encoder. Run the command again after a kill: what was encoded already is kept. Layers and sizes
-    are environment variables, as for the service: see docs/settings.md.
+    A running service goes on with the old memory until the switch. A new codec it then takes over by itself; for a new
+    encoder or size it says in /readyz that it must be restarted, and detects with the old memory until it is. Run the
+    command again after a kill: what was encoded already is kept. Layers and sizes are environment variables, as for the
+    service: see docs/settings.md.
 
     Exit code: 0 switched; 1 some kept pictures cannot be read, nothing was switched; 2 nothing could be done.
 
@@ -62,8 +63,10 @@ def rebuild(
         fail(str(error))
     for each in done.dropped:
         console.print(f"taken back: reference {each.id}, {each.category}, {each.filename}", markup=False)
-    now = f"{settings.encoder} ({settings.codec})"
+    then = "running services take it over" if done.same_encoder else "restart running services with it"
     console.print(
-        f"From version {done.version} on, {done.references} references are held by {now}: restart the service with it.",
+        f"From version {done.version} on, {done.references} references are held by {settings.encoder} ({done.codec}): "
+        f"{then}.",
         markup=False,
+        soft_wrap=True,
     )

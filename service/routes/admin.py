@@ -45,7 +45,7 @@ async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)
     """Make a key. The answer holds its token, once: only a hash of it is kept."""
     made = new_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
     await asyncio.to_thread(running.library.catalogue.keys.create, made.key)
-    await asyncio.to_thread(running.ring.refresh)
+    await asyncio.to_thread(running.ring.learn, made.key)
     return NewKeyView(**_view(made.key).model_dump(), token=made.token)
 
 
@@ -53,7 +53,7 @@ async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)
 async def revoke_key(key_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> KeyView:
     """End a key: here at once, in other replicas within a second. Ending it again changes nothing."""
     revoked = await asyncio.to_thread(running.library.catalogue.keys.revoke, key_id)
-    await asyncio.to_thread(running.ring.refresh)
+    await asyncio.to_thread(running.ring.learn, revoked)
     return _view(revoked)
 
 

@@ -49,7 +49,10 @@ async def category(name: Name, running: Annotated[Runtime, Depends(runtime)]) ->
 
 @router.patch("/{name}", responses=documented("not-found"))
 async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
-    """Change some of a category's settings; detections that begin after the answer use them."""
+    """Change some of a category's settings; detections that begin after the answer use them.
+
+    Other replicas follow within a second, and at once where a detection asks for the answer's `X-Snapshot-Version`.
+    """
     return await _changed(running, name, settings_changes(running, patch))
 
 
@@ -120,8 +123,7 @@ def settings_changes(running: Runtime, patch: SettingsPatch) -> SettingsChanges:
 
 
 async def _changed(running: Runtime, name: str, changes: SettingsChanges) -> CategoryView:
-    await asyncio.to_thread(running.library.catalogue.categories.update_settings, name, changes)
-    await asyncio.to_thread(running.library.refresh)
+    await asyncio.to_thread(running.library.change_settings, name, changes)
     return await _shown(running, name)
 
 

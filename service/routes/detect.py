@@ -8,7 +8,7 @@ import hashlib
 import io
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Literal
@@ -97,7 +97,7 @@ async def detect(
     ids = [_inspection_id(idempotency_key, position) for position in range(len(upload.files))]
     kept = {} if idempotency_key is None else await asyncio.to_thread(_kept, running, ids, upload, options)
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
-    settings = await asyncio.to_thread(running.category_settings)
+    settings = running.category_settings
     if fresh:
         _check_references(running, options.category, settings)
     decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)))
@@ -152,7 +152,7 @@ def _kept(running: Runtime, ids: Sequence[str], upload: Upload, options: _Option
     return kept
 
 
-def _check_references(running: Runtime, category: str | None, settings: dict[str, CategorySettings]) -> None:
+def _check_references(running: Runtime, category: str | None, settings: Mapping[str, CategorySettings]) -> None:
     memory = running.library.memory
     if category is not None and category not in settings:
         raise ProblemError("not-found", f"There is no category {category!r}.")
@@ -163,7 +163,7 @@ def _check_references(running: Runtime, category: str | None, settings: dict[str
 async def _inspect(
     running: Runtime,
     category: str | None,
-    settings: dict[str, CategorySettings],
+    settings: Mapping[str, CategorySettings],
     decoded: Sequence[Picture | ImageRefused],
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
@@ -203,14 +203,14 @@ def _observe(
             running.tracing.stages({"decode": picture.decoding, **stages})
 
 
-def _references_needed(shown: InspectionView, settings: dict[str, CategorySettings]) -> int | None:
+def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySettings]) -> int | None:
     if shown.verdict != "uncalibrated":
         return None
     return references_needed(settings.get(shown.category, CategorySettings()).false_reject_rate)
 
 
 def _answer(
-    running: Runtime, finding: Finding, options: _Options, settings: dict[str, CategorySettings], *, recorded: bool
+    running: Runtime, finding: Finding, options: _Options, settings: Mapping[str, CategorySettings], *, recorded: bool
 ) -> DetectionView:
     detection = finding.detection
     anomaly_map = overlay = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from indexer.encoders import BUILTIN
 from indexer.images import FORMATS
 from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
-from service.schemas.health import EncoderView, Live, Ready, UploadLimits, VersionView
+from service.schemas.health import EncoderView, Live, Ready, TaskView, UploadLimits, VersionView
 from service.settings import Settings
 
 router = APIRouter(tags=["health"])
@@ -30,19 +31,24 @@ async def healthz() -> Live:
     return Live()
 
 
-@probes.get("/readyz", responses=documented("not-ready", "busy"))
+@probes.get("/readyz", responses=documented("not-ready"))
 async def readyz(running: Annotated[Runtime, Depends(runtime)]) -> Ready:
-    """Ready to inspect: a picture has just gone through the encoder, and every stored segment passed its check."""
-    if running.trouble is not None:
-        raise ProblemError("not-ready", running.trouble)
-    if running.library.damaged:
-        names = [damage.name for damage in running.library.damaged]
-        detail = f"{len(names)} damaged segment(s) are not served: restore them, or run `touchstone rebuild`."
-        raise ProblemError("not-ready", detail, damaged_segments=names)
-    memory = running.library.memory
+    """Ready to inspect, as last seen: pictures go through the encoder, and every stored segment passed its check.
+
+    The service looks every two seconds by itself, so that asking costs nothing. Background work that fails is named in
+    `failing`; it is tried again, and detection goes on without it.
+    """
+    failing = tuple(TaskView(**asdict(task)) for task in running.background.states() if task.state != "working")
+    reason = running.not_ready
+    if reason is not None:
+        raise ProblemError(
+            "not-ready", reason, headers={"Retry-After": "5"}, damaged_segments=_damaged(running),
+            failing=[task.model_dump(mode="json") for task in failing],
+        )  # fmt: skip
+    memory, seen = running.library.memory, running.readiness.seen
     return Ready(
-        version=memory.version, references=len(memory), forward_ms=await running.forward_ms(),
-        keeps_history=running.keeps_history(),
+        version=memory.version, references=len(memory), forward_ms=seen.forward_ms, keeps_history=seen.keeps_history,
+        failing=failing,
     )  # fmt: skip
 
 
@@ -67,8 +73,12 @@ async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
             fingerprint=space.fingerprint,
         ),
         snapshot=memory.version, references=len(memory), keeps_history=running.keeps_history(),
-        damaged_segments=tuple(damage.name for damage in running.library.damaged), limits=_limits(running.settings),
+        damaged_segments=_damaged(running), limits=_limits(running.settings),
     )  # fmt: skip
+
+
+def _damaged(running: Runtime) -> tuple[str, ...]:
+    return tuple(damage.name for damage in running.library.damaged)
 
 
 def _limits(settings: Settings) -> UploadLimits:

@@ -118,10 +118,8 @@ async def stream(
     Data is what `GET /inspections/{inspection_id}` answers, the event's id is the inspection's. An inspection may come
     twice around a reconnection; its id tells.
     """
-    since = datetime.now(UTC)
-    if last_event_id is not None:
-        since = (await _find(running, last_event_id)).at
-    events = server_sent_events(running, wanted, since)
+    missed_since = None if last_event_id is None else (await _find(running, last_event_id)).at
+    events = server_sent_events(running.feed, wanted, missed_since)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 

@@ -70,7 +70,7 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
     pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
     if not pictures:
         raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
-    settings = (await asyncio.to_thread(running.category_settings)).get(options.category, CategorySettings())
+    settings = running.category_settings.get(options.category, CategorySettings())
     refuse = settings.refuse if options.refuse is None else options.refuse
     onboarded = await onboard(running, options.category, pictures, settings, refuse)
     outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))

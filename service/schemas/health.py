@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -55,11 +56,24 @@ class Live(Answer):
     status: Literal["live"] = "live"
 
 
+class TaskView(Answer):
+    """Background work that is not done as it should be; the log says more."""
+
+    name: str
+    state: Literal["working", "failing", "stalled", "ended"] = Field(
+        description="`failing`: tried again after each failure. `stalled`: one round takes longer than it ever should."
+    )
+    since: datetime
+    failures: int = Field(description="Rounds that failed one after the other.")
+    error: str | None = Field(description="The kind of the last failure.")
+
+
 class Ready(Answer):
-    """A picture went through the encoder and every stored segment passed its check."""
+    """Pictures go through the encoder and every stored segment passed its check."""
 
     status: Literal["ready"] = "ready"
     version: int
     references: int
-    forward_ms: float
+    forward_ms: float = Field(description="What a picture last took in the encoder, in milliseconds.")
     keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
+    failing: tuple[TaskView, ...] = Field(description="Background work that is not done as it should be.")

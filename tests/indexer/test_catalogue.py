@@ -132,7 +132,7 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     assert catalogue.memories.switch(rebuilt.id) == before + 1
     assert catalogue.memories.active() == replace(rebuilt, active=True)
     held = catalogue.segments.changes_since(before, memory_id)
-    assert (held.active_memory_id, held.version) == (rebuilt.id, before + 1)
+    assert (held.active, held.version) == (replace(rebuilt, active=True), before + 1)
     placed = [each.reference_id for part in catalogue.segments.changes_since(0, rebuilt.id).added for each in part.rows]
     assert placed == [kept, late]
 
@@ -398,7 +398,8 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
                 assert self.rows[each.reference_id] == (part.segment.name, each.row)
                 self.followed[each.reference_id] = each.category
         self.at = found.version
-        assert (self.at, found.active_memory_id) == (self.version, self.memory_id)
+        assert found.active is not None
+        assert (self.at, found.active.id) == (self.version, self.memory_id)
         assert self.followed == {number: key[0] for number, key in self.live.items()}
 
     @invariant()

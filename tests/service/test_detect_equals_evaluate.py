@@ -15,6 +15,7 @@ from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.protocols import Among, Search
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.run import Subject, score_samples
+from indexer.memory import DEFAULT_CODEC
 from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 from service.app import create_app
@@ -37,7 +38,9 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     dataset = read_dataset(trees.mvtec(tmp_path / "parts", references=5, tests=3))
     given = settings(tmp_path / "data")
     encoder = load_encoder(given.encoder_settings)
-    memory, _ = FeatureCache(tmp_path / "cache", encoder, given.codec).memory_of(dataset.references, lambda count: None)
+    memory, _ = FeatureCache(tmp_path / "cache", encoder, DEFAULT_CODEC).memory_of(
+        dataset.references, lambda count: None
+    )
     subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, ())
     search = Search(ScoringSettings(), among)
     evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
-from tests.service.conftest import files
+from indexer.catalogue import Changes
+from indexer.catalogue.categories import Categories
+from indexer.catalogue.segments import Segments
+from tests.service.conftest import files, onboard
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 from tests.service.test_problems import check_problem
@@ -54,3 +59,52 @@ def test_a_nearly_full_disk_stops_history_and_says_so_while_detection_and_onboar
         assert server.client.get("/version").json()["keeps_history"] is False
         ready = server.client.get("/readyz")
         assert (ready.status_code, ready.json()["keeps_history"]) == (200, False)
+
+
+def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onboard(client, "disc", part(1), part(2))
+    looks: list[float] = []
+    changes_since = Segments.changes_since
+
+    def counting(segments: Segments, version: int, memory_id: int) -> Changes:
+        looks.append(time.monotonic())
+        return changes_since(segments, version, memory_id)
+
+    monkeypatch.setattr(Segments, "changes_since", counting)
+    codes: list[int] = []
+
+    def detect() -> None:
+        body = {"min_version": "1000000"}
+        codes.append(client.post("/detect", data=body, files=files(part(3))).status_code)
+
+    waiting = [threading.Thread(target=detect) for _ in range(20)]
+    begun = time.monotonic()
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join()
+    took = time.monotonic() - begun
+    assert codes == [503] * 20
+    regular = took / 0.5
+    assert len(looks) <= regular + 10, "fewer than one for each, besides those that are taken anyway"
+
+
+def test_a_detection_asks_no_database_for_settings_or_references(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onboard(client, "disc", part(1), part(2))
+    client.patch("/categories/disc", json={"threshold": 0.25})
+    asked: list[str] = []
+
+    def refuse(*_: object) -> None:
+        asked.append("categories")
+        raise AssertionError("a detection counts every category's references")
+
+    for method in ("all", "get"):
+        monkeypatch.setattr(Categories, method, refuse)
+    answer = client.post("/detect", files=files(part(3)))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["results"][0]["threshold"] == 0.25
+    assert asked == []

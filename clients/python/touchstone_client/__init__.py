@@ -5,6 +5,7 @@ from touchstone_client.answers import (
     Amount,
     AnomalyMap,
     AuditEntry,
+    BackgroundTask,
     BetterCategory,
     Bounds,
     Calibration,
@@ -78,7 +79,8 @@ from touchstone_client.pictures import IMAGE_SUFFIXES, Batch, Picture, PictureLi
 from touchstone_client.policy import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
-    "IMAGE_SUFFIXES", "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BadAnswer", "Batch",
+    "IMAGE_SUFFIXES", "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BackgroundTask",
+    "BadAnswer", "Batch",
     "BetterCategory", "Bounds", "Calibration", "Category", "CategorySettings", "CategoryStorage", "Client",
     "Conflict", "DetectAnswer", "Detection", "Disk", "Drift", "Encoder", "Evidence", "Familiarity", "Finding",
     "FindingKind", "Held", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement", "Kept",

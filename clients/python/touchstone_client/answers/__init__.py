@@ -28,6 +28,7 @@ from touchstone_client.answers.detection import (
     Refused,
 )
 from touchstone_client.answers.health import (
+    BackgroundTask,
     Encoder,
     Live,
     Ready,
@@ -82,6 +83,7 @@ __all__ = [
     "AnomalyMap",
     "AuditEntry",
     "AuditPage",
+    "BackgroundTask",
     "BetterCategory",
     "Bounds",
     "Calibration",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,29 @@ class Live:
 
 
 @dataclass(frozen=True)
+class BackgroundTask:
+    """Background work that is not done as it should be: `failing`, `stalled` or `ended`.
+
+    failures: rounds that failed one after the other. error: the kind of the last failure.
+    """
+
+    name: str
+    state: str
+    since: datetime
+    failures: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class Ready:
-    """A picture went through the encoder and every stored segment passed its check."""
+    """Pictures go through the encoder and every stored segment passed its check.
+
+    forward_ms: what a picture last took in the encoder. failing: background work that is not done as it should be.
+    """
 
     status: str
     version: int
     references: int
     forward_ms: float
     keeps_history: bool = True
+    failing: tuple[BackgroundTask, ...] = ()

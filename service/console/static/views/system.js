@@ -48,6 +48,7 @@ async function readHealth(signal) {
       facts("ready", [
         ["forward", t("inspection.ms", { ms: number(ready.forward_ms, 1) })], ["references", number(ready.references)],
         ["version", String(ready.version)], ["history", t(ready.keeps_history ? "ready.kept" : "ready.full")],
+        ["failing", ready.failing.length ? ready.failing.map((task) => task.name).join(", ") : null],
       ]),
     ];
   } catch (error) {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from indexer.catalogue import Category, KeptCalibration
+from indexer.catalogue import CatalogueError, KeptCalibration, UnknownCategory
 from indexer.library import Library
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
@@ -18,32 +19,48 @@ from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.kept import read_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.verdicts.measures import Measures
-from service.owner import Owner, Stopped
+from service.owner import Owner
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What a calibration depends on: the category's live references and how they are scored."""
+    """What a calibration depends on: the category's live references, how they are stored and how they are scored."""
 
     references: tuple[int, ...]
+    codec: str
     settings: ScoringSettings
 
     @classmethod
     def of(cls, memory: Memory, category: str, settings: ScoringSettings) -> Basis:
         """As a snapshot has it now."""
-        return cls(tuple(sorted(memory.ids[memory.rows_of(category)].tolist())), settings)
+        references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
+        return cls(references, memory.codec.name, settings)
 
     @property
     def key(self) -> str:
         """A name of 16 characters, the same in every process."""
-        return hashlib.sha256(json.dumps([self.references, asdict(self.settings)]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.references, self.codec, asdict(self.settings)]).encode()).hexdigest()[
+            :16
+        ]
 
     def is_of(self, found: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""
         same = (found.k, found.rho) == (self.settings.k, self.settings.rho)
         return same and tuple(found.ids.tolist()) == self.references
+
+
+class CalibrationFailed(RuntimeError):
+    """Some categories could not be calibrated; the others were."""
+
+
+@dataclass(frozen=True)
+class _Unsaved:
+    """Leave-one-out results that are not in the catalogue yet, of a memory and one of its snapshots."""
+
+    memory_id: int
+    kept: KeptCalibration
 
 
 class Calibrations:
@@ -59,6 +76,7 @@ class Calibrations:
         self._engine = engine
         self._library = library
         self._found: dict[str, tuple[Basis, Calibration]] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
         self._progress: dict[str, float] = {}
 
     def of(self, category: str) -> Calibration | None:
@@ -80,40 +98,57 @@ class Calibrations:
         kept = read_kept(self._library, category)
         return None if kept is None else kept[1]
 
-    async def renew(self, categories: list[Category]) -> None:
-        """Calibrate whatever is out of date, and forget categories that are gone."""
-        for gone in self._found.keys() - {category.name for category in categories}:
-            del self._found[gone]
-        for category in categories:
-            try:
-                await self._renew(category.name, category.settings.scoring)
-            except Stopped:
-                return
-            finally:
-                self._progress.pop(category.name, None)
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: calibrate whatever is out of date, and forget categories that are gone.
 
-    async def _renew(self, category: str, settings: ScoringSettings) -> None:
-        memory = self._library.memory
-        basis = Basis.of(memory, category, settings)
+        A category that cannot be calibrated keeps none of the others from it. CalibrationFailed names such.
+        """
+        published = self._library.published
+        for gone in self._found.keys() - published.settings.keys():
+            del self._found[gone]
+        failed: dict[str, Exception] = {}
+        for category in published.settings:
+            try:
+                self._renew(category)
+                self._save(category)
+            except Exception as error:
+                if stopping.is_set():  # the owner takes no more steps
+                    return
+                failed[category] = error
+            finally:
+                self._progress.pop(category, None)
+            if stopping.is_set():
+                return
+        if failed:
+            first = next(iter(failed.values()))
+            if len(failed) == 1 or all(isinstance(error, CatalogueError) for error in failed.values()):
+                raise first
+            raise CalibrationFailed(f"{', '.join(failed)}: {first}") from first
+
+    def _renew(self, category: str) -> None:
+        published = self._library.published
+        memory, settings = published.memory, published.settings.get(category)
+        if settings is None:
+            return
+        scoring = settings.scoring
+        basis = Basis.of(memory, category, scoring)
         found = self._found.get(category)
         if found is not None and found[0] == basis:
             return
-        kept = await asyncio.to_thread(read_kept, self._library, category)
+        kept = read_kept(self._library, category)
         if kept is not None and basis.is_of(kept[1]):
             version, result = kept
         else:
             version = memory.version
             before = None if kept is None else kept[1]
-            steps = leave_one_out(memory, self._engine, category, settings.k, settings.rho, before)
-            searched = await self._taken(steps, category, basis)
+            steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho, before)
+            searched = self._taken(steps, category, basis)
             if searched is None:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
-            await asyncio.to_thread(
-                self._library.catalogue.calibrations.keep, category, self._library.memory_id,
-                KeptCalibration(version, result.to_bytes()),
-            )  # fmt: skip
-        measures = await self._taken(_measured(result, memory, settings), category, basis)
+            if published.superseded_by is None:
+                self._unsaved[category] = _Unsaved(published.memory_id, KeptCalibration(version, result.to_bytes()))
+        measures = self._taken(_measured(result, memory, scoring), category, basis)
         if measures is not None:
             calibration = Calibration.of(
                 category, version, basis.key, [each for _, each in measures], result.duplicates,
@@ -121,7 +156,15 @@ class Calibrations:
             )  # fmt: skip
             self._found[category] = (basis, calibration)
 
-    async def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
+    def _save(self, category: str) -> None:
+        """Keep what was found in the catalogue; while that is away, what was found serves all the same."""
+        unsaved = self._unsaved.get(category)
+        if unsaved is not None:
+            with suppress(UnknownCategory):  # it was removed meanwhile
+                self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept)
+            del self._unsaved[category]
+
+    def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
         """What the steps return, taken one a turn; None when the category's references changed on the way."""
         memory = self._library.memory
         ended: list[T] = []
@@ -134,7 +177,7 @@ class Calibrations:
                 return 1.0
 
         while not ended:
-            self._progress[category] = await asyncio.wrap_future(self._owner.calibrate(step))
+            self._progress[category] = self._owner.calibrate(step).result()
             newest = self._library.memory
             if newest is not memory and Basis.of(newest, category, basis.settings) != basis:
                 return None

@@ -1,0 +1,219 @@
+"""Brings the snapshot that detection reads up to what the catalogue holds: a change as a whole, or nothing of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from indexer.catalogue import Catalogue, CategorySettings, Changes, SegmentRows
+from indexer.encoders.base import FeatureSpace
+from indexer.memory import EncodedReferences, Memory, join
+from indexer.store import SegmentDamaged, SegmentStore
+
+_LOAD_BATCH = 256  # references entered into the memory at once
+_MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
+_PATIENCE_SECONDS = 10.0  # for which a file may refuse to be read before the rest is published without it
+
+log = logging.getLogger("touchstone")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What detection reads, replaced as a whole.
+
+    memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
+    name. version: of the catalogue that this follows; larger than the snapshot's only once the data folder has been
+    switched to another encoder's memory: `superseded_by` says which. damaged: segments that are not served.
+    """
+
+    memory: Memory
+    memory_id: int
+    settings: Mapping[str, CategorySettings] = field(default_factory=dict)
+    version: int = 0
+    damaged: tuple[SegmentDamaged, ...] = ()
+    superseded_by: str | None = None
+
+
+class Loader:
+    """Holds the newest published state of one data folder; safe to use from several threads."""
+
+    def __init__(self, catalogue: Catalogue, segments: SegmentStore, memory: Memory, memory_id: int) -> None:
+        self._catalogue = catalogue
+        self._segments = segments
+        self._published = Published(memory, memory_id)
+        self._failing_since: dict[str, float] = {}  # segment → when the system first refused to read it
+        self._refreshing = threading.Lock()
+
+    @property
+    def published(self) -> Published:
+        """The newest state this process knows."""
+        return self._published
+
+    def refresh(self, patience: float = _PATIENCE_SECONDS) -> Published:
+        """Publish what any process has committed since the last refresh.
+
+        A switch to another memory of the same encoder, such as one of another codec, is followed: the new memory is
+        loaded beside the old one. After a switch to another encoder's memory, removals and settings are still followed.
+
+        Raises OSError when a segment cannot be read at the moment and CatalogueError when the catalogue cannot; then
+        nothing has changed. After `patience` seconds of failing, the segment counts as damaged.
+        """
+        with self._refreshing:
+            now = self._published
+            changes = self._catalogue.segments.changes_since(now.memory.version, now.memory_id)
+            active = changes.active
+            if active is None or active.id == now.memory_id:
+                if changes.version != now.memory.version:
+                    self._publish(now, changes, patience)
+            elif active.fingerprint == now.memory.space.fingerprint:
+                log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
+                empty = Memory.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
+                everything = self._catalogue.segments.changes_since(0, active.id)
+                if everything.active == active:  # else it was switched again: the next refresh looks anew
+                    self._publish(Published(empty, active.id), everything, patience)
+            elif changes.version != now.version:
+                encoder = _described(FeatureSpace.from_json(active.space_json))
+                if now.superseded_by != encoder:
+                    log.error("the data folder has been switched to encoder %s: restart this process with it", encoder)
+                self._published = replace(
+                    now, memory=now.memory.removed(changes.removed, now.memory.version),
+                    settings=self._catalogue.categories.settings(), version=changes.version, superseded_by=encoder,
+                )  # fmt: skip
+            return self._published
+
+    def reload_damaged(self) -> None:
+        """Read damaged segments again: what has been restored meanwhile is served from now on. Raises as `refresh`."""
+        with self._refreshing:
+            now = self._published
+            if not now.damaged or now.superseded_by is not None:
+                return
+            everything = self._catalogue.segments.changes_since(0, now.memory_id)
+            if everything.active is None or everything.active.id != now.memory_id:
+                return
+            here = set(now.memory.ids[now.memory.rows_of()].tolist())
+            live = {row.reference_id for each in everything.added for row in each.rows}
+            lacking = tuple(
+                SegmentRows(each.segment, rows) for each in everything.added
+                if (rows := tuple(row for row in each.rows if row.reference_id not in here))
+            )  # fmt: skip
+            changes = replace(everything, added=lacking, removed=tuple(here - live))
+            self._publish(replace(now, damaged=()), changes, 0.0)
+
+    def read(self, rows: SegmentRows, memory: Memory) -> EncodedReferences:
+        """Some rows of a segment of a memory. Raises SegmentDamaged, and OSError when the file cannot be read now."""
+        segment = self._segments.read(rows.segment.name, rows.segment.sha256)
+        header = segment.header
+        if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
+            raise SegmentDamaged(rows.segment.name, "bad header")
+        encoded = EncodedReferences(segment.globals_, segment.codes, memory.codec.name)
+        picked = [row.row for row in rows.rows]
+        return encoded if picked == list(range(header.count)) else encoded.rows(picked)
+
+    def _publish(self, now: Published, changes: Changes, patience: float) -> None:
+        """Publish `now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
+        try:
+            memory, damaged = self._entered(now, changes, patience)
+            memory = memory.removed(changes.removed, changes.version)
+            settings = self._catalogue.categories.settings()
+        except BaseException:
+            now.memory.arena.truncate(now.memory.rows)
+            raise
+        known = {damage.name for damage in self._published.damaged}
+        for damage in damaged:
+            if damage.name not in known:
+                log.error("%s: its references are not served", damage)
+        self._published = Published(memory, now.memory_id, settings, changes.version, damaged)
+        if memory.rows > 2 * len(memory) + _MOST_REMOVED:
+            try:
+                self._published = replace(self._published, memory=_without_removed(memory))
+            except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
+                log.warning("the memory of removed references is not given back: %s", error)
+
+    def _entered(self, now: Published, changes: Changes, patience: float) -> tuple[Memory, tuple[SegmentDamaged, ...]]:
+        """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
+        memory = now.memory
+        damaged = {error.name: error for error in now.damaged}
+        parts: list[EncodedReferences] = []
+        ids: list[int] = []
+        categories: list[str] = []
+        for each in changes.added:
+            part = self._part(each, now, patience)
+            if isinstance(part, SegmentDamaged):
+                damaged[part.name] = part
+                continue
+            parts.append(part)
+            ids += [row.reference_id for row in each.rows]
+            categories += [row.category for row in each.rows]
+            if len(ids) >= _LOAD_BATCH:
+                memory = memory.added(ids, categories, join(parts), changes.version)
+                parts, ids, categories = [], [], []
+        memory = memory.added(ids, categories, join(parts), changes.version) if ids else memory
+        return memory, tuple(damaged.values())
+
+    def _part(self, rows: SegmentRows, now: Published, patience: float) -> EncodedReferences | SegmentDamaged:
+        """The features of some rows, or why they cannot be served."""
+        name = rows.segment.name
+        try:
+            # Another process may have compacted the segment since we asked where its rows are.
+            part = self._read_or_moved(rows, now)
+        except SegmentDamaged as damage:
+            return damage
+        except OSError:
+            # A file system that is away for a moment is no damage; one bad file must not keep everything else out.
+            since = self._failing_since.setdefault(name, time.monotonic())
+            if time.monotonic() - since < patience:
+                raise
+            return SegmentDamaged(name, "unreadable")
+        self._failing_since.pop(name, None)
+        return part
+
+    def _read_or_moved(self, rows: SegmentRows, now: Published) -> EncodedReferences:
+        try:
+            return self.read(rows, now.memory)
+        except SegmentDamaged:
+            moved = self._moved(rows, now)
+            if moved is None:
+                raise
+            return moved
+
+    def _moved(self, missing: SegmentRows, now: Published) -> EncodedReferences | None:
+        """The same references' features from the segments they lie in now; None if they have not moved."""
+        wanted = {row.reference_id: position for position, row in enumerate(missing.rows)}
+        found: dict[int, EncodedReferences] = {}
+        for each in self._catalogue.segments.changes_since(0, now.memory_id).added:
+            rows = tuple(row for row in each.rows if row.reference_id in wanted)
+            if not rows:
+                continue
+            if each.segment.name == missing.segment.name:
+                return None
+            encoded = self.read(SegmentRows(each.segment, rows), now.memory)
+            for number, row in enumerate(rows):
+                found[wanted[row.reference_id]] = encoded.rows([number])
+        return join([found[position] for position in range(len(wanted))]) if len(found) == len(wanted) else None
+
+
+def _described(space: FeatureSpace) -> str:
+    size = space.geometry
+    return f"{space.encoder} ({size.resize} to {size.crop} pixels, {space.fingerprint[:12]})"
+
+
+def _without_removed(memory: Memory) -> Memory:
+    """The same live references in a new arena, so that the memory of removed ones is given back."""
+    fresh = Memory.empty(memory.space, memory.codec.name, folder=memory.arena.folder)
+    rows = memory.rows_of()
+    for start in range(0, len(rows), _LOAD_BATCH):
+        part = rows[start : start + _LOAD_BATCH]
+        encoded = EncodedReferences(
+            np.stack([memory.globals_.descriptor(int(row)) for row in part]),
+            torch.stack([memory.codes_of(int(row)) for row in part]).numpy(),
+            memory.codec.name,
+        )
+        categories = [memory.category_of(int(row)) for row in part]
+        fresh = fresh.added(memory.ids[part].tolist(), categories, encoded, memory.version)
+    return fresh.at_version(memory.version)

@@ -1,0 +1,70 @@
+"""Prunes the history in the background, with a pause after each step as long as the step took."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from indexer.catalogue import Holding, Retention
+from indexer.retention import Pruner, Step
+from service.metrics import Metrics
+
+log = logging.getLogger("touchstone")
+
+_DISK_SECONDS = 1.0  # between looks at how much room there is
+_ORPHAN_SECONDS = 86_400.0
+_LEAST_PAUSE = 0.005
+
+
+class Pruning:
+    """The task, and what it last saw. Several replicas may each have one.
+
+    holdings: what there was when the history was last brought within its limits, at `finished` (Unix time).
+    """
+
+    def __init__(self, pruner: Pruner, retention: Retention, metrics: Metrics, seconds: float) -> None:
+        self._pruner = pruner
+        self._retention = retention
+        self._metrics = metrics
+        self._seconds = seconds
+        self._next_look = self._next_orphans = time.monotonic()
+        self.holdings: tuple[Holding, ...] = ()
+        self.finished: float | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds between rounds."""
+        return min(_DISK_SECONDS, self._seconds)
+
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: make room if there is little, and, when it is time, bring the history within its limits."""
+        self._take(self._pruner.with_room(), stopping)
+        if time.monotonic() >= self._next_look:
+            self._look(stopping)
+            self._next_look = time.monotonic() + self._seconds
+        if time.monotonic() >= self._next_orphans:
+            self._take(self._pruner.without_orphans(), stopping)
+            self._next_orphans = time.monotonic() + _ORPHAN_SECONDS
+
+    def _look(self, stopping: threading.Event) -> None:
+        before = self._retention.holdings()
+        taken = self._take(self._pruner.within_bounds(holding.kind for holding in before), stopping)
+        self.holdings = self._retention.holdings() if taken else before
+        self.finished = time.time()
+
+    def _take(self, steps: Iterator[Step], stopping: threading.Event) -> int:
+        """Take every step; returns how many there were."""
+        taken, room = 0, 0
+        begun = time.monotonic()
+        for step in steps:
+            taken += 1
+            self._metrics.pruned(step.what, step.why, step.amount.count, step.amount.bytes)
+            room += step.amount.count if step.why == "room" else 0
+            if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
+                break
+            begun = time.monotonic()
+        if room:
+            log.warning("the disk is nearly full: the pictures of the %d oldest good parts were deleted", room)
+        return taken

@@ -1,0 +1,190 @@
+"""Runs background tasks, each on a thread of its own: one that fails is logged, counted, named and tried again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from indexer.catalogue import CatalogueError
+from service.metrics import Metrics
+from service.owner import Stopped
+
+log = logging.getLogger("touchstone")
+
+_LOG_AGAIN_SECONDS = 60.0  # for which a task's failures of one kind are logged once
+
+Work = Callable[[threading.Event], object]
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How a task is doing.
+
+    state: `failing` while its rounds end with errors, `stalled` while one takes longer than it ever should, `ended`
+    once its thread is gone. since: when that began (UTC). failures: rounds that failed one after the other. error: the
+    class of the last one's exception.
+    """
+
+    name: str
+    state: Literal["working", "failing", "stalled", "ended"]
+    since: datetime
+    failures: int = 0
+    error: str | None = None
+
+
+class Task:
+    """A piece of work done in rounds, over and over, until the service stops.
+
+    It has a thread of its own: a pool that is full of blocked requests, or another task that takes long, cannot keep it
+    from its work. work: one round; it is given an event that is set once the service stops. seconds: pause between
+    rounds; failures double it, up to `most_seconds`. least_seconds: pause before a round that somebody asked for.
+    stalls_after: seconds that no round should take; None where one may take any time.
+    """
+
+    def __init__(
+        self, name: str, work: Work, metrics: Metrics, *, seconds: float, most_seconds: float = 30.0,
+        least_seconds: float = 0.05, stalls_after: float | None = None,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self._work = work
+        self._metrics = metrics
+        self._seconds = seconds
+        self._most_seconds = max(seconds, most_seconds)
+        self._least_seconds = least_seconds
+        self._stalls_after = stalls_after
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._waiting: list[Future[None]] = []
+        self._began: float | None = None  # the round under way
+        self._ended = -least_seconds
+        self._failures = 0
+        self._error: str | None = None
+        self._failing_since = datetime.now(UTC)
+        self._logged: tuple[str, float] = ("", 0.0)  # the error logged last, and when
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        metrics.background_failures(name, 0)
+
+    @property
+    def state(self) -> TaskState:
+        """How it is doing now."""
+        began, now = self._began, time.monotonic()
+        if not self._thread.is_alive():
+            return TaskState(self.name, "ended", datetime.now(UTC), self._failures, self._error)
+        if self._failures:
+            return TaskState(self.name, "failing", self._failing_since, self._failures, self._error)
+        if self._stalls_after is not None and began is not None and now - began > self._stalls_after:
+            return TaskState(self.name, "stalled", datetime.now(UTC) - timedelta(seconds=now - began))
+        return TaskState(self.name, "working", datetime.now(UTC))
+
+    def soon(self) -> Future[None]:
+        """Have a round begin from now on, one for all who ask before it begins; done, or failed, as that round ends."""
+        future: Future[None] = Future()
+        with self._changed:
+            if self._stopping.is_set():
+                future.set_exception(Stopped("the service is stopping"))
+            else:
+                self._waiting.append(future)
+                self._changed.notify()
+        return future
+
+    def start(self) -> None:
+        """Begin the first round."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end; `join` waits until it has."""
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, so long at most: what hangs in a system call is left to the process's end."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        pause = 0.0
+        while (asking := self._turn(pause)) is not None:
+            self._began = time.monotonic()
+            error: Exception | None = None
+            try:
+                self._work(self._stopping)
+            except Exception as raised:  # whatever it is: a task that ends is worse than one that fails again
+                error = raised
+            self._began, self._ended = None, time.monotonic()
+            if not self._stopping.is_set():
+                self._note(error)
+            for future in asking:
+                if not future.set_running_or_notify_cancel():
+                    continue
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+            pause = min(self._most_seconds, self._seconds * 2 ** min(self._failures, 16))
+        for future in self._waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(Stopped("the service is stopping"))
+
+    def _turn(self, pause: float) -> list[Future[None]] | None:
+        """Wait until the next round is due, or asked for; returns who asked, None once the service stops."""
+        due = self._ended + max(pause, 0.0)
+        with self._changed:
+            while not self._stopping.is_set():
+                left = (min(due, self._ended + self._least_seconds) if self._waiting else due) - time.monotonic()
+                if left <= 0:
+                    asking, self._waiting = self._waiting, []
+                    return asking
+                self._changed.wait(left)
+        return None
+
+    def _note(self, error: Exception | None) -> None:
+        if error is None:
+            if self._failures:
+                log.info("%s works again, after %d failures", self.name, self._failures)
+            self._failures, self._error = 0, None
+            return
+        self._metrics.background_failures(self.name, 1)
+        if not self._failures:
+            self._failing_since = datetime.now(UTC)
+        self._failures, self._error = self._failures + 1, type(error).__name__
+        kind, at = self._logged
+        if kind == self._error and time.monotonic() - at < _LOG_AGAIN_SECONDS:
+            return
+        self._logged = self._error, time.monotonic()
+        # An outage is one line; what nobody expected comes with where it happened.
+        expected = isinstance(error, (CatalogueError, OSError))
+        log.error("%s failed and is tried again: %s", self.name, error, exc_info=None if expected else error)
+
+
+class Supervisor:
+    """The tasks of one service, started and stopped together."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = tuple(tasks)
+
+    def start(self) -> None:
+        """Start every task."""
+        for task in self._tasks:
+            task.start()
+
+    def stop(self) -> None:
+        """Ask every task to end."""
+        for task in self._tasks:
+            task.stop()
+
+    def join(self, seconds: float) -> None:
+        """Wait until every task has ended, so long at most."""
+        end = time.monotonic() + seconds
+        for task in self._tasks:
+            task.join(max(0.0, end - time.monotonic()))
+
+    def states(self) -> tuple[TaskState, ...]:
+        """How each task is doing now."""
+        return tuple(task.state for task in self._tasks)

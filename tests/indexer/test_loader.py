@@ -1,0 +1,270 @@
+"""The published snapshot follows the catalogue: a change as a whole or nothing of it, whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer import loader
+from indexer.catalogue import CatalogueUnavailable, MemoryInactive
+from indexer.library import Library, Original, write_segment
+from indexer.loader import Loader
+from indexer.memory import Codec, join
+from indexer.store import Segment, SegmentStore
+from tests.indexer.features import feature_space, random_features
+
+SPACE = feature_space()
+
+
+def add(library: Library, category: str, *seeds: int) -> list[int]:
+    """Make pictures that are nothing but their number references of a category."""
+    originals, encoded = [], {}
+    for seed in seeds:
+        data = f"{category} {seed}".encode()
+        digest = hashlib.sha256(data).hexdigest()
+        originals.append(Original(f"{seed}.png", data, digest, ".png", 4, 3))
+        encoded[digest] = library.memory.codec.encode(random_features(SPACE, 1, seed))
+    return [each.reference_id for each in library.add(category, originals, encoded).outcomes]
+
+
+def ids(library: Library) -> list[int]:
+    """Live references of the snapshot; fails if one is there twice."""
+    found = library.memory.ids[library.memory.rows_of()].tolist()
+    assert len(set(found)) == len(found)
+    return sorted(found)
+
+
+class Disk:
+    """Segment files that the system refuses to read, by name: `EIO` until they are forgiven."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bad: set[str] = set()
+        read = SegmentStore.read
+
+        def reading(store: SegmentStore, name: str, sha256: str) -> Segment:
+            if name in self.bad:
+                raise OSError(errno.EIO, "Input/output error")
+            return read(store, name, sha256)
+
+        monkeypatch.setattr(SegmentStore, "read", reading)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Library, Library]]:
+    """One that adds, one that follows, on the same folder."""
+    one, two = (Library.open(tmp_path / "data", SPACE) for _ in range(2))
+    yield one, two
+    one.close()
+    two.close()
+
+
+def segments(library: Library) -> list[str]:
+    return [each.segment.name for each in library.catalogue.segments.of(library.memory_id)]
+
+
+def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_refresh_works(
+    pair: tuple[Library, Library], disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "_LOAD_BATCH", 2)  # so that something is in the arena before the error
+    writer, follower = pair
+    first = add(writer, "disc", 1, 2)
+    before = follower.refresh()
+    more = [each for number in range(1, 5) for each in add(writer, "disc", 10 * number, 10 * number + 1)]
+    writer.remove(first[:1])
+    disk.bad = set(segments(writer)[-1:])
+    for _ in range(3):
+        with pytest.raises(OSError, match="Input/output error"):
+            follower.refresh()
+        assert follower.memory is before
+        assert follower.damaged == ()
+    found = follower.memory.nearest_references(random_features(SPACE, 1, 1).globals_[0].numpy(), 5)
+    assert sorted(follower.memory.ids[found.rows].tolist()) == first
+    disk.bad.clear()
+    follower.refresh()
+    assert ids(follower) == ids(writer) == [first[1], *more]
+    for seed in (2, 10, 40):
+        descriptor = random_features(SPACE, 1, seed).globals_[0].numpy()
+        for library in pair:
+            [best] = library.memory.nearest_references(descriptor, 1).rows
+            expected = library.memory.codec.encode(random_features(SPACE, 1, seed)).codes[0]
+            np.testing.assert_array_equal(library.memory.codes_of(int(best)).numpy(), expected)
+
+
+def test_a_catalogue_that_goes_away_in_the_midst_of_a_refresh_leaves_the_snapshot(
+    pair: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, follower = pair
+    add(writer, "disc", 1)
+    before = follower.memory
+    with monkeypatch.context() as away:
+
+        def gone() -> None:
+            raise CatalogueUnavailable("away")
+
+        away.setattr(follower.catalogue.categories, "settings", gone)
+        with pytest.raises(CatalogueUnavailable):
+            follower.refresh()
+    assert follower.memory is before
+    follower.refresh()
+    assert ids(follower) == ids(writer)
+
+
+def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_it_can_be_read(
+    pair: tuple[Library, Library], disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer, follower = pair
+    lost = add(writer, "disc", 1, 2)
+    add(writer, "disc", 3)
+    disk.bad = set(segments(writer)[:1])
+    with pytest.raises(OSError, match="Input/output error"):
+        follower.refresh()
+    monkeypatch.setattr(Loader.refresh, "__defaults__", (0.0,))
+    with caplog.at_level(logging.ERROR, "touchstone"):
+        follower.refresh()
+        follower.reload_damaged()
+        follower.refresh()
+    [damage] = follower.damaged
+    assert (damage.name, damage.reason) == (segments(writer)[0], "unreadable")
+    assert len([record for record in caplog.records if damage.name in record.message]) == 1
+    assert ids(follower) == [each for each in ids(writer) if each not in lost]
+    later = add(writer, "disc", 4)
+    writer.remove(lost[:1])
+    disk.bad.clear()
+    follower.reload_damaged()
+    assert follower.damaged == ()
+    assert ids(follower) == ids(writer)
+    assert set(later) <= set(ids(follower))
+    add(writer, "disc", 5)
+    follower.refresh()
+    assert ids(follower) == ids(writer)
+
+
+def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, disk: Disk) -> None:
+    library = Library.open(tmp_path, SPACE)
+    add(library, "disc", 1)
+    kept = add(library, "disc", 2)
+    disk.bad = set(segments(library)[:1])
+    library.close()
+    again = Library.open(tmp_path, SPACE)
+    assert [each.reason for each in again.damaged] == ["unreadable"]
+    assert ids(again) == kept
+    again.close()
+
+
+def test_what_is_committed_is_acknowledged_although_it_cannot_be_published_yet(
+    pair: tuple[Library, Library], disk: Disk
+) -> None:
+    writer, follower = pair
+    first = add(writer, "disc", 1)
+    disk.bad = set(segments(writer))
+    added = add(follower, "disc", 2)  # whose refresh meets the file that cannot be read
+    assert follower.memory.version < writer.refresh().version
+    disk.bad.clear()
+    follower.refresh()
+    assert ids(follower) == [*first, *added]
+
+
+def test_settings_are_published_with_the_snapshot(pair: tuple[Library, Library]) -> None:
+    writer, follower = pair
+    add(writer, "disc", 1)
+    assert writer.published.settings["disc"].k == 150
+    writer.change_settings("disc", {"k": 7})
+    assert (writer.published.settings["disc"].k, follower.published.settings) == (7, {})
+    follower.refresh()
+    assert follower.published.settings["disc"].k == 7
+    writer.remove_category("disc")
+    assert writer.published.settings == {}
+
+
+def data_of(library: Library) -> Path:
+    return Path(library.files._path).parent
+
+
+def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint) -> int:
+    """Serve the same references in another memory, as a rebuild does; returns the memory's number."""
+    space = feature_space(fingerprint=fingerprint)
+    made = library.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
+    live = library.catalogue.references.page(limit=1000).items
+    seeds = [int(each.filename.removesuffix(".png")) for each in live]
+    parts = [Codec.named(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
+    with library.files.appending():
+        store = SegmentStore(data_of(library) / "segments", library.files)
+        segment = write_segment(store, join(parts), space)
+        library.catalogue.memories.place(made.id, segment, {each.id: row for row, each in enumerate(live)})
+    old = library.memory_id
+    library.catalogue.memories.switch(made.id)
+    library.catalogue.memories.retire(old)
+    library.sweep()
+    return made.id
+
+
+def test_a_memory_of_another_codec_is_taken_over(pair: tuple[Library, Library]) -> None:
+    writer, follower = pair
+    known = add(writer, "disc", 1, 2, 3)
+    before = follower.refresh()
+    made = switched(writer, "int8")
+    late = before.codec.encode(random_features(SPACE, 1, 9))
+    after = follower.refresh()
+    assert (follower.memory_id, after.codec.name) == (made, "int8")
+    assert ids(follower) == known
+    expected = after.codec.encode(random_features(SPACE, 1, 2)).codes[0]
+    np.testing.assert_array_equal(after.codes_of(after.row_of(known[1])).numpy(), expected)
+    # What was encoded for the old memory is not written into the new one.
+    data = b"late"
+    digest = hashlib.sha256(data).hexdigest()
+    with pytest.raises(MemoryInactive):
+        follower.add("disc", [Original("9.png", data, digest, ".png", 4, 3)], {digest: late})
+    more = add(follower, "disc", 4)
+    writer.refresh()
+    assert ids(writer) == ids(follower) == [*known, *more]
+
+
+def test_a_folder_opens_with_whatever_codec_it_holds_unless_another_is_asked_for(pair: tuple[Library, Library]) -> None:
+    writer, _ = pair
+    add(writer, "disc", 1)
+    switched(writer, "int8")
+    again = Library.open(data_of(writer), SPACE)
+    assert again.memory.codec.name == "int8"
+    again.close()
+
+
+def test_after_a_switch_to_another_encoder_removals_and_settings_are_still_followed(
+    pair: tuple[Library, Library], caplog: pytest.LogCaptureFixture
+) -> None:
+    writer, follower = pair
+    known = add(writer, "disc", 1, 2, 3)
+    version = follower.refresh().version
+    switched(writer, "fp16", "e" * 64)
+    with caplog.at_level(logging.ERROR, "touchstone"):
+        for _ in range(5):
+            assert follower.refresh().version == version
+    assert len(caplog.records) == 1
+    assert follower.published.superseded_by == "random (88 to 80 pixels, eeeeeeeeeeee)"
+    assert ids(follower) == known
+    with pytest.raises(MemoryInactive):
+        add(follower, "disc", 4)
+    follower.remove(known[:1])
+    follower.change_settings("disc", {"k": 3})
+    assert ids(follower) == known[1:]
+    assert follower.published.settings["disc"].k == 3
+    assert follower.memory.version == version
+    # Once the folder holds a memory of this encoder again, it is followed as before.
+    back = Library.open(data_of(writer), feature_space(fingerprint="e" * 64))
+    assert len(back.memory) == 2
+    switched(back, "fp16")
+    back.close()
+    follower.refresh()
+    assert follower.published.superseded_by is None
+    assert ids(follower) == known[1:]
+    assert add(follower, "disc", 5)[0] in ids(follower)

@@ -1,0 +1,243 @@
+"""The stream of inspections: one reader of the history for any number of listeners, each told what it asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer.catalogue import Catalogue, Inspection, InspectionFilter
+from indexer.catalogue.inspections import Inspections
+from service import feed as feeds
+from service.feed import Feed, server_sent_events
+
+NUMBERS = itertools.count()
+
+
+def inspection(**more: object) -> Inspection:
+    number = next(NUMBERS)
+    familiarity = {
+        "statistic": None, "level": None, "p_value": None, "median_distance": 0.1, "similarity": 0.9, "uniformity": 0.1,
+    }  # fmt: skip
+    timings = {"queue_ms": 1.0, "encode_ms": 1.0, "search_ms": 1.0, "total_ms": 3.0}
+    values: dict[str, object] = {
+        "id": f"{number:032x}", "at": datetime.now(UTC), "filename": f"{number}.png", "verdict": "normal",
+        "score": 0.1, "version": 1, "width": 4, "height": 3, "category": "disc", "station": "S1",
+        "familiarity": familiarity, "timings": timings,
+    }  # fmt: skip
+    return Inspection(**{**values, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    opened = Catalogue.open(f"sqlite:///{tmp_path}/catalogue.sqlite")
+    yield opened
+    opened.close()
+
+
+class Counted:
+    """The history, counting how often it is read."""
+
+    def __init__(self, inspections: Inspections) -> None:
+        self._inspections = inspections
+        self.reads = 0
+
+    def page(self, *arguments: object, **more: object) -> object:
+        self.reads += 1
+        return self._inspections.page(*arguments, **more)  # type: ignore[arg-type]
+
+
+class Ear:
+    """Listens to a stream and notes the ids that it is told."""
+
+    def __init__(self, events: AsyncIterator[str]) -> None:
+        self._events = events
+        self.told: list[str] = []
+        self.over = False
+
+    async def listen(self) -> None:
+        async for event in self._events:
+            self.told += [line.removeprefix("id: ") for line in event.splitlines() if line.startswith("id: ")]
+        self.over = True
+
+
+@asynccontextmanager
+async def listening(
+    feed: Feed, matching: InspectionFilter | None = None, since: datetime | None = None
+) -> AsyncIterator[Ear]:
+    events = server_sent_events(feed, matching or InspectionFilter(), since)
+    assert (await anext(events)).startswith("retry: ")
+    ear = Ear(events)
+    task = asyncio.create_task(ear.listen())
+    try:
+        yield ear
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+async def look(feed: Feed) -> None:
+    """A round of the task, as on its own thread, and time for what it says to be heard."""
+    await asyncio.to_thread(feed.round, threading.Event())
+    for _ in range(20):
+        await asyncio.sleep(0.002)
+
+
+def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
+    async def run() -> None:
+        history = Counted(catalogue.inspections)
+        feed = Feed(history)  # type: ignore[arg-type]
+        await look(feed)
+        assert history.reads == 0, "nobody listens"
+        async with AsyncExitStack() as house:
+            ears = [await house.enter_async_context(listening(feed)) for _ in range(40)]
+            made = [inspection() for _ in range(3)]
+            for each in made:
+                catalogue.inspections.record([each])
+                await look(feed)
+            assert history.reads <= 6, "one reader, one page more where something was new"
+            for ear in ears:
+                assert ear.told == [each.id for each in made], "in order, each once"
+        before = history.reads
+        await look(feed)
+        assert history.reads == before, "nobody listens any more"
+
+    asyncio.run(run())
+
+
+def test_each_listener_is_told_what_it_asked_for_and_nothing_twice(catalogue: Catalogue) -> None:
+    async def run() -> None:
+        feed = Feed(catalogue.inspections)
+        async with listening(feed) as everything, listening(feed, InspectionFilter(station="S2")) as second:
+            begun = datetime.now(UTC)
+            one, two = inspection(station="S1"), inspection(station="S2")
+            catalogue.inspections.record([one, two])
+            await look(feed)
+            await look(feed)
+            # Recorded late, as by a request that took long: told all the same.
+            late = inspection(station="S2", at=begun)
+            catalogue.inspections.record([late])
+            await look(feed)
+            assert everything.told == [one.id, two.id, late.id]
+            assert second.told == [two.id, late.id]
+
+    asyncio.run(run())
+
+
+def test_a_listener_that_comes_back_is_told_what_it_missed_once(catalogue: Catalogue) -> None:
+    async def run() -> None:
+        feed = Feed(catalogue.inspections)
+        missed = [inspection() for _ in range(3)]
+        catalogue.inspections.record(missed)
+        async with listening(feed, since=missed[0].at) as ear:
+            await look(feed)
+            more = inspection()
+            catalogue.inspections.record([more])
+            await look(feed)
+            assert ear.told == [*(each.id for each in missed), more.id]
+
+    asyncio.run(run())
+
+
+def test_more_than_a_page_between_two_looks_is_told_whole(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        monkeypatch.setattr(feeds, "_PAGE", 7)
+        feed = Feed(catalogue.inspections)
+        async with listening(feed) as ear:
+            made = [inspection() for _ in range(40)]
+            catalogue.inspections.record(made)
+            await look(feed)
+            assert ear.told == [each.id for each in made]
+
+    asyncio.run(run())
+
+
+def test_a_listener_that_does_not_keep_up_is_cut_off_and_no_other_waits(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        monkeypatch.setattr(feeds, "_MOST_WAITING", 5)
+        feed = Feed(catalogue.inspections)
+        slow = server_sent_events(feed, InspectionFilter(), None)
+        await anext(slow)
+        reading = asyncio.ensure_future(anext(slow))
+        await asyncio.sleep(0)
+        async with listening(feed) as ear:
+            made = [inspection() for _ in range(20)]
+            for each in made:
+                catalogue.inspections.record([each])
+                await look(feed)
+            assert ear.told == [each.id for each in made]
+        await reading
+        heard = [event async for event in slow]
+        assert len(heard) == 5, "then it ends, and the browser asks again with the last id that it heard"
+        assert len(feed._listeners) == 0
+
+    asyncio.run(run())
+
+
+def test_streams_end_when_the_service_does(catalogue: Catalogue) -> None:
+    async def run() -> None:
+        feed = Feed(catalogue.inspections)
+        async with listening(feed) as ear:
+            feed.close()
+            await look(feed)
+            assert ear.over
+        events = server_sent_events(feed, InspectionFilter(), None)
+        assert len([event async for event in events]) == 1, "and so does one that comes later"
+
+    asyncio.run(run())
+
+
+TEXTS = st.sampled_from(["a", "A", "ab", "b%", "_", "bolt 7"])
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MADE = [
+    inspection(
+        at=START + timedelta(seconds=number), category=category, station=station, part_id=part, judgement=judgement,
+        filename=name, verdict=verdict,
+    )
+    for number, (category, station, part, judgement, name, verdict) in enumerate(
+        itertools.product(["a", None], ["A", None], ["bolt 7", None], ["good", None], ["ab%.png", "b_.png"],
+                          ["normal", "anomalous"])
+    )
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+    catalogue = Catalogue.open(f"sqlite:///{tmp_path_factory.mktemp('data')}/catalogue.sqlite")
+    catalogue.inspections.record([replace(each, judgement=None) for each in MADE])
+    for each in MADE:
+        if each.judgement is not None:
+            catalogue.inspections.judge(each.id, each.judgement)
+    yield catalogue
+    catalogue.close()
+
+
+@given(
+    matching=st.builds(
+        InspectionFilter, category=st.none() | st.sampled_from(["a", "b"]),
+        verdict=st.none() | st.just("normal"), station=st.none() | st.just("A"), part_id=st.none() | st.just("bolt 7"),
+        judgement=st.none() | st.sampled_from(["good", "defect"]),
+        since=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
+        until=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
+        text=st.none() | TEXTS,
+    )
+)  # fmt: skip
+def test_a_filter_means_the_same_in_the_stream_and_in_the_catalogue(
+    filled: Catalogue, matching: InspectionFilter
+) -> None:
+    expected = {each.id for each in filled.inspections.page(matching, None, 1000).items}
+    assert {each.id for each in MADE if matching.matches(each)} == expected
