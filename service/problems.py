@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import torch
 from fastapi import FastAPI, Request
@@ -21,7 +21,7 @@ from indexer.images import ImageRefused
 from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.store import OriginalUnreadable, StorageFull
-from indexer.text import readable
+from indexer.text import TextRefused, readable
 from service.owner import Busy, DeadlineExceeded, Stopped
 
 log = logging.getLogger("touchstone")
@@ -140,64 +140,79 @@ def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
 
 
 def translate(error: Exception) -> ProblemError:
-    """The problem that stands for an error of the product or of the framework."""
-    match error:
-        case ProblemError():
-            return error
-        case ImageRefused():
-            return from_refusal(error)
-        case NoReferences():
-            return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
-        case StorageFull():
-            return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
-        case DeviceMemoryFull() | torch.OutOfMemoryError():
-            log.error("the device's memory is full: %s", error)
-            return ProblemError(
-                "device-memory-full", "The accelerator's memory is full; nothing was lost. Try again later.",
-                headers={"Retry-After": "5"},
-            )  # fmt: skip
-        case Busy():
-            return ProblemError(
-                "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
-            )
-        case Stopped():
-            return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
-        case DeadlineExceeded():
-            return ProblemError(
-                "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
-            )
-        case CatalogueBusy() | CatalogueUnavailable():
-            log.error("%s", error)
-            detail = "The database does not answer; nothing of this request was kept. Try again."
-            return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
-        case MemoryInactive():
-            return memory_switched()
-        case InvalidCursor():
-            return ProblemError(
-                "invalid-request", "The cursor is not one that this service gave out; begin again without one."
-            )
-        case Unknown():
-            return ProblemError("not-found", f"{error}.".capitalize())
-        case OriginalUnreadable():
-            return ProblemError("not-found", "The kept picture is missing or damaged.")
-        case RequestValidationError():
-            found = [
-                {
-                    "field": readable(".".join(str(part) for part in each["loc"])),
-                    "message": readable(each["msg"].removeprefix("Value error, ")),
-                }
-                for each in error.errors()
-            ]
-            return ProblemError(
-                "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
-            )
-        case ClientDisconnect():  # nobody reads this
-            return ProblemError("malformed-request", "The connection ended before there was an answer.")
-        case HTTPException():
-            return _from_framework(error)
-        case _:
-            log.error("unhandled %s", type(error).__name__, exc_info=error)
-            return ProblemError("internal", "The error was logged under this request id.")
+    """The problem that stands for an error of the product or of the framework: that of its nearest class here."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind](error)
+    log.error("unhandled %s", type(error).__name__, exc_info=error)
+    return ProblemError("internal", "The error was logged under this request id.")
+
+
+def _no_references(error: NoReferences) -> ProblemError:
+    return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
+
+
+def _storage_full(_: StorageFull) -> ProblemError:
+    return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+
+
+def _device_memory_full(error: Exception) -> ProblemError:
+    log.error("the device's memory is full: %s", error)
+    return ProblemError(
+        "device-memory-full", "The accelerator's memory is full; nothing was lost. Try again later.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
+def _busy(error: Busy) -> ProblemError:
+    return ProblemError(
+        "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+    )
+
+
+def _stopped(_: Stopped) -> ProblemError:
+    return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
+
+
+def _deadline_exceeded(_: DeadlineExceeded) -> ProblemError:
+    return ProblemError(
+        "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
+    )
+
+
+def _unavailable(error: Exception) -> ProblemError:
+    log.error("%s", error)
+    detail = "The database does not answer; nothing of this request was kept. Try again."
+    return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
+
+
+def _invalid_cursor(_: InvalidCursor) -> ProblemError:
+    return ProblemError("invalid-request", "The cursor is not one that this service gave out; begin again without one.")
+
+
+def _unknown(error: Unknown) -> ProblemError:
+    return ProblemError("not-found", f"{error}.".capitalize())
+
+
+def _unreadable(_: OriginalUnreadable) -> ProblemError:
+    return ProblemError("not-found", "The kept picture is missing or damaged.")
+
+
+def _invalid(error: RequestValidationError) -> ProblemError:
+    found = [
+        {
+            "field": readable(".".join(str(part) for part in each["loc"])),
+            "message": readable(each["msg"].removeprefix("Value error, ")),
+        }
+        for each in error.errors()
+    ]
+    return ProblemError(
+        "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
+    )
+
+
+def _disconnected(_: ClientDisconnect) -> ProblemError:  # nobody reads this
+    return ProblemError("malformed-request", "The connection ended before there was an answer.")
 
 
 def _from_framework(error: HTTPException) -> ProblemError:
@@ -205,6 +220,31 @@ def _from_framework(error: HTTPException) -> ProblemError:
     kind = kinds.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
     detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else TYPES[kind][1] + "."
     return ProblemError(kind, detail, headers=error.headers)
+
+
+# What each error of the product, and of the framework, is answered with. A test holds every exception of ours to be
+# here, or to have a reason why no request meets it.
+PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
+    ProblemError: lambda error: error,
+    ImageRefused: from_refusal,
+    NoReferences: _no_references,
+    StorageFull: _storage_full,
+    DeviceMemoryFull: _device_memory_full,
+    torch.OutOfMemoryError: _device_memory_full,
+    Busy: _busy,
+    Stopped: _stopped,
+    DeadlineExceeded: _deadline_exceeded,
+    CatalogueBusy: _unavailable,
+    CatalogueUnavailable: _unavailable,
+    MemoryInactive: lambda _: memory_switched(),
+    InvalidCursor: _invalid_cursor,
+    TextRefused: lambda error: ProblemError("invalid-request", f"The text {error}."),
+    Unknown: _unknown,
+    OriginalUnreadable: _unreadable,
+    RequestValidationError: _invalid,
+    ClientDisconnect: _disconnected,
+    HTTPException: _from_framework,
+}
 
 
 async def answer(request: Request, error: Exception) -> JSONResponse:
@@ -231,7 +271,5 @@ def _allowed(request: Request) -> str:
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
-    for kind in (ProblemError, ImageRefused, NoReferences, StorageFull, CatalogueBusy, CatalogueUnavailable,
-                 MemoryInactive, InvalidCursor, Unknown, OriginalUnreadable, DeviceMemoryFull, torch.OutOfMemoryError,
-                 Busy, DeadlineExceeded, Stopped, RequestValidationError, HTTPException):  # fmt: skip
-        app.add_exception_handler(kind, answer)
+    for kind in PROBLEMS:
+        app.add_exception_handler(cast(type[Exception], kind), answer)

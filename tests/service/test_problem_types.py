@@ -1,0 +1,82 @@
+"""Every exception of ours is answered with a problem of its own, or there is a reason why no request meets it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+import indexer
+import service
+from service.problems import PROBLEMS, TYPES, ProblemError, translate
+
+# Exceptions that no request meets, by their full name, and why.
+NEVER = {
+    "indexer.backup.BackupError": "of the commands backup, restore and verify",
+    "indexer.bulk.NothingToIndex": "of the command index",
+    "indexer.rebuild.NothingToRebuild": "of the command rebuild",
+    "indexer.rebuild.Unreadable": "of the command rebuild",
+    "indexer.evaluation.dataset.DatasetError": "of the command evaluate",
+    "indexer.library.BeingRestored": "a service does not start on such a folder",
+    "indexer.library.FeatureSpaceMismatch": "a service does not start on such a folder",
+    "indexer.encoders.base.EncoderError": "a service does not start with such an encoder",
+    "indexer.catalogue.errors.SchemaMismatch": "a service does not start with such a database",
+    "indexer.catalogue.errors.UnsupportedDatabase": "a service does not start with such a database",
+    "service.tracing.TracingUnavailable": "a service does not start with such settings",
+    "indexer.catalogue.errors.CatalogueError": "nobody raises it: it is what the others have in common",
+    "indexer.catalogue.errors.MemoryIncomplete": "of the switch at the end of the command rebuild",
+    "indexer.catalogue.errors.SegmentsChanged": "of compaction, which tries again",
+    "indexer.store.SegmentDamaged": "the loader notes it and goes on; compaction tries again",
+    "service.background.calibrations.CalibrationFailed": "of a background task, which tries again",
+}  # fmt: skip
+
+
+def ours() -> Iterator[type[BaseException]]:
+    """Every exception class that a module of ours defines."""
+    for package in (indexer, service):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name.endswith("__main__") or ".migrations." in module.name:
+                continue
+            for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+                if issubclass(found, BaseException) and found.__module__ == module.name:
+                    yield found
+
+
+def name(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+FOUND = sorted(set(ours()), key=name)
+
+
+@pytest.mark.parametrize("kind", FOUND, ids=name)
+def test_every_exception_of_ours_has_a_problem_or_a_reason_to_have_none(kind: type[BaseException]) -> None:
+    mapped = [base for base in kind.__mro__ if base in PROBLEMS]
+    assert bool(mapped) != (name(kind) in NEVER), "one of both"
+
+
+def test_the_reasons_are_of_exceptions_that_there_are() -> None:
+    assert set(NEVER) <= set(map(name, FOUND))
+    assert len(FOUND) > 25
+
+
+def test_every_mapping_makes_a_problem_that_is_documented() -> None:
+    for kind in PROBLEMS:
+        if kind.__module__.startswith(("indexer.", "service.")) and kind is not ProblemError:
+            error = kind.__new__(kind)  # whatever its constructor asks for
+            for attribute in ("detail", "reason", "retry_after"):
+                if not hasattr(error, attribute):
+                    setattr(error, attribute, "1")
+            assert translate(error).kind in TYPES  # type: ignore[arg-type]
+            assert translate(error).kind != "internal", kind  # type: ignore[arg-type]
+    assert translate(ClientDisconnect()).kind in TYPES
+
+
+def test_what_nobody_expected_is_internal_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert translate(ZeroDivisionError("at /srv")).kind == "internal"
+    assert "at /srv" not in translate(ZeroDivisionError("at /srv")).detail
+    assert caplog.records[0].exc_info is not None
