@@ -19,6 +19,7 @@ from indexer.verdicts.calibration import Calibration, Decision, decide
 from indexer.verdicts.measures import Measures, mean_distance
 from service.background.calibrations import Calibrations
 from service.owner import Turn
+from service.tracing import Stage
 
 _TOP_REFERENCES = 5
 
@@ -51,7 +52,10 @@ class BetterCategory:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found out about one picture. map: float32 (256, 256). Times in seconds."""
+    """What was found out about one picture. map: float32 (256, 256). Times in seconds.
+
+    stages: when it waited, was encoded and was searched for.
+    """
 
     category: str
     decision: Decision
@@ -65,6 +69,7 @@ class Detection:
     queued: float
     encoding: float
     searching: float
+    stages: tuple[Stage, ...]
 
 
 @dataclass(frozen=True)
@@ -100,19 +105,20 @@ class Inspector:
                 turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, chosen.scoring
             )
         regions = _found_regions(decision, scored.map, memory.space, size)
+        explained = tuple(
+            (region, explain(memory, turn.features, scored, region.peak_cell, chosen.scoring)) for region in regions
+        )
         rows = scored.neighbours.rows
+        ended = time.monotonic()
         return Detection(
             category=applied, decision=decision, measures=measures, calibration=calibration, version=memory.version,
-            map=scored.map,
-            regions=tuple(
-                (region, explain(memory, turn.features, scored, region.peak_cell, chosen.scoring)) for region in regions
-            ),
+            map=scored.map, regions=explained,
             references=tuple(
                 Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
                 for row, similarity in zip(rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False)
             ),
             better_category=better, queued=turn.queued, encoding=turn.encoding,
-            searching=(time.monotonic() - started) / turn.together,
+            searching=(ended - started) / turn.together, stages=(*turn.stages, Stage("search", started, ended)),
         )  # fmt: skip
 
     def _better(

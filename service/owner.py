@@ -17,6 +17,7 @@ from indexer.encoders import Encoder, Features
 from indexer.memory import Memory
 from indexer.search import Asking, Engine, answered
 from service.metrics import Metrics
+from service.tracing import Stage
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Turn:
 
     memory: the snapshot of its whole batch. features: of its picture, as a batch of one. Times in seconds,
     `encoding` its share of the batch's. together: pictures that are searched for in one search, this one among them.
+    stages: when it waited, and when its batch was in the encoder.
     """
 
     memory: Memory
@@ -58,6 +60,7 @@ class Turn:
     queued: float
     encoding: float
     together: int
+    stages: tuple[Stage, ...]
 
 
 @dataclass
@@ -215,14 +218,22 @@ class Owner:
             for job in pictures:
                 self._serve([job])
             return
-        encoding, priority = (time.monotonic() - started) / len(pictures), pictures[0].priority
-        self.encoded = time.monotonic(), encoding
+        encoded = time.monotonic()
+        encoding, priority = (encoded - started) / len(pictures), pictures[0].priority
+        self.encoded = encoded, encoding
         self._metrics.batch(priority.name.lower(), len(pictures))
         at_once = self._engine.at_once if priority is Priority.DETECT else 1
         for start in range(0, len(pictures), at_once):
             jobs = pictures[start : start + at_once]
             turns = [
-                Turn(memory, features.of(start + number), started - job.accepted, encoding, len(jobs))
+                Turn(
+                    memory,
+                    features.of(start + number),
+                    started - job.accepted,
+                    encoding,
+                    len(jobs),
+                    (Stage("queue", job.accepted, started), Stage("encode", started, encoded)),
+                )
                 for number, job in enumerate(jobs)
             ]
             if priority is Priority.DETECT:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,15 @@ from starlette.types import Scope
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a picture went through, from `begin` to `end` (monotonic seconds)."""
+
+    name: str
+    begin: float
+    end: float
 
 
 class TracingUnavailable(RuntimeError):
@@ -56,17 +66,14 @@ class Tracing:
         with tracer.start_as_current_span(scope["method"], extract(headers), SpanKind.SERVER) as span:
             yield span
 
-    def stages(self, seconds: Mapping[str, float]) -> None:
-        """Spans for a picture's stages, which ended now and followed each other, below the present request's span."""
+    def stages(self, stages: Iterable[Stage]) -> None:
+        """A span for each stage of a picture, when it really was, below the present request's span."""
         if self._provider is None:
             return
         tracer = self._provider.get_tracer("touchstone")
-        end = time.time_ns()
-        begin = end - int(sum(seconds.values()) * 1e9)
-        for stage, spent in seconds.items():
-            span = tracer.start_span(stage, start_time=begin)
-            begin += int(spent * 1e9)
-            span.end(begin)
+        wall = time.time_ns() - time.monotonic_ns()
+        for stage in stages:
+            tracer.start_span(stage.name, start_time=wall + int(stage.begin * 1e9)).end(wall + int(stage.end * 1e9))
 
     def close(self) -> None:
         """Send what is left."""

@@ -26,6 +26,7 @@ from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service import multipart
 from service.metrics import Metrics
 from service.problems import ProblemError
+from service.tracing import Stage
 
 IMAGES = "images"
 Fields = TypeVar("Fields", bound=BaseModel)
@@ -36,13 +37,13 @@ _MOST_FIELDS = 16
 class Picture:
     """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop).
 
-    decoding: seconds it took.
+    stage: when it was decoded.
     """
 
     original: Original
     image: NDArray[np.uint8]
     prepared: torch.Tensor
-    decoding: float
+    stage: Stage
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,9 @@ class Decoder:
         digest = hashlib.sha256(file.data).hexdigest()
         original = Original(file.name, file.data, digest, suffix_of(file.data), width, height)
         prepared = self._prepare(image)
-        decoding = time.monotonic() - begun
-        self._metrics.stage("decode", decoding)
-        return Picture(original, image, prepared, decoding)
+        stage = Stage("decode", begun, time.monotonic())
+        self._metrics.stage(stage.name, stage.end - stage.begin)
+        return Picture(original, image, prepared, stage)
 
     def _read(self, file: File) -> Stored:
         if file.misnamed is not None:

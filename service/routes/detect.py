@@ -200,7 +200,7 @@ def _observe(
             for stage, seconds in stages.items():
                 running.metrics.stage(stage, seconds)
             running.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
-            running.tracing.stages({"decode": picture.decoding, **stages})
+            running.tracing.stages((picture.stage, *detection.stages))
 
 
 def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySettings]) -> int | None:

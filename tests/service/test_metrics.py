@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
@@ -143,11 +144,12 @@ def test_plain_text_is_a_setting(tmp_path: Path) -> None:
 def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(tmp_path: Path) -> None:
     caller = "4bf92f3577b34da6a3ce929d0e0e4736"
     with collector() as (endpoint, received):
-        running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint))
+        running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint, batch_wait_ms=1000))
         with TestClient(create_app(running), base_url="http://localhost") as client:
             onboard(client, "disc", part(1), part(2))
             headers = {"traceparent": f"00-{caller}-00f067aa0ba902b7-01", "X-Request-ID": "line-9"}
-            assert client.post("/detect", files=files(part(3)), headers=headers).status_code == 200
+            assert client.post("/detect", files=files(part(3), part(4)), headers=headers).status_code == 200
+    slack = 2_000_000  # nanoseconds that two clocks may differ by
     spans = [
         span for request in received for resource in request.resource_spans for scope in resource.scope_spans
         for span in scope.spans if span.trace_id.hex() == caller
@@ -157,6 +159,18 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(tmp_path:
     told = {each.key: each.value for each in whole.attributes}
     assert told["http.response.status_code"].int_value == 200
     assert told["touchstone.request_id"].string_value == "line-9"
-    stages = sorted((span for span in spans if span is not whole), key=lambda span: span.start_time_unix_nano)
-    assert [span.name for span in stages] == ["decode", "queue", "encode", "search"]
+    stages = [span for span in spans if span is not whole]
     assert all(span.parent_span_id == whole.span_id for span in stages)
+    by_name = {name: [span for span in stages if span.name == name] for name in ("decode", "queue", "encode", "search")}
+    assert {name: len(found) for name, found in by_name.items()} == dict.fromkeys(by_name, 2)
+    for span in stages:
+        begin, end = span.start_time_unix_nano, span.end_time_unix_nano
+        assert whole.start_time_unix_nano - slack <= begin <= end <= whole.end_time_unix_nano + slack
+    # What happened together is shown together, and what came later as later.
+    one, two = by_name["encode"]
+    assert abs(one.start_time_unix_nano - two.start_time_unix_nano) <= slack
+    assert abs(one.end_time_unix_nano - two.end_time_unix_nano) <= slack
+    for before, after in itertools.pairwise(by_name):
+        starts = sorted(span.start_time_unix_nano for span in by_name[after])
+        ends = sorted(span.end_time_unix_nano for span in by_name[before])
+        assert all(end <= start + slack for end, start in zip(ends, starts, strict=True)), (before, after)
