@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow
-from indexer.catalogue.queries import id_of_category, now
-from indexer.catalogue.records import Inspection, KeptCalibration, KeptDrift
+from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
+from indexer.catalogue.queries import batches, id_of_category, now
+from indexer.catalogue.records import Inspection, KeptCalibration, KeptDrift, KeptReference
 from indexer.verdicts.drift import GAMBLERS, Drift
+
+_Conditions: TypeAlias = tuple[ColumnElement[bool], ColumnElement[bool]]
 
 
 class Calibrations:
@@ -21,29 +23,51 @@ class Calibrations:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def read(self, category: str, memory_id: int, newer_than: int = -1) -> KeptCalibration | None:
-        """What is kept of a category's calibration in a memory, if it is of a newer snapshot than this version."""
+    def read(self, category: str, memory_id: int) -> KeptCalibration | None:
+        """What is kept of a category's calibration in a memory."""
         with self._transactions.reading() as connection:
-            row = connection.execute(
-                select(CalibrationRow.version, CalibrationRow.state)
+            found = connection.execute(
+                select(CalibrationRow.__table__)
                 .join(CategoryRow, CategoryRow.id == CalibrationRow.category_id)
                 .where(CategoryRow.name == category, CalibrationRow.memory_id == memory_id)
-                .where(CalibrationRow.version > newer_than)
             ).one_or_none()
-        return None if row is None else KeptCalibration(row.version, row.state)
+            if found is None:
+                return None
+            rows = connection.execute(
+                select(*(getattr(LeaveOneOutRow, field.name) for field in fields(KeptReference)))
+                .where(LeaveOneOutRow.category_id == found.category_id, LeaveOneOutRow.memory_id == memory_id)
+                .order_by(LeaveOneOutRow.reference_id)
+            )
+            references = tuple(KeptReference(**row._mapping) for row in rows)
+            return KeptCalibration(found.version, found.k, found.rho, references)
 
-    def keep(self, category: str, memory_id: int, kept: KeptCalibration) -> None:
-        """Keep a calibration in the place of an older one; one of a newer snapshot stays. UnknownCategory."""
+    def keep(self, category: str, memory_id: int, kept: KeptCalibration, base: KeptCalibration | None = None) -> None:
+        """Keep a calibration in the place of an older one; one of the same or a newer snapshot stays. UnknownCategory.
+
+        base: what it was made from. While that is what is kept, only references whose results differ are written.
+        """
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
-            one = (CalibrationRow.category_id == category_id) & (CalibrationRow.memory_id == memory_id)
-            found = connection.scalar(select(CalibrationRow.version).where(one))
-            values = {"version": kept.version, "at": now(), "state": kept.state}
+            header, rows = _of(CalibrationRow, category_id, memory_id), _of(LeaveOneOutRow, category_id, memory_id)
+            found = connection.execute(select(CalibrationRow.__table__).where(*header)).one_or_none()
+            if found is not None and (found.version > kept.version or _identity(found) == _identity(kept)):
+                return
+            after = {each.reference_id: each for each in kept.references}
+            before: dict[int, KeptReference] = {}
+            if found is not None and base is not None and _identity(found) == _identity(base):
+                before = {each.reference_id: each for each in base.references}
+                for some in batches(key for key, each in before.items() if after.get(key) != each):
+                    connection.execute(delete(LeaveOneOutRow).where(*rows, LeaveOneOutRow.reference_id.in_(some)))
+            else:
+                connection.execute(delete(LeaveOneOutRow).where(*rows))
+            keys = {"category_id": category_id, "memory_id": memory_id}
+            for fresh in batches(each for key, each in after.items() if before.get(key) != each):
+                connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(each)} for each in fresh])
+            values = {"version": kept.version, "at": now(), "k": kept.k, "rho": kept.rho}
             if found is None:
-                key = {"category_id": category_id, "memory_id": memory_id}
-                connection.execute(insert(CalibrationRow).values(**key, **values))
-            elif found <= kept.version:
-                connection.execute(update(CalibrationRow).where(one).values(**values))
+                connection.execute(insert(CalibrationRow).values(**keys, **values))
+            else:
+                connection.execute(update(CalibrationRow).where(*header).values(**values))
 
     def drifts(self) -> dict[str, KeptDrift]:
         """Every category's drift test, by name; none before a category's first calibrated inspection."""
@@ -59,6 +83,23 @@ class Calibrations:
         """Begin a category's drift test anew, with its flag lowered. UnknownCategory."""
         with self._transactions.writing() as connection:
             connection.execute(delete(DriftRow).where(DriftRow.category_id == id_of_category(connection, category)))
+
+
+def forget_calibrations(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Delete kept calibrations with all that belongs to them. which: a condition on `CalibrationRow`."""
+    kept = select(CalibrationRow.category_id, CalibrationRow.memory_id).where(which)
+    connection.execute(
+        delete(LeaveOneOutRow).where(tuple_(LeaveOneOutRow.category_id, LeaveOneOutRow.memory_id).in_(kept))
+    )
+    connection.execute(delete(CalibrationRow).where(which))
+
+
+def _of(table: type[CalibrationRow] | type[LeaveOneOutRow], category_id: int, memory_id: int) -> _Conditions:
+    return table.category_id == category_id, table.memory_id == memory_id
+
+
+def _identity(kept: Row[Any] | KeptCalibration) -> tuple[int, int, int]:
+    return kept.version, kept.k, kept.rho
 
 
 def _drift(row: Row[Any]) -> KeptDrift:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from indexer.catalogue.audit import note
+from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import UnknownCategory
 from indexer.catalogue.live import LIVE, mark_removed
@@ -66,7 +67,7 @@ class Categories:
             ids = tuple(connection.scalars(select(ReferenceRow.id).where(inside, LIVE).order_by(ReferenceRow.id)))
             version = commit_version(connection, "removed", detail={"category": name, "references": list(ids)})
             mark_removed(connection, version, inside)
-            connection.execute(delete(CalibrationRow).where(CalibrationRow.category_id == category))
+            forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
             connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=now()))
             note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from indexer.catalogue.audit import note
+from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import MemoryIncomplete, UnknownMemory
 from indexer.catalogue.live import LIVE, live_ids
@@ -90,7 +91,7 @@ class Memories:
             if _find(connection, memory_id).active:
                 raise ValueError("the memory being served cannot be retired")
             connection.execute(delete(PlacementRow).where(PlacementRow.memory_id == memory_id))
-            connection.execute(delete(CalibrationRow).where(CalibrationRow.memory_id == memory_id))
+            forget_calibrations(connection, CalibrationRow.memory_id == memory_id)
             connection.execute(
                 update(SegmentRow)
                 .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))

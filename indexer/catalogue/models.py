@@ -231,7 +231,7 @@ class DiscardRow(Base):
 
 
 class CalibrationRow(Base):
-    """What each reference of a category found among the others, in one memory."""
+    """Of which snapshot, and under which K and ρ, a category's leave-one-out results in one memory are."""
 
     __tablename__ = "calibration"
 
@@ -239,7 +239,27 @@ class CalibrationRow(Base):
     memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
-    state: Mapped[bytes] = mapped_column(LargeBinary)
+    k: Mapped[int]
+    rho: Mapped[int]
+
+
+class LeaveOneOutRow(Base):
+    """What one reference of a category found among the others. Arrays are little endian: int64, or float32 of values.
+
+    A row each, so that a reference more or less changes the rows that it concerns, and not megabytes.
+    """
+
+    __tablename__ = "leave_one_out"
+
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"), primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
+    reference_id: Mapped[int] = mapped_column(ForeignKey("reference.id"), primary_key=True)
+    group_id: Mapped[int] = mapped_column(BigInteger)
+    nearest: Mapped[float | None] = mapped_column(Double)
+    candidates: Mapped[bytes] = mapped_column(LargeBinary)
+    best: Mapped[bytes] = mapped_column(LargeBinary)
+    peers: Mapped[bytes] = mapped_column(LargeBinary)
+    apart: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class DriftRow(Base):

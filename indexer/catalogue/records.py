@@ -276,11 +276,32 @@ class Inspection:
 
 
 @dataclass(frozen=True)
+class KeptReference:
+    """One reference's leave-one-out results as they are kept: a reference of `LeaveOneOut`, without padding.
+
+    nearest: None without any other. candidates, peers: int64; best, apart: float32; all little endian.
+    """
+
+    reference_id: int
+    group_id: int
+    nearest: float | None
+    candidates: bytes
+    best: bytes
+    peers: bytes
+    apart: bytes
+
+
+@dataclass(frozen=True)
 class KeptCalibration:
-    """Leave-one-out results as they are kept. version: the snapshot they are of; state: `LeaveOneOut` as bytes."""
+    """A category's leave-one-out results as they are kept. version: the snapshot they are of, under this K and ρ.
+
+    references: ascending by id.
+    """
 
     version: int
-    state: bytes
+    k: int
+    rho: int
+    references: tuple[KeptReference, ...]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ _ROWS_A_STEP = 32  # references in one step of work: no more than one detection 
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
 _FEW_CELLS = 0.05  # share of cells up to which they are searched singly
 _FEW_NEWCOMERS = 4  # up to which they are merged one by one
-_NOBODY = -1
+NOBODY = -1
 
 Steps = Generator[float, None, "LeaveOneOut"]
 
@@ -59,21 +58,6 @@ class LeaveOneOut:
                 features = memory.features_of(memory.row_of(int(reference_id)))
                 distances, nearest = 1.0 - self.best[number], float(self.nearest[number])
                 yield int(reference_id), measure(distances, nearest, features, memory.space, settings)
-
-    def to_bytes(self) -> bytes:
-        """As the catalogue keeps it."""
-        file = io.BytesIO()
-        np.savez(
-            file, k=self.k, rho=self.rho, ids=self.ids, groups=self.groups, candidates=self.candidates,
-            nearest=self.nearest, best=self.best, peers=self.peers, apart=self.apart,
-        )  # fmt: skip
-        return file.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> LeaveOneOut:
-        """The inverse of `to_bytes`."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
-            return cls(int(kept["k"]), int(kept["rho"]), **{name: kept[name] for name in kept.files[2:]})
 
 
 def leave_one_out(
@@ -205,9 +189,9 @@ class _Work:
         return LeaveOneOut(
             self.k, self.rho, self.ids,
             np.array([self.groups[int(one)] for one in self.ids], np.int64),
-            _padded([each.tolist() for each in self.candidates]).astype(np.int64), self.nearest, self.best,
-            _padded([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
-            _padded([[apart for _, apart in each] for each in peers.values()]).astype(np.float32),
+            padded([each.tolist() for each in self.candidates]).astype(np.int64), self.nearest, self.best,
+            padded([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
+            padded([[apart for _, apart in each] for each in peers.values()]).astype(np.float32),
         )  # fmt: skip
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
@@ -222,7 +206,7 @@ class _Work:
             place = places.get(one)
             if place is None or np.isnan(self.before.nearest[place]) or not len(self.candidates[number]):
                 continue
-            old = set(self.before.candidates[place].tolist()) - {_NOBODY}
+            old = set(self.before.candidates[place].tolist()) - {NOBODY}
             new = set(self.candidates[number].tolist())
             if len(new - old) > _FEW_NEWCOMERS or len(old - new) > _FEW_NEWCOMERS:
                 continue
@@ -262,13 +246,13 @@ def _pairs(before: LeaveOneOut) -> dict[tuple[int, int], float]:
         (int(one), int(other)): float(apart)
         for one, others, aparts in zip(before.ids, before.peers, before.apart, strict=True)
         for other, apart in zip(others, aparts, strict=True)
-        if other != _NOBODY
+        if other != NOBODY
     }
 
 
-def _padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Rows of different lengths as one array, padded with −1. Exact for ids below 2⁵³."""
-    padded = np.full((len(rows), max(map(len, rows), default=0)), _NOBODY, np.float64)
+    array = np.full((len(rows), max(map(len, rows), default=0)), NOBODY, np.float64)
     for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return padded
+        array[number, : len(row)] = row
+    return array

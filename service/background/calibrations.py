@@ -16,7 +16,7 @@ from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
 from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.kept import read_kept
+from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.verdicts.measures import Measures
 from service.owner import Owner
@@ -57,10 +57,11 @@ class CalibrationFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class _Unsaved:
-    """Leave-one-out results that are not in the catalogue yet, of a memory and one of its snapshots."""
+    """Leave-one-out results of a memory that are not in the catalogue yet, and those they were made from."""
 
     memory_id: int
     kept: KeptCalibration
+    base: KeptCalibration | None
 
 
 class Calibrations:
@@ -147,7 +148,8 @@ class Calibrations:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
             if published.superseded_by is None:
-                self._unsaved[category] = _Unsaved(published.memory_id, KeptCalibration(version, result.to_bytes()))
+                base = None if kept is None else to_kept(*kept)
+                self._unsaved[category] = _Unsaved(published.memory_id, to_kept(version, result), base)
         measures = self._taken(_measured(result, memory, scoring), category, basis)
         if measures is not None:
             calibration = Calibration.of(
@@ -161,7 +163,7 @@ class Calibrations:
         unsaved = self._unsaved.get(category)
         if unsaved is not None:
             with suppress(UnknownCategory):  # it was removed meanwhile
-                self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept)
+                self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept, unsaved.base)
             del self._unsaved[category]
 
     def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:

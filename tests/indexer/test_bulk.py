@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.catalogue import KeptCalibration
 from indexer.folders import IMAGE_SUFFIXES
 from indexer.images import FORMATS, encode_png
 from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
+from indexer.verdicts.kept import to_kept
 from indexer.verdicts.leave_one_out import leave_one_out
 from tests.indexer.commands import environment, opened, references, started, touchstone
 from tests.indexer.verdicts.test_leave_one_out import finished
@@ -137,7 +137,7 @@ def test_a_few_pictures_are_held_against_calibrated_references_or_said_to_be_too
     library = opened(data)
     memory, settings = library.memory, ScoringSettings()
     calibrated = finished(leave_one_out(memory, TorchEngine(torch.device("cpu")), "disc", settings.k, settings.rho))
-    kept = KeptCalibration(memory.version, calibrated.to_bytes())
+    kept = to_kept(memory.version, calibrated)
     library.catalogue.calibrations.keep("disc", library.memory_id, kept)  # as a service would
     library.close()
     (parts / "disc" / "scratched.png").write_bytes(varied(51, scratched=True))

@@ -19,6 +19,7 @@ from indexer.encoders.preprocessing import prepare
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
+from indexer.verdicts.kept import from_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.verdicts.pairs import answers, best_at
 from indexer.verdicts.twins import twin_groups
@@ -53,6 +54,13 @@ def finished(steps: Steps) -> LeaveOneOut:
 def with_references(features: Features, codec: str = "fp32") -> Memory:
     memory = Memory.empty(feature_space(), codec)
     return memory.added(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
+
+
+def kept_and_read(found: LeaveOneOut, memory: Memory) -> LeaveOneOut:
+    """As the catalogue gives it back."""
+    back = from_kept(to_kept(1, found), (len(memory.space.layers), memory.space.cells))
+    assert to_kept(1, back) == to_kept(1, found)
+    return back
 
 
 def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
@@ -138,7 +146,7 @@ def test_an_updated_result_equals_one_from_scratch(k: int, rho: int, seed: int, 
             memory = memory.added([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
         else:
             memory = memory.removed([int(change)], memory.version + 1)
-        state = finished(leave_one_out(memory, ENGINE, "nut", k, rho, LeaveOneOut.from_bytes(state.to_bytes())))
+        state = finished(leave_one_out(memory, ENGINE, "nut", k, rho, kept_and_read(state, memory)))
         assert_same(state, finished(leave_one_out(memory, ENGINE, "nut", k, rho)))
 
 
