@@ -108,8 +108,8 @@ def test_every_line_of_a_servers_log_is_json_and_a_request_is_found_by_its_id(tm
         lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     [found] = [line for line in lines if line.get("request_id") == "line-7"]
-    assert found["status"] == sent.status_code == 409
-    assert (found["method"], found["path"], found["problem"]) == ("POST", "/detect", "no-references")
+    assert found["status"] == sent.status_code == 422
+    assert (found["method"], found["path"], found["problem"]) == ("POST", "/detect", "invalid-request")
     assert found["ms"] > 0
     assert not [line for line in lines if line.get("path") == "/healthz"]
     assert "hidden" not in server.log.read_text()
