@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -187,7 +188,8 @@ class Library:
             try:
                 appended = self._commit(published, category, fresh, join([encoded[sha256] for sha256 in fresh]))
             except (StorageFull, CatalogueError):
-                self.sweep()  # gives back what no committed row names
+                with suppress(OSError, CatalogueError):
+                    self.sweep()  # gives back what no committed row names
                 raise
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.

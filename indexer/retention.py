@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _ROWS = 100  # inspections in one transaction: others wait for it to end
 _FILES = 200  # files struck out in one transaction
 _LOCK_SECONDS = 0.025  # that files are deleted under one lock: what records waits for it to end, and disks differ
 _LOOKED_AT = 500  # files compared with the catalogue at once
+_ABANDONED = 100_000  # paths remembered: 10 MB
 _PATIENCE = 1.0  # seconds in which the lock must be free at some moment; else it is left for the next time
 
 _ALL = Bounds()
@@ -72,6 +74,27 @@ class Pruner:
         self._lock = StoreLock(data / "append.lock")
         self._policy = policy
         self._min_free_bytes = min_free_bytes
+        self._abandoned: deque[str] = deque(maxlen=_ABANDONED)
+
+    def abandon(self, paths: Iterable[str]) -> None:
+        """Have files (paths in the data folder) deleted that were written for a row that may not be there.
+
+        Beyond the last 100,000 of them, and after the process has ended, they are left to `without_orphans`.
+        """
+        self._abandoned.extend(paths)
+
+    def without_abandoned(self) -> Iterator[Step]:
+        """Delete what was abandoned, unless something names it."""
+        while self._abandoned:
+            some = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
+            done, size = 0, 0
+            try:
+                done, size = self._delete_some(some)
+            finally:
+                self._abandoned.extend(some[done:])
+            if not done:
+                return
+            yield Step("files", None, Amount(done, size))
 
     def cuts(self, kinds: Iterable[Kind]) -> Iterator[Cut]:
         """What is beyond the policy's bounds now."""

@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
@@ -228,8 +228,7 @@ class OriginalStore:
         if path.is_file() and path.stat().st_size == len(data):
             sync_folder(path.parent)  # whoever wrote it may not have come this far yet
             return sha256
-        with _durable_file(path) as file:
-            file.write(data)
+        write_durably({path: data})
         return sha256
 
     def read(self, sha256: str, suffix: str) -> bytes:
@@ -311,7 +310,7 @@ def _bytes_of(array: NDArray[np.generic]) -> memoryview:
 @contextmanager
 def _durable_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that becomes `path` when the block ends well, and leaves nothing when it does not."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     with _full_disk_named():
         try:
             with temporary.open("xb") as file:
@@ -322,6 +321,32 @@ def _durable_file(path: Path) -> Iterator[BinaryIO]:
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_durably(files: Mapping[Path, bytes]) -> None:
+    """Write files of folders that exist; each appears under its name only whole, and is durable on return.
+
+    Raises StorageFull when there is no room: then some may be there, and nothing unfinished is left.
+    """
+    temporaries = {path: _temporary(path) for path in files}
+    with _full_disk_named():
+        try:
+            for path, data in files.items():
+                with temporaries[path].open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, temporary in temporaries.items():
+                temporary.replace(path)
+            for folder in {path.parent for path in files}:
+                sync_folder(folder)
+        finally:
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{_TEMPORARY_SUFFIX}")
 
 
 def _make_folder(path: Path) -> None:

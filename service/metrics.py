@@ -41,7 +41,9 @@ class Metrics:
             "category",
         )
         self._onboarded = self._counter("onboarded_pictures", "Pictures sent to become references.", "outcome")
-        self._unrecorded = self._counter("unrecorded_inspections", "Inspections answered but not kept.")
+        self._unrecorded = self._counter(
+            "unrecorded_inspections", "Inspections answered but not kept, as far as is known."
+        )
         self._pruned = self._counter(
             "history_pruned", "Inspections, or pictures of some, taken out of the history.", "what", "why"
         )

@@ -109,11 +109,11 @@ class Owner:
         deadline: seconds from now in which each has to begin. Busy when they do not fit; a request larger than the
         whole queue is taken when nothing else waits.
         """
-        with self._changed:
+        with self._changed:  # held throughout: another request, or the end of the owner, comes before or after
             waiting = len(self._lines[Priority.DETECT])
             if waiting and waiting + len(pictures) > self._queue_size:
                 raise Busy(self.retry_after)
-        return [self._put(Priority.DETECT, picture, work, deadline) for picture, work in pictures]
+            return [self._put(Priority.DETECT, picture, work, deadline) for picture, work in pictures]
 
     def onboard(self, picture: torch.Tensor, work: Callable[[Turn], T]) -> Future[T]:
         """Queue a picture whose features are wanted, behind every detection."""

@@ -16,7 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from indexer.catalogue import CatalogueBusy, CatalogueUnavailable, InvalidCursor, MemoryInactive, Unknown
+from indexer.catalogue import (
+    CatalogueBusy,
+    CatalogueUnavailable,
+    InvalidCursor,
+    MemoryInactive,
+    RequestKeyReused,
+    Unknown,
+)
 from indexer.images import ImageRefused
 from indexer.memory.residency import DeviceMemoryFull
 from indexer.scoring import NoReferences
@@ -46,6 +53,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "The method is not allowed here"),
     "no-references": (409, "There are no references to compare with"),
     "conflict": (409, "The request does not fit the present state"),
+    "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
     "memory-switched": (503, "The references have moved to another memory"),
@@ -182,8 +190,13 @@ def _deadline_exceeded(_: DeadlineExceeded) -> ProblemError:
 
 def _unavailable(error: Exception) -> ProblemError:
     log.error("%s", error)
-    detail = "The database does not answer; nothing of this request was kept. Try again."
+    detail = "The database does not answer, so nothing of this request is certain to be kept: send it again."
     return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
+
+
+def _request_key_reused(_: RequestKeyReused) -> ProblemError:
+    detail = "This Idempotency-Key was used for other pictures or fields: use a new one for another request."
+    return ProblemError("idempotency-key-reused", detail)
 
 
 def _invalid_cursor(_: InvalidCursor) -> ProblemError:
@@ -237,6 +250,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     CatalogueBusy: _unavailable,
     CatalogueUnavailable: _unavailable,
     MemoryInactive: lambda _: memory_switched(),
+    RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,
     TextRefused: lambda error: ProblemError("invalid-request", f"The text {error}."),
     Unknown: _unknown,

@@ -34,6 +34,7 @@ from service.metrics import Metrics
 from service.owner import Owner
 from service.problems import ProblemError, memory_switched
 from service.readiness import CHECK_SECONDS, Readiness
+from service.recording import Recorder
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
@@ -64,6 +65,7 @@ class Runtime:
     ring: KeyRing
     pruner: Pruner
     pruning: Pruning
+    recorder: Recorder
     feed: Feed
     readiness: Readiness
     catalogue_sync: Task
@@ -116,7 +118,8 @@ class Runtime:
         ))  # fmt: skip
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
-            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring, pruner, pruning, feed,
+            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring, pruner, pruning,
+            Recorder(settings.data, library, pruner, settings.min_free_bytes), feed,
             readiness, catalogue_sync, key_sync, background,
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))

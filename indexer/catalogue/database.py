@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from indexer.catalogue.errors import CatalogueBusy, CatalogueUnavailable, UnsupportedDatabase
+from indexer.catalogue.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, UnsupportedDatabase
 from indexer.store import StorageFull
+
+T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
 _BUSY = ("SQLITE_BUSY", "55P03")  # 55P03: lock_timeout of PostgreSQL
-_AWAY = ("57P", "08", "53300")  # shut down or starting up, connection lost, too many connections
+_AWAY = (
+    "57P", "08", "53300",  # shut down or starting up, connection lost, too many connections
+    "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOTADB",
+)  # fmt: skip
 
 # Advisory locks of PostgreSQL: they put writers in line, and keep two migrations apart.
 _WRITERS_LOCK = 0x746F756368
@@ -79,11 +86,38 @@ class Transactions:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Be the only writer, of all threads and processes; durable when the block has ended. StorageFull."""
-        with errors_named(), self._writer.begin() as connection:
+        """Be the only writer, of all threads and processes; durable when the block has ended. StorageFull.
+
+        Raises CommitUncertain when the answer to the commit was lost: see `certainly`. With any other error nothing was
+        written.
+        """
+        with errors_named(), self._writer.connect() as connection, connection.begin() as transaction:
             if not self._sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
             yield connection
+            try:
+                with errors_named():
+                    transaction.commit()
+            except CatalogueUnavailable as error:
+                raise CommitUncertain(str(error)) from error
+
+    def certainly(self, write: Callable[[], T], find: Callable[[Connection], T | None]) -> T:
+        """What `write`, one transaction, returns, also when the answer to its commit is lost.
+
+        Then `find` looks for what it wrote in a settled state. With None it was not written: CatalogueUnavailable.
+        CommitUncertain when the database cannot be asked either.
+        """
+        try:
+            return write()
+        except CommitUncertain as lost:
+            try:
+                with self.settled() as connection:
+                    found = find(connection)
+            except (CatalogueBusy, CatalogueUnavailable, StorageFull):
+                raise lost from None
+            if found is None:
+                raise CatalogueUnavailable(f"{lost}; nothing was written") from lost
+            return found
 
     @contextmanager
     def settled(self) -> Iterator[Connection]:
@@ -92,17 +126,37 @@ class Transactions:
         PostgreSQL may still be about to commit what such a process sent last; its transaction holds the writers' lock
         until then. In SQLite's log a commit may lie whole that its process was killed before telling others of: nobody
         sees it, but whoever opens the database after all have gone would. A commit of ours takes its place for good.
-        Whoever deletes what no row names must use this, or deletes what is named a moment later.
+        Whoever deletes what no row names must use this, or deletes what is named a moment later. Raises StorageFull
+        when a full disk leaves no room for that commit, and the log cannot be emptied instead.
         """
         if not self._sqlite:
             with self.writing() as connection:
                 yield connection
             return
-        with suppress(StorageFull), self.writing() as connection:  # with no room, deleting is what is needed most
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            connection.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
+        try:
+            with self.writing() as connection:
+                version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+                connection.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
+        except StorageFull:
+            if not self._emptied_log():
+                raise
         with self.reading() as connection:
             yield connection
+
+    def _emptied_log(self) -> bool:
+        """Whether SQLite's log, and with it whatever nobody sees, could be emptied; that needs no room."""
+        with errors_named(), self._reader.connect() as connection:
+            driver = connection.connection.dbapi_connection
+            assert driver is not None
+            cursor = driver.cursor()  # outside any transaction: a checkpoint cannot run inside one
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                found = cursor.fetchone()
+            except sqlite3.Error:
+                return False
+            finally:
+                cursor.close()
+        return found is not None and found[0] == 0
 
     def close(self) -> None:
         """Close the connections."""

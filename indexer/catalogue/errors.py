@@ -21,6 +21,10 @@ class CatalogueUnavailable(CatalogueError):
     """The database does not answer; it may be back later."""
 
 
+class CommitUncertain(CatalogueUnavailable):
+    """The answer to a commit was lost, and the database cannot be asked: it may have happened or not."""
+
+
 class UnsupportedDatabase(CatalogueError, ValueError):
     """A url of a database that the catalogue cannot be kept in."""
 
@@ -51,6 +55,10 @@ class UnknownMemory(Unknown):
 
 class InvalidCursor(CatalogueError, ValueError):
     """A page cursor that this catalogue did not hand out."""
+
+
+class RequestKeyReused(CatalogueError):
+    """Inspections under the key of a request with other content."""
 
 
 class MemoryInactive(CatalogueError):

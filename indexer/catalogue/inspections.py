@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, insert, literal, or_, select, tuple_, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import InvalidCursor, UnknownInspection
+from indexer.catalogue.errors import InvalidCursor, RequestKeyReused, UnknownInspection
 from indexer.catalogue.models import InspectionRow, UtcDateTime
 from indexer.catalogue.queries import FEW, batches, now, page_of
 from indexer.catalogue.records import Inspection, InspectionFilter, Judgement, Page, Trend
@@ -28,19 +28,39 @@ class Inspections:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def record(self, inspections: Sequence[Inspection]) -> None:
-        """Keep the answers to some images, all or none; those whose id is there already stay as they are."""
-        if inspections:
+    def record(self, inspections: Sequence[Inspection]) -> dict[str, Inspection]:
+        """Keep the answers to the images of one request, all or none.
+
+        Those whose id is there already stay as they are, and are returned by id: the same request was answered before.
+        RequestKeyReused when it was another request that had the key.
+        """
+        if not inspections:
+            return {}
+        ids = [each.id for each in inspections]
+
+        def write() -> dict[str, Inspection]:
             with self._transactions.writing() as connection:
-                known = _recorded(connection, [each.id for each in inspections])
+                _check_request(connection, inspections[0])
+                known = _recorded(connection, ids)
                 if fresh := [each for each in inspections if each.id not in known]:
                     connection.execute(insert(InspectionRow), [_inspection_values(each) for each in fresh])
                     count_drift(connection, fresh)
+                return known
 
-    def recorded(self, ids: Collection[str]) -> dict[str, Inspection]:
-        """Those of some inspections that there are, by id."""
+        def find(connection: Connection) -> dict[str, Inspection] | None:
+            """Those of another attempt, by its map's name, were there before."""
+            there = _recorded(connection, ids)
+            if len(there) < len(ids):
+                return None
+            return {each.id: there[each.id] for each in inspections if there[each.id].map_name != each.map_name}
+
+        return self._transactions.certainly(write, find)
+
+    def of_request(self, key: str) -> dict[str, Inspection]:
+        """The inspections that answer a request, by id. key: its `request_key`."""
         with self._transactions.reading() as connection:
-            return _recorded(connection, ids)
+            rows = connection.execute(select(InspectionRow.__table__).where(InspectionRow.request_key == key))
+            return {row.id: _inspection(row) for row in rows}
 
     def get(self, inspection_id: str) -> Inspection:
         """One inspection. Raises UnknownInspection."""
@@ -145,6 +165,17 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
         for some in batches(ids)
         for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
     }
+
+
+def _check_request(connection: Connection, inspection: Inspection) -> None:
+    """Raise RequestKeyReused when inspections under the same key answer a request of other content."""
+    if inspection.request_key is not None:
+        others = exists().where(
+            InspectionRow.request_key == inspection.request_key,
+            InspectionRow.request_digest != inspection.request_digest,
+        )
+        if connection.scalar(select(others)):
+            raise RequestKeyReused("the key was used for a request with other content")
 
 
 def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:

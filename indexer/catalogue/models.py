@@ -136,6 +136,7 @@ class ReferenceRow(Base):
     appearance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
     image_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    inspection_id: Mapped[str | None] = mapped_column(String(36))
 
 
 class SegmentRow(Base):
@@ -200,6 +201,8 @@ class InspectionRow(Base):
     defect: Mapped[bool]
     kept_bytes: Mapped[int | None] = mapped_column(BigInteger)
     thumbnail_bytes: Mapped[int | None]
+    request_key: Mapped[str | None] = mapped_column(String(64))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         # By time within each filter, so that a page is read from the index in order, backwards.
@@ -215,6 +218,7 @@ class InspectionRow(Base):
             postgresql_where=_PICTURED,
         ),
         Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_PICTURED, postgresql_where=_PICTURED),
+        Index("ix_inspection_request_key", "request_key"),
     )  # fmt: skip
 
 

@@ -130,6 +130,7 @@ class NewReference:
     """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px.
 
     appearance: its light and sharpness, when it was screened; findings: what screening found. image_bytes: its size.
+    inspection_id: the inspection whose image it is, when feedback makes it one.
     """
 
     image_sha256: str
@@ -140,11 +141,15 @@ class NewReference:
     appearance: JsonObject | None = None
     findings: tuple[JsonObject, ...] = ()
     image_bytes: int | None = None
+    inspection_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference, live while removed_at is None. Versions are those of the snapshots that gained and lost it."""
+    """A reference, live while removed_at is None. Versions are those of the snapshots that gained and lost it.
+
+    inspection_id: the inspection whose image feedback made it of, which need not be kept any more.
+    """
 
     id: int
     category: str
@@ -159,6 +164,7 @@ class Reference:
     removed_version: int | None
     appearance: JsonObject | None = None
     findings: tuple[JsonObject, ...] = ()
+    inspection_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,7 @@ class Inspection:
     judgement: what a person said; promoted_reference_id: the reference it became.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     familiarity: how like anything referenced it is; better_category: another category that it fits better.
+    request_key, request_digest: which request it answers and what that held, where the request can be sent again.
     """
 
     id: str
@@ -268,6 +275,8 @@ class Inspection:
     better_category: JsonObject | None = None
     kept_bytes: int | None = None
     thumbnail_bytes: int | None = None
+    request_key: str | None = None
+    request_digest: str | None = None
 
     @property
     def defect(self) -> bool:

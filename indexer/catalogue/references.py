@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, insert, select
 from sqlalchemy.orm import aliased
 
 from indexer.catalogue.audit import note
@@ -15,7 +15,7 @@ from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import InvalidCursor, MemoryInactive, UnknownReference
 from indexer.catalogue.live import LIVE, live_digests, live_ids, mark_removed
 from indexer.catalogue.memories import active_memory
-from indexer.catalogue.models import CategoryRow, InspectionRow, ReferenceRow
+from indexer.catalogue.models import CategoryRow, InspectionRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import placed, record_segment
 from indexer.catalogue.queries import batches, now, page_of
 from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
@@ -40,6 +40,15 @@ class References:
         """
         if segment.count != len(references):
             raise ValueError(f"a segment of {segment.count} rows for {len(references)} references")
+
+        def find(connection: Connection) -> Appended | None:
+            return _find_append(connection, category, segment, references)
+
+        return self._transactions.certainly(lambda: self._append(category, segment, references, memory_id), find)
+
+    def _append(
+        self, category: str, segment: SegmentFile, references: Sequence[NewReference], memory_id: int
+    ) -> Appended:
         with self._transactions.writing() as connection:
             active = active_memory(connection)
             if active is None or active.id != memory_id:
@@ -144,6 +153,30 @@ class References:
             live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(now()))).all()
             kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
             return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
+
+
+def _find_append(
+    connection: Connection, category: str, segment: SegmentFile, references: Sequence[NewReference]
+) -> Appended | None:
+    """What an append whose answer was lost did; None when nothing."""
+    digests = [reference.image_sha256 for reference in references]
+    live = live_digests(connection, category, set(digests))
+    if not live.keys() >= set(digests):
+        return None
+    ids = tuple(live[digest] for digest in digests)
+    if connection.scalar(select(SegmentRow.id).where(SegmentRow.name == segment.name)) is None:
+        return Appended(version_of(connection), ids, frozenset(range(len(ids))))
+    # All that were new have one version, and whatever was there before has an older one.
+    added_version = select(ReferenceRow.id, ReferenceRow.added_version)
+    versions = {
+        reference_id: version
+        for some in batches(set(ids))
+        for reference_id, version in connection.execute(added_version.where(ReferenceRow.id.in_(some)))
+    }
+    version = max(versions.values())
+    first = {reference_id: row for row, reference_id in reversed(list(enumerate(ids)))}
+    duplicates = {row for row, each in enumerate(ids) if versions[each] < version or first[each] != row}
+    return Appended(version, ids, frozenset(duplicates))
 
 
 def _references() -> Select[Any]:

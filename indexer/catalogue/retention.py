@@ -232,6 +232,11 @@ def thumbnail_name(inspection_id: str) -> str:
     return f"{inspection_id}.jpg"
 
 
+def map_name(inspection_id: str, attempt: str) -> str:
+    """The file of an inspection's map, which shows what one attempt found: another may have seen other references."""
+    return f"{inspection_id}.{attempt}.png"
+
+
 def _within(kind: Kind, what: What) -> tuple[ColumnElement[bool], ...]:
     conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
     return conditions if what == "inspections" else (*conditions, _PICTURED)
@@ -283,7 +288,7 @@ def _write_down(connection: Connection, files: list[tuple[str, int]]) -> None:
 
 def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
     digests = [PurePosixPath(path).stem for path in paths if path.startswith("originals/")]
-    ids = [PurePosixPath(path).stem for path in paths if path.startswith("inspections/")]
+    ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
     named: set[str] = set()
     for table, needed in ((InspectionRow, _PICTURED), (ReferenceRow, needs_picture(datetime.now(UTC)))):
         pictures = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)

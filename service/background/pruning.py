@@ -41,6 +41,7 @@ class Pruning:
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: make room if there is little, and, when it is time, bring the history within its limits."""
         self._take(self._pruner.with_room(), stopping)
+        self._take(self._pruner.without_abandoned(), stopping)
         if time.monotonic() >= self._next_look:
             self._look(stopping)
             self._next_look = time.monotonic() + self._seconds

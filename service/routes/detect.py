@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import io
+import logging
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +16,13 @@ import numpy as np
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.catalogue import CategorySettings, Inspection
+from indexer.catalogue import (
+    CatalogueBusy,
+    CatalogueUnavailable,
+    CategorySettings,
+    Inspection,
+    RequestKeyReused,
+)
 from indexer.images import ImageRefused, encode_png
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
@@ -25,9 +30,11 @@ from indexer.search import Asking
 from indexer.verdicts.ranking import references_needed
 from service import history
 from service.detection import Detection
-from service.history import MAP_SCALE, Finding
+from service.history import MAP_SCALE
 from service.owner import Busy, Turn
 from service.problems import ProblemError, documented, translate
+from service.recording import Finding
+from service.requests import KeyedRequest, new_inspection_id
 from service.runtime import Runtime, runtime
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
 from service.schemas.inspections import InspectionView
@@ -40,11 +47,13 @@ _Key = Annotated[
     HeaderText | None,
     Header(
         alias="Idempotency-Key",
-        description="The same key with the same pictures again answers what was recorded, and inspects nothing twice. "
-        "`map` and `overlay` are null then. A key is known for as long as its inspection is kept.",
+        description="The same request again, with the same API key, answers what was recorded and inspects nothing "
+        "twice; `map` and `overlay` are null then. With other pictures or fields it is refused. A key is known for as "
+        "long as its inspection is kept.",
     ),
 ]  # fmt: skip
-_KEYS = uuid.UUID("6c1c3d1e-6f0a-4b5e-9a53-0f5d0a3b7c11")  # the name space of ids made from keys: never changed
+
+log = logging.getLogger("touchstone")
 
 
 class _Options(BaseModel):
@@ -81,7 +90,7 @@ async def _admitted(request: Request, running: Annotated[Runtime, Depends(runtim
     openapi_extra=documented_upload(_Options),
     responses=documented(
         "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
-        "conflict", "snapshot-behind", "busy", "deadline-exceeded", "not-ready",
+        "idempotency-key-reused", "snapshot-behind", "busy", "deadline-exceeded", "not-ready",
     ),
 )  # fmt: skip
 async def detect(
@@ -94,31 +103,33 @@ async def detect(
     begun = time.monotonic()
     upload, options = await read_upload(request, _Options, running.settings.max_images)
     await running.reach(options.min_version)
-    ids = [_inspection_id(idempotency_key, position) for position in range(len(upload.files))]
-    kept = {} if idempotency_key is None else await asyncio.to_thread(_kept, running, ids, upload, options)
+    actor, _ = request.scope["access"]
+    keyed = None
+    kept: dict[str, Inspection] = {}
+    if idempotency_key is not None:
+        keyed = await asyncio.to_thread(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
+        kept = await asyncio.to_thread(_kept, running, keyed)
+    ids = [new_inspection_id() if keyed is None else keyed.inspection_id(each) for each in range(len(upload.files))]
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
     settings = running.category_settings
     if fresh:
         _check_references(running, options.category, settings)
     decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)))
     found = await _inspect(running, options.category, settings, decoded)
-    _observe(running, decoded, found)
+    _time(running, decoded, found)
     if len(ids) == 1 and found and isinstance(found[0], ProblemError):
         raise found[0]
 
     at, total_ms = datetime.now(UTC), (time.monotonic() - begun) * 1000
     findings = {
-        position: Finding(ids[position], at, picture, detection, options.part_id, options.station, total_ms)
+        position: Finding(ids[position], at, picture, detection, options.part_id, options.station, total_ms, keyed)
         for position, picture, detection in zip(fresh, decoded, found, strict=True)
         if isinstance(picture, Picture) and isinstance(detection, Detection)
     }
-    folder = running.inspections_folder
-    recorded = await asyncio.to_thread(
-        history.record, running.library, folder, list(findings.values()), running.settings.min_free_bytes
-    )
+    recording = await asyncio.to_thread(running.recorder.record, list(findings.values()))
     running.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
-    if not recorded:
-        running.metrics.unrecorded(len(findings))
+    kept |= recording.earlier
+    _count(running, [each.detection for each in findings.values() if each.id not in kept], recorded=recording.kept)
     problems = {position: each for position, each in zip(fresh, found, strict=True) if isinstance(each, ProblemError)}
     results: list[DetectionView | RefusedView] = []
     for position, inspection_id in enumerate(ids):
@@ -131,24 +142,20 @@ async def detect(
             error = problems[position].body(request.scope["request_id"])
             results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
-            draw = partial(_answer, running, findings[position], options, settings, recorded=recorded)
+            draw = partial(_answer, running, findings[position], options, settings, recorded=recording.kept)
             results.append(await asyncio.to_thread(draw))
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
 
 
-def _inspection_id(key: str | None, position: int) -> str:
-    """The id of a request's picture: always the same for the same key, so that it cannot be recorded twice."""
-    return (uuid.uuid4() if key is None else uuid.uuid5(_KEYS, f"{position}/{key}")).hex
-
-
-def _kept(running: Runtime, ids: Sequence[str], upload: Upload, options: _Options) -> dict[str, Inspection]:
-    """Those of a keyed request's pictures that are inspected already. ProblemError when the key was another's."""
-    kept = running.library.catalogue.inspections.recorded(ids)
-    for inspection_id, file in zip(ids, upload.files, strict=True):
-        if (found := kept.get(inspection_id)) is not None:
-            same = (hashlib.sha256(file.data).hexdigest(), options.part_id, options.station)
-            if same != (found.image_sha256, found.part_id, found.station):
-                raise ProblemError("conflict", "This Idempotency-Key was used for another picture, part or station.")
+def _kept(running: Runtime, keyed: KeyedRequest) -> dict[str, Inspection]:
+    """What is recorded of a request already, by id; nothing while the catalogue is away. RequestKeyReused."""
+    try:
+        kept = running.library.catalogue.inspections.of_request(keyed.key)
+    except (CatalogueBusy, CatalogueUnavailable) as error:
+        log.error("whether a request was answered before is not known: %s", error)
+        return {}
+    if any(each.request_digest != keyed.digest for each in kept.values()):
+        raise RequestKeyReused("the key was used for a request with other content")
     return kept
 
 
@@ -190,17 +197,24 @@ async def _inspect(
     return found
 
 
-def _observe(
+def _time(
     running: Runtime, decoded: Sequence[Picture | ImageRefused], found: Sequence[Detection | ProblemError]
 ) -> None:
-    """Count what was found, and time the stages it went through."""
+    """Time the stages that each picture went through."""
     for picture, detection in zip(decoded, found, strict=True):
         if isinstance(picture, Picture) and isinstance(detection, Detection):
             stages = {"queue": detection.queued, "encode": detection.encoding, "search": detection.searching}
             for stage, seconds in stages.items():
                 running.metrics.stage(stage, seconds)
-            running.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
             running.tracing.stages((picture.stage, *detection.stages))
+
+
+def _count(running: Runtime, detections: Sequence[Detection], *, recorded: bool | None) -> None:
+    """Count what was found; a request that was answered before has been counted then."""
+    for each in detections:
+        running.metrics.inspected(each.category, each.decision.verdict, each.decision.p_value)
+    if not recorded:
+        running.metrics.unrecorded(len(detections))
 
 
 def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySettings]) -> int | None:
@@ -210,7 +224,12 @@ def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySet
 
 
 def _answer(
-    running: Runtime, finding: Finding, options: _Options, settings: Mapping[str, CategorySettings], *, recorded: bool
+    running: Runtime,
+    finding: Finding,
+    options: _Options,
+    settings: Mapping[str, CategorySettings],
+    *,
+    recorded: bool | None,
 ) -> DetectionView:
     detection = finding.detection
     anomaly_map = overlay = None

@@ -24,7 +24,10 @@ class DetectionView(InspectionView):
 
     map: MapView | None = None
     overlay: str | None = Field(None, description="Base64 of a PNG: the picture with the map and regions drawn in.")
-    recorded: bool = Field(description="False when the history had no room for this inspection.")
+    recorded: bool | None = Field(
+        description="Whether the history has this inspection: false when it had no room or the database did not "
+        "answer; null when the database's answer was lost, and `GET /inspections/{id}` will tell."
+    )
     references_needed: int | None = Field(
         None, description="With the verdict `uncalibrated`: how many references the category's false-reject rate needs."
     )

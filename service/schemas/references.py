@@ -66,6 +66,9 @@ class ReferenceView(Answer):
     removed_at: datetime | None = None
     removed_version: int | None = None
     findings: tuple[FindingView, ...] = Field((), description="What screening found when it was added.")
+    inspection_id: str | None = Field(
+        None, description="The inspection that feedback made it from; taking that feedback back removes it."
+    )
 
 
 class ReferencePage(Answer):

@@ -34,6 +34,7 @@ from indexer.catalogue import (
     MemoryIncomplete,
     NewReference,
     PlacedReference,
+    RequestKeyReused,
     SegmentRows,
     SegmentsChanged,
     SegmentUsage,
@@ -546,11 +547,22 @@ def test_recorded_together_means_all_or_none(catalogue: Catalogue) -> None:
 
 
 def test_what_is_recorded_stays_as_it_was_when_it_is_recorded_again(catalogue: Catalogue) -> None:
-    catalogue.inspections.record([inspection(1)])
-    catalogue.inspections.record([inspection(1, part_id="another"), inspection(2)])
+    assert catalogue.inspections.record([inspection(1)]) == {}
     first, second = inspection(1), inspection(2)
-    assert catalogue.inspections.recorded([second.id, "x", first.id]) == {first.id: first, second.id: second}
-    assert catalogue.inspections.recorded([]) == {}
+    assert catalogue.inspections.record([inspection(1, part_id="another"), second]) == {first.id: first}
+    assert catalogue.inspections.page().items == (second, first)
+
+
+def test_the_inspections_of_a_request_are_found_by_its_key_which_no_other_request_may_use(catalogue: Catalogue) -> None:
+    one = [inspection(number, request_key="key", request_digest="one") for number in (1, 2)]
+    other = inspection(3, request_key="key", request_digest="another")
+    catalogue.inspections.record([*one, inspection(4)])
+    assert catalogue.inspections.of_request("key") == {each.id: each for each in one}
+    assert catalogue.inspections.of_request("another key") == {}
+    with pytest.raises(RequestKeyReused):
+        catalogue.inspections.record([other])
+    assert catalogue.inspections.record(one) == {each.id: each for each in one}
+    catalogue.inspections.record([replace(other, request_key="another key")])
 
 
 def test_a_drift_test_that_an_earlier_release_kept_begins_anew(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -294,3 +297,24 @@ def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: 
     assert recovered.version() == kept.version
     recovered.close()
     folder.catalogue.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_without_a_byte_left_can_be_swept_once_the_log_of_sqlite_is_empty(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        folder = DataFolder.open(tmp_path, url_of(tmp_path))
+        folder.append("bolt", [b"one"])
+        folder.catalogue.close()  # which empties the log into the database
+        folder = DataFolder.open(tmp_path, url_of(tmp_path))
+        orphan = write_segment(folder.segments, [b"two"]).name
+        with suppress(OSError), (tmp_path / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(b"." * 512):
+                pass
+        folder.sweep()
+        assert orphan not in {path.name for path in (tmp_path / "segments").iterdir()}
+        assert (tmp_path / "catalogue.sqlite-wal").stat().st_size == 0
+        assert folder.catalogue.segments.known() == {path.name for path in (tmp_path / "segments").iterdir()}
+        folder.catalogue.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

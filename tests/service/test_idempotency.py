@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from indexer.catalogue import Catalogue
+from indexer.library import catalogue_url
+from service.access import Role, new_key
 from tests.service.conftest import files
 from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
 from tests.service.test_problems import check_problem
 
 
@@ -50,14 +55,62 @@ def test_one_key_sent_many_times_at_once_is_recorded_once(taught: TestClient) ->
     assert count(taught, "race") == 1
 
 
-def test_a_key_of_another_request_is_refused(taught: TestClient) -> None:
-    def send(seed: int, name: str):  # type: ignore[no-untyped-def]
-        headers = {"Idempotency-Key": "mine"}
-        return taught.post("/detect", data=station(name), files=files(part(seed)), headers=headers)
+def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: TestClient) -> None:
+    first = {"category": "disc", **station("keyed")}
 
-    assert send(1, "keyed").status_code == 200
-    check_problem(send(2, "keyed"), 409, "conflict")
-    check_problem(send(1, "another"), 409, "conflict")
+    def send(*pictures: bytes, **fields: str):  # type: ignore[no-untyped-def]
+        headers = {"Idempotency-Key": "mine"}
+        return taught.post("/detect", data={**first, **fields}, files=files(*pictures), headers=headers)
+
+    assert send(b"no picture", part(1)).status_code == 200  # nothing is recorded of its first picture
+    others = [
+        send(b"no picture", part(2)), send(part(1)), send(part(1), b"no picture"),
+        send(b"no picture", part(1), part(1)),
+        *(send(b"no picture", part(1), **fields) for fields in (
+            {"category": "plate"}, {"part_id": "8"}, {"station": "another"}, {"min_version": "1"}, {"map": "png"},
+            {"overlay": "true"},
+        )),
+    ]  # fmt: skip
+    for each in others:
+        check_problem(each, 422, "idempotency-key-reused")
+    assert count(taught, "keyed") == 1
+    assert count(taught, "another") == 0
+    assert send(b"no picture", part(1)).status_code == 200
     long = taught.post("/detect", files=files(part(1)), headers={"Idempotency-Key": "x" * 129})
     check_problem(long, 422, "invalid-request")
-    assert count(taught, "keyed") == 1
+
+
+def test_other_content_at_the_same_moment_is_refused_too(taught: TestClient) -> None:
+    def send(seed: int):  # type: ignore[no-untyped-def]
+        headers = {"Idempotency-Key": "crowded"}
+        return taught.post("/detect", data=station("crowd"), files=files(part(seed % 3)), headers=headers)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(send, range(12)))
+    assert sorted(each.status_code for each in answers) == [200] * 4 + [422] * 8
+    assert len({each.json()["results"][0]["id"] for each in answers if each.status_code == 200}) == 1
+    assert count(taught, "crowd") == 1
+
+
+def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    keys = [new_key(name, Role.ENGINEER) for name in ("one", "two")]
+    with ServerProcess(data, ACCESS="keys") as server:
+        server.wait_until_live()
+        catalogue = Catalogue.open(catalogue_url(data, None))
+        for key in keys:
+            catalogue.keys.create(key.key)
+        catalogue.close()
+        one, other = ({"Authorization": f"Bearer {key.token}", "Idempotency-Key": "serial 1"} for key in keys)
+
+        def send(seed: int, headers: dict[str, str]):  # type: ignore[no-untyped-def]
+            return server.client.post("/detect", files=files(part(seed)), headers=headers)
+
+        taught = server.client.post(
+            "/references", data={"category": "disc"}, files=files(part(1), part(2)), headers=one
+        )
+        assert taught.status_code == 200, taught.text
+        first, second = (send(*each).json()["results"][0] for each in ((3, one), (4, other)))
+        assert (first["id"], first["score"]) != (second["id"], second["score"])
+        assert send(3, one).json()["results"][0] == first
+        check_problem(send(3, other), 422, "idempotency-key-reused")

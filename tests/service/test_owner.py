@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from typing import Any
 
 import pytest
 import torch
@@ -136,6 +137,47 @@ def test_a_full_queue_refuses_a_request_whole_and_at_once(owner: Owner, encoder:
     assert refused.value.retry_after >= 1
     assert owner.waiting == 4
     assert len(detect(owner, 5, 6)) == 2
+
+
+class _Meanwhile(list[Any]):
+    """The pictures of a request, with something that another thread does once half of them have been looked at."""
+
+    def __init__(self, items: Iterable[Any], other: Callable[[], object]) -> None:
+        super().__init__(items)
+        self._other = other
+
+    def __iter__(self) -> Iterator[Any]:
+        thread = threading.Thread(target=self._other)
+        for number, item in enumerate(super().__iter__()):
+            if number == len(self) // 2:
+                thread.start()
+                thread.join(0.5)
+            yield item
+
+
+def test_requests_at_once_share_the_queue_whole_or_not_at_all(owner: Owner, encoder: GatedEncoder) -> None:
+    held(owner, encoder)
+    refused: list[Exception] = []
+
+    def other() -> None:
+        try:
+            detect(owner, 1, 2)
+        except Busy as error:
+            refused.append(error)
+
+    futures = owner.detect(_Meanwhile([(picture(each), brightness) for each in range(6)], other), 60)
+    assert (len(futures), owner.waiting) == (6, 6)
+    encoder.gate.set()
+    assert [each.result(20) for each in futures] == [*range(6)]
+    assert len(refused) == 1
+
+
+def test_an_owner_that_is_stopped_while_a_request_comes_takes_all_of_it_or_nothing(
+    owner: Owner, encoder: GatedEncoder
+) -> None:
+    encoder.gate.set()
+    futures = owner.detect(_Meanwhile([(picture(each), brightness) for each in range(6)], owner.stop), 60)
+    assert [each.result(20) for each in futures] == [*range(6)]
 
 
 def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(owner: Owner, encoder: GatedEncoder) -> None:

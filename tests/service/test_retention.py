@@ -137,11 +137,11 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
 
 
 def kept_files(data: Path) -> dict[str, set[str]]:
-    """Names of files of the history, by suffix, and of pictures."""
+    """The inspections that have files in the history, by kind of file, and the names of pictures."""
     names = [path.name for path in (data / "inspections").iterdir()]
     return {
-        "maps": {name[:-4] for name in names if name.endswith(".png")},
-        "thumbnails": {name[:-4] for name in names if name.endswith(".jpg")},
+        "maps": {name.partition(".")[0] for name in names if name.endswith(".png")},
+        "thumbnails": {name.partition(".")[0] for name in names if name.endswith(".jpg")},
         "pictures": {path.stem for path in (data / "originals").glob("*/*/*")},
     }
 

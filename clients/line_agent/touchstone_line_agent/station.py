@@ -21,6 +21,10 @@ _IDLE_S = 0.5  # between looks at the store when nothing was heard
 _LONGEST_PAUSE_S = 5.0
 _NO_ROOM_S = 0.2
 _LONGEST_ID = 128  # that the service takes
+_UNRECORDED = {
+    False: "the service did not record it",
+    None: "the service could not tell whether it recorded it",
+}
 
 
 class Station:
@@ -188,7 +192,7 @@ class Station:
         except PictureRefused as error:
             return Finding("refused", detail=str(error))
         self.report("service", "")
-        detail = None if found.recorded else "the service had no room to record it"
+        detail = _UNRECORDED.get(found.recorded)
         return Finding(
             "inspected", found.verdict, found.score, found.threshold, found.category, found.id, detail
         )  # fmt: skip

@@ -23,7 +23,7 @@ const SIDE = 2048; // pixels: the most that is fetched of a picture
 export function inspectionPanel(inspection, { signal, file = null, again = null, changed = () => {}, settled = () => true }) {
   const { id, regions, references } = inspection;
   const knows = may("engineer"); // the references, what is kept of the part, and what is said of it
-  const recorded = knows && inspection.recorded !== false;
+  const recorded = knows && ![false, null].includes(inspection.recorded);
   const shown = viewer({
     size: inspection, regions, alt: t("inspection.picture", { name: inspection.filename }), choose,
     warmed: recorded,

@@ -22,13 +22,14 @@ class AnomalyMap:
 class Detection(Inspection):
     """An inspection as `detect` answers it.
 
-    overlay: base64 of a PNG. recorded: False when the history had no room. references_needed: with the verdict
-    `uncalibrated`, how many references the category's false-reject rate needs.
+    overlay: base64 of a PNG. recorded: False when the history had no room or the database was away, None when nobody
+    can say until the database is back. references_needed: with the verdict `uncalibrated`, how many references the
+    category's false-reject rate needs.
     """
 
     map: AnomalyMap | None = None
     overlay: str | None = None
-    recorded: bool = True
+    recorded: bool | None = True
     references_needed: int | None = None
 
 

@@ -63,7 +63,10 @@ class ReferencesAnswer:
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference. removed_at is set once it has been taken back."""
+    """A reference. removed_at is set once it has been taken back.
+
+    inspection_id: the inspection that feedback made it from; taking that feedback back removes it.
+    """
 
     id: int
     category: str
@@ -76,6 +79,7 @@ class Reference:
     removed_at: datetime | None = None
     removed_version: int | None = None
     findings: tuple[Finding, ...] = ()
+    inspection_id: str | None = None
 
 
 @dataclass(frozen=True)
