@@ -16,6 +16,7 @@ from service.limits import BodyLimit, HeaderLimit
 from service.middleware import AnswerHeaders, HeadAsGet, RequestId
 from service.observation import Observed
 from service.parameters import only_declared
+from service.root_path import RootPath
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
 from service.runtime import Runtime
 
@@ -37,12 +38,12 @@ def create_app(running: Runtime) -> FastAPI:
         finally:
             await asyncio.to_thread(running.stop)
 
+    settings = running.settings
     app = FastAPI(
         title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan,
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     problems.install(app)
-    settings = running.settings
     app.add_middleware(
         BodyLimit, most_bytes=settings.max_request_bytes, most_json_bytes=settings.max_json_bytes,
         seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second,
@@ -57,6 +58,7 @@ def create_app(running: Runtime) -> FastAPI:
     app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
+    app.add_middleware(RootPath, root_path=settings.root_path)
     # The door is `AccessControl`; this only lets /docs ask for the key that it wants.
     told = [] if ring is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
     checked = [Depends(only_declared)]

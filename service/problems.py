@@ -30,6 +30,7 @@ from indexer.scoring import NoReferences
 from indexer.store import OriginalUnreadable, StorageFull
 from indexer.text import TextRefused, readable
 from service.owner import Busy, DeadlineExceeded, Stopped
+from service.root_path import route_path
 
 log = logging.getLogger("touchstone")
 
@@ -274,7 +275,7 @@ async def answer(request: Request, error: Exception) -> JSONResponse:
 def _allowed(request: Request) -> str:
     """Every method that the request's path has; the framework names those of one route only."""
     paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    here = request.scope["path"]
+    here = route_path(request.scope)
     found = {
         method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
     }

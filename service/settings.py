@@ -20,6 +20,11 @@ class Settings(DataSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
+        description="Path under which a reverse proxy shows the service, such as `/touchstone`; empty for none.",
+    )
 
     access: Literal["keys", "open"] = Field(
         "keys", description="`keys` asks every client for an API key; `open` asks nobody, on a loopback address only."
@@ -109,6 +114,11 @@ class Settings(DataSettings):
                 self.keep_defect_pictures, self.keep_defect_pictures_days, self.keep_defect_pictures_bytes
             ),
         )
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_a_slash_at_its_end(cls, root_path: str) -> str:
+        return root_path.rstrip("/")
 
     @field_validator("access")
     @classmethod

@@ -15,6 +15,7 @@ from service.access.rates import Rates
 from service.access.roles import Role, needed
 from service.middleware import send_problem
 from service.problems import ProblemError
+from service.root_path import route_path
 
 _UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -65,7 +66,7 @@ class AccessControl:
             acting.reset(token)
 
     async def _admitted(self, ring: KeyRing, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Actor, Role]:
-        role = needed(scope["method"], scope["path"])
+        role = needed(scope["method"], route_path(scope))
         if role is Role.EVERYONE:
             return Actor("nobody", None, scope["request_id"]), role
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")

@@ -51,6 +51,9 @@ _CSV = ("id", "at", "filename", "category", "verdict", "score", "threshold", "p_
         "judgement", "judged_at", "promoted_reference_id")  # fmt: skip
 _CSV_PART = 1 << 16  # characters sent together: each part costs a change of threads
 
+# A proxy that collected the events before it passed them on would show each part too late (nginx does, unless told).
+_STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
 
 def _filter(
     category: Annotated[CategoryName | None, Query()] = None,
@@ -120,7 +123,7 @@ async def stream(
     """
     missed_since = None if last_event_id is None else (await _find(running, last_event_id)).at
     events = server_sent_events(running.feed, wanted, missed_since)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return StreamingResponse(events, media_type="text/event-stream", headers=_STREAMED)
 
 
 @router.get("/{inspection_id}", responses=documented("not-found"))
