@@ -54,12 +54,13 @@ def index(
     from indexer.encoders import EncoderError, load_encoder
     from indexer.library import FeatureSpaceMismatch, Library
     from indexer.search import choose_engine
+    from indexer.sizes import encoder_of_memory
 
     sign()
     console = Console()
     try:
         found = find_categories(folder)
-        loaded = load_encoder(settings.encoder_settings)
+        loaded = load_encoder(encoder_of_memory(settings))
         library = Library.open(
             settings.data, loaded.space, codec=settings.codec, database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,

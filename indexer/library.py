@@ -124,6 +124,12 @@ class Library:
         record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec or DEFAULT_CODEC)
         if record.fingerprint != space.fingerprint:
             held = FeatureSpace.from_json(record.space_json)
+            if held.encoder == space.encoder and held.geometry != space.geometry:
+                made, now = held.geometry, space.geometry
+                raise FeatureSpaceMismatch(
+                    f"the memory in {data} looks at {made.resize} → {made.crop} pixels, not {now.resize} → {now.crop}: "
+                    "set no sizes, or run `touchstone rebuild`"
+                )
             raise FeatureSpaceMismatch(
                 f"the memory in {data} was made by encoder {held.encoder} ({record.fingerprint[:12]}), not by "
                 f"{space.encoder} ({space.fingerprint[:12]}): start with that encoder, or run `touchstone rebuild`"

@@ -45,8 +45,16 @@ class DataSettings(BaseSettings):
     layers: Annotated[tuple[int, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
         None, description="1-based transformer layers, comma separated; empty spreads four evenly (4,7,10,12 of 12)."
     )
-    resize: int = Field(512, ge=16, le=4096, description="Side in pixels of the square a picture is resized to.")
-    crop: int = Field(448, ge=16, le=4096, description="Side in pixels of the centre square that is inspected.")
+    resize: int = Field(
+        448, ge=16, le=4096,
+        description="Side in pixels of the square a picture is resized to. "
+        "Unless it or the next is set, a memory that is there keeps its own.",
+    )  # fmt: skip
+    crop: int = Field(
+        448, ge=16, le=4096,
+        description="Side in pixels of the centre square that is inspected; what is smaller than the other cuts a "
+        "border off, in which no defect is seen.",
+    )  # fmt: skip
     device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
     compile_encoder: bool = Field(
@@ -65,6 +73,11 @@ class DataSettings(BaseSettings):
     max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")
     max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one picture.")
     max_side: int = Field(16_384, ge=16, description="Longest side of one picture, in pixels.")
+
+    @property
+    def sized(self) -> bool:
+        """Whether somebody chose sizes."""
+        return not self.model_fields_set.isdisjoint({"resize", "crop"})
 
     @property
     def encoder_settings(self) -> EncoderSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
 from indexer.search import Engine, choose_engine
+from indexer.sizes import encoder_of_memory
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
 from service.admission import Admission
@@ -41,6 +43,12 @@ from service.state_metrics import StateMetrics
 from service.tracing import Tracing
 from service.uploads import Decoder, Prepare
 
+log = logging.getLogger("touchstone")
+
+_BORDER = (
+    "the memory looks at the centre %d of %d pixels: a border of %.0f %% of every picture is not inspected; "
+    "`touchstone rebuild` makes it one that looks at all"
+)
 _REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
 _KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
 _START_SECONDS = 60.0  # for the first picture to go through the encoder
@@ -80,7 +88,9 @@ class Runtime:
         EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
-        encoder = load_encoder(settings.encoder_settings)
+        encoder = load_encoder(encoder_of_memory(settings))
+        if unseen := encoder.space.geometry.unseen:
+            log.warning(_BORDER, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
         library = Library.open(
             settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,

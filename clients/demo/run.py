@@ -25,7 +25,14 @@ from clients.demo.server import MAP_SIDE, DemoFailed, Inspected, Server, ServerU
 LOWEST_AUROC = 0.90
 FALSE_REJECT_RATE = 0.02  # reachable from 49 references on
 _PER_REQUEST = 10
-_RESIZE, _CROP = 512, 448  # what the server analyses of a picture
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the server looks at: the centre `crop` pixels of a picture resized to a square of `resize`."""
+
+    resize: int
+    crop: int
 
 
 @dataclass(frozen=True)
@@ -54,21 +61,21 @@ class Result:
     threshold: float | None
 
 
-def analysed(mask: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+def analysed(mask: NDArray[np.uint8] | None, frame: Frame) -> NDArray[np.bool_]:
     """A mask as the map sees it: resized, cropped and resized like the picture; bool (256, 256), all False for None."""
     if mask is None:
         return np.zeros((MAP_SIDE, MAP_SIDE), np.bool_)
-    square = cv2.resize(mask, (_RESIZE, _RESIZE), interpolation=cv2.INTER_NEAREST)
-    edge = (_RESIZE - _CROP) // 2
-    crop = square[edge : edge + _CROP, edge : edge + _CROP]
+    square = cv2.resize(mask, (frame.resize, frame.resize), interpolation=cv2.INTER_NEAREST)
+    edge = (frame.resize - frame.crop) // 2
+    crop = square[edge : edge + frame.crop, edge : edge + frame.crop]
     return cv2.resize(crop, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def measure(product: str, inspected: Sequence[Inspected]) -> Result:
+def measure(product: str, inspected: Sequence[Inspected], frame: Frame) -> Result:
     """The figures of one product from its inspected parts, good and defective."""
     truth = np.array([each.sample.defect is not None for each in inspected])
     scores = np.array([each.score for each in inspected])
-    pixels = np.concatenate([analysed(each.sample.mask).ravel() for each in inspected])
+    pixels = np.concatenate([analysed(each.sample.mask, frame).ravel() for each in inspected])
     values = np.concatenate([each.map.ravel() for each in inspected])
     verdicts = np.array([each.verdict for each in inspected])
     latencies = np.array([each.latency_ms for each in inspected])
@@ -90,6 +97,7 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
     """The whole tour; raises DemoFailed."""
     begin = time.monotonic()
     what = server.ask("GET", "/version")
+    frame = Frame(what["encoder"]["resize"], what["encoder"]["crop"])
     console.print(f"Server {server.url}, encoder {what['encoder']['name']}, {what['references']} references so far")
     overlays = plan.out / "overlays"
     overlays.mkdir(parents=True, exist_ok=True)
@@ -125,7 +133,7 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
                 _save(overlays / f"{name}.png", part.overlay)
                 inspected.append(part)
                 progress.advance(task)
-            results.append(measure(product, inspected))
+            results.append(measure(product, inspected, frame))
             rows.append(_row(index, results[-1], inspected))
         progress.update(task, description="Inspected")
     console.print(_table(results))

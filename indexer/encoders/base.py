@@ -102,7 +102,7 @@ class EncoderSettings:
 
     model: str = "builtin"
     layers: tuple[int, ...] | None = None
-    resize: int = 512
+    resize: int = 448
     crop: int = 448
     device: str = "auto"
     dtype: Dtype = "float32"

@@ -12,10 +12,13 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Geometry:
-    """Resize to a square of `resize` pixels, then keep the centre square of `crop` pixels (paper: 512, 448)."""
+    """Resize to a square of `resize` pixels, then keep the centre square of `crop` pixels (paper: 512, 448).
 
-    resize: int = 512
-    crop: int = 448
+    With both the same nothing is cut off, and every part of a picture is looked at.
+    """
+
+    resize: int
+    crop: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.resize:
@@ -25,6 +28,11 @@ class Geometry:
     def margin(self) -> int:
         """Resized pixels cut off at the left and at the top."""
         return (self.resize - self.crop) // 2
+
+    @property
+    def unseen(self) -> float:
+        """The share of a picture's area that is cut off, 0 to 1: its border."""
+        return 1.0 - (self.crop / self.resize) ** 2
 
     def to_original(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
         """Positions (n, 2) as (x, y) in the crop → positions in the original picture of size (width, height).

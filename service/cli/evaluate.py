@@ -112,7 +112,7 @@ def evaluate(
             codec=settings.codec or DEFAULT_CODEC,
             layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,
             categories=tuple(category or ()),
-            sized="resize" in settings.model_fields_set or "crop" in settings.model_fields_set,
+            sized=settings.sized,
             k=k,
             rho=rho,
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),

@@ -69,8 +69,8 @@ async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
         touchstone=version("touchstone"), engine=running.engine.name, codec=memory.codec.name,
         encoder=EncoderView(
             name=space.encoder, note=note, layers=space.layers, grid=space.grid, dim=space.dim,
-            resize=space.geometry.resize, crop=space.geometry.crop, device=str(running.encoder.device),
-            fingerprint=space.fingerprint,
+            resize=space.geometry.resize, crop=space.geometry.crop, unseen=space.geometry.unseen,
+            device=str(running.encoder.device), fingerprint=space.fingerprint,
         ),
         snapshot=memory.version, references=len(memory), keeps_history=running.keeps_history(),
         damaged_segments=_damaged(running), limits=_limits(running.settings),

@@ -20,6 +20,7 @@ class EncoderView(Answer):
     dim: int
     resize: int
     crop: int
+    unseen: float = Field(description="Share of a picture's area that is cut off as its border and not inspected.")
     device: str
     fingerprint: str
 

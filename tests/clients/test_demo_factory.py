@@ -9,9 +9,10 @@ import pytest
 
 from clients.demo import contact_sheet
 from clients.demo.factory import PRODUCTS, Sample, kinds, main, render_defective, render_good, write_mvtec
-from clients.demo.run import analysed, measure
+from clients.demo.run import Frame, analysed, measure
 from clients.demo.server import Inspected, encode
 
+CUT = Frame(512, 448)
 EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in kinds(product)]
 
 
@@ -39,7 +40,7 @@ def test_a_defect_is_where_its_mask_says_and_nowhere_else(product: str, kind: st
         np.testing.assert_array_equal(bad.mask, again.mask)
         assert bad.mask.shape == (512, 512)
         assert set(np.unique(bad.mask)) == {0, 255}
-        assert analysed(bad.mask).any(), "the detector would not look at it"
+        assert analysed(bad.mask, CUT).any(), "the detector would not look at it"
         changed = np.abs(good.image.astype(int) - bad.image).max(axis=2)
         assert changed[bad.mask > 0].mean() > 5
         assert changed[bad.mask == 0].mean() < 1
@@ -111,10 +112,11 @@ def test_a_contact_sheet_has_the_size_it_promises_and_shows_its_pictures() -> No
 def test_a_mask_is_cut_as_the_detector_cuts_the_picture() -> None:
     mask = np.zeros((512, 512), np.uint8)
     mask[:32] = 255
-    assert not analysed(mask).any()
+    assert not analysed(mask, CUT).any()
+    assert analysed(mask, Frame(448, 448)).sum() == 16 * 256  # where nothing is cut
     mask[32:39] = 255  # 7 of the crop's 448 rows are 4 of the map's 256
-    assert analysed(mask).sum() == 4 * 256
-    assert not analysed(None).any()
+    assert analysed(mask, CUT).sum() == 4 * 256
+    assert not analysed(None, CUT).any()
 
 
 def test_perfect_answers_measure_as_perfect() -> None:
@@ -123,11 +125,11 @@ def test_perfect_answers_measure_as_perfect() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
 
     def told(score: float, verdict: str, sample: Sample) -> Inspected:
-        values = analysed(sample.mask).astype(np.float32)
+        values = analysed(sample.mask, CUT).astype(np.float32)
         return Inspected(sample, "x", verdict, score, 0.5, values, image, 10.0)
 
     good, bad = Sample(image, None, None), Sample(image, mask, "scratch")
-    result = measure("bracket", [told(0.1, "normal", good), told(0.9, "anomalous", bad), told(0.8, "normal", bad)])
+    result = measure("bracket", [told(0.1, "normal", good), told(0.9, "anomalous", bad), told(0.8, "normal", bad)], CUT)
     assert (result.image_auroc, result.pixel_auroc) == (1.0, 1.0)
     assert (result.good_passed, result.good, result.defects_caught, result.defective) == (1, 1, 1, 2)
     assert (result.p50_ms, result.p95_ms) == (10.0, 10.0)

@@ -20,9 +20,12 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{name}": value for name, value in settings.items()}}
 
 
-def touchstone(*arguments: str | Path, data: Path, **more: str) -> Result:
-    """`touchstone …` to its end, in this process: starting one takes seconds."""
-    return CliRunner().invoke(app, list(map(str, arguments)), env=environment(data, **more))
+def touchstone(*arguments: str | Path, data: Path, sized: bool = True, **more: str) -> Result:
+    """`touchstone …` to its end, in this process: starting one takes seconds. sized: False chooses no sizes."""
+    variables: dict[str, str | None] = {**environment(data, **more)}
+    if not sized:
+        variables |= {"TOUCHSTONE_RESIZE": None, "TOUCHSTONE_CROP": None}
+    return CliRunner().invoke(app, list(map(str, arguments)), env=variables)
 
 
 def started(*arguments: str | Path, data: Path) -> subprocess.Popen[bytes]:

@@ -71,7 +71,7 @@ def test_a_crop_that_is_no_multiple_of_16_is_refused() -> None:
 
 def test_missing_constants_are_named(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        FilterBankEncoder(Geometry(), CPU, tmp_path / "gone.safetensors")
+        FilterBankEncoder(Geometry(512, 448), CPU, tmp_path / "gone.safetensors")
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 80, dtype=torch.uint8)])

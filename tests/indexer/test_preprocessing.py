@@ -51,7 +51,7 @@ def test_any_picture_is_resized_antialiased_within_a_255th(
 def test_the_papers_own_sizes_hold_it_too() -> None:
     image = np.random.default_rng(0).integers(0, 256, (700, 900, 3)).astype(np.uint8)
     expected = resized(image, 512)[32:480, 32:480].transpose(2, 0, 1)
-    assert np.abs(prepare(image, Geometry()).numpy() - expected).max() <= 1.01
+    assert np.abs(prepare(image, Geometry(512, 448)).numpy() - expected).max() <= 1.01
 
 
 def test_a_picture_of_the_right_size_is_not_touched() -> None:
@@ -80,7 +80,7 @@ def test_a_mark_is_found_back_where_it_was() -> None:
 
 def test_the_whole_crop_maps_to_the_centre_of_the_picture() -> None:
     corners = np.array([[0, 0], [448, 448]], np.float64)
-    np.testing.assert_allclose(Geometry().to_original(corners, (1024, 512)), [[64, 32], [960, 480]])
+    np.testing.assert_allclose(Geometry(512, 448).to_original(corners, (1024, 512)), [[64, 32], [960, 480]])
 
 
 @pytest.mark.parametrize(("resize", "crop"), [(448, 512), (0, 0), (512, 0), (512, -16)])
@@ -106,5 +106,5 @@ def test_a_device_prepares_within_a_255th_of_pillow(
 @pytest.mark.parametrize("side", [512, 640, 2048])
 def test_a_device_prepares_a_cameras_picture_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
-    found = DevicePreparer(torch.device("cpu"), Geometry())(image)
-    assert (found.int() - prepare(image, Geometry()).int()).abs().max() <= 1
+    found = DevicePreparer(torch.device("cpu"), Geometry(512, 448))(image)
+    assert (found.int() - prepare(image, Geometry(512, 448)).int()).abs().max() <= 1

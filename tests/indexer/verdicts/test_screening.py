@@ -90,7 +90,8 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
             memory = memory.added([number], [product], codes, number + 1)
         picture = render_good(product, 50).image
         changed = (
-            cv2.warpAffine(picture, np.float32([[1, 0, -32], [0, 1, 64]]), (512, 512), borderMode=cv2.BORDER_REFLECT)
+            # by two cells and four, of 16 pixels in 448
+            cv2.warpAffine(picture, np.float32([[1, 0, -37], [0, 1, 73]]), (512, 512), borderMode=cv2.BORDER_REFLECT)
             if moved
             else cv2.GaussianBlur(picture, (0, 0), 5)
         )

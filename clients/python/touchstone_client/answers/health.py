@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Encoder:
-    """The encoder in use, plainly."""
+    """The encoder in use, plainly. unseen: share of a picture's area that is cut off and not inspected."""
 
     name: str
     note: str
@@ -19,6 +19,7 @@ class Encoder:
     crop: int
     device: str
     fingerprint: str
+    unseen: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""Which sizes images are looked at in: those that somebody chose, else those of the memory that is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from indexer.catalogue import Catalogue
+from indexer.encoders import EncoderSettings, FeatureSpace
+from indexer.library import RESTORING, catalogue_url
+from indexer.settings import DataSettings
+
+
+def encoder_of_memory(settings: DataSettings) -> EncoderSettings:
+    """The encoder settings, with the sizes of the data folder's memory unless some were chosen.
+
+    So a default that has changed refuses no memory that was made with the one before. CatalogueError.
+    """
+    chosen = settings.encoder_settings
+    if settings.sized or (settings.data / RESTORING).exists():
+        return chosen
+    if settings.database_url is None and not (settings.data / "catalogue.sqlite").exists():
+        return chosen
+    catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
+    try:
+        memory = catalogue.memories.active()
+    finally:
+        catalogue.close()
+    if memory is None:
+        return chosen
+    geometry = FeatureSpace.from_json(memory.space_json).geometry
+    return replace(chosen, resize=geometry.resize, crop=geometry.crop)

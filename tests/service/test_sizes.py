@@ -1,0 +1,103 @@
+"""Every part of a picture is inspected unless somebody chose otherwise, and a memory keeps its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.images import encode_png
+from indexer.library import FeatureSpaceMismatch
+from service.app import create_app
+from service.runtime import Runtime
+from service.settings import Settings
+from tests.indexer.commands import touchstone
+from tests.service.conftest import files, onboard, settings, wait_until_calibrated
+from tests.service.pictures import part
+
+WIDTH, HEIGHT = 640, 360
+PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, HEIGHT - 1)]
+
+
+def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
+    """A brushed plate that fills the picture, in varying light; with a dark blot around a point."""
+    rng = np.random.default_rng(seed)
+    brushed = cv2.GaussianBlur(rng.normal(0, 40, (HEIGHT, WIDTH)), (0, 0), sigmaX=12, sigmaY=0.8)
+    light = np.linspace(-8, 8, WIDTH)[None] * rng.uniform(0.7, 1.3) + rng.normal(0, 2)
+    image = 150 + brushed + light + rng.normal(0, 2, (HEIGHT, WIDTH))
+    if blot is not None:
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        image -= 70 * np.exp(-(((x - blot[0]) ** 2 + (y - blot[1]) ** 2) / (2 * 9.0**2)))
+    return encode_png(np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.fixture(scope="module")
+def plates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service at the default sizes that knows 24 plates."""
+    running = Runtime.start(Settings(data=tmp_path_factory.mktemp("plates"), device="cpu"))
+    with TestClient(create_app(running), base_url="http://localhost") as client:
+        onboard(client, "plate", *(plate(seed) for seed in range(24)))
+        client.patch("/categories/plate", json={"false_reject_rate": 0.05})
+        wait_until_calibrated(client, "plate")
+        yield client
+
+
+def test_blots_at_all_corners_and_edges_are_caught_where_they_are(plates: TestClient) -> None:
+    blotted = [plate(100 + number, place) for number, place in enumerate(PLACES)]
+    results = plates.post("/detect", data={"category": "plate"}, files=files(*blotted)).json()["results"]
+    assert [result["verdict"] for result in results] == ["anomalous"] * len(PLACES)
+    for (x, y), result in zip(PLACES, results, strict=True):
+        left, top, width, height = max(result["regions"], key=lambda each: each["peak"])["box"]
+        assert left - 20 <= x <= left + width + 20, (x, y)
+        assert top - 20 <= y <= top + height + 20, (x, y)
+
+
+def test_plates_without_a_blot_pass(plates: TestClient) -> None:
+    good = plates.post("/detect", data={"category": "plate"}, files=files(*(plate(200 + n) for n in range(20)))).json()
+    assert sum(result["verdict"] == "normal" for result in good["results"]) >= 17
+
+
+def test_nothing_is_cut_off_unless_it_is_chosen(plates: TestClient) -> None:
+    encoder = plates.get("/version").json()["encoder"]
+    assert (encoder["resize"], encoder["crop"], encoder["unseen"]) == (448, 448, 0.0)
+
+
+def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as client:
+        onboard(client, "disc", part(1))
+        before = client.get("/version").json()["encoder"]
+    caplog.clear()
+    running = Runtime.start(Settings(data=tmp_path, device="cpu"))
+    assert "a border of 23 % of every picture is not inspected" in caplog.text
+    with TestClient(create_app(running), base_url="http://localhost") as client:
+        encoder = client.get("/version").json()["encoder"]
+        assert (encoder["resize"], encoder["crop"], encoder["fingerprint"]) == (128, 112, before["fingerprint"])
+        assert encoder["unseen"] == pytest.approx(1 - (112 / 128) ** 2)
+        assert client.post("/detect", files=files(part(2))).status_code == 200
+    with pytest.raises(FeatureSpaceMismatch, match="looks at 128 → 112 pixels, not 448 → 448"):
+        Runtime.start(Settings(data=tmp_path, device="cpu", resize=448))
+
+
+def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path: Path) -> None:
+    parts, data = tmp_path / "parts", tmp_path / "data"
+    for number in range(2):
+        path = parts / "disc" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(part(number))
+    assert touchstone("index", parts, data=data).exit_code == 0
+    (parts / "disc" / "2.png").write_bytes(part(2))
+    again = touchstone("index", parts, data=data, sized=False)
+    assert again.exit_code == 0, again.stderr
+    rebuilt = touchstone("rebuild", data=data, sized=False)
+    assert rebuilt.exit_code == 0, rebuilt.stderr
+    with TestClient(
+        create_app(Runtime.start(Settings(data=data, device="cpu"))), base_url="http://localhost"
+    ) as client:
+        version = client.get("/version").json()
+    assert (version["references"], version["encoder"]["resize"], version["encoder"]["unseen"]) == (3, 448, 0.0)
