@@ -238,7 +238,7 @@ class Library:
     def _follow(self) -> None:
         """Publish what was just committed. It stays committed when that fails, and a later refresh publishes it."""
         try:
-            self._loader.refresh()
+            self._loader.refresh(adopt=False)
         except (CatalogueError, OSError, MemoryError) as error:
             log.warning("a change is committed but not published yet: %s", error)
 

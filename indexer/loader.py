@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from indexer.catalogue import Catalogue, CategorySettings, Changes, SegmentRows
+from indexer.catalogue import Catalogue, CategorySettings, Changes, MemoryRecord, SegmentRows
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, Memory, join
 from indexer.store import SegmentDamaged, SegmentStore
@@ -29,7 +29,8 @@ class Published:
 
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
     name. version: of the catalogue that this follows; larger than the snapshot's only once the data folder has been
-    switched to another encoder's memory: `superseded_by` says which. damaged: segments that are not served.
+    switched to another memory. damaged: segments that are not served. superseded_by: the encoder of a memory that this
+    process cannot serve in the place of this one.
     """
 
     memory: Memory
@@ -49,17 +50,19 @@ class Loader:
         self._published = Published(memory, memory_id)
         self._failing_since: dict[str, float] = {}  # segment → when the system first refused to read it
         self._refreshing = threading.Lock()
+        self._adopting = threading.Lock()
 
     @property
     def published(self) -> Published:
         """The newest state this process knows."""
         return self._published
 
-    def refresh(self, patience: float = _PATIENCE_SECONDS) -> Published:
+    def refresh(self, patience: float = _PATIENCE_SECONDS, *, adopt: bool = True) -> Published:
         """Publish what any process has committed since the last refresh.
 
-        A switch to another memory of the same encoder, such as one of another codec, is followed: the new memory is
-        loaded beside the old one. After a switch to another encoder's memory, removals and settings are still followed.
+        After a switch to another memory, removals and settings are still followed. One of the same encoder, such as one
+        of another codec, is adopted: loaded beside the present one, which goes on being followed meanwhile. adopt:
+        False leaves that, which may take minutes, to another caller.
 
         Raises OSError when a segment cannot be read at the moment and CatalogueError when the catalogue cannot; then
         nothing has changed. After `patience` seconds of failing, the segment counts as damaged.
@@ -70,22 +73,17 @@ class Loader:
             active = changes.active
             if active is None or active.id == now.memory_id:
                 if changes.version != now.memory.version:
-                    self._publish(now, changes, patience)
-            elif active.fingerprint == now.memory.space.fingerprint:
-                log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
-                empty = Memory.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
-                everything = self._catalogue.segments.changes_since(0, active.id)
-                if everything.active == active:  # else it was switched again: the next refresh looks anew
-                    self._publish(Published(empty, active.id), everything, patience)
-            elif changes.version != now.version:
-                encoder = _described(FeatureSpace.from_json(active.space_json))
-                if now.superseded_by != encoder:
-                    log.error("the data folder has been switched to encoder %s: restart this process with it", encoder)
-                self._published = replace(
-                    now, memory=now.memory.removed(changes.removed, now.memory.version),
-                    settings=self._catalogue.categories.settings(), version=changes.version, superseded_by=encoder,
-                )  # fmt: skip
-            return self._published
+                    self._publish(self._loaded(now, changes, patience))
+                return self._published
+            fits = active.fingerprint == now.memory.space.fingerprint
+            if changes.version != now.version:
+                self._publish(self._left_behind(now, changes, None if fits else _described(active)))
+        if fits and adopt and self._adopting.acquire(blocking=False):
+            try:
+                self._adopt(active, patience)
+            finally:
+                self._adopting.release()
+        return self._published
 
     def reload_damaged(self) -> None:
         """Read damaged segments again: what has been restored meanwhile is served from now on. Raises as `refresh`."""
@@ -103,7 +101,7 @@ class Loader:
                 if (rows := tuple(row for row in each.rows if row.reference_id not in here))
             )  # fmt: skip
             changes = replace(everything, added=lacking, removed=tuple(here - live))
-            self._publish(replace(now, damaged=()), changes, 0.0)
+            self._publish(self._loaded(replace(now, damaged=()), changes, 0.0))
 
     def read(self, rows: SegmentRows, memory: Memory) -> EncodedReferences:
         """Some rows of a segment of a memory. Raises SegmentDamaged, and OSError when the file cannot be read now."""
@@ -115,8 +113,39 @@ class Loader:
         picked = [row.row for row in rows.rows]
         return encoded if picked == list(range(header.count)) else encoded.rows(picked)
 
-    def _publish(self, now: Published, changes: Changes, patience: float) -> None:
-        """Publish `now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
+    def _publish(self, published: Published) -> None:
+        known = {damage.name for damage in self._published.damaged}
+        for damage in published.damaged:
+            if damage.name not in known:
+                log.error("%s: its references are not served", damage)
+        if published.superseded_by not in (None, self._published.superseded_by):
+            log.error(
+                "the data folder has been switched to encoder %s: restart this process with it", published.superseded_by
+            )
+        self._published = published
+
+    def _adopt(self, active: MemoryRecord, patience: float) -> None:
+        """Load another memory of this encoder, and publish it."""
+        now = self._published
+        if now.memory_id == active.id:
+            return
+        log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
+        empty = Memory.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
+        everything = self._catalogue.segments.changes_since(0, active.id)
+        if everything.active == active:  # else it was switched again: the next refresh looks anew
+            adopted = self._loaded(Published(empty, active.id), everything, patience)
+            with self._refreshing:
+                self._publish(adopted)
+
+    def _left_behind(self, now: Published, changes: Changes, superseded_by: str | None) -> Published:
+        """What can still be followed once the references are in another memory: all but what was added."""
+        return replace(
+            now, memory=now.memory.removed(changes.removed, now.memory.version),
+            settings=self._catalogue.categories.settings(), version=changes.version, superseded_by=superseded_by,
+        )  # fmt: skip
+
+    def _loaded(self, now: Published, changes: Changes, patience: float) -> Published:
+        """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
             memory = memory.removed(changes.removed, changes.version)
@@ -124,16 +153,12 @@ class Loader:
         except BaseException:
             now.memory.arena.truncate(now.memory.rows)
             raise
-        known = {damage.name for damage in self._published.damaged}
-        for damage in damaged:
-            if damage.name not in known:
-                log.error("%s: its references are not served", damage)
-        self._published = Published(memory, now.memory_id, settings, changes.version, damaged)
         if memory.rows > 2 * len(memory) + _MOST_REMOVED:
             try:
-                self._published = replace(self._published, memory=_without_removed(memory))
+                memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not given back: %s", error)
+        return Published(memory, now.memory_id, settings, changes.version, damaged)
 
     def _entered(self, now: Published, changes: Changes, patience: float) -> tuple[Memory, tuple[SegmentDamaged, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
@@ -198,7 +223,8 @@ class Loader:
         return join([found[position] for position in range(len(wanted))]) if len(found) == len(wanted) else None
 
 
-def _described(space: FeatureSpace) -> str:
+def _described(memory: MemoryRecord) -> str:
+    space = FeatureSpace.from_json(memory.space_json)
     size = space.geometry
     return f"{space.encoder} ({size.resize} to {size.crop} pixels, {space.fingerprint[:12]})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,6 +229,37 @@ def test_a_memory_of_another_codec_is_taken_over(pair: tuple[Library, Library]) 
     more = add(follower, "disc", 4)
     writer.refresh()
     assert ids(writer) == ids(follower) == [*known, *more]
+
+
+def test_removals_and_settings_are_followed_while_another_codec_is_loaded(
+    pair: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, follower = pair
+    known = add(writer, "disc", 1, 2, 3)
+    before = follower.refresh()
+    switched(writer, "int8")
+    loading, go_on = threading.Event(), threading.Event()
+    read = SegmentStore.read
+
+    def slowly(store: SegmentStore, name: str, sha256: str) -> Segment:
+        loading.set()
+        assert go_on.wait(20)
+        return read(store, name, sha256)
+
+    monkeypatch.setattr(SegmentStore, "read", slowly)
+    sync = threading.Thread(target=follower.refresh)
+    sync.start()
+    assert loading.wait(20)
+    follower.remove(known[:1])
+    follower.change_settings("disc", {"k": 3})
+    assert follower.refresh().codec is before.codec, "another caller does not load it a second time"
+    assert ids(follower) == known[1:]
+    assert (follower.published.settings["disc"].k, follower.published.superseded_by) == (3, None)
+    go_on.set()
+    sync.join()
+    assert follower.refresh().codec.name == "int8"
+    assert ids(follower) == known[1:]
+    assert follower.published.settings["disc"].k == 3
 
 
 def test_a_folder_opens_with_whatever_codec_it_holds_unless_another_is_asked_for(pair: tuple[Library, Library]) -> None:
