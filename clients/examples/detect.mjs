@@ -8,7 +8,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 const url = process.env.TOUCHSTONE_URL ?? "http://127.0.0.1:8000";
 const headers = process.env.TOUCHSTONE_KEY ? { Authorization: `Bearer ${process.env.TOUCHSTONE_KEY}` } : {};
 
-// Posts a form. Passing failures are tried again, no sooner than the service asks; anything else is thrown.
+const IMAGE = /\.(png|apng|jpe?g|jpe|jfif|mpo|bmp|dib|tiff?|webp)$/i;
+
+// Posts a form. Passing failures are tried again, no sooner than the service asks; a wait of more than a minute is not
+// begun, and anything else is thrown.
 async function post(path, form, more = {}) {
   for (let attempt = 1; ; attempt++) {
     let answer;
@@ -20,9 +23,11 @@ async function post(path, form, more = {}) {
       continue;
     }
     if (answer.ok) return answer.json();
-    const problem = await answer.json(); // application/problem+json: type, title, status, detail
-    if (![429, 503, 504].includes(answer.status) || attempt === 5) throw new Error(problem.detail);
-    await sleep(Math.max(1000 * Number(answer.headers.get("retry-after") ?? 0), 250 * 2 ** attempt));
+    // application/problem+json: type, title, status, detail; something else when a proxy answers
+    const problem = await answer.json().catch(() => ({ detail: `${url} answered ${answer.status}` }));
+    const asked = Number(answer.headers.get("retry-after") ?? 0) || 0;
+    if (![429, 503, 504].includes(answer.status) || attempt === 5 || asked > 60) throw new Error(problem.detail);
+    await sleep(Math.max(1000 * asked, 250 * 2 ** attempt));
   }
 }
 
@@ -35,7 +40,7 @@ async function form(fields, paths) {
 
 const [category, good, part] = process.argv.slice(2);
 try {
-  const files = (await readdir(good)).sort().map((name) => join(good, name));
+  const files = (await readdir(good)).filter((name) => IMAGE.test(name)).sort().map((name) => join(good, name));
   const onboarded = await post("/references", await form({ category }, files));
   console.log(`${onboarded.added} references added, ${onboarded.duplicates} were there already`);
   // The key makes a second try safe: the same request is inspected and recorded once.

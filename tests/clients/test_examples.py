@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.scripted import scripted
 from tests.service.pictures import part
 from touchstone_client import Client
 
 EXAMPLES = Path(__file__).parent.parent.parent / "clients/examples"
+
+
+NO_SUCH_PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "no_proxy": "elsewhere"}
 
 
 def csharp(folder: Path) -> list[str]:
@@ -51,7 +55,9 @@ def test_the_example_teaches_a_product_and_tells_good_from_bad(service: str, lan
     good = tmp_path / "good"
     good.mkdir()
     for seed in range(10):
-        (good / f"{seed}.png").write_bytes(part(seed))
+        (good / (f"{seed}.png" if seed else "0, first; of ten.JFIF")).write_bytes(part(seed))
+    (good / "Thumbs.db").write_bytes(b"no image")
+    (good / "folder").mkdir()
     (tmp_path / "good.png").write_bytes(part(0))
     (tmp_path / "bad.png").write_bytes(part(7, scratched=True))
     (tmp_path / "text.png").write_text("no picture")
@@ -61,7 +67,7 @@ def test_the_example_teaches_a_product_and_tells_good_from_bad(service: str, lan
 
     def inspect(picture: str) -> subprocess.CompletedProcess[str]:
         given = [*run, language, str(good), str(tmp_path / picture)]
-        environment = os.environ | {"TOUCHSTONE_URL": service}
+        environment = os.environ | {"TOUCHSTONE_URL": service, **NO_SUCH_PROXY}
         return subprocess.run(given, capture_output=True, text=True, timeout=120, env=environment)
 
     first = inspect("good.png")
@@ -76,3 +82,19 @@ def test_the_example_teaches_a_product_and_tells_good_from_bad(service: str, lan
     with Client(service) as client:
         assert client.category(language).references == 10
         client.remove_category(language)
+
+
+@pytest.mark.parametrize("language", ["curl", "python", "node", "csharp"])
+def test_the_example_does_not_sit_out_a_days_wait(language: str, tmp_path: Path) -> None:
+    if language in ("curl", "node") and not shutil.which(language):
+        pytest.skip(f"{language} is not on this machine")
+    run = command(language, tmp_path)
+    good = tmp_path / "good"
+    good.mkdir()
+    (good / "0.png").write_bytes(part(0))
+    with scripted((503, {"Retry-After": "86400"}, "<html>closed today</html>")) as server:
+        given = [*run, language, str(good), str(good / "0.png")]
+        environment = os.environ | {"TOUCHSTONE_URL": server.url}
+        done = subprocess.run(given, capture_output=True, text=True, timeout=60, env=environment)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert len(server.asked) == 1

@@ -41,18 +41,26 @@ class Problem // application/problem+json
 
 static class Program
 {
-    static readonly HttpClient Http = new HttpClient { Timeout = TimeSpan.FromSeconds(60) };
+    static readonly Uri Service = new Uri(Environment.GetEnvironmentVariable("TOUCHSTONE_URL") ?? "http://127.0.0.1:8000");
+    static readonly HttpClient Http = new HttpClient(new HttpClientHandler { UseProxy = !Service.IsLoopback })
+    {
+        BaseAddress = Service,
+        Timeout = TimeSpan.FromSeconds(60),
+    };
+    static readonly string[] ImageSuffixes =
+        { ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".tif", ".tiff", ".webp" };
 
     static int Main(string[] arguments)
     {
         string category = arguments[0], good = arguments[1], part = arguments[2];
-        Http.BaseAddress = new Uri(Environment.GetEnvironmentVariable("TOUCHSTONE_URL") ?? "http://127.0.0.1:8000");
         var key = Environment.GetEnvironmentVariable("TOUCHSTONE_KEY");
         if (!string.IsNullOrEmpty(key))
             Http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         try
         {
-            var files = Directory.GetFiles(good).OrderBy(path => path, StringComparer.Ordinal).ToArray();
+            var files = Directory.GetFiles(good)
+                .Where(path => ImageSuffixes.Contains(Path.GetExtension(path).ToLowerInvariant()))
+                .OrderBy(path => path, StringComparer.Ordinal).ToArray();
             var onboarded = Post<ReferencesAnswer>("/references", category, files, null);
             Console.WriteLine("{0} references added, {1} were there already", onboarded.Added, onboarded.Duplicates);
             // The key makes a second try safe: the same request is inspected and recorded once.
@@ -68,7 +76,17 @@ static class Program
         }
     }
 
-    // Passing failures are tried again, no sooner than the service asks; anything else is thrown.
+    // What the service says; something else answers when it is a proxy.
+    static string Detail(HttpResponseMessage answer, Stream body)
+    {
+        var type = answer.Content.Headers.ContentType;
+        if (type == null || type.MediaType != "application/problem+json")
+            return Service + " answered " + (int)answer.StatusCode;
+        return ((Problem)new DataContractJsonSerializer(typeof(Problem)).ReadObject(body)).Detail;
+    }
+
+    // Passing failures are tried again, no sooner than the service asks; a wait of more than a minute is not begun, and
+    // anything else is thrown.
     static T Post<T>(string path, string category, IEnumerable<string> files, string key)
     {
         for (var attempt = 1; ; attempt++)
@@ -98,10 +116,10 @@ static class Program
                     if (answer.IsSuccessStatusCode)
                         return (T)new DataContractJsonSerializer(typeof(T)).ReadObject(body);
                     var status = (int)answer.StatusCode;
-                    var passing = status == 429 || status == 503 || status == 504;
-                    if (!passing || attempt == 5)
-                        throw new HttpRequestException(((Problem)new DataContractJsonSerializer(typeof(Problem)).ReadObject(body)).Detail);
                     var asked = answer.Headers.RetryAfter == null ? null : answer.Headers.RetryAfter.Delta;
+                    var passing = status == 429 || status == 503 || status == 504;
+                    if (!passing || attempt == 5 || asked > TimeSpan.FromMinutes(1))
+                        throw new HttpRequestException(Detail(answer, body));
                     Thread.Sleep(asked > wait ? asked.Value : wait);
                 }
             }
