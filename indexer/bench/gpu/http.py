@@ -109,7 +109,7 @@ def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx
         process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=out, stderr=out)
     limits = httpx.Limits(max_connections=None)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits, trust_env=False) as client:
             end = time.monotonic() + _START_SECONDS
             while not _ready(client):
                 if process.poll() is not None or time.monotonic() > end:
