@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from touchstone_line_agent.cli import main
+from touchstone_line_agent.config import FolderSource, Health, Queue, Service
+from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.triggers import part_id
 
+ROOT = Path(__file__).parent.parent.parent
 WHOLE = """
 [queue]
 path = "{folder}/parts.sqlite"
@@ -42,9 +46,67 @@ def run(*arguments: object, code: int = 0) -> list[str]:
 
 def test_the_example_is_a_valid_file(tmp_path: Path) -> None:
     file = tmp_path / "line.toml"
-    file.write_text("\n".join(run("example")))
+    text = "\n".join(run("example"))
+    for folder in ("/var/lib/touchstone-line-agent", "/srv/lab"):
+        text = text.replace(folder, str(tmp_path))
+    file.write_text(text)
+    (tmp_path / "incoming").mkdir()
     [line] = run("check", file)
     assert "press-1 (camera, 2 sinks), lab (folder, 1 sinks)" in line
+
+
+def test_check_says_what_is_not_there(tmp_path: Path) -> None:
+    file, key = tmp_path / "line.toml", tmp_path / "line.key"
+    (tmp_path / "file").write_text("")
+    file.write_text(f"""
+[service]
+key_file = "{key}"
+[queue]
+path = "{tmp_path}/file/parts.sqlite"
+[[station]]
+name = "a"
+source = {{ kind = "folder", path = "{tmp_path}/in" }}
+sink = [{{ kind = "csv", path = "{tmp_path}/file/out/results.csv" }}, {{ kind = "folder", path = "{tmp_path}/new" }}]
+[[station]]
+name = "b"
+source = {{ kind = "video", path = "{tmp_path}/film.avi" }}
+[[station]]
+name = "c"
+source = {{ kind = "genicam", producer = "{tmp_path}/maker.cti" }}
+trigger = {{ kind = "http" }}
+[[station]]
+name = "d"
+source = {{ kind = "folder", path = "{tmp_path}", mounted_at = "{tmp_path}" }}
+""")
+    lines = run("check", file, code=2)
+    prefix = f"touchstone-line-agent: {file}: "
+    assert [line.removeprefix(prefix) for line in lines] == [
+        f"service.key_file: {key}: No such file or directory",
+        f"queue.path: {tmp_path}/file is not a folder",
+        f"station[1].source.path: {tmp_path}/in: No such file or directory",
+        f"station[1].sink[1].path: {tmp_path}/file is not a folder",
+        f"station[2].source.path: {tmp_path}/film.avi: No such file or directory",
+        f"station[3].source.producer: {tmp_path}/maker.cti: No such file or directory",
+        f"station[4].source.mounted_at: nothing is mounted at {tmp_path}",
+    ]
+    for data, said in ((b"\xef\xbb\xbf", "is empty"), (b"\xff", "save it as UTF-8"), (b"two words", "more than a key")):
+        key.write_bytes(data)
+        assert said in run("check", file, code=2)[0]
+        assert said in run("run", file, code=2)[0]
+    key.write_text("ts_key\r\n", encoding="utf-16")
+    assert "service" not in run("check", file, code=2)[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "line.toml"
+    text = WHOLE.replace("{folder}", str(tmp_path)).replace('"a"\n', '"a"\ncategory = "Träger"\n')
+    file.write_text(text.replace("\n", "\r\n"), encoding=encoding)
+    assert "fine: a (folder, 0 sinks)" in run("check", file)[0]
+    file.write_bytes(text.encode("latin-1"))
+    [line] = run("check", file, code=2)
+    assert "neither UTF-8 nor UTF-16" in line
 
 
 @pytest.mark.parametrize(
@@ -62,6 +124,16 @@ def test_the_example_is_a_valid_file(tmp_path: Path) -> None:
         ((FOLDER, 'kind = "camera"'), ["station[1].source: give either device or url"]),
         (('path = "{folder}/parts.sqlite"', ""), ["queue.path: Field required"]),
         (("[queue]", "[queue"), ["line.toml: Expected"]),
+        (('name = "a"', 'name = "a"\ncategory = "a\\u0000"'), ["station[1].category: has control characters"]),
+        (('kind = "folder"', 'kind = "folder"\npattern = "*/*.png"'), ["station[1].source.pattern: "]),
+        (
+            ('name = "a"', 'name = "a"\nsink = [{kind = "mqtt", decision_topic = "a/#"}]'),
+            ["station[1].sink[1].decision_topic: "],
+        ),
+        (
+            ('name = "a"', 'name = "a"\nsink = [{kind = "folder", path = "{folder}/in"}]'),
+            ["is a source: what a sink writes there would be parts again"],
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_where(
@@ -93,6 +165,9 @@ def test_names_and_files_that_are_there_twice_are_refused(tmp_path: Path, capsys
     file = tmp_path / "line.toml"
     file.write_text(text + station)
     assert "'a' is there more than once" in check(file, capsys)[0]
+    file.write_text(text + station.replace('"a"', '"b"'))
+    assert "in is the source of more than one station" in check(file, capsys)[0]
+    station = station.replace("/in", "/other")
     sink = '[[station.sink]]\nkind = "csv"\npath = "x.csv"\n'
     file.write_text(text + sink + station.replace('"a"', '"b"') + sink)
     assert "x.csv is written by more than one sink" in check(file, capsys)[0]
@@ -112,8 +187,49 @@ def test_an_agent_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("payload", "expected"),
-    [(b"", None), (b" 17 \n", "17"), (b'{"part_id": "A-1", "x": 2}', "A-1"), (b'{"part_id": 5}', "5"), (b"{}", None),
-     (b"A-17", "A-17"), (b"\xff", "\ufffd"), (b"x" * 500, "x" * 128)],
-)  # fmt: skip
+    [
+        (b"", None),
+        (b" 17 \n", "17"),
+        (b"A-17", "A-17"),
+        (b"12E4711", "12E4711"),
+        (b"1E5", "1E5"),
+        (b"1.200", "1.200"),
+        (b"0017", "0017"),
+        (b"NaN", "NaN"),
+        (b"true", "true"),
+        (b"[17]", "[17]"),
+        ("\ufeffA-17".encode(), "A-17"),
+        (b'{"part_id": "A-1", "x": 2}', "A-1"),
+        (b'{"part_id": "12E4711"}', "12E4711"),
+        (b'{"part_id": 5}', "5"),
+        (b'{"part_id": 12E4711}', "12E4711"),
+        (b'{"part_id": 1.200}', "1.200"),
+        (b'{"part_id": 123456789012345678901234567890}', "123456789012345678901234567890"),
+        (b'{"part_id": NaN}', "NaN"),
+        (b'"12E4711"', "12E4711"),
+        (b'{"part_id": 0017}', '{"part_id": 0017}'),  # no JSON
+        (b'"half', '"half'),
+        (b'{"a":' * 40_000, ('{"a":' * 40_000)[: 64 << 10]),
+        (b"{}", None),
+        (b'{"part_id": null}', None),
+        (b'{"part_id": ["a"]}', None),
+        (b'{"part_id": true}', None),
+        (b"\xff", "\ufffd"),
+    ],
+)
 def test_a_trigger_message_may_name_its_part(payload: bytes, expected: str | None) -> None:
     assert part_id(payload) == expected
+
+
+def test_every_metric_and_setting_of_the_agent_is_documented() -> None:
+    page = (ROOT / "docs/line-agent.md").read_text()
+    documented = dict(re.findall(r"^\| `(\w+)` \| (?:`\w+` ?)+\| (.*) \|$", page, re.MULTILINE))
+    prefix = "touchstone_line_agent_"
+    families = {
+        each.name.removeprefix(prefix) + ("_total" if each.type == "counter" else ""): each.documentation
+        for each in Metrics().registry.collect()
+    }
+    assert documented == families
+    example = (ROOT / "clients/line_agent/touchstone_line_agent/example.toml").read_text()
+    settings = {name for table in (Service, Queue, Health, FolderSource) for name in table.model_fields}
+    assert not [name for name in settings - {"every_ms"} if f"{name} =" not in example]

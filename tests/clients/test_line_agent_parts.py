@@ -34,18 +34,19 @@ def parts(path: Path) -> Iterator[Parts]:
 
 
 def take(parts: Parts, name: str, *, picture: bytes | None = b"picture", station: str = "a") -> Part:
-    part = parts.put(station, picture, f"{name}.png", name, name)
-    assert part is not None
+    part = parts.number(station, f"{name}.png", name)
+    assert parts.enter(part, picture, name)
     return part
 
 
 def test_a_part_of_the_same_origin_is_taken_once(parts: Parts) -> None:
     take(parts, "1")
-    assert parts.put("a", b"picture", "1.png", "1", "1") is None
+    assert not parts.enter(parts.number("a", "1.png", "1"), b"picture", "1")
     take(parts, "1", station="b")
-    unnamed = parts.put("a", b"picture", "x.png", None)
-    assert unnamed is not None
+    unnamed = parts.number("a", "x.png", None)
     assert unnamed.part_id == unnamed.key
+    parts.forget_origin("a", "1")
+    take(parts, "1")
 
 
 def test_what_is_left_comes_oldest_first_and_passes_over_what_is_in_hand(parts: Parts) -> None:
@@ -137,7 +138,7 @@ def test_what_was_taken_survives_a_kill_and_is_known_to_have_missed_its_decision
     code = (
         "import os, sys; from pathlib import Path; from touchstone_line_agent.parts import Parts\n"
         "parts = Parts(Path(sys.argv[1]), 100, 10**6)\n"
-        "for number in range(7): parts.put('a', b'picture', 'x.png', str(number), str(number))\n"
+        "for number in range(7): parts.enter(parts.number('a', 'x.png', str(number)), b'picture', str(number))\n"
         "os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9

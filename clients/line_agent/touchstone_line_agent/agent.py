@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 from touchstone_client import NO_RETRIES, AsyncClient, Retries, Timeouts
+from touchstone_client.access_key import read_key
 from touchstone_line_agent.config import Config
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.parts import Parts
@@ -27,7 +29,9 @@ async def run(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    key = None if config.service.key_file is None else config.service.key_file.read_text().strip()
+    # A camera waits on a thread for its frame: with one for each CPU, some stations' waits would be the others'.
+    loop.set_default_executor(ThreadPoolExecutor(8 * len(config.station) + 8))
+    key = None if config.service.key_file is None else read_key(config.service.key_file)
     timeouts = Timeouts(_CONNECT_S, config.service.timeout_s, config.service.timeout_s)
     async with contextlib.AsyncExitStack() as ending:
         parts = Parts(config.queue.path, config.queue.most_pictures, config.queue.most_bytes)
@@ -40,7 +44,7 @@ async def run(config: Config) -> None:
         patient = await ending.enter_async_context(AsyncClient(url, key=key, timeouts=timeouts, retries=NO_RETRIES))
         metrics = Metrics()
         stations = {each.name: Station(each, parts, quick, patient, metrics) for each in config.station}
-        web = Web(config.health, stations, metrics, loop)
+        web = Web(config.health, stations, parts, metrics, loop)
         ending.callback(web.close)
         log.info("%d stations, health on http://%s:%d/healthz", len(stations), config.health.host, web.port)
         async with asyncio.TaskGroup() as tasks:

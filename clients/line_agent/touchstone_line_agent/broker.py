@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 _LONGEST_PAUSE_S = 5
+_KEEP_ALIVE_S = 5
+_LOOK_S = 0.005  # while a message is on its way
 
 
 class BrokerAway(Exception):
@@ -49,7 +51,7 @@ class Broker:
         self._client.on_subscribe = subscribed
         self._client.on_message = received
         with contextlib.suppress(OSError):  # the background thread tries again
-            self._client.connect_async(host, port, keepalive=30)
+            self._client.connect_async(host, port, keepalive=_KEEP_ALIVE_S)
         self._client.loop_start()
 
     @property
@@ -64,26 +66,28 @@ class Broker:
         """Whether there is a connection now."""
         return self._client.is_connected()
 
-    async def publish(self, topic: str, payload: str, *, qos: int, within: float) -> None:
-        """Send a message and wait until the broker has confirmed it (with QoS 0: until it is on its way). BrokerAway.
+    async def reach(self, within: float) -> None:
+        """Wait until there is a connection. BrokerAway."""
+        if not await _soon(lambda: self.connected, within):
+            raise BrokerAway(self.trouble)
 
-        A message with QoS 1 or 2 that was not confirmed in time is still sent by the connection when it comes back:
-        publishing the same again waits for that one.
+    async def publish(self, topic: str, payload: str, *, qos: Literal[1, 2], within: float) -> None:
+        """Send a message and wait until the broker has confirmed it. BrokerAway.
+
+        A message that was not confirmed in time is still sent by the connection when it comes back: publishing the same
+        again waits for that one.
         """
         sent = self._unconfirmed.get((topic, payload))
         if sent is None:
             if not self.connected:
                 raise BrokerAway(self.trouble)
-            sent = self._client.publish(topic, payload, qos=qos)
-            if qos:
-                self._unconfirmed[topic, payload] = sent
-
-        def confirmed() -> bool:
-            with contextlib.suppress(RuntimeError, ValueError):
-                sent.wait_for_publish(within)
-            return sent.is_published()
-
-        if not await asyncio.to_thread(confirmed):
+            sent = self._unconfirmed[topic, payload] = self._client.publish(topic, payload, qos=qos)
+        try:
+            confirmed = await _soon(sent.is_published, within)
+        except (RuntimeError, ValueError) as error:  # the connection went before it was on its way
+            self._unconfirmed.pop((topic, payload), None)
+            raise BrokerAway(f"the MQTT broker at {self._where} was not reached: {error}") from error
+        if not confirmed:
             raise BrokerAway(f"the MQTT broker at {self._where} did not confirm within {within:g} s")
         self._unconfirmed.pop((topic, payload), None)
 
@@ -91,3 +95,13 @@ class Broker:
         """Say goodbye."""
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
+
+
+async def _soon(condition: Callable[[], bool], within: float) -> bool:
+    """Whether a condition of the connection's own thread comes true in time."""
+    end = asyncio.get_running_loop().time() + within
+    while not condition():
+        if asyncio.get_running_loop().time() > end:
+            return False
+        await asyncio.sleep(_LOOK_S)
+    return True

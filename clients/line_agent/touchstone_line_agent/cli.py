@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from touchstone_line_agent.checking import find_missing
 from touchstone_line_agent.config import Config, ConfigInvalid, load
 
 _ABOUT = """Runs on the camera PC of a line: takes a picture of each part, asks a Touchstone service, works the reject
@@ -27,30 +29,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="touchstone-line-agent", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for name, about in (("run", "run the stations of a file"), ("check", "say what is wrong with a file")):
+    for name, about in (
+        ("run", "run the stations of a file"),
+        ("check", "say what is wrong with a file, and what it names that is not there"),
+    ):
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("file", type=Path, help="TOML file")
     commands.add_parser("example", help="print a file to begin with")
     given = parser.parse_args(arguments)
     if given.command == "example":
-        print(files("touchstone_line_agent").joinpath("example.toml").read_text(), end="")
+        print(files("touchstone_line_agent").joinpath("example.toml").read_text(encoding="utf-8"), end="")
         return 0
     try:
         config = load(given.file)
     except ConfigInvalid as error:
         return _fail(error.lines)
     if given.command == "check":
+        if missing := find_missing(config):
+            return _fail([f"{given.file}: {line}" for line in missing])
         print(f"{given.file}: fine: {', '.join(_describe(config))}")
         return 0
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # of a camera that is away, the agent tells once
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from touchstone_line_agent import agent  # OpenCV and asyncua take seconds to import; check should not
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("httpx", "asyncua", "pymodbus"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("asyncua", "pymodbus"):  # what they fail at, we say ourselves, once and with the gate's name
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     try:
         asyncio.run(agent.run(config))
     except (OSError, sqlite3.Error, ValueError) as error:
-        return _fail([str(error)])
+        return _fail(
+            [
+                str(error)
+                if not isinstance(error, OSError) or error.filename is None
+                else f"{error.filename}: {error.strerror}"
+            ]
+        )
     return 0
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from touchstone_client import Verdict
+from touchstone_client.text import LONGEST, read_text, readable
 
 
 class ConfigInvalid(ValueError):
@@ -26,6 +28,16 @@ class _Table(BaseModel):
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Decision = Literal["accept", "reject"]
+
+
+def _sendable(text: str) -> str:
+    if readable(text, LONGEST) != unicodedata.normalize("NFC", text):
+        raise ValueError(f"has control characters, or more than {LONGEST} characters")
+    return readable(text, LONGEST)
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_sendable)]
+Topic = Annotated[str, Field(min_length=1, pattern=r"^[^#+\x00]+$")]  # to publish to: no wildcards
 
 
 class Service(_Table):
@@ -52,13 +64,18 @@ class Health(_Table):
 
 
 class FolderSource(_Table):
-    """Pictures that appear in a folder; each is a part, named for its file."""
+    """Image files that appear in a folder; each is a part, named for its file. pattern: of names, whatever their case.
+
+    mounted_at: a mount point without which the folder is not the one that is meant.
+    """
 
     kind: Literal["folder"]
     path: Path
-    pattern: str = "*.*"
+    pattern: Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")] = "*"
+    mounted_at: Path | None = None
     every_ms: Annotated[int, Field(ge=1)] = 100
-    settle_ms: Annotated[int, Field(ge=0, description="unchanged for so long, a file is complete")] = 200
+    settle_ms: Annotated[int, Field(ge=0, description="unchanged for so long, a whole file is taken")] = 200
+    incomplete_ms: Annotated[int, Field(ge=0, description="and one that is not whole, or cannot be read")] = 5000
     then: Literal["move", "delete"] = "move"
 
 
@@ -127,8 +144,8 @@ class MqttSink(_Table):
     """decision_topic: the decision, at once. record_topic: the whole record, stored until the broker has it."""
 
     kind: Literal["mqtt"]
-    decision_topic: str | None = None
-    record_topic: str | None = None
+    decision_topic: Topic | None = None
+    record_topic: Topic | None = None
     host: str = "127.0.0.1"
     port: Port = 1883
 
@@ -191,7 +208,7 @@ class Station(_Table):
     """One place on the line. accept: verdicts that let a part pass. deadline_ms: from the picture to the decision."""
 
     name: Name
-    category: str | None = None
+    category: Text | None = None
     source: Source
     trigger: Trigger | None = None
     sink: tuple[Sink, ...] = ()
@@ -229,15 +246,26 @@ class Config(_Table):
         for file in files:
             if files.count(file) > 1:
                 raise ValueError(f"csv file {file} is written by more than one sink")
+        watched = [each.source.path.resolve() for each in self.station if each.source.kind == "folder"]
+        for folder in watched:
+            if watched.count(folder) > 1:
+                raise ValueError(f"folder {folder} is the source of more than one station")
+        for sink in (sink for each in self.station for sink in each.sink if sink.kind == "folder"):
+            if sink.path.resolve() in watched:
+                raise ValueError(f"folder {sink.path} is a source: what a sink writes there would be parts again")
         return self
 
 
 def load(path: Path) -> Config:
     """Read and check a file. ConfigInvalid."""
     try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigInvalid([f"{path}: {getattr(error, 'strerror', None) or error}"]) from None
+        data = tomllib.loads(read_text(path))
+    except OSError as error:
+        raise ConfigInvalid([f"{path}: {error.strerror}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid([f"{path}: {error}"]) from None
+    except ValueError as error:
+        raise ConfigInvalid([str(error)]) from None
     try:
         return Config.model_validate(data)
     except ValidationError as error:

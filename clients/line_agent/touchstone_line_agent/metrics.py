@@ -32,6 +32,22 @@ class Metrics:
             f"{prefix}_sink_failures", "Times that a sink did not take something.", ["station", "sink"],
             registry=self.registry,
         )  # fmt: skip
+        self.ignored = Gauge(
+            f"{prefix}_files_passed_over", "Files in the watched folder that are not taken, by reason.",
+            ["station", "why"], registry=self.registry,
+        )  # fmt: skip
+        self.not_sent = Counter(
+            f"{prefix}_decisions_not_sent", "Decisions that a gate could not be told in time.", ["station", "sink"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.not_taken = Counter(
+            f"{prefix}_records_not_sent", "Records that a sink refused for good.", ["station", "sink"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.unexpected = Counter(
+            f"{prefix}_unexpected", "Failures that nobody expected, by task; it began again.", ["station", "task"],
+            registry=self.registry,
+        )  # fmt: skip
         self.delivered = Counter(
             f"{prefix}_records_delivered", "Records that a sink has.", ["station", "sink"], registry=self.registry
         )

@@ -9,18 +9,23 @@ from touchstone_line_agent.parts import Decided, Part, Record
 
 
 def decision(part: Part, decided: Decided) -> dict[str, Any]:
-    """What a gate is told."""
+    """What a gate is told. `key` and `sequence` are the same however often it is sent."""
     return {
         "key": part.key, "sequence": part.sequence, "station": part.station, "part_id": part.part_id,
         "decision": decided.decision, "because": decided.because, "after_ms": decided.after_ms,
     }  # fmt: skip
 
 
+def told(part: Part, decided: Decided) -> dict[str, Any]:
+    """What became of a decision. not_sent: by gate, why it could not be told in time."""
+    return {**decision(part, decided), "not_sent": dict(decided.not_sent)}
+
+
 def record(each: Record) -> dict[str, Any]:
     """All that is known of a part. `key` is the same however often it is sent."""
     finding = each.finding
     return {
-        **decision(each.part, each.decided), "taken_at": taken_at(each.part), "filename": each.part.filename,
+        **told(each.part, each.decided), "taken_at": taken_at(each.part), "filename": each.part.filename,
         "outcome": finding.outcome, "verdict": finding.verdict, "score": finding.score,
         "threshold": finding.threshold, "category": finding.category, "inspection_id": finding.inspection_id,
         "detail": finding.detail,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 
@@ -11,6 +12,7 @@ from touchstone_line_agent.config import IntervalTrigger, MqttTrigger
 from touchstone_line_agent.station import Station
 
 _LOOK_S = 0.2
+_LONGEST_MESSAGE = 64 << 10  # of which an id is looked for
 
 log = logging.getLogger("touchstone.line_agent")
 
@@ -42,15 +44,21 @@ async def _by_mqtt(station: Station, given: MqttTrigger) -> None:
 
 
 def part_id(payload: bytes) -> str | None:
-    """The part's id in a trigger message: JSON with `part_id`, or the plain text; None when there is none."""
-    text = payload.decode("utf-8", "replace").strip()
-    try:
-        given = json.loads(text)
-    except ValueError:
-        given = text
+    """The part's id in a trigger message: `part_id` of a JSON object, a JSON string, or the plain text.
+
+    A number stays as it is written: 12E4711 and 1.200 are ids, not quantities. None when there is no id.
+    """
+    text = payload[:_LONGEST_MESSAGE].decode("utf-8-sig", "replace").strip()
+    given: object = text
+    if text.startswith(("{", '"')):
+        with contextlib.suppress(ValueError, RecursionError):  # else it only looks like JSON
+            given = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     if isinstance(given, dict):
         given = given.get("part_id")
-    return str(given)[:128] if given not in (None, "") else None
+    if given is not None and not isinstance(given, str):
+        log.warning("a trigger's part_id is neither text nor a number: the part is given a name of its own")
+        return None
+    return given or None
 
 
 _under_way: set[asyncio.Task[object]] = set()  # the loop itself would not keep them

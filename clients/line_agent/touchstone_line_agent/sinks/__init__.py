@@ -1,7 +1,8 @@
 """Where decisions and records go.
 
-A decision is told once, at once, and never late: a gate moved for a part that has gone by would take another. A record
-is stored until its sink has it, however long that takes, and reaches each sink in the order in which parts were taken.
+A decision is told at once and never late: a gate moved for a part that has gone by would take another. A sink may hear
+it more than once, when it is not known whether it did. A record is stored until its sink has it, however long that
+takes, and reaches each sink in the order in which parts were taken.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ class SinkFailed(Exception):
     """A sink that did not take what it was given; the message says why in one line."""
 
 
+class RecordRefused(SinkFailed):
+    """A sink that will never take a record, however often it is given."""
+
+
+class RecordFailed(SinkFailed):
+    """A sink that is there and fails on a record: on this one only, perhaps, or on any."""
+
+
 class DecisionSink(Protocol):
     """Something that acts on decisions: a gate."""
 
@@ -22,8 +31,11 @@ class DecisionSink(Protocol):
     def name(self) -> str:
         """For logs and metrics."""
 
+    async def connect(self) -> None:
+        """Notice whether the connection still stands, and make a new one if not. SinkFailed."""
+
     async def signal(self, part: Part, decided: Decided) -> None:
-        """Tell it. SinkFailed."""
+        """Tell it, over a new connection if the last one is gone; harmless if it was told already. SinkFailed."""
 
     async def rest(self, decided: Decided) -> None:
         """Bring it to the state that it should be in while there is no part. SinkFailed."""

@@ -13,7 +13,8 @@ from touchstone_line_agent.parts import Record
 from touchstone_line_agent.sinks import SinkFailed
 
 _COLUMNS = ("sequence", "key", "station", "part_id", "taken_at", "outcome", "verdict", "decision", "because",
-            "after_ms", "score", "threshold", "category", "inspection_id", "filename", "detail")  # fmt: skip
+            "after_ms", "score", "threshold", "category", "inspection_id", "filename", "detail",
+            "not_sent")  # fmt: skip
 
 
 class CsvFile:
@@ -55,6 +56,8 @@ class CsvFile:
 
 def _cell(value: object) -> object:
     """Text on one line. Spreadsheets run text that begins like a formula: a quote mark keeps it text."""
+    if isinstance(value, dict):
+        value = "; ".join(f"{name}: {why}" for name, why in value.items())
     if not isinstance(value, str):
         return value
     line = " ".join(value.split())

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from touchstone_client import IMAGE_SUFFIXES
 from touchstone_line_agent import payloads
 from touchstone_line_agent.config import FolderSink
 from touchstone_line_agent.parts import Record
@@ -38,7 +39,8 @@ class FolderOfRecords:
             self._config.pictures == "rejected" and record.decided.decision != "accept"
         )
         if wanted and picture is not None:
-            _replace(folder / f"{stem}{Path(record.part.filename).suffix}", picture)
+            suffix = Path(record.part.filename).suffix.lower()
+            _replace(folder / f"{stem}{suffix if suffix in IMAGE_SUFFIXES else ''}", picture)
         _replace(folder / f"{stem}.json", json.dumps(payloads.record(record), indent=2).encode())
 
 

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from touchstone_line_agent.parts import Finding
+
 
 class NoPicture(Exception):
     """A camera that gave no picture; the message says why in one line."""
@@ -13,19 +15,31 @@ class NoPicture(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """A picture that a source brings. origin: names it once and for all, so that it is never taken twice."""
+    """A part that a source brings. origin: names it once and for all, so that it is never taken twice.
 
-    data: bytes
+    missing: what becomes of it, where there is no data.
+    """
+
+    data: bytes | None
     filename: str
     part_id: str
     origin: str
+    missing: Finding | None = None
 
 
 class Feed(Protocol):
     """A source that brings pictures by itself, and can wait."""
 
-    async def run(self, take: Callable[[Taken], Awaitable[None]]) -> None:
-        """Bring pictures, each once, until there are no more. `take` returns when one is safe, which may take time."""
+    @property
+    def trouble(self) -> str:
+        """Why something is not brought now; empty when all is well."""
+
+    async def run(self, take: Callable[[Taken], Awaitable[None]], forget: Callable[[str], Awaitable[None]]) -> None:
+        """Bring pictures, each once, until there are no more.
+
+        `take` returns when one is safe, which may take time. `forget` is told an origin that can never be brought
+        again, so that what comes under the same one later is another part.
+        """
 
 
 @runtime_checkable

@@ -29,6 +29,7 @@ class OpencvCamera:
         self._changed = threading.Condition()
         self._frame: cv2.typing.MatLike | None = None
         self._count = 0
+        self._said = ""  # in the log
         self.trouble = "the camera has not been opened yet"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
@@ -59,11 +60,12 @@ class OpencvCamera:
                 if not capture.isOpened():
                     self.trouble = "the camera cannot be opened"
                 else:
-                    self.trouble = ""
+                    self.trouble = self._said = ""
                     self._keep_newest(capture)
                     self.trouble = "the camera has stopped sending"
-                if not self._stopping.is_set():
+                if self.trouble != self._said and not self._stopping.is_set():
                     log.warning("%s; trying again", self.trouble)
+                self._said = self.trouble
             finally:
                 capture.release()
             self._stopping.wait(_AGAIN_S)

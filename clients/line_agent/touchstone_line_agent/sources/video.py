@@ -16,10 +16,12 @@ from touchstone_line_agent.sources.frames import png
 class Video:
     """Reads a file to its end. A frame is known by its number: after a restart, those taken already are passed over."""
 
+    trouble = ""  # NoPicture says it
+
     def __init__(self, config: VideoSource) -> None:
         self._config = config
 
-    async def run(self, take: Callable[[Taken], Awaitable[None]]) -> None:
+    async def run(self, take: Callable[[Taken], Awaitable[None]], forget: Callable[[str], Awaitable[None]]) -> None:
         """Bring frames in order. NoPicture when the file cannot be read as video."""
         loop, frames = asyncio.get_running_loop(), self._frames()
         with ThreadPoolExecutor(1) as thread:  # a capture belongs to the thread that opened it

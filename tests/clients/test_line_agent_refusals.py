@@ -1,0 +1,170 @@
+"""What one part is refused for does not hold the others; what every part is refused for is waited out."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.clients.plant.front import Front
+from tests.clients.plant.machines import Agent, free_port, wait_until
+from tests.service.pictures import part
+from touchstone_client import Client, InspectionQuery
+
+
+def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> Agent:
+    """An agent over a folder of parts, which writes a CSV file."""
+    (folder / "incoming").mkdir()
+    for number in range(parts):
+        (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
+    return Agent(folder, f"""
+[service]
+url = "{url}"
+[[station]]
+name = "line"
+category = "{category}"
+deadline_ms = 3000
+source = {{ kind = "folder", path = "{folder}/incoming", every_ms = 20, settle_ms = 20 }}
+sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
+""")  # fmt: skip
+
+
+def records(folder: Path) -> list[dict[str, str]]:
+    path = folder / "results.csv"
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422, 500, 501])
+def test_a_part_that_is_refused_for_good_is_recorded_so_and_the_next_part_goes_on(
+    service: str, tmp_path: Path, status: int
+) -> None:
+    def answer(path: str, name: str) -> int | None:
+        return status if (path, name) == ("/detect", "p1.png") else None
+
+    with Front(service, answer) as front:
+        agent = line(tmp_path, front.url)
+        with agent.start():
+            wait_until(lambda: len(records(tmp_path)) == 4, "every record")
+            wait_until(lambda: agent.trouble() == {"line": {}}, "all is well")
+            assert agent.metric("parts_done_total", station="line", outcome="refused") == 1
+            assert "p1" in httpx.get(f"http://127.0.0.1:{agent.port}/").text
+    found = records(tmp_path)
+    assert [each["outcome"] for each in found] == ["inspected", "refused", "inspected", "inspected"]
+    assert (found[1]["decision"], found[1]["because"]) == ("reject", "fail-safe")
+    assert f"answered {status}" in found[1]["detail"]
+    asked = front.asked.count(("/detect", "p1.png"))
+    assert asked == (1 if status < 500 else 4), "in time once, and then as often as a failure may pass"
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 429, 500, 502])
+def test_what_every_part_is_answered_is_an_outage_and_nothing_is_lost(
+    service: str, tmp_path: Path, status: int
+) -> None:
+    with Front(service, lambda *_: status) as front:
+        agent = line(tmp_path, front.url)
+        with agent.start():
+            wait_until(lambda: str(status) in agent.trouble()["line"].get("service", ""), "it is said", 30)
+            wait_until(lambda: len(front.asked) > 8, "it was asked often", 30)
+            assert records(tmp_path) == []
+            front.answer = lambda *_: None
+            wait_until(lambda: len(records(tmp_path)) == 4, "every record", 30)
+    assert {each["outcome"] for each in records(tmp_path)} == {"inspected"}
+    assert {each["because"] for each in records(tmp_path)} == {"fail-safe"}
+
+
+def test_odd_text_in_an_answer_does_not_end_the_agent(service: str, tmp_path: Path) -> None:
+    answer = {"type": "about:blank", "title": "t", "status": 422, "detail": "half a pair \ud800 and \x00"}
+    with Front(service, lambda *_: None) as front:
+        handler = front._server.RequestHandlerClass
+
+        def refuse(self: object) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))  # type: ignore[attr-defined]
+            assert body
+            self._reply(422, json.dumps(answer).encode(), "application/problem+json")  # type: ignore[attr-defined]
+
+        handler.do_POST = refuse  # type: ignore[attr-defined]
+        agent = line(tmp_path, front.url, parts=1)
+        with agent.start():
+            wait_until(lambda: len(records(tmp_path)) == 1, "the record", 30)
+    assert records(tmp_path)[0]["detail"] == "half a pair \ufffd and \ufffd"
+
+
+FULL = """
+[service]
+url = "{url}"
+[[station]]
+name = "full"
+deadline_ms = 500
+source = {{ kind = "camera", url = "rtsp://127.0.0.1:{free}/nothing", frame_timeout_ms = 50 }}
+trigger = {{ kind = "http" }}
+sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
+"""
+
+
+def test_a_full_disk_does_not_keep_a_gate_waiting_and_records_come_when_there_is_room(
+    service: str, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode()}")
+    try:
+        agent = Agent(tmp_path, FULL.format(url=service, free=free_port(), folder=tmp_path))
+        agent.file.write_text(agent.file.read_text().replace(f"{tmp_path}/parts.sqlite", f"{small}/parts.sqlite"))
+        url = f"http://127.0.0.1:{agent.port}/stations/full/trigger"
+        with agent.start():
+            first = httpx.post(url, timeout=30).json()
+            filler = small / "filler"
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+            told = [httpx.post(url, timeout=30).json() for _ in range(60)]
+            assert {each["because"] for each in told} == {"fail-safe"}
+            assert max(each["after_ms"] for each in told) < 1500
+            numbers = [first["sequence"], *(each["sequence"] for each in told)]
+            assert numbers == sorted(set(numbers)), "each part has a number of its own"
+            wait_until(lambda: "store" in agent.trouble()["full"], "it is said")
+            filler.unlink()
+            wait_until(lambda: len(records(tmp_path)) == 61, "every record", 60)
+            wait_until(lambda: "store" not in agent.trouble()["full"], "well again")
+        assert [int(each["sequence"]) for each in records(tmp_path)] == numbers
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+def test_a_station_that_meets_the_unexpected_begins_again_and_the_others_go_on(service: str, tmp_path: Path) -> None:
+    agent = line(tmp_path, service)
+    # A sink that raises what nobody expected, three times, for one station.
+    code = f"""
+import sys
+from touchstone_line_agent import station
+from touchstone_line_agent.sinks import csv_file
+station._LONGEST_PAUSE_S = 0.2
+append, failures = csv_file.CsvFile._append, [1, 2, 3]
+def failing(self, values):
+    if failures:
+        failures.pop()
+        raise RuntimeError("nobody expected this")
+    append(self, values)
+csv_file.CsvFile._append = failing
+from touchstone_line_agent.cli import main
+sys.exit(main(["run", {str(agent.file)!r}]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: len(records(tmp_path)) == 4, "every record", 60)
+        assert agent.metric("unexpected_total", station="line") == 3
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert said.count("RuntimeError: nobody expected this") == 3
+    with Client(service) as client:
+        assert len(list(client.inspections(InspectionQuery(station="line")))) >= 4
