@@ -229,7 +229,7 @@ def preparer(encoder: Encoder, settings: Settings) -> Prepare:
     return partial(prepare, geometry=encoder.space.geometry)
 
 
-def runtime(request: Request) -> Runtime:
-    """The running service, for routes to depend on."""
+async def runtime(request: Request) -> Runtime:
+    """The running service, for routes to depend on. A coroutine: any other function would cost a thread of the pool."""
     found: Runtime = request.app.state.runtime
     return found

@@ -55,7 +55,7 @@ _CSV_PART = 1 << 16  # characters sent together: each part costs a change of thr
 _STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def _filter(
+async def _filter(
     category: Annotated[CategoryName | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
     station: Annotated[Text | None, Query()] = None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from pathlib import Path
 
+import anyio.to_thread
 import pytest
 import torch
 from starlette.testclient import TestClient
@@ -12,6 +15,7 @@ from starlette.testclient import TestClient
 from indexer.encoders import Encoder
 from indexer.memory import Memory
 from service import readiness
+from service.access import Role, new_key
 from service.app import create_app
 from service.runtime import Runtime
 from tests.service.conftest import files, onboard, settings
@@ -21,7 +25,7 @@ from tests.service.test_metrics import scrape, value
 from tests.service.test_problems import check_problem
 
 
-def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: Path) -> None:
     running = Runtime.start(settings(tmp_path, queue_size=1, batch_size=1))
     release, blocked = threading.Event(), threading.Event()
 
@@ -47,6 +51,31 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path) 
             release.set()
             for thread in waiting:
                 thread.join()
+
+
+def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
+    running = Runtime.start(settings(tmp_path, access="keys"))
+    made = new_key("line", Role.LINE)
+    running.library.catalogue.keys.create(made.key)
+    release = threading.Event()
+
+    async def hang() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(100):  # more than either pool has threads
+            loop.run_in_executor(None, release.wait, 30)
+            tasks.append(loop.create_task(anyio.to_thread.run_sync(release.wait, 30)))
+
+    tasks: list[asyncio.Task[bool]] = []
+    with TestClient(create_app(running), base_url="http://localhost") as client:
+        assert client.portal is not None
+        client.portal.call(hang)
+        try:
+            begun = time.monotonic()
+            assert client.get("/readyz").status_code == 200
+            assert client.get("/access", headers={"Authorization": f"Bearer {made.token}"}).status_code == 200
+            assert time.monotonic() - begun < 5
+        finally:
+            release.set()
 
 
 def test_a_probe_counts_as_no_detection_and_sends_no_picture_of_its_own(client: TestClient) -> None:
