@@ -113,7 +113,9 @@ class Runtime:
         readiness = Readiness(encoder, owner, library, settings.data, settings.min_free_bytes)
         refresh = settings.refresh_ms / 1000
         task = partial(Task, metrics=metrics)
-        catalogue_sync = task("catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5)
+        catalogue_sync = task(
+            "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
+        )
         key_sync = task(
             "key-sync", lambda _: ring.refresh(), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
             least_seconds=_KEY_SECONDS, stalls_after=10,
