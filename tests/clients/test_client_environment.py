@@ -13,7 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from indexer import text as rule
 from indexer.folders import IMAGE_SUFFIXES as INDEXED_SUFFIXES
 from tests.service.pictures import part
 from touchstone_client import (
@@ -28,6 +31,7 @@ from touchstone_client import (
     client,
 )
 from touchstone_client.access_key import read_key
+from touchstone_client.text import readable
 
 
 def run(*arguments: object, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +48,16 @@ def unreadable(path: Path) -> Path:
 
 def test_the_clients_suffixes_are_those_that_the_service_side_reads() -> None:
     assert IMAGE_SUFFIXES == INDEXED_SUFFIXES
+
+
+ODD = st.sampled_from("\x00\n\x7f\x85\u2028\ud800\udfff\u0308o\u0958")
+
+
+@given(st.text(ODD | st.characters(), max_size=300), st.integers(1, 300))
+def test_text_made_readable_is_what_the_service_takes(text: str, longest: int) -> None:
+    made = readable(text, longest)
+    assert made == rule.readable(text, longest)
+    assert rule.plain(made, longest) == made
 
 
 def test_a_file_name_that_is_not_utf8_is_inspected_under_a_readable_one(service: str, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def _sendable(text: str) -> str:
     return readable(text, LONGEST)
 
 
-Text = Annotated[str, Field(min_length=1), AfterValidator(_sendable)]
+CategoryName = Annotated[str, Field(pattern=r"^[^/\\]+$"), AfterValidator(_sendable)]
 Topic = Annotated[str, Field(min_length=1, pattern=r"^[^#+\x00]+$")]  # to publish to: no wildcards
 
 
@@ -208,7 +208,7 @@ class Station(_Table):
     """One place on the line. accept: verdicts that let a part pass. deadline_ms: from the picture to the decision."""
 
     name: Name
-    category: Text | None = None
+    category: CategoryName | None = None
     source: Source
     trigger: Trigger | None = None
     sink: tuple[Sink, ...] = ()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Mapping, Sequence
 
 from touchstone_line_agent.config import Decision
 from touchstone_line_agent.metrics import Metrics
@@ -21,25 +20,26 @@ _LEAVE_S = 1.0
 
 
 class Gate:
-    """Tells every acting sink of a station. trouble: by sink, what it last failed with, until it works again."""
+    """Tells every acting sink of a station, each at its own pace: one that is away keeps no other waiting.
+
+    trouble: by sink, what it last failed with, until it works again.
+    """
 
     def __init__(self, station: str, sinks: Sequence[DecisionSink], metrics: Metrics) -> None:
         self._station = station
         self._sinks = sinks
         self._metrics = metrics
         self._told_a_part = False
+        self._turns = {sink.name: asyncio.Lock() for sink in sinks}  # whoever comes first, goes first
         self.trouble = {sink.name: "not reached yet" for sink in sinks}
 
-    async def tell(self, part: Part, decided: Decided, deadline: float) -> Decided:
-        """Tell a decision and return it, with what could not be told; when it is too late, tell nothing and say so.
+    def tell(self, part: Part, decided: Decided, deadline: float) -> Awaitable[Mapping[str, str]]:
+        """Begin to tell a decision: every sink hears it after those before. Awaited: by sink, why it was not told.
 
         deadline: of the part, on the event loop's clock.
         """
-        if asyncio.get_running_loop().time() > deadline + GRACE_S:
-            return Decided("missed", "late", None)
         self._told_a_part = True
-        answers = await asyncio.gather(*(self._tell_one(sink, part, decided, deadline) for sink in self._sinks))
-        return replace(decided, not_sent={sink: why for sink, why in answers if why is not None})
+        return asyncio.ensure_future(self._tell_all(part, decided, deadline))
 
     async def keep(self, safe: Decision) -> None:
         """For ever: bring every sink to the safe state before the first part, and keep its connection up."""
@@ -55,33 +55,40 @@ class Gate:
                 log.warning("%s: %s is not left in its safe state: %s", self._station, sink.name, error)
             await sink.close()
 
-    async def _tell_one(
-        self, sink: DecisionSink, part: Part, decided: Decided, deadline: float
-    ) -> tuple[str, str | None]:
+    async def _tell_all(self, part: Part, decided: Decided, deadline: float) -> Mapping[str, str]:
+        answers = await asyncio.gather(*(self._tell_one(sink, part, decided, deadline) for sink in self._sinks))
+        return {sink.name: why for sink, why in zip(self._sinks, answers, strict=True) if why is not None}
+
+    async def _tell_one(self, sink: DecisionSink, part: Part, decided: Decided, deadline: float) -> str | None:
         """Tell one sink, over as many connections as it takes and time allows; why it was not told, if so."""
-        clock, why = asyncio.get_running_loop().time, "no answer in time"
-        while True:
+        async with self._turns[sink.name]:
+            why = await self._try(sink, part, decided, deadline + GRACE_S)
+        if why is None:
+            self.trouble.pop(sink.name, None)
+            return None
+        self.trouble[sink.name] = why
+        self._metrics.not_sent.labels(self._station, sink.name).inc()
+        log.error("%s: part %s: the decision was not sent to %s: %s", self._station, part.key, sink.name, why)
+        return why
+
+    async def _try(self, sink: DecisionSink, part: Part, decided: Decided, until: float) -> str | None:
+        clock, why = asyncio.get_running_loop().time, self.trouble.get(sink.name, "no answer in time")
+        while clock() < until:
             try:
-                async with asyncio.timeout_at(deadline + GRACE_S):
+                async with asyncio.timeout_at(until):
                     await sink.signal(part, decided)
             except TimeoutError:
-                break
+                pass
             except SinkFailed as error:
                 why = str(error)
             except Exception as error:
                 log.exception("%s: %s: unexpected", self._station, sink.name)
                 why = f"{sink.name}: unexpected {type(error).__name__}: {error}"
             else:
-                self.trouble.pop(sink.name, None)
-                return sink.name, None
+                return None
             self._metrics.sink_failures.labels(self._station, sink.name).inc()
-            if clock() + _AGAIN_S >= deadline + GRACE_S:
-                break
             await asyncio.sleep(_AGAIN_S)
-        self.trouble[sink.name] = why
-        self._metrics.not_sent.labels(self._station, sink.name).inc()
-        log.error("%s: part %s: the decision was not sent to %s: %s", self._station, part.key, sink.name, why)
-        return sink.name, why
+        return why
 
     async def _keep_one(self, sink: DecisionSink, safe: Decision) -> None:
         safe_already = False

@@ -16,20 +16,25 @@ def decision(part: Part, decided: Decided) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(part: Part, decided: Decided) -> dict[str, Any]:
-    """What became of a decision. not_sent: by gate, why it could not be told in time."""
-    return {**decision(part, decided), "not_sent": dict(decided.not_sent)}
-
-
 def record(each: Record) -> dict[str, Any]:
-    """All that is known of a part. `key` is the same however often it is sent."""
+    """All that is known of a part. `key` is the same however often it is sent.
+
+    not_sent: by gate, why it could not be told the decision in time.
+    """
     finding = each.finding
     return {
-        **told(each.part, each.decided), "taken_at": taken_at(each.part), "filename": each.part.filename,
-        "outcome": finding.outcome, "verdict": finding.verdict, "score": finding.score,
-        "threshold": finding.threshold, "category": finding.category, "inspection_id": finding.inspection_id,
+        **decision(each.part, each.decided),
+        "not_sent": dict(each.decided.not_sent),
+        "taken_at": taken_at(each.part),
+        "filename": each.part.filename,
+        "outcome": finding.outcome,
+        "verdict": finding.verdict,
+        "score": finding.score,
+        "threshold": finding.threshold,
+        "category": finding.category,
+        "inspection_id": finding.inspection_id,
         "detail": finding.detail,
-    }  # fmt: skip
+    }
 
 
 def taken_at(part: Part) -> str:

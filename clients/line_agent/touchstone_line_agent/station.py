@@ -7,8 +7,9 @@ import logging
 import sqlite3
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from touchstone_client import (
     AsyncClient,
@@ -22,7 +23,7 @@ from touchstone_client import (
 )
 from touchstone_line_agent import config
 from touchstone_line_agent.building import build_sinks, build_source
-from touchstone_line_agent.gate import Gate
+from touchstone_line_agent.gate import GRACE_S, Gate
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.parts import Decided, Finding, Part, Parts, Record
 from touchstone_line_agent.sinks import RecordFailed, RecordRefused, RecordSink, SinkFailed
@@ -49,11 +50,6 @@ _UNRECORDED = {
 }
 
 
-class _Told(NamedTuple):
-    decided: Decided
-    finding: Finding | None
-
-
 class Station:
     """Runs one station's tables.
 
@@ -77,7 +73,7 @@ class Station:
         self._in_hand: set[int] = set()  # parts being inspected in time: the backlog leaves them alone
         self._taking = asyncio.Lock()
         self._turns = asyncio.Semaphore(settings.at_once)
-        self._tail: asyncio.Task[_Told] | None = None
+        self._tail: asyncio.Future[Decided] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._news = asyncio.Condition()
         self._trouble: dict[str, str] = {}
@@ -139,7 +135,7 @@ class Station:
                 return
 
     async def trigger(self, part_id: str | None = None) -> tuple[Part, Decided]:
-        """Take a picture and return its part, with the decision once there is one."""
+        """Take a picture and return its part, with the decision once there is one: gates are told at the same time."""
         assert isinstance(self._source, Camera)
         deadline = self._deadline()
         data, missing = None, None
@@ -147,7 +143,10 @@ class Station:
             try:
                 data = await self._source.picture()
                 self.report("source", "")
-            except NoPicture as error:
+            except Exception as error:  # whatever it was, the gate has to be told
+                if not isinstance(error, NoPicture):
+                    log.exception("%s: the source: unexpected", self.name)
+                    self._metrics.unexpected.labels(self.name, "source").inc()
                 missing = Finding("no-picture", detail=str(error))
                 self.report("source", str(error))
             part = self._parts.number(self.name, f"{part_id or 'part'}.png", part_id)
@@ -158,8 +157,8 @@ class Station:
                 await to_thread(self._parts.enter, part, data if missing is None else None)
             except sqlite3.Error as error:  # a gate cannot wait for the disk
                 stored, missing = False, missing or Finding("no-room", detail=f"the store cannot be written: {error}")
-            task = self._begin(part, data, deadline, missing, stored)
-        return part, (await asyncio.shield(task)).decided
+            decision = self._begin(part, data, deadline, missing, stored)
+        return part, await asyncio.shield(decision)
 
     def not_answered(self, part: Part) -> None:
         """Keep, from any thread, that whoever triggered a part did not wait for the decision."""
@@ -214,30 +213,51 @@ class Station:
 
     def _begin(
         self, part: Part, data: bytes | None, deadline: float, missing: Finding | None, stored: bool = True
-    ) -> asyncio.Task[_Told]:
-        """Start on a part. missing: what becomes of it if it is not inspected in time, since its picture is not stored.
+    ) -> asyncio.Future[Decided]:
+        """Start on a part; the future is its decision, which gates are told from then on.
 
-        stored: whether the part itself is.
+        missing: what becomes of the part if it is not inspected in time, since its picture is not stored. stored:
+        whether the part itself is.
         """
         self._metrics.taken.labels(self.name).inc()
         self._in_hand.add(part.sequence)
-        told = self._tail = asyncio.create_task(self._tell_in_time(part, data, deadline, self._tail))
-        kept = asyncio.create_task(self._keep(part, told, missing, stored))
-        self._under_way.add(kept)
-        kept.add_done_callback(self._under_way.discard)
-        return told
+        before, self._tail = self._tail, asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._work_on(part, data, deadline, missing, stored, self._tail, before))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return self._tail
 
-    async def _tell_in_time(
-        self, part: Part, data: bytes | None, deadline: float, before: asyncio.Task[_Told] | None
-    ) -> _Told:
-        finding = None if data is None else await self._inspect_in_time(part, data, deadline)
-        if before is not None:  # decisions leave in the order of their parts
-            await asyncio.wait([before])
-        after_ms = (asyncio.get_running_loop().time() - deadline) * 1000 + self.settings.deadline_ms
-        decided = await self._gate.tell(part, self._decide(finding, after_ms), deadline)
-        self._metrics.decisions.labels(self.name, decided.decision, decided.because).inc()
-        self._metrics.decision_seconds.labels(self.name).observe(after_ms / 1000)
-        return _Told(decided, finding)
+    async def _work_on(
+        self,
+        part: Part,
+        data: bytes | None,
+        deadline: float,
+        missing: Finding | None,
+        stored: bool,
+        decision: asyncio.Future[Decided],
+        before: asyncio.Future[Decided] | None,
+    ) -> None:
+        try:
+            finding = None if data is None else await self._inspect_in_time(part, data, deadline)
+            if before is not None:  # decisions leave in the order of their parts
+                await asyncio.wait((before,))
+            now = asyncio.get_running_loop().time()
+            decided = self._decide(finding, deadline, now)
+            told = None if decided.decision == "missed" else self._gate.tell(part, decided, deadline)
+            decision.set_result(decided)
+            self._metrics.decisions.labels(self.name, decided.decision, decided.because).inc()
+            self._metrics.decision_seconds.labels(self.name).observe(now - deadline + self.settings.deadline_ms / 1000)
+            if told is not None:
+                decided = replace(decided, not_sent=await told)
+            if not stored:
+                await self._written(self._parts.enter, part, None)
+            await self._written(self._parts.decide, part, decided)
+            if (final := finding or missing) is not None:
+                await self._finish(part, final)
+        finally:
+            decision.cancel()  # of one that was cancelled before; else this does nothing
+            self._in_hand.discard(part.sequence)
+            await self._tell_news()
 
     async def _inspect_in_time(self, part: Part, data: bytes, deadline: float) -> Finding | None:
         try:
@@ -252,20 +272,10 @@ class Station:
             self._metrics.unexpected.labels(self.name, "inspecting").inc()
         return None
 
-    async def _keep(self, part: Part, told: asyncio.Task[_Told], missing: Finding | None, stored: bool) -> None:
-        """Write down what was told, which the next part's decision does not wait for."""
-        try:
-            decided, finding = await told
-            if not stored:
-                await self._written(self._parts.enter, part, None)
-            await self._written(self._parts.decide, part, decided)
-            if (final := finding or missing) is not None:
-                await self._finish(part, final)
-        finally:
-            self._in_hand.discard(part.sequence)
-            await self._tell_news()
-
-    def _decide(self, finding: Finding | None, after_ms: float) -> Decided:
+    def _decide(self, finding: Finding | None, deadline: float, now: float) -> Decided:
+        if now > deadline + GRACE_S:
+            return Decided("missed", "late", None)
+        after_ms = (now - deadline) * 1000 + self.settings.deadline_ms
         if finding is None or finding.outcome != "inspected":
             return Decided(self.settings.on_no_verdict, "fail-safe", after_ms)
         accepted = finding.verdict in self.settings.accept
@@ -304,8 +314,13 @@ class Station:
                     finding = Finding("no-room", detail="the store was full and the agent was stopped")
                 else:
                     finding = await self._inspect(self._patient, part, data)
-            except TouchstoneError as error:
-                failures = failures + 1 if isinstance(error, InternalError | BadAnswer) else 0
+            except Exception as error:
+                if isinstance(error, TouchstoneError):
+                    failures = failures + 1 if isinstance(error, InternalError | BadAnswer) else 0
+                else:
+                    log.exception("%s: part %s: unexpected", self.name, part.key)
+                    self._metrics.unexpected.labels(self.name, "inspecting").inc()
+                    failures += 1
                 if failures < _MOST_FAILURES or not await self._service_is_ready():
                     self.report("service", str(error))
                     pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.1)

@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if self._caller_is_gone():
                 station.not_answered(part)
-            self._json(200, payloads.told(part, decided))
+            self._json(200, payloads.decision(part, decided))
 
     def _caller_is_gone(self) -> bool:
         if not select.select([self.connection], [], [], 0)[0]:  # still there, and has nothing more to say

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 _LOOK_S = 0.02
@@ -27,6 +29,7 @@ class Gateway:
         self._target = target
         self._ending = threading.Event()
         self._silent_before = 0.0
+        self._stalled = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept)]
@@ -48,6 +51,13 @@ class Gateway:
         """Of what is sent over the connections that there are, nothing arrives from now on, and nobody is told."""
         self._silent_before = time.monotonic()
 
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Connections are taken and nothing is forwarded, in either direction."""
+        self._stalled.set()
+        yield
+        self._stalled.clear()
+
     def _accept(self) -> None:
         while not self._ending.is_set():
             try:
@@ -68,7 +78,7 @@ class Gateway:
         other = {client: machine, machine: client}
         with client, machine:
             while not self._ending.is_set():
-                if begun < self._silent_before:
+                if begun < self._silent_before or self._stalled.is_set():
                     time.sleep(_LOOK_S)
                     continue
                 for ready in select.select(list(other), [], [], _LOOK_S)[0]:
