@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from indexer.catalogue import (
     Catalogue,
     CatalogueError,
     Category,
+    Inspection,
     MemoryInactive,
     NewReference,
     SegmentsChanged,
@@ -191,12 +192,8 @@ class Library:
         if fresh:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):
                 raise MemoryInactive("this data folder has switched to another codec: encode the pictures again")
-            try:
+            with self._swept_on_failure():
                 appended = self._commit(published, category, fresh, join([encoded[sha256] for sha256 in fresh]))
-            except (StorageFull, CatalogueError):
-                with suppress(OSError, CatalogueError):
-                    self.sweep()  # gives back what no committed row names
-                raise
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.
             added = {sha256 for row, sha256 in enumerate(fresh) if row not in appended.duplicates}
@@ -208,6 +205,32 @@ class Library:
             added.discard(original.sha256)
             outcomes.append(Outcome(original.filename, status, ids[original.sha256]))
         return Added(version, tuple(outcomes))
+
+    def promote(
+        self, inspection_id: str, original: Original, encoded: EncodedReferences, confirmed: Sequence[str] = ()
+    ) -> Inspection:
+        """Call an inspected part good and make its picture a reference: see `Inspections.promote`.
+
+        encoded: the picture as one reference. Raises StorageFull, and as `Inspections.promote`.
+        """
+        published = self.published
+        if encoded.codec != published.memory.codec.name:
+            raise MemoryInactive("this data folder has switched to another codec: encode the picture again")
+        with self._swept_on_failure(), self._files.appending():
+            self._originals.write(original.data, original.suffix)
+            segment = write_segment(self._segments, encoded, published.memory.space)
+            reference = replace(_new_reference(original), inspection_id=inspection_id)
+            promoted = self.catalogue.inspections.promote(
+                inspection_id, segment, reference, published.memory_id, confirmed
+            )
+        self._follow()
+        return promoted
+
+    def judge(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+        """Call an inspected part a defect, or take back what was said of it: see `Inspections.judge`."""
+        judged = self.catalogue.inspections.judge(inspection_id, judgement)
+        self._follow()
+        return judged
 
     def remove(self, reference_ids: Collection[int]) -> int:
         """Take references back, durably; returns a version without them. Those not live are passed over."""
@@ -302,20 +325,18 @@ class Library:
             for original in fresh.values():
                 self._originals.write(original.data, original.suffix)
             segment = write_segment(self._segments, encoded, published.memory.space)
-            references = [
-                NewReference(
-                    sha256,
-                    each.suffix,
-                    each.filename,
-                    each.width,
-                    each.height,
-                    None if each.appearance is None else asdict(each.appearance),
-                    tuple(asdict(finding) for finding in each.findings),
-                    len(each.data),
-                )
-                for sha256, each in fresh.items()
-            ]
+            references = [_new_reference(each) for each in fresh.values()]
             return self.catalogue.references.append(category, segment, references, published.memory_id)
+
+    @contextmanager
+    def _swept_on_failure(self) -> Iterator[None]:
+        """Give back what no committed row names when the block fails."""
+        try:
+            yield
+        except (StorageFull, CatalogueError):
+            with suppress(OSError, CatalogueError):
+                self.sweep()
+            raise
 
     def _rewrite(self, published: Published, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}
@@ -326,6 +347,15 @@ class Library:
         self.catalogue.segments.replace(
             published.memory_id, names, segment, {reference_id: row for row, reference_id in enumerate(ids)}
         )
+
+
+def _new_reference(original: Original) -> NewReference:
+    appearance = None if original.appearance is None else asdict(original.appearance)
+    findings = tuple(asdict(finding) for finding in original.findings)
+    return NewReference(
+        original.sha256, original.suffix, original.filename, original.width, original.height, appearance, findings,
+        len(original.data),
+    )  # fmt: skip
 
 
 def _worth_compacting(usage: SegmentUsage) -> bool:

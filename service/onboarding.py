@@ -59,33 +59,40 @@ async def onboard(
     }
     kept = tuple(position for position in pictures if position not in refused)
     originals = [
-        replace(pictures[each].original, appearance=_look(pictures[each]), findings=findings.get(each, ()))
+        replace(pictures[each].original, appearance=look(pictures[each]), findings=findings.get(each, ()))
         for each in kept
     ]
     added = await asyncio.to_thread(running.library.add, category, originals, encoded)
     return Onboarded(findings, refused, kept, added, needed)
 
 
-async def promote(running: Runtime, category: str, picture: Picture) -> Added:
-    """Make one inspected picture a reference. A person has looked at it: it is not screened."""
+async def restore(running: Runtime, category: str, picture: Picture) -> Added:
+    """Make one picture a reference again. It was screened when it became one first."""
     encoded = await _encode(running, category, [picture])
-    original = replace(picture.original, appearance=_look(picture))
+    original = replace(picture.original, appearance=look(picture))
     return await asyncio.to_thread(running.library.add, category, [original], encoded)
+
+
+async def encode_picture(running: Runtime, picture: Picture) -> EncodedReferences:
+    """One picture as a reference, encoded behind all detections."""
+    return await asyncio.wrap_future(running.owner.onboard(picture.prepared, _encoding(running)))
 
 
 async def _encode(running: Runtime, category: str, pictures: Sequence[Picture]) -> dict[str, EncodedReferences]:
     """By sha256, of the pictures that are not references of the category yet."""
-    codec = running.library.memory.codec
     digests = [picture.original.sha256 for picture in pictures]
     known = await asyncio.to_thread(running.library.known, category, digests)
 
-    def encode(turn: Turn) -> EncodedReferences:
-        return codec.encode(turn.features)
-
     fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
+    encode = _encoding(running)
     futures = [running.owner.onboard(picture.prepared, encode) for picture in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
     return dict(zip(fresh, encoded, strict=True))
+
+
+def _encoding(running: Runtime) -> Callable[[Turn], EncodedReferences]:
+    codec = running.library.memory.codec
+    return lambda turn: codec.encode(turn.features)
 
 
 async def _screen(
@@ -115,7 +122,7 @@ async def _screen(
     space = running.encoder.space
     kept = await asyncio.to_thread(running.library.catalogue.references.appearances, category)
     found = findings_of(
-        compared, [_look(picture) for picture in pictures.values()], known, [Appearance(**each) for each in kept],
+        compared, [look(picture) for picture in pictures.values()], known, [Appearance(**each) for each in kept],
         space.geometry.crop / space.grid[0],
     )  # fmt: skip
     told = {
@@ -127,5 +134,6 @@ async def _screen(
     return told, outliers_need(compared, known)
 
 
-def _look(picture: Picture) -> Appearance:
+def look(picture: Picture) -> Appearance:
+    """How a picture looks as a photograph."""
     return Appearance.of(picture.prepared.cpu(), picture.original.width, picture.original.height)

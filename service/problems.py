@@ -54,6 +54,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "The method is not allowed here"),
     "no-references": (409, "There are no references to compare with"),
     "conflict": (409, "The request does not fit the present state"),
+    "confirmation-needed": (409, "Somebody should confirm this first"),
     "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
     "busy": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),

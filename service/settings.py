@@ -33,6 +33,11 @@ class Settings(DataSettings):
         6000, ge=0, description="Most requests a minute with one key, unless it has a limit of its own; 0 for none."
     )
 
+    confirm_role: Literal["engineer", "admin"] = Field(
+        "engineer",
+        description="Role that may confirm `good` where it would move a threshold far or looks wrong.",
+    )
+
     prepare_on_device: bool = Field(
         False, description="Resize pictures on the encoder's device, not on the threads that decode them."
     )

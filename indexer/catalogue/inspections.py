@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, insert, literal, or_, select, tuple_, update
 
@@ -13,10 +13,13 @@ from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import InvalidCursor, RequestKeyReused, UnknownInspection
+from indexer.catalogue.live import live_digests
+from indexer.catalogue.membership import append_references, remove_references
 from indexer.catalogue.models import InspectionRow, UtcDateTime
 from indexer.catalogue.queries import FEW, batches, now, page_of
-from indexer.catalogue.records import Inspection, InspectionFilter, Judgement, Page, Trend
+from indexer.catalogue.records import Inspection, InspectionFilter, Judgement, NewReference, Page, Trend
 from indexer.catalogue.trend import read_trend
+from indexer.store import SegmentFile
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -96,31 +99,59 @@ class Inspections:
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
-    def judge(
-        self, inspection_id: str, judgement: Judgement | None, promoted_reference_id: int | None = None
-    ) -> Inspection:
-        """Keep what a person said about an inspection, and the reference it became; None undoes both.
+    def judge(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+        """Keep that somebody calls the part a defect, or takes back what was said. Raises UnknownInspection.
 
-        Raises UnknownInspection.
+        The reference that the picture became is removed in the same transaction, unless another inspection of the same
+        picture is called good.
         """
-        with self._transactions.writing() as connection:
-            before = _find_inspection(connection, inspection_id)
-            connection.execute(
-                update(InspectionRow)
-                .where(InspectionRow.id == inspection_id)
-                .values(
-                    judgement=judgement,
-                    judged_at=None if judgement is None else now(),
-                    promoted_reference_id=promoted_reference_id,
-                    defect=replace(before, judgement=judgement).defect,
-                )
-            )
-            note(
-                connection, "inspection.judged", inspection_id,
-                {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
-                {"judgement": judgement, "promoted_reference_id": promoted_reference_id},
-            )  # fmt: skip
-            return _find_inspection(connection, inspection_id)
+
+        def write() -> Inspection:
+            with self._transactions.writing() as connection:
+                before = _find_inspection(connection, inspection_id)
+                if before.judgement != judgement:
+                    _label(connection, before, judgement, None)
+                    if (promoted := before.promoted_reference_id) is not None and not _is_promoted(
+                        connection, promoted
+                    ):
+                        remove_references(connection, [promoted])
+                return _find_inspection(connection, inspection_id)
+
+        def find(connection: Connection) -> Inspection | None:
+            found = _find_inspection(connection, inspection_id)
+            return found if found.judgement == judgement else None
+
+        return self._transactions.certainly(write, find)
+
+    def promote(
+        self, inspection_id: str, segment: SegmentFile, reference: NewReference, memory_id: int,
+        confirmed: Sequence[str] = (),
+    ) -> Inspection:  # fmt: skip
+        """Keep that somebody calls the part good, and make its picture a reference of its category, together.
+
+        segment: of one row. confirmed: what the person was warned of. Where the picture is a live reference already,
+        only what was said is kept, and the inspection names the reference if feedback made it; then the segment stays
+        unknown. Raises UnknownInspection, ValueError without a category, and as `References.append`.
+        """
+
+        def write() -> Inspection:
+            with self._transactions.writing() as connection:
+                before = _find_inspection(connection, inspection_id)
+                if before.category is None:
+                    raise ValueError(f"inspection {inspection_id} has no category")
+                appended = append_references(connection, before.category, segment, [reference], memory_id)
+                [promoted] = appended.reference_ids
+                ours = not appended.duplicates or _is_promoted(connection, promoted)
+                if before.judgement != "good" or (ours and before.promoted_reference_id != promoted):
+                    _label(connection, before, "good", promoted if ours else None, confirmed)
+                return _find_inspection(connection, inspection_id)
+
+        def find(connection: Connection) -> Inspection | None:
+            found = _find_inspection(connection, inspection_id)
+            there = found.category and live_digests(connection, found.category, [reference.image_sha256])
+            return found if found.judgement == "good" and there else None
+
+        return self._transactions.certainly(write, find)
 
 
 def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
@@ -165,6 +196,34 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
         for some in batches(ids)
         for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
     }
+
+
+def _label(
+    connection: Connection, before: Inspection, judgement: Judgement | None, promoted: int | None,
+    confirmed: Sequence[str] = (),
+) -> None:  # fmt: skip
+    connection.execute(
+        update(InspectionRow)
+        .where(InspectionRow.id == before.id)
+        .values(
+            judgement=judgement,
+            judged_at=None if judgement is None else now(),
+            promoted_reference_id=promoted,
+            defect=replace(before, judgement=judgement).defect,
+        )
+    )
+    after = {"judgement": judgement, "promoted_reference_id": promoted}
+    note(
+        connection, "inspection.judged", before.id,
+        {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
+        {**after, "confirmed": list(confirmed)} if confirmed else after,
+    )  # fmt: skip
+
+
+def _is_promoted(connection: Connection, reference_id: int) -> bool:
+    """Whether an inspection that is called good names a reference as the one it became."""
+    named = (InspectionRow.promoted_reference_id == reference_id, InspectionRow.judgement == "good")
+    return bool(connection.scalar(select(exists().where(*named))))
 
 
 def _check_request(connection: Connection, inspection: Inspection) -> None:

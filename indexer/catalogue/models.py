@@ -27,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 _LIVE = text("removed_at IS NULL")
 _ACTIVE = text("active")
 _PICTURED = text("kept_bytes IS NOT NULL")
+_PROMOTED = text("promoted_reference_id IS NOT NULL")
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
 
@@ -219,6 +220,10 @@ class InspectionRow(Base):
         ),
         Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_PICTURED, postgresql_where=_PICTURED),
         Index("ix_inspection_request_key", "request_key"),
+        Index(
+            "ix_inspection_promoted_reference_id", "promoted_reference_id", sqlite_where=_PROMOTED,
+            postgresql_where=_PROMOTED,
+        ),
     )  # fmt: skip
 
 

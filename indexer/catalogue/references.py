@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Collection, Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 from sqlalchemy.orm import aliased
 
-from indexer.catalogue.audit import note
-from indexer.catalogue.categories import ensure_category
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import InvalidCursor, MemoryInactive, UnknownReference
-from indexer.catalogue.live import LIVE, live_digests, live_ids, mark_removed
-from indexer.catalogue.memories import active_memory
+from indexer.catalogue.errors import InvalidCursor, UnknownReference
+from indexer.catalogue.live import LIVE, live_digests
+from indexer.catalogue.membership import append_references, remove_references
 from indexer.catalogue.models import CategoryRow, InspectionRow, ReferenceRow, SegmentRow
-from indexer.catalogue.placements import placed, record_segment
+from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import batches, now, page_of
 from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
 from indexer.catalogue.retention import needs_picture
-from indexer.catalogue.versions import commit_version, version_of
+from indexer.catalogue.versions import version_of
 from indexer.store import SegmentFile
 
 
@@ -38,42 +36,15 @@ class References:
         When all of them are duplicates nothing is written, the segment stays unknown and the version is the current
         one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served.
         """
-        if segment.count != len(references):
-            raise ValueError(f"a segment of {segment.count} rows for {len(references)} references")
+
+        def write() -> Appended:
+            with self._transactions.writing() as connection:
+                return append_references(connection, category, segment, references, memory_id)
 
         def find(connection: Connection) -> Appended | None:
             return _find_append(connection, category, segment, references)
 
-        return self._transactions.certainly(lambda: self._append(category, segment, references, memory_id), find)
-
-    def _append(
-        self, category: str, segment: SegmentFile, references: Sequence[NewReference], memory_id: int
-    ) -> Appended:
-        with self._transactions.writing() as connection:
-            active = active_memory(connection)
-            if active is None or active.id != memory_id:
-                raise MemoryInactive("this data folder has switched to another memory: start again, with its encoder")
-            live = live_digests(connection, category, {reference.image_sha256 for reference in references})
-            duplicates: set[int] = set()
-            fresh: dict[str, tuple[int, NewReference]] = {}  # digest → row of the segment, reference
-            for row, reference in enumerate(references):
-                if reference.image_sha256 in live or reference.image_sha256 in fresh:
-                    duplicates.add(row)
-                else:
-                    fresh[reference.image_sha256] = (row, reference)
-            if not fresh:
-                version = version_of(connection)
-            else:
-                version = commit_version(connection, "added", memory_id, {"category": category, "count": len(fresh)})
-                ids = connection.scalars(
-                    insert(ReferenceRow).returning(ReferenceRow.id, sort_by_parameter_order=True),
-                    _values(ensure_category(connection, category), version, fresh.values()),
-                ).all()
-                live |= dict(zip(fresh, ids, strict=True))
-                rows = {key: row for key, (row, _) in zip(ids, fresh.values(), strict=True)}
-                record_segment(connection, memory_id, segment, rows)
-                note(connection, "references.added", category, after={"references": list(ids), "version": version})
-            return Appended(version, tuple(live[each.image_sha256] for each in references), frozenset(duplicates))
+        return self._transactions.certainly(write, find)
 
     def live_digests(self, category: str, digests: Collection[str]) -> dict[str, int]:
         """sha256 → reference id, for those of the digests that are live references of the category."""
@@ -93,20 +64,7 @@ class References:
     def remove(self, ids: Collection[int]) -> Removed:
         """Take references out. Those unknown or gone already are passed over; with none left, no new version."""
         with self._transactions.writing() as connection:
-            live = tuple(sorted(live_ids(connection, ids)))
-            if not live:
-                return Removed(version_of(connection), ())
-            version = commit_version(connection, "removed", detail={"references": list(live)})
-            for some in batches(live):
-                mark_removed(connection, version, ReferenceRow.id.in_(some))
-            note(
-                connection,
-                "references.removed",
-                ", ".join(map(str, live[:10])),
-                {"references": list(live)},
-                {"version": version},
-            )
-            return Removed(version, live)
+            return remove_references(connection, ids)
 
     def get(self, reference_id: int) -> Reference:
         """One reference, live or removed. Raises UnknownReference."""
@@ -199,11 +157,3 @@ def _added_again() -> ColumnElement[bool]:
 def _reference(row: Row[Any]) -> Reference:
     values = {field.name: getattr(row, field.name) for field in fields(Reference)}
     return Reference(**{**values, "findings": tuple(row.findings)})
-
-
-def _values(category_id: int, version: int, fresh: Iterable[tuple[int, NewReference]]) -> list[dict[str, Any]]:
-    at = now()
-    return [
-        {**asdict(reference), "category_id": category_id, "added_at": at, "added_version": version}
-        for _, reference in fresh
-    ]

@@ -16,12 +16,11 @@ from pydantic import BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.catalogue.retention import thumbnail_name
-from indexer.images import ImageRefused
 from service import history
 from service.feed import server_sent_events
-from service.onboarding import promote
+from service.feedback import call_good
 from service.pictures import UNCHANGING, Side, pictured
-from service.problems import ProblemError, documented, from_refusal
+from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
 from service.schemas.inspections import (
     FeedbackBody,
@@ -33,7 +32,6 @@ from service.schemas.inspections import (
     Verdict,
 )
 from service.schemas.text import CategoryName, HeaderText, Text
-from service.uploads import File, Upload
 
 
 def _written_out(value: object) -> object:
@@ -166,7 +164,9 @@ async def image(inspection_id: Text, running: Annotated[Runtime, Depends(runtime
     return await pictured(data, suffix, side, running.settings.image_limits)
 
 
-@router.post("/{inspection_id}/feedback", responses=documented("not-found", "storage-full", "conflict"))
+@router.post(
+    "/{inspection_id}/feedback", responses=documented("not-found", "storage-full", "conflict", "confirmation-needed")
+)
 async def feedback(
     inspection_id: Text, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request
 ) -> InspectionView:
@@ -174,34 +174,15 @@ async def feedback(
 
     A good part's picture becomes a reference of its category, so the same false reject does not come back. Any later
     judgement takes that reference out again, unless it was one before. `good` needs the picture: once that is no longer
-    kept, it is a conflict.
+    kept, it is a conflict. A picture that would move the threshold far, or does not look like the product, is held:
+    `confirmation-needed` tells its `effect`, and `confirm` goes on.
     """
+    if body.judgement != "good":
+        judgement = None if body.judgement == "none" else body.judgement
+        return history.view(await asyncio.to_thread(running.library.judge, inspection_id, judgement))
     found = await _find(running, inspection_id)
-    judgement = None if body.judgement == "none" else body.judgement
-    if judgement == found.judgement:
-        return history.view(found)
-    if found.promoted_reference_id is not None:
-        await asyncio.to_thread(running.library.remove, [found.promoted_reference_id])
-    promoted = await _promote(running, found) if judgement == "good" else None
-    judged = await asyncio.to_thread(running.library.catalogue.inspections.judge, inspection_id, judgement, promoted)
-    return history.view(judged)
-
-
-async def _promote(running: Runtime, found: Inspection) -> int | None:
-    """Make the inspected picture a reference; None when it is one of somebody else's making already."""
-    if found.category is None:
-        raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
-    if found.kept_bytes is None:
-        raise ProblemError(
-            "conflict",
-            "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
-        )
-    data, _ = await _picture(running, found)
-    [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
-    if isinstance(decoded, ImageRefused):
-        raise from_refusal(decoded)
-    [outcome] = (await promote(running, found.category, decoded)).outcomes
-    return outcome.reference_id if outcome.status == "added" else None
+    _, role = request.scope["access"]
+    return history.view(await call_good(running, found, confirm=body.confirm, role=role))
 
 
 async def _find(running: Runtime, inspection_id: str) -> Inspection:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from indexer.catalogue import CategorySettings, Reference
 from indexer.images import ImageRefused
 from indexer.verdicts.findings import FINDING_KINDS, FindingKind
-from service.onboarding import onboard, promote
+from service import onboarding
 from service.pictures import Side, pictured
 from service.problems import documented, from_refusal
 from service.runtime import Runtime, runtime
@@ -72,7 +72,7 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
         raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
     settings = running.category_settings.get(options.category, CategorySettings())
     refuse = settings.refuse if options.refuse is None else options.refuse
-    onboarded = await onboard(running, options.category, pictures, settings, refuse)
+    onboarded = await onboarding.onboard(running, options.category, pictures, settings, refuse)
     outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
     results = []
     for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
@@ -139,7 +139,7 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
     if isinstance(decoded, ImageRefused):
         raise from_refusal(decoded)
-    [outcome] = (await promote(running, found.category, decoded)).outcomes
+    [outcome] = (await onboarding.restore(running, found.category, decoded)).outcomes
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 

@@ -11,6 +11,7 @@ from service.schemas.base import Answer
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
+ConfirmationReason = Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
 PictureKept = Literal["whole", "thumbnail", "none"]
 
 
@@ -142,3 +143,22 @@ class FeedbackBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     judgement: Literal["good", "defect", "none"]
+    confirm: bool = Field(False, description="Make it a reference although `confirmation-needed` was answered.")
+
+
+class ReasonView(Answer):
+    """Why a picture should be confirmed before it becomes a reference. category: the other one that it fits better."""
+
+    reason: ConfirmationReason
+    detail: str
+    category: str | None = None
+
+
+class EffectView(Answer):
+    """What a picture would do as a reference: `effect` of a `confirmation-needed`."""
+
+    score: float | None = Field(description="Against the references there are; null without any.")
+    threshold_before: float | None = Field(description="The calibrated one; null before calibration.")
+    threshold_after: float | None = Field(description="With this reference, at most.")
+    outlier_limit: float | None = Field(description="Beyond it screening calls a score an outlier.")
+    reasons: tuple[ReasonView, ...]

@@ -86,6 +86,20 @@ def test_history_and_watch(service: str, pictures: Path) -> None:
     assert run("inspections", "--until", "2020-01-01", url=service).split()[:2] == ["time", "verdict"]
 
 
+def test_judging_says_by_its_exit_code_whether_it_has_to_be_confirmed(service: str) -> None:
+    with Client(service) as client:
+        wrong = client.inspect(part(70, kind=1), category="disc").id
+        assert json.loads(run("judge", wrong, "defect", "--json", url=service))["judgement"] == "defect"
+        assert "`confirm`" in run("judge", wrong, "good", url=service, code=1)
+        assert client.inspection(wrong).judgement == "defect"
+        reference = client.judge(wrong, "good", confirm=True).promoted_reference_id
+        assert f"good, reference {reference}" in run("judge", wrong, "good", url=service)
+        assert "nothing said" in run("judge", wrong, "none", url=service)
+        assert f"{wrong}: good" in run("judge", wrong, "good", "--confirm", url=service)
+        assert run("judge", wrong, "none", url=service)
+    assert "no inspection" in run("judge", "nothing", "good", url=service, code=2)
+
+
 def test_what_goes_wrong_is_one_line_and_an_exit_code(service: str, tmp_path: Path) -> None:
     assert "healthz" not in run("--patience", "0.3", "categories", url="http://127.0.0.1:9", code=3)
     assert "address of a service" in run("categories", url="nonsense", code=2)

@@ -24,6 +24,7 @@ from touchstone_client import (
     AsyncClient,
     Batch,
     Client,
+    ConfirmationNeeded,
     InspectionQuery,
     NotFound,
     Picture,
@@ -340,6 +341,30 @@ def test_what_verdicts_rest_on_is_typed(service: str) -> None:
         assert (finding.kind, finding.value) == ("too_dark", 0.0)
         assert client.reference(added.results[0].reference_id or 0).findings == (finding,)
         client.remove_category("typed")
+
+
+def test_a_part_that_would_spoil_its_product_is_held_with_a_typed_effect(service: str) -> None:
+    with Client(service) as client:
+        wrong = client.inspect(part(70, kind=1), category="disc", station="held")
+        with pytest.raises(ConfirmationNeeded) as caught:
+            client.judge(wrong.id, "good")
+        effect = caught.value.effect
+        assert effect is not None
+        assert (caught.value.confirm_role, caught.value.details.status) == ("engineer", 409)
+        assert effect.score is not None
+        assert effect.threshold_after == pytest.approx(effect.score)
+        assert {"threshold", "unfamiliar"} <= {each.reason for each in effect.reasons}
+        judged = client.judge(wrong.id, "good", confirm=True)
+        assert client.reference(judged.promoted_reference_id or 0).inspection_id == wrong.id
+        client.judge(wrong.id, None)
+
+    async def held() -> object:
+        async with AsyncClient(service) as asynchronous:
+            with pytest.raises(ConfirmationNeeded) as caught:
+                await asynchronous.judge(wrong.id, "good")
+            return caught.value.effect
+
+    assert asyncio.run(held()) == effect
 
 
 def test_the_asynchronous_client_has_the_same_methods_and_the_same_answers(service: str) -> None:

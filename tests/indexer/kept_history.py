@@ -12,10 +12,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from indexer.backup import named_files
-from indexer.catalogue import Bounds, Catalogue, Inspection
+from indexer.catalogue import Bounds, Catalogue, Inspection, NewReference
 from indexer.catalogue.database import Transactions, connect
 from indexer.retention import Policy, Pruner
-from tests.indexer.data_folder_process import DataFolder
+from tests.indexer.data_folder_process import DataFolder, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PICTURE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
@@ -77,6 +77,13 @@ class History(NamedTuple):
                 (maps / f"{each.id}.png").write_bytes(whole(MAP))
                 (maps / f"{each.id}.jpg").write_bytes(whole(THUMBNAIL))
             self.catalogue.inspections.record(inspections)
+
+    def call_good(self, number: int) -> None:
+        """Make the picture of an inspection a reference."""
+        with self.folder.lock.appending():
+            reference = NewReference(digest(picture(number)), ".png", f"{number}.png", 64, 48)
+            segment = write_segment(self.folder.segments, [picture(number)])
+            self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
 
     def pruner(self, **bounds: Bounds) -> Pruner:
         return Pruner(self.data, self.catalogue, Policy(**bounds), 0)

@@ -11,8 +11,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import create_engine, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from indexer.catalogue import (
     Catalogue,
@@ -601,7 +603,7 @@ def test_pages_of_inspections_go_back_in_time_and_miss_none_at_the_same_instant(
     assert seen == recorded[::-1]
 
 
-def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None:
+def test_filters_of_inspections_select_and_combine(catalogue: Catalogue, memory_id: int) -> None:
     recorded = [
         inspection(
             number, category=("bolt", "nut", None)[number % 3], verdict=("normal", "anomalous")[number % 2],
@@ -610,7 +612,7 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue) -> None
         for number in range(12)
     ]  # fmt: skip
     catalogue.inspections.record(recorded)
-    catalogue.inspections.judge(recorded[4].id, "good")
+    call_good(catalogue, memory_id, recorded[4])
     for matching, expected in (
         (InspectionFilter(), range(12)),
         (InspectionFilter(category="bolt"), (0, 3, 6, 9)),
@@ -651,17 +653,138 @@ def test_a_foreign_cursor_of_inspections_is_refused(catalogue: Catalogue, wrong:
         catalogue.inspections.page(cursor=wrong)
 
 
-def test_a_judgement_is_kept_and_taken_back(catalogue: Catalogue, memory_id: int) -> None:
-    catalogue.inspections.record([inspection(1)])
-    (promoted,) = add(catalogue, memory_id, "bolt", "a")
-    judged = catalogue.inspections.judge(inspection(1).id, "good", promoted)
-    assert (judged.judgement, judged.promoted_reference_id) == ("good", promoted)
+def call_good(catalogue: Catalogue, memory_id: int, given: Inspection, picture: str = "x") -> Inspection:
+    [reference] = images(picture)
+    return catalogue.inspections.promote(
+        given.id, segment(1), replace(reference, inspection_id=given.id), memory_id, confirmed=("unfamiliar",)
+    )
+
+
+def live(catalogue: Catalogue) -> dict[int, str | None]:
+    """Every live reference, and the inspection that it was made from."""
+    return {each.id: each.inspection_id for each in catalogue.references.page().items}
+
+
+def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Catalogue, memory_id: int) -> None:
+    bolt = inspection(1, category="bolt")
+    catalogue.inspections.record([bolt])
+    judged = call_good(catalogue, memory_id, bolt)
+    assert judged.judgement == "good"
     assert judged.judged_at is not None
-    assert catalogue.inspections.get(judged.id) == judged
-    assert catalogue.inspections.judge(judged.id, "defect").promoted_reference_id is None
-    assert catalogue.inspections.judge(judged.id, None) == inspection(1)
+    assert live(catalogue) == {judged.promoted_reference_id: bolt.id}
+    assert catalogue.inspections.get(judged.id) == judged == call_good(catalogue, memory_id, bolt)
+    assert catalogue.version() == 2
+    assert catalogue.inspections.judge(bolt.id, "defect").promoted_reference_id is None
+    assert live(catalogue) == {}
+    again = call_good(catalogue, memory_id, bolt).promoted_reference_id
+    assert live(catalogue) == {again: bolt.id}
+    assert catalogue.inspections.judge(bolt.id, None) == bolt
+    assert live(catalogue) == {}
+    assert catalogue.inspections.judge(bolt.id, None) == bolt
+    assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.judged").items] == [
+        None, ["unfamiliar"], None, ["unfamiliar"],
+    ]  # fmt: skip
     with pytest.raises(UnknownInspection):
-        catalogue.inspections.judge("x", "good")
+        catalogue.inspections.judge("x", "defect")
+    with pytest.raises(UnknownInspection):
+        call_good(catalogue, memory_id, inspection(9))
+    assert live(catalogue) == {}
+
+
+def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_judgement(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    catalogue.inspections.record([inspection(1, category="bolt")])
+    [there] = add(catalogue, memory_id, "bolt", "x")
+    assert call_good(catalogue, memory_id, inspection(1)).promoted_reference_id is None
+    catalogue.inspections.judge(inspection(1).id, None)
+    assert live(catalogue) == {there: None}
+    # Taken back by hand, it is made again, and now by this inspection.
+    call_good(catalogue, memory_id, inspection(1))
+    catalogue.references.remove([there])
+    made = call_good(catalogue, memory_id, inspection(1)).promoted_reference_id
+    assert live(catalogue) == {made: inspection(1).id}
+
+
+def test_a_reference_stays_for_as_long_as_one_of_two_inspections_of_its_picture_is_called_good(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    first, second = inspection(1, category="bolt"), inspection(2, category="bolt")
+    catalogue.inspections.record([first, second])
+    made = call_good(catalogue, memory_id, first).promoted_reference_id
+    assert call_good(catalogue, memory_id, second).promoted_reference_id == made
+    catalogue.inspections.judge(first.id, "defect")
+    assert live(catalogue) == {made: first.id}
+    catalogue.inspections.judge(second.id, None)
+    assert live(catalogue) == {}
+
+
+def test_a_part_of_no_category_cannot_become_a_reference(catalogue: Catalogue, memory_id: int) -> None:
+    catalogue.inspections.record([inspection(1)])
+    with pytest.raises(ValueError, match="has no category"):
+        call_good(catalogue, memory_id, inspection(1))
+    assert catalogue.inspections.get(inspection(1).id).judgement is None
+
+
+@pytest.mark.parametrize("judgement", ["good", None])
+def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
+    catalogue: Catalogue, memory_id: int, database: str, judgement: str | None
+) -> None:
+    bolt = inspection(1, category="bolt")
+    catalogue.inspections.record([bolt])
+    if judgement is None:
+        call_good(catalogue, memory_id, bolt)
+    before = (catalogue.inspections.get(bolt.id), live(catalogue), catalogue.version())
+    engine = create_engine(database)
+    with engine.begin() as connection:  # the process is cut off when it writes what was said
+        if engine.dialect.name == "sqlite":
+            refuse = "CREATE TRIGGER cut BEFORE UPDATE ON inspection BEGIN SELECT RAISE(ABORT, 'cut off'); END"
+            connection.exec_driver_sql(refuse)
+        else:
+            connection.exec_driver_sql(
+                "CREATE FUNCTION cut() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'cut off'; END $$ LANGUAGE plpgsql"
+            )
+            connection.exec_driver_sql("CREATE TRIGGER cut BEFORE UPDATE ON inspection EXECUTE FUNCTION cut()")
+    say = (
+        partial(call_good, catalogue, memory_id, bolt)
+        if judgement
+        else partial(catalogue.inspections.judge, bolt.id, None)
+    )
+    with pytest.raises(DBAPIError, match="cut off"):
+        say()
+    assert before == (catalogue.inspections.get(bolt.id), live(catalogue), catalogue.version())
+    engine.dispose()
+
+
+def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_its_picture_is_a_reference(
+    catalogue: Catalogue, memory_id: int, database: str
+) -> None:
+    bolt = inspection(1, category="bolt")
+    catalogue.inspections.record([bolt])
+    others = [Catalogue.open(database) for _ in range(3)]  # as of other replicas
+
+    def act(number: int) -> None:
+        mine = others[number % 3]
+        if number % 4 == 0:
+            mine.inspections.judge(bolt.id, "defect" if number % 8 else None)
+        elif number % 4 == 1 and (found := mine.inspections.get(bolt.id)).promoted_reference_id is not None:
+            mine.references.remove([found.promoted_reference_id])
+        else:
+            call_good(mine, memory_id, bolt)
+
+    with ThreadPoolExecutor(6) as pool:
+        for turn in range(8):
+            list(pool.map(act, range(turn, turn + 12)))
+            found = catalogue.inspections.get(bolt.id)
+            if found.judgement != "good":
+                assert found.promoted_reference_id is None
+                assert live(catalogue) == {}
+            else:
+                assert set(live(catalogue)) <= {found.promoted_reference_id}
+            catalogue.inspections.judge(bolt.id, None)
+            assert live(catalogue) == {}
+    for each in others:
+        each.close()
 
 
 def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a_month_beyond(

@@ -81,11 +81,11 @@ def test_exactly_the_newest_within_every_bound_are_kept(
 
 def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
     history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
-    history.catalogue.inspections.judge(inspection(0).id, "good")
+    history.call_good(0)
     history.catalogue.inspections.judge(inspection(3).id, "defect")
     history.prune(pictures=Bounds(count=0), inspections=Bounds(count=1))
     assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
-    history.catalogue.inspections.judge(inspection(1).id, "good")
+    history.call_good(1)
     history.catalogue.inspections.judge(inspection(3).id, None)
     history.prune(inspections=Bounds(count=1))
     assert history.numbers() == [3]

@@ -215,7 +215,7 @@ def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) ->
     odd = part(9, scratched=True)
     found = client.post("/detect", files=files(odd)).json()["results"][0]
     path = f"/inspections/{found['id']}/feedback"
-    judged = client.post(path, json={"judgement": "good"}).json()
+    judged = client.post(path, json={"judgement": "good", "confirm": True}).json()
     assert judged["judgement"] == "good"
     promoted = judged["promoted_reference_id"]
     assert client.get(f"/references/{promoted}/image").content == odd

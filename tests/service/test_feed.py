@@ -7,7 +7,6 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -218,10 +217,7 @@ MADE = [
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
     catalogue = Catalogue.open(f"sqlite:///{tmp_path_factory.mktemp('data')}/catalogue.sqlite")
-    catalogue.inspections.record([replace(each, judgement=None) for each in MADE])
-    for each in MADE:
-        if each.judgement is not None:
-            catalogue.inspections.judge(each.id, each.judgement)
+    catalogue.inspections.record(MADE)
     yield catalogue
     catalogue.close()
 

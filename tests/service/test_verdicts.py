@@ -216,7 +216,7 @@ def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it
         monkeypatch.undo()
         rejected = again.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
         url = f"/inspections/{rejected['results'][0]['id']}/feedback"
-        again.post(url, json={"judgement": "good"})
+        again.post(url, json={"judgement": "good", "confirm": True}).raise_for_status()
         with_it = wait_until_calibrated(again, "disc")
         assert with_it["references"] == 21
         assert with_it["threshold"] != before["threshold"]

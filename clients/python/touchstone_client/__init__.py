@@ -58,7 +58,9 @@ from touchstone_client.async_client import AsyncClient
 from touchstone_client.client import Client
 from touchstone_client.errors import (
     BadAnswer,
+    ConfirmationNeeded,
     Conflict,
+    Effect,
     InternalError,
     InvalidRequest,
     NoReferences,
@@ -67,6 +69,7 @@ from touchstone_client.errors import (
     PictureRefused,
     Problem,
     ProblemDetails,
+    Reason,
     StorageFull,
     TooLarge,
     TouchstoneError,
@@ -80,13 +83,13 @@ from touchstone_client.policy import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
     "IMAGE_SUFFIXES", "NO_RETRIES", "Access", "Amount", "AnomalyMap", "AsyncClient", "AuditEntry", "BackgroundTask",
-    "BadAnswer", "Batch",
-    "BetterCategory", "Bounds", "Calibration", "Category", "CategorySettings", "CategoryStorage", "Client",
-    "Conflict", "DetectAnswer", "Detection", "Disk", "Drift", "Encoder", "Evidence", "Familiarity", "Finding",
-    "FindingKind", "Held", "Inspection", "InspectionQuery", "InternalError", "InvalidRequest", "Judgement", "Kept",
-    "Key", "Live", "MapFormat", "MemoryUse", "Neighbour", "NewKey", "NoReferences", "NotAllowed", "NotFound",
-    "Onboarded", "Picture", "PictureLike", "PictureRefused", "Polygons", "Preview", "PreviewSide",
-    "PreviewedInspection", "PreviewedReference", "Problem", "ProblemDetails", "Progress", "Ready", "Reference",
+    "BadAnswer", "Batch", "BetterCategory", "Bounds", "Calibration", "Category", "CategorySettings",
+    "CategoryStorage", "Client", "ConfirmationNeeded", "Conflict", "DetectAnswer", "Detection", "Disk", "Drift",
+    "Effect", "Encoder", "Evidence", "Familiarity", "Finding", "FindingKind", "Held", "Inspection",
+    "InspectionQuery", "InternalError", "InvalidRequest", "Judgement", "Kept", "Key", "Live", "MapFormat",
+    "MemoryUse", "Neighbour", "NewKey", "NoReferences", "NotAllowed", "NotFound", "Onboarded", "Picture",
+    "PictureLike", "PictureRefused", "Polygons", "Preview", "PreviewSide", "PreviewedInspection",
+    "PreviewedReference", "Problem", "ProblemDetails", "Progress", "Ready", "Reason", "Reference",
     "ReferenceResult", "ReferencesKept", "Refused", "Region", "RegionOfInterest", "Removed", "RetentionLimits",
     "Retries", "Role", "Scores", "SettingsChanges", "Storage", "StorageFull", "Timeouts", "Timings", "TooLarge",
     "TouchstoneError", "Trend", "TrendPoint", "Unavailable", "UnfamiliarLevel", "Unreachable", "UploadLimits",

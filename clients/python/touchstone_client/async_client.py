@@ -217,9 +217,15 @@ class AsyncClient:
         """An inspection's anomaly map in colours, as PNG to lay over the whole picture."""
         return await self._send(calls.inspection_heat(inspection_id))
 
-    async def judge(self, inspection_id: str, judgement: answers.Judgement | None) -> answers.Inspection:
-        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back."""
-        return await self._send(calls.judge(inspection_id, judgement))
+    async def judge(
+        self, inspection_id: str, judgement: answers.Judgement | None, *, confirm: bool = False
+    ) -> answers.Inspection:
+        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back.
+
+        ConfirmationNeeded when the picture would move the threshold far or does not look like the product: show its
+        `effect` to somebody, and call again with `confirm` to go on.
+        """
+        return await self._send(calls.judge(inspection_id, judgement, confirm))
 
     async def watch(
         self, matching: InspectionQuery = InspectionQuery(), *, every: float = 1.0, start: datetime | None = None

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from touchstone_client import answers
-from touchstone_client.errors import BadAnswer, Problem, ProblemDetails, problem
+from touchstone_client.errors import BadAnswer, ConfirmationNeeded, Effect, Problem, ProblemDetails, problem
 from touchstone_client.parameters import InspectionQuery, MapFormat, SettingsChanges
 from touchstone_client.pictures import Picture, PictureLike, picture
 from touchstone_client.reading import read
@@ -224,11 +224,11 @@ def inspection_heat(inspection_id: str) -> Call[bytes]:
     return Call("GET", "/inspections/{inspection_id}/heat.png", _content, {"inspection_id": inspection_id})
 
 
-def judge(inspection_id: str, judgement: answers.Judgement | None) -> Call[answers.Inspection]:
+def judge(inspection_id: str, judgement: answers.Judgement | None, confirm: bool) -> Call[answers.Inspection]:
     """`POST /inspections/{inspection_id}/feedback`."""
     return Call(
         "POST", "/inspections/{inspection_id}/feedback", _json(answers.Inspection), {"inspection_id": inspection_id},
-        json={"judgement": judgement or "none"},
+        json={"judgement": judgement or "none", "confirm": confirm},
     )  # fmt: skip
 
 
@@ -343,4 +343,7 @@ def _problem(response: httpx.Response) -> Problem:
         details = ProblemDetails("about:blank", response.reason_phrase, response.status_code, detail)
         return problem(details, retry_after, {})
     known = ProblemDetails.__dataclass_fields__
-    return problem(details, retry_after, {name: value for name, value in body.items() if name not in known})
+    found = problem(details, retry_after, {name: value for name, value in body.items() if name not in known})
+    if isinstance(found, ConfirmationNeeded):
+        found.effect, found.confirm_role = read(Effect, body.get("effect")), read(str, body.get("confirm_role"))
+    return found

@@ -19,13 +19,15 @@ _ABOUT = """Talk to a Touchstone inspection service.
   touchstone-client detect part.png                   is this part good?
   touchstone-client categories bracket --set false_reject_rate=0.02
   touchstone-client inspections --verdict anomalous --limit 20
+  touchstone-client judge 3f0c… good                  this is fine: never reject it again
   touchstone-client watch --station press-1           inspections as they happen
 
 The service is at --url, or at $TOUCHSTONE_URL, or at http://127.0.0.1:8000. Where it wants an access key, put the key
 into $TOUCHSTONE_KEY or into a file named by --key-file."""
 
-_CODES = """exit codes: 0 done, and every part inspected is normal; 1 a part is not normal, or a reference was refused;
-2 bad input, for example a picture that cannot be used; 3 the service cannot be reached, or cannot do it now"""
+_CODES = """exit codes: 0 done, and every part inspected is normal; 1 a part is not normal, a reference was refused or
+a judgement held; 2 bad input, for example a picture that cannot be used; 3 the service cannot be reached,
+or cannot do it now"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     inspections.add_argument("--until", metavar="TIME", help="before")
     inspections.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50); 0 for all")
     inspections.add_argument("--csv", action="store_true", help="everything that matches, as CSV")
+
+    judge = command("judge", commands.judge, "Say what a part was. A good part's picture becomes a reference.")
+    judge.add_argument("inspection", help="its id")
+    judge.add_argument("judgement", choices=("good", "defect", "none"), help="none takes back what was said")
+    judge.add_argument(
+        "--confirm", action="store_true", help="make it a reference although it would move the threshold far"
+    )
 
     watch = command("watch", commands.watch, "Show inspections as they happen, until Ctrl-C.")
     _add_filters(watch)

@@ -215,9 +215,15 @@ class Client:
         """An inspection's anomaly map in colours, as PNG to lay over the whole picture."""
         return self._send(calls.inspection_heat(inspection_id))
 
-    def judge(self, inspection_id: str, judgement: answers.Judgement | None) -> answers.Inspection:
-        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back."""
-        return self._send(calls.judge(inspection_id, judgement))
+    def judge(
+        self, inspection_id: str, judgement: answers.Judgement | None, *, confirm: bool = False
+    ) -> answers.Inspection:
+        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back.
+
+        ConfirmationNeeded when the picture would move the threshold far or does not look like the product: show its
+        `effect` to somebody, and call again with `confirm` to go on.
+        """
+        return self._send(calls.judge(inspection_id, judgement, confirm))
 
     def watch(
         self, matching: InspectionQuery = InspectionQuery(), *, every: float = 1.0, start: datetime | None = None

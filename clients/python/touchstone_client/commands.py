@@ -14,7 +14,7 @@ from typing import cast
 
 from touchstone_client.answers import Category, Detection, Inspection
 from touchstone_client.client import Client
-from touchstone_client.errors import InternalError, PictureRefused, TooLarge, TouchstoneError
+from touchstone_client.errors import ConfirmationNeeded, InternalError, PictureRefused, TooLarge, TouchstoneError
 from touchstone_client.onboarding import Onboarded, Progress
 from touchstone_client.parameters import InspectionQuery, SettingsChanges
 from touchstone_client.pictures import IMAGE_SUFFIXES
@@ -134,6 +134,22 @@ def inspections(client: Client, given: argparse.Namespace) -> int:
         print(as_json(found))
     else:
         print(table(_INSPECTION, [_inspection_row(each) for each in found]))
+    return 0
+
+
+def judge(client: Client, given: argparse.Namespace) -> int:
+    """Say what a part was: 0 when that is kept, 1 when it should be confirmed first."""
+    judgement = None if given.judgement == "none" else given.judgement
+    try:
+        judged = client.judge(given.inspection, judgement, confirm=given.confirm)
+    except ConfirmationNeeded as held:
+        print(as_json(held.effect) if given.json else f"{given.inspection}: {held}")
+        return 1
+    if given.json:
+        print(as_json(judged))
+    else:
+        made = "" if judged.promoted_reference_id is None else f", reference {judged.promoted_reference_id}"
+        print(f"{judged.id}: {judged.judgement or 'nothing said'}{made}")
     return 0
 
 

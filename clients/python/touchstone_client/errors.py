@@ -10,7 +10,8 @@ TouchstoneError
     ├── NotAllowed          no key, a wrong one, or one without this right
     ├── NotFound            there is no such thing (any more)
     ├── Conflict            does not fit the present state
-    │   └── NoReferences    nothing to compare with yet
+    │   ├── NoReferences    nothing to compare with yet
+    │   └── ConfirmationNeeded  it would spoil the product's threshold, perhaps: `effect` tells
     ├── Unavailable         not now: too busy, starting, or past the deadline. Nothing was done; try again
     ├── StorageFull         no room on the service's disk; nothing of the request was kept
     └── InternalError       a failure inside the service, logged there under `details.request_id`
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,40 @@ class NoReferences(Conflict):
     """There is nothing to compare with yet."""
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why a picture should be confirmed before it becomes a reference. category: the other one that it fits better."""
+
+    reason: Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
+    detail: str
+    category: str | None = None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a picture would do as a reference. threshold_after: at most. outlier_limit: beyond it a score is an outlier.
+
+    score: None without references; the others: None before calibration.
+    """
+
+    score: float | None
+    threshold_before: float | None
+    threshold_after: float | None
+    outlier_limit: float | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass
+class ConfirmationNeeded(Conflict):
+    """A part called good whose picture would move the threshold far, or does not look like the product.
+
+    effect: what it would do. confirm_role: the role that may send it again with `confirm`.
+    """
+
+    effect: Effect | None = None
+    confirm_role: str | None = None
+
+
 class Unavailable(Problem):
     """Not now; nothing was done, and another try may succeed."""
 
@@ -103,6 +139,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
     "/problems/image-too-large": PictureRefused,
     "/problems/unsupported-format": PictureRefused,
     "/problems/no-references": NoReferences,
+    "/problems/confirmation-needed": ConfirmationNeeded,
 }
 _BY_STATUS: dict[int, type[Problem]] = {
     401: NotAllowed, 403: NotAllowed, 404: NotFound, 408: Unavailable, 409: Conflict, 413: TooLarge, 429: Unavailable,

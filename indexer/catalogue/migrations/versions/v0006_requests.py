@@ -11,11 +11,17 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_PROMOTED = sa.text("promoted_reference_id IS NOT NULL")
+
 
 def upgrade() -> None:
     op.add_column("inspection", sa.Column("request_key", sa.String(64)))
     op.add_column("inspection", sa.Column("request_digest", sa.String(64)))
     op.create_index("ix_inspection_request_key", "inspection", ["request_key"])
+    op.create_index(
+        "ix_inspection_promoted_reference_id", "inspection", ["promoted_reference_id"],
+        sqlite_where=_PROMOTED, postgresql_where=_PROMOTED,
+    )  # fmt: skip
     op.add_column("reference", sa.Column("inspection_id", sa.String(36)))
     op.execute(
         "UPDATE reference SET inspection_id = "
@@ -25,6 +31,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("reference", "inspection_id")
+    op.drop_index("ix_inspection_promoted_reference_id", "inspection")
     op.drop_index("ix_inspection_request_key", "inspection")
     op.drop_column("inspection", "request_digest")
     op.drop_column("inspection", "request_key")

@@ -1,0 +1,43 @@
+"""What one more reference would do to a category's threshold, estimated before it is added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.ranking import Ranking
+from indexer.verdicts.screening import Compared, outlier_limit
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The calibrated threshold with and without one more reference.
+
+    score: of the picture against the references there are; None without any. threshold_before, threshold_after: at the
+    category's false-reject rate; None before calibration. threshold_after is an upper bound: what the new reference
+    finds among the others is exact, and the others' scores can only fall. outlier_limit: the score beyond which
+    screening calls a picture an outlier.
+    """
+
+    score: float | None
+    threshold_before: float | None
+    threshold_after: float | None
+    outlier_limit: float | None
+
+    @property
+    def far(self) -> bool:
+        """Whether the threshold would move beyond what screening calls an outlier."""
+        before, after, limit = self.threshold_before, self.threshold_after, self.outlier_limit
+        return before is not None and after is not None and limit is not None and after > max(before, limit)
+
+
+def effect_of(compared: Compared, calibration: Calibration | None, false_reject_rate: float) -> Effect:
+    """From the picture as `Screening` compared it with the references of the category that are calibrated."""
+    score = None if compared.measures is None else compared.measures.score
+    if calibration is None or len(calibration) == 0:
+        return Effect(score, None, None, None)
+    known = calibration.scores
+    counted = score is not None and not any(each.kind == "near_duplicate" for each in compared.findings)
+    after = Ranking.of([*known.values, score]) if counted and score is not None else known
+    _, limit = outlier_limit(known.values.tolist())
+    return Effect(score, known.level(false_reject_rate), after.level(false_reject_rate), limit)
