@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ class VitEncoder:
     tokens are no patches. The global descriptor is the last layer's CLS token after that norm.
     A crop other than the one the model was trained on has its position embeddings interpolated.
 
-    Not thread-safe: one thread owns an encoder.
+    Several threads may encode at once; a compiled encoder lets one in at a time.
     """
 
     space: FeatureSpace
@@ -64,6 +66,7 @@ class VitEncoder:
         self._model = model
         self._call: Callable[..., Any] = model
         self._compiled = settings.compiled
+        self._turn = threading.Lock() if settings.compiled else nullcontext()
         if settings.compiled:
             mode = "reduce-overhead" if device.type == "cuda" else "default"  # the former records CUDA graphs
             self._call = torch.compile(model, mode=mode, dynamic=False)
@@ -117,7 +120,8 @@ class VitEncoder:
         count = len(batch)
         if self._compiled and (lacking := bucket(count) - count):
             batch = torch.cat([batch, batch[-1:].expand(lacking, -1, -1, -1)])
-        states, last = self._forward(batch, self._call)
+        with self._turn:
+            states, last = self._forward(batch, self._call)
         rows, columns = self.space.grid
         picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
         patches = torch.stack([tokens[:, -rows * columns :] for tokens in picked], dim=1)  # (B, layers, cells, dim)

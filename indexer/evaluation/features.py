@@ -19,7 +19,7 @@ from indexer.images import ImageRefused, decode_image
 from indexer.memory import Codec, EncodedReferences, Memory, join
 from indexer.store import SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
 
-_BATCH = 8  # pictures encoded at once
+_BATCH = 8  # pictures encoded at once, or more where there are more cores
 _CHUNK = 64  # references in one segment of the cache
 _DECODERS = 2
 
@@ -46,20 +46,25 @@ def load_picture(path: Path, geometry: Geometry) -> Loaded:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
-    """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
+def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
+    """The features of all pictures in order, in batches. DatasetError for a picture that cannot be used."""
     geometry = encoder.space.geometry
-    starts = range(0, len(paths), _BATCH)
+    size = max(_BATCH, torch.get_num_threads())
     with ThreadPoolExecutor(_DECODERS) as pool:
 
         def begin(start: int) -> list[Future[Loaded]]:
-            return [pool.submit(load_picture, path, geometry) for path in paths[start : start + _BATCH]]
+            return [pool.submit(load_picture, path, geometry) for path in paths[start : start + size]]
 
         ahead = begin(0)
-        for start in starts:
-            batch, ahead = ahead, begin(start + _BATCH)  # decoded while this one is encoded and judged
-            features = encoder.encode(torch.stack([each.result().prepared for each in batch]))
-            yield from (features.of(number) for number in range(len(features)))
+        for start in range(0, len(paths), size):
+            batch, ahead = ahead, begin(start + size)  # decoded while this one is encoded and judged
+            yield encoder.encode(torch.stack([each.result().prepared for each in batch]))
+
+
+def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
+    """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
+    for batch in encoded_batches(encoder, paths):
+        yield from (batch.of(number) for number in range(len(batch)))
 
 
 class FeatureCache:

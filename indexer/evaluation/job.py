@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from indexer.cores import Cores
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
 from indexer.evaluation.features import FeatureCache
@@ -107,12 +108,14 @@ def _measure(
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
-    with progress_bar(console) as progress:
+    with progress_bar(console) as progress, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
         encoding = progress.add_task(f"{name}: references", total=len(dataset.references))
-        cache = FeatureCache(choices.out / "cache", encoder, choices.codec)
+        spread = cores.encoding(encoder)
+        cache = FeatureCache(choices.out / "cache", spread, choices.codec)
         memory, digests = cache.memory_of(dataset.references, lambda count: progress.advance(encoding, count))
-        subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, digests)
+        engine = cores.searching(choose_engine(encoder.device), encoder.device)
+        subject = Subject(dataset, spread, engine, memory, digests)
         judging = progress.add_task(f"{name}: {', '.join(protocols)}", total=len(dataset.samples))
         outcomes = evaluate(
             subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)

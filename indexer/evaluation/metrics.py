@@ -41,15 +41,10 @@ def measure(scores: NDArray[np.float64], defective: NDArray[np.bool_], pixels: P
     """All figures of one category: image scores (n,) with their truth (n,), and the pixels of their maps."""
     figures = Figures()
     if defective.any() and not defective.all():
-        auroc, ap, f1 = _ranked(scores, defective, np.ones(len(scores)))
-        figures = Figures(auroc, ap, f1)
+        figures = Figures(*_ranked(scores, defective))
     if not (pixels.normal.any() and pixels.defective.any()):
         return figures
-    levels = np.concatenate([pixels.scores, pixels.scores])
-    truth = np.repeat([False, True], len(pixels.scores))
-    weights = np.concatenate([pixels.normal, pixels.defective]).astype(np.float64)
-    counted = weights > 0
-    auroc, ap, f1 = _ranked(levels[counted], truth[counted], weights[counted])
+    auroc, ap, f1 = _ranked_pixels(pixels)
     error = _largest_error(pixels, ap, f1) if pixels.binned else 0.0
     return replace(
         figures, pixel_auroc=auroc, pixel_ap=ap, pixel_f1=f1, aupro=aupro(pixels),
@@ -114,16 +109,24 @@ def _pro_curve(pixels: PixelCounts) -> tuple[NDArray[np.float64], NDArray[np.flo
     return rate, overlap
 
 
-def _ranked(
-    scores: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> tuple[float, float, float]:
-    """AUROC, AP and F1-max of weighted scores."""
-    precision, recall, _ = precision_recall_curve(truth, scores, sample_weight=weights)
+def _ranked(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """AUROC, AP and F1-max."""
+    precision, recall, _ = precision_recall_curve(truth, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(roc_auc_score(truth, scores)), float(average_precision_score(truth, scores)), float(f1.max())
+
+
+def _ranked_pixels(pixels: PixelCounts) -> tuple[float, float, float]:
+    """AUROC, AP and F1-max from the counts, which are in order already: what scikit-learn gives for all the pixels."""
+    found = np.cumsum(pixels.defective, dtype=np.float64)  # at or above each score
+    rejected = np.cumsum(pixels.normal, dtype=np.float64)
+    defective, normal = found[-1], rejected[-1]
+    above = pixels.defective * (normal - rejected + pixels.normal / 2)  # pairs in order, equal ones by half
+    precision = found / (found + rejected)
     return (
-        float(roc_auc_score(truth, scores, sample_weight=weights)),
-        float(average_precision_score(truth, scores, sample_weight=weights)),
-        float(f1.max()),
+        float(above.sum() / (defective * normal)),
+        float((pixels.defective * precision).sum() / defective),
+        float((2 * found / (defective + found + rejected)).max()),
     )
 
 

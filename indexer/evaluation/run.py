@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,15 @@ import torch
 
 from indexer.encoders import Encoder, Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
-from indexer.evaluation.features import Progress, encoded_samples
+from indexer.evaluation.features import Progress, encoded_batches
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import Figures, mean, measure
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.images import ImageRefused
 from indexer.memory import Memory
-from indexer.scoring import Scored, score_image
-from indexer.search import Engine
+from indexer.scoring import Scored, scoring
+from indexer.search import Engine, answered
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
 _REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change
@@ -139,13 +140,30 @@ def _judge(
 def score_samples(
     subject: Subject, searches: Sequence[Search], samples: Sequence[Sample]
 ) -> Iterator[tuple[Scored, ...]]:
-    """Each sample scored by every search, in order. DatasetError for a picture that cannot be used."""
+    """Each sample scored by every search, in order. DatasetError for a picture that cannot be used.
+
+    What the samples of a batch ask is searched together: snapshots with fewer references share their codes with the
+    whole memory, so that one search serves them all.
+    """
     memories = [_searched(subject.memory, search) for search in searches]
-    for sample, seen in zip(samples, encoded_samples(subject.encoder, [each.path for each in samples]), strict=True):
-        yield tuple(
-            score_image(memory, subject.engine, seen, search.scoring, _category(search, memory, seen, sample))
+    done = 0
+    for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
+        images = map(batch.of, range(len(batch)))
+        askings = [
+            scoring(memory, subject.engine, image, search.scoring, _category(search, memory, image, sample))
+            for image, sample in zip(images, samples[done : done + len(batch)], strict=True)
             for memory, search in zip(memories, searches, strict=True)
-        )
+        ]
+        results = iter(answered(subject.engine, subject.memory, askings))
+        for _ in range(len(batch)):
+            yield tuple(map(_scored, islice(results, len(searches))))
+        done += len(batch)
+
+
+def _scored(result: Scored | Exception) -> Scored:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _category(search: Search, memory: Memory, seen: Features, sample: Sample) -> str | None:

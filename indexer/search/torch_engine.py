@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,17 +12,26 @@ from numpy.typing import NDArray
 from indexer.memory import Memory
 from indexer.memory.residency import CodeSource, Part, codes_on
 from indexer.search.device_globals import Retrieval
-from indexer.search.engine import Answer, Question, one_by_one
+from indexer.search.engine import Answer, Question
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 # What one block of cells may take decoded: on a CPU it should stay in the cache between decoding and the product.
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
+_NEVER = -4.0  # added to an inner product, it is below every one there is
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One image's share of a search: patches float32 (layers, cells, dim), rows int64 (k,)."""
+
+    patches: torch.Tensor
+    rows: NDArray[np.int64]
 
 
 class TorchEngine(Retrieval):
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
-    at_once = 1
+    at_once = 1  # images asked for together share the decoding, yet a single one should not wait for that
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
@@ -30,49 +40,140 @@ class TorchEngine(Retrieval):
         self.codes = codes or codes_on(device)
         self._device = device
 
-    @torch.inference_mode()
     def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
         """See `Engine.best`."""
-        passes = self.codes.passes(memory, np.sort(rows))
-        best: NDArray[np.float32] = np.maximum.reduce([self._over(memory, queries, parts, rho) for parts in passes])
+        [best] = self._together(memory, [_Wanted(queries, rows)], rho)
         return best
 
     def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-        """See `Engine.answers`."""
-        return one_by_one(self, memory, questions)
+        """See `Engine.answers`. Questions about mostly the same references are searched together, so that these are
+        decoded once; the same patches and references, with other weights, are searched once.
+        """
+        keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in questions]
+        distinct = dict(zip(keys, questions, strict=True))
+        best: dict[tuple[int, int, bytes], NDArray[np.float32]] = {}
+        for rho in {each.rho for each in questions}:
+            these = [key for key in distinct if key[0] == rho]
+            asked = [_Wanted(distinct[key].patches, distinct[key].rows) for key in these]
+            for group in _groups(asked):
+                found = self._together(memory, [asked[index] for index in group], rho)
+                best |= zip([these[index] for index in group], found, strict=True)
+        return [
+            Answer(best[key], question.weights @ (1.0 - best[key]))
+            for key, question in zip(keys, questions, strict=True)
+        ]
 
-    def _over(self, memory: Memory, queries: torch.Tensor, parts: list[Part], rho: int) -> NDArray[np.float32]:
-        """`best` over the references of one pass."""
-        layers, cells, dim = queries.shape
-        k = sum(len(part.places) for part in parts)
+    @torch.inference_mode()
+    def _together(self, memory: Memory, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
+        """For each image the largest inner products, float32 (layers, cells); all references are decoded once."""
+        rows = np.unique(np.concatenate([each.rows for each in asked]))
+        members = [np.isin(rows, each.rows) for each in asked]
+        over = self._anywhere if rho >= max(memory.space.grid) - 1 else self._nearby
+        best: list[NDArray[np.float32]] = []
+        for parts in self.codes.passes(memory, rows):
+            found = over(memory, [each.patches for each in asked], members, parts, rho)
+            best = [np.maximum(one, other) for one, other in zip(best, found, strict=True)] if best else found
+        return best
+
+    def _nearby(
+        self, memory: Memory, asked: Sequence[torch.Tensor], members: Sequence[NDArray[np.bool_]], parts: list[Part],
+        rho: int,
+    ) -> list[NDArray[np.float32]]:  # fmt: skip
+        """`_together` over the references of one pass, within the neighbourhood of every cell."""
+        layers, cells, dim = asked[0].shape
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
         targets = neighbours.clamp_min(0)
-        queries = queries.to(self._device, torch.float32)
-        picked = [(part.block, torch.from_numpy(part.places).to(self._device)) for part in parts]
-        step = max(1, min(cells, _BLOCK_BYTES[self._device.type] // (4 * k * dim)))
-        # Places that every block of cells uses again: fresh ones would cost a page fault for every page.
-        gathered = torch.empty(k * step * memory.codec.code_size, dtype=torch.uint8, device=self._device)
-        decoded = torch.empty((step, k, dim), device=self._device)
-        products = torch.empty((step, neighbours.shape[1], k), device=self._device)
-        result = torch.full((layers, cells), -2.0, device=self._device)
-        found = torch.empty((cells, neighbours.shape[1]), device=self._device)  # per stored cell and query cell
+        queries = [each.to(self._device, torch.float32) for each in asked]
+        penalties = [self._penalty(each, parts) for each in members]
+        blocks = _Blocks(memory, parts, self._device)
+        products = torch.empty((blocks.step, neighbours.shape[1], blocks.k), device=self._device)
+        found = torch.empty((len(asked), cells, neighbours.shape[1]), device=self._device)  # by stored, by query cell
+        best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
         for layer in range(layers):
-            for start in range(0, cells, step):
-                stop = min(start + step, cells)
-                count = stop - start
-                codes = gathered[: k * count * memory.codec.code_size]
-                codes = codes.view(k, count, memory.codec.code_size)
-                filled = 0
-                for block, index in picked:
-                    torch.index_select(block[:, layer, start:stop], 0, index, out=codes[filled : filled + len(index)])
-                    filled += len(index)
-                stored = memory.codec.decode(codes.transpose(0, 1), out=decoded[:count])  # (count, k, dim)
-                asking = queries[layer].index_select(0, targets[start:stop].flatten())
-                asking = asking.view(count, -1, dim)  # (count, (2ρ+1)², dim)
-                torch.bmm(asking, stored.transpose(1, 2), out=products[:count])
-                torch.amax(products[:count], dim=2, out=found[start:stop])
+            for start in range(0, cells, blocks.step):
+                stop = min(start + blocks.step, cells)
+                stored = blocks.decoded(layer, start, stop)  # (count, k, dim)
+                for image, penalty in enumerate(penalties):
+                    asking = queries[image][layer].index_select(0, targets[start:stop].flatten())
+                    asking = asking.view(stop - start, -1, dim)  # (count, (2ρ+1)², dim)
+                    scores = torch.bmm(asking, stored.transpose(1, 2), out=products[: stop - start])
+                    if penalty is not None:
+                        scores += penalty
+                    torch.amax(scores, dim=2, out=found[image, start:stop])
             found.masked_fill_(~inside, -2.0)
-            result[layer].scatter_reduce_(0, targets.flatten(), found.flatten(), "amax")
-        best: NDArray[np.float32] = result.cpu().numpy()
-        return best
+            best[:, layer].scatter_reduce_(1, targets.flatten().expand(len(asked), -1), found.flatten(1), "amax")
+        return list(best.cpu().numpy())
+
+    def _anywhere(
+        self, memory: Memory, asked: Sequence[torch.Tensor], members: Sequence[NDArray[np.bool_]], parts: list[Part],
+        rho: int,
+    ) -> list[NDArray[np.float32]]:  # fmt: skip
+        """`_together` over the references of one pass where every cell is a candidate for every other."""
+        layers, cells, _ = asked[0].shape
+        queries = [each.to(self._device, torch.float32) for each in asked]
+        penalties = [self._penalty(each, parts) for each in members]
+        blocks = _Blocks(memory, parts, self._device)
+        best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
+        for layer in range(layers):
+            for start in range(0, cells, blocks.step):
+                stored = blocks.decoded(layer, start, min(start + blocks.step, cells)).flatten(0, 1)
+                for image, penalty in enumerate(penalties):
+                    scores = queries[image][layer] @ stored.T  # (cells, count · k)
+                    if penalty is not None:
+                        scores.view(cells, -1, blocks.k).add_(penalty)
+                    torch.maximum(best[image, layer], scores.amax(1), out=best[image, layer])
+        return list(best.cpu().numpy())
+
+    def _penalty(self, members: NDArray[np.bool_], parts: Sequence[Part]) -> torch.Tensor | None:
+        """What keeps references that others retrieved from being found, float32 (k,); None if there are none."""
+        if members.all():
+            return None
+        there = members[np.concatenate([part.wanted for part in parts])]
+        return torch.from_numpy(np.where(there, 0.0, _NEVER).astype(np.float32)).to(self._device)
+
+
+class _Blocks:
+    """The references of one pass, decoded some cells at a time into places that every block uses again: fresh ones
+    would cost a page fault for every page.
+
+    k: how many references. step: the most cells at a time.
+    """
+
+    def __init__(self, memory: Memory, parts: Sequence[Part], device: torch.device) -> None:
+        _, cells, size = memory.arena.shape
+        self._codec = memory.codec
+        self._picked = [(part.block, torch.from_numpy(part.places).to(device)) for part in parts]
+        self.k = sum(len(part.places) for part in parts)
+        self.step = max(1, min(cells, _BLOCK_BYTES[device.type] // (4 * self.k * self._codec.dim)))
+        self._codes = torch.empty(self.k * self.step * size, dtype=torch.uint8, device=device)
+        self._decoded = torch.empty((self.step, self.k, self._codec.dim), device=device)
+
+    def decoded(self, layer: int, start: int, stop: int) -> torch.Tensor:
+        """Cells start … stop − 1 of a layer, float32 (count, k, dim); valid until the next call."""
+        size = self._codec.code_size
+        codes = self._codes[: self.k * (stop - start) * size].view(self.k, stop - start, size)
+        filled = 0
+        for block, index in self._picked:
+            torch.index_select(block[:, layer, start:stop], 0, index, out=codes[filled : filled + len(index)])
+            filled += len(index)
+        return self._codec.decode(codes.transpose(0, 1), out=self._decoded[: stop - start])
+
+
+def _groups(asked: Sequence[_Wanted]) -> list[list[int]]:
+    """What is searched together: a question joins while the references of all are at most a third more than its own
+    and everybody else's. With less in common, products with others' references would cost more than decoding saves.
+    """
+    groups: list[list[int]] = []
+    unions: list[NDArray[np.int64]] = []
+    for index, each in enumerate(asked):
+        for number, group in enumerate(groups):
+            joined = np.union1d(unions[number], each.rows)
+            if 3 * len(joined) <= 4 * min(len(asked[other].rows) for other in (*group, index)):
+                unions[number] = joined
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+            unions.append(each.rows)
+    return groups

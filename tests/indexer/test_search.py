@@ -126,6 +126,29 @@ def test_the_nearest_patch_is_where_the_similarity_comes_from(engine: Engine) ->
     np.testing.assert_allclose((found * patches.numpy()).sum(-1), answer.similarities, rtol=0, atol=1e-6)
 
 
+def test_references_that_several_images_share_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, _ = filled(40, "fp16", grid=(3, 4), dim=20)
+    decoded = list[int]()
+    decode = Codec.decode
+
+    def counting(self: Codec, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        decoded.append(codes.shape[0] * codes.shape[1])  # cells and references
+        return decode(self, codes, out)
+
+    monkeypatch.setattr(Codec, "decode", counting)
+    patches = random_features(memory.space, 3, 3).patches
+    engine = TorchEngine(torch.device("cpu"))
+    for weights in ([0.5, 0.5], [1.0, 0.0]):  # the same search, fused otherwise, is one search
+        rows = [np.arange(0, 30), np.arange(2, 33), np.arange(0, 30)]
+        questions = [Question(patches[index], rows[index], 1, np.array(weights, np.float32)) for index in range(3)]
+        engine.answers(memory, questions + questions[:1])
+        assert sum(decoded) == 2 * 12 * 33  # layers, cells, and each reference that anybody retrieved
+        decoded.clear()
+    far = [Question(patches[0], np.arange(10), 1, np.ones(2, np.float32)), questions[1]]
+    engine.answers(memory, far)
+    assert sum(decoded) == 2 * 12 * (10 + 31)  # with little in common each has its own search
+
+
 def test_images_that_retrieved_mostly_the_same_are_searched_together() -> None:
     bolts, nuts = np.arange(10), np.arange(50, 60)
     assert groups_of([bolts, nuts, bolts + 3, nuts - 5, nuts + 9]) == [[0, 2], [1, 3], [4]]

@@ -1,0 +1,81 @@
+"""Long jobs use all cores: images side by side, on one thread each, with the same results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.cores import Cores
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
+from indexer.search import Question, TorchEngine
+from tests.indexer.test_search import filled, random_features
+
+IMAGES = torch.randint(0, 256, (5, 3, 112, 112), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+class Meeting:
+    """An encoder that goes on only when two images are encoded at once."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.space, self.device, self._encoder = encoder.space, encoder.device, encoder
+        self.barrier = threading.Barrier(2, timeout=60)
+        self.threads = set[int]()
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        assert len(batch) == 1
+        self.threads.add(torch.get_num_threads())
+        self.barrier.wait()
+        return self._encoder.encode(batch)
+
+
+def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_threads: None) -> None:
+    encoder = load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))
+    meeting = Meeting(encoder)
+    with Cores() as cores:
+        found = cores.encoding(meeting).encode(IMAGES[:4])
+    assert meeting.threads == {1}
+    expected = encoder.encode(IMAGES[:4])
+    assert torch.equal(found.globals_, expected.globals_)
+    assert torch.equal(found.patches, expected.patches)
+
+
+def test_threads_that_start_later_have_all_of_torchs_threads_again(two_threads: None) -> None:
+    with Cores() as cores:
+        cores.encoding(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))).encode(IMAGES)
+    seen = list[int]()
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [2]
+
+
+def test_an_image_that_fails_ends_the_batch_with_its_error(two_threads: None) -> None:
+    encoder = load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))
+    with Cores() as cores, pytest.raises(ValueError, match="expected uint8"):
+        cores.encoding(encoder).encode(IMAGES.float())
+
+
+def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None:
+    memory, _ = filled(30, "fp16", grid=(4, 5), dim=32)
+    patches = random_features(memory.space, 7, 3).patches
+    weights = np.array([0.5, 0.5], np.float32)
+    rows = [np.arange(0, 30 - number) for number in range(7)]
+    questions = [Question(patches[number], rows[number], 1, weights) for number in range(7)]
+    engine = TorchEngine(torch.device("cpu"))
+    with Cores() as cores:
+        found = cores.searching(engine, torch.device("cpu")).answers(memory, questions)
+    for question, answer in zip(questions, found, strict=True):
+        alone = engine.best(memory, question.patches, question.rows, question.rho)
+        np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
