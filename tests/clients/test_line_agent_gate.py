@@ -135,6 +135,8 @@ def test_a_lost_connection_costs_no_gate_a_decision(service: str, plant: Plant, 
                 line.wait_for(number + 1)
             records = line.records()
             assert line.agent.metric("decisions_not_sent_total") == 0
+            ours = [each["key"] for each in records]
+            wait_until(lambda: set(ours) <= {each["key"] for each in plant.listener.of("gate/record")}, "by MQTT", 30)
     assert [(each["because"], each["not_sent"]) for each in records] == [("verdict", "")] * 4
     expected = {"modbus": "sequence", "opcua": "key", "mqtt": "part_id"}
     for name, told in plant.told().items():
@@ -292,6 +294,15 @@ def test_a_sink_that_refuses_everything_counts_as_away(service: str, tmp_path: P
             assert f"answered {status}" in agent.trouble()["hooked"][f"webhook:{hook.url}"]
             hook.answer = lambda _: 204
             wait_until(lambda: hook.took == ["p0", "p1", "p2", "p3"], "everything, in order", 30)
+
+
+def test_service_and_webhook_on_this_machine_are_asked_without_a_proxy(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with Hook(lambda _: 204) as hook, hooked(tmp_path, service, hook.url).start():
+        wait_until(lambda: hook.took == ["p0", "p1", "p2", "p3"], "every record", 30)
 
 
 def test_a_trigger_over_http_is_answered_whatever_it_sends_and_its_parts_id_is_made_fit(
