@@ -210,7 +210,8 @@ class _Screened:
         """The pictures that are not refused, with what was found in them. The same picture twice is screened once."""
         fresh = list({each.original.sha256: each for each in reversed(waiting)}.values())[::-1]
         memory, category = self._library.memory, self._tally.category
-        screening = Screening(memory, self._engine, category, self._settings.scoring, [each.codes for each in fresh])
+        codes, names = [each.codes for each in fresh], [each.original.filename for each in fresh]
+        screening = Screening(memory, self._engine, category, self._settings.scoring, codes, names)
         compared = [screening.compare(number) for number in range(len(fresh))]
         looks = [each.original.appearance for each in fresh if each.original.appearance is not None]
         others = [Appearance(**each) for each in self._library.catalogue.references.appearances(category)]

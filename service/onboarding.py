@@ -110,7 +110,8 @@ async def _screen(
     memory = running.library.memory
     if any(part.codec != memory.codec.name for part in parts):
         raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
-    screening = Screening(memory, running.engine, category, settings.scoring, parts)
+    names = [picture.original.filename for picture in pictures.values()]
+    screening = Screening(memory, running.engine, category, settings.scoring, parts, names)
 
     def comparing(number: int) -> Callable[[Memory], Compared]:
         return lambda _: screening.compare(number)

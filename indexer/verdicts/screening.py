@@ -50,13 +50,15 @@ class Compared:
 class Screening:
     """Holds the pictures of one request against the category, one at a time; judge once all have been compared.
 
-    memory: the references there are. encoded: the pictures, in the order of the request, in the memory's codec.
+    memory: the references there are. encoded: the pictures, in the order of the request, in the memory's codec. names:
+    their file names.
     """
 
     def __init__(
         self, memory: Memory, engine: Engine, category: str, settings: ScoringSettings,
-        encoded: Sequence[EncodedReferences],
+        encoded: Sequence[EncodedReferences], names: Sequence[str],
     ) -> None:  # fmt: skip
+        self._names = names
         self._memory, self._engine, self._category, self._settings = memory, engine, category, settings
         self._batch = Memory.empty(memory.space, memory.codec.name)
         if encoded:
@@ -71,7 +73,7 @@ class Screening:
         usual = usual_difference(apart)
         twins = [peer for peer, each in zip(peers, apart, strict=True) if are_twins(each, usual)]
         findings = [
-            _near_duplicate(peer, apart[peers.index(peer)], usual)
+            self._near_duplicate(peer, apart[peers.index(peer)], usual)
             for peer in twins
             if peer.picture is None or peer.picture < picture
         ][:1]
@@ -96,6 +98,12 @@ class Screening:
         nearest = next((peer for peer in peers if peer not in twins), None)
         shift = (0, 0) if nearest is None else self._shift(features, nearest)
         return Compared(measures, tuple(findings), shift)
+
+    def _near_duplicate(self, peer: Peer, apart: float, usual: float | None) -> Finding:
+        which = f"reference {peer.reference_id}" if peer.picture is None else repr(self._names[peer.picture])
+        others = "" if usual is None else f", other parts by up to {usual:.3f}"
+        detail = f"Shows the same part as {which}: apart by {apart:.3f}{others}."
+        return Finding("near_duplicate", detail, apart, usual, reference_id=peer.reference_id, picture=peer.picture)
 
     def _peers(self, descriptor: NDArray[np.float32], picture: int) -> list[Peer]:
         known = self._memory.nearest_references(descriptor, PEERS, self._category)
@@ -220,10 +228,3 @@ def outlier_limit(values: Sequence[float]) -> tuple[float, float]:
     usual = float(np.median(values))
     spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(np.array(values) - usual))))
     return usual, usual + max(_SPREADS * spread, _SHARE * usual)
-
-
-def _near_duplicate(peer: Peer, apart: float, usual: float | None) -> Finding:
-    which = f"reference {peer.reference_id}" if peer.picture is None else f"picture {peer.picture} of this request"
-    others = "" if usual is None else f", other parts by up to {usual:.3f}"
-    detail = f"Shows the same part as {which}: apart by {apart:.3f}{others}."
-    return Finding("near_duplicate", detail, apart, usual, reference_id=peer.reference_id, picture=peer.picture)

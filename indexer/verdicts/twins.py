@@ -8,6 +8,8 @@ PEERS = 8  # the most similar references that each reference is held against
 _FEWEST_PEERS = 5  # with fewer there is no telling what a usual difference is
 _SHARE = 0.15
 _NOTHING = 0.005
+_ALIKE = 3  # of the most alike pictures, at least one shows another part of the same product
+_ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong picture differs by more, and by so many times that one's difference
 
 
 def are_twins(difference: float, usual: float | None) -> bool:
@@ -22,9 +24,16 @@ def usual_difference(differences: Sequence[float]) -> float | None:
     """How far apart pictures of different parts are: the largest of the differences to the 8 most similar references.
 
     It is relative, so that a still camera on steady parts makes no duplicates of them all. Up to seven pictures of one
-    part are found out that way. None with fewer than 5 differences.
+    part are found out that way. A dark picture, or one of another product, is so far from all others that they would
+    seem to show one part: what differs by more than 0.5, and more than twice as much as the third most alike, is left
+    out. None with fewer than 5 differences.
     """
-    return max(differences) if len(differences) >= _FEWEST_PEERS else None
+    if len(differences) < _FEWEST_PEERS:
+        return None
+    least, times = _ANOTHER_KIND
+    limit = max(least, times * sorted(differences)[_ALIKE - 1])
+    usable = [each for each in differences if each <= limit]
+    return max(usable) if len(usable) >= _FEWEST_PEERS else None
 
 
 def twin_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], float]) -> dict[int, int]:

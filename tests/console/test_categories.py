@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from indexer.images import encode_png
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import TABLET
 from tests.service.pictures import part, varied
@@ -117,6 +120,49 @@ def test_too_few_pictures_to_find_outliers_are_said(page: Page, server: ServerPr
     page.get_by_label("Choose a picture").set_input_files(sorted(tmp_path.iterdir()))
     expect(page.get_by_text("Too few pictures to find outliers among them: it takes 5 more.")).to_be_visible()
     server.client.delete("/categories/pin").raise_for_status()
+
+
+def test_a_dark_picture_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+    good = [varied(number) for number in range(7)]
+    again = cv2.imdecode(np.frombuffer(good[0], np.uint8), cv2.IMREAD_COLOR)
+    again[0, 0] += 1
+    contents = {f"nut-{number}.png": data for number, data in enumerate(good)}
+    contents |= {"dark.png": darkened(good[3]), "again.png": encode_png(np.ascontiguousarray(again[..., ::-1]))}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("nut")
+    page.get_by_label("Choose a picture").set_input_files([tmp_path / name for name in ("dark.png", "nut-0.png")])
+    expect(page.get_by_role("status").filter(has_text="2 of 2 done")).to_be_visible()
+    rest = [tmp_path / name for name in contents if name not in ("dark.png", "nut-0.png")]
+    page.get_by_label("Choose a picture").set_input_files(rest)
+    expect(page.get_by_role("status").filter(has_text="9 of 9 done: 9 added")).to_be_visible()
+    expect(pictures(page).filter(has_text="dark.png")).to_contain_text("Too dark")
+    alike = pictures(page).filter(has_text="Duplicate")
+    expect(alike).to_have_count(1)
+    expect(alike).to_contain_text("again.png")
+    expect(alike.locator(".finding img[src^=blob]").first).to_be_visible()
+    server.client.delete("/categories/nut").raise_for_status()
+
+
+def test_a_duplicate_in_one_request_is_named_by_its_file(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+    picture = cv2.imdecode(np.frombuffer(varied(50), np.uint8), cv2.IMREAD_COLOR)
+    (tmp_path / "first.png").write_bytes(varied(50))
+    picture[0, 0] += 1
+    (tmp_path / "second.png").write_bytes(encode_png(np.ascontiguousarray(picture[..., ::-1])))
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("cap")
+    page.get_by_label("Choose a picture").set_input_files([tmp_path / "first.png", tmp_path / "second.png"])
+    found = pictures(page).filter(has_text="Duplicate")
+    expect(found).to_contain_text("Shows the same part as 'first.png'")
+    expect(found.locator(".finding img")).to_be_visible()
+    server.client.delete("/categories/cap").raise_for_status()
+
+
+def darkened(picture: bytes) -> bytes:
+    """The same picture with hardly any light."""
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    return encode_png(np.ascontiguousarray((image // 16)[..., ::-1]))
 
 
 def counted(server: ServerProcess) -> int:

@@ -119,6 +119,7 @@ export function showOnboarding(place, known, signal) {
       // What was sent before the service went away is known already when it is sent again.
       const { results, outliers_need } = await request("POST", "/references", { form, patient: true, signal });
       if (outliers_need !== null) outliersNeed = Math.min(outliersNeed, outliers_need);
+      for (const { findings } of results) for (const finding of findings) finding.other = taken[finding.picture]?.file;
       results.forEach((result, place_) => decided(taken[place_], result));
     } catch (error) {
       if (signal.aborted) return;
@@ -167,7 +168,7 @@ export function showOnboarding(place, known, signal) {
 
   function noticed(row) {
     const { result } = row;
-    const said = result.findings.length ? result.findings.map(({ kind, detail }) => h("p", { class: "finding" }, h("strong", {}, t(`finding.${kind}`)), " ", detail))
+    const said = result.findings.length ? result.findings.map(finding)
       : h("p", { class: "finding" }, result.detail);
     const taken = result.reference_id !== null && result.reference_id !== undefined;
     const reference = { id: result.reference_id };
@@ -214,6 +215,14 @@ export function showOnboarding(place, known, signal) {
   function refreshRating() {
     if (!sending) rate();
   }
+}
+
+/** What screening found, with the picture that it was found by. */
+function finding({ kind, detail, reference_id: reference, other }) {
+  return h("div", { class: "finding" },
+    other ? local(other) : reference === null ? null
+      : picture(`/references/${reference}/image`, t("reference.name", { id: String(reference) }), { side: SIDE }),
+    h("p", {}, h("strong", {}, t(`finding.${kind}`)), " ", detail));
 }
 
 /** Whether a file can be read: not one that was deleted since it was chosen, and no folder. */

@@ -43,7 +43,8 @@ def test_a_picture_of_another_category_is_found_though_half_of_it_is_as_empty_as
         memory = memory.added(range(6 * number, 6 * number + 6), [f"kind {kind}"] * 6, codes, number + 1)
     right, wrong = half_empty(1, 1, seed=8), half_empty(2, 1, seed=9)
     found = [
-        Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)]).compare(0) for each in (right, wrong)
+        Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)], ["new.png"]).compare(0)
+        for each in (right, wrong)
     ]
     medians = [each.measures.median for each in found if each.measures is not None]
     assert medians == pytest.approx([0.0, 0.0], abs=1e-3)
@@ -95,5 +96,32 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
             if moved
             else cv2.GaussianBlur(picture, (0, 0), 5)
         )
-        found = Screening(memory, ENGINE, product, SETTINGS, [encoded(changed), encoded(picture)])
+        found = Screening(memory, ENGINE, product, SETTINGS, [encoded(changed), encoded(picture)], ["a.png", "b.png"])
         assert [found.compare(number).shift for number in (0, 1)] == [seen, (0, 0)]
+
+
+def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
+    """A dark picture among the first of a steady product, or several; and one of another product, or that is blank."""
+    encoder = load_encoder(EncoderSettings(device="cpu"))
+    memory = Memory.empty(encoder.space)
+
+    def encoded(picture: np.ndarray) -> EncodedReferences:
+        return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
+
+    good = [render_good("fabric", number).image for number in range(6)]
+    noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)
+    dark = [np.clip(each / 16 + noise, 0, 255).astype(np.uint8) for each in good[:3]]
+    retaken = np.clip(good[0] + noise, 0, 255).astype(np.uint8)
+    cases: list[tuple[list[np.ndarray], int]] = [
+        ([dark[0], *good], 0),
+        ([*good[:3], *dark, *good[3:]], 2),  # the dark ones are as good as one
+        ([render_good("bracket", 0).image, *good], 0),
+        ([np.zeros_like(good[0]), *good], 0),
+        ([dark[0], *good, retaken], 1),
+    ]
+    for pictures, duplicates in cases:
+        names = [f"{number}.png" for number in range(len(pictures))]
+        screening = Screening(memory, ENGINE, "fabric", SETTINGS, [encoded(each) for each in pictures], names)
+        found = [finding for number in range(len(pictures)) for finding in screening.compare(number).findings]
+        assert [finding.kind for finding in found] == ["near_duplicate"] * duplicates, (duplicates, found)
+    assert found[0].detail.startswith("Shows the same part as '1.png': apart by")
