@@ -11,11 +11,14 @@ from pathlib import Path
 import torch
 
 from indexer.catalogue import CategorySettings
+from indexer.depth import BitDepth
 from indexer.encoders import Encoder, prepare
 from indexer.folders import folders, pictures
-from indexer.images import ImageLimits, ImageRefused, decode_image, suffix_of
+from indexer.images import ImageLimits, ImageRefused, has_sixteen_bits, read_image, suffix_of
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
+from indexer.profile import Profile
+from indexer.reading import Reading
 from indexer.search import Engine
 from indexer.text import LONGEST, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
@@ -25,6 +28,7 @@ from indexer.verdicts.screening import Screening, findings_of, outliers_need
 
 BATCH = 8  # pictures encoded at once
 _COMMIT = 32  # pictures made references together: what a kill costs at most
+_LOOKED_AT = 64  # pictures of a category whose values tell how many bits their files use
 _GOOD = Path("train") / "good"
 
 
@@ -117,6 +121,7 @@ def index(
     decoders: int,
     advance: Callable[[Tally, int], None],
     screen: Engine | None = None,
+    depth: BitDepth | None = None,
 ) -> tuple[Tally, ...]:
     """Make the pictures references of their categories; what is one already is neither encoded nor added again.
 
@@ -124,7 +129,8 @@ def index(
     that a kill loses no more than those, and another run goes on from there. Pictures that cannot be used are noted
     and passed over. screen: what to search with to hold the pictures of each commit against each other and against the
     references there are, as the service does; None adds them without. Findings stay with the references, and a picture
-    is refused for those that the category's settings name. StorageFull and CatalogueError end it; what was committed
+    is refused for those that the category's settings name. depth: bits in use, of files that have 16 a channel; None
+    for what the category has, or what the values tell. StorageFull and CatalogueError end it; what was committed
     stays.
     """
     tallies, codec = [], library.memory.codec
@@ -138,7 +144,8 @@ def index(
                 continue
             screened = None if screen is None else _Screened(library, screen, tally)
             waiting: list[_Encoded] = []
-            for batch in _loaded_ahead(pool, library, encoder, each, limits):
+            reading = _reading(pool, library, each, limits, depth)
+            for batch in _loaded_ahead(pool, library, encoder, each, limits, reading):
                 fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
                 for path, loaded in batch:
                     if not isinstance(loaded, _Loaded):
@@ -165,8 +172,33 @@ def _note(tally: Tally, path: Path, reason: str | None) -> None:
         tally.refused.append(Refusal(path, reason))
 
 
+def _reading(
+    pool: ThreadPoolExecutor, library: Library, found: Found, limits: ImageLimits, depth: BitDepth | None
+) -> Reading:
+    """How a category's pictures are read: see `Profile.reading`. Some from all over the folder are looked at."""
+    published = library.published
+    profile = published.profiles.get(found.category, Profile())
+    depth = depth or published.settings.get(found.category, CategorySettings()).bit_depth
+    largest: list[int] = []
+    if depth is None and profile.depths_are_open:
+        some = found.paths[:: -(-len(found.paths) // _LOOKED_AT)]
+        largest = [each for each in pool.map(lambda path: _largest(path, limits), some) if each is not None]
+    return profile.reading(depth, max(largest, default=None))
+
+
+def _largest(path: Path, limits: ImageLimits) -> int | None:
+    """The largest value of a file that has 16 bits a channel; None of another, and of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if not has_sixteen_bits(file):
+                return None
+        return read_image(path, limits).largest
+    except (ImageRefused, OSError):
+        return None
+
+
 def _loaded_ahead(
-    pool: ThreadPoolExecutor, library: Library, encoder: Encoder, found: Found, limits: ImageLimits
+    pool: ThreadPoolExecutor, library: Library, encoder: Encoder, found: Found, limits: ImageLimits, reading: Reading
 ) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
     """Batches of a category's pictures, each decoded while the one before is worked on."""
 
@@ -177,7 +209,9 @@ def _loaded_ahead(
             digest = hashlib.sha256(data).hexdigest()
             if data and library.known(found.category, [digest]):
                 return None
-            image = decode_image(data or path, limits)  # a path: the decoder says what is wrong with its size
+            stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
+            own = reading.of(stored)
+            image = own.pixels(stored)
         except ImageRefused as refused:
             return refused.detail
         except OSError as error:
@@ -185,7 +219,9 @@ def _loaded_ahead(
         height, width = image.shape[:2]
         prepared = prepare(image, encoder.space.geometry)
         look = Appearance.of(prepared, width, height)
-        original = Original(path.name, data, digest, suffix_of(data), width, height, look)
+        original = Original(
+            path.name, data, digest, suffix_of(data), width, height, look, encoding=stored.encoding, reading=own
+        )
         return _Loaded(path, original, prepared)
 
     def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:

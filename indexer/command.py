@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings, sign
+from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, progress_bar, read_settings, sign
 from indexer.settings import DataSettings
 from indexer.text import readable
 
@@ -28,6 +28,10 @@ def index(
     screen: Annotated[
         bool, typer.Option(help="Look for duplicates, outliers and bad pictures, as the service does; twice the work.")
     ] = True,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(help="Bits that the camera puts into files of 16 a channel: 10, 12, 14 or 16 [told from them]."),
+    ] = None,
 ) -> None:
     """Make whole folders of pictures of good parts references.
 
@@ -45,6 +49,7 @@ def index(
     Example:  touchstone index good-parts --data my-factory
     """
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
+    depth = bit_depth_option(bit_depth)
     # torch takes seconds to import; --help should not.
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -76,7 +81,7 @@ def index(
 
                 tallies = run(
                     library, loaded, found, limits=settings.image_limits, decoders=settings.decode_threads,
-                    advance=advance, screen=choose_engine(loaded.device) if screen else None,
+                    advance=advance, screen=choose_engine(loaded.device) if screen else None, depth=depth,
                 )  # fmt: skip
             library.tidy()
         finally:

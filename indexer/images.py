@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from struct import error as StructError
-from typing import Any
+from typing import Any, BinaryIO
 from zlib import error as ZlibError
 
 import cv2
@@ -171,6 +171,20 @@ def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return smaller
 
 
+def has_sixteen_bits(file: BinaryIO) -> bool:
+    """Whether a file's header says 16 bits a channel; False for what is no picture. Decodes nothing."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.mode in _SIXTEEN_BIT or _is_deep(image)
+    except Exception:  # whatever is wrong with it, decoding it says so
+        return False
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether colour has 16 bits a channel, of which Pillow keeps 8. To be asked before the pixels are loaded."""
+    return any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+
+
 def _read(source: bytes | Path, limits: ImageLimits) -> bytes:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:
@@ -200,7 +214,7 @@ def _check_sums(data: bytes) -> None:
 
 
 def _stored(image: Image.Image, data: bytes) -> Stored:
-    deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))  # which is no longer there once loaded
+    deep = _is_deep(image)
     image.load()
     values: NDArray[np.uint8] | NDArray[np.uint16]
     inverted = False

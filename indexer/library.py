@@ -22,8 +22,10 @@ from indexer.catalogue import (
     SettingsChanges,
 )
 from indexer.encoders.base import FeatureSpace
+from indexer.encoding import Encoding
 from indexer.loader import Loader, Published
 from indexer.memory import DEFAULT_CODEC, EncodedReferences, Memory, join
+from indexer.reading import Reading
 from indexer.store import (
     OriginalStore,
     SegmentDamaged,
@@ -56,7 +58,7 @@ class FeatureSpaceMismatch(RuntimeError):
 class Original:
     """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
 
-    appearance, findings: from screening, where it was screened.
+    appearance, findings: from screening, where it was screened. encoding, reading: how it was stored and read.
     """
 
     filename: str
@@ -67,6 +69,8 @@ class Original:
     height: int
     appearance: Appearance | None = None
     findings: tuple[Finding, ...] = ()
+    encoding: Encoding | None = None
+    reading: Reading = Reading()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(frozen=True)
@@ -354,7 +358,8 @@ def _new_reference(original: Original) -> NewReference:
     findings = tuple(asdict(finding) for finding in original.findings)
     return NewReference(
         original.sha256, original.suffix, original.filename, original.width, original.height, appearance, findings,
-        len(original.data),
+        len(original.data), encoding=None if original.encoding is None else original.encoding.to_json(),
+        reading=original.reading.to_json(),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import torch
 from indexer.catalogue import Catalogue, CategorySettings, Changes, MemoryRecord, SegmentRows
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, Memory, join
+from indexer.profile import Profile
 from indexer.store import SegmentDamaged, SegmentStore
 
 _LOAD_BATCH = 256  # references entered into the memory at once
@@ -28,14 +29,15 @@ class Published:
     """What detection reads, replaced as a whole.
 
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
-    name. version: of the catalogue that this follows; larger than the snapshot's only once the data folder has been
-    switched to another memory. damaged: segments that are not served. superseded_by: the encoder of a memory that this
-    process cannot serve in the place of this one.
+    name; profiles: how its references were stored, by the same. version: of the catalogue that this follows; larger
+    than the snapshot's only once the data folder has been switched to another memory. damaged: segments that are not
+    served. superseded_by: the encoder of a memory that this process cannot serve in the place of this one.
     """
 
     memory: Memory
     memory_id: int
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     version: int = 0
     damaged: tuple[SegmentDamaged, ...] = ()
     superseded_by: str | None = None
@@ -141,7 +143,8 @@ class Loader:
         """What can still be followed once the references are in another memory: all but what was added."""
         return replace(
             now, memory=now.memory.removed(changes.removed, now.memory.version),
-            settings=self._catalogue.categories.settings(), version=changes.version, superseded_by=superseded_by,
+            settings=self._catalogue.categories.settings(), profiles=self._catalogue.references.profiles(),
+            version=changes.version, superseded_by=superseded_by,
         )  # fmt: skip
 
     def _loaded(self, now: Published, changes: Changes, patience: float) -> Published:
@@ -150,6 +153,7 @@ class Loader:
             memory, damaged = self._entered(now, changes, patience)
             memory = memory.removed(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
+            profiles = self._catalogue.references.profiles()
         except BaseException:
             now.memory.arena.truncate(now.memory.rows)
             raise
@@ -158,7 +162,7 @@ class Loader:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not given back: %s", error)
-        return Published(memory, now.memory_id, settings, changes.version, damaged)
+        return Published(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
     def _entered(self, now: Published, changes: Changes, patience: float) -> tuple[Memory, tuple[SegmentDamaged, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from indexer.settings import DataSettings
+
+if TYPE_CHECKING:
+    from indexer.depth import BitDepth
 
 S = TypeVar("S", bound=DataSettings)
 
@@ -46,6 +49,16 @@ def sign() -> None:
     from indexer.catalogue import Actor, acting
 
     acting.set(Actor(f"command of user {os.getuid()}"))
+
+
+def bit_depth_option(given: int | None) -> BitDepth | None:
+    """A bit depth from the command line. Exits with 2 and one line for one that there is not."""
+    from indexer.depth import BIT_DEPTHS
+
+    depth = next((each for each in BIT_DEPTHS if each == given), None)
+    if depth is None and given is not None:
+        fail(f"--bit-depth is one of {', '.join(map(str, BIT_DEPTHS))}, not {given}")
+    return depth
 
 
 def fail(message: str) -> NoReturn:

@@ -11,9 +11,10 @@ import torch
 
 from indexer.catalogue import Catalogue, MemoryIncomplete, MemoryRecord, Reference
 from indexer.encoders import Encoder, prepare
-from indexer.images import ImageLimits, ImageRefused, decode_image
+from indexer.images import ImageLimits, ImageRefused, read_image
 from indexer.library import catalogue_url, write_segment
 from indexer.memory import Codec, EncodedReferences, join
+from indexer.reading import Reading
 from indexer.store import OriginalStore, OriginalUnreadable, SegmentStore, StoreLock
 
 _BATCH = 8  # pictures encoded at once
@@ -147,6 +148,7 @@ class Rebuild:
         """The reference's picture as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
-            return prepare(decode_image(data, limits), self._encoder.space.geometry)
+            image = Reading.from_json(reference.reading).pixels(read_image(data, limits))
+            return prepare(image, self._encoder.space.geometry)
         except (OriginalUnreadable, ImageRefused, OSError):
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,9 @@ from numpy.typing import NDArray
 from indexer.catalogue import CategorySettings
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
+from indexer.loader import Published
+from indexer.notices import Notice
+from indexer.profile import Profile
 from indexer.regions import Region, find_regions
 from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
 from indexer.search import Asking, Engine
@@ -19,7 +21,9 @@ from indexer.verdicts.calibration import Calibration, Decision, decide
 from indexer.verdicts.measures import Measures, mean_distance
 from service.background.calibrations import Calibrations
 from service.owner import Turn
+from service.readings import notices_of_part
 from service.tracing import Stage
+from service.uploads import Picture
 
 _TOP_REFERENCES = 5
 
@@ -54,7 +58,7 @@ class BetterCategory:
 class Detection:
     """What was found out about one picture. map: float32 (256, 256). Times in seconds.
 
-    stages: when it waited, was encoded and was searched for.
+    stages: when it waited, was encoded and was searched for. notices: what people should know of how it was read.
     """
 
     category: str
@@ -70,6 +74,7 @@ class Detection:
     encoding: float
     searching: float
     stages: tuple[Stage, ...]
+    notices: tuple[Notice, ...]
 
 
 @dataclass(frozen=True)
@@ -79,16 +84,14 @@ class Inspector:
     engine: Engine
     calibrations: Calibrations
 
-    def inspect(
-        self, turn: Turn, category: str | None, settings: Mapping[str, CategorySettings], size: tuple[int, int]
-    ) -> Asking[Detection]:
+    def inspect(self, turn: Turn, picture: Picture, category: str | None, published: Published) -> Asking[Detection]:
         """Score one picture against the turn's snapshot and decide on it.
 
         category: whose references to search; None recognises it by the most similar reference of all. What is searched
-        is what the threshold was calibrated on. size: (width, height) of the picture. NoReferences.
+        is what the threshold was calibrated on. published: settings, and how references were stored. NoReferences.
         """
         started = time.monotonic()
-        memory = turn.memory
+        memory, settings = turn.memory, published.settings
         descriptor = turn.features.globals_[0].to("cpu").numpy()
         likeliest = memory.likeliest_category(descriptor)
         if likeliest is None:
@@ -104,7 +107,8 @@ class Inspector:
             better = yield from self._better(
                 turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, chosen.scoring
             )
-        regions = _found_regions(decision, scored.map, memory.space, size)
+        original = picture.original
+        regions = _found_regions(decision, scored.map, memory.space, (original.width, original.height))
         explained = tuple(
             (region, explain(memory, turn.features, scored, region.peak_cell, chosen.scoring)) for region in regions
         )
@@ -119,6 +123,7 @@ class Inspector:
             ),
             better_category=better, queued=turn.queued, encoding=turn.encoding,
             searching=(ended - started) / turn.together, stages=(*turn.stages, Stage("search", started, ended)),
+            notices=notices_of_part(picture, published.profiles.get(applied, Profile()), memory.space.geometry.unseen),
         )  # fmt: skip
 
     def _better(

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from indexer.catalogue import CategorySettings, Inspection
 from indexer.images import ImageRefused
 from indexer.memory import EncodedReferences
+from indexer.reading import Reading
 from indexer.verdicts.calibration import decide
 from indexer.verdicts.effect import Effect, effect_of
 from indexer.verdicts.screening import FEWEST, Compared, Screening
@@ -39,7 +40,8 @@ async def call_good(running: Runtime, inspection: Inspection, *, confirm: bool, 
             "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
     data = await asyncio.to_thread(running.library.read_original, inspection.image_sha256, inspection.image_suffix)
-    [picture] = await running.decoder.decode(Upload((File(inspection.filename, data),)))
+    reading = Reading.from_json(inspection.reading)
+    [picture] = await running.decoder.decode(Upload((File(inspection.filename, data),)), reading)
     if isinstance(picture, ImageRefused):
         raise from_refusal(picture)
     encoded = await encode_picture(running, picture)

@@ -14,6 +14,7 @@ from indexer.catalogue import Inspection
 from indexer.encoders import FeatureSpace
 from indexer.images import encode_png
 from indexer.overlay import draw_heat
+from service.schemas.encoding import encoding_view
 from service.schemas.inspections import InspectionView, PictureKept
 
 MAP_SCALE = 2.0  # the largest value a map can take, since it is made of 1 − cosine
@@ -28,7 +29,8 @@ def has_room(data: Path, min_free_bytes: int) -> bool:
 
 def view(inspection: Inspection) -> InspectionView:
     """An inspection as the API shows it."""
-    return InspectionView.model_validate({**asdict(inspection), "picture": pictured(inspection)})
+    encoding = encoding_view(inspection.encoding, inspection.reading)
+    return InspectionView.model_validate({**asdict(inspection), "picture": pictured(inspection), "encoding": encoding})
 
 
 def pictured(inspection: Inspection) -> PictureKept:

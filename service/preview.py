@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from indexer.catalogue import CategorySettings, Inspection, InspectionFilter
 from indexer.images import ImageRefused
 from indexer.memory import Memory
+from indexer.reading import Reading
 from indexer.scoring import NoReferences, ScoringSettings, score_image
 from indexer.store import OriginalUnreadable
 from indexer.verdicts.calibration import Calibration, Decision, decide
@@ -163,7 +164,8 @@ async def _searched(
             data = await asyncio.to_thread(running.library.read_original, sha256, suffix)
         except OriginalUnreadable:
             continue
-        [decoded] = await running.decoder.decode(Upload((File(each.filename, data),)))
+        reading = Reading.from_json(each.reading)
+        [decoded] = await running.decoder.decode(Upload((File(each.filename, data),)), reading)
         if isinstance(decoded, ImageRefused):
             continue
         known = await asyncio.to_thread(running.library.known, name, [sha256])

@@ -71,6 +71,8 @@ class Finding:
             },
             better_category=None if detection.better_category is None else asdict(detection.better_category),
             kept_bytes=kept_bytes, thumbnail_bytes=thumbnail_bytes,
+            encoding=None if original.encoding is None else original.encoding.to_json(),
+            reading=original.reading.to_json(), notices=tuple(map(asdict, detection.notices)),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
         )  # fmt: skip

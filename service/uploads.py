@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -20,8 +21,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from indexer.images import ImageLimits, ImageRefused, Stored, read_image, suffix_of
+from indexer.images import ImageLimits, ImageRefused, Stored, has_sixteen_bits, read_image, suffix_of
 from indexer.library import Original
+from indexer.reading import Reading
 from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service import multipart
 from service.metrics import Metrics
@@ -30,6 +32,8 @@ from service.tracing import Stage
 
 IMAGES = "images"
 Fields = TypeVar("Fields", bound=BaseModel)
+T = TypeVar("T")
+_PLAIN = Reading()
 _MOST_FIELDS = 16
 
 
@@ -37,13 +41,14 @@ _MOST_FIELDS = 16
 class Picture:
     """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop).
 
-    stage: when it was decoded.
+    stage: when it was decoded. largest: the largest value of a file of 16 bits a channel, None of others.
     """
 
     original: Original
     image: NDArray[np.uint8]
     prepared: torch.Tensor
     stage: Stage
+    largest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,38 +143,59 @@ class Decoder:
         self._prepare = prepare
         self._metrics = metrics
 
-    async def decode(self, upload: Upload) -> list[Picture | ImageRefused]:
+    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[Picture | ImageRefused]:
         """Every file of an upload as a picture, or as the reason why not, in order."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.gather(*(loop.run_in_executor(self._pool, self._decode, file) for file in upload.files))
+        return await self._run(lambda file: self._decode(file, reading), upload.files)
 
     async def read(self, file: File) -> Stored:
         """One file as it is stored. ImageRefused."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, file)
+        [stored] = await self._run(self._read, (file,))
+        return stored
+
+    async def largest(self, upload: Upload) -> int | None:
+        """The largest value in those files that have 16 bits a channel; None without any that can be read."""
+        found = await self._run(self._largest, upload.files)
+        return max((each for each in found if each is not None), default=None)
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _decode(self, file: File) -> Picture | ImageRefused:
+    async def _run(self, work: Callable[[File], T], files: Sequence[File]) -> list[T]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(self._pool, work, file) for file in files))
+
+    def _decode(self, file: File, reading: Reading) -> Picture | ImageRefused:
         begun = time.monotonic()
         try:
-            image = self._read(file).rgb()
+            stored = self._read(file)
+            reading = reading.of(stored)
+            image = reading.pixels(stored)
         except ImageRefused as refused:
             self._metrics.refused(refused.reason)
             return refused
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
-        original = Original(file.name, file.data, digest, suffix_of(file.data), width, height)
+        original = Original(
+            file.name, file.data, digest, suffix_of(file.data), width, height, encoding=stored.encoding, reading=reading
+        )
         prepared = self._prepare(image)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
-        return Picture(original, image, prepared, stage)
+        return Picture(original, image, prepared, stage, stored.largest)
 
     def _read(self, file: File) -> Stored:
         if file.misnamed is not None:
             raise ImageRefused("bad-name", file.misnamed)
         return read_image(file.data, self._limits)
+
+    def _largest(self, file: File) -> int | None:
+        if not has_sixteen_bits(io.BytesIO(file.data)):
+            return None
+        try:
+            return self._read(file).largest
+        except ImageRefused:
+            return None
 
 
 MEDIA_TYPES = {

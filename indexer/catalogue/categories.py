@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -14,8 +15,11 @@ from indexer.catalogue.errors import UnknownCategory
 from indexer.catalogue.live import LIVE, mark_removed
 from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
 from indexer.catalogue.queries import now
-from indexer.catalogue.records import Category, CategorySettings, Removed, SettingsChanges
+from indexer.catalogue.records import Category, CategorySettings, NewReference, Removed, SettingsChanges
 from indexer.catalogue.versions import commit_version
+from indexer.depth import FULL
+from indexer.encoding import Encoding
+from indexer.reading import Reading
 
 
 class Categories:
@@ -85,6 +89,21 @@ def ensure_category(connection: Connection, name: str) -> int:
     if found.removed_at is not None:
         connection.execute(update(CategoryRow).where(CategoryRow.id == found.id).values(**fresh))
     return cast(int, found.id)
+
+
+def decide_depth(connection: Connection, category_id: int, references: Iterable[NewReference]) -> dict[str, int]:
+    """Let the first references of 16 bits a channel decide how many of them are used; returns what was decided."""
+    kept = connection.execute(select(CategoryRow.settings).where(CategoryRow.id == category_id)).scalar_one()
+    if kept.get("bit_depth") is not None:
+        return {}
+    for each in references:
+        if each.encoding is not None and Encoding.from_json(each.encoding).bits == 16:
+            decided = {"bit_depth": Reading.from_json(each.reading).depth or FULL}
+            connection.execute(
+                update(CategoryRow).where(CategoryRow.id == category_id).values(settings={**kept, **decided})
+            )
+            return {**decided}
+    return {}
 
 
 def _find(connection: Connection, name: str) -> Category:

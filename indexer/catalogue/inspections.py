@@ -181,12 +181,14 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
 def _inspection_values(inspection: Inspection) -> dict[str, Any]:
     values = {field.name: getattr(inspection, field.name) for field in fields(Inspection)}
     values["defect"] = inspection.defect
-    return {**values, "regions": list(inspection.regions), "references": list(inspection.references)}
+    return {**values, "regions": list(inspection.regions), "references": list(inspection.references),
+            "notices": list(inspection.notices)}  # fmt: skip
 
 
 def _inspection(row: Row[Any]) -> Inspection:
     values = {field.name: getattr(row, field.name) for field in fields(Inspection)}
-    return Inspection(**{**values, "regions": tuple(row.regions), "references": tuple(row.references)})
+    tuples = {name: tuple(values[name]) for name in ("regions", "references", "notices")}
+    return Inspection(**{**values, **tuples})
 
 
 def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspection]:

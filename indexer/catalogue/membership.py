@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from indexer.catalogue.audit import note
-from indexer.catalogue.categories import ensure_category
+from indexer.catalogue.categories import decide_depth, ensure_category
 from indexer.catalogue.errors import MemoryInactive
 from indexer.catalogue.live import live_digests, live_ids, mark_removed
 from indexer.catalogue.memories import active_memory
@@ -42,14 +42,17 @@ def append_references(
         version = version_of(connection)
     else:
         version = commit_version(connection, "added", memory_id, {"category": category, "count": len(fresh)})
+        category_id = ensure_category(connection, category)
         ids = connection.scalars(
             insert(ReferenceRow).returning(ReferenceRow.id, sort_by_parameter_order=True),
-            _values(ensure_category(connection, category), version, fresh.values()),
+            _values(category_id, version, fresh.values()),
         ).all()
+        decided = decide_depth(connection, category_id, [reference for _, reference in fresh.values()])
         live |= dict(zip(fresh, ids, strict=True))
         rows = {key: row for key, (row, _) in zip(ids, fresh.values(), strict=True)}
         record_segment(connection, memory_id, segment, rows)
-        note(connection, "references.added", category, after={"references": list(ids), "version": version})
+        after = {"references": list(ids), "version": version, **decided}
+        note(connection, "references.added", category, after=after)
     return Appended(version, tuple(live[each.image_sha256] for each in references), frozenset(duplicates))
 
 

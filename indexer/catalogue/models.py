@@ -137,6 +137,8 @@ class ReferenceRow(Base):
     appearance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
     image_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    encoding: Mapped[str | None] = mapped_column(Text)
+    reading: Mapped[str | None] = mapped_column(Text)
     inspection_id: Mapped[str | None] = mapped_column(String(36))
 
 
@@ -202,6 +204,9 @@ class InspectionRow(Base):
     defect: Mapped[bool]
     kept_bytes: Mapped[int | None] = mapped_column(BigInteger)
     thumbnail_bytes: Mapped[int | None]
+    encoding: Mapped[str | None] = mapped_column(Text)
+    reading: Mapped[str | None] = mapped_column(Text)
+    notices: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
     request_key: Mapped[str | None] = mapped_column(String(64))
     request_digest: Mapped[str | None] = mapped_column(String(64))
 

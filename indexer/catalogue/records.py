@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
+from indexer.depth import BIT_DEPTHS, BitDepth
 from indexer.region_of_interest import RegionOfInterest
 from indexer.scoring import ScoringSettings
 from indexer.store import SegmentFile
@@ -50,7 +51,8 @@ class CategorySettings:
     layer, not all zero; None = equal. false_reject_rate: share of good parts that may be rejected, in (0, 1).
     threshold: manual score threshold ≥ 0 that overrides calibration; None = calibrated. unfamiliar_rate: share of good
     parts that may be called unfamiliar, in (0, 1). region_of_interest: what of the picture scores; None = all of it.
-    refuse: findings for which a new reference is refused rather than reported.
+    refuse: findings for which a new reference is refused rather than reported. bit_depth: how many bits files of 16 a
+    channel use, from the lowest; None = not decided, read as 16.
     """
 
     k: int = 150
@@ -61,6 +63,7 @@ class CategorySettings:
     unfamiliar_rate: float = 0.001
     region_of_interest: RegionOfInterest | None = None
     refuse: tuple[FindingKind, ...] = ()
+    bit_depth: BitDepth | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -78,6 +81,8 @@ class CategorySettings:
             raise ValueError("unfamiliar_rate must lie between 0 and 1")
         if not set(self.refuse) <= set(FINDING_KINDS):
             raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
+        if self.bit_depth not in (None, *BIT_DEPTHS):
+            raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> CategorySettings:
@@ -113,6 +118,7 @@ class SettingsChanges(TypedDict, total=False):
     unfamiliar_rate: float
     region_of_interest: RegionOfInterest | None
     refuse: tuple[FindingKind, ...]
+    bit_depth: BitDepth | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ class NewReference:
     """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px.
 
     appearance: its light and sharpness, when it was screened; findings: what screening found. image_bytes: its size.
-    inspection_id: the inspection whose image it is, when feedback makes it one.
+    inspection_id: the inspection whose image it is, when feedback makes it one. encoding, reading: how it was stored
+    and read, as `Encoding` and `Reading` in JSON.
     """
 
     image_sha256: str
@@ -142,13 +149,16 @@ class NewReference:
     findings: tuple[JsonObject, ...] = ()
     image_bytes: int | None = None
     inspection_id: str | None = None
+    encoding: str | None = None
+    reading: str | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
     """A reference, live while removed_at is None. Versions are those of the snapshots that gained and lost it.
 
-    inspection_id: the inspection whose image feedback made it of, which need not be kept any more.
+    inspection_id: the inspection whose image feedback made it of, which need not be kept any more. encoding, reading:
+    how it was stored and read; None of those added before that was noted.
     """
 
     id: int
@@ -165,6 +175,8 @@ class Reference:
     appearance: JsonObject | None = None
     findings: tuple[JsonObject, ...] = ()
     inspection_id: str | None = None
+    encoding: str | None = None
+    reading: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +256,7 @@ class Inspection:
     judgement: what a person said; promoted_reference_id: the reference it became.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     familiarity: how like anything referenced it is; better_category: another category that it fits better.
+    encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
     request_key, request_digest: which request it answers and what that held, where the request can be sent again.
     """
 
@@ -275,6 +288,9 @@ class Inspection:
     better_category: JsonObject | None = None
     kept_bytes: int | None = None
     thumbnail_bytes: int | None = None
+    encoding: str | None = None
+    reading: str | None = None
+    notices: tuple[JsonObject, ...] = ()
     request_key: str | None = None
     request_digest: str | None = None
 

@@ -19,6 +19,9 @@ from indexer.catalogue.queries import batches, now, page_of
 from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
 from indexer.catalogue.retention import needs_picture
 from indexer.catalogue.versions import version_of
+from indexer.encoding import Encoding
+from indexer.profile import Group, Profile
+from indexer.reading import Reading
 from indexer.store import SegmentFile
 
 
@@ -33,6 +36,7 @@ class References:
     ) -> Appended:
         """Add references, row i of the segment being references[i]; the category is created if it is new.
 
+        The first references of 16 bits a channel decide how such files of the category are read, if nobody has.
         When all of them are duplicates nothing is written, the segment stays unknown and the version is the current
         one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served.
         """
@@ -50,6 +54,23 @@ class References:
         """sha256 → reference id, for those of the digests that are live references of the category."""
         with self._transactions.reading() as connection:
             return live_digests(connection, category, digests)
+
+    def profiles(self) -> dict[str, Profile]:
+        """How the live references of each category were stored, by its name."""
+        how = (ReferenceRow.encoding, ReferenceRow.reading, ReferenceRow.width, ReferenceRow.height)
+        statement = (
+            select(CategoryRow.name, *how, func.count().label("held"))
+            .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+            .where(LIVE)
+            .group_by(CategoryRow.name, *how)
+        )
+        found: dict[str, list[Group]] = {}
+        with self._transactions.reading() as connection:
+            for row in connection.execute(statement):
+                encoding = None if row.encoding is None else Encoding.from_json(row.encoding)
+                group = Group(encoding, Reading.from_json(row.reading), row.width, row.height, row.held)
+                found.setdefault(row.name, []).append(group)
+        return {name: Profile(tuple(groups)) for name, groups in found.items()}
 
     def appearances(self, category: str) -> list[dict[str, float]]:
         """How the live references of a category look as photographs, of those for which it was noted."""

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from indexer.catalogue import Category, KeptDrift, SettingsChanges
+from indexer.depth import FULL
 from indexer.images import encode_png
+from indexer.profile import Profile
 from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_cells
 from indexer.verdicts.drift import ALARM
 from service.problems import ProblemError, documented
@@ -47,13 +49,13 @@ async def category(name: Name, running: Annotated[Runtime, Depends(runtime)]) ->
     return await _shown(running, name)
 
 
-@router.patch("/{name}", responses=documented("not-found"))
+@router.patch("/{name}", responses=documented("not-found", "conflict"))
 async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
     """Change some of a category's settings; detections that begin after the answer use them.
 
     Other replicas follow within a second, and at once where a detection asks for the answer's `X-Snapshot-Version`.
     """
-    return await _changed(running, name, settings_changes(running, patch))
+    return await _changed(running, name, settings_changes(running, name, patch))
 
 
 @router.put(
@@ -107,7 +109,7 @@ async def remove(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> R
     return Removed(version=await asyncio.to_thread(running.library.remove_category, name))
 
 
-def settings_changes(running: Runtime, patch: SettingsPatch) -> SettingsChanges:
+def settings_changes(running: Runtime, name: str, patch: SettingsPatch) -> SettingsChanges:
     """What a request wants changed. ProblemError when the encoder has no such layers or cells."""
     changes = patch.model_dump(exclude_unset=True)
     if (weights := changes.get("layer_weights")) is not None:
@@ -116,6 +118,14 @@ def settings_changes(running: Runtime, patch: SettingsPatch) -> SettingsChanges:
             detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
             raise ProblemError("invalid-request", detail)
         changes["layer_weights"] = tuple(weights)
+    if "bit_depth" in changes:
+        depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
+        if others := running.library.published.profiles.get(name, Profile()).other_depths(depth):
+            raise ProblemError(
+                "conflict",
+                f"{others} references of 16 bits a channel were read as of another depth: take them back, and send "
+                "them again with the bit_depth that they have.",
+            )
     if (region := changes.get("region_of_interest")) is not None:
         polygons = tuple(tuple(polygon) for polygon in region["polygons"])
         changes["region_of_interest"] = _usable(running, RegionOfInterest(polygons))

@@ -24,6 +24,7 @@ from indexer.catalogue import (
     RequestKeyReused,
 )
 from indexer.images import ImageRefused, encode_png
+from indexer.loader import Published
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
 from indexer.search import Asking
@@ -33,9 +34,11 @@ from service.detection import Detection
 from service.history import MAP_SCALE
 from service.owner import Busy, Turn
 from service.problems import ProblemError, documented, translate
+from service.readings import reading_of_parts
 from service.recording import Finding
 from service.requests import KeyedRequest, new_inspection_id
 from service.runtime import Runtime, runtime
+from service.schemas.categories import BitDepthField
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
 from service.schemas.inspections import InspectionView
 from service.schemas.text import CategoryName, HeaderText, Text
@@ -68,6 +71,9 @@ class _Options(BaseModel):
     station: Text | None = Field(None, description="Kept with the inspection.")
     min_version: int = Field(
         0, ge=0, description="Compare with no older snapshot than this, such as the version that an addition answered."
+    )
+    bit_depth: BitDepthField = Field(
+        None, description="Bits that the camera puts into files of 16 a channel; else as the category has it."
     )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
     overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
@@ -111,11 +117,13 @@ async def detect(
         kept = await asyncio.to_thread(_kept, running, keyed)
     ids = [new_inspection_id() if keyed is None else keyed.inspection_id(each) for each in range(len(upload.files))]
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
-    settings = running.category_settings
+    published = running.library.published
+    settings = published.settings
     if fresh:
-        _check_references(running, options.category, settings)
-    decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)))
-    found = await _inspect(running, options.category, settings, decoded)
+        _check_references(published, options.category)
+    reading = reading_of_parts(published, options.category, options.bit_depth)
+    decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)), reading)
+    found = await _inspect(running, options.category, published, decoded)
     _time(running, decoded, found)
     if len(ids) == 1 and found and isinstance(found[0], ProblemError):
         raise found[0]
@@ -159,25 +167,23 @@ def _kept(running: Runtime, keyed: KeyedRequest) -> dict[str, Inspection]:
     return kept
 
 
-def _check_references(running: Runtime, category: str | None, settings: Mapping[str, CategorySettings]) -> None:
-    memory = running.library.memory
-    if category is not None and category not in settings:
+def _check_references(published: Published, category: str | None) -> None:
+    if category is not None and category not in published.settings:
         raise ProblemError("not-found", f"There is no category {category!r}.")
-    if len(memory.rows_of(category)) == 0:
+    if len(published.memory.rows_of(category)) == 0:
         raise NoReferences("the memory is empty" if category is None else f"no references of {category!r}")
 
 
 async def _inspect(
     running: Runtime,
     category: str | None,
-    settings: Mapping[str, CategorySettings],
+    published: Published,
     decoded: Sequence[Picture | ImageRefused],
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
 
     def work_on(picture: Picture) -> Callable[[Turn], Asking[Detection]]:
-        size = (picture.original.width, picture.original.height)
-        return lambda turn: running.inspector.inspect(turn, category, settings, size)
+        return lambda turn: running.inspector.inspect(turn, picture, category, published)
 
     pictures = [each for each in decoded if isinstance(each, Picture)]
     batches = max(1, -(-len(pictures) // running.settings.batch_size))

@@ -45,7 +45,7 @@ async def previewed(
     client closes the connection.
     """
     found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
-    then = replace(found.settings, **settings_changes(running, body))
+    then = replace(found.settings, **settings_changes(running, name, body))
     tried = await while_wanted(request, preview(running, name, found.settings, then, limit))
     current = running.calibrations.is_current(running.library.memory, name, found.settings.scoring)
     return _view(tried, found.settings, then, limit, current=current)

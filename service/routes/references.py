@@ -11,11 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.catalogue import CategorySettings, Reference
 from indexer.images import ImageRefused
+from indexer.profile import Profile
+from indexer.reading import Reading
 from indexer.verdicts.findings import FINDING_KINDS, FindingKind
 from service import onboarding
 from service.pictures import Side, pictured
 from service.problems import documented, from_refusal
+from service.readings import notices_of_references, reading_of_references
 from service.runtime import Runtime, runtime
+from service.schemas.categories import BitDepthField
+from service.schemas.encoding import NoticeView, encoding_view
 from service.schemas.references import (
     FindingView,
     ReferencePage,
@@ -49,6 +54,11 @@ class _Options(BaseModel):
         f"left out. Findings: {', '.join(FINDING_KINDS)}.",
         json_schema_extra={"type": "string"},
     )
+    bit_depth: BitDepthField = Field(
+        None,
+        description="Bits that the camera puts into files of 16 a channel; else as the category has it, or as the "
+        "first such files tell.",
+    )
 
 
 @router.post(
@@ -66,25 +76,37 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
     `refuse` says otherwise. Sending the same pictures again changes nothing.
     """
     upload, options = await read_upload(request, _Options, running.settings.max_images)
-    decoded = await running.decoder.decode(upload)
+    published = running.library.published
+    reading, inferred = await reading_of_references(
+        published, options.category, options.bit_depth, running.decoder, upload
+    )
+    decoded = await running.decoder.decode(upload, reading)
     pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
     if not pictures:
         raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
-    settings = running.category_settings.get(options.category, CategorySettings())
+    settings = published.settings.get(options.category, CategorySettings())
+    profile = published.profiles.get(options.category, Profile())
+    told = dict(zip(pictures, notices_of_references(list(pictures.values()), profile, inferred=inferred), strict=True))
     refuse = settings.refuse if options.refuse is None else options.refuse
     onboarded = await onboarding.onboard(running, options.category, pictures, settings, refuse)
     outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
     results = []
     for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
         findings = tuple(FindingView(**asdict(found)) for found in onboarded.findings.get(position, ()))
+        notices = tuple(NoticeView(**asdict(notice)) for notice in told.get(position, ()))
         refusal = each if isinstance(each, ImageRefused) else onboarded.refused.get(position)
         if refusal is None:
-            results.append(ReferenceResult(**asdict(outcomes[position]), findings=findings))
+            results.append(ReferenceResult(**asdict(outcomes[position]), findings=findings, notices=notices))
         else:
             reason = refusal.reason if isinstance(refusal, ImageRefused) else refusal.kind
             results.append(
                 ReferenceResult(
-                    filename=file.name, status="refused", reason=reason, detail=refusal.detail, findings=findings
+                    filename=file.name,
+                    status="refused",
+                    reason=reason,
+                    detail=refusal.detail,
+                    findings=findings,
+                    notices=notices,
                 )
             )
     counts = [result.status for result in results]
@@ -136,7 +158,8 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     if found.removed_at is None:
         return _view(found)
     data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
-    [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)))
+    reading = Reading.from_json(found.reading)
+    [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)), reading)
     if isinstance(decoded, ImageRefused):
         raise from_refusal(decoded)
     [outcome] = (await onboarding.restore(running, found.category, decoded)).outcomes
@@ -151,4 +174,5 @@ async def remove(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)
 
 
 def _view(found: Reference) -> ReferenceView:
-    return ReferenceView.model_validate({**asdict(found), "sha256": found.image_sha256})
+    encoding = encoding_view(found.encoding, found.reading)
+    return ReferenceView.model_validate({**asdict(found), "sha256": found.image_sha256, "encoding": encoding})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from indexer.depth import BitDepth
 from indexer.verdicts.findings import FindingKind
 from service.schemas.base import Answer
 from service.schemas.calibration import CalibrationView, DriftView
@@ -17,6 +18,14 @@ class RegionOfInterestView(Answer):
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     mask: bool
+
+
+def _number(given: object) -> object:
+    """A form's text as the number that it writes."""
+    return int(given) if isinstance(given, str) and given.isdecimal() and given.isascii() else given
+
+
+BitDepthField = Annotated[BitDepth | None, BeforeValidator(_number)]
 
 
 class SettingsView(Answer):
@@ -30,6 +39,7 @@ class SettingsView(Answer):
     unfamiliar_rate: float
     region_of_interest: RegionOfInterestView | None
     refuse: tuple[FindingKind, ...]
+    bit_depth: BitDepth | None
 
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -48,7 +58,7 @@ class PolygonsBody(BaseModel):
 class SettingsPatch(BaseModel):
     """Settings to change; what is left out stays.
 
-    null resets `layer_weights`, `threshold` and `region_of_interest`.
+    null resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
@@ -65,6 +75,11 @@ class SettingsPatch(BaseModel):
         None, description="Where pictures are inspected; null is everywhere. A mask picture is set by its own route."
     )
     refuse: tuple[FindingKind, ...] = Field((), description="Findings for which new references are refused.")
+    bit_depth: BitDepth | None = Field(
+        None,
+        description="How many bits files of 16 a channel use, from the lowest. The first such references decide it, "
+        "unless it is set before; it cannot change while there are references that were read otherwise.",
+    )
 
 
 class CategoryView(Answer):

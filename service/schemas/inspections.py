@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.schemas.base import Answer
+from service.schemas.encoding import EncodingView, NoticeView
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
@@ -107,6 +108,8 @@ class InspectionView(Answer):
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
     picture: PictureKept = Field("none", description="What is kept of the picture; `whole` has its map, too.")
+    encoding: EncodingView | None = Field(None, description="Null of inspections from before it was noted.")
+    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the picture was read.")
 
 
 class InspectionPage(Answer):

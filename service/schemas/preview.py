@@ -13,7 +13,10 @@ from service.schemas.inspections import Verdict
 
 
 class PreviewBody(SettingsPatch):
-    """Settings to try; what is left out is as it is. `refuse` makes no difference to what is a reference already."""
+    """Settings to try; what is left out is as it is.
+
+    `refuse` and `bit_depth` make no difference to what is a reference or was inspected already.
+    """
 
 
 class HeldView(Answer):

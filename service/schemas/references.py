@@ -10,6 +10,7 @@ from pydantic import Field
 from indexer.verdicts.findings import FindingKind
 from service.schemas.base import Answer
 from service.schemas.calibration import CalibrationView
+from service.schemas.encoding import EncodingView, NoticeView
 
 
 class FindingView(Answer):
@@ -34,6 +35,7 @@ class ReferenceResult(Answer):
     reason: str | None = None
     detail: str | None = None
     findings: tuple[FindingView, ...] = ()
+    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the picture was read.")
 
 
 class ReferencesAnswer(Answer):
@@ -69,6 +71,7 @@ class ReferenceView(Answer):
     inspection_id: str | None = Field(
         None, description="The inspection that feedback made it from; taking that feedback back removes it."
     )
+    encoding: EncodingView | None = Field(None, description="Null of references from before it was noted.")
 
 
 class ReferencePage(Answer):

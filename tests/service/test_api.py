@@ -147,7 +147,7 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
     changed = client.patch("/categories/disc", json={"k": 3, "rho": 0, "layer_weights": weights}).json()["settings"]
     assert changed == {
         "k": 3, "rho": 0, "layer_weights": weights, "false_reject_rate": 0.01, "threshold": None,
-        "unfamiliar_rate": 0.001, "region_of_interest": None, "refuse": [],
+        "unfamiliar_rate": 0.001, "region_of_interest": None, "refuse": [], "bit_depth": None,
     }  # fmt: skip
     assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
     answer = client.post("/detect", files=files(part(77))).json()["results"][0]

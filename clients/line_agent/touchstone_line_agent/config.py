@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from touchstone_client import Verdict
+from touchstone_client import BitDepth, Verdict
 from touchstone_client.text import LONGEST, read_text, readable
 
 
@@ -205,10 +205,14 @@ Sink = Annotated[
 
 
 class Station(_Table):
-    """One place on the line. accept: verdicts that let a part pass. deadline_ms: from the picture to the decision."""
+    """One place on the line. accept: verdicts that let a part pass. deadline_ms: from the picture to the decision.
+
+    bit_depth: bits that the camera puts into files of 16 a channel; left out, the category's own.
+    """
 
     name: Name
     category: CategoryName | None = None
+    bit_depth: BitDepth | None = None
     source: Source
     trigger: Trigger | None = None
     sink: tuple[Sink, ...] = ()

@@ -49,6 +49,7 @@ class Inquiry:
         self._metrics = metrics
         self._report = report
         self._turns = asyncio.Semaphore(settings.at_once)
+        self._noticed: set[str] = set()  # kinds of notices that the log has
 
     async def ask_in_time(self, part: Part, data: bytes, deadline: float) -> Finding | None:
         """The service's finding, or None when there is none by the deadline, for whatever reason."""
@@ -90,12 +91,17 @@ class Inquiry:
                 part_id=part.part_id,
                 station=self._settings.name,
                 key=part.key,
+                bit_depth=self._settings.bit_depth,
             )
         except Problem as problem:
             if problem.details.status not in _REFUSALS:
                 raise
             return self._refused(part, str(problem))
         self._report("service", "")
+        for notice in found.notices:
+            if notice.kind not in self._noticed:  # the same of every part from now on: said once
+                self._noticed.add(notice.kind)
+                log.warning("%s: part %s: %s", self._settings.name, part.key, notice.detail)
         detail = _UNRECORDED.get(found.recorded)
         return Finding("inspected", found.verdict, found.score, found.threshold, found.category, found.id, detail)
 

@@ -75,7 +75,7 @@ class Call(Generic[T]):
 
 def detect(
     pictures: Sequence[PictureLike], category: str | None, part_id: str | None, station: str | None, map: MapFormat,
-    overlay: bool, min_version: int | None, key: str | None,
+    overlay: bool, min_version: int | None, key: str | None, bit_depth: answers.BitDepth | None,
 ) -> Call[answers.DetectAnswer]:  # fmt: skip
     """`POST /detect`. key: made up when there is none, so that a second try of the same call inspects nothing twice.
 
@@ -84,7 +84,8 @@ def detect(
     if key is not None and (not key.isprintable() or key != key.strip()):
         raise _unsendable(f"The key {readable(key, 80)!r} holds characters that no header may hold.")
     form = _texts(
-        category=category, part_id=part_id, station=station, map=map, overlay=overlay, min_version=min_version
+        category=category, part_id=part_id, station=station, map=map, overlay=overlay, min_version=min_version,
+        bit_depth=bit_depth,
     )  # fmt: skip
     return Call(
         "POST", "/detect", _json(answers.DetectAnswer), form=form, pictures=tuple(picture(each) for each in pictures),
@@ -101,10 +102,14 @@ def only_result(answer: answers.DetectAnswer) -> answers.Detection:
 
 
 def add_references(
-    category: str, pictures: Sequence[Picture], refuse: Sequence[answers.FindingKind] | None
+    category: str,
+    pictures: Sequence[Picture],
+    refuse: Sequence[answers.FindingKind] | None,
+    bit_depth: answers.BitDepth | None,
 ) -> Call[answers.ReferencesAnswer]:
     """`POST /references`."""
-    form = _texts(category=category, refuse=None if refuse is None else ",".join(refuse) or "none")
+    refused = None if refuse is None else ",".join(refuse) or "none"
+    form = _texts(category=category, refuse=refused, bit_depth=bit_depth)
     return Call("POST", "/references", _json(answers.ReferencesAnswer), form=form, pictures=tuple(pictures))
 
 

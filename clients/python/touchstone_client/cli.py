@@ -6,9 +6,11 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from touchstone_client import commands
 from touchstone_client.access_key import read_key
+from touchstone_client.answers import BitDepth
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
 from touchstone_client.policy import Timeouts
@@ -82,11 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--category", help="compare with this category only; else the most similar one is found")
     detect.add_argument("--part-id", help="kept with the inspection")
     detect.add_argument("--station", help="kept with the inspection")
+    _add_bit_depth(detect)
     detect.add_argument("--overlays", type=Path, metavar="FOLDER", help="draw what was found, one PNG a picture")
 
     onboard = command("onboard", commands.onboard, "Make pictures of good parts references. Safe to repeat.")
     onboard.add_argument("category", help="of the parts; created if it is new")
     onboard.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="file, or folder of files")
+
+    _add_bit_depth(onboard)
 
     categories = command("categories", commands.categories, "List categories, or look at one and change its settings.")
     categories.add_argument("name", nargs="?", help="one category; all by default")
@@ -114,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two looks (1)")
     watch.add_argument("--count", type=int, metavar="N", help="stop after so many")
     return parser
+
+
+def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
+    about = "bits that the camera puts into files of 16 a channel; else as the category has it"
+    parser.add_argument("--bit-depth", type=int, choices=get_args(BitDepth), help=about)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

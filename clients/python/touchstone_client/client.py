@@ -61,23 +61,26 @@ class Client:
     def detect(
         self, pictures: Sequence[PictureLike], *, category: str | None = None, part_id: str | None = None,
         station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
-        key: str | None = None,
+        key: str | None = None, bit_depth: answers.BitDepth | None = None,
     ) -> answers.DetectAnswer:  # fmt: skip
         """Inspect pictures; one result per picture, in order. A single picture that cannot be used is PictureRefused.
 
         key: names this inspection, so that asking again with the same key, even from another process, answers what
         was recorded instead of inspecting twice. Tries within one call always share a key. min_version: compare with no
-        older memory than this, such as the version that `onboard` answered, from whichever replica.
+        older memory than this, such as the version that `onboard` answered, from whichever replica. bit_depth: bits
+        that the camera puts into files of 16 a channel; None for what the category has.
         """
-        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, min_version, key))
+        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, min_version, key, bit_depth))
 
     def inspect(
         self, picture: PictureLike, *, category: str | None = None, part_id: str | None = None,
         station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
-        key: str | None = None,
+        key: str | None = None, bit_depth: answers.BitDepth | None = None,
     ) -> answers.Detection:  # fmt: skip
         """Inspect one picture: `detect` for the usual case."""
-        answer = self._send(calls.detect([picture], category, part_id, station, map, overlay, min_version, key))
+        answer = self._send(
+            calls.detect([picture], category, part_id, station, map, overlay, min_version, key, bit_depth)
+        )
         return calls.only_result(answer)
 
     # References
@@ -85,14 +88,16 @@ class Client:
     def onboard(
         self, category: str, pictures: Iterable[PictureLike], *, progress: Callable[[Progress], None] | None = None,
         refuse: Sequence[answers.FindingKind] | None = None, batch: Batch = Batch(),
+        bit_depth: answers.BitDepth | None = None,
     ) -> Onboarded:  # fmt: skip
         """Make pictures of good parts references of a category, in as many requests as it takes.
 
         Files are read as they are sent. What was answered is durable, and a call that failed half way may be repeated
         whole: pictures that are references already are duplicates. refuse: findings for which a picture is refused, in
-        place of the category's setting.
+        place of the category's setting. bit_depth: bits that the camera puts into files of 16 a channel; None for what
+        the category has, or what the files tell.
         """
-        steps = onboarding(category, pictures, refuse, batch, progress)
+        steps = onboarding(category, pictures, refuse, bit_depth, batch, progress)
         try:
             call = next(steps)
             while True:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from touchstone_client.answers import Category, Detection, Inspection
+from touchstone_client.answers import Category, Detection, Inspection, ReferenceResult
 from touchstone_client.client import Client
 from touchstone_client.errors import ConfirmationNeeded, InternalError, PictureRefused, TooLarge, TouchstoneError
 from touchstone_client.onboarding import Onboarded, Progress
@@ -43,6 +43,7 @@ def detect(client: Client, given: argparse.Namespace) -> int:
                     part_id=given.part_id,
                     station=given.station,
                     overlay=given.overlays is not None,
+                    bit_depth=given.bit_depth,
                 )
             except (PictureRefused, TooLarge, InternalError, OSError) as error:
                 complain(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
@@ -69,6 +70,19 @@ def _show_detections(found: Sequence[Detection], json: bool) -> None:
         for each in found
     ]
     print(table(headings, rows))
+    _show_notices(found)
+
+
+def _show_notices(results: Sequence[Detection | ReferenceResult]) -> None:
+    """Each kind of notice once, by the first picture that has it, with how many do."""
+    of_kind: dict[str, list[tuple[str, str]]] = {}
+    for each in results:
+        for notice in each.notices:
+            of_kind.setdefault(notice.kind, []).append((each.filename, notice.detail))
+    for said in of_kind.values():
+        filename, detail = said[0]
+        others = f", and of {len(said) - 1} others" if len(said) > 1 else ""
+        print(f"Notice of {filename}{others}: {detail}", file=sys.stderr)
 
 
 def onboard(client: Client, given: argparse.Namespace) -> int:
@@ -84,7 +98,7 @@ def onboard(client: Client, given: argparse.Namespace) -> int:
 
     files, missing = _files(given.pictures)
     try:
-        done = client.onboard(given.category, files, progress=show)
+        done = client.onboard(given.category, files, progress=show, bit_depth=given.bit_depth)
     except TouchstoneError:
         if last is not None and not given.json:
             print(f"{given.category}: {_tally(last)}, {len(files) - last.done} not sent: run this again")
@@ -98,6 +112,7 @@ def onboard(client: Client, given: argparse.Namespace) -> int:
                 table(("refused", "reason", "detail"), [(each.filename, each.reason, each.detail) for each in refused])
             )
         print(f"{done.category}: {_tally(done)}")
+        _show_notices(done.results)
     return max(2 if missing else 0, int(done.refused > 0))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from touchstone_client import calls
-from touchstone_client.answers import Calibration, FindingKind, ReferenceResult, ReferencesAnswer
+from touchstone_client.answers import BitDepth, Calibration, FindingKind, ReferenceResult, ReferencesAnswer
 from touchstone_client.calls import Call
 from touchstone_client.errors import InternalError, PictureRefused, Problem, TooLarge
 from touchstone_client.pictures import Batch, Picture, PictureLike, batches
@@ -56,8 +56,8 @@ Steps: TypeAlias = Generator[Call[ReferencesAnswer], ReferencesAnswer, Onboarded
 
 
 def onboarding(
-    category: str, pictures: Iterable[PictureLike], refuse: Sequence[FindingKind] | None, batch: Batch,
-    progress: Callable[[Progress], None] | None,
+    category: str, pictures: Iterable[PictureLike], refuse: Sequence[FindingKind] | None,
+    bit_depth: BitDepth | None, batch: Batch, progress: Callable[[Progress], None] | None,
 ) -> Steps:  # fmt: skip
     """Yields calls, to be sent their answers or thrown their problems; returns what became of the pictures.
 
@@ -73,7 +73,7 @@ def onboarding(
     failures = 0
     while group := again.popleft() if again else next(waiting, None):
         try:
-            answer = yield calls.add_references(category, group, refuse)
+            answer = yield calls.add_references(category, group, refuse, bit_depth)
         except (TooLarge, PictureRefused, InternalError, OSError) as error:
             if len(group) > 1:
                 again.extendleft(reversed(_smaller(group, error)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypedDict
 
-from touchstone_client.answers import FindingKind, Judgement, Verdict
+from touchstone_client.answers import BitDepth, FindingKind, Judgement, Verdict
 
 MapFormat = Literal["none", "png", "raw"]
 
@@ -38,8 +38,8 @@ class Polygons(TypedDict):
 class SettingsChanges(TypedDict, total=False):
     """A category's settings to change, or to try; what is left out stays.
 
-    None resets `layer_weights`, `threshold` and `region_of_interest`. refuse: findings for which new references are
-    refused.
+    None resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. refuse: findings for which new
+    references are refused. bit_depth: how many bits files of 16 a channel use.
     """
 
     k: int
@@ -50,3 +50,4 @@ class SettingsChanges(TypedDict, total=False):
     unfamiliar_rate: float
     region_of_interest: Polygons | None
     refuse: Sequence[FindingKind]
+    bit_depth: BitDepth | None

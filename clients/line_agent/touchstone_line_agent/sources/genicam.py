@@ -9,13 +9,14 @@ from touchstone_line_agent.config import GenicamSource
 from touchstone_line_agent.sources import NoPicture
 from touchstone_line_agent.sources.frames import png
 
-_CHANNELS = {"Mono8": 1, "Mono16": 1, "BGR8": 3}
+_CHANNELS = {"Mono8": 1, "Mono10": 1, "Mono12": 1, "Mono14": 1, "Mono16": 1, "BGR8": 3}  # unpacked: 8 or 16 bits
 
 
 class GenicamCamera:
     """Opens the camera at the first picture, and anew after a failure. Needs the extra `genicam`.
 
-    The camera must send Mono8, Mono16 or BGR8; it runs freely, and each picture is the newest frame.
+    The camera must send Mono8, Mono10, Mono12, Mono14, Mono16 or BGR8, unpacked; it runs freely, and each picture is
+    the newest frame.
     """
 
     def __init__(self, config: GenicamSource) -> None:

@@ -27,6 +27,7 @@ from touchstone_client.answers.detection import (
     Detection,
     Refused,
 )
+from touchstone_client.answers.encoding import BitDepth, Encoding, Notice
 from touchstone_client.answers.health import (
     BackgroundTask,
     Encoder,
@@ -85,6 +86,7 @@ __all__ = [
     "AuditPage",
     "BackgroundTask",
     "BetterCategory",
+    "BitDepth",
     "Bounds",
     "Calibration",
     "CategoriesAnswer",
@@ -96,6 +98,7 @@ __all__ = [
     "Disk",
     "Drift",
     "Encoder",
+    "Encoding",
     "Evidence",
     "Familiarity",
     "Finding",
@@ -111,6 +114,7 @@ __all__ = [
     "MemoryUse",
     "Neighbour",
     "NewKey",
+    "Notice",
     "Preview",
     "PreviewSide",
     "PreviewedInspection",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from touchstone_client.answers.calibration import Calibration, Drift
+from touchstone_client.answers.encoding import BitDepth
 from touchstone_client.answers.references import FindingKind
 
 
@@ -19,7 +20,10 @@ class RegionOfInterest:
 
 @dataclass(frozen=True)
 class CategorySettings:
-    """How a category is inspected. refuse: findings for which new references are refused."""
+    """How a category is inspected. refuse: findings for which new references are refused.
+
+    bit_depth: how many bits files of 16 a channel use.
+    """
 
     k: int
     rho: int
@@ -29,6 +33,7 @@ class CategorySettings:
     unfamiliar_rate: float | None = None
     region_of_interest: RegionOfInterest | None = None
     refuse: tuple[FindingKind, ...] = ()
+    bit_depth: BitDepth | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from touchstone_client.answers.encoding import Encoding, Notice
+
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
 
@@ -112,6 +114,8 @@ class Inspection:
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
     picture: Literal["whole", "thumbnail", "none"] = "none"
+    encoding: Encoding | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)

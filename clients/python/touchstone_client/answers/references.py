@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from touchstone_client.answers.calibration import Calibration
+from touchstone_client.answers.encoding import Encoding, Notice
 
 FindingKind = Literal[
     "near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"
@@ -41,6 +42,7 @@ class ReferenceResult:
     reason: str | None = None
     detail: str | None = None
     findings: tuple[Finding, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Reference:
     removed_version: int | None = None
     findings: tuple[Finding, ...] = ()
     inspection_id: str | None = None
+    encoding: Encoding | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""How a category's references were stored, and whether another image can be compared with them as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from indexer.depth import FULL, BitDepth, depth_of
+from indexer.encoding import Encoding
+from indexer.notices import Notice
+from indexer.reading import Reading
+
+_SOME = 0.1  # of the references: as many, stored like an image, and the category's threshold knows such
+_NEARLY_ALL = 0.9
+_OTHER_SIZE = 1.5  # larger or smaller by this factor
+
+
+@dataclass(frozen=True)
+class Group:
+    """References that were stored and read alike. encoding: None of those added before it was noted."""
+
+    encoding: Encoding | None
+    reading: Reading
+    width: int
+    height: int
+    count: int
+
+    @property
+    def compared_as(self) -> Encoding | None:
+        """As what they are compared: as they are stored, or as they were stored again when they were read."""
+        return self.reading.stored_as or self.encoding
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The references of one category."""
+
+    groups: tuple[Group, ...] = ()
+
+    @cached_property
+    def count(self) -> int:
+        """All references."""
+        return sum(group.count for group in self.groups)
+
+    @cached_property
+    def commonest(self) -> Encoding | None:
+        """What most references were stored as; None where it is not known of any."""
+        counts: dict[Encoding, int] = {}
+        for group in self.groups:
+            if group.compared_as is not None:
+                counts[group.compared_as] = counts.get(group.compared_as, 0) + group.count
+        return max(counts, key=lambda each: counts[each]) if counts else None
+
+    @cached_property
+    def usual(self) -> Encoding | None:
+        """The commonest encoding, when nearly all references were stored like that; else None."""
+        commonest = self.commonest
+        if commonest is None or self._like(commonest) < _NEARLY_ALL * self.count:
+            return None
+        return commonest
+
+    def joined(self, groups: Iterable[Group]) -> Profile:
+        """With further references."""
+        return Profile((*self.groups, *groups))
+
+    @property
+    def depths_are_open(self) -> bool:
+        """Whether no reference tells how files of 16 bits a channel are read: none has them, of none it is unknown."""
+        return all(group.encoding is not None and group.encoding.bits < 16 for group in self.groups)
+
+    def reading(self, depth: BitDepth | None, largest: int | None) -> Reading:
+        """How further references are read. depth: what was decided; None for nothing yet.
+
+        largest: the largest value in those of them that have 16 bits a channel; None without such. While nothing is
+        decided and there are no such references, it tells how many bits are used. From then on they are read alike,
+        whatever their values, so that the depth cannot change from image to image.
+        """
+        if depth is None and largest is not None and self.depths_are_open:
+            depth = depth_of(largest)
+        return Reading(depth or FULL, self.stored_as)
+
+    def other_depths(self, depth: BitDepth) -> int:
+        """How many references of 16 bits a channel were read as of another depth."""
+        deep = [group for group in self.groups if group.encoding is not None and group.encoding.bits == 16]
+        return sum(group.count for group in deep if group.reading.depth != depth)
+
+    @property
+    def stored_as(self) -> Encoding | None:
+        """The JPEG that finer images have to be stored as before they are compared; None where that is not so."""
+        usual = self.usual
+        return usual if usual is not None and usual.quality is not None else None
+
+    def knows(self, encoding: Encoding) -> bool:
+        """Whether enough references were stored like an image of this encoding; also where nothing is known of them."""
+        known = sum(group.count for group in self.groups if group.compared_as is not None)
+        return self._like(encoding) >= _SOME * known
+
+    def _like(self, encoding: Encoding) -> int:
+        """How many references were stored like that."""
+        return sum(
+            group.count for group in self.groups
+            if group.compared_as is not None and group.compared_as.is_like(encoding)
+        )  # fmt: skip
+
+    def notices_of_part(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
+        """What differs between an inspected image, as it was read, and the references."""
+        found = self._read_alike(encoding, reading)
+        if not found and not self.knows(encoding):
+            those = "of several kinds" if self.usual is None else str(self.usual)
+            found.append(Notice("stored_differently", f"It is {encoding}; the references are {those}."))
+        return [*found, *self._of_size(width, height)]
+
+    def notices_of_reference(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
+        """What differs between a new reference, which the profile holds already, and most of the others."""
+        found = self._read_alike(encoding, reading)
+        if not found and self.commonest is not None and not self.commonest.is_like(encoding):
+            detail = f"It is {encoding}; most references of the category are {self.commonest}. Store all alike."
+            found.append(Notice("stored_differently", detail))
+        return [*found, *self._of_size(width, height)]
+
+    def _read_alike(self, encoding: Encoding, reading: Reading) -> list[Notice]:
+        if reading.stored_as is None:
+            return []
+        detail = f"It is {encoding}; it was read as {reading.stored_as}, which the references are."
+        return [Notice("read_as_references", detail)]
+
+    def _of_size(self, width: int, height: int) -> list[Notice]:
+        usual = self._usual_side
+        times = math.sqrt(width * height) / usual if usual else 1.0
+        if 1 / _OTHER_SIZE <= times <= _OTHER_SIZE:
+            return []
+        detail = (
+            f"It has {width} × {height} pixels, {times:.2g} times as many a side as the references usually have: "
+            "fine detail looks different then."
+        )
+        return [Notice("other_size", detail)]
+
+    @cached_property
+    def _usual_side(self) -> float:
+        """The median of the references' sides in pixels, if they were square; 0 without any."""
+        sides = [math.sqrt(group.width * group.height) for group in self.groups for _ in range(group.count)]
+        return median(sides) if sides else 0.0

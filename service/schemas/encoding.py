@@ -1,0 +1,41 @@
+"""How images were stored and read, and what people should know of that."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from indexer.depth import BitDepth
+from indexer.encoding import Encoding
+from indexer.notices import NoticeKind
+from indexer.reading import Reading
+from service.schemas.base import Answer
+
+
+class NoticeView(Answer):
+    """Something to know of how an image was read, beside what was found in it."""
+
+    kind: NoticeKind
+    detail: str = Field(description="A sentence for people, which says what to do where something can be done.")
+
+
+class EncodingView(Answer):
+    """How an image was stored, and what was made of that when it was read."""
+
+    format: str = Field(description="JPEG, PNG, BMP, TIFF or WEBP.")
+    lossy: bool
+    bits: int = Field(description="A channel, as stored.")
+    quality: int | None = Field(description="Of a JPEG, 1 to 100, told from its tables.")
+    subsampling: str | None = Field(description="Of a colour JPEG, such as 4:2:0.")
+    bit_depth: BitDepth | None = Field(description="Of 16 bits a channel, as many as were taken for used.")
+    read_as: str | None = Field(description="What it was stored as in between, since the references are.")
+
+
+def encoding_view(encoding: str | None, reading: str | None) -> EncodingView | None:
+    """What the catalogue keeps as the API shows it; None of what was kept before that was noted."""
+    if encoding is None:
+        return None
+    stored, read = Encoding.from_json(encoding), Reading.from_json(reading)
+    return EncodingView(
+        **vars(stored), bit_depth=read.depth if stored.bits == 16 else None,
+        read_as=None if read.stored_as is None else str(read.stored_as),
+    )  # fmt: skip
