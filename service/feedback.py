@@ -73,7 +73,9 @@ async def _effect(running: Runtime, inspection: Inspection, category: str, encod
     if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
         raise memory_switched()
     settings = published.settings.get(category, CategorySettings())
-    screening = Screening(published.memory, running.engine, category, settings.scoring, [encoded])
+    screening = Screening(
+        published.memory, running.engine, category, settings.scoring, [encoded], [inspection.filename]
+    )
     compared = await asyncio.wrap_future(running.owner.screen(lambda _: screening.compare(0)))
     effect = effect_of(compared, running.calibrations.of(category), settings.false_reject_rate)
     reasons = tuple(_reasons(running, inspection, category, settings, compared, effect))
