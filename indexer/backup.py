@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from sqlalchemy import Connection, DateTime, LargeBinary, MetaData, Table, func, insert, select, text
+from sqlalchemy import Connection, DateTime, Engine, LargeBinary, MetaData, Table, func, insert, select, text
 
 from indexer.catalogue import schema
 from indexer.catalogue.audit import note
 from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.models import Base, InspectionRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.retention import needs_picture, thumbnail_name
-from indexer.library import RESTORING
-from indexer.store import StoreLock, original_name, sync_folder
+from indexer.data_folder import DataFolder
+from indexer.store import original_name, sync_folder
 
 Progress = Callable[[int, int], None]  # files done, files in all
 
@@ -62,27 +62,27 @@ class Done:
     damaged: tuple[str, ...]
 
 
-def backup(data: Path, url: str, target: Path, progress: Progress) -> Done:
+def backup(folder: DataFolder, target: Path, progress: Progress) -> Done:
     """Copy what the catalogue holds now, and the files it names that the target lacks. Services may go on.
 
     A damaged or missing file is reported, and does not keep the rest from being saved.
     """
     files, catalogues = target / "files", target / "catalogues"
-    for folder in (files, catalogues):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for part in (files, catalogues):
+        part.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     known = _known(catalogues)
-    engine = connect(url)
+    engine = connect(folder.database)
     try:
         schema.check(engine)
         # No sweep takes a file away that this state of the catalogue names.
-        with StoreLock(data / "append.lock").appending(), Transactions(engine).reading() as connection:
+        with folder.lock.appending(), Transactions(engine).reading() as connection:
             _write_lines(catalogues / f"{name}.rows.gz", _rows(connection))
             wanted = list(named_files(connection))
             manifest, damaged, copied, copied_bytes = [], [], 0, 0
             for number, each in enumerate(wanted):
                 progress(number, len(wanted))
-                source, saved = data / each.path, files / each.path
+                source, saved = folder.root / each.path, files / each.path
                 digest = known.get(each.path)
                 if digest is None or not saved.is_file():
                     digest = _copied(source, saved, each.sha256)
@@ -98,28 +98,30 @@ def backup(data: Path, url: str, target: Path, progress: Progress) -> Done:
     return Done(name, len(wanted), copied, copied_bytes, tuple(damaged))
 
 
-def verify(data: Path, url: str, progress: Progress) -> Done:
+def verify(folder: DataFolder, progress: Progress) -> Done:
     """Read every file that the catalogue names and compare it with its checksum; hold the catalogue against itself.
 
     Which means: SQLite's own check of its file, every reference placed, and in a row that its segment has.
     """
-    engine = connect(url)
+    engine = connect(folder.database)
     try:
         schema.check(engine)
-        with StoreLock(data / "append.lock").appending(), Transactions(engine).reading() as connection:
+        with folder.lock.appending(), Transactions(engine).reading() as connection:
             wanted = list(named_files(connection))
             damaged = [*_unsound(connection), *_unplaced(connection)]
             for number, each in enumerate(wanted):
                 progress(number, len(wanted))
-                if not _intact(data / each.path, each.sha256):
-                    damaged.append(f"{each.path}: {_fault(data / each.path)}")
+                if not _intact(folder.root / each.path, each.sha256):
+                    damaged.append(f"{each.path}: {_fault(folder.root / each.path)}")
             progress(len(wanted), len(wanted))
     finally:
         engine.dispose()
     return Done("", len(wanted), 0, 0, tuple(damaged))
 
 
-def restore(source: Path, data: Path, url: str, progress: Progress, name: str | None = None) -> Done:
+def restore(
+    source: Path, data: Path, database_url: str | None, progress: Progress, name: str | None = None
+) -> Done:  # fmt: skip
     """Put a backup, the newest or the one named, into an empty data folder and an empty database, of either kind.
 
     Every file is checked on its way. The catalogue is filled last, in one transaction: an interrupted restore can be
@@ -131,39 +133,48 @@ def restore(source: Path, data: Path, url: str, progress: Progress, name: str | 
     chosen = names[-1] if name is None else name
     if chosen not in names:
         raise BackupError(f"there is no backup {chosen!r}; there are {', '.join(names[-5:])}")
-    mark = data / RESTORING
-    if data.is_dir() and any(data.iterdir()) and not mark.exists():
-        raise BackupError(f"{data} is not empty: restore into a new folder")
-    data.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    engine = connect(url)
     try:
-        if not schema.is_empty(engine) and not _is_unused(engine.url.render_as_string(hide_password=False)):
+        with DataFolder.restored(data, database_url) as folder:
+            manifest, copied_bytes = _restore(source, chosen, folder, progress)
+    except _UNREADABLE as error:
+        raise BackupError(f"backup {chosen} cannot be read: {error}; nothing was restored") from None
+    engine = connect(folder.database)
+    try:
+        # It is whole now: what is still to be migrated is what `touchstone migrate` would do, too.
+        with alone(engine):
+            schema.upgrade(engine)
+        with Transactions(engine).writing() as connection:
+            note(connection, "backup.restored", chosen, after={"files": len(manifest)})
+    finally:
+        engine.dispose()
+    return Done(chosen, len(manifest), len(manifest), copied_bytes, ())
+
+
+def _restore(
+    source: Path, name: str, folder: DataFolder, progress: Progress
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    engine = connect(folder.database)
+    try:
+        if not schema.is_empty(engine) and not _is_unused(engine):
             raise BackupError("the database is not empty: restore into a new one")
-        rows = _read_lines(source / "catalogues" / f"{chosen}.rows.gz")
+        rows = _read_lines(source / "catalogues" / f"{name}.rows.gz")
         revision = next(rows)["schema"]
         if revision not in schema.revisions():
-            raise BackupError(f"backup {chosen} was made by a newer version of Touchstone: restore it with that")
-        manifest = list(_read_lines(source / "catalogues" / f"{chosen}.files.gz"))
+            raise BackupError(f"backup {name} was made by a newer version of Touchstone: restore it with that")
+        manifest = list(_read_lines(source / "catalogues" / f"{name}.files.gz"))
         copied_bytes = 0
         for number, each in enumerate(manifest):
             progress(number, len(manifest))
-            if _copied(source / "files" / each["path"], data / each["path"], each["sha256"]) is None:
+            if _copied(source / "files" / each["path"], folder.root / each["path"], each["sha256"]) is None:
                 raise BackupError(f"the backup is damaged: {each['path']}; nothing was restored")
-            copied_bytes += (data / each["path"]).stat().st_size
+            copied_bytes += (folder.root / each["path"]).stat().st_size
         progress(len(manifest), len(manifest))
         with alone(engine):
             schema.upgrade(engine, revision)
             _fill(engine, rows)
-            mark.unlink()  # whole now: what is still to be migrated is what `touchstone migrate` would do, too
-            schema.upgrade(engine)
-        with Transactions(engine).writing() as connection:
-            note(connection, "backup.restored", chosen, after={"files": len(manifest)})
-    except _UNREADABLE as error:
-        raise BackupError(f"backup {chosen} cannot be read: {error}; nothing was restored") from None
     finally:
         engine.dispose()
-    return Done(chosen, len(manifest), len(manifest), copied_bytes, ())
+    return manifest, copied_bytes
 
 
 def named_files(connection: Connection) -> Iterator[Kept]:
@@ -279,19 +290,15 @@ def _continue_numbers(connection: Connection) -> None:
                 connection.execute(select(func.setval(sequence, newest)))
 
 
-def _is_unused(url: str) -> bool:
+def _is_unused(engine: Engine) -> bool:
     """Whether a database has this product's tables, and nothing in them: a first `touchstone migrate` leaves that."""
-    engine = connect(url)
-    try:
-        found = MetaData()
-        found.reflect(engine)
-        with engine.connect() as connection:
-            ours = [table for name, table in found.tables.items() if name != "alembic_version"]
-            return {table.name for table in ours} <= set(Base.metadata.tables) and not any(
-                connection.execute(select(table).limit(1)).first() for table in ours
-            )
-    finally:
-        engine.dispose()
+    found = MetaData()
+    found.reflect(engine)
+    with engine.connect() as connection:
+        ours = [table for name, table in found.tables.items() if name != "alembic_version"]
+        return {table.name for table in ours} <= set(Base.metadata.tables) and not any(
+            connection.execute(select(table).limit(1)).first() for table in ours
+        )
 
 
 def _known(catalogues: Path) -> dict[str, str]:

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, progress_bar, read_settings, sign
+from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
+from indexer.progress import progress
 from indexer.settings import DataSettings
 from indexer.text import readable
 
@@ -62,7 +63,7 @@ def index(
     from indexer.sizes import encoder_of_memory
 
     sign()
-    console = Console()
+    console = printer()
     try:
         found = find_categories(folder)
         loaded = load_encoder(encoder_of_memory(settings))
@@ -73,11 +74,11 @@ def index(
         try:
             if library.damaged:
                 raise OSError(f"{library.damaged[0]}: restore it before adding more, see `touchstone verify`")
-            with progress_bar(console) as progress:
-                task = progress.add_task("", total=sum(len(each.paths) for each in found))
+            with progress() as shown:
+                task = shown.task("", sum(len(each.paths) for each in found))
 
                 def advance(tally: Tally, count: int) -> None:
-                    progress.update(task, advance=count, description=tally.category)
+                    task.advance(count, tally.category)
 
                 tallies = run(
                     library, loaded, found, limits=settings.image_limits, decoders=settings.decode_threads,
@@ -107,13 +108,13 @@ def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
         if each.outliers_need:
             console.print(
                 f"{each.category}: too few pictures to find outliers among them: it takes {each.outliers_need} more",
-                highlight=False, markup=False, soft_wrap=True,
+                soft_wrap=True,
             )  # fmt: skip
     _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
 
 
 def _list(console: Console, lines: Sequence[str]) -> None:
     for line in lines[:_SHOWN]:
-        console.print(readable(line), highlight=False, markup=False, soft_wrap=True)
+        console.print(readable(line), soft_wrap=True)
     if len(lines) > _SHOWN:
         console.print(f"… and {len(lines) - _SHOWN} more")

@@ -21,6 +21,7 @@ from indexer.catalogue import (
     SegmentUsage,
     SettingsChanges,
 )
+from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.encoding import Encoding
 from indexer.loader import Loader, Published
@@ -42,13 +43,6 @@ _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone
 _MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 log = logging.getLogger("touchstone")
-
-RESTORING = "restoring"  # a file in a data folder that a restore has not finished
-
-
-class BeingRestored(OSError):
-    """The data folder is not whole: a restore is under way or was cut off."""
-
 
 class FeatureSpaceMismatch(RuntimeError):
     """The data folder holds features of another encoder or codec; they are never mixed."""
@@ -97,11 +91,12 @@ class Library:
     that order, and acknowledged last. What other processes commit to the same folder arrives by `refresh`.
     """
 
-    def __init__(self, data: Path, catalogue: Catalogue, memory: Memory, memory_id: int) -> None:
+    def __init__(self, folder: DataFolder, catalogue: Catalogue, memory: Memory, memory_id: int) -> None:
+        self.folder = folder
         self.catalogue = catalogue
-        self._files = StoreLock(data / "append.lock")
-        self._segments = SegmentStore(data / "segments", self._files)
-        self._originals = OriginalStore(data / "originals", self._files)
+        self._files = folder.lock
+        self._segments = SegmentStore(folder.root / "segments", self._files)
+        self._originals = OriginalStore(folder.root / "originals", self._files)
         self._loader = Loader(catalogue, self._segments, memory, memory_id)
 
     @classmethod
@@ -122,10 +117,8 @@ class Library:
         FeatureSpaceMismatch when the folder was made with another encoder or codec; SchemaMismatch from the catalogue;
         BeingRestored.
         """
-        data.mkdir(parents=True, exist_ok=True)
-        if (data / RESTORING).exists():  # its files would be swept: not all of them are in the catalogue yet
-            raise BeingRestored(f"{data} is not wholly restored: run `touchstone restore` to its end first")
-        catalogue = Catalogue.open(catalogue_url(data, database_url))
+        folder = DataFolder.created(data, database_url)
+        catalogue = Catalogue.open(folder.database)
         record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec or DEFAULT_CODEC)
         if record.fingerprint != space.fingerprint:
             held = FeatureSpace.from_json(record.space_json)
@@ -145,7 +138,7 @@ class Library:
                 f"leave the codec unset or set it to {record.codec}, or run `touchstone rebuild`"
             )
         empty = Memory.empty(space, record.codec, folder=data if codes_on_disk else None)
-        library = cls(data, catalogue, empty, record.id)
+        library = cls(folder, catalogue, empty, record.id)
         library.sweep()
         library._loader.refresh(patience=0.0)
         return library
@@ -365,11 +358,6 @@ def _new_reference(original: Original) -> NewReference:
 
 def _worth_compacting(usage: SegmentUsage) -> bool:
     return usage.live < usage.segment.count or usage.live < _FULL_SEGMENT
-
-
-def catalogue_url(data: Path, database_url: str | None) -> str:
-    """The SQLAlchemy url of a data folder's catalogue: the one given, or SQLite inside the folder."""
-    return database_url or f"sqlite:///{data / 'catalogue.sqlite'}"
 
 
 def write_segment(store: SegmentStore, encoded: EncodedReferences, space: FeatureSpace) -> SegmentFile:

@@ -1,7 +1,8 @@
-"""What commands share: options, a bar for long work, and how one ends when it is given something it cannot use."""
+"""What commands share: options, how they print, and how one ends when it is given something it cannot use."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from indexer.settings import DataSettings
 
@@ -38,10 +38,11 @@ def read_settings(kind: type[S], **given: object) -> S:
         fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")
 
 
-def progress_bar(console: Console) -> Progress:
-    """A bar for each task: what it is, how far, since when and for how long yet."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(TextColumn("{task.description}"), *columns, console=console)
+def printer() -> Console:
+    """Standard output for tables and lines, of names as they are: wide where it is no terminal, and never in colour."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be what the terminal cannot show
+    return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
 
 
 def sign() -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from indexer.catalogue import Catalogue, MemoryIncomplete, MemoryRecord, Reference
+from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, prepare
 from indexer.images import ImageLimits, ImageRefused, read_image
-from indexer.library import catalogue_url, write_segment
+from indexer.library import write_segment
 from indexer.memory import Codec, EncodedReferences, join
 from indexer.reading import Reading
-from indexer.store import OriginalStore, OriginalUnreadable, SegmentStore, StoreLock
+from indexer.store import OriginalStore, OriginalUnreadable, SegmentStore
 
 _BATCH = 8  # pictures encoded at once
 _SEGMENT = 64  # references placed together: what a kill costs at most
@@ -55,12 +55,12 @@ class Rebuild:
     codec_name: None keeps the codec.
     """
 
-    def __init__(self, data: Path, database_url: str | None, encoder: Encoder, codec_name: str | None) -> None:
-        self._catalogue = Catalogue.open(catalogue_url(data, database_url))
+    def __init__(self, folder: DataFolder, encoder: Encoder, codec_name: str | None) -> None:
+        self._catalogue = Catalogue.open(folder.database)
         self._encoder = encoder
-        self._files = StoreLock(data / "append.lock")
-        self._segments = SegmentStore(data / "segments", self._files)
-        self._originals = OriginalStore(data / "originals", self._files)
+        self._files = folder.lock
+        self._segments = SegmentStore(folder.root / "segments", self._files)
+        self._originals = OriginalStore(folder.root / "originals", self._files)
         try:
             self._old, self._new = self._memories(codec_name)
         except ValueError:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from indexer.catalogue import Amount, Bounds, Catalogue, Cut, Kind
 from indexer.catalogue.retention import What
+from indexer.data_folder import DataFolder
 from indexer.store import StoreLock
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
@@ -68,10 +69,10 @@ class Pruner:
     them. They may raise CatalogueError, StorageFull and OSError; what was not taken then is taken the next time.
     """
 
-    def __init__(self, data: Path, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
-        self._data = data
+    def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
+        self._data = folder.root
         self._retention = catalogue.retention
-        self._lock = StoreLock(data / "append.lock")
+        self._lock = folder.lock
         self._policy = policy
         self._min_free_bytes = min_free_bytes
         self._abandoned: deque[str] = deque(maxlen=_ABANDONED)

@@ -30,8 +30,9 @@ class DataSettings(BaseSettings):
     """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TOUCHSTONE_", frozen=True, secrets_dir=_SECRETS if _SECRETS.is_dir() else None
-    )
+        env_prefix="TOUCHSTONE_", env_ignore_empty=True, frozen=True,
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+    )  # fmt: skip
 
     data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
     database_url: str | None = Field(

@@ -107,7 +107,7 @@ class Runtime:
         decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
         ring = KeyRing(library.catalogue.keys)
         ring.refresh()
-        pruner = Pruner(settings.data, library.catalogue, settings.retention, settings.min_free_bytes)
+        pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
         pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)
         feed = Feed(library.catalogue.inspections)
         readiness = Readiness(encoder, owner, library, settings.data, settings.min_free_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from indexer.catalogue import schema
 from indexer.catalogue.audit import AuditTrail
@@ -40,7 +40,7 @@ class Catalogue:
         self.audit = AuditTrail(self._transactions)
 
     @classmethod
-    def open(cls, url: str) -> Catalogue:
+    def open(cls, url: str | URL) -> Catalogue:
         """Open the database at an SQLAlchemy url, creating a SQLite one that is not there yet.
 
         Raises SchemaMismatch when another version of Touchstone wrote it.
@@ -57,7 +57,7 @@ class Catalogue:
         return cls(engine)
 
     @staticmethod
-    def migrate(url: str) -> None:
+    def migrate(url: str | URL) -> None:
         """Bring the database to this version's schema, from nothing or an older one. Raises SchemaMismatch if newer."""
         engine = connect(url)
         try:

@@ -39,12 +39,12 @@ _POSTGRESQL = {
 }  # fmt: skip
 
 
-def connect(url: str) -> Engine:
+def connect(url: str | URL) -> Engine:
     """An engine for an SQLAlchemy url; its option `immediate` marks connections that write.
 
     UnsupportedDatabase for a url of neither SQLite nor PostgreSQL, and for a SQLite database without a file.
     """
-    parsed = _parsed(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         ours = {**_POSTGRESQL, "options": f"-c lock_timeout={round(BUSY_SECONDS * 1000)}"}
         given = {key: value for key, value in ours.items() if key not in parsed.query}
@@ -58,7 +58,8 @@ def connect(url: str) -> Engine:
     return engine
 
 
-def _parsed(url: str) -> URL:
+def parse_url(url: str | URL) -> URL:
+    """An SQLAlchemy url with the driver that the catalogue uses. UnsupportedDatabase for other databases."""
     try:
         parsed = make_url(url)
     except ArgumentError:  # whose message may hold the url, and with it a password
@@ -167,8 +168,9 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
     # The driver must not begin transactions by itself: `_begin_sqlite` decides how they begin.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # A commit is on the disk when it returns; WAL alone would only promise that it is not torn.
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    # A commit is on the disk when it returns; WAL alone would only promise that it is not torn. What SQLite sorts stays
+    # in memory: a full temporary folder must not fail a query.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

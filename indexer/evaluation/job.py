@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from indexer.cores import Cores
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
@@ -22,7 +19,7 @@ from indexer.evaluation.report import Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import Decided, decide_all
-from indexer.options import progress_bar
+from indexer.progress import Progress, progress
 from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
@@ -61,8 +58,8 @@ class Choices:
     pictures: bool = True
 
 
-def carry_out(choices: Choices, console: Console) -> Report:
-    """Evaluate, with a progress bar, and leave report and cache in `choices.out`.
+def carry_out(choices: Choices) -> Report:
+    """Evaluate, report how far it is, and leave report and cache in `choices.out`.
 
     DatasetError and EncoderError, one line each, for what cannot be used; ValueError for choices that make no sense.
     """
@@ -76,7 +73,7 @@ def carry_out(choices: Choices, console: Console) -> Report:
     )
     measured = []
     for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
-        measured.append(_measure(choices, dataset, settings, protocols, scoring, console))
+        measured.append(_measure(choices, dataset, settings, protocols, scoring))
     report = Report(dataset, tuple(measured), choices.false_reject_rate)
     report.save(choices.out)
     return report
@@ -102,29 +99,26 @@ def _measure(
     settings: EncoderSettings,
     protocols: Sequence[Protocol],
     scoring: ScoringSettings,
-    console: Console,
 ) -> Measured:
     encoder = load_encoder(settings)
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
-    with progress_bar(console) as progress, Cores() as cores:
+    with progress() as shown, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
-        encoding = progress.add_task(f"{name}: references", total=len(dataset.references))
+        encoding = shown.task(f"{name}: references", len(dataset.references))
         spread = cores.encoding(encoder)
         cache = FeatureCache(choices.out / "cache", spread, choices.codec)
-        memory, digests = cache.memory_of(dataset.references, lambda count: progress.advance(encoding, count))
+        memory, digests = cache.memory_of(dataset.references, encoding.advance)
         engine = cores.searching(choose_engine(encoder.device), encoder.device)
         subject = Subject(dataset, spread, engine, memory, digests)
-        judging = progress.add_task(f"{name}: {', '.join(protocols)}", total=len(dataset.samples))
-        outcomes = evaluate(
-            subject, lines, choices.out / "cache" / "outcomes", lambda count: progress.advance(judging, count)
-        )
+        judging = shown.task(f"{name}: {', '.join(protocols)}", len(dataset.samples))
+        outcomes = evaluate(subject, lines, choices.out / "cache" / "outcomes", judging.advance)
         decided = tuple[Decided, ...]()
         if (main := _first(outcomes, _DECIDED)) is not None:
-            decided = _decide(choices, subject, main, progress)
-        if choices.pictures and (shown := _first(outcomes, _DRAWN)) is not None:
-            _draw(choices.out / "pictures", subject, shown, decided, progress)
+            decided = _decide(choices, subject, main, shown)
+        if choices.pictures and (drawn := _first(outcomes, _DRAWN)) is not None:
+            _draw(choices.out / "pictures", subject, drawn, decided, shown)
         if choices.pictures:
             _draw_growth(choices.out / "pictures", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
@@ -135,28 +129,28 @@ def _first(outcomes: Sequence[Outcome], protocols: Sequence[str]) -> Outcome | N
     return next((each for name in protocols for each in outcomes if each.variant.protocol == name), None)
 
 
-def _decide(choices: Choices, subject: Subject, main: Outcome, progress: Progress) -> tuple[Decided, ...]:
+def _decide(choices: Choices, subject: Subject, main: Outcome, shown: Progress) -> tuple[Decided, ...]:
     """The main outcome against the thresholds that the references alone give."""
-    task = progress.add_task("thresholds from the references", total=len(main.categories))
+    task = shown.task("thresholds from the references", len(main.categories))
     decided = []
     scoring = main.variant.search.scoring
     for each in decide_all(subject.dataset, subject.memory, subject.engine, scoring, choices.false_reject_rate, main):
         decided.append(each)
-        progress.advance(task)
+        task.advance()
     return tuple(decided)
 
 
-def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decided], progress: Progress) -> None:
+def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decided], shown: Progress) -> None:
     """The pictures of the main outcome."""
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = {each.category: each.threshold for each in decided if each.threshold is not None}
     draw_ranking(subject.dataset, main, folder / "ranking.png")
     draw_histograms(subject.dataset, main, thresholds, folder / "histograms.png")
-    task = progress.add_task("contact sheets", total=len(main.categories))
+    task = shown.task("contact sheets", len(main.categories))
     for name, judged in main.categories.items():
         if judged.scores:
             draw_sheet(subject, main, name, thresholds.get(name), folder / f"sheet-{name}.png")
-        progress.advance(task)
+        task.advance()
 
 
 def _draw_growth(folder: Path, outcomes: Sequence[Outcome]) -> None:

@@ -93,7 +93,7 @@ class Report:
     def show(self, console: Console) -> None:
         """Print facts and tables."""
         for fact in self.facts():
-            console.print(fact, highlight=False)
+            console.print(fact)
         for table in self.tables():
             drawn = Drawn(table.head, title=table.title, title_justify="left")
             for head in table.heads[1:]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bar
 
 from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
+from indexer.progress import progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
-    from indexer.backup import Done, Progress
+    from indexer.backup import Done
+    from indexer.data_folder import DataFolder
 
 
 def backup(
@@ -30,8 +30,8 @@ def backup(
     """
     from indexer import backup as job
 
-    with _place(data, database_url) as (folder, url), _progress() as progress:
-        done = job.backup(folder, url, target, progress)
+    with _named(data, database_url) as settings, progress() as shown:
+        done = job.backup(_existing(settings), target, shown.task("files").reach)
     _tell(f"backup {done.name}: {done.files} files, {done.copied} of them new ({done.copied_bytes} bytes)", done)
 
 
@@ -47,8 +47,8 @@ def restore(
     """
     from indexer import backup as job
 
-    with _place(data, database_url) as (folder, url), _progress() as progress:
-        done = job.restore(source, folder, url, progress, name)
+    with _named(data, database_url) as settings, progress() as shown:
+        done = job.restore(source, settings.data, settings.database_url, shown.task("files").reach, name)
     _tell(f"restored backup {done.name}: {done.files} files", done)
 
 
@@ -59,32 +59,30 @@ def verify(data: Data = None, database_url: DatabaseUrl = None) -> None:
     """
     from indexer import backup as job
 
-    with _place(data, database_url) as (folder, url), _progress() as progress:
-        done = job.verify(folder, url, progress)
+    with _named(data, database_url) as settings, progress() as shown:
+        done = job.verify(_existing(settings), shown.task("files").reach)
     _tell(f"{done.files} files checked, {len(done.damaged)} problems", done)
 
 
+def _existing(settings: DataSettings) -> DataFolder:
+    from indexer.data_folder import DataFolder
+
+    return DataFolder.existing(settings.data, settings.database_url)
+
+
 @contextmanager
-def _place(data: Path | None, database_url: str | None) -> Iterator[tuple[Path, str]]:
+def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings]:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.backup import BackupError
     from indexer.catalogue import CatalogueError
-    from indexer.library import catalogue_url
 
     sign()
     try:
-        yield settings.data, catalogue_url(settings.data, settings.database_url)
+        yield settings
     except (BackupError, CatalogueError, SQLAlchemyError, OSError) as error:
         fail(str(error))
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("files", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _tell(summary: str, done: Done) -> None:

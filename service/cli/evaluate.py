@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
-from indexer.options import fail, read_settings
+from indexer.options import fail, printer, read_settings
 from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)
@@ -119,9 +118,9 @@ def evaluate(
             false_reject_rate=false_reject_rate,
             pictures=pictures,
         )
-        console = Console(width=None if Console().is_terminal else 160)
-        carry_out(choices, console).show(console)
-        console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}", highlight=False)
+        console = printer()
+        carry_out(choices).show(console)
+        console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}")
     except (EncoderError, DatasetError, OSError, ValueError) as error:
         fail(str(error))
 

@@ -72,11 +72,11 @@ def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogu
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue import Catalogue, CatalogueError
-    from indexer.library import catalogue_url
+    from indexer.data_folder import DataFolder
 
     sign()
     try:
-        catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
+        catalogue = Catalogue.open(DataFolder.existing(settings.data, settings.database_url).database)
         try:
             yield catalogue
         finally:

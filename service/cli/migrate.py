@@ -17,11 +17,10 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.catalogue import Catalogue, CatalogueError
-    from indexer.library import catalogue_url
+    from indexer.data_folder import DataFolder
 
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        Catalogue.migrate(catalogue_url(settings.data, settings.database_url))
+        Catalogue.migrate(DataFolder.created(settings.data, settings.database_url).database)
     except (CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
         fail(str(error))
     typer.echo("The catalogue is up to date.")

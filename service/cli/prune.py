@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,15 +23,14 @@ def prune(
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue import Catalogue, CatalogueError
-    from indexer.library import catalogue_url
+    from indexer.data_folder import DataFolder
     from indexer.retention import Pruner
 
-    if not Path(settings.data).is_dir():
-        fail(f"there is no data folder {settings.data}")
     try:
-        catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
+        folder = DataFolder.existing(settings.data, settings.database_url)
+        catalogue = Catalogue.open(folder.database)
         try:
-            pruner = Pruner(settings.data, catalogue, settings.retention, settings.min_free_bytes)
+            pruner = Pruner(folder, catalogue, settings.retention, settings.min_free_bytes)
             kinds = [holding.kind for holding in catalogue.retention.holdings()]
             for cut in pruner.cuts(kinds):
                 amount = catalogue.retention.amount(cut)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, progress_bar, read_settings, sign
+from indexer.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
+from indexer.progress import progress
 from indexer.settings import DataSettings
 
 
@@ -36,37 +36,35 @@ def rebuild(
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.catalogue import CatalogueError
+    from indexer.data_folder import DataFolder
     from indexer.encoders import EncoderError, load_encoder
     from indexer.rebuild import NothingToRebuild, Rebuild, Unreadable
 
     sign()
-    console = Console()
+    console = printer()
     try:
-        job = Rebuild(
-            settings.data, settings.database_url, load_encoder(settings.encoder_settings), settings.codec
-        )  # fmt: skip
+        folder = DataFolder.existing(settings.data, settings.database_url)
+        job = Rebuild(folder, load_encoder(settings.encoder_settings), settings.codec)
         try:
-            with progress_bar(console) as progress:
-                task = progress.add_task("encoding again", total=job.remaining())
+            with progress() as shown:
+                task = shown.task("encoding again", job.remaining())
                 done = job.run(
-                    settings.image_limits, settings.decode_threads, lambda count: progress.advance(task, count),
-                    drop_unreadable=drop_unreadable,
-                )  # fmt: skip
+                    settings.image_limits, settings.decode_threads, task.advance, drop_unreadable=drop_unreadable
+                )
         finally:
             job.close()
     except Unreadable as unreadable:
         for each in unreadable.references:
-            console.print(f"unreadable: reference {each.id}, {each.category}, {each.filename}", markup=False)
+            console.print(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
         console.print(f"{unreadable}; nothing was switched. Restore them from a backup, or give --drop-unreadable.")
         raise typer.Exit(1) from None
     except (NothingToRebuild, EncoderError, CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
         fail(str(error))
     for each in done.dropped:
-        console.print(f"taken back: reference {each.id}, {each.category}, {each.filename}", markup=False)
+        console.print(f"taken back: reference {each.id}, {each.category}, {each.filename}")
     then = "running services take it over" if done.same_encoder else "restart running services with it"
     console.print(
         f"From version {done.version} on, {done.references} references are held by {settings.encoder} ({done.codec}): "
         f"{then}.",
-        markup=False,
         soft_wrap=True,
     )

@@ -16,7 +16,7 @@ LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 
 
 @dataclass(frozen=True)
-class DataFolder:
+class StoreParts:
     """The parts that `indexer.library` joins, on one folder."""
 
     catalogue: Catalogue
@@ -26,7 +26,7 @@ class DataFolder:
     originals: OriginalStore
 
     @classmethod
-    def open(cls, root: Path, database: str | None = None) -> DataFolder:
+    def open(cls, root: Path, database: str | None = None) -> StoreParts:
         catalogue = Catalogue.open(database or f"sqlite:///{root}/catalogue.sqlite")
         lock = StoreLock(root / "append.lock")
         return cls(
@@ -66,7 +66,7 @@ def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
 
 def append_images(root: Path, database: str, category: str, first: int, count: int) -> None:
     """Append images numbered from `first`, two at a time; print each acknowledged id with its image's number."""
-    folder = DataFolder.open(root, database)
+    folder = StoreParts.open(root, database)
     for number in range(first, first + count, 2):
         numbers = (number, number + 1)
         appended = folder.append(category, [f"image {each}".encode() for each in numbers])
@@ -76,7 +76,7 @@ def append_images(root: Path, database: str, category: str, first: int, count: i
 
 def fill_disk(root: Path) -> None:
     """Append until the disk is full; check that this failed those appends and nothing else."""
-    folder = DataFolder.open(root)
+    folder = StoreParts.open(root)
     acknowledged: list[int] = []
 
     def append_until_full(size: int) -> int:

@@ -14,8 +14,9 @@ from PIL import Image
 from indexer.backup import named_files
 from indexer.catalogue import Bounds, Catalogue, Inspection, NewReference
 from indexer.catalogue.database import Transactions, connect
+from indexer.data_folder import DataFolder
 from indexer.retention import Policy, Pruner
-from tests.indexer.data_folder_process import DataFolder, write_segment
+from tests.indexer.data_folder_process import StoreParts, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PICTURE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
@@ -53,20 +54,24 @@ def inspection(number: int, **values: object) -> Inspection:
 class History(NamedTuple):
     """A data folder with a history in it."""
 
-    folder: DataFolder
+    folder: StoreParts
     data: Path
     url: str
 
     @classmethod
     def begin(cls, data: Path, url: str) -> History:
         """On a new data folder."""
-        folder = DataFolder.open(data, url)
+        folder = StoreParts.open(data, url)
         (data / "inspections").mkdir()
         return cls(folder, data, url)
 
     @property
     def catalogue(self) -> Catalogue:
         return self.folder.catalogue
+
+    @property
+    def place(self) -> DataFolder:
+        return DataFolder.existing(self.data, self.url)
 
     def record(self, *inspections: Inspection) -> None:
         """Keep inspections with their files, in the order the service does it."""
@@ -86,7 +91,7 @@ class History(NamedTuple):
             self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
 
     def pruner(self, **bounds: Bounds) -> Pruner:
-        return Pruner(self.data, self.catalogue, Policy(**bounds), 0)
+        return Pruner(self.place, self.catalogue, Policy(**bounds), 0)
 
     def prune(self, **bounds: Bounds) -> None:
         for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):

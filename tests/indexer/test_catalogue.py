@@ -49,7 +49,7 @@ from indexer.catalogue.database import connect
 from indexer.catalogue.models import DriftRow, ReferenceRow
 from indexer.store import SegmentFile
 from indexer.verdicts.drift import Drift
-from tests.indexer.data_folder_process import DataFolder, arrays_of
+from tests.indexer.data_folder_process import StoreParts, arrays_of
 from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -818,7 +818,7 @@ def process(root: Path, database: str, category: str, first: int, count: int) ->
 
 def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, int]:
     """Sweep, verify every file, and return image number by reference id: what is live."""
-    folder = DataFolder.open(root, database)
+    folder = StoreParts.open(root, database)
     folder.sweep()
     numbers = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
     live: dict[int, int] = {}

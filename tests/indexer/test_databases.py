@@ -28,7 +28,7 @@ from indexer.catalogue import (
 )
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
-from tests.indexer.data_folder_process import DataFolder, write_segment
+from tests.indexer.data_folder_process import StoreParts, write_segment
 from tests.postgres_server import PostgresServer
 
 SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
@@ -256,7 +256,7 @@ def test_a_write_waits_for_another_and_gives_up_with_a_name(
 def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    folder = DataFolder.open(tmp_path, postgres.new_database(migrated=True))
+    folder = StoreParts.open(tmp_path, postgres.new_database(migrated=True))
     appended = folder.append("bolt", [b"one"])
     with (
         folder.catalogue._transactions.writing() as connection
@@ -280,7 +280,7 @@ def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
 
 
 def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: Path) -> None:
-    folder = DataFolder.open(tmp_path / "data", url_of(tmp_path / "data"))
+    folder = StoreParts.open(tmp_path / "data", url_of(tmp_path / "data"))
     kept = folder.append("bolt", [b"one"])
     index = tmp_path / "data" / "catalogue.sqlite-shm"
     before = index.read_bytes()

@@ -107,6 +107,8 @@ def test_pictures_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(i
 
 
 def test_what_needs_no_rebuild_is_said_in_one_line(indexed: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    Catalogue.open(f"sqlite:///{tmp_path}/none/catalogue.sqlite").close()
     for data, says in ((indexed, "already"), (tmp_path / "none", "nothing to encode again")):
         done = touchstone("rebuild", data=data)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)

@@ -96,7 +96,7 @@ def test_an_inspection_without_its_picture_keeps_everything_else(history: Histor
     history.prune(pictures=Bounds(count=0))
     assert history.catalogue.inspections.get(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
     assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
-    assert verify(history.data, history.url, lambda *_: None).damaged == ()
+    assert verify(history.place, lambda *_: None).damaged == ()
 
 
 def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
@@ -175,7 +175,7 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
     monkeypatch.setattr(shutil, "disk_usage", usage)
 
     def make_room(least: int) -> None:
-        for step in Pruner(history.data, history.catalogue, Policy(), least).with_room():
+        for step in Pruner(history.place, history.catalogue, Policy(), least).with_room():
             assert step.why in ("room", None)
 
     make_room(5_000)
@@ -194,7 +194,7 @@ def test_room_that_pending_files_will_give_back_is_not_taken_twice(
     monkeypatch.setattr("indexer.retention._PATIENCE", 0.02)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100_000, 0, 10_000))
     history.record(*map(inspection, range(10)))
-    pruner = Pruner(history.data, history.catalogue, Policy(), 6_000)
+    pruner = Pruner(history.place, history.catalogue, Policy(), 6_000)
     with history.folder.lock.appending():
         for _ in range(3):
             for _ in pruner.with_room():

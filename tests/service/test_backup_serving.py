@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from indexer.backup import backup, restore, verify
 from indexer.catalogue import Catalogue
+from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.library import Library
 from service.cli import app
@@ -125,7 +126,7 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
             for _ in range(BACKUPS):
                 work.wait_for_changes(3)
                 before = len(work.states) - 1
-                done = backup(data, database, saved, quiet)
+                done = backup(DataFolder.existing(data, database), saved, quiet)
                 made.append((done.name, before, len(work.states) - 1))
                 assert done.damaged == ()
                 kept = sum(path.stat().st_size for path in (saved / "files").rglob("*") if path.is_file())
@@ -136,14 +137,16 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
             work.stop()
         assert work.compactions >= BACKUPS
         server.stop()
-    last = backup(data, database, saved, quiet)
-    assert backup(data, database, saved, quiet).copied_bytes == 0, "nothing happened, and something was copied"
+    last = backup(DataFolder.existing(data, database), saved, quiet)
+    assert backup(DataFolder.existing(data, database), saved, quiet).copied_bytes == 0, (
+        "nothing happened, and something was copied"
+    )
     end = len(work.states) - 1
     for number, (name, before, after) in enumerate([*made, (last.name, end, end)]):
         folder = tmp_path / f"restored{number}"
         url = postgres.new_database() if database.startswith("postgresql") else f"sqlite:///{folder}/catalogue.sqlite"
         restore(saved, folder, url, quiet, name)
-        assert verify(folder, url, quiet).damaged == ()
+        assert verify(DataFolder.existing(folder, url), quiet).damaged == ()
         catalogue = Catalogue.open(url)
         found = [reference.filename for reference in catalogue.references.page(limit=1000).items]
         catalogue.close()
@@ -190,8 +193,8 @@ def test_commands_that_can_do_nothing_say_why_in_one_line(tmp_path: Path) -> Non
     (tmp_path / "full" / "something").touch()
     cases = {
         ("restore", str(tmp_path / "none"), "--data", str(tmp_path / "new")): "there is no backup in",
-        ("verify", "--data", str(tmp_path / "full")): "run `touchstone migrate`",
-        ("backup", str(tmp_path / "b"), "--data", str(tmp_path / "full")): "run `touchstone migrate`",
+        ("verify", "--data", str(tmp_path / "full")): "there is no catalogue",
+        ("backup", str(tmp_path / "b"), "--data", str(tmp_path / "full")): "there is no catalogue",
     }
     for command, words in cases.items():
         told = run.invoke(app, list(command))

@@ -19,6 +19,7 @@ def touchstone(*words: str, data: Path, database: str = "") -> subprocess.Comple
 
 
 def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> None:
+    assert touchstone("migrate", data=tmp_path, database=database).returncode == 0
     made = touchstone("keys", "create", "press-4", "--days", "30", data=tmp_path, database=database)
     assert (made.returncode, made.stderr) == (0, "")
     catalogue = Catalogue.open(database)
@@ -40,6 +41,7 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> N
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+    assert touchstone("migrate", data=tmp_path).returncode == 0
     for words, said in (
         (("keys", "revoke", "nope"), "there is no key 'nope'"),
         (("keys", "create", ""), "the name is empty"),

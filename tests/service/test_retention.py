@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from indexer.backup import verify
+from indexer.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.kept_history import History, inspection
 from tests.service.conftest import files
@@ -133,7 +134,7 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
         wait_for(lambda: value(scrape(server.client), "history_pictures", category="disc") >= 4)  # type: ignore[arg-type]
         assert abs(value(series, "history_pruned_timestamp_seconds") - time.time()) < 60
         assert server.stop() == 0
-    assert verify(data, database, lambda *_: None).damaged == ()
+    assert verify(DataFolder.existing(data, database), lambda *_: None).damaged == ()
 
 
 def kept_files(data: Path) -> dict[str, set[str]]:
@@ -175,7 +176,7 @@ def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: P
         for key in whole:
             server.client.get(f"/inspections/{key}/image").raise_for_status()
         assert server.stop() == 0
-    assert verify(data, f"sqlite:///{data}/catalogue.sqlite", lambda *_: None).damaged == ()
+    assert verify(DataFolder.existing(data), lambda *_: None).damaged == ()
 
 
 def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(tmp_path: Path) -> None:

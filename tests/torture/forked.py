@@ -92,11 +92,12 @@ def _write_to(log: Path) -> None:
 def _compact(data: Path, database_url: str | None, log: Path) -> None:
     _write_to(log)
     from indexer.catalogue import Catalogue, SegmentsChanged
+    from indexer.data_folder import DataFolder
     from indexer.encoders.base import FeatureSpace
-    from indexer.library import Library, catalogue_url
+    from indexer.library import Library
     from indexer.store import SegmentDamaged
 
-    catalogue = Catalogue.open(catalogue_url(data, database_url))
+    catalogue = Catalogue.open(DataFolder.existing(data, database_url).database)
     record = catalogue.memories.active()
     catalogue.close()
     assert record is not None

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from indexer.catalogue import Catalogue
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import ChangeRow
-from indexer.library import catalogue_url
+from indexer.data_folder import DataFolder
 from service.access import Role, new_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
@@ -106,7 +106,7 @@ class _Storm:
         return made.token
 
     def _compactions(self) -> int:
-        engine = connect(catalogue_url(self._data, self._url))
+        engine = connect(DataFolder.existing(self._data, self._url).database)
         try:
             with engine.connect() as connection:
                 compacted = select(func.count()).where(ChangeRow.kind == "compacted")
@@ -116,7 +116,7 @@ class _Storm:
 
     @contextmanager
     def _catalogue(self) -> Iterator[Catalogue]:
-        catalogue = Catalogue.open(catalogue_url(self._data, self._url))
+        catalogue = Catalogue.open(DataFolder.created(self._data, self._url).database)
         try:
             yield catalogue
         finally:

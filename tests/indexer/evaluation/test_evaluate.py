@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Encoder, Features
@@ -35,7 +34,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(tree: Path, out: Path, *protocols: str, **more: object) -> Report:
     choices = Choices(tree, out, protocols or ("multi-class",), (SMALL,), "fp16", sized=True, **more)  # type: ignore[arg-type]
-    return carry_out(choices, Console(quiet=True))
+    return carry_out(choices)
 
 
 class Counting:

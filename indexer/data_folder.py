@@ -1,0 +1,88 @@
+"""A data folder: which database is its catalogue, and whether it may be used now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from indexer.catalogue.database import parse_url
+from indexer.store import StoreLock, sync_folder
+
+_RESTORING = "restoring"  # a file in a data folder that a restore has not finished
+
+
+class NoDataFolder(OSError):
+    """There is no data folder of that name, or the folder holds no catalogue."""
+
+
+class BeingRestored(OSError):
+    """The data folder is not whole: a restore is under way or was cut off."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A data folder that is whole. Whatever opens one does so here.
+
+    root: the folder. database: URL of its catalogue, which is SQLite inside the folder unless another one was named.
+    """
+
+    root: Path
+    database: URL
+
+    @classmethod
+    def existing(cls, root: Path, database_url: str | None = None) -> DataFolder:
+        """The folder of that name; creates nothing. Raises NoDataFolder, BeingRestored and UnsupportedDatabase."""
+        folder = cls._named(root, database_url)
+        if not root.is_dir():
+            raise NoDataFolder(f"there is no data folder {root}; `touchstone migrate` makes a new one")
+        folder._check_whole()
+        file = folder.database.database
+        if folder.database.get_backend_name() == "sqlite" and file is not None and not Path(file).is_file():
+            raise NoDataFolder(
+                f"{root} is no data folder: there is no catalogue {file}; `touchstone migrate` makes a new one"
+            )
+        return folder
+
+    @classmethod
+    def created(cls, root: Path, database_url: str | None = None) -> DataFolder:
+        """The folder of that name, created if there is none. Raises BeingRestored, UnsupportedDatabase and OSError."""
+        folder = cls._named(root, database_url)
+        root.mkdir(parents=True, exist_ok=True)
+        folder._check_whole()
+        return folder
+
+    @classmethod
+    @contextmanager
+    def restored(cls, root: Path, database_url: str | None = None) -> Iterator[DataFolder]:
+        """A new folder, or one whose restore was cut off, which nothing else opens until the block has ended well.
+
+        Raises FileExistsError when there is anything else in the folder.
+        """
+        folder, mark = cls._named(root, database_url), root / _RESTORING
+        if root.is_dir() and any(root.iterdir()) and not mark.exists():
+            raise FileExistsError(f"{root} is not empty: restore into a new folder")
+        root.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        sync_folder(root)
+        yield folder
+        mark.unlink()
+        sync_folder(root)
+
+    @property
+    def lock(self) -> StoreLock:
+        """Keeps its files from being deleted before the catalogue names them."""
+        return StoreLock(self.root / "append.lock")
+
+    @classmethod
+    def _named(cls, root: Path, database_url: str | None) -> DataFolder:
+        # Made of its parts: as text, a `%`, `?` or `#` in the folder's name would mean something else.
+        inside = URL.create("sqlite", database=str(root / "catalogue.sqlite"))
+        return cls(root, parse_url(database_url) if database_url else inside)
+
+    def _check_whole(self) -> None:
+        if (self.root / _RESTORING).exists():
+            raise BeingRestored(f"{self.root} is not wholly restored: run `touchstone restore` to its end first")

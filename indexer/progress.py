@@ -1,0 +1,77 @@
+"""How far long work has come: a bar on a terminal; elsewhere, as in a log, a line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich import progress as bars
+from rich.console import Console
+
+_SECONDS = 5.0  # between two lines
+
+
+class Progress:
+    """What one command reports on standard error, of one task after another or of several at once."""
+
+    def __init__(self, bar: bars.Progress) -> None:
+        self._bar = bar
+        self._printed = time.monotonic()
+
+    def task(self, what: str, total: int | None = None) -> Task:
+        """Begin a task of `total` items; None while it is not known how many there are."""
+        return Task(self, self._bar, self._bar.add_task(what, total=total))
+
+    def print_if_due(self, task: bars.Task) -> None:
+        """Print how far a task is, where there is no bar, unless the last line is not old yet."""
+        now = time.monotonic()
+        if self._bar.disable and now >= self._printed + _SECONDS:
+            self._printed = now
+            print(line_of(task), file=sys.stderr, flush=True)
+
+
+class Task:
+    """Something that is done to so many items."""
+
+    def __init__(self, progress: Progress, bar: bars.Progress, number: bars.TaskID) -> None:
+        self._progress, self._bar, self._number = progress, bar, number
+
+    def advance(self, count: int = 1, what: str | None = None) -> None:
+        """So many more items are done. what: what is being done from now on."""
+        self._bar.update(self._number, advance=count, description=what)
+        self._report()
+
+    def reach(self, done: int, total: int) -> None:
+        """So many of so many items are done."""
+        self._bar.update(self._number, completed=done, total=total)
+        self._report()
+
+    def _report(self) -> None:
+        self._progress.print_if_due(next(task for task in self._bar.tasks if task.id == self._number))
+
+
+def line_of(task: bars.Task) -> str:
+    """What a task is about, how far it is, how fast it goes, and how long it takes yet."""
+    line = f"{task.description}: {task.completed:.0f}"
+    if task.total is not None:
+        line += f" of {task.total:.0f}"
+    if task.speed:
+        line += f", {task.speed:.1f} a second"
+    if task.time_remaining is not None and not task.finished:
+        line += f", {timedelta(seconds=round(task.time_remaining))} left"
+    return line
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Report while the block runs."""
+    console = Console(stderr=True)
+    columns = (
+        bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield Progress(bar)
