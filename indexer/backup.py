@@ -19,8 +19,8 @@ from sqlalchemy import Connection, DateTime, Engine, LargeBinary, MetaData, Tabl
 from indexer.catalogue import schema
 from indexer.catalogue.audit import note
 from indexer.catalogue.database import Transactions, alone, connect
+from indexer.catalogue.files import needs_picture, thumbnail_name
 from indexer.catalogue.models import Base, InspectionRow, PlacementRow, ReferenceRow, SegmentRow
-from indexer.catalogue.retention import needs_picture, thumbnail_name
 from indexer.data_folder import DataFolder
 from indexer.store import original_name, sync_folder
 

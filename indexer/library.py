@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.catalogue import (
-    Appended,
     Catalogue,
     CatalogueError,
     Category,
@@ -21,6 +20,7 @@ from indexer.catalogue import (
     SegmentUsage,
     SettingsChanges,
 )
+from indexer.catalogue.files import original_path
 from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.encoding import Encoding
@@ -36,6 +36,7 @@ from indexer.store import (
     StorageFull,
     StoreLock,
 )
+from indexer.sweeping import Sweeper
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding
 
@@ -43,6 +44,7 @@ _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone
 _MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 log = logging.getLogger("touchstone")
+
 
 class FeatureSpaceMismatch(RuntimeError):
     """The data folder holds features of another encoder or codec; they are never mixed."""
@@ -95,6 +97,7 @@ class Library:
         self.folder = folder
         self.catalogue = catalogue
         self._files = folder.lock
+        self._sweeper = Sweeper(folder.root, self._files, catalogue.files.named, catalogue.files.needed)
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = OriginalStore(folder.root / "originals", self._files)
         self._loader = Loader(catalogue, self._segments, memory, memory_id)
@@ -109,7 +112,7 @@ class Library:
         database_url: str | None = None,
         codes_on_disk: bool = False,
     ) -> Library:
-        """Open or create a data folder, sweep what a crash left behind, and load and verify every segment.
+        """Open or create a data folder, sweep the segments that a crash left behind, and load and verify every segment.
 
         codec: how patches are stored; None for whatever the folder has, fp16 in a new one. database_url: None keeps the
         catalogue in the folder, as SQLite. codes_on_disk: search patches in files of the folder, as much again as the
@@ -139,7 +142,8 @@ class Library:
             )
         empty = Memory.empty(space, record.codec, folder=data if codes_on_disk else None)
         library = cls(folder, catalogue, empty, record.id)
-        library.sweep()
+        for _ in library._sweeper.orphans("segments"):
+            pass  # pictures may be many: pruning looks for those, in the background
         library._loader.refresh(patience=0.0)
         return library
 
@@ -189,8 +193,9 @@ class Library:
         if fresh:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):
                 raise MemoryInactive("this data folder has switched to another codec: encode the pictures again")
-            with self._swept_on_failure():
-                appended = self._commit(published, category, fresh, join([encoded[sha256] for sha256 in fresh]))
+            with self._written(published, fresh.values(), join([encoded[sha256] for sha256 in fresh])) as segment:
+                references = [_new_reference(each) for each in fresh.values()]
+                appended = self.catalogue.references.append(category, segment, references, published.memory_id)
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.
             added = {sha256 for row, sha256 in enumerate(fresh) if row not in appended.duplicates}
@@ -213,9 +218,7 @@ class Library:
         published = self.published
         if encoded.codec != published.memory.codec.name:
             raise MemoryInactive("this data folder has switched to another codec: encode the picture again")
-        with self._swept_on_failure(), self._files.appending():
-            self._originals.write(original.data, original.suffix)
-            segment = write_segment(self._segments, encoded, published.memory.space)
+        with self._written(published, [original], encoded) as segment:
             reference = replace(_new_reference(original), inspection_id=inspection_id)
             promoted = self.catalogue.inspections.promote(
                 inspection_id, segment, reference, published.memory_id, confirmed
@@ -265,7 +268,7 @@ class Library:
     def keep_original(self, data: bytes, suffix: str) -> str:
         """Keep an inspected picture's bytes until nothing names them any more; returns their sha256 (hex).
 
-        The next sweep takes them away unless an inspection or a reference names them by then: hold `appending()`.
+        They are swept away some time unless an inspection or a reference names them by then: hold `appending()`.
         """
         return self._originals.write(data, suffix)
 
@@ -278,18 +281,12 @@ class Library:
         """The lock to hold (`appending()`) while files await the transaction that names them."""
         return self._files
 
-    def sweep(self) -> int:
-        """Remove files that no row of the catalogue names; returns how many. Waits for nobody: busy means 0."""
-        segments = self._segments.sweep(self.catalogue.segments.known) or ()
-        originals = self._originals.sweep(self.catalogue.references.known_originals) or ()
-        return len(segments) + len(originals)
-
     def compact(self) -> int:
         """Rewrite small or partly removed segments into full ones; returns how many were replaced.
 
         Detection goes on: rows move on the disk only, and a crash leaves either the old segments or the new one.
         """
-        replaced = 0
+        replaced: list[str] = []
         with self._files.appending():
             published = self.published
             usages = self.catalogue.segments.of(published.memory_id)
@@ -301,9 +298,9 @@ class Library:
                 if len(group) == 1 and group[0].live == group[0].segment.count:
                     continue
                 self._rewrite(published, [each.segment for each in group])
-                replaced += len(group)
-        self.sweep()
-        return replaced
+                replaced += (each.segment.name for each in group)
+        self._give_back([f"segments/{name}" for name in replaced])
+        return len(replaced)
 
     def tidy(self) -> int:
         """Compact once many segments are small or partly removed; returns how many were replaced, often none."""
@@ -315,25 +312,29 @@ class Library:
         except (SegmentDamaged, SegmentsChanged, StorageFull):
             return 0  # another time: nothing is lost by waiting
 
-    def _commit(
-        self, published: Published, category: str, fresh: Mapping[str, Original], encoded: EncodedReferences
-    ) -> Appended:
-        with self._files.appending():
-            for original in fresh.values():
-                self._originals.write(original.data, original.suffix)
-            segment = write_segment(self._segments, encoded, published.memory.space)
-            references = [_new_reference(each) for each in fresh.values()]
-            return self.catalogue.references.append(category, segment, references, published.memory_id)
-
     @contextmanager
-    def _swept_on_failure(self) -> Iterator[None]:
-        """Give back what no committed row names when the block fails."""
+    def _written(
+        self, published: Published, originals: Collection[Original], encoded: EncodedReferences
+    ) -> Iterator[SegmentFile]:
+        """Write pictures and their segment; the block commits them. If it fails, what nothing needs is given back."""
+        written: list[str] = []
         try:
-            yield
-        except (StorageFull, CatalogueError):
-            with suppress(OSError, CatalogueError):
-                self.sweep()
+            with self._files.appending():
+                for original in originals:
+                    written.append(original_path(original.sha256, original.suffix))
+                    self._originals.write(original.data, original.suffix)
+                segment = write_segment(self._segments, encoded, published.memory.space)
+                written.append(f"segments/{segment.name}")
+                yield segment
+        except Exception:
+            self._give_back(written)
             raise
+
+    def _give_back(self, paths: Sequence[str]) -> None:
+        """Delete those of some files that nothing needs, or leave them to a later sweep."""
+        with suppress(CatalogueError, OSError):
+            for _ in self._sweeper.delete(paths):
+                pass
 
     def _rewrite(self, published: Published, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}

@@ -16,6 +16,7 @@ from indexer.library import write_segment
 from indexer.memory import Codec, EncodedReferences, join
 from indexer.reading import Reading
 from indexer.store import OriginalStore, OriginalUnreadable, SegmentStore
+from indexer.sweeping import Sweeper
 
 _BATCH = 8  # pictures encoded at once
 _SEGMENT = 64  # references placed together: what a kill costs at most
@@ -59,6 +60,7 @@ class Rebuild:
         self._catalogue = Catalogue.open(folder.database)
         self._encoder = encoder
         self._files = folder.lock
+        self._sweeper = Sweeper(folder.root, self._files, self._catalogue.files.named, self._catalogue.files.needed)
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = OriginalStore(folder.root / "originals", self._files)
         try:
@@ -94,7 +96,8 @@ class Rebuild:
                 except MemoryIncomplete:
                     continue  # references were added since: encode those too
         self._catalogue.memories.retire(self._old.id)
-        self._segments.sweep(self._catalogue.segments.known)
+        for _ in self._sweeper.orphans("segments"):
+            pass
         references = sum(category.references for category in self._catalogue.categories.all())
         same_encoder = self._old.fingerprint == self._new.fingerprint
         return Rebuilt(version, references, self._new.codec, tuple(dropped), same_encoder)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from indexer.catalogue import Amount, Bounds, Catalogue, Cut, Kind
 from indexer.catalogue.retention import What
 from indexer.data_folder import DataFolder
-from indexer.store import StoreLock
+from indexer.sweeping import Sweeper, Swept
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
 
 _ROWS = 100  # inspections in one transaction: others wait for it to end
 _FILES = 200  # files struck out in one transaction
-_LOCK_SECONDS = 0.025  # that files are deleted under one lock: what records waits for it to end, and disks differ
-_LOOKED_AT = 500  # files compared with the catalogue at once
 _ABANDONED = 100_000  # paths remembered: 10 MB
-_PATIENCE = 1.0  # seconds in which the lock must be free at some moment; else it is left for the next time
 
 _ALL = Bounds()
 
@@ -54,12 +46,13 @@ class Policy:
 class Step:
     """What one step took away. what: inspections, the pictures and maps of some, or files. why: a bound, or room.
 
-    Files go after what they belonged to; `why` is None for them.
+    Files go after what they belonged to; `why` is None for them. failed: a line for each that cannot be deleted.
     """
 
     what: Literal["inspections", "pictures", "files"]
     why: Literal["bounds", "room"] | None
     amount: Amount
+    failed: tuple[str, ...] = ()
 
 
 class Pruner:
@@ -72,7 +65,7 @@ class Pruner:
     def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
         self._data = folder.root
         self._retention = catalogue.retention
-        self._lock = folder.lock
+        self._sweeper = Sweeper(folder.root, folder.lock, catalogue.files.named, catalogue.files.needed)
         self._policy = policy
         self._min_free_bytes = min_free_bytes
         self._abandoned: deque[str] = deque(maxlen=_ABANDONED)
@@ -88,14 +81,15 @@ class Pruner:
         """Delete what was abandoned, unless something names it."""
         while self._abandoned:
             some = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
-            done, size = 0, 0
+            dealt = 0
             try:
-                done, size = self._delete_some(some)
+                for swept in self._sweeper.delete(some):
+                    dealt += swept.files
+                    yield _files_gone(swept)
             finally:
-                self._abandoned.extend(some[done:])
-            if not done:
-                return
-            yield Step("files", None, Amount(done, size))
+                self._abandoned.extend(some[dealt:])
+            if dealt < len(some):
+                return  # somebody is recording all the time
 
     def cuts(self, kinds: Iterable[Kind]) -> Iterator[Cut]:
         """What is beyond the policy's bounds now."""
@@ -132,17 +126,9 @@ class Pruner:
                     yield from self._taken(cut, "room")
 
     def without_orphans(self) -> Iterator[Step]:
-        """Delete pictures, maps and thumbnails that nothing names, as crashes and old references leave them."""
-        files = itertools.chain(_files(self._data / "originals"), _files(self._data / HISTORY))
-        while some := [str(path.relative_to(self._data)) for path in itertools.islice(files, _LOOKED_AT)]:
-            waiting = sorted(set(some) - self._retention.named(some))
-            gone, size = 0, 0
-            while waiting:
-                done, given_back = self._delete_some(waiting)
-                gone, size, waiting = gone + done, size + given_back, waiting[done:]
-                if not done:
-                    break
-            yield Step("files", None, Amount(gone, size))
+        """Delete files that nothing names, as crashes, compactions and old references leave them."""
+        for swept in self._sweeper.orphans("segments", "originals", HISTORY):
+            yield _files_gone(swept)
 
     def _taken(self, cut: Cut, why: Literal["bounds", "room"]) -> Iterator[Step]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
@@ -156,57 +142,15 @@ class Pruner:
         it is left to `without_orphans`.
         """
         while paths := self._retention.discarded(_FILES):
-            waiting = list(paths)
-            while waiting:
-                done, size = self._delete_some(waiting)
-                if not done:
-                    break
-                waiting = waiting[done:]
-                yield Step("files", None, Amount(done, size))
-            self._retention.forget(paths[: len(paths) - len(waiting)])
-            if waiting:
+            dealt = 0
+            for swept in self._sweeper.delete(paths):
+                dealt += swept.files
+                yield _files_gone(swept)
+            # Also those that cannot be deleted: the others must not wait for them, and `without_orphans` tries again.
+            self._retention.forget(paths[:dealt])
+            if dealt < len(paths):
                 return  # somebody is recording all the time
 
-    def _delete_some(self, paths: Sequence[str]) -> tuple[int, int]:
-        """Delete the first of some files unless something needs them; returns how many were dealt with, and bytes."""
-        done, size = 0, 0
-        with _held(self._lock) as held:
-            if held:
-                named = self._retention.named(paths)
-                end = time.monotonic() + _LOCK_SECONDS
-                while done < len(paths) and (not done or time.monotonic() < end):
-                    size += 0 if paths[done] in named else self._delete(paths[done])
-                    done += 1
-        return done, size
 
-    def _delete(self, path: str) -> int:
-        """Delete a file that may be gone already; returns how many bytes it had."""
-        try:
-            size = (self._data / path).stat().st_size
-            (self._data / path).unlink()
-        except FileNotFoundError:
-            return 0
-        return size
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file in a folder and those below it, as they are found: one folder may hold a million."""
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(Path(entry.path))
-                else:
-                    yield Path(entry.path)
-
-
-@contextmanager
-def _held(lock: StoreLock) -> Iterator[bool]:
-    """Try for a while to hold the lock alone, without keeping anyone waiting meanwhile."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        with lock.sweeping() as held:
-            if held or time.monotonic() > end:
-                yield held
-                return
-        time.sleep(0.005)
+def _files_gone(swept: Swept) -> Step:
+    return Step("files", None, Amount(swept.deleted, swept.bytes), swept.failed)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from indexer.catalogue import Catalogue
+from indexer.data_folder import DataFolder, NoDataFolder
 from indexer.encoders import EncoderSettings, FeatureSpace
-from indexer.library import RESTORING, catalogue_url
 from indexer.settings import DataSettings
 
 
 def encoder_of_memory(settings: DataSettings) -> EncoderSettings:
     """The encoder settings, with the sizes of the data folder's memory unless some were chosen.
 
-    So a default that has changed refuses no memory that was made with the one before. CatalogueError.
+    So a default that has changed refuses no memory that was made with the one before. CatalogueError, BeingRestored.
     """
     chosen = settings.encoder_settings
-    if settings.sized or (settings.data / RESTORING).exists():
+    if settings.sized:
         return chosen
-    if settings.database_url is None and not (settings.data / "catalogue.sqlite").exists():
+    try:
+        catalogue = Catalogue.open(DataFolder.existing(settings.data, settings.database_url).database)
+    except NoDataFolder:  # it will be new
         return chosen
-    catalogue = Catalogue.open(catalogue_url(settings.data, settings.database_url))
     try:
         memory = catalogue.memories.active()
     finally:

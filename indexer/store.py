@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
@@ -189,14 +189,6 @@ class SegmentStore:
         """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
         (self._root / name).unlink(missing_ok=True)
 
-    def sweep(self, known: Callable[[], Collection[str]]) -> tuple[str, ...] | None:
-        """Delete segments that `known` does not name, temporaries too; returns what went, or None if it was busy.
-
-        `known` is called under the exclusive lock, so that it sees every append that has finished.
-        """
-        with self._lock.sweeping() as held:
-            return _sweep(self._root.iterdir(), known(), lambda path: path.name) if held else None
-
 
 def original_name(sha256: str, suffix: str) -> str:
     """The path of an original within their folder. ValueError for what is no digest or suffix."""
@@ -240,24 +232,6 @@ class OriginalStore:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise OriginalUnreadable(sha256, "checksum")
         return data
-
-    def sweep(self, known: Callable[[], Collection[str]]) -> tuple[str, ...] | None:
-        """Delete originals whose sha256 `known` does not name; otherwise as `SegmentStore.sweep`.
-
-        The only way an original goes: another process may be adding the same image at any time, and only the
-        exclusive lock excludes that.
-        """
-        with self._lock.sweeping() as held:
-            return _sweep(self._root.glob("*/*/*"), known(), lambda path: path.stem) if held else None
-
-
-def _sweep(paths: Iterator[Path], known: Collection[str], key: Callable[[Path], str]) -> tuple[str, ...]:
-    removed = []
-    for path in list(paths):
-        if path.suffix == _TEMPORARY_SUFFIX or key(path) not in known:
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
-    return tuple(sorted(removed))
 
 
 def _read_header(file: FileIO, name: str, seen: Callable[[memoryview], object]) -> SegmentHeader:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from indexer.catalogue import CatalogueError, CommitUncertain, Inspection, RequestKeyReused
-from indexer.catalogue.retention import map_name, thumbnail_name
+from indexer.catalogue.files import map_name, thumbnail_name
 from indexer.images import encode_jpeg, shrink
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner

@@ -13,11 +13,10 @@ from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import InvalidCursor, UnknownReference
 from indexer.catalogue.live import LIVE, live_digests
 from indexer.catalogue.membership import append_references, remove_references
-from indexer.catalogue.models import CategoryRow, InspectionRow, ReferenceRow, SegmentRow
+from indexer.catalogue.models import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import placed
-from indexer.catalogue.queries import batches, now, page_of
+from indexer.catalogue.queries import batches, page_of
 from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
-from indexer.catalogue.retention import needs_picture
 from indexer.catalogue.versions import version_of
 from indexer.encoding import Encoding
 from indexer.profile import Group, Profile
@@ -125,13 +124,6 @@ class References:
             return connection.scalars(
                 select(func.count()).select_from(ReferenceRow).where(LIVE, ~placed(memory_id))
             ).one()
-
-    def known_originals(self) -> frozenset[str]:
-        """sha256 of the images to keep: of live references, of those that can be restored, and of inspections."""
-        with self._transactions.settled() as connection:
-            live = connection.scalars(select(ReferenceRow.image_sha256).where(needs_picture(now()))).all()
-            kept = select(InspectionRow.image_sha256).where(InspectionRow.kept_bytes.is_not(None))
-            return frozenset(live) | {digest for digest in connection.scalars(kept) if digest is not None}
 
 
 def _find_append(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -23,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from indexer.catalogue.database import Transactions
+from indexer.catalogue.files import HAS_PICTURE, original_path, thumbnail_name
 from indexer.catalogue.models import (
     CategoryRow,
     DiscardRow,
@@ -33,12 +33,8 @@ from indexer.catalogue.models import (
     SegmentRow,
     UtcDateTime,
 )
-from indexer.store import original_name
 
 What = Literal["inspections", "pictures"]
-
-_PICTURED = InspectionRow.kept_bytes.is_not(None)
-_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ class Retention:
         by = (InspectionRow.category, InspectionRow.defect)
         thumbnails = func.sum(InspectionRow.thumbnail_bytes)
         every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
-        pictures = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(_PICTURED).group_by(*by)
+        pictures = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(HAS_PICTURE).group_by(*by)
         with self._transactions.reading() as connection:
             pictured = {Kind(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(pictures)}
             found = [
@@ -161,7 +157,7 @@ class Retention:
 
     def cuts_for(self, wanted: int) -> tuple[Cut, ...]:
         """Where to cut the pictures of what is no defect, of whatever category, to give back so many bytes or all."""
-        good = (_PICTURED, ~InspectionRow.defect)
+        good = (HAS_PICTURE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
             categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
             found = _reaching(connection, good, InspectionRow.kept_bytes, wanted)
@@ -206,7 +202,7 @@ class Retention:
     def discarded(self, most: int) -> tuple[str, ...]:
         """Some of the files that are to be deleted, at most so many: paths in the data folder.
 
-        Delete one inside `StoreLock.sweeping()` only, and if `named` there says that nothing needs it again.
+        One may be needed again by now: `Sweeper.delete` spares it then.
         """
         with self._transactions.reading() as connection:
             return tuple(connection.scalars(select(DiscardRow.path).limit(most)))
@@ -216,30 +212,10 @@ class Retention:
         with self._transactions.writing() as connection:
             connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
 
-    def named(self, paths: Collection[str]) -> frozenset[str]:
-        """Those of some files of pictures, maps and thumbnails (paths in the data folder) that are needed."""
-        with self._transactions.settled() as connection:
-            return _named(connection, paths)
-
-
-def needs_picture(now: datetime) -> ColumnElement[bool]:
-    """Whether a reference's picture is needed: it is live, or may be restored."""
-    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - _RESTORABLE)
-
-
-def thumbnail_name(inspection_id: str) -> str:
-    """The file of an inspection's thumbnail, beside its map."""
-    return f"{inspection_id}.jpg"
-
-
-def map_name(inspection_id: str, attempt: str) -> str:
-    """The file of an inspection's map, which shows what one attempt found: another may have seen other references."""
-    return f"{inspection_id}.{attempt}.png"
-
 
 def _within(kind: Kind, what: What) -> tuple[ColumnElement[bool], ...]:
     conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
-    return conditions if what == "inspections" else (*conditions, _PICTURED)
+    return conditions if what == "inspections" else (*conditions, HAS_PICTURE)
 
 
 def _before(cut: Cut) -> tuple[ColumnElement[bool], ...]:
@@ -267,7 +243,7 @@ def _files(row: Any, what: What) -> list[tuple[str, int]]:
     """The files that an inspection ceases to name, and their bytes; a map counts with its picture."""
     files = []
     if row.kept_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
-        files.append((_original(row), row.kept_bytes))
+        files.append((original_path(row.image_sha256, row.image_suffix), row.kept_bytes))
     if row.map_name is not None:
         files.append((f"inspections/{row.map_name}", 0))
     if what == "inspections" and row.thumbnail_bytes is not None:
@@ -275,28 +251,8 @@ def _files(row: Any, what: What) -> list[tuple[str, int]]:
     return files
 
 
-def _original(row: Any) -> str:
-    return f"originals/{original_name(row.image_sha256, row.image_suffix)}"
-
-
 def _write_down(connection: Connection, files: list[tuple[str, int]]) -> None:
     there = set(connection.scalars(select(DiscardRow.path).where(DiscardRow.path.in_([path for path, _ in files]))))
     fresh = {path: size for path, size in files if path not in there}
     if fresh:
         connection.execute(insert(DiscardRow), [{"path": path, "bytes": size} for path, size in fresh.items()])
-
-
-def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
-    digests = [PurePosixPath(path).stem for path in paths if path.startswith("originals/")]
-    ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
-    named: set[str] = set()
-    for table, needed in ((InspectionRow, _PICTURED), (ReferenceRow, needs_picture(datetime.now(UTC)))):
-        pictures = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
-        named.update(_original(row) for row in connection.execute(pictures))
-    kept = select(InspectionRow.id, InspectionRow.map_name, InspectionRow.thumbnail_bytes)
-    for row in connection.execute(kept.where(InspectionRow.id.in_(ids))):
-        if row.map_name is not None:
-            named.add(f"inspections/{row.map_name}")
-        if row.thumbnail_bytes is not None:
-            named.add(f"inspections/{thumbnail_name(row.id)}")
-    return frozenset(named)

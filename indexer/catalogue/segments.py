@@ -103,8 +103,3 @@ class Segments:
             if live and segment:
                 record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
             return commit_version(connection, "compacted", memory_id, {"segments": len(old_ids)})
-
-    def known(self) -> frozenset[str]:
-        """Names of the segment files in use, of all memories."""
-        with self._transactions.settled() as connection:
-            return frozenset(connection.scalars(select(SegmentRow.name).where(SegmentRow.retired_at.is_(None))))

@@ -18,6 +18,7 @@ from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.images import ImageRefused, decode_image
 from indexer.memory import Codec, EncodedReferences, Memory, join
 from indexer.store import SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
+from indexer.sweeping import Sweeper
 
 _BATCH = 8  # pictures encoded at once, or more where there are more cores
 _CHUNK = 64  # references in one segment of the cache
@@ -84,8 +85,9 @@ class FeatureCache:
         self._index = folder / "index.jsonl"
         self._where: dict[str, tuple[SegmentFile, int]] = {}
         self._open: tuple[str, EncodedReferences] | None = None  # the segment read last
-        self._segments.sweep(self._indexed)
         self._indexed()
+        for _ in Sweeper(folder, self._lock, self._named, self._named).orphans("segments"):
+            pass  # a segment that was in work when a run was killed
 
     def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[Memory, tuple[str, ...]]:
         """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError."""
@@ -143,10 +145,15 @@ class FeatureCache:
                 os.fsync(file.fileno())
         self._where |= {digest: (segment, row) for row, digest in enumerate(digests)}
 
-    def _indexed(self) -> set[str]:
-        """Read the index, whoever wrote it; returns the names of the segments in it."""
+    def _named(self, _: Sequence[str]) -> set[str]:
+        """The files of all segments in the index, whoever wrote them."""
+        self._indexed()
+        return {f"segments/{segment.name}" for segment, _ in self._where.values()}
+
+    def _indexed(self) -> None:
+        """Read the index."""
         if not self._index.is_file():
-            return set()
+            return
         for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
@@ -154,7 +161,6 @@ class FeatureCache:
             except (ValueError, KeyError, TypeError):  # empty, cut short or damaged
                 continue
             self._where |= {digest: (segment, row) for row, digest in enumerate(pictures)}
-        return {segment.name for segment, _ in self._where.values()}
 
 
 def _digest(path: Path) -> str:

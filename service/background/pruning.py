@@ -62,6 +62,8 @@ class Pruning:
         for step in steps:
             taken += 1
             self._metrics.pruned(step.what, step.why, step.amount.count, step.amount.bytes)
+            for line in step.failed:
+                log.error("%s; it is tried again every day", line)
             room += step.amount.count if step.why == "room" else 0
             if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
                 break

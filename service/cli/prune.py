@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,8 +18,8 @@ def prune(
 ) -> None:
     """Bring the history within the limits that settings give (docs/settings.md), while services go on.
 
-    With --dry-run and other limits in the environment it tells what these would take away. Exit code 0; 2 when it
-    cannot be done.
+    With --dry-run and other limits in the environment it tells what these would take away. Exit code 0;
+    1 when files could not be deleted, with a line for each; 2 when nothing could be done.
     """
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
@@ -26,6 +27,7 @@ def prune(
     from indexer.data_folder import DataFolder
     from indexer.retention import Pruner
 
+    failed: list[str] = []
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
         catalogue = Catalogue.open(folder.database)
@@ -39,8 +41,8 @@ def prune(
                 print(f"{name}: {whose}: {amount.count} {cut.what}, {amount.bytes} bytes")
             if not dry_run:
                 for steps in (pruner.within_bounds(kinds), pruner.with_room(), pruner.without_orphans()):
-                    for _ in steps:
-                        pass
+                    for step in steps:
+                        failed += step.failed
                 pending = catalogue.retention.pending()
                 if pending.count:
                     print(f"{pending.count} files are still to be deleted: somebody was recording, or a backup runs")
@@ -48,3 +50,7 @@ def prune(
             catalogue.close()
     except (CatalogueError, OSError) as error:
         fail(str(error))
+    for line in failed:
+        print(line, file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
-from indexer.catalogue.retention import thumbnail_name
+from indexer.catalogue.files import thumbnail_name
 from service import history
 from service.feed import server_sent_events
 from service.feedback import call_good

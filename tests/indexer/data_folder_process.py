@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.catalogue import Appended, Catalogue, MemoryRecord, NewReference
 from indexer.store import OriginalStore, SegmentFile, SegmentHeader, SegmentStore, StorageFull, StoreLock
+from indexer.sweeping import Sweeper
 
 LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 
@@ -19,6 +20,7 @@ LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 class StoreParts:
     """The parts that `indexer.library` joins, on one folder."""
 
+    root: Path
     catalogue: Catalogue
     memory: MemoryRecord
     lock: StoreLock
@@ -30,6 +32,7 @@ class StoreParts:
         catalogue = Catalogue.open(database or f"sqlite:///{root}/catalogue.sqlite")
         lock = StoreLock(root / "append.lock")
         return cls(
+            root,
             catalogue,
             catalogue.memories.ensure("{}", "f" * 64, "fp16"),
             lock,
@@ -47,8 +50,9 @@ class StoreParts:
 
     def sweep(self) -> None:
         """Delete what nothing refers to."""
-        self.segments.sweep(self.catalogue.segments.known)
-        self.originals.sweep(self.catalogue.references.known_originals)
+        sweeper = Sweeper(self.root, self.lock, self.catalogue.files.named, self.catalogue.files.needed)
+        for _ in sweeper.orphans("segments", "originals"):
+            pass
 
 
 def arrays_of(images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:

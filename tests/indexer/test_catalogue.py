@@ -46,6 +46,7 @@ from indexer.catalogue import (
     UnknownReference,
 )
 from indexer.catalogue.database import connect
+from indexer.catalogue.files import original_path
 from indexer.catalogue.models import DriftRow, ReferenceRow
 from indexer.store import SegmentFile
 from indexer.verdicts.drift import Drift
@@ -151,6 +152,11 @@ def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: 
     add(catalogue, rebuilt.id, "bolt", "a")
 
 
+def in_use(catalogue: Catalogue, memory_id: int) -> set[str]:
+    """The names of a memory's segment files."""
+    return {usage.segment.name for usage in catalogue.segments.of(memory_id)}
+
+
 def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_id: int) -> None:
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
     rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
@@ -158,7 +164,7 @@ def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_i
     catalogue.memories.place(rebuilt.id, fresh, {reference_id: 0})
     catalogue.memories.switch(rebuilt.id)
     catalogue.memories.retire(memory_id)
-    assert catalogue.segments.known() == {fresh.name}
+    assert catalogue.segments.of(rebuilt.id) == (SegmentUsage(fresh, 1),)
     assert catalogue.segments.of(memory_id) == ()
 
 
@@ -207,10 +213,10 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
 
 def test_an_append_of_duplicates_alone_changes_nothing(catalogue: Catalogue, memory_id: int) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
-    version, segments = catalogue.version(), catalogue.segments.known()
+    version, segments = catalogue.version(), catalogue.segments.of(memory_id)
     appended = catalogue.references.append("bolt", segment(2), images("b", "a"), memory_id)
     assert (appended.version, appended.reference_ids, appended.added) == (version, ids[::-1], 0)
-    assert (catalogue.version(), catalogue.segments.known()) == (version, segments)
+    assert (catalogue.version(), catalogue.segments.of(memory_id)) == (version, segments)
 
 
 def test_an_append_that_does_not_fit_its_segment_is_refused(catalogue: Catalogue, memory_id: int) -> None:
@@ -293,7 +299,7 @@ def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Ca
     placed = catalogue.segments.changes_since(0, memory_id).added
     rows = {part.segment: {row.reference_id: row.row for row in part.rows} for part in placed}
     assert rows == {merged: {c: 0, a: 1}, lone: {5: 0}}
-    assert catalogue.segments.known() == {merged.name, lone.name}
+    assert in_use(catalogue, memory_id) == {merged.name, lone.name}
     with pytest.raises(SegmentsChanged, match="no longer in use"):
         catalogue.segments.replace(memory_id, [first.name], segment(1), {a: 0})
     with pytest.raises(SegmentsChanged, match="lacks live references"):
@@ -302,7 +308,7 @@ def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Ca
         catalogue.segments.replace(memory_id, [lone.name], None, {5: 0})
     catalogue.categories.remove("nut")
     catalogue.segments.replace(memory_id, [lone.name], None, {})
-    assert catalogue.segments.known() == {merged.name}
+    assert in_use(catalogue, memory_id) == {merged.name}
 
 
 def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
@@ -794,17 +800,21 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
     (a, b) = (image.image_sha256 for image in images("a", "b"))
     pictured = {"image_suffix": ".png", "kept_bytes": 9}
     catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
-    assert catalogue.references.known_originals() == {a, b, "c" * 64}
+    paths = {each: original_path(each, ".png") for each in (a, b, "c" * 64, "d" * 64)}
+
+    def known() -> set[str]:
+        assert catalogue.files.named(paths.values()) == catalogue.files.needed(paths.values())
+        return {each for each, path in paths.items() if path in catalogue.files.named(paths.values())}
+
+    assert known() == {a, b, "c" * 64}
     catalogue.references.remove(ids[:1])
-    assert catalogue.references.known_originals() == {a, b, "c" * 64}, (
-        "what was taken back by mistake cannot be restored"
-    )
+    assert known() == {a, b, "c" * 64}, "what was taken back by mistake cannot be restored"
     engine = connect(database)
     with engine.begin() as connection:
         long_ago = datetime.now(UTC) - timedelta(days=31)
         connection.execute(update(ReferenceRow).where(ReferenceRow.id == ids[0]).values(removed_at=long_ago))
     engine.dispose()
-    assert catalogue.references.known_originals() == {b, "c" * 64}
+    assert known() == {b, "c" * 64}
 
 
 # Several at once, and crashes

@@ -296,7 +296,7 @@ def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: 
     for name in ("catalogue.sqlite", "catalogue.sqlite-wal"):
         shutil.copy(tmp_path / "data" / name, later / name)
     recovered = Catalogue.open(url_of(later))
-    assert recovered.segments.known() == left
+    assert {each.segment.name for each in recovered.segments.of(folder.memory.id)} == left
     assert recovered.version() == kept.version
     recovered.close()
     folder.catalogue.close()
@@ -306,10 +306,10 @@ def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: 
 def test_a_disk_without_a_byte_left_can_be_swept_once_the_log_of_sqlite_is_empty(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
     try:
-        folder = DataFolder.open(tmp_path, url_of(tmp_path))
+        folder = StoreParts.open(tmp_path, url_of(tmp_path))
         folder.append("bolt", [b"one"])
         folder.catalogue.close()  # which empties the log into the database
-        folder = DataFolder.open(tmp_path, url_of(tmp_path))
+        folder = StoreParts.open(tmp_path, url_of(tmp_path))
         orphan = write_segment(folder.segments, [b"two"]).name
         with suppress(OSError), (tmp_path / "ballast").open("wb", buffering=0) as ballast:
             while ballast.write(b"." * 512):
@@ -317,7 +317,8 @@ def test_a_disk_without_a_byte_left_can_be_swept_once_the_log_of_sqlite_is_empty
         folder.sweep()
         assert orphan not in {path.name for path in (tmp_path / "segments").iterdir()}
         assert (tmp_path / "catalogue.sqlite-wal").stat().st_size == 0
-        assert folder.catalogue.segments.known() == {path.name for path in (tmp_path / "segments").iterdir()}
+        named = {each.segment.name for each in folder.catalogue.segments.of(folder.memory.id)}
+        assert named == {path.name for path in (tmp_path / "segments").iterdir()}
         folder.catalogue.close()
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

@@ -16,6 +16,7 @@ from sqlalchemy import event
 from indexer.backup import verify
 from indexer.catalogue import Bounds, Catalogue, Kind, Retention
 from indexer.catalogue.database import Transactions, connect
+from indexer.catalogue.files import Files
 from indexer.catalogue.retention import What
 from indexer.retention import Policy, Pruner
 from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
@@ -132,7 +133,7 @@ def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(hist
 def test_files_wait_while_anyone_is_recording_and_go_afterwards(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.retention._PATIENCE", 0.02)
+    monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
     history.record(*map(inspection, range(3)))
     with history.folder.lock.appending():
         history.prune(inspections=Bounds(count=1))
@@ -191,7 +192,7 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
 def test_room_that_pending_files_will_give_back_is_not_taken_twice(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.retention._PATIENCE", 0.02)
+    monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100_000, 0, 10_000))
     history.record(*map(inspection, range(10)))
     pruner = Pruner(history.place, history.catalogue, Policy(), 6_000)
@@ -242,7 +243,7 @@ def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
         assert cut is not None
         retention.amount(cut)
     retention.holdings()
-    retention.named([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
+    Files(Transactions(engine)).needed([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
     retention.prune(cut, 1)
     with engine.connect() as connection:
         plans = [
@@ -250,5 +251,5 @@ def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
             for statement, given in list(asked) if statement.startswith(("SELECT", "UPDATE inspection"))
         ]  # fmt: skip
     engine.dispose()
-    assert len(plans) == 18
+    assert len(plans) == 19
     assert [plan for plan in plans if "INDEX" not in plan] == []

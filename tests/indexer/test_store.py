@@ -1,4 +1,4 @@
-"""What the store promises about files: durable, verified, and swept only when nobody is about to need them."""
+"""What the store promises about files: durable and verified."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,48 +146,6 @@ def test_no_flipped_bit_and_no_cut_goes_unnoticed(store: SegmentStore, tmp_path:
         store.read(file.name, file.sha256)
 
 
-def test_a_sweep_takes_orphans_and_temporaries_and_leaves_what_is_known(store: SegmentStore, tmp_path: Path) -> None:
-    kept, orphan = written(store), written(store)
-    (tmp_path / "segments" / f"{orphan.name}.0.tmp").write_bytes(b"half")
-    assert store.sweep(lambda: {kept.name}) == tuple(sorted([orphan.name, f"{orphan.name}.0.tmp"]))
-    assert [path.name for path in (tmp_path / "segments").iterdir()] == [kept.name]
-
-
-def test_a_sweep_does_nothing_while_anyone_is_appending(
-    store: SegmentStore, originals: OriginalStore, lock: StoreLock
-) -> None:
-    with lock.appending():
-        file = written(store)
-        digest = originals.write(b"image", ".png")
-        assert store.sweep(set) is None
-        assert originals.sweep(set) is None
-    assert store.sweep(lambda: {file.name}) == ()
-    assert originals.sweep(lambda: {digest}) == ()
-
-
-def test_an_append_waits_for_a_sweep_and_the_sweep_sees_what_was_committed_before_it(
-    store: SegmentStore, lock: StoreLock
-) -> None:
-    known: set[str] = set()
-    appended = threading.Event()
-
-    def append() -> None:
-        with lock.appending():
-            known.add(written(store).name)
-            appended.set()
-
-    thread = threading.Thread(target=append)
-
-    def known_while_an_append_wants_in() -> set[str]:
-        thread.start()
-        assert not appended.wait(0.2)
-        return known
-
-    assert store.sweep(known_while_an_append_wants_in) == ()
-    thread.join()
-    assert store.sweep(lambda: known) == ()
-
-
 def test_removing_a_segment_twice_is_fine(store: SegmentStore) -> None:
     file = written(store)
     store.remove(file.name)
@@ -233,12 +190,6 @@ def test_an_original_that_changed_or_went_is_named(originals: OriginalStore) -> 
 def test_no_name_leads_out_of_the_folder_of_originals(originals: OriginalStore, digest: str, suffix: str) -> None:
     with pytest.raises(ValueError, match="not the name of an original"):
         originals.path(digest, suffix)
-
-
-def test_originals_nobody_needs_are_swept(originals: OriginalStore) -> None:
-    kept, orphan = originals.write(b"kept", ".png"), originals.write(b"orphan", ".jpg")
-    assert originals.sweep(lambda: {kept}) == (f"{orphan}.jpg",)
-    assert originals.read(kept, ".png") == b"kept"
 
 
 def test_a_full_disk_fails_what_is_being_written_and_nothing_else(tmp_path: Path) -> None:

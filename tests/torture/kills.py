@@ -177,7 +177,10 @@ class _Storm:
         for reference in self._rng.sample(sorted(self._held), min(5, len(self._held))):
             assert server.client.get(f"/references/{reference}/image").status_code == 200, "a picture is lost"
         with self._catalogue() as catalogue:
-            assert catalogue.segments.known() <= self._segments(), "the catalogue names a file that is not there"
+            memory = catalogue.memories.active()
+            assert memory is not None
+            named = {usage.segment.name for usage in catalogue.segments.of(memory.id)}
+            assert named <= self._segments(), "the catalogue names a file that is not there"
 
     def _segments(self) -> set[str]:
         folder = self._data / "segments"

@@ -1,0 +1,76 @@
+"""Which files of a data folder the catalogue names, and so needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from indexer.catalogue.database import Transactions
+from indexer.catalogue.models import InspectionRow, ReferenceRow, SegmentRow
+from indexer.store import original_name
+
+HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
+_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
+
+
+class Files:
+    """Answers about segments, pictures, maps and thumbnails, as paths in the data folder."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def named(self, paths: Collection[str]) -> frozenset[str]:
+        """Those of some files that the catalogue names now. A commit under way is not seen."""
+        with self._transactions.reading() as connection:
+            return _named(connection, paths)
+
+    def needed(self, paths: Collection[str]) -> frozenset[str]:
+        """Those of some files that the catalogue names or still will, by what a process sent it before it died.
+
+        Called inside `StoreLock.sweeping()`, it tells which files may be deleted: all others.
+        """
+        with self._transactions.settled() as connection:
+            return _named(connection, paths)
+
+
+def needs_picture(now: datetime) -> ColumnElement[bool]:
+    """Whether a reference's picture is needed: it is live, or may be restored."""
+    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - _RESTORABLE)
+
+
+def original_path(sha256: str, suffix: str) -> str:
+    """The file of a picture."""
+    return f"originals/{original_name(sha256, suffix)}"
+
+
+def thumbnail_name(inspection_id: str) -> str:
+    """The file of an inspection's thumbnail, beside its map."""
+    return f"{inspection_id}.jpg"
+
+
+def map_name(inspection_id: str, attempt: str) -> str:
+    """The file of an inspection's map, which shows what one attempt found: another may have seen other references."""
+    return f"{inspection_id}.{attempt}.png"
+
+
+def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
+    segments = [path.removeprefix("segments/") for path in paths if path.startswith("segments/")]
+    digests = [PurePosixPath(path).stem for path in paths if path.startswith("originals/")]
+    ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
+    used = select(SegmentRow.name).where(SegmentRow.name.in_(segments), SegmentRow.retired_at.is_(None))
+    named = {f"segments/{name}" for name in connection.scalars(used)}
+    for table, needed in ((InspectionRow, HAS_PICTURE), (ReferenceRow, needs_picture(datetime.now(UTC)))):
+        pictures = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
+        for sha256, suffix in connection.execute(pictures):
+            if sha256 is not None and suffix is not None:
+                named.add(original_path(sha256, suffix))
+    shown = select(InspectionRow.id, InspectionRow.map_name, InspectionRow.thumbnail_bytes)
+    for row in connection.execute(shown.where(InspectionRow.id.in_(ids))):
+        if row.map_name is not None:
+            named.add(f"inspections/{row.map_name}")
+        if row.thumbnail_bytes is not None:
+            named.add(f"inspections/{thumbnail_name(row.id)}")
+    return frozenset(named)

@@ -1,0 +1,93 @@
+"""A library's files: what fails or is compacted gives back its own, and looks at nobody else's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from indexer.catalogue import MemoryInactive
+from indexer.library import Library, Original
+from indexer.memory import Codec, EncodedReferences
+from indexer.store import StorageFull
+from tests.indexer.features import feature_space, random_features
+
+SPACE = feature_space()
+
+
+def originals(*pictures: bytes) -> list[Original]:
+    return [Original("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in pictures]
+
+
+def add(library: Library, *pictures: bytes) -> list[int]:
+    encoded: dict[str, EncodedReferences] = {}
+    for number, each in enumerate(originals(*pictures)):
+        codec = Codec.named("fp16", SPACE.dim)
+        encoded[each.sha256] = codec.encode(random_features(SPACE, 1, number))
+    return [each.reference_id for each in library.add("bolt", originals(*pictures), encoded).outcomes]
+
+
+def files(data: Path, *folders: str) -> set[str]:
+    return {path.name for folder in folders for path in (data / folder).rglob("*") if path.is_file()}
+
+
+def orphan(data: Path) -> Path:
+    """A picture that a crash left."""
+    path = data / "originals" / "ab" / "cd" / f"abcd{'0' * 60}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"left")
+    return path
+
+
+def test_a_library_opens_without_looking_at_pictures_and_sweeps_segments(tmp_path: Path) -> None:
+    library = Library.open(tmp_path, SPACE)
+    add(library, b"one")
+    left = tmp_path / "segments" / f"{'0' * 32}.segment"
+    left.write_bytes(b"left")
+    picture = orphan(tmp_path)
+    again = Library.open(tmp_path, SPACE)
+    assert len(again.memory) == 1
+    assert picture.is_file(), "the history's pruning looks for it, in the background"
+    assert not left.exists()
+    again.close()
+    library.close()
+
+
+@pytest.mark.parametrize("kind", ["refused by the catalogue", "no room for the segment"])
+def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    library = Library.open(tmp_path, SPACE)
+    [one] = add(library, b"one")
+    picture, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
+    if kind == "refused by the catalogue":
+        other = library.catalogue.memories.prepare("{}", "0" * 64, "fp16")
+        library.catalogue.references.remove([one])  # its picture can be restored, and stays
+        library.catalogue.memories.switch(other.id)
+        with pytest.raises(MemoryInactive):
+            add(library, b"one", b"two", b"three")
+    else:
+
+        def full(*_: Sequence[object]) -> None:
+            raise StorageFull("no room")
+
+        monkeypatch.setattr("indexer.library.write_segment", full)
+        with pytest.raises(StorageFull):
+            add(library, b"one", b"two", b"three")
+    assert files(tmp_path, "segments", "originals") == before | {picture.name}
+    library.close()
+
+
+def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_picture(tmp_path: Path) -> None:
+    library = Library.open(tmp_path, SPACE)
+    for each in (b"one", b"two", b"three"):
+        add(library, each)
+    before, picture = files(tmp_path, "segments"), orphan(tmp_path)
+    assert library.compact() == 3
+    after = files(tmp_path, "segments")
+    assert len(after) == 1
+    assert not after & before
+    assert picture.is_file()
+    library.close()
