@@ -73,7 +73,9 @@ def index(
         )  # fmt: skip
         try:
             if library.damaged:
-                raise OSError(f"{library.damaged[0]}: restore it before adding more, see `touchstone verify`")
+                raise OSError(
+                    f"{library.damaged[0]}: restore it, or run `touchstone rebuild --damaged`, before adding more"
+                )
             with progress() as shown:
                 task = shown.task("", sum(len(each.paths) for each in found))
 

@@ -290,7 +290,8 @@ class Library:
         with self._files.appending():
             published = self.published
             usages = self.catalogue.segments.of(published.memory_id)
-            waiting = [each for each in usages if _worth_compacting(each)]
+            damaged = {damage.name for damage in published.damaged}
+            waiting = [each for each in usages if _worth_compacting(each) and each.segment.name not in damaged]
             while waiting:
                 group = [waiting.pop(0)]
                 while waiting and sum(each.live for each in group) + waiting[0].live <= _FULL_SEGMENT:

@@ -69,7 +69,7 @@ class Readiness:
         if published.superseded_by is not None:
             return f"The references are held by encoder {published.superseded_by} now: restart the service with it."
         if damaged := len(published.damaged):
-            return f"{damaged} damaged segment(s) are not served: restore them, or run `touchstone rebuild`."
+            return f"{damaged} damaged segment(s) are not served: restore them, or run `touchstone rebuild --damaged`."
         if seen.error is None and (age := time.monotonic() - seen.at) > _STALE_SECONDS:
             return f"Whether the encoder works has not been checked for {age:.0f} s."
         return seen.error

@@ -9,6 +9,7 @@ from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
 from indexer.catalogue.database import Transactions, alone, connect
+from indexer.catalogue.dump import Dump
 from indexer.catalogue.files import Files
 from indexer.catalogue.inspections import Inspections
 from indexer.catalogue.keys import Keys
@@ -34,6 +35,7 @@ class Catalogue:
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
         self.files = Files(self._transactions)
+        self.dump = Dump(self._transactions)
         self.categories = Categories(self._transactions)
         self.calibrations = Calibrations(self._transactions)
         self.inspections = Inspections(self._transactions)

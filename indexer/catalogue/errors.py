@@ -29,6 +29,10 @@ class UnsupportedDatabase(CatalogueError, ValueError):
     """A url of a database that the catalogue cannot be kept in."""
 
 
+class DatabaseNotEmpty(CatalogueError):
+    """A restore into a database that holds something."""
+
+
 class Unknown(CatalogueError, LookupError):
     """No such row."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -14,6 +15,14 @@ from indexer.store import original_name
 
 HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
 _RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that the catalogue names. path: within the data folder; sha256: None if not known."""
+
+    path: str
+    sha256: str | None
 
 
 class Files:
@@ -34,6 +43,30 @@ class Files:
         """
         with self._transactions.settled() as connection:
             return _named(connection, paths)
+
+
+def named_files(connection: Connection) -> Iterator[NamedFile]:
+    """Every file that the catalogue needs: segments, pictures of references and inspections, maps, thumbnails."""
+    used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
+    for row in connection.execute(used.order_by(SegmentRow.id)):
+        yield NamedFile(f"segments/{row.name}", row.sha256)
+    pictures: set[tuple[str, str]] = set()
+    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_picture(datetime.now(UTC)))
+    pictures.update((row[0], row[1]) for row in connection.execute(live))
+    inspected = select(InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.kept_bytes,
+                       InspectionRow.map_name, InspectionRow.thumbnail_bytes, InspectionRow.id)  # fmt: skip
+    shown: list[str] = []
+    for sha256, suffix, kept_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
+        if kept_bytes is not None and sha256 is not None and suffix is not None:
+            pictures.add((sha256, suffix))
+        if map_name is not None:
+            shown.append(map_name)
+        if thumbnail_bytes is not None:
+            shown.append(thumbnail_name(key))
+    for sha256, suffix in sorted(pictures):
+        yield NamedFile(original_path(sha256, suffix), sha256)
+    for name in sorted(shown):
+        yield NamedFile(f"inspections/{name}", None)
 
 
 def needs_picture(now: datetime) -> ColumnElement[bool]:

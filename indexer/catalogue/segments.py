@@ -10,11 +10,11 @@ from sqlalchemy import delete, func, select, update
 
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import SegmentsChanged
-from indexer.catalogue.live import LIVE
+from indexer.catalogue.live import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.models import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import record_segment
-from indexer.catalogue.queries import now
+from indexer.catalogue.queries import batches, now
 from indexer.catalogue.records import Changes, PlacedReference, SegmentRows, SegmentUsage
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.store import SegmentFile
@@ -71,6 +71,20 @@ class Segments:
                 .order_by(SegmentRow.id)
             )
             return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4]) for row in rows)
+
+    def move(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
+        """Let references lie in a new segment instead of where they lie in a memory; returns the version.
+
+        rows: reference id → row of the segment. Those removed meanwhile stay where they are.
+        """
+        with self._transactions.writing() as connection:
+            live = live_ids(connection, rows)
+            for some in batches(live):
+                lying = (PlacementRow.memory_id == memory_id, PlacementRow.reference_id.in_(some))
+                connection.execute(delete(PlacementRow).where(*lying))
+            if live:
+                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
+            return commit_version(connection, "compacted", memory_id, {"references": len(live)})
 
     def replace(
         self, memory_id: int, old: Collection[str], segment: SegmentFile | None, rows: Mapping[int, int]

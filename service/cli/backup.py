@@ -21,18 +21,27 @@ if TYPE_CHECKING:
 
 def backup(
     target: Annotated[Path, typer.Argument(help="Folder of backups; made if it is new.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Read what earlier backups saved, too; copy anew what is damaged."),
+    ] = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Save references, history, settings, keys and audit trail, while services go on. Run again: only what is new.
+
+    A file that was saved before is trusted if it still has its size; with --check, if it has its checksum. What is
+    damaged is copied anew.
 
     Exit code 0; 1 when something is damaged, and the rest was saved; 2 when nothing was.
     """
     from indexer import backup as job
 
     with _named(data, database_url) as settings, progress() as shown:
-        done = job.backup(_existing(settings), target, shown.task("files").reach)
-    _tell(f"backup {done.name}: {done.files} files, {done.copied} of them new ({done.copied_bytes} bytes)", done)
+        done = job.backup(_existing(settings), target, shown.task("files").reach, read_all=check)
+    new = f"{done.copied} of them new ({done.copied_bytes} bytes)"
+    mended = f", {len(done.mended)} copied anew" if done.mended else ""
+    _tell(f"backup {done.name}: {done.files} files, {new}{mended}{_lost(done)}", done)
 
 
 def restore(
@@ -43,25 +52,36 @@ def restore(
 ) -> None:
     """Put a backup into a new data folder and an empty database, SQLite or PostgreSQL, checking every file.
 
-    Exit code 0; 2 when nothing was restored.
+    Exit code 0; 1 when some files are damaged or missing, and the rest was restored; 2 when nothing was.
     """
     from indexer import backup as job
 
     with _named(data, database_url) as settings, progress() as shown:
         done = job.restore(source, settings.data, settings.database_url, shown.task("files").reach, name)
-    _tell(f"restored backup {done.name}: {done.files} files", done)
+    _tell(f"restored backup {done.name}: {done.files} files{_lost(done)}", done)
 
 
-def verify(data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Check every segment, picture and map against the catalogue, while services go on.
+def verify(
+    saved: Annotated[
+        Path | None, typer.Option("--backup", help="Check a backup in this folder, not the data folder.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Which backup [the newest].")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Check every segment, picture and map against the catalogue, while services go on; or every file of a backup.
 
     Exit code 0; 1 with a line for each thing that is damaged; 2 when it cannot be checked.
     """
     from indexer import backup as job
 
+    if name is not None and saved is None:
+        fail("--name is of a backup: give --backup FOLDER, too")
     with _named(data, database_url) as settings, progress() as shown:
-        done = job.verify(_existing(settings), shown.task("files").reach)
-    _tell(f"{done.files} files checked, {len(done.damaged)} problems", done)
+        report = shown.task("files").reach
+        done = job.verify(_existing(settings), report) if saved is None else job.verify_backup(saved, report, name)
+    which = f"backup {done.name}: " if saved is not None else ""
+    _tell(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
 
 def _existing(settings: DataSettings) -> DataFolder:
@@ -85,9 +105,18 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
         fail(str(error))
 
 
+def _lost(done: Done) -> str:
+    return f", {len(done.damaged)} problems" if done.damaged else ""
+
+
 def _tell(summary: str, done: Done) -> None:
-    for line in done.damaged:
+    for line in (*done.mended, *done.damaged):
         print(line, file=sys.stderr)
     print(summary)
+    if done.unserved:
+        print(
+            f"{done.unserved} references cannot be compared with until they are encoded again: "
+            "run `touchstone rebuild --damaged`"
+        )
     if done.damaged:
         raise typer.Exit(1)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from indexer.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
-from indexer.progress import progress
+from indexer.progress import Progress, progress
 from indexer.settings import DataSettings
+
+if TYPE_CHECKING:
+    from indexer.catalogue import Catalogue, Reference
+    from indexer.data_folder import DataFolder
 
 
 def rebuild(
@@ -16,6 +21,9 @@ def rebuild(
     data: Data = None,
     database_url: DatabaseUrl = None,
     codec: Annotated[str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; as it is].")] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only encode the references of damaged segments again, as they were.")
+    ] = False,
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
     ] = False,
@@ -27,7 +35,11 @@ def rebuild(
     command again after a kill: what was encoded already is kept. Layers and sizes are environment variables, as for the
     service: see docs/settings.md.
 
-    Exit code: 0 switched; 1 some kept pictures cannot be read, nothing was switched; 2 nothing could be done.
+    With --damaged it reads every segment, and encodes the references of those that are damaged again, with the sizes
+    and codec that they had; --encoder must be theirs. Running services take them over within a minute.
+
+    Exit code: 0 done; 1 some kept pictures cannot be read: nothing was switched, or all but they were mended; 2 nothing
+    could be done.
 
     Example:  touchstone rebuild --encoder weights/dinov3_vitb16.pth --data my-factory
     """
@@ -35,36 +47,71 @@ def rebuild(
     # torch takes seconds to import; --help should not.
     from sqlalchemy.exc import SQLAlchemyError
 
-    from indexer.catalogue import CatalogueError
+    from indexer.catalogue import Catalogue, CatalogueError
     from indexer.data_folder import DataFolder
-    from indexer.encoders import EncoderError, load_encoder
-    from indexer.rebuild import NothingToRebuild, Rebuild, Unreadable
+    from indexer.encoders import EncoderError
+    from indexer.library import FeatureSpaceMismatch
+    from indexer.reencoding import Unreadable
 
+    if damaged and codec is not None:
+        fail("--damaged keeps the codec: leave --codec away")
     sign()
-    console = printer()
+    work = _mend if damaged else _rebuild
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
-        job = Rebuild(folder, load_encoder(settings.encoder_settings), settings.codec)
-        try:
-            with progress() as shown:
-                task = shown.task("encoding again", job.remaining())
-                done = job.run(
-                    settings.image_limits, settings.decode_threads, task.advance, drop_unreadable=drop_unreadable
-                )
-        finally:
-            job.close()
+        with closing(Catalogue.open(folder.database)) as catalogue, progress() as shown:
+            told = work(settings, folder, catalogue, shown, drop_unreadable)
     except Unreadable as unreadable:
         for each in unreadable.references:
-            console.print(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
-        console.print(f"{unreadable}; nothing was switched. Restore them from a backup, or give --drop-unreadable.")
+            _say(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
+        _say(f"{unreadable}: restore them from a backup, or give --drop-unreadable. What can be read is encoded.")
         raise typer.Exit(1) from None
-    except (NothingToRebuild, EncoderError, CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
+    except (EncoderError, FeatureSpaceMismatch, CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
         fail(str(error))
-    for each in done.dropped:
-        console.print(f"taken back: reference {each.id}, {each.category}, {each.filename}")
+    for line in told:
+        _say(line)
+
+
+def _rebuild(
+    settings: DataSettings, folder: DataFolder, catalogue: Catalogue, shown: Progress, drop_unreadable: bool
+) -> list[str]:
+    """Encode everything again and switch; returns what to say of it."""
+    from indexer.encoders import load_encoder
+    from indexer.rebuild import Rebuild
+
+    job = Rebuild(folder, catalogue, load_encoder(settings.encoder_settings), settings.codec)
+    done = job.run(
+        settings.image_limits, settings.decode_threads, shown.task("encoding again", job.remaining()).advance,
+        drop_unreadable=drop_unreadable,
+    )  # fmt: skip
     then = "running services take it over" if done.same_encoder else "restart running services with it"
-    console.print(
-        f"From version {done.version} on, {done.references} references are held by {settings.encoder} ({done.codec}): "
-        f"{then}.",
-        soft_wrap=True,
-    )
+    held = f"{done.references} references are held by {settings.encoder} ({done.codec})"
+    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: {then}."]
+
+
+def _mend(
+    settings: DataSettings, folder: DataFolder, catalogue: Catalogue, shown: Progress, drop_unreadable: bool
+) -> list[str]:
+    """Encode again what lies in damaged segments; returns what to say of it."""
+    from indexer.encoders import load_encoder
+    from indexer.mending import Mending
+    from indexer.sizes import encoder_of_memory
+
+    mending = Mending(folder, catalogue, load_encoder(encoder_of_memory(settings)))
+    damaged = mending.damaged(shown.task("looking for damaged segments").reach)
+    if not damaged:
+        return ["No segment is damaged."]
+    done = mending.run(
+        damaged, settings.image_limits, settings.decode_threads,
+        shown.task("encoding again", sum(len(each.rows) for each in damaged)).advance, drop_unreadable=drop_unreadable,
+    )  # fmt: skip
+    mended = f"{done.references} references of {len(damaged)} damaged segments were encoded again"
+    return [*map(_taken_back, done.dropped), f"{mended}: running services take them over within a minute."]
+
+
+def _taken_back(reference: Reference) -> str:
+    return f"taken back: reference {reference.id}, {reference.category}, {reference.filename}"
+
+
+def _say(line: str) -> None:
+    printer().print(line, soft_wrap=True)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from indexer.backup import named_files
 from indexer.catalogue import Bounds, Catalogue, Inspection, NewReference
 from indexer.catalogue.database import Transactions, connect
+from indexer.catalogue.files import named_files
 from indexer.data_folder import DataFolder
 from indexer.retention import Policy, Pruner
 from tests.indexer.data_folder_process import StoreParts, write_segment

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.backup import BackupError, Done, _rows, _write_lines, backup, restore, verify
-from indexer.catalogue import schema
-from indexer.catalogue.database import connect
+from indexer.backup import BackupError, Done, backup, restore, verify, verify_backup
+from indexer.backup.archive import Archive, SavedFile
+from indexer.catalogue import CatalogueError, schema
+from indexer.catalogue.database import Transactions, connect
+from indexer.catalogue.dump import State
 from indexer.data_folder import BeingRestored, DataFolder
 from indexer.library import Library
 from tests.indexer.data_folder_process import StoreParts
@@ -43,6 +45,8 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     assert other.append("bolt", [b"four"]).reference_ids[0] > folder.catalogue.references.page().items[-1].id
     with pytest.raises(FileExistsError, match="not empty"):
         restore(saved, again, elsewhere, quiet)
+    with pytest.raises(CatalogueError, match="not empty"):
+        restore(saved, tmp_path / "beside", elsewhere, quiet)
 
     victim = next((again / "segments").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1])
@@ -52,12 +56,6 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     assert f"segments/{victim.name}: damaged" in found
     assert f"{gone.relative_to(again)}: missing" in found
     assert set(backup(DataFolder.existing(again, elsewhere), tmp_path / "partial", quiet).damaged) == set(found)
-    spoilt = next((saved / "files" / "segments").iterdir())
-    spoilt.write_bytes(spoilt.read_bytes()[:-1])
-    with pytest.raises(BackupError, match="the backup is damaged"):
-        restore(saved, tmp_path / "third", f"sqlite:///{tmp_path}/third.sqlite", quiet)
-    with pytest.raises(BeingRestored, match="touchstone restore"):
-        Library.open(tmp_path / "third", feature_space())
     folder.catalogue.close()
     other.catalogue.close()
 
@@ -72,8 +70,8 @@ def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(
     made = backup(DataFolder.existing(tmp_path / "data", database), tmp_path / "saved", quiet)
     engine = connect(database)
     schema.downgrade(engine, "0003")
-    with engine.connect() as connection:  # as that version wrote them
-        _write_lines(tmp_path / "saved" / "catalogues" / f"{made.name}.rows.gz", _rows(connection))
+    with Transactions(engine).reading() as connection:  # as that version wrote them
+        Archive(tmp_path / "saved").write_rows(made.name, State(connection).rows())
     engine.dispose()
     restore(tmp_path / "saved", tmp_path / "again", elsewhere, quiet)
     again = StoreParts.open(tmp_path / "again", elsewhere)
@@ -85,9 +83,8 @@ def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(
 
 def test_a_backup_by_a_newer_version_is_refused(tmp_path: Path) -> None:
     made, saved, _ = saved_folder(tmp_path)
-    rows = saved / "catalogues" / f"{made.name}.rows.gz"
-    _write_lines(rows, [{"schema": "9999"}])
-    with pytest.raises(BackupError, match="a newer version"):
+    Archive(saved).write_rows(made.name, [{"schema": "9999"}])
+    with pytest.raises(CatalogueError, match="a newer version"):
         restore(saved, tmp_path / "again", f"sqlite:///{tmp_path}/new.sqlite", quiet)
 
 
@@ -98,9 +95,13 @@ def test_a_backup_whose_lists_are_cut_off_is_refused_and_restores_nothing(tmp_pa
     listed.write_bytes(listed.read_bytes()[:-20])
     elsewhere = f"sqlite:///{tmp_path}/new.sqlite"
     with pytest.raises(BackupError, match="cannot be read"):
+        verify_backup(saved, quiet)
+    with pytest.raises(BackupError, match="cannot be read"):
         restore(saved, tmp_path / "again", elsewhere, quiet)
-    with pytest.raises(BeingRestored, match="touchstone restore"):
-        Library.open(tmp_path / "again", feature_space(), database_url=elsewhere)
+    if kind == "rows":  # the end of them is read last
+        with pytest.raises(BeingRestored, match="touchstone restore"):
+            Library.open(tmp_path / "again", feature_space(), database_url=elsewhere)
+    assert not (tmp_path / "again").exists() or not (tmp_path / "again" / "catalogue.sqlite").exists()
 
 
 def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
@@ -109,9 +110,9 @@ def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
     folder.catalogue.references.remove(later.reference_ids)
     picture = next((tmp_path / "data" / "originals").glob("*/*/*"))
     picture.write_bytes(b"damaged")
-    for listed in (saved / "catalogues").glob("*.files.gz"):
-        kept = listed.read_bytes()
-        _write_lines(listed, [])  # as if an earlier backup alone had saved it
+    [listed] = (saved / "catalogues").glob("*.files.gz")
+    kept = listed.read_bytes()
+    Archive(saved).write_files(made.name, [])  # as if an earlier backup alone had saved it
     found = backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet)
     assert found.damaged == (f"{picture.relative_to(tmp_path / 'data')}: damaged",)
     listed.write_bytes(kept)
@@ -142,7 +143,7 @@ def test_a_catalogue_that_contradicts_itself_is_found(tmp_path: Path) -> None:
 
 
 def url_of(folder: Path) -> str:
-    return f"sqlite:///{folder}/catalogue.sqlite"
+    return f"sqlite:///{folder}/data/catalogue.sqlite"
 
 
 def saved_folder(tmp_path: Path) -> tuple[Done, Path, StoreParts]:
@@ -154,3 +155,106 @@ def saved_folder(tmp_path: Path) -> tuple[Done, Path, StoreParts]:
         tmp_path / "saved",
         folder,
     )
+
+
+def spoil(path: Path, *, same_size: bool = False) -> None:
+    """Damage a file, so that its size shows it or not."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if same_size else b""))
+
+
+def make_unreadable(path: Path) -> None:
+    """Put a file in its place whose reading is an input/output error."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None:
+    _, saved, folder = saved_folder(tmp_path)
+    folder.append("nut", [b"three", b"four"])
+    made = backup(DataFolder.existing(tmp_path / "data"), saved, quiet)
+    placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
+    lost, whole = (f"segments/{each.segment.name}" for each in placed)
+    pictures = sorted(str(path.relative_to(saved / "files")) for path in (saved / "files").glob("originals/*/*/*"))
+    spoil(saved / "files" / lost)
+    (saved / "files" / pictures[0]).unlink()
+    make_unreadable(saved / "files" / pictures[1])
+    expected = {f"{lost}: damaged", f"{pictures[0]}: missing", f"{pictures[1]}: cannot be read: Input/output error"}
+    assert set(verify_backup(saved, quiet).damaged) == expected
+    done = restore(saved, tmp_path / "again", None, quiet)
+    assert set(done.damaged) == expected
+    assert (done.name, done.files, done.copied, done.unserved) == (made.name, 6, 3, 2)
+    again = StoreParts.open(tmp_path / "again")
+    assert again.catalogue.references.page().items == folder.catalogue.references.page().items
+    assert (tmp_path / "again" / whole).read_bytes() == (tmp_path / "data" / whole).read_bytes()
+    left = {f"{lost}: missing", f"{pictures[0]}: missing", f"{pictures[1]}: missing"}
+    assert set(verify(DataFolder.existing(tmp_path / "again"), quiet).damaged) == left
+    again.catalogue.close()
+    folder.catalogue.close()
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_saved(tmp_path: Path) -> None:
+    folder = StoreParts.open(tmp_path / "data")
+    folder.append("bolt", [b"one", b"two"])
+    pictures = sorted((tmp_path / "data").glob("originals/*/*/*"))
+    make_unreadable(pictures[0])
+    found = f"{pictures[0].relative_to(tmp_path / 'data')}: cannot be read: Input/output error"
+    place = DataFolder.existing(tmp_path / "data")
+    assert verify(place, quiet).damaged == (found,)
+    done = backup(place, tmp_path / "saved", quiet)
+    assert (done.files, done.copied, done.damaged) == (3, 2, (found,))
+    assert verify_backup(tmp_path / "saved", quiet).files == 2
+    folder.catalogue.close()
+
+
+def test_a_copy_that_lost_its_size_is_made_anew_and_one_that_lost_its_checksum_when_all_is_read(tmp_path: Path) -> None:
+    _, saved, folder = saved_folder(tmp_path)
+    place = DataFolder.existing(tmp_path / "data")
+    short, gone, changed = sorted(path for path in (saved / "files").rglob("*") if path.is_file())
+    spoil(short)
+    gone.unlink()
+    spoil(changed, same_size=True)
+    assert len(verify_backup(saved, quiet).damaged) == 3
+    done = backup(place, saved, quiet)
+    names = [str(path.relative_to(saved / "files")) for path in (short, gone, changed)]
+    assert done.damaged == ()
+    assert done.mended == (
+        f"{names[0]}: the copy of it in the backup: damaged; it was copied anew",
+        f"{names[1]}: the copy of it in the backup: missing; it was copied anew",
+    )
+    assert verify_backup(saved, quiet).damaged == (f"{names[2]}: damaged",)
+    done = backup(place, saved, quiet, read_all=True)
+    assert done.mended == (f"{names[2]}: the copy of it in the backup: damaged; it was copied anew",)
+    assert verify_backup(saved, quiet).damaged == ()
+    spoil(short)
+    spoil(tmp_path / "data" / names[0])
+    lost = f"{names[0]}: damaged; the copy of it in the backup: damaged"
+    assert backup(place, saved, quiet).damaged == (lost,)
+    folder.catalogue.close()
+
+
+def test_a_list_that_cannot_be_read_is_told_and_the_backup_before_it_is_built_upon(tmp_path: Path) -> None:
+    first, saved, folder = saved_folder(tmp_path)
+    place = DataFolder.existing(tmp_path / "data")
+    second = backup(place, saved, quiet)
+    listed = saved / "catalogues" / f"{second.name}.files.gz"
+    listed.write_bytes(listed.read_bytes()[:-20])
+    third = backup(place, saved, quiet)
+    assert third.copied == 0
+    [told] = third.damaged
+    assert told.startswith(f"backup {second.name} cannot be read")
+    assert verify_backup(saved, quiet).name == third.name
+    assert verify_backup(saved, quiet, first.name).damaged == ()
+    with pytest.raises(BackupError, match="there is no backup 'x'"):
+        verify_backup(saved, quiet, "x")
+    folder.catalogue.close()
+
+
+@pytest.mark.parametrize("path", ["../outside.png", "/etc/passwd", "catalogue.sqlite", "segments/../../outside"])
+def test_a_backup_that_names_a_file_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+    made, saved, folder = saved_folder(tmp_path)
+    Archive(saved).write_files(made.name, [SavedFile(path, "0" * 64, 1)])
+    with pytest.raises(BackupError, match="cannot be read"):
+        restore(saved, tmp_path / "again", None, quiet)
+    assert not (tmp_path / "again").exists()
+    folder.catalogue.close()

@@ -129,3 +129,72 @@ def test_an_older_schema_is_refused_with_the_command_that_helps_and_migrated_by_
         assert done.exit_code == 0, done.stderr
     schema.check(engine)
     Catalogue.open(url).close()
+
+
+def spoilt_segment(data: Path) -> tuple[Path, list[int]]:
+    """Damage the first segment; returns its file and the references in it."""
+    library = opened(data)
+    first = library.catalogue.segments.changes_since(0, library.memory_id).added[0]
+    library.close()
+    path = data / "segments" / first.segment.name
+    path.write_bytes(path.read_bytes()[:-1])
+    return path, [row.reference_id for row in first.rows]
+
+
+def test_references_of_a_damaged_segment_are_encoded_again_from_their_pictures(indexed: Path) -> None:
+    before, library = score(indexed, 112, "fp16"), opened(indexed)
+    ids = sorted(library.memory.ids.tolist())
+    library.close()
+    damaged, lost = spoilt_segment(indexed)
+    others = {path: path.stat().st_mtime_ns for path in (indexed / "segments").iterdir() if path != damaged}
+    running = opened(indexed)  # as a service that goes on with what is whole
+    assert [damage.name for damage in running.damaged] == [damaged.name]
+    done = touchstone("rebuild", "--damaged", data=indexed)
+    assert done.exit_code == 0, done.output
+    assert f"{len(lost)} references of 1 damaged segments were encoded again" in done.stdout
+    running.refresh()
+    running.reload_damaged()
+    assert running.damaged == ()
+    assert sorted(running.memory.ids[running.memory.rows_of()].tolist()) == ids
+    running.close()
+    assert score(indexed, 112, "fp16") == pytest.approx(before, abs=1e-6)
+    assert not damaged.exists()
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    assert touchstone("verify", data=indexed).exit_code == 0
+    again = touchstone("rebuild", "--damaged", data=indexed)
+    assert (again.exit_code, again.stdout) == (0, "No segment is damaged.\n")
+    other = touchstone("rebuild", "--damaged", data=indexed, CROP="96")
+    assert (other.exit_code, "give its own encoder" in other.stderr) == (2, True)
+
+
+def test_a_lost_picture_keeps_no_other_reference_of_its_segment_from_being_mended(indexed: Path) -> None:
+    damaged, lost = spoilt_segment(indexed)
+    library = opened(indexed)
+    victim = library.catalogue.references.get(lost[0])
+    library.close()
+    [kept] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
+    kept.unlink()
+    refused = touchstone("rebuild", "--damaged", data=indexed)
+    assert refused.exit_code == 1
+    assert f"unreadable: reference {victim.id}," in refused.stdout
+    library = opened(indexed)
+    assert len(library.memory) == 11
+    assert [damage.name for damage in library.damaged] == [damaged.name], "one reference is still not served"
+    library.close()
+    done = touchstone("rebuild", "--damaged", "--drop-unreadable", data=indexed)
+    assert done.exit_code == 0, done.output
+    assert f"taken back: reference {victim.id}," in done.stdout
+    library = opened(indexed)
+    assert len(library.memory) == 11
+    assert library.damaged == ()
+    library.close()
+    assert not damaged.exists()
+
+
+def test_a_damaged_segment_keeps_no_other_from_being_compacted(indexed: Path) -> None:
+    damaged, _ = spoilt_segment(indexed)
+    library = opened(indexed)
+    library.remove([int(library.memory.ids[0])])
+    assert library.compact() == 1
+    assert damaged.exists()
+    library.close()

@@ -16,6 +16,8 @@ from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.library import Library
 from service.cli import app
+from tests.indexer.commands import opened, touchstone
+from tests.indexer.test_bulk import folder_of
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -208,3 +210,31 @@ def test_help_says_what_exit_codes_mean(command: str) -> None:
     told = CliRunner().invoke(app, [command, "--help"])
     assert told.exit_code == 0
     assert "Exit code 0" in told.output
+
+
+def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_commands(tmp_path: Path) -> None:
+    folder_of(tmp_path / "parts", ".", disc=4)
+    data, saved, again = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
+    assert touchstone("index", tmp_path / "parts", data=data).exit_code == 0
+    assert touchstone("backup", saved, data=data).exit_code == 0
+    clean = touchstone("verify", "--backup", saved, data=tmp_path / "none")
+    assert (clean.exit_code, clean.stdout.split(": ")[1]) == (0, "5 files checked, 0 problems\n")
+    [segment] = (saved / "files" / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-1])
+    line = f"segments/{segment.name}: damaged\n"
+    found = touchstone("verify", "--backup", saved, data=tmp_path / "none")
+    assert (found.exit_code, found.stderr) == (1, line)
+    restored = touchstone("restore", saved, data=again)
+    assert (restored.exit_code, restored.stderr) == (1, line)
+    assert "5 files, 1 problems\n4 references cannot be compared with until they are encoded again" in restored.stdout
+    assert touchstone("rebuild", "--damaged", data=again).exit_code == 0
+    assert touchstone("verify", data=again).exit_code == 0
+    library = opened(again)
+    assert len(library.memory) == 4
+    library.close()
+    mended = touchstone("backup", saved, data=data)
+    assert (mended.exit_code, "1 copied anew" in mended.stdout) == (0, True)
+    assert touchstone("verify", "--backup", saved, data=data).exit_code == 0
+    assert touchstone("backup", "--check", saved, data=data).exit_code == 0
+    alone = touchstone("verify", "--name", "x", data=data)
+    assert (alone.exit_code, "give --backup FOLDER" in alone.stderr) == (2, True)

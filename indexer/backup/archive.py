@@ -1,0 +1,116 @@
+"""A folder of backups: files that all of them share, and for each a list of its files and the catalogue's rows."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from indexer.store import sync_folder
+
+_FOLDERS = ("segments", "originals", "inspections")  # of a data folder: what a backup may hold
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
+
+
+class BackupError(Exception):
+    """What cannot be backed up, verified or restored; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file of a backup. path: within the data folder, and within the backups' files. sha256: hex."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Archive:
+    """One folder of backups. Nothing in it is ever deleted."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._catalogues = root / "catalogues"
+
+    def create(self) -> None:
+        """Make what is missing of it, for its owner only."""
+        for folder in (self._root / "files", self._catalogues):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def names(self) -> list[str]:
+        """Its finished backups, oldest first."""
+        return sorted(path.name.removesuffix(".files.gz") for path in self._catalogues.glob("*.files.gz"))
+
+    def choose(self, name: str | None) -> str:
+        """The backup of that name, or the newest. BackupError when there is none."""
+        names = self.names()
+        if not names:
+            raise BackupError(f"there is no backup in {self._root}")
+        if name is not None and name not in names:
+            raise BackupError(f"there is no backup {name!r}; there are {', '.join(names[-5:])}")
+        return name or names[-1]
+
+    def file(self, path: str) -> Path:
+        """Where a file lies."""
+        return self._root / "files" / path
+
+    def files_of(self, name: str) -> list[SavedFile]:
+        """The files of a backup. BackupError when its list cannot be read."""
+        try:
+            found = [SavedFile(**each) for each in self._read(name, "files")]
+        except TypeError as error:
+            raise self._unreadable(name, str(error)) from None
+        for each in found:
+            parts = PurePosixPath(each.path).parts
+            if parts[0] not in _FOLDERS or ".." in parts:
+                raise self._unreadable(name, f"it names {each.path}")
+        return found
+
+    def rows_of(self, name: str) -> Iterator[dict[str, Any]]:
+        """The rows of a backup's catalogue, first what schema they have. BackupError, at the latest at the end."""
+        rows = self._read(name, "rows")
+        first = next(rows, None)
+        if first is None or "schema" not in first:
+            raise self._unreadable(name, "its rows are cut off")
+        yield first
+        for row in rows:
+            if "table" not in row or not isinstance(row.get("row"), dict):
+                raise self._unreadable(name, "a row is of no table")
+            yield row
+
+    def write_rows(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Begin a backup with the rows of its catalogue."""
+        self._write(name, "rows", rows)
+
+    def write_files(self, name: str, files: Iterable[SavedFile]) -> None:
+        """Finish a backup: one without the list of its files is none."""
+        self._write(name, "files", map(asdict, files))
+
+    def _read(self, name: str, kind: str) -> Iterator[dict[str, Any]]:
+        try:
+            with gzip.open(self._catalogues / f"{name}.{kind}.gz", "rt", encoding="utf-8") as file:
+                for line in file:
+                    yield json.loads(line)
+        except _UNREADABLE as error:
+            raise self._unreadable(name, str(error)) from None
+
+    def _write(self, name: str, kind: str, lines: Iterable[dict[str, Any]]) -> None:
+        path = self._catalogues / f"{name}.{kind}.gz"
+        temporary = path.with_name(f"{path.name}.tmp")
+        # It holds the hashes of keys and what people said: for its owner only.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw:
+            with gzip.open(raw, "wt", encoding="utf-8") as file:
+                for line in lines:
+                    file.write(json.dumps(line) + "\n")
+            raw.flush()
+            os.fsync(raw.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+    def _unreadable(self, name: str, why: str) -> BackupError:
+        return BackupError(f"backup {name} cannot be read: {why}")

@@ -1,0 +1,79 @@
+"""Saves a data folder while services go on: what a folder of backups has already is not copied again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from indexer.backup.archive import Archive, BackupError, SavedFile
+from indexer.backup.files import FileFault, check, check_size, copy
+from indexer.backup.report import Done, Progress
+from indexer.catalogue import Catalogue
+from indexer.data_folder import DataFolder
+
+
+def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> Done:
+    """Copy what the catalogue holds now, and the files it names that the target lacks. Services may go on.
+
+    A file that an earlier backup saved is trusted if it still has its size; read_all: if it has its checksum. One that
+    does not is copied anew. A damaged or missing file is reported, and does not keep the rest from being saved.
+    BackupError, CatalogueError and OSError when there is no backup.
+    """
+    archive = Archive(target)
+    archive.create()
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    before, damaged = _saved_before(archive)
+    catalogue = Catalogue.open(folder.database)
+    try:
+        with folder.lock.appending():  # no file is deleted meanwhile
+            with catalogue.dump.state() as state:
+                archive.write_rows(name, state.rows())
+                named = state.files()
+            saved: list[SavedFile] = []
+            mended: list[str] = []
+            copied = copied_bytes = 0
+            for number, each in enumerate(named):
+                progress(number, len(named))
+                held = before.get(each.path)
+                fault = None if held is None else _fault(archive, held, read_all=read_all)
+                if held is not None and fault is None:
+                    saved.append(held)
+                    continue
+                try:
+                    content = copy(folder.root / each.path, archive.file(each.path), each.sha256)
+                except FileFault as lost:
+                    also = f"; the copy of it in the backup: {fault}" if fault else ""
+                    damaged.append(f"{each.path}: {lost}{also}")
+                    continue
+                saved.append(SavedFile(each.path, content.sha256, content.bytes))
+                copied, copied_bytes = copied + 1, copied_bytes + content.bytes
+                if fault is not None:
+                    mended.append(f"{each.path}: the copy of it in the backup: {fault}; it was copied anew")
+            progress(len(named), len(named))
+    finally:
+        catalogue.close()
+    archive.write_files(name, saved)  # last: a backup without it is not one
+    return Done(name, len(named), copied, copied_bytes, tuple(mended), tuple(damaged))
+
+
+def _saved_before(archive: Archive) -> tuple[dict[str, SavedFile], list[str]]:
+    """What the newest backup whose list can be read holds, by path; and a line for each newer one."""
+    unreadable: list[str] = []
+    for name in reversed(archive.names()):
+        try:
+            return {each.path: each for each in archive.files_of(name)}, unreadable
+        except BackupError as error:
+            unreadable.append(str(error))
+    return {}, unreadable
+
+
+def _fault(archive: Archive, saved: SavedFile, *, read_all: bool) -> str | None:
+    path = archive.file(saved.path)
+    try:
+        if read_all:
+            check(path, saved.sha256)
+        else:
+            check_size(path, saved.bytes)
+    except FileFault as fault:
+        return str(fault)
+    return None

@@ -1,0 +1,56 @@
+"""Reads every file of a data folder or of a backup, and says what is wrong with each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from indexer.backup.archive import Archive
+from indexer.backup.files import FileFault, check
+from indexer.backup.report import Done, Progress
+from indexer.catalogue import Catalogue
+from indexer.data_folder import DataFolder
+
+
+def verify(folder: DataFolder, progress: Progress) -> Done:
+    """Read every file that the catalogue names and compare it with its checksum; hold the catalogue against itself.
+
+    Which means: SQLite's own check of its file, every reference placed, and in a row that its segment has. Services
+    may go on.
+    """
+    catalogue = Catalogue.open(folder.database)
+    try:
+        with folder.lock.appending():  # no file is deleted meanwhile
+            with catalogue.dump.state() as state:
+                named, damaged = state.files(), state.faults()
+            files = ((each.path, folder.root / each.path, each.sha256) for each in named)
+            damaged += faults_of(files, len(named), progress)
+    finally:
+        catalogue.close()
+    return Done("", len(named), damaged=damaged)
+
+
+def verify_backup(source: Path, progress: Progress, name: str | None = None) -> Done:
+    """Read every file of a backup, the newest or the one named, and the rows of its catalogue. BackupError."""
+    archive = Archive(source)
+    chosen = archive.choose(name)
+    for _ in archive.rows_of(chosen):
+        pass
+    saved = archive.files_of(chosen)
+    files = ((each.path, archive.file(each.path), each.sha256) for each in saved)
+    return Done(chosen, len(saved), damaged=faults_of(files, len(saved), progress))
+
+
+def faults_of(
+    files: Iterable[tuple[str, Path, str | None]], total: int, progress: Progress
+) -> tuple[str, ...]:  # fmt: skip
+    """A line for each file that is missing, damaged or unreadable. files: how each is called, where it lies, sha256."""
+    damaged = []
+    for number, (name, path, sha256) in enumerate(files):
+        progress(number, total)
+        try:
+            check(path, sha256)
+        except FileFault as fault:
+            damaged.append(f"{name}: {fault}")
+    progress(total, total)
+    return tuple(damaged)

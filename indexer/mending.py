@@ -1,0 +1,100 @@
+"""Encodes the references of damaged segments again, so that they are served again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from indexer.catalogue import Catalogue, Reference, SegmentRows
+from indexer.data_folder import DataFolder
+from indexer.encoders import Encoder, FeatureSpace
+from indexer.images import ImageLimits
+from indexer.library import FeatureSpaceMismatch, write_segment
+from indexer.memory import Codec
+from indexer.reencoding import SEGMENT, Reencoder, Unreadable
+from indexer.store import SegmentDamaged, SegmentStore
+from indexer.sweeping import Sweeper
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What a repair did. references: how many are served again. dropped: those that were taken back instead."""
+
+    references: int
+    dropped: tuple[Reference, ...]
+
+
+class Mending:
+    """One repair of the memory being served. Detection goes on with what is whole.
+
+    A repair that was killed is taken up again by the next. FeatureSpaceMismatch when the memory is of another encoder.
+    """
+
+    def __init__(self, folder: DataFolder, catalogue: Catalogue, encoder: Encoder) -> None:
+        memory = catalogue.memories.active()
+        if memory is None or memory.fingerprint != encoder.space.fingerprint:
+            made_by = "nothing" if memory is None else FeatureSpace.from_json(memory.space_json).encoder
+            raise FeatureSpaceMismatch(
+                f"the memory in {folder.root} was made by {made_by}, not by {encoder.space.encoder} with these sizes "
+                "and layers: give its own encoder"
+            )
+        self._folder = folder
+        self._catalogue = catalogue
+        self._encoder = encoder
+        self._memory = memory
+        self._files = folder.lock
+        self._segments = SegmentStore(folder.root / "segments", self._files)
+
+    def damaged(self, progress: Callable[[int, int], None]) -> tuple[SegmentRows, ...]:
+        """Read every segment that live references lie in; returns those that fail. progress: read, in all."""
+        found = []
+        everything = self._catalogue.segments.changes_since(0, self._memory.id).added
+        for number, each in enumerate(everything):
+            progress(number, len(everything))
+            try:
+                self._segments.read(each.segment.name, each.segment.sha256)
+            except (SegmentDamaged, OSError):
+                found.append(each)
+        progress(len(everything), len(everything))
+        return tuple(found)
+
+    def run(
+        self, damaged: tuple[SegmentRows, ...], limits: ImageLimits, decoders: int, advance: Callable[[int], None],
+        *, drop_unreadable: bool = False,
+    ) -> Mended:  # fmt: skip
+        """Encode the references of these segments. advance: told how many more were dealt with.
+
+        Unreadable, at the end, when the pictures of some cannot be read: the others are mended, and these still lack
+        their segment. drop_unreadable: take such back instead.
+        """
+        codec = Codec.named(self._memory.codec, self._encoder.space.dim)
+        mended = 0
+        unreadable: list[Reference] = []
+        ids = [row.reference_id for each in damaged for row in each.rows]
+        with Reencoder.working(self._folder, self._encoder, codec, limits, decoders) as reencoder:
+            for start in range(0, len(ids), SEGMENT):
+                some = [self._catalogue.references.get(each) for each in ids[start : start + SEGMENT]]
+                done = reencoder.encode(some, advance)
+                if done.codes is not None:
+                    with self._files.appending():
+                        segment = write_segment(self._segments, done.codes, self._encoder.space)
+                        rows = {reference_id: row for row, reference_id in enumerate(done.ids)}
+                        self._catalogue.segments.move(self._memory.id, segment, rows)
+                mended += len(done.ids)
+                unreadable += done.unreadable
+        if drop_unreadable:
+            self._catalogue.references.remove([each.id for each in unreadable])
+        self._let_go({each.segment.name for each in damaged})
+        if unreadable and not drop_unreadable:
+            raise Unreadable(unreadable)
+        return Mended(mended, tuple(unreadable))
+
+    def _let_go(self, damaged: set[str]) -> None:
+        """Delete those of the damaged segments that no live reference lies in any more."""
+        usages = self._catalogue.segments.of(self._memory.id)
+        empty = [each.segment.name for each in usages if each.segment.name in damaged and not each.live]
+        if empty:
+            self._catalogue.segments.replace(self._memory.id, empty, None, {})
+        files = self._catalogue.files
+        for _ in Sweeper(self._folder.root, self._files, files.named, files.needed).orphans("segments"):
+            pass

@@ -1,0 +1,86 @@
+"""Encodes references again from the pictures that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from indexer.catalogue import Reference
+from indexer.data_folder import DataFolder
+from indexer.encoders import Encoder, prepare
+from indexer.images import ImageLimits, ImageRefused, read_image
+from indexer.memory import Codec, EncodedReferences, join
+from indexer.reading import Reading
+from indexer.store import OriginalStore, OriginalUnreadable
+
+SEGMENT = 64  # references to encode and store together: what a kill costs at most
+_BATCH = 8  # pictures encoded at once
+
+
+class Unreadable(Exception):
+    """Kept pictures that are gone or damaged, so that they cannot be encoded again."""
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        super().__init__(f"{len(references)} kept pictures cannot be read")
+        self.references = tuple(references)
+
+
+@dataclass(frozen=True)
+class Reencoded:
+    """Some references. ids: those that were encoded, in the order of `codes`, None for none. unreadable: the others."""
+
+    ids: tuple[int, ...]
+    codes: EncodedReferences | None
+    unreadable: tuple[Reference, ...]
+
+
+class Reencoder:
+    """Encodes the references of one data folder; pictures are decoded on the pool's threads."""
+
+    def __init__(self, originals: OriginalStore, encoder: Encoder, codec: Codec, limits: ImageLimits,
+                 pool: ThreadPoolExecutor) -> None:  # fmt: skip
+        self._originals = originals
+        self._encoder = encoder
+        self._codec = codec
+        self._limits = limits
+        self._pool = pool
+
+    @classmethod
+    @contextmanager
+    def working(
+        cls, folder: DataFolder, encoder: Encoder, codec: Codec, limits: ImageLimits, decoders: int
+    ) -> Iterator[Reencoder]:
+        """While open, it has so many threads."""
+        with ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
+            yield cls(OriginalStore(folder.root / "originals", folder.lock), encoder, codec, limits, pool)
+
+    def encode(self, references: Sequence[Reference], advance: Callable[[int], None]) -> Reencoded:
+        """Encode references. advance: told how many more were dealt with."""
+        ids: list[int] = []
+        parts: list[EncodedReferences] = []
+        unreadable: list[Reference] = []
+        ready: list[tuple[int, torch.Tensor]] = []
+        for reference, picture in zip(references, self._pool.map(self._prepared, references), strict=True):
+            if picture is None:
+                unreadable.append(reference)
+            else:
+                ready.append((reference.id, picture))
+            if ready and (len(ready) == _BATCH or reference is references[-1]):
+                parts.append(self._codec.encode(self._encoder.encode(torch.stack([each for _, each in ready]))))
+                ids += [number for number, _ in ready]
+                ready = []
+            advance(1)
+        return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
+
+    def _prepared(self, reference: Reference) -> torch.Tensor | None:
+        """The reference's picture as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
+        try:
+            data = self._originals.read(reference.image_sha256, reference.image_suffix)
+            image = Reading.from_json(reference.reading).pixels(read_image(data, self._limits))
+            return prepare(image, self._encoder.space.geometry)
+        except (OriginalUnreadable, ImageRefused, OSError):
+            return None
