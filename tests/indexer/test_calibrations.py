@@ -18,7 +18,8 @@ from indexer.backup import backup, restore
 from indexer.catalogue import Catalogue, KeptCalibration, KeptReference, UnknownCategory, schema
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import LeaveOneOutRow
-from indexer.library import Library, catalogue_url
+from indexer.data_folder import DataFolder
+from indexer.library import Library
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
@@ -179,12 +180,12 @@ def test_a_backup_carries_results_also_one_by_an_older_version(library: Library,
     found = searched(library)
     kept = keep(library, "disc", found)
     data = tmp_path / "data"
-    backup(data, database, tmp_path / "backup", lambda *_: None)
+    backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
     as_before(database, library, {"disc": blob(found)})
     library.catalogue._transactions.close()
     for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path))):
         there = tmp_path / name
-        restore(made or tmp_path / "backup", there, catalogue_url(there, None), lambda *_: None)
+        restore(made or tmp_path / "backup", there, None, lambda *_: None)
         opened = Library.open(there, feature_space())
         assert opened.catalogue.calibrations.read("disc", opened.memory_id) == kept
         opened.close()
@@ -193,5 +194,5 @@ def test_a_backup_carries_results_also_one_by_an_older_version(library: Library,
 def _older_backup(data: Path, url: str, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(schema, "check", lambda _: None)  # as that version would find its own schema right
-        backup(data, url, folder / "older", lambda *_: None)
+        backup(DataFolder.existing(data, url), folder / "older", lambda *_: None)
     return folder / "older"

@@ -18,6 +18,7 @@ from indexer.library import Library, Original, write_segment
 from indexer.loader import Loader
 from indexer.memory import Codec, join
 from indexer.store import Segment, SegmentStore
+from indexer.sweeping import Sweeper
 from tests.indexer.features import feature_space, random_features
 
 SPACE = feature_space()
@@ -206,7 +207,9 @@ def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint)
     old = library.memory_id
     library.catalogue.memories.switch(made.id)
     library.catalogue.memories.retire(old)
-    library.sweep()
+    files = library.catalogue.files
+    for _ in Sweeper(data_of(library), library.files, files.named, files.needed).orphans("segments"):
+        pass
     return made.id
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.catalogue import Catalogue
-from indexer.library import catalogue_url
+from indexer.data_folder import DataFolder
 from service.access import Role, new_key
 from service.app import create_app
 from service.runtime import Runtime
@@ -138,7 +138,7 @@ def test_who_may_confirm_can_be_reserved(tmp_path: Path) -> None:
     data = tmp_path / "data"
     keys = {role: new_key(role.word, role) for role in (Role.ENGINEER, Role.ADMIN)}
     with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin").wait_until_live() as server:
-        catalogue = Catalogue.open(catalogue_url(data, None))
+        catalogue = Catalogue.open(DataFolder.existing(data).database)
         for key in keys.values():
             catalogue.keys.create(key.key)
         catalogue.close()

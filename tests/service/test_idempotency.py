@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from indexer.catalogue import Catalogue
-from indexer.library import catalogue_url
+from indexer.data_folder import DataFolder
 from service.access import Role, new_key
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -97,7 +97,7 @@ def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
     keys = [new_key(name, Role.ENGINEER) for name in ("one", "two")]
     with ServerProcess(data, ACCESS="keys") as server:
         server.wait_until_live()
-        catalogue = Catalogue.open(catalogue_url(data, None))
+        catalogue = Catalogue.open(DataFolder.existing(data).database)
         for key in keys:
             catalogue.keys.create(key.key)
         catalogue.close()
