@@ -25,7 +25,7 @@ DatabaseUrl = Annotated[
 ]
 EncoderName = Annotated[
     str | None,
-    typer.Option(help="builtin, hub id, folder, or Meta's .pth [TOUCHSTONE_ENCODER; default: builtin]."),
+    typer.Option(help="builtin, timm:MODEL, hub id, folder or checkpoint [TOUCHSTONE_ENCODER; default: builtin]."),
 ]
 
 

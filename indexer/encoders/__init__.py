@@ -37,11 +37,11 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
 
         return FilterBankEncoder(geometry, device)
     # transformers takes seconds to import: the built-in encoder does without.
+    from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
     from indexer.encoders.huggingface import VitEncoder
-    from indexer.encoders.meta_checkpoint import load_meta_checkpoint
 
-    if Path(settings.model).suffix == ".pth":
-        return VitEncoder(load_meta_checkpoint(Path(settings.model)), settings, geometry, device)
+    if Path(settings.model).suffix in SUFFIXES:
+        return VitEncoder(load_checkpoint(Path(settings.model)), settings, geometry, device)
     return VitEncoder.pretrained(settings, geometry, device)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -16,11 +17,24 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, Repository
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    DINOv3ViTModel,
+    ImageProcessingMixin,
+    PreTrainedModel,
+    ViTConfig,
+    ViTModel,
+)  # fmt: skip
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
 
 from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.timm_models import CONFIG, SCHEME, WEIGHTS, is_timm, load_timm
 
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading, which takes a second
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -29,11 +43,16 @@ _FINAL_NORMS = ("layernorm", "norm", "layer_norm")
 _UNUSED = ("pooler.", "mask_token")
 # What shapes the forward pass beside the weights.
 _FINGERPRINTED = ("model_type", "patch_size", "num_attention_heads", "hidden_act", "layer_norm_eps", "rope_theta")
+_OF_MAE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
+    "image_size", "patch_size", "num_channels", "qkv_bias",
+)  # fmt: skip
+_SUFFIX = re.compile(r"(\.(pth|pt|tar|safetensors))+$")
 _BLOCK = 1 << 24
 
 
 class VitEncoder:
-    """A frozen vision transformer: ViT, DINO, DeiT, DINOv2 with or without registers, DINOv3.
+    """A frozen vision transformer: ViT, DINO, MAE, DeiT, BEiT, DINOv2 with or without registers, DINOv3.
 
     The tokens of each layer asked for go through the model's own final layer norm, once. CLS, register and distillation
     tokens are no patches. The global descriptor is the last layer's CLS token after that norm.
@@ -89,29 +108,27 @@ class VitEncoder:
 
     @classmethod
     def pretrained(cls, settings: EncoderSettings, geometry: Geometry, device: torch.device) -> VitEncoder:
-        """Load a hub id or a local folder, with its own mean and std where it names them."""
+        """Load a hub id, a model of timm's or a local folder, with its own mean and std where it names them."""
         name = settings.model
         folder = Path(name).expanduser()
         local = folder.is_dir()
         if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name):
-            raise EncoderError(f"no model folder {name}: give an existing folder, a hub id or a .pth file")
-        if local and not (folder / "config.json").is_file():
-            raise EncoderError(f"the folder {name} holds no config.json: it is not a transformers model")
-        source = str(folder) if local else name
+            raise EncoderError(f"no model folder {name}: give an existing folder, a hub id or a checkpoint file")
+        if local and not (folder / CONFIG).is_file():
+            raise EncoderError(f"the folder {name} holds no {CONFIG}: it is no model of transformers or timm")
+        source = str(folder) if local else name.replace(SCHEME, "timm/", 1)
         try:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-            model, loading = AutoModel.from_pretrained(
-                source, config=config, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-            )
-            mean, std = _normalisation(source)
+            config = Path(str(cached_file(source, CONFIG)))
+            if is_timm(json.loads(config.read_text(encoding="utf-8"))):
+                cached_file(source, WEIGHTS)
+                model, mean, std = load_timm(config.parent)
+            else:
+                model = _transformer(source, name)
+                mean, std = _normalisation(source)
+        except EncoderError:
+            raise
         except (OSError, ValueError, KeyError, RuntimeError, HFValidationError, SafetensorError) as error:
             raise EncoderError(_reason(error, name, local)) from error
-        missing = sorted(key for key in loading["missing_keys"] if not any(part in key for part in _UNUSED))
-        mismatched = sorted(str(key) for key in loading["mismatched_keys"])
-        if missing or mismatched:
-            # transformers fills these with random numbers and goes on.
-            broken = [*missing, *mismatched]
-            raise EncoderError(f"the weights of {name} are incomplete: {len(broken)} missing, the first {broken[0]}")
         return cls(model, settings, geometry, device, mean, std)
 
     @torch.inference_mode()
@@ -141,6 +158,7 @@ class VitEncoder:
         crop = self.space.geometry.crop
         ramp = torch.arange(crop, dtype=torch.float32).mul(255 / crop).to(torch.uint8)
         states, last = self._forward(ramp.expand(1, 3, crop, crop), self._model)
+        _, again = self._forward(ramp.expand(1, 3, crop, crop), self._model)
         tokens = _prefix(self._model) + self.space.cells
         name = type(self._model).__name__
         if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):
@@ -149,8 +167,12 @@ class VitEncoder:
             raise EncoderError(
                 f"{self.space.encoder}: values are not finite in {self._dtype}: try float32 or check the file"
             )
-        # Whether the last hidden state is before or after the norm differs between architectures and versions.
         wide = torch.finfo(self._model.dtype).eps * 64
+        if not torch.allclose(last, again, rtol=wide, atol=wide):
+            raise EncoderError(
+                f"{name} sees something else in the same picture each time, as with patches masked at random"
+            )
+        # Whether the last hidden state is before or after the norm differs between architectures and versions.
         if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self._norm(states[-1]), states[-1])):
             raise EncoderError(f"{name} does not end in the layer norm that its intermediate layers would go through")
 
@@ -172,6 +194,28 @@ def _checked_layers(layers: tuple[int, ...], depth: int) -> tuple[int, ...]:
     if list(layers) != sorted(set(layers)):
         raise EncoderError(f"layers {list(layers)} must increase, each named once")
     return layers
+
+
+def _transformer(source: str, name: str) -> PreTrainedModel:
+    """A model in transformers' own format. EncoderError when weights are missing."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    kind: Any = AutoModel
+    if config.model_type == "vit_mae":
+        # MAE's own class leaves out patches at random; its encoder is a ViT.
+        config, kind = ViTConfig(**{name: getattr(config, name) for name in _OF_MAE}), ViTModel
+    model, loading = kind.from_pretrained(
+        source, config=config, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+    )
+    missing = sorted(key for key in loading["missing_keys"] if not any(part in key for part in _UNUSED))
+    mismatched = sorted(str(key) for key in loading["mismatched_keys"])
+    if missing or mismatched:
+        # transformers fills these with random numbers and goes on.
+        broken = [*missing, *mismatched]
+        raise EncoderError(f"the weights of {name} are incomplete: {len(broken)} missing, the first {broken[0]}")
+    if isinstance(model, DINOv3ViTModel):
+        set_periods(model)
+    found: PreTrainedModel = model
+    return found
 
 
 def _final_norm(model: PreTrainedModel) -> nn.Module:
@@ -206,7 +250,7 @@ def _prefix(model: PreTrainedModel) -> int:
     return 1 + int(distilled) + int(getattr(model.config, "num_register_tokens", 0))
 
 
-def _normalisation(source: str) -> tuple[Sequence[float], Sequence[float]]:
+def _normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std in [0, 1] that the model was trained with; ImageNet's where its files do not say."""
     try:
         names, _ = ImageProcessingMixin.get_image_processor_dict(source)
@@ -217,7 +261,7 @@ def _normalisation(source: str) -> tuple[Sequence[float], Sequence[float]]:
     mean, std = names.get("image_mean", IMAGENET_MEAN), names.get("image_std", IMAGENET_STD)
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise EncoderError(f"unusable image_mean {mean} or image_std {std} in the model's preprocessor_config.json")
-    return tuple(mean), tuple(std)
+    return tuple(map(float, mean)), tuple(map(float, std))
 
 
 def _fingerprint(
@@ -254,7 +298,7 @@ def _weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
 def _name(model: str) -> str:
     """A hub id as it is; of a path only its last part, since answers of the service show this name."""
     path = Path(model).expanduser()
-    return path.resolve().name.removesuffix(".pth") if path.exists() else model
+    return _SUFFIX.sub("", path.resolve().name) if path.exists() else model
 
 
 def _reason(error: BaseException, name: str, local: bool) -> str:

@@ -101,7 +101,7 @@ def _lacking_categories(dataset: Dataset, variants: Sequence[Variant]) -> list[s
 def _encoder(space: FeatureSpace) -> str | None:
     """The name in table A2 of an encoder whose name says which published weights it has; None for any other."""
     # A checkpoint's file ends in the first digits of its checksum.
-    name = re.sub(r"-[0-9a-f]{8}$", "", space.encoder)
+    name = re.sub(r"-[0-9a-f]{8}$", "", space.encoder).removeprefix("timm/")
     for encoder, published in _paper().encoders.items():
         if name in published or f"timm:{name}" in published:
             return encoder

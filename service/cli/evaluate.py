@@ -42,7 +42,7 @@ or judged before is taken from the cache.
 
 \b
 Examples:
-  touchstone evaluate mvtec_anomaly_detection --encoder weights/dinov3_vitb16.pth
+  touchstone evaluate mvtec_anomaly_detection --encoder timm:vit_base_patch16_dinov3.lvd1689m
   touchstone evaluate my-parts --protocol few-shot --protocol multi-class-scaling --seeds 5
 """
 

@@ -41,7 +41,7 @@ def rebuild(
     Exit code: 0 done; 1 some kept pictures cannot be read: nothing was switched, or all but they were mended; 2 nothing
     could be done.
 
-    Example:  touchstone rebuild --encoder weights/dinov3_vitb16.pth --data my-factory
+    Example:  touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
     """
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url, codec=codec)
     # torch takes seconds to import; --help should not.
