@@ -16,7 +16,7 @@ _EXTENDED = re.compile(rb";\s*filename\*\s*=\s*\"?(utf-8|iso-8859-1)'[^']*'([^\s
 
 
 class Body:
-    """The items of a multipart body, in order; to be closed, since large files lie on the disk.
+    """The items of a multipart body, in order, in memory; to be closed, so that it is given back.
 
     starlette.formparsers.MultiPartException for a body that cannot be read or holds too much.
     """
@@ -48,6 +48,8 @@ def filename(file: UploadFile) -> bytes:
 
 
 class _Parser(MultiPartParser):
+    spool_max_size = 0  # never to the disk: a full temporary folder must not stop detection
+
     def on_headers_finished(self) -> None:
         self._charset = "latin-1"  # any bytes become characters and can be had back, so that nothing is guessed here
         disposition = self._current_part.content_disposition or b""

@@ -92,6 +92,7 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
             name = raw.decode(errors="replace")
             if isinstance(value, UploadFile) and name == IMAGES:
                 files.append(_file(multipart.filename(value), await value.read()))
+                await value.close()  # in memory once, not twice
             elif isinstance(value, bytes) and name in fields.model_fields and name not in values:
                 values[name] = _text(name, value)
             else:

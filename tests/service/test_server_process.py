@@ -8,12 +8,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from indexer.images import encode_png
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
@@ -190,6 +192,33 @@ def test_a_full_disk_fails_the_onboarding_and_nothing_else(tmp_path: Path) -> No
         with ServerProcess(disk / "data").wait_until_live() as again:
             assert len(again.references()) == 5
             assert again.score(part(9)) == score
+
+
+def large_part(seed: int) -> bytes:
+    """A part in noise, as a PNG of some 3 MB."""
+    noise = np.random.default_rng(seed).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    return encode_png(noise)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_temporary_folder_fails_nothing(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "temporary", "8m") as temporary,
+        ServerProcess(tmp_path / "data", environment={"TMPDIR": str(temporary)}).wait_until_live() as server,
+    ):
+        assert server.client.post("/detect", files=files(large_part(0))).status_code == 409, "nothing is known yet"
+        assert list(temporary.iterdir()) == []
+        with suppress(OSError), (temporary / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(b"." * 4096):
+                pass
+        body = files(*(large_part(seed) for seed in range(1, 4)))
+        added = server.client.post("/references", data={"category": "disc"}, files=body)
+        assert added.status_code == 200, added.text
+        answer = server.client.post("/detect", files=files(large_part(9)))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["results"][0]["recorded"] is True
+        assert server.client.get("/inspections", params={"q": "0.png"}).status_code == 200
+        assert server.client.get("/readyz").status_code == 200
 
 
 def test_sigterm_finishes_accepted_work(tmp_path: Path) -> None:
