@@ -217,7 +217,7 @@ def test_a_full_temporary_folder_fails_nothing(tmp_path: Path) -> None:
         answer = server.client.post("/detect", files=files(large_part(9)))
         assert answer.status_code == 200, answer.text
         assert answer.json()["results"][0]["recorded"] is True
-        assert server.client.get("/inspections", params={"q": "0.png"}).status_code == 200
+        assert server.client.get("/inspections").status_code == 200
         assert server.client.get("/readyz").status_code == 200
 
 
