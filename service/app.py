@@ -32,11 +32,12 @@ def create_app(running: Runtime) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.runtime = running
+        asyncio.get_running_loop().set_default_executor(running.threads.catalogue.executor)
         try:
-            await asyncio.to_thread(running.begin)
+            await running.threads.files(running.begin)
             yield
         finally:
-            await asyncio.to_thread(running.stop)
+            await running.threads.files(running.stop)
 
     settings = running.settings
     app = FastAPI(

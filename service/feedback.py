@@ -39,7 +39,7 @@ async def call_good(running: Runtime, inspection: Inspection, *, confirm: bool, 
             "conflict",
             "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
-    data = await asyncio.to_thread(running.library.read_original, inspection.image_sha256, inspection.image_suffix)
+    data = await running.threads.files(running.library.read_original, inspection.image_sha256, inspection.image_suffix)
     reading = Reading.from_json(inspection.reading)
     [picture] = await running.decoder.decode(Upload((File(inspection.filename, data),)), reading)
     if isinstance(picture, ImageRefused):

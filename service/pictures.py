@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import Query, Response
 
 from indexer.images import ImageLimits, decode_image, encode_jpeg, shrink
+from service.threads import Pool
 from service.uploads import MEDIA_TYPES
 
 Side = Annotated[
@@ -20,9 +20,9 @@ UNCHANGING = {"Cache-Control": "private, max-age=604800, immutable"}  # an id's 
 _QUALITY = 88
 
 
-async def pictured(data: bytes, suffix: str, side: int | None, limits: ImageLimits) -> Response:
+async def pictured(files: Pool, data: bytes, suffix: str, side: int | None, limits: ImageLimits) -> Response:
     """A kept picture's bytes; with a side, upright, no larger than that, as JPEG."""
     if side is None:
         return Response(data, media_type=MEDIA_TYPES[suffix], headers=UNCHANGING)
-    smaller = await asyncio.to_thread(lambda: encode_jpeg(shrink(decode_image(data, limits), side), _QUALITY))
+    smaller = await files(lambda: encode_jpeg(shrink(decode_image(data, limits), side), _QUALITY))
     return Response(smaller, media_type="image/jpeg", headers=UNCHANGING)

@@ -161,7 +161,7 @@ async def _searched(
     for each in recent:
         sha256, suffix = each.image_sha256 or "", each.image_suffix or ""
         try:
-            data = await asyncio.to_thread(running.library.read_original, sha256, suffix)
+            data = await running.threads.files(running.library.read_original, sha256, suffix)
         except OriginalUnreadable:
             continue
         reading = Reading.from_json(each.reading)

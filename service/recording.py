@@ -15,6 +15,7 @@ from indexer.images import encode_jpeg, shrink
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
 from indexer.store import original_name, write_durably
+from service.breaker import CircuitBreaker
 from service.detection import Detection
 from service.history import THUMBNAIL_SIDE, has_room, map_png
 from service.requests import KeyedRequest
@@ -102,6 +103,24 @@ class Recorder:
         self._library = library
         self._pruner = pruner
         self._min_free_bytes = min_free_bytes
+        self._breaker = CircuitBreaker(library.catalogue)
+
+    def earlier(self, request: KeyedRequest) -> dict[str, Inspection]:
+        """What is recorded of a request already, by id; nothing while the database does not answer. RequestKeyReused.
+
+        While it does not answer nobody else's try is recorded either.
+        """
+        if not self._breaker.closed():
+            return {}
+        try:
+            with self._breaker.asking():
+                found = self._library.catalogue.inspections.of_request(request.key)
+        except CatalogueError as error:
+            log.error("whether a request was answered before is not known: %s", error)
+            return {}
+        if any(each.request_digest != request.digest for each in found.values()):
+            raise RequestKeyReused("the key was used for a request with other content")
+        return found
 
     def record(self, findings: Sequence[Finding]) -> Recording:
         """Keep the findings of one request, all or none, with their pictures and maps.
@@ -120,13 +139,14 @@ class Recorder:
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}
             originals.append(f"originals/{original_name(original.sha256, original.suffix)}")
         try:
-            if not has_room(self._data, self._min_free_bytes):
+            if not has_room(self._data, self._min_free_bytes) or not self._breaker.closed():
                 return Recording(False)
             with self._library.files.appending():
                 for finding in findings:
                     self._library.keep_original(finding.picture.original.data, finding.picture.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
-                earlier = self._library.catalogue.inspections.record(rows)
+                with self._breaker.asking():
+                    earlier = self._library.catalogue.inspections.record(rows)
         except RequestKeyReused:
             self._pruner.abandon([*files, *originals])
             raise

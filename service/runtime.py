@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ import torch
 from fastapi import Request
 
 from indexer.catalogue import CategorySettings
+from indexer.catalogue.patience import patient
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import Library
@@ -40,6 +42,7 @@ from service.recording import Recorder
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.state_metrics import StateMetrics
+from service.threads import Threads
 from service.tracing import Tracing
 from service.uploads import Decoder, Prepare
 
@@ -51,6 +54,7 @@ _BORDER = (
 )
 _REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
 _KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+_KEY_PATIENCE_SECONDS = 2.0  # for one look
 _START_SECONDS = 60.0  # for the first picture to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
 
@@ -74,6 +78,7 @@ class Runtime:
     pruner: Pruner
     pruning: Pruning
     recorder: Recorder
+    threads: Threads
     feed: Feed
     readiness: Readiness
     catalogue_sync: Task
@@ -117,7 +122,7 @@ class Runtime:
             "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
         )
         key_sync = task(
-            "key-sync", lambda _: ring.refresh(), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
+            "key-sync", partial(_refresh_keys, ring), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
             least_seconds=_KEY_SECONDS, stalls_after=10,
         )  # fmt: skip
         background = Supervisor((
@@ -131,7 +136,7 @@ class Runtime:
         running = cls(
             settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
             metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring, pruner, pruning,
-            Recorder(settings.data, library, pruner, settings.min_free_bytes), feed,
+            Recorder(settings.data, library, pruner, settings.min_free_bytes), Threads(), feed,
             readiness, catalogue_sync, key_sync, background,
         )  # fmt: skip
         metrics.registry.register(StateMetrics(running))
@@ -148,6 +153,7 @@ class Runtime:
         self.owner.stop()
         self.background.join(_JOIN_SECONDS)
         self.decoder.close()
+        self.threads.close()
         self.library.close()
         self.tracing.close()
 
@@ -215,6 +221,13 @@ class Runtime:
                 detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
                 raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
             await asyncio.sleep(0.05)
+
+
+def _refresh_keys(ring: KeyRing, _: threading.Event) -> None:
+    with patient(
+        lock=_KEY_PATIENCE_SECONDS, answer=_KEY_PATIENCE_SECONDS
+    ):  # it is what first notices that a database answers again
+        ring.refresh()
 
 
 def warm_up(encoder: Encoder, batch_size: int) -> None:

@@ -74,6 +74,11 @@ class Catalogue:
         """Close the connections."""
         self._transactions.close()
 
+    @property
+    def answering(self) -> bool:
+        """Whether the database answered whoever asked last: who can go on without it need not find out by waiting."""
+        return self._transactions.answering
+
     def version(self) -> int:
         """The version of the newest snapshot; 0 before anything happened."""
         with self._transactions.reading() as connection:

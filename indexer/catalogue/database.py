@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -16,11 +16,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from indexer.catalogue.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, UnsupportedDatabase
+from indexer.catalogue.patience import Patience, patience, within
 from indexer.store import StorageFull
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 30.0
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
 _BUSY = ("SQLITE_BUSY", "55P03")  # 55P03: lock_timeout of PostgreSQL
 _AWAY = (
@@ -46,13 +46,15 @@ def connect(url: str | URL) -> Engine:
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        ours = {**_POSTGRESQL, "options": f"-c lock_timeout={round(BUSY_SECONDS * 1000)}"}
+        ours = {**_POSTGRESQL, "options": f"-c lock_timeout={_milliseconds(Patience().lock)}"}
         given = {key: value for key, value in ours.items() if key not in parsed.query}
-        return create_engine(parsed, pool_pre_ping=True, max_overflow=-1, connect_args=given)
+        engine = create_engine(parsed, pool_pre_ping=True, max_overflow=-1, connect_args=given)
+        event.listen(engine, "do_connect", _open_postgresql)
+        return engine
     if parsed.database is None or parsed.database in ("", ":memory:"):
         raise UnsupportedDatabase("the catalogue needs a database file")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, max_overflow=-1, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(parsed, max_overflow=-1, connect_args={"timeout": Patience().lock})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -76,13 +78,19 @@ class Transactions:
 
     def __init__(self, engine: Engine) -> None:
         self._sqlite = engine.dialect.name == "sqlite"
+        self._answering = True
         self._reader = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = engine.execution_options(immediate=True)
+
+    @property
+    def answering(self) -> bool:
+        """Whether the database answered whoever asked last, of all threads."""
+        return self._answering
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See one state of the database, whatever is committed meanwhile."""
-        with errors_named(), self._reader.begin() as connection:
+        with self._asking(), errors_named(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -92,9 +100,14 @@ class Transactions:
         Raises CommitUncertain when the answer to the commit was lost: see `certainly`. With any other error nothing was
         written.
         """
-        with errors_named(), self._writer.connect() as connection, connection.begin() as transaction:
+        with (
+            self._asking(),
+            errors_named(),
+            self._writer.connect() as connection,
+            connection.begin() as transaction,
+        ):
             if not self._sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
+                _wait_for_writers(connection)
             yield connection
             try:
                 with errors_named():
@@ -159,6 +172,18 @@ class Transactions:
                 cursor.close()
         return found is not None and found[0] == 0
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Bound how long the database may be silent, and note whether it answered."""
+        try:
+            with within(patience.get().answer):
+                yield
+        except CatalogueUnavailable:
+            self._answering = False
+            raise
+        else:
+            self._answering = True
+
     def close(self) -> None:
         """Close the connections."""
         self._reader.dispose()
@@ -175,7 +200,26 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
     cursor.close()
 
 
+def _wait_for_writers(connection: Connection) -> None:
+    given = patience.get()
+    if given.lock != Patience().lock:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(given.lock)}")
+    with within(given.lock + given.answer):
+        connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _open_postgresql(_dialect: object, _record: object, args: Any, options: dict[str, Any]) -> Any:
+    from indexer.catalogue.postgresql import open_connection  # with SQLite, nothing of psycopg is loaded
+
+    return open_connection(*args, **options)
+
+
 def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {_milliseconds(patience.get().lock)}")
     # A writer takes its lock at once: one that read first could not wait for another writer, only fail.
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -17,11 +17,8 @@ from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.catalogue import (
-    CatalogueBusy,
-    CatalogueUnavailable,
     CategorySettings,
     Inspection,
-    RequestKeyReused,
 )
 from indexer.images import ImageRefused, encode_png
 from indexer.loader import Published
@@ -113,8 +110,8 @@ async def detect(
     keyed = None
     kept: dict[str, Inspection] = {}
     if idempotency_key is not None:
-        keyed = await asyncio.to_thread(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
-        kept = await asyncio.to_thread(_kept, running, keyed)
+        keyed = await running.threads.line(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
+        kept = await running.threads.line(running.recorder.earlier, keyed)
     ids = [new_inspection_id() if keyed is None else keyed.inspection_id(each) for each in range(len(upload.files))]
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
     published = running.library.published
@@ -134,7 +131,7 @@ async def detect(
         for position, picture, detection in zip(fresh, decoded, found, strict=True)
         if isinstance(picture, Picture) and isinstance(detection, Detection)
     }
-    recording = await asyncio.to_thread(running.recorder.record, list(findings.values()))
+    recording = await running.threads.line(running.recorder.record, list(findings.values()))
     running.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
     kept |= recording.earlier
     _count(running, [each.detection for each in findings.values() if each.id not in kept], recorded=recording.kept)
@@ -151,20 +148,8 @@ async def detect(
             results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
             draw = partial(_answer, running, findings[position], options, settings, recorded=recording.kept)
-            results.append(await asyncio.to_thread(draw))
+            results.append(await running.threads.line(draw))
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
-
-
-def _kept(running: Runtime, keyed: KeyedRequest) -> dict[str, Inspection]:
-    """What is recorded of a request already, by id; nothing while the catalogue is away. RequestKeyReused."""
-    try:
-        kept = running.library.catalogue.inspections.of_request(keyed.key)
-    except (CatalogueBusy, CatalogueUnavailable) as error:
-        log.error("whether a request was answered before is not known: %s", error)
-        return {}
-    if any(each.request_digest != keyed.digest for each in kept.values()):
-        raise RequestKeyReused("the key was used for a request with other content")
-    return kept
 
 
 def _check_references(published: Published, category: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -80,7 +80,9 @@ async def inspections(
     """The history, newest first."""
     catalogue = running.library.catalogue
     if format == "csv":
-        lines = _csv_lines(catalogue.inspections.all(wanted))
+        parts = _csv_parts(catalogue.inspections.all(wanted))
+        first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
+        lines = _streamed(first, parts)
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)
@@ -144,7 +146,7 @@ async def heat(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
     found = await _find(running, inspection_id)
-    data = await asyncio.to_thread(history.heat_png, running.inspections_folder, found, running.encoder.space)
+    data = await running.threads.files(history.heat_png, running.inspections_folder, found, running.encoder.space)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")
     return Response(data, media_type="image/png", headers=UNCHANGING)
@@ -157,11 +159,11 @@ async def image(inspection_id: Text, running: Annotated[Runtime, Depends(runtime
     gone = found.kept_bytes is None
     if found.thumbnail_bytes is not None and side is not None and (gone or side <= history.THUMBNAIL_SIDE):
         data = await _file(running, thumbnail_name(inspection_id))
-        return await pictured(data, ".jpg", side, running.settings.image_limits)
+        return await pictured(running.threads.files, data, ".jpg", side, running.settings.image_limits)
     if gone and found.thumbnail_bytes is not None:
         raise ProblemError("not-found", "The picture as it was sent is no longer kept; `side` gives a small one.")
     data, suffix = await _picture(running, found)
-    return await pictured(data, suffix, side, running.settings.image_limits)
+    return await pictured(running.threads.files, data, suffix, side, running.settings.image_limits)
 
 
 @router.post(
@@ -192,7 +194,7 @@ async def _find(running: Runtime, inspection_id: str) -> Inspection:
 async def _file(running: Runtime, name: str | None) -> bytes:
     """A map or a thumbnail, which may be deleted at any moment. ProblemError when it is."""
     try:
-        return await asyncio.to_thread((running.inspections_folder / (name or "")).read_bytes)
+        return await running.threads.files((running.inspections_folder / (name or "")).read_bytes)
     except (FileNotFoundError, IsADirectoryError):
         raise ProblemError("not-found", "This is no longer kept.") from None
 
@@ -200,7 +202,7 @@ async def _file(running: Runtime, name: str | None) -> bytes:
 async def _picture(running: Runtime, found: Inspection) -> tuple[bytes, str]:
     if found.kept_bytes is None or found.image_sha256 is None or found.image_suffix is None:
         raise ProblemError("not-found", "The picture of this inspection is no longer kept.")
-    data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
+    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
     return data, found.image_suffix
 
 
@@ -208,7 +210,13 @@ def _zoned(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
-def _csv_lines(found: Iterator[Inspection]) -> Iterator[str]:
+async def _streamed(first: str, others: Iterator[str]) -> AsyncIterator[str]:
+    yield first
+    while (part := await asyncio.to_thread(next, others, None)) is not None:
+        yield part
+
+
+def _csv_parts(found: Iterator[Inspection]) -> Iterator[str]:
     lines = io.StringIO()
     writer = csv.writer(lines)
     writer.writerow(_CSV)

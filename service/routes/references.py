@@ -143,8 +143,8 @@ async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runti
 async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
     """The picture as it was sent, or smaller."""
     found = await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
-    data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
-    return await pictured(data, found.image_suffix, side, running.settings.image_limits)
+    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
+    return await pictured(running.threads.files, data, found.image_suffix, side, running.settings.image_limits)
 
 
 @router.post("/{reference_id}/restore", responses=documented("not-found", "storage-full", "not-ready"))
@@ -157,7 +157,7 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     found = await asyncio.to_thread(catalogue.references.get, reference_id)
     if found.removed_at is None:
         return _view(found)
-    data = await asyncio.to_thread(running.library.read_original, found.image_sha256, found.image_suffix)
+    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
     reading = Reading.from_json(found.reading)
     [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)), reading)
     if isinstance(decoded, ImageRefused):

@@ -61,6 +61,10 @@ class DatabaseProxy:
         """Become a black hole: connections stay open, new ones are taken, and nothing is forwarded any more."""
         self._swallowing = True
 
+    def flow(self) -> None:
+        """Forward new connections again; those that were open stay silent, as what was sent on them is lost."""
+        self._swallowing = False
+
     def _accept(self) -> None:
         while True:
             try:
@@ -82,10 +86,11 @@ class DatabaseProxy:
             return
         losing = threading.Event()
         threading.Thread(target=self._answer, args=(client, server, losing), daemon=True).start()
-        seen = b""
+        seen, lost = b"", False
         with contextlib.suppress(OSError):
             while data := client.recv(_PIECE):
-                if self._swallowing:
+                lost = lost or self._swallowing
+                if lost:
                     continue
                 seen += data
                 if _COMMIT in data:
@@ -96,8 +101,7 @@ class DatabaseProxy:
                     if moment == "after":
                         losing.set()
                 server.sendall(data)
-        if not self._swallowing:
-            _end(client, server)
+        _end(client, server)
 
     def _answer(self, client: socket.socket, server: socket.socket, losing: threading.Event) -> None:
         with contextlib.suppress(OSError):
@@ -106,8 +110,7 @@ class DatabaseProxy:
                     break
                 if not self._swallowing:
                     client.sendall(data)
-        if not self._swallowing:
-            _end(client, server)
+        _end(client, server)
 
     def _chosen(self, seen: bytes) -> Cut | None:
         with self._lock:

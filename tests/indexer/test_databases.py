@@ -7,27 +7,31 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import create_engine, insert, inspect, make_url, select
 from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import (
     Catalogue,
     CatalogueBusy,
     CatalogueUnavailable,
+    CommitUncertain,
     SchemaMismatch,
     UnsupportedDatabase,
-    database,
     schema,
 )
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
+from indexer.catalogue.patience import patient
+from tests.helpers.database_proxy import DatabaseProxy
 from tests.indexer.data_folder_process import StoreParts, write_segment
 from tests.postgres_server import PostgresServer
 
@@ -215,42 +219,72 @@ def test_a_database_that_cannot_be_reached_is_named_within_its_timeout(place: st
             assert "\n" not in str(caught.value)
 
 
-def test_connecting_has_a_timeout_that_the_url_may_change() -> None:
-    seen: list[object] = []
+def test_connecting_has_a_timeout_that_the_url_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def refused(*_: object, connect_timeout: object, **__: object) -> None:
+        seen.append(str(connect_timeout))
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(psycopg.Connection, "connect", refused)
     for url in ("postgresql://h/d", "postgresql://h/d?connect_timeout=60"):
         engine = connect(url)
+        for seconds in (90, 3.5):
+            with patient(lock=1, answer=seconds), pytest.raises(OperationalError):
+                engine.connect()
+    assert seen == ["5", "4", "60", "4"]
 
-        @event.listens_for(engine, "do_connect")
-        def _(_dialect: object, _record: object, _args: object, options: dict[str, object]) -> None:
-            seen.append(str(options["connect_timeout"]))
-            raise OperationalError("", None, Exception())
 
-        with pytest.raises(OperationalError):
-            engine.connect()
-    assert seen == ["5", "60"]
+@pytest.mark.parametrize("moment", ["connecting", "reading", "writing", "committing"])
+def test_a_server_that_takes_what_is_sent_and_says_nothing_is_given_up(postgres: PostgresServer, moment: str) -> None:
+    url = postgres.new_database(migrated=True)
+    with DatabaseProxy(url) as proxy:
+        catalogue = Catalogue.open(proxy.url)
+        transactions = catalogue._transactions
+        begun = time.monotonic()
+        if moment == "connecting":
+            catalogue.close()
+            proxy.swallow()
+
+        def ask() -> None:
+            with transactions.reading() if moment == "reading" else transactions.writing() as connection:
+                if moment != "connecting":
+                    proxy.swallow()
+                if moment != "committing":
+                    connection.execute(select(1))
+
+        with patient(lock=0.2, answer=0.5), pytest.raises(CatalogueUnavailable, match="does not answer") as caught:
+            ask()
+        assert isinstance(caught.value, CommitUncertain) == (moment == "committing")
+        assert time.monotonic() - begun < 10
+        assert not catalogue.answering
+        proxy.flow()
+        assert catalogue.version() == 0
+        assert catalogue.answering
+        catalogue.close()
+    postgres.drop(url)
+
+
+def test_a_write_waits_for_another_and_gives_up_with_a_name(database: str) -> None:
+    first, second = Catalogue.open(database), Catalogue.open(database)
+    first.memories.ensure(*SPACE)
+    with first._transactions.writing():
+        begun = time.monotonic()
+        with patient(lock=0.2, answer=5), pytest.raises(CatalogueBusy):
+            second.memories.ensure(*SPACE)
+        assert time.monotonic() - begun < 5
+        assert second.answering
+        assert second.version() == 1  # readers never wait
+    with patient(lock=0.2, answer=5):
+        second.memories.ensure(*SPACE)
+    first.close()
+    second.close()
 
 
 def test_a_database_that_does_not_exist_is_named(postgres: PostgresServer) -> None:
     url = make_url(postgres.new_database()).set(database="missing").render_as_string(hide_password=False)
     with pytest.raises(CatalogueUnavailable, match='database "missing" does not exist'):
         Catalogue.open(url)
-
-
-def test_a_write_waits_for_another_and_gives_up_with_a_name(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Catalogue.migrate(empty_database)
-    first = Catalogue.open(empty_database)
-    first.memories.ensure(*SPACE)
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
-    second = Catalogue.open(empty_database)
-    with first._transactions.writing():
-        with pytest.raises(CatalogueBusy):
-            second.memories.ensure(*SPACE)
-        assert second.version() == 1  # readers never wait
-    second.memories.ensure(*SPACE)
-    first.close()
-    second.close()
 
 
 def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(

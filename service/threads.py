@@ -1,0 +1,52 @@
+"""The threads on which requests wait for something slow: pools apart, so that none waits for what another waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LINE = 8
+_CATALOGUE = 16
+_FILES = 4
+
+
+class Pool:
+    """Some threads. A coroutine waits for what one of them does, in the context of whoever asks."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def __call__(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """What `work` returns, or raises."""
+        context = contextvars.copy_context()
+        call = lambda: context.run(work, *args, **options)  # noqa: E731 - it is where types end
+        return await asyncio.get_running_loop().run_in_executor(self.executor, call)
+
+    def close(self) -> None:
+        """Drop what waits, and let the threads end."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Threads:
+    """Every pool of a service but those that decode.
+
+    line: what a detection needs beside the encoder: its record, which gives up on a database soon, and its pictures.
+    catalogue: whoever else asks the database. It is the loop's default, so `asyncio.to_thread` means it. files: kept
+    pictures, read and drawn for people.
+    """
+
+    def __init__(self) -> None:
+        self.line = Pool("line", _LINE)
+        self.catalogue = Pool("catalogue", _CATALOGUE)
+        self.files = Pool("files", _FILES)
+
+    def close(self) -> None:
+        """End them all, without waiting for a thread that hangs."""
+        for pool in (self.line, self.catalogue, self.files):
+            pool.close()

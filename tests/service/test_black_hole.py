@@ -1,0 +1,79 @@
+"""A database that takes what is sent and says nothing stops the history, not the line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.helpers.database_proxy import DatabaseProxy
+from tests.postgres_server import PostgresServer
+from tests.service.conftest import files
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+PEOPLE = 40  # requests that wait for the database at once: more than there are threads for them
+SLOWEST = 12.0  # seconds for a detection as the database goes silent: on an idle machine it takes 2 to 6
+
+
+@pytest.fixture
+def proxy(postgres: PostgresServer) -> Iterator[DatabaseProxy]:
+    url = postgres.new_database(migrated=True)
+    with DatabaseProxy(url) as through:
+        yield through
+    postgres.drop(url)
+
+
+def detect(server: ServerProcess, number: int, **headers: str) -> tuple[float, dict[str, Any]]:
+    """Seconds it took, and the result."""
+    begun = time.monotonic()
+    answer = server.client.post("/detect", files=files(part(number)), headers=headers)
+    assert answer.status_code == 200, answer.text
+    return time.monotonic() - begun, answer.json()["results"][0]
+
+
+def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path: Path, proxy: DatabaseProxy) -> None:
+    with ServerProcess(tmp_path / "data", DATABASE_URL=proxy.url).wait_until_live() as server:
+        server.teach("disc", *(part(seed) for seed in range(4)))
+        assert detect(server, 10)[1]["recorded"] is True
+        proxy.swallow()
+        asked = threading.Barrier(PEOPLE + 1)
+
+        def ask(number: int) -> int:
+            asked.wait(30)
+            with httpx.Client(base_url=server.client.base_url, timeout=120) as client:
+                routes = ("/inspections", "/inspections?format=csv", "/categories", "/storage", "/references")
+                return client.get(routes[number % len(routes)]).status_code
+
+        with ThreadPoolExecutor(PEOPLE) as people, ThreadPoolExecutor(6) as line:
+            waiting = [people.submit(ask, number) for number in range(PEOPLE)]
+            asked.wait(30)
+            first = list(line.map(lambda number: detect(server, number, **{"Idempotency-Key": f"p{number}"}), range(6)))
+            assert max(seconds for seconds, _ in first) < SLOWEST
+            assert {result["recorded"] for _, result in first} <= {False, None}
+            begun = time.monotonic()
+            later = list(line.map(lambda number: detect(server, number), range(20, 50)))
+            assert {result["recorded"] for _, result in later} == {False}
+            assert time.monotonic() - begun < SLOWEST, "thirty detections"
+            assert not all(each.done() for each in waiting), "people still wait, and stand in nobody's way"
+            assert server.client.get("/healthz").status_code == 200
+            refused = server.client.post("/references", data={"category": "disc"}, files=files(part(99)))
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+            assert {each.result() for each in waiting} == {503}
+        written = {path.name.partition(".")[0] for path in (tmp_path / "data" / "inspections").iterdir()}
+        assert written.isdisjoint(result["id"] for _, result in later)  # nothing is left of what was not tried
+        proxy.flow()
+        end = time.monotonic() + 60
+        while (result := detect(server, 60)[1])["recorded"] is not True:
+            assert time.monotonic() < end, "the database is back"
+            time.sleep(0.2)
+        found = {each["id"] for each in server.client.get("/inspections?limit=1000").json()["inspections"]}
+        assert result["id"] in found
+        unrecorded = [result["id"] for _, result in (*first, *later) if result["recorded"] is False]
+        assert found.isdisjoint(unrecorded)
