@@ -31,6 +31,7 @@ from service.background import Supervisor, Task
 from service.background.calibrations import Calibrations
 from service.background.following import CatalogueSync, Compaction
 from service.background.pruning import Pruning
+from service.descriptors import Shortage
 from service.detection import Inspector
 from service.feed import Feed
 from service.history import has_room
@@ -84,6 +85,7 @@ class Runtime:
     catalogue_sync: Task
     key_sync: Task
     background: Supervisor
+    shortage: Shortage = field(default_factory=Shortage)
     previewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
@@ -202,7 +204,7 @@ class Runtime:
         ended = [task.name for task in self.background.states() if task.state == "ended"]
         if ended:
             return f"Background work has ended ({', '.join(ended)}): restart the service."
-        return self.readiness.reason
+        return self.shortage.reason or self.readiness.reason
 
     async def reach(self, version: int) -> None:
         """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -11,6 +13,7 @@ import uvicorn
 from service import logs
 from service.app import create_app
 from service.connections import Door
+from service.descriptors import connections_allowed
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -23,15 +26,16 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running = Runtime.start(settings)
+    connections = connections_allowed(settings.max_connections)
     door = Door(
-        settings.max_connections, settings.header_seconds, settings.keep_alive_seconds, settings.send_seconds,
+        connections, settings.header_seconds, settings.keep_alive_seconds, settings.send_seconds,
         refused=running.metrics.problem,
     )  # fmt: skip
     _Server(
         running,
         uvicorn.Config(
             create_app(running), host=settings.host, port=settings.port, http=door.protocol, ws="none",
-            h11_max_incomplete_event_size=settings.max_header_bytes,
+            h11_max_incomplete_event_size=settings.max_header_bytes, backlog=2 * connections,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             log_config=None, access_log=False, server_header=False,
         ),
@@ -39,11 +43,18 @@ def serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Tells streams to end as soon as it is told to: they would otherwise be waited for until the grace is over."""
+    """uvicorn's server, which notices when no connection can be accepted, and lets streams end when it is told to end.
+
+    They would otherwise be waited for until the grace is over.
+    """
 
     def __init__(self, running: Runtime, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._running = running
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._running.shortage.watch(asyncio.get_running_loop())
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._running.feed.close()
