@@ -26,11 +26,16 @@ _FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "i
 
 @dataclass(frozen=True)
 class Tile:
-    """The sizes of `find_best`'s tile: references × queries, and how many of their values at a time."""
+    """The sizes of `find_best`'s tile: references × queries, and how many of their values at a time.
+
+    warps: that share a tile. stages: loads under way at once.
+    """
 
     rows: int
     columns: int
     depth: int
+    warps: int = 4
+    stages: int = 3
 
     @classmethod
     def fitting(cls, queries: int, dim: int) -> Tile:
@@ -130,6 +135,7 @@ class _Search:
             layers, cells, dim, chunks,
             FORMAT=_FORMATS[self._codec.name], CODE=size, ALIGNED=math.gcd(size, 16), WIDTH=self._width,
             TOGETHER=self._together, ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
+            num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         kernels.settle[(cells, images)](
             best, self._queries, pointers, self._sent(listed, np.int32), self._weights,

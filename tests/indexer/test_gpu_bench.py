@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from indexer.bench.gpu import __main__ as command
 from indexer.bench.gpu import floors
-from indexer.bench.gpu.__main__ import app
 from indexer.bench.gpu.clock import Latencies
-from indexer.bench.gpu.plan import FULL
-from indexer.bench.gpu.report import BEGIN, END, Line, markdown
+from indexer.bench.gpu.plan import FULL, GpuPlan
+from indexer.bench.gpu.report import BEGIN, END, Line, Result, markdown
+from indexer.bench.gpu.retrieval import global_search
 
 ROWS = [
     "| encode, ViT-B sized | bfloat16, batch 2 |", "| global search, FAISS on the ", "| patch search, torch-",
@@ -32,7 +34,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> str:
     path.write_text(f"# Before\n{BEGIN}\nstale\n{END}\nafter\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("TRITON_INTERPRET", raising=False)  # the interpreter would take minutes
-        result = CliRunner().invoke(app, ["--quick", "--write", str(path)])
+        result = CliRunner().invoke(command.app, ["--quick", "--write", str(path)])
     assert result.exit_code == 0, result.output
     return path.read_text(encoding="utf-8")
 
@@ -55,9 +57,28 @@ def test_only_the_section_between_the_markers_changes(document: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_without_a_card_the_full_benchmark_is_refused_with_what_to_do() -> None:
-    result = CliRunner().invoke(app, [])
+    result = CliRunner().invoke(command.app, [])
     assert result.exit_code == 2
     assert "--quick" in result.output
+
+
+def test_a_stage_that_fails_is_named_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(plan: GpuPlan, device: torch.device, rates: floors.Rates) -> Iterator[Result]:
+        raise RuntimeError("no room on the card")
+        yield
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(command, "_STAGES", (broken, global_search))
+    result = CliRunner().invoke(command.app, ["--quick"])
+    assert result.exit_code == 1
+    assert "| broken | failed: no room on the card |" in result.output
+    assert "| global search, FAISS on the " in result.output
+    alone = CliRunner().invoke(command.app, ["--quick", "--only", "global search"])
+    assert alone.exit_code == 0
+    assert "broken" not in alone.output
+    unknown = CliRunner().invoke(command.app, ["--quick", "--only", "sorting"])
+    assert unknown.exit_code == 2
+    assert "'sorting' is none of broken, global search" in unknown.output
 
 
 def test_the_papers_own_sizes_have_the_floors_that_are_known() -> None:

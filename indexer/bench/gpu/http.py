@@ -55,15 +55,19 @@ def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[R
                 )  # fmt: skip
 
 
-def expectation(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Expectation:
-    """What HTTP keeps of the rate in process, given both; or what it keeps of the rate that decoding allows."""
+def expectations(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Iterator[Expectation]:
+    """What HTTP keeps of the rate in process, or of the rate that decoding allows; nothing without both."""
     lines = [each for each in results if isinstance(each, Line)]
-    inside = max(line.rate for line in lines if line.what.startswith("end to end"))
-    best = max((line for line in lines if line.what.startswith("detect over HTTP")), key=lambda line: line.rate)
+    in_process = [line.rate for line in lines if line.what.startswith("end to end")]
+    served = [line for line in lines if line.what.startswith("detect over HTTP")]
+    if not in_process or not served:
+        return
+    inside = max(in_process)
+    best = max(served, key=lambda line: line.rate)
     allowed = plan.decode_threads / (best.floor or 1)
     met = best.rate >= 0.7 * min(inside, allowed) if device.type == "cuda" else None
     figure = f"{best.rate:.0f} images/s ({best.at}); {inside:.0f} in process; decoding allows {allowed:.0f}"
-    return Expectation("over HTTP within 70 % of the rate in process, or of what decoding allows", figure, met)
+    yield Expectation("over HTTP within 70 % of the rate in process, or of what decoding allows", figure, met)
 
 
 def _loop(server: httpx.Client, clients: int, requests: int, pictures: list[bytes]) -> tuple[list[float], float, int]:

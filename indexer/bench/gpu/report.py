@@ -44,6 +44,15 @@ class Note:
 Result = Line | Note | Expectation
 
 
+def summary(result: Result) -> str:
+    """One line to follow a run by."""
+    if isinstance(result, Line):
+        return f"{result.what}, {result.at}: {result.latencies.median * 1e3:.3g} ms, {result.rate:.4g} images/s"
+    if isinstance(result, Note):
+        return f"{result.what}: {result.said}"
+    return f"{result.claim}: {result.figure}"
+
+
 def markdown(machine: str, results: Sequence[Result]) -> str:
     """Three tables: expectations, latencies, the rest."""
     lines = [f"Machine: {machine}.", "", "| Expected | Found | |", "|---|---|---|"]
