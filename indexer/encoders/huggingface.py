@@ -31,8 +31,10 @@ from transformers.utils.hub import cached_file
 
 from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.checkpoints.dinov3 import set_periods
+from indexer.encoders.hub_names import CONFIG, WEIGHTS, repository_of
 from indexer.encoders.preprocessing import Geometry
-from indexer.encoders.timm_models import CONFIG, SCHEME, WEIGHTS, is_timm, load_timm
+from indexer.encoders.published import gated
+from indexer.encoders.timm_models import is_timm, load_timm
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading, which takes a second
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -116,7 +118,7 @@ class VitEncoder:
             raise EncoderError(f"no model folder {name}: give an existing folder, a hub id or a checkpoint file")
         if local and not (folder / CONFIG).is_file():
             raise EncoderError(f"the folder {name} holds no {CONFIG}: it is no model of transformers or timm")
-        source = str(folder) if local else name.replace(SCHEME, "timm/", 1)
+        source = str(folder) if local else repository_of(name)
         try:
             config = Path(str(cached_file(source, CONFIG)))
             if is_timm(json.loads(config.read_text(encoding="utf-8"))):
@@ -309,7 +311,7 @@ def _reason(error: BaseException, name: str, local: bool) -> str:
     if isinstance(error, EncoderError):
         return str(error)
     if any(isinstance(cause, GatedRepoError) for cause in causes):
-        return f"{name} is gated: accept its licence on huggingface.co/{name} and set HF_TOKEN, or give a local folder"
+        return f"{gated(name)}, or give a local folder"
     if any(isinstance(cause, RepositoryNotFoundError | HFValidationError) for cause in causes):
         return f"{name} is neither a folder here nor a model on the hub (a private one needs HF_TOKEN)"
     first = (str(error).strip() or type(error).__name__).splitlines()[0]

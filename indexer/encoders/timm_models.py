@@ -12,9 +12,7 @@ from transformers import DINOv3ViTModel, PreTrainedModel
 from indexer.encoders.base import EncoderError
 from indexer.encoders.checkpoints import model_of
 from indexer.encoders.checkpoints.files import read_checkpoint
-
-SCHEME = "timm:"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+from indexer.encoders.hub_names import CONFIG, WEIGHTS
 
 
 def is_timm(config: Mapping[str, Any]) -> bool:

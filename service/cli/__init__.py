@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from indexer.command import index
-from service.cli import keys
+from service.cli import encoders, keys
 from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate
 from service.cli.migrate import migrate
@@ -27,3 +27,4 @@ app.command()(backup)
 app.command()(restore)
 app.command()(verify)
 app.add_typer(keys.app, name="keys")
+app.add_typer(encoders.app, name="encoders")

@@ -1,0 +1,79 @@
+"""`touchstone encoders`: which encoders can be used, and bringing one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from indexer.options import fail, printer
+from indexer.progress import progress
+
+Folder = Annotated[Path, typer.Option(help="Folder of encoders, one of which `TOUCHSTONE_ENCODER` can name.")]
+_DEFAULT = Path("encoders")
+_MEGABYTE = 1_000_000
+
+app = typer.Typer(help="Encoders: list those that can be used, fetch one.")
+
+
+@app.callback(invoke_without_command=True)
+def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
+    """List the published encoders: family, size, licence, and whether they are on this machine.
+
+    A name in the first column is what TOUCHSTONE_ENCODER or --encoder takes; the hub's client downloads it when it is
+    first used. `touchstone encoders fetch NAME` brings it into a folder instead, to carry where there is no internet.
+    Any other model of the hub can be named as well: see docs/encoders.md.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from indexer.encoders.published import PUBLISHED, others_here
+
+    table = Table("Name", "Encoder", "Size", "Patch", "Parameters", "Licence", "Gated", "Here")
+    table.add_row("builtin", "ships with Touchstone", "", "", "", "Apache-2.0", "", "yes")
+    for each in PUBLISHED:
+        gated = "form" if each.gated else ""
+        table.add_row(
+            each.name, each.family, each.size, str(each.patch), f"{each.millions} M", each.licence, gated,
+            each.here(folder) or "",
+        )  # fmt: skip
+    for path in others_here(folder):
+        table.add_row(path, "", "", "", "", "", "", str(folder))
+    printer().print(table)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="As listed, or any model of the hub.", show_default=False)],
+    folder: Folder = _DEFAULT,
+) -> None:
+    """Bring an encoder into FOLDER, checksums verified, to use it there or to carry it to a plant without internet.
+
+    A download that was cut goes on where it was. Exit code: 0 it is there and whole; 2 it cannot be had.
+
+    Example:  touchstone encoders fetch timm:vit_base_patch16_dinov3.lvd1689m
+    """
+    from indexer.encoders.base import EncoderError
+    from indexer.encoders.fetching import fetch as bring
+    from indexer.encoders.published import LICENCES, PUBLISHED
+
+    try:
+        with progress() as shown:
+            tasks = {}
+
+            def report(file: str, done: int, total: int) -> None:
+                if file not in tasks:
+                    tasks[file] = shown.task(f"{file}, MB")
+                tasks[file].reach(done // _MEGABYTE, -(-total // _MEGABYTE))
+
+            path = bring(name, folder, report)
+    except (EncoderError, OSError) as error:
+        fail(str(error))
+    say = printer().print
+    say(f"{name} is in {path}: TOUCHSTONE_ENCODER={path}", soft_wrap=True)
+    sums = "sha256sum -c SHA256SUMS" if path.is_dir() else f"sha256sum -c {path.name}.sha256"
+    say(f"Carry it as it is; there `{sums}` says whether all of it arrived.", soft_wrap=True)
+    licence = next((each.licence for each in PUBLISHED if each.name == name), None)
+    if licence in LICENCES:
+        say(f"Its licence: {licence}, {LICENCES[licence]}", soft_wrap=True)
