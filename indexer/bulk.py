@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from indexer.catalogue import CategorySettings
+from indexer.cores import Cores
 from indexer.depth import BitDepth
 from indexer.encoders import Encoder, prepare
 from indexer.folders import folders, pictures
@@ -134,7 +135,8 @@ def index(
     stays.
     """
     tallies, codec = [], library.memory.codec
-    with ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
+    with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
+        on_cores = cores.encoding(encoder)
         for each in found:
             tally = Tally(each.category)
             tallies.append(tally)
@@ -151,7 +153,7 @@ def index(
                     if not isinstance(loaded, _Loaded):
                         _note(tally, path, loaded)
                 if fresh:
-                    features = encoder.encode(torch.stack([loaded.prepared for loaded in fresh]))
+                    features = on_cores.encode(torch.stack([loaded.prepared for loaded in fresh]))
                     waiting += (
                         _Encoded(loaded.path, loaded.original, codec.encode(features.of(number)))
                         for number, loaded in enumerate(fresh)

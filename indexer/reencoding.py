@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from indexer.catalogue import Reference
+from indexer.cores import Cores
 from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, prepare
 from indexer.images import ImageLimits, ImageRefused, read_image
@@ -54,9 +55,10 @@ class Reencoder:
     def working(
         cls, folder: DataFolder, encoder: Encoder, codec: Codec, limits: ImageLimits, decoders: int
     ) -> Iterator[Reencoder]:
-        """While open, it has so many threads."""
-        with ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
-            yield cls(OriginalStore(folder.root / "originals", folder.lock), encoder, codec, limits, pool)
+        """While open, it has so many threads to decode with, and all cores to encode with."""
+        originals = OriginalStore(folder.root / "originals", folder.lock)
+        with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
+            yield cls(originals, cores.encoding(encoder), codec, limits, pool)
 
     def encode(self, references: Sequence[Reference], advance: Callable[[int], None]) -> Reencoded:
         """Encode references. advance: told how many more were dealt with."""

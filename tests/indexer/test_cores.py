@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from indexer.bulk import find_categories
+from indexer.bulk import index as index_folders
+from indexer.catalogue import Catalogue
 from indexer.cores import Cores
+from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
+from indexer.images import ImageLimits
+from indexer.library import Library
+from indexer.rebuild import Rebuild
 from indexer.search import Question, TorchEngine
+from tests.indexer.test_bulk import folder_of
 from tests.indexer.test_search import filled, random_features
 
 IMAGES = torch.randint(0, 256, (5, 3, 112, 112), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -79,3 +89,18 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
     for question, answer in zip(questions, found, strict=True):
         alone = engine.best(memory, question.patches, question.rows, question.rho)
         np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
+
+
+def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path: Path) -> None:
+    parts, root, limits = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data", ImageLimits()
+    first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
+    with closing(Library.open(root, first.space)) as library:
+        [tally] = index_folders(
+            library, first, find_categories(parts), limits=limits, decoders=1, advance=lambda *_: None
+        )
+    assert tally.added == 4
+    second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))
+    folder = DataFolder.existing(root, None)
+    with closing(Catalogue.open(folder.database)) as catalogue:
+        Rebuild(folder, catalogue, second, None).run(limits, 1, lambda _: None)
+    assert first.threads == second.threads == {1}
