@@ -21,7 +21,7 @@ INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
-.PHONY: verdicts packages screenshots demo serve test check bench stack torture test-gpu bench-gpu clean help
+.PHONY: verdicts packages screenshots demo serve test check clients bench stack torture test-gpu bench-gpu clean help
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -49,10 +49,14 @@ packages:
 test: $(READY) packages  ## Run every test
 	@$(BIN)/python -m pytest
 
-check: $(READY)  ## Lint, formatting and strict types
+check: $(READY)  ## Lint, formatting, strict types, generated code in step with its source
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
+	@$(BIN)/python -m clients.generate --check
+
+clients: $(READY)  ## Generate the Python client's models and its synchronous half
+	@$(BIN)/python -m clients.generate
 
 bench: $(READY)  ## Measure encoding, retrieval and memory; the table lands in docs/performance.md
 	@$(BIN)/python -m indexer.bench --write docs/performance.md

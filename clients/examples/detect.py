@@ -9,7 +9,7 @@ from touchstone_client import IMAGE_SUFFIXES, Client, Timeouts, TouchstoneError
 category, good, part = sys.argv[1:]
 url = os.environ.get("TOUCHSTONE_URL", "http://127.0.0.1:8000")
 try:
-    with Client(url, key=os.environ.get("TOUCHSTONE_KEY"), timeouts=Timeouts(total=60)) as client:
+    with Client(url, api_key=os.environ.get("TOUCHSTONE_KEY"), timeouts=Timeouts(total=60)) as client:
         images = sorted(path for path in Path(good).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         onboarded = client.onboard(category, images)
         print(f"{onboarded.added} references added, {onboarded.duplicates} were there already")

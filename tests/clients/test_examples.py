@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.scripted import scripted
+from tests.clients.helpers.scripted_server import scripted_server
 from tests.service.pictures import part
 from touchstone_client import Client
 
@@ -63,7 +63,7 @@ def test_the_example_teaches_a_product_and_tells_good_from_bad(service: str, lan
     (tmp_path / "text.png").write_text("no picture")
     with Client(service) as client:
         client.onboard(language, [part(0)])
-        client.change_category(language, threshold=0.02)
+        client.update_category(language, threshold=0.02)
 
     def inspect(picture: str) -> subprocess.CompletedProcess[str]:
         given = [*run, language, str(good), str(tmp_path / picture)]
@@ -92,9 +92,9 @@ def test_the_example_does_not_sit_out_a_days_wait(language: str, tmp_path: Path)
     good = tmp_path / "good"
     good.mkdir()
     (good / "0.png").write_bytes(part(0))
-    with scripted((503, {"Retry-After": "86400"}, "<html>closed today</html>")) as server:
+    with scripted_server((503, {"Retry-After": "86400"}, "<html>closed today</html>")) as server:
         given = [*run, language, str(good), str(good / "0.png")]
         environment = os.environ | {"TOUCHSTONE_URL": server.url}
         done = subprocess.run(given, capture_output=True, text=True, timeout=60, env=environment)
         assert done.returncode == 2, done.stdout + done.stderr
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1

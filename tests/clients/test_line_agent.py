@@ -18,11 +18,11 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.clients.conftest import teach
+from tests.clients.helpers.discs import onboard_discs
 from tests.clients.plant.machines import Agent, Listener, free_port, machine, mosquitto, wait_until
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
-from touchstone_client import Client, InspectionQuery
+from touchstone_client import Client, InspectionFilter
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ part_node = "ns=2;s=Part"
         return len(listener.of("kill/lab/record")) >= dropped and len(list(kept.glob("*.json"))) >= dropped
 
     with ServerProcess(tmp_path / "data", port=port).wait_until_live() as service:
-        teach(f"http://127.0.0.1:{port}")
+        onboard_discs(f"http://127.0.0.1:{port}")
         with agent.start() as process:
             wait_until(lambda: agent.trouble() == {"lab": {}, "press": {}}, "all is well")
             trigger_some(3)
@@ -157,7 +157,7 @@ part_node = "ns=2;s=Part"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, agent.log.read_text()
         with Client(f"http://127.0.0.1:{port}") as client:
-            inspected = {name: list(client.inspections(InspectionQuery(station=name)))
+            inspected = {name: list(client.inspections(InspectionFilter(station=name)))
                          for name in ("lab", "press")}  # fmt: skip
     listener.close()
 
@@ -285,7 +285,7 @@ sink = [{{ kind = "csv", path = "{results}" }}]
         wait_until(lambda: "come to its end" in agent.log.read_text(), "the end of the film")
     assert lines() == [f"film-{number:06d}" for number in range(0, 21, 3)]
     with Client(service) as client:
-        assert len(list(client.inspections(InspectionQuery(station="film")))) == 7
+        assert len(list(client.inspections(InspectionFilter(station="film")))) == 7
 
 
 def test_records_wait_in_order_for_a_sink_that_is_away_and_the_store_has_bounds(service: str, tmp_path: Path) -> None:

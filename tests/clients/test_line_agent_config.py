@@ -89,7 +89,7 @@ source = {{ kind = "folder", path = "{tmp_path}", mounted_at = "{tmp_path}" }}
         f"station[3].source.producer: {tmp_path}/maker.cti: No such file or directory",
         f"station[4].source.mounted_at: nothing is mounted at {tmp_path}",
     ]
-    for data, said in ((b"\xef\xbb\xbf", "is empty"), (b"\xff", "save it as UTF-8"), (b"two words", "more than a key")):
+    for data, said in ((b"\xef\xbb\xbf", "is empty"), (b"\xff", "save it as UTF-8"), (b"two words", "not an API key")):
         key.write_bytes(data)
         assert said in run("check", file, code=2)[0]
         assert said in run("run", file, code=2)[0]

@@ -16,7 +16,7 @@ import pytest
 from tests.clients.plant.front import Front
 from tests.clients.plant.machines import Agent, free_port, wait_until
 from tests.service.pictures import part
-from touchstone_client import Client, InspectionQuery
+from touchstone_client import Client, InspectionFilter
 
 
 def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> Agent:
@@ -58,7 +58,7 @@ def test_a_part_that_is_refused_for_good_is_recorded_so_and_the_next_part_goes_o
     found = records(tmp_path)
     assert [each["outcome"] for each in found] == ["inspected", "refused", "inspected", "inspected"]
     assert (found[1]["decision"], found[1]["because"]) == ("reject", "fail-safe")
-    assert f"answered {status}" in found[1]["detail"]
+    assert f"returned {status}" in found[1]["detail"]
     asked = front.asked.count(("/detect", "p1.png"))
     assert asked == (1 if status < 500 else 4), "in time once, and then as often as a failure may pass"
 
@@ -167,4 +167,4 @@ sys.exit(main(["run", {str(agent.file)!r}]))
         _, said = process.communicate(timeout=30)
     assert said.count("RuntimeError: nobody expected this") == 3
     with Client(service) as client:
-        assert len(list(client.inspections(InspectionQuery(station="line")))) >= 4
+        assert len(list(client.inspections(InspectionFilter(station="line")))) >= 4

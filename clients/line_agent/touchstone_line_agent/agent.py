@@ -9,7 +9,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from touchstone_client import NO_RETRIES, AsyncClient, Retries, Timeouts
-from touchstone_client.access_key import read_key
+from touchstone_client.api_key import read_api_key
 from touchstone_line_agent.config import Config
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.parts import Parts
@@ -20,7 +20,7 @@ from touchstone_line_agent.web import Web
 log = logging.getLogger("touchstone.line_agent")
 
 _CONNECT_S = 2.0
-_SOON_AND_OFTEN = Retries(attempts=100_000, first_wait=0.05, longest_wait=0.5)  # the part's deadline ends it
+_SOON_AND_OFTEN = Retries(max_attempts=100_000, initial_wait=0.05, max_wait=0.5)  # the part's deadline ends it
 
 
 async def run(config: Config) -> None:
@@ -31,7 +31,7 @@ async def run(config: Config) -> None:
         loop.add_signal_handler(each, stop.set)
     # A camera waits on a thread for its frame: with one for each CPU, some stations' waits would be the others'.
     loop.set_default_executor(ThreadPoolExecutor(8 * len(config.station) + 8))
-    key = None if config.service.key_file is None else read_key(config.service.key_file)
+    key = None if config.service.key_file is None else read_api_key(config.service.key_file)
     timeouts = Timeouts(_CONNECT_S, config.service.timeout_s, config.service.timeout_s)
     async with contextlib.AsyncExitStack() as ending:
         parts = Parts(config.queue.path, config.queue.most_pictures, config.queue.most_bytes)
@@ -40,8 +40,10 @@ async def run(config: Config) -> None:
         if missed:
             log.warning("%d parts were not decided on before the agent ended; they are inspected now", missed)
         url = config.service.url
-        quick = await ending.enter_async_context(AsyncClient(url, key=key, timeouts=timeouts, retries=_SOON_AND_OFTEN))
-        patient = await ending.enter_async_context(AsyncClient(url, key=key, timeouts=timeouts, retries=NO_RETRIES))
+        quick = await ending.enter_async_context(
+            AsyncClient(url, api_key=key, timeouts=timeouts, retries=_SOON_AND_OFTEN)
+        )
+        patient = await ending.enter_async_context(AsyncClient(url, api_key=key, timeouts=timeouts, retries=NO_RETRIES))
         metrics = Metrics()
         stations = {each.name: Station(each, parts, quick, patient, metrics) for each in config.station}
         web = Web(config.health, stations, parts, metrics, loop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from touchstone_client.access_key import read_key
+from touchstone_client.api_key import read_api_key
 from touchstone_line_agent.config import Config, CsvSink, FolderSink, FolderSource, GenicamSource, Station, VideoSource
 
 
@@ -14,7 +14,7 @@ def find_missing(config: Config) -> list[str]:
     found = []
     if config.service.key_file is not None:
         try:
-            read_key(config.service.key_file)
+            read_api_key(config.service.key_file)
         except (OSError, ValueError) as error:
             found.append(f"service.key_file: {_told(error)}")
     found += _unwritable("queue.path", config.queue.path.parent)

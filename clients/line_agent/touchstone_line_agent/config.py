@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from touchstone_client import BitDepth, Verdict
-from touchstone_client.text import LONGEST, read_text, readable
+from touchstone_client.text import MAX_NAME_LENGTH, read_text, sanitize
 
 
 class ConfigInvalid(ValueError):
@@ -31,9 +31,9 @@ Decision = Literal["accept", "reject"]
 
 
 def _sendable(text: str) -> str:
-    if readable(text, LONGEST) != unicodedata.normalize("NFC", text):
-        raise ValueError(f"has control characters, or more than {LONGEST} characters")
-    return readable(text, LONGEST)
+    if sanitize(text, MAX_NAME_LENGTH) != unicodedata.normalize("NFC", text):
+        raise ValueError(f"has control characters, or more than {MAX_NAME_LENGTH} characters")
+    return sanitize(text, MAX_NAME_LENGTH)
 
 
 CategoryName = Annotated[str, Field(pattern=r"^[^/\\]+$"), AfterValidator(_sendable)]

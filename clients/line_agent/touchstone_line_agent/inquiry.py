@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from touchstone_client import (
     AsyncClient,
-    BadAnswer,
+    ConnectionFailed,
+    ImageFile,
     InternalError,
-    Picture,
+    InvalidResponse,
     Problem,
     TouchstoneError,
     Unavailable,
-    Unreachable,
 )
 from touchstone_line_agent import config
 from touchstone_line_agent.metrics import Metrics
@@ -75,7 +75,7 @@ class Inquiry:
                 if not isinstance(error, TouchstoneError):
                     self._log_unexpected(part)
                 self._report("service", str(error))
-                passing = isinstance(error, TouchstoneError) and not isinstance(error, InternalError | BadAnswer)
+                passing = isinstance(error, TouchstoneError) and not isinstance(error, InternalError | InvalidResponse)
                 failures = 0 if passing or not await self._is_ready() else failures + 1
                 if failures == _MOST_FAILURES:
                     return self._refused(part, f"the service failed on it {failures} times: {error}")
@@ -86,11 +86,11 @@ class Inquiry:
         """One inspection under the part's key. TouchstoneError when there is no answer that settles the matter."""
         try:
             found = await client.inspect(
-                Picture(part.filename, data),
+                ImageFile(part.filename, data),
                 category=self._settings.category,
                 part_id=part.part_id,
                 station=self._settings.name,
-                key=part.key,
+                idempotency_key=part.key,
                 bit_depth=self._settings.bit_depth,
             )
         except Problem as problem:
@@ -114,7 +114,7 @@ class Inquiry:
         """Whether the service says that it can inspect: then it fails on a part, and is not itself broken."""
         try:
             await self._patient.ready()
-        except (Unavailable, Unreachable, InternalError, BadAnswer):
+        except (Unavailable, ConnectionFailed, InternalError, InvalidResponse):
             return False
         except TouchstoneError:  # nothing that speaks of readiness is there, but something answers as it should
             return True

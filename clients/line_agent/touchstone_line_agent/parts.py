@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from touchstone_client.text import LONGEST, LONGEST_FILENAME, readable
+from touchstone_client.text import MAX_FILENAME_LENGTH, MAX_NAME_LENGTH, sanitize
 
 Outcome = Literal["inspected", "refused", "no-picture", "no-room"]
 DecisionTaken = Literal["accept", "reject", "missed"]
@@ -179,7 +179,7 @@ class Parts:
             self._last += 1
             sequence = self._last
             self._to_come.add((station, sequence))
-        part_id, filename = readable(part_id or key, LONGEST), readable(filename, LONGEST_FILENAME)
+        part_id, filename = sanitize(part_id or key, MAX_NAME_LENGTH), sanitize(filename, MAX_FILENAME_LENGTH)
         return Part(sequence, key, station, part_id, filename, time.time())
 
     def enter(self, part: Part, picture: bytes | None, origin: str | None = None) -> bool:
@@ -289,7 +289,7 @@ class Parts:
 
     def not_taken(self, station: str, sink: str, record: Record, why: str) -> None:
         """Keep that a sink will never have a record, so that the next one may go there."""
-        values = (station, sink, record.part.sequence, readable(why, _LONGEST_DETAIL))
+        values = (station, sink, record.part.sequence, sanitize(why, _LONGEST_DETAIL))
         with self._lock:
             self._database.execute("INSERT OR REPLACE INTO not_taken VALUES (?, ?, ?, ?)", values)
         self.delivered(station, sink, record)
@@ -335,11 +335,11 @@ class Parts:
 
 
 def _readable(text: str | None) -> str | None:
-    return None if text is None else readable(text, _LONGEST_DETAIL)
+    return None if text is None else sanitize(text, _LONGEST_DETAIL)
 
 
 def _not_sent(given: Mapping[str, str]) -> str:
-    return json.dumps({sink: readable(why, _LONGEST_DETAIL) for sink, why in given.items()})
+    return json.dumps({sink: sanitize(why, _LONGEST_DETAIL) for sink, why in given.items()})
 
 
 def _decided(row: sqlite3.Row) -> Decided | None:

@@ -1,4 +1,4 @@
-"""`python -m touchstone_client` is `touchstone-client`."""
+"""`python -m touchstone_client` runs the `touchstone-client` command."""
 
 from touchstone_client.cli import main
 

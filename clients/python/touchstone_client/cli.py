@@ -1,4 +1,4 @@
-"""The `touchstone-client` command."""
+"""The `touchstone-client` command line."""
 
 from __future__ import annotations
 
@@ -6,131 +6,125 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from touchstone_client import commands
-from touchstone_client.access_key import read_key
-from touchstone_client.answers import BitDepth
+from touchstone_client.api_key import read_api_key
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
-from touchstone_client.policy import Timeouts
+from touchstone_client.models import BitDepth, Label, Verdict
+from touchstone_client.retry import Timeouts
 
-_ABOUT = """Talk to a Touchstone inspection service.
+_DESCRIPTION = """Command-line client of a Touchstone inspection service.
 
-  touchstone-client onboard bracket good/             teach it a product: pictures of good parts
-  touchstone-client detect part.png                   is this part good?
+  touchstone-client onboard bracket good/             add images of good parts to a product's references
+  touchstone-client detect part.png                   inspect a part
   touchstone-client categories bracket --set false_reject_rate=0.02
   touchstone-client inspections --verdict anomalous --limit 20
-  touchstone-client judge 3f0c… good                  this is fine: never reject it again
-  touchstone-client watch --station press-1           inspections as they happen
+  touchstone-client label 3f0c… good                  correct a false reject: the image becomes a reference
+  touchstone-client watch --station press-1           print inspections as they are recorded
 
-The service is at --url, or at $TOUCHSTONE_URL, or at http://127.0.0.1:8000. Where it wants an access key, put the key
-into $TOUCHSTONE_KEY or into a file named by --key-file."""
+The service's URL is --url, $TOUCHSTONE_URL or http://127.0.0.1:8000. The API key, where one is needed, is
+$TOUCHSTONE_KEY or the content of --key-file."""
 
-_CODES = """exit codes: 0 done, and every part inspected is normal; 1 a part is not normal, a reference was refused or
-a judgement held; 2 bad input, for example a picture that cannot be used; 3 the service cannot be reached,
-or cannot do it now"""
+_EXIT_CODES = """exit codes: 0 success, and every inspected part is normal; 1 a part is not normal, a reference was
+refused, or a label needs confirmation; 2 invalid input, for example an image that cannot be used; 3 the service is
+unreachable or unavailable"""
+
+Command: TypeAlias = Callable[[Client, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    given = _parser().parse_args(arguments)
-    run: Callable[[Client, argparse.Namespace], int] = given.run
+    options = _parser().parse_args(arguments)
+    run: Command = options.run
+    timeouts = Timeouts(read=options.timeout, total=options.total_timeout)
     try:
-        with Client(given.url, key=_key(given), timeouts=Timeouts(read=given.timeout, total=given.patience)) as client:
-            return run(client, given)
-    except (
-        TouchstoneError,
-        OSError,
-        ValueError,
-        ImportError,
-    ) as error:  # ImportError: a proxy that httpx cannot speak to
-        commands.complain(str(error))
+        with Client(options.url, api_key=_api_key(options), timeouts=timeouts) as client:
+            return run(client, options)
+    except KeyboardInterrupt:
+        return 0 if run is commands.watch else 130
+    except (TouchstoneError, OSError, ValueError, ImportError) as error:  # ImportError: an unsupported kind of proxy
+        commands.print_error(str(error))
         if isinstance(error, Problem):
             return 3 if isinstance(error, Unavailable | InternalError | StorageFull) else 2
         return 3 if isinstance(error, TouchstoneError) else 2
-    except KeyboardInterrupt:
-        return 0 if given.run is commands.watch else 130
 
 
-def _key(given: argparse.Namespace) -> str | None:
-    """The access key, by file or environment: on a command line, other users of the machine could read it."""
-    if given.key_file is not None:
-        return read_key(given.key_file)
+def _api_key(options: argparse.Namespace) -> str | None:
+    """The API key from file or environment; other users of the machine could read it on a command line."""
+    if options.key_file is not None:
+        return read_api_key(options.key_file)
     return os.environ.get("TOUCHSTONE_KEY", "").strip() or None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="touchstone-client", description=_ABOUT, epilog=_CODES,
+        prog="touchstone-client",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument(
-        "--url", default=os.environ.get("TOUCHSTONE_URL", "http://127.0.0.1:8000"), help="address of the service"
     )
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the access key")
-    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds to wait for an answer (60)")
-    parser.add_argument("--patience", type=float, metavar="S", help="seconds in all, with every try (no bound)")
-    commands_of = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    url = os.environ.get("TOUCHSTONE_URL", "http://127.0.0.1:8000")
+    parser.add_argument("--url", default=url, help="base URL of the service")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="file that contains the API key")
+    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="read timeout in seconds (60)")
+    parser.add_argument("--total-timeout", type=float, metavar="S", help="limit in seconds including retries (none)")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[Client, argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        added = commands_of.add_parser(name, help=about, description=about, epilog=_CODES)
-        added.add_argument("--json", action="store_true", help="JSON instead of a table")
-        added.set_defaults(run=run)
-        return added
+    def add_command(name: str, run: Command, description: str) -> argparse.ArgumentParser:
+        command = subparsers.add_parser(name, help=description, description=description, epilog=_EXIT_CODES)
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        command.set_defaults(run=run)
+        return command
 
-    detect = command("detect", commands.detect, "Inspect pictures, one after the other.")
-    detect.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="file, or folder of files")
-    detect.add_argument("--category", help="compare with this category only; else the most similar one is found")
-    detect.add_argument("--part-id", help="kept with the inspection")
-    detect.add_argument("--station", help="kept with the inspection")
+    detect = add_command("detect", commands.detect, "Inspect images, one after the other.")
+    detect.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, or folder of files")
+    detect.add_argument("--category", help="compare with this category; default: the most similar one")
+    detect.add_argument("--part-id", help="recorded with the inspection")
+    detect.add_argument("--station", help="recorded with the inspection")
     _add_bit_depth(detect)
-    detect.add_argument("--overlays", type=Path, metavar="FOLDER", help="draw what was found, one PNG a picture")
+    detect.add_argument("--overlays", type=Path, metavar="FOLDER", help="write an image with the regions drawn in")
 
-    onboard = command("onboard", commands.onboard, "Make pictures of good parts references. Safe to repeat.")
+    onboard = add_command("onboard", commands.onboard, "Add images of good parts to the references. Idempotent.")
     onboard.add_argument("category", help="of the parts; created if it is new")
-    onboard.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="file, or folder of files")
-
+    onboard.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, or folder of files")
     _add_bit_depth(onboard)
 
-    categories = command("categories", commands.categories, "List categories, or look at one and change its settings.")
-    categories.add_argument("name", nargs="?", help="one category; all by default")
-    categories.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="changes",
-        help="change a setting, e.g. false_reject_rate=0.02, k=100, threshold=null",
-    )  # fmt: skip
+    categories = add_command("categories", commands.categories, "List categories, or show and change one.")
+    categories.add_argument("name", nargs="?", help="one category; default: all")
+    example = "change a setting, e.g. false_reject_rate=0.02, k=100, threshold=null"
+    categories.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes", help=example)
 
-    inspections = command("inspections", commands.inspections, "List the history, newest first.")
+    inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
-    inspections.add_argument("--since", metavar="TIME", help="not before, e.g. 2026-01-31T06:00")
-    inspections.add_argument("--until", metavar="TIME", help="before")
-    inspections.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50); 0 for all")
-    inspections.add_argument("--csv", action="store_true", help="everything that matches, as CSV")
+    inspections.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")
+    inspections.add_argument("--until", metavar="TIME", help="end time, exclusive")
+    inspections.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+    inspections.add_argument("--csv", action="store_true", help="print all of them as CSV")
 
-    judge = command("judge", commands.judge, "Say what a part was. A good part's picture becomes a reference.")
-    judge.add_argument("inspection", help="its id")
-    judge.add_argument("judgement", choices=("good", "defect", "none"), help="none takes back what was said")
-    judge.add_argument(
-        "--confirm", action="store_true", help="make it a reference although it would move the threshold far"
-    )
+    label = add_command("label", commands.label, "Label an inspected part. A good part's image becomes a reference.")
+    label.add_argument("inspection", help="its id")
+    label.add_argument("label", choices=(*get_args(Label), "none"), help="none removes the label")
+    label.add_argument("--confirm", action="store_true", help="proceed although it would move the threshold far")
 
-    watch = command("watch", commands.watch, "Show inspections as they happen, until Ctrl-C.")
+    watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)
-    watch.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two looks (1)")
+    watch.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
     watch.add_argument("--count", type=int, metavar="N", help="stop after so many")
     return parser
 
 
 def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
-    about = "bits that the camera puts into files of 16 a channel; else as the category has it"
-    parser.add_argument("--bit-depth", type=int, choices=get_args(BitDepth), help=about)
+    text = "bits that the camera uses in files of 16 bits per channel; default: the category's setting"
+    parser.add_argument("--bit-depth", type=int, choices=get_args(BitDepth), help=text)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--category")
     parser.add_argument("--station")
     parser.add_argument("--part-id")
-    parser.add_argument("--verdict", choices=("normal", "anomalous", "unfamiliar", "uncalibrated"))
+    parser.add_argument("--verdict", choices=get_args(Verdict))
 
 
 if __name__ == "__main__":

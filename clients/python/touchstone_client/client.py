@@ -1,315 +1,346 @@
-"""The synchronous client."""
+"""The synchronous client. Generated from `async_client.py` by `make clients`: do not edit."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from datetime import datetime
+from time import sleep
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import Protocol, TypeVar, Unpack
 
 import httpx
 
-from touchstone_client import answers, calls
-from touchstone_client.calls import Call
-from touchstone_client.connection import connection_settings, interrupted
-from touchstone_client.errors import Problem, TouchstoneError
-from touchstone_client.onboarding import Onboarded, Progress, onboarding
-from touchstone_client.parameters import InspectionQuery, MapFormat, SettingsChanges
-from touchstone_client.pictures import Batch, PictureLike
-from touchstone_client.policy import NO_RETRIES, Attempts, Retries, Timeouts
-from touchstone_client.watching import Watch
+from touchstone_client import endpoints, models
+from touchstone_client.connection import Connection
+from touchstone_client.endpoints import Call
+from touchstone_client.errors import Problem
+from touchstone_client.images import BatchLimits, ImageInput
+from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
+from touchstone_client.parameters import InspectionFilter, MapFormat
+from touchstone_client.polling import InspectionPoller
+from touchstone_client.retry import Retries, Timeouts
 
-T = TypeVar("T")
+
+class _Page(Protocol):
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=_Page)
 
 
 class Client:
-    """Talks to one service. Close it, or use it in a `with` block. Safe for several threads.
+    """Calls one Touchstone service. Use it as a context manager, or close it. Safe to share between threads.
 
-    url: where the service listens. key: an access key, where the service wants one. transport: httpx's, for proxies or
-    tests. Every method raises a TouchstoneError when it gets no good answer: see `touchstone_client.errors`.
+    url: the service's base URL. api_key: required unless the service runs with open access. transport: an httpx
+    transport, for tests. ValueError when the URL or the key is malformed. Every method may raise a TouchstoneError;
+    `touchstone_client.errors` draws their tree.
     """
 
     def __init__(
         self,
         url: str = "http://127.0.0.1:8000",
         *,
-        key: str | None = None,
+        api_key: str | None = None,
         timeouts: Timeouts = Timeouts(),
         retries: Retries = Retries(),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._timeouts = timeouts
-        self._retries = retries
-        self._http = httpx.Client(**connection_settings(url, key), transport=transport)
+        self._connection = Connection(url, api_key, timeouts, retries, transport)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._connection.close()
 
     # Inspecting
 
     def detect(
-        self, pictures: Sequence[PictureLike], *, category: str | None = None, part_id: str | None = None,
-        station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
-        key: str | None = None, bit_depth: answers.BitDepth | None = None,
-    ) -> answers.DetectAnswer:  # fmt: skip
-        """Inspect pictures; one result per picture, in order. A single picture that cannot be used is PictureRefused.
+        self,
+        images: Sequence[ImageInput],
+        *,
+        category: str | None = None,
+        part_id: str | None = None,
+        station: str | None = None,
+        map: MapFormat = "none",
+        overlay: bool = False,
+        min_version: int | None = None,
+        idempotency_key: str | None = None,
+        bit_depth: models.BitDepth | None = None,
+    ) -> models.DetectResponse:
+        """Inspect images; one result per image, in order. ImageRejected when the only image cannot be used.
 
-        key: names this inspection, so that asking again with the same key, even from another process, answers what
-        was recorded instead of inspecting twice. Tries within one call always share a key. min_version: compare with no
-        older memory than this, such as the version that `onboard` answered, from whichever replica. bit_depth: bits
-        that the camera puts into files of 16 a channel; None for what the category has.
+        category: compare with this category only; by default the most similar one is used. map: return the anomaly map
+        in this format. overlay: return the image with map and regions drawn in. min_version: use no older index version
+        than this one, such as the one that `onboard` returned, whichever replica responds. idempotency_key: names this
+        request; repeating it with the same key, also from another process, returns the recorded result instead of
+        inspecting again. The attempts within one call always share a key. bit_depth: how many bits the camera uses in
+        files of 16 bits per channel; by default the category's setting.
         """
-        return self._send(calls.detect(pictures, category, part_id, station, map, overlay, min_version, key, bit_depth))
+        return self._connection.send(
+            endpoints.detect(images, category, part_id, station, map, overlay, min_version, idempotency_key, bit_depth)
+        )
 
     def inspect(
-        self, picture: PictureLike, *, category: str | None = None, part_id: str | None = None,
-        station: str | None = None, map: MapFormat = "none", overlay: bool = False, min_version: int | None = None,
-        key: str | None = None, bit_depth: answers.BitDepth | None = None,
-    ) -> answers.Detection:  # fmt: skip
-        """Inspect one picture: `detect` for the usual case."""
-        answer = self._send(
-            calls.detect([picture], category, part_id, station, map, overlay, min_version, key, bit_depth)
+        self,
+        image: ImageInput,
+        *,
+        category: str | None = None,
+        part_id: str | None = None,
+        station: str | None = None,
+        map: MapFormat = "none",
+        overlay: bool = False,
+        min_version: int | None = None,
+        idempotency_key: str | None = None,
+        bit_depth: models.BitDepth | None = None,
+    ) -> models.Detection:
+        """Inspect one image; the arguments are those of `detect`. ImageRejected when it cannot be used."""
+        response = self.detect(
+            [image],
+            category=category,
+            part_id=part_id,
+            station=station,
+            map=map,
+            overlay=overlay,
+            min_version=min_version,
+            idempotency_key=idempotency_key,
+            bit_depth=bit_depth,
         )
-        return calls.only_result(answer)
+        return endpoints.single_result(response)
 
     # References
 
     def onboard(
-        self, category: str, pictures: Iterable[PictureLike], *, progress: Callable[[Progress], None] | None = None,
-        refuse: Sequence[answers.FindingKind] | None = None, batch: Batch = Batch(),
-        bit_depth: answers.BitDepth | None = None,
-    ) -> Onboarded:  # fmt: skip
-        """Make pictures of good parts references of a category, in as many requests as it takes.
+        self,
+        category: str,
+        images: Iterable[ImageInput],
+        *,
+        refuse: Sequence[models.FindingKind] | None = None,
+        bit_depth: models.BitDepth | None = None,
+        limits: BatchLimits = BatchLimits(),
+        progress: Callable[[OnboardingProgress], None] | None = None,
+    ) -> OnboardingResult:
+        """Add images of good parts to a category's references, in as many requests as needed.
 
-        Files are read as they are sent. What was answered is durable, and a call that failed half way may be repeated
-        whole: pictures that are references already are duplicates. refuse: findings for which a picture is refused, in
-        place of the category's setting. bit_depth: bits that the camera puts into files of 16 a channel; None for what
-        the category has, or what the files tell.
+        Files are read when they are sent. What the service has acknowledged is durable, and the call is idempotent: an
+        image that is a reference already is reported as a duplicate. refuse: findings for which an image is refused,
+        instead of the category's setting. bit_depth: how many bits the camera uses in files of 16 bits per channel; by
+        default the category's setting, or what the first files suggest. progress: called after each request.
         """
-        steps = onboarding(category, pictures, refuse, bit_depth, batch, progress)
+        steps = onboarding(category, images, refuse, bit_depth, limits, progress)
         try:
             call = next(steps)
             while True:
                 try:
-                    answer = self._send(call)
+                    response = self._connection.send(call)
                 except (Problem, OSError) as error:
                     call = steps.throw(error)
                 else:
-                    call = steps.send(answer)
+                    call = steps.send(response)
         except StopIteration as finished:
-            result: Onboarded = finished.value
+            result: OnboardingResult = finished.value
             return result
 
     def references(
         self, category: str | None = None, *, removed: bool = False, page_size: int = 500
-    ) -> Iterator[answers.Reference]:
-        """Live references in order of id, of one category or of all; with `removed`, those taken back instead."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.references(category, cursor, page_size, removed))
+    ) -> Iterator[models.Reference]:
+        """References in order of id, of one category or of all. removed: those that were removed, instead."""
+        for page in self._pages(lambda cursor: endpoints.references(category, removed, cursor, page_size)):
             yield from page.references
-            if (cursor := page.next_cursor) is None:
-                return
 
-    def reference(self, reference_id: int) -> answers.Reference:
-        """One reference, also when it has been taken back."""
-        return self._send(calls.reference(reference_id))
+    def reference(self, reference_id: int) -> models.Reference:
+        """One reference, also a removed one."""
+        return self._connection.send(endpoints.reference(reference_id))
 
     def reference_image(self, reference_id: int, *, side: int | None = None) -> bytes:
-        """A reference's picture, as it was sent; with `side` as JPEG, no side of it longer than so many pixels."""
-        return self._send(calls.reference_image(reference_id, side))
+        """A reference's image file. side: scale it to fit a square of so many pixels, and return a JPEG."""
+        return self._connection.send(endpoints.reference_image(reference_id, side))
 
-    def remove_reference(self, reference_id: int) -> answers.Removed:
-        """Take a reference back."""
-        return self._send(calls.remove_reference(reference_id))
+    def remove_reference(self, reference_id: int) -> models.Removed:
+        """Remove a reference from its category."""
+        return self._connection.send(endpoints.remove_reference(reference_id))
 
-    def restore_reference(self, reference_id: int) -> answers.Reference:
-        """Make a reference that was taken back one again, within 30 days; the live one has an id of its own."""
-        return self._send(calls.restore_reference(reference_id))
+    def restore_reference(self, reference_id: int) -> models.Reference:
+        """Add a removed reference again, under a new id; possible for 30 days."""
+        return self._connection.send(endpoints.restore_reference(reference_id))
 
     # Categories
 
-    def categories(self) -> tuple[answers.Category, ...]:
-        """All categories by name."""
-        return self._send(calls.categories()).categories
+    def categories(self) -> tuple[models.Category, ...]:
+        """All categories, sorted by name."""
+        return (self._connection.send(endpoints.categories())).categories
 
-    def category(self, name: str) -> answers.Category:
+    def category(self, name: str) -> models.Category:
         """One category."""
-        return self._send(calls.category(name))
+        return self._connection.send(endpoints.category(name))
 
-    def change_category(self, name: str, **changes: Unpack[SettingsChanges]) -> answers.Category:
-        """Change some settings, for example `false_reject_rate=0.02`; None resets `layer_weights` and `threshold`."""
-        return self._send(calls.change_category(name, changes))
+    def update_category(self, name: str, **changes: Unpack[models.SettingsChanges]) -> models.Category:
+        """Change some settings, for example `false_reject_rate=0.02`; None resets the settings that may be None."""
+        return self._connection.send(endpoints.update_category(name, changes))
 
-    def remove_category(self, name: str) -> answers.Removed:
-        """Take back a category with all its references."""
-        return self._send(calls.remove_category(name))
+    def remove_category(self, name: str) -> models.Removed:
+        """Remove a category with all its references."""
+        return self._connection.send(endpoints.remove_category(name))
 
-    def preview(self, name: str, *, limit: int = 20, **changes: Unpack[SettingsChanges]) -> answers.Preview:
-        """What settings would make of the references and the latest inspections, at most `limit`; nothing is changed.
+    def preview(self, name: str, *, limit: int = 20, **changes: Unpack[models.SettingsChanges]) -> models.Preview:
+        """Compare verdicts under the present and under other settings; nothing is changed.
 
-        Other rates or another threshold are answered at once; for other `k`, `rho`, weights or region, pictures are
-        searched again.
+        limit: how many references and recent inspections to return. Other rates or another threshold are evaluated on
+        stored scores; other values of `k`, `rho`, `layer_weights` or `region_of_interest` need a new search.
         """
-        return self._send(calls.preview(name, changes, limit))
+        return self._connection.send(endpoints.preview(name, changes, limit))
 
-    def scores(self, name: str) -> answers.Scores:
-        """The leave-one-out scores that a category's threshold rests on; empty until calibrated."""
-        return self._send(calls.scores(name))
+    def scores(self, name: str) -> models.Scores:
+        """The leave-one-out scores that determine a category's threshold; empty before calibration."""
+        return self._connection.send(endpoints.scores(name))
 
     def mask(self, name: str) -> bytes:
-        """Where pictures of a category are inspected: PNG over the whole picture, 256×256, white is inspected."""
-        return self._send(calls.mask(name))
+        """A category's region of interest as a mask over the whole image: PNG, 256×256, inspected where white."""
+        return self._connection.send(endpoints.mask(name))
 
-    def set_mask(self, name: str, mask: PictureLike) -> answers.Category:
-        """Inspect only where a mask, laid over the whole picture, is not black; polygons go to `change_category`."""
-        return self._send(calls.set_mask(name, mask))
+    def set_mask(self, name: str, mask: ImageInput) -> models.Category:
+        """Set the region of interest to where a mask over the whole image is not black.
 
-    def restart_drift(self, name: str) -> answers.Category:
-        """Begin a category's drift test anew, with its flag lowered."""
-        return self._send(calls.restart_drift(name))
+        Polygons are set by `update_category`.
+        """
+        return self._connection.send(endpoints.set_mask(name, mask))
+
+    def restart_drift(self, name: str) -> models.Category:
+        """Restart a category's drift test and clear its flag."""
+        return self._connection.send(endpoints.restart_drift(name))
 
     # History
 
     def inspections(
-        self, matching: InspectionQuery = InspectionQuery(), *, page_size: int = 500
-    ) -> Iterator[answers.Inspection]:
-        """Matching inspections, newest first, read page by page as they are taken."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.inspections(matching, cursor, page_size))
+        self, filter: InspectionFilter = InspectionFilter(), *, page_size: int = 500
+    ) -> Iterator[models.Inspection]:
+        """Inspections, newest first; pages are requested as the iterator advances."""
+        for page in self._pages(lambda cursor: endpoints.inspections(filter, cursor, page_size)):
             yield from page.inspections
-            if (cursor := page.next_cursor) is None:
-                return
 
-    def inspections_csv(self, matching: InspectionQuery = InspectionQuery()) -> str:
-        """Matching inspections as CSV, newest first."""
-        return self._send(calls.inspections_csv(matching))
+    def inspections_csv(self, filter: InspectionFilter = InspectionFilter()) -> str:
+        """Inspections as CSV, newest first."""
+        return self._connection.send(endpoints.inspections_csv(filter))
 
-    def trend(self, matching: InspectionQuery = InspectionQuery(), *, points: int = 60) -> answers.Trend:
-        """Counts, verdicts and scores of matching inspections over time, in at most so many stretches."""
-        return self._send(calls.trend(matching, points))
+    def trend(self, filter: InspectionFilter = InspectionFilter(), *, points: int = 60) -> models.Trend:
+        """Counts, verdicts and scores over time. points: the maximum number of intervals."""
+        return self._connection.send(endpoints.trend(filter, points))
 
-    def inspection(self, inspection_id: str) -> answers.Inspection:
+    def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""
-        return self._send(calls.inspection(inspection_id))
+        return self._connection.send(endpoints.inspection(inspection_id))
 
     def inspection_image(self, inspection_id: str, *, side: int | None = None) -> bytes:
-        """An inspection's picture, as it was sent; with `side` as JPEG, no side of it longer than so many pixels.
+        """An inspection's image file. side: scale it to fit a square of so many pixels, and return a JPEG.
 
-        Once the picture is no longer kept, a small one answers where `side` is given.
+        After the image has been pruned, its thumbnail is returned where `side` is set.
         """
-        return self._send(calls.inspection_image(inspection_id, side))
+        return self._connection.send(endpoints.inspection_image(inspection_id, side))
 
     def inspection_map(self, inspection_id: str) -> bytes:
-        """An inspection's anomaly map as 16-bit PNG; `maps.array_of_png` makes numbers of it."""
-        return self._send(calls.inspection_map(inspection_id))
+        """An inspection's anomaly map as 16-bit PNG; `maps.decode_png_map` turns it into an array."""
+        return self._connection.send(endpoints.inspection_map(inspection_id))
 
-    def inspection_heat(self, inspection_id: str) -> bytes:
-        """An inspection's anomaly map in colours, as PNG to lay over the whole picture."""
-        return self._send(calls.inspection_heat(inspection_id))
+    def inspection_heat_map(self, inspection_id: str) -> bytes:
+        """An inspection's heat map: a PNG with transparency, to overlay on the whole image."""
+        return self._connection.send(endpoints.inspection_heat_map(inspection_id))
 
-    def judge(
-        self, inspection_id: str, judgement: answers.Judgement | None, *, confirm: bool = False
-    ) -> answers.Inspection:
-        """Say that the part was good, which makes its picture a reference, or a defect; None takes that back.
+    def set_label(self, inspection_id: str, label: models.Label | None, *, confirm: bool = False) -> models.Inspection:
+        """Label an inspected part. `good` adds its image to the references; None removes label and reference.
 
-        ConfirmationNeeded when the picture would move the threshold far or does not look like the product: show its
-        `effect` to somebody, and call again with `confirm` to go on.
+        ConfirmationNeeded when the image would move the threshold far or does not look like the product: show its
+        `effect` to a person, and repeat the call with `confirm` to proceed.
         """
-        return self._send(calls.judge(inspection_id, judgement, confirm))
+        return self._connection.send(endpoints.set_label(inspection_id, label, confirm))
 
     def watch(
-        self, matching: InspectionQuery = InspectionQuery(), *, every: float = 1.0, start: datetime | None = None
-    ) -> Iterator[answers.Inspection]:
-        """New inspections as they come, oldest first, without end; asks every so many seconds.
+        self,
+        filter: InspectionFilter = InspectionFilter(),
+        *,
+        poll_interval: float = 1.0,
+        start: datetime | None = None,
+    ) -> Iterator[models.Inspection]:
+        """New inspections, oldest first, without end.
 
-        start: those from this time on are new; by default those that are recorded after the call. Only the service's
-        clock matters.
+        poll_interval: seconds between requests. start: return inspections from this time on; by default those that are
+        recorded after the call. Only the service's clock matters.
         """
-        seen = Watch(matching, start)
+        poller = InspectionPoller(filter, start)
         if start is None:
-            for each in self.inspections(matching, page_size=50):
-                if not seen.was_there(each):
+            for inspection in self.inspections(filter, page_size=50):
+                if not poller.mark_seen(inspection):
                     break
         while True:
-            yield from seen.fresh(self.inspections(seen.query()))
-            time.sleep(every)
+            found = []
+            for inspection in self.inspections(poller.query()):
+                found.append(inspection)
+            for inspection in poller.new(found):
+                yield inspection
+            sleep(poll_interval)
 
     # Administration
 
-    def storage(self) -> answers.Storage:
-        """What is kept of each category, by which limits, and how much room is left."""
-        return self._send(calls.storage())
+    def storage(self) -> models.Storage:
+        """What is stored per category, the retention limits, and the free disk space."""
+        return self._connection.send(endpoints.storage())
 
-    def access(self) -> answers.Access:
-        """Who this client is to the service, and what it may do."""
-        return self._send(calls.access())
+    def access(self) -> models.Access:
+        """The identity and the role that the service sees in this client."""
+        return self._connection.send(endpoints.access())
 
-    def keys(self) -> tuple[answers.Key, ...]:
-        """Every key, oldest first, also those that have expired or were revoked."""
-        return self._send(calls.keys()).keys
+    def api_keys(self) -> tuple[models.ApiKey, ...]:
+        """All API keys, oldest first, including expired and revoked ones."""
+        return (self._connection.send(endpoints.api_keys())).keys
 
-    def create_key(
-        self, name: str, role: answers.Role, *, expires_in_days: float | None = None,
+    def create_api_key(
+        self,
+        name: str,
+        role: models.Role,
+        *,
+        expires_in_days: float | None = None,
         requests_per_minute: int | None = None,
-    ) -> answers.NewKey:  # fmt: skip
-        """Make a key. Tried once only: an Unreachable leaves it open whether there is one now, which `keys` tells."""
-        return self._send(calls.create_key(name, role, expires_in_days, requests_per_minute))
+    ) -> models.NewApiKey:
+        """Create an API key. Never retried: after ConnectionFailed, `api_keys` lists it if it was created."""
+        call = endpoints.create_api_key(name, role, expires_in_days, requests_per_minute)
+        return self._connection.send(call)
 
-    def revoke_key(self, key_id: str) -> answers.Key:
-        """End a key."""
-        return self._send(calls.revoke_key(key_id))
+    def revoke_api_key(self, key_id: str) -> models.ApiKey:
+        """Revoke an API key."""
+        return self._connection.send(endpoints.revoke_api_key(key_id))
 
     def audit(
         self, *, actor: str | None = None, action: str | None = None, target: str | None = None, page_size: int = 500
-    ) -> Iterator[answers.AuditEntry]:
-        """Every change, newest first, read page by page as they are taken: who, what, when, before and after."""
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.audit(actor, action, target, cursor, page_size))
+    ) -> Iterator[models.AuditEntry]:
+        """The audit trail, newest first; pages are requested as the iterator advances."""
+        for page in self._pages(lambda cursor: endpoints.audit(actor, action, target, cursor, page_size)):
             yield from page.entries
-            if (cursor := page.next_cursor) is None:
-                return
 
     # Health
 
-    def live(self) -> answers.Live:
-        """The service's process answers."""
-        return self._send(calls.live())
+    def live(self) -> models.Live:
+        """Whether the service's process responds."""
+        return self._connection.send(endpoints.live())
 
-    def ready(self) -> answers.Ready:
-        """The service can inspect; Unavailable when it cannot."""
-        return self._send(calls.ready())
+    def ready(self) -> models.Ready:
+        """Whether the service can inspect. Unavailable when it cannot."""
+        return self._connection.send(endpoints.ready())
 
-    def version(self) -> answers.Version:
-        """What is running there."""
-        return self._send(calls.version())
+    def version(self) -> models.Version:
+        """The service's version, encoder and upload limits."""
+        return self._connection.send(endpoints.version())
 
-    def _send(self, call: Call[T]) -> T:
-        attempts = Attempts(self._timeouts, self._retries if call.repeatable else NO_RETRIES)
+    def _pages(self, call: Callable[[str | None], Call[P]]) -> Iterator[P]:
+        """The pages of a list, each requested with the cursor of the one before."""
+        cursor: str | None = None
         while True:
-            try:
-                return self._try(call, attempts.next_timeout())
-            except TouchstoneError as error:
-                time.sleep(attempts.wait_after(error))
-
-    def _try(self, call: Call[T], timeout: httpx.Timeout) -> T:
-        with ExitStack() as files:
-            request = call.request(self._http, timeout, files)
-            try:
-                response = self._http.send(request)
-            except httpx.RequestError as error:
-                raise interrupted(request, error) from error
-            return call.answer(response)
+            page = self._connection.send(call(cursor))
+            yield page
+            if (cursor := page.next_cursor) is None:
+                return

@@ -1,4 +1,4 @@
-"""What each command of `touchstone-client` does with a client and its options."""
+"""The subcommands of `touchstone-client`: each calls the service, prints the result and returns an exit code."""
 
 from __future__ import annotations
 
@@ -12,243 +12,261 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from touchstone_client.answers import Category, Detection, Inspection, ReferenceResult
 from touchstone_client.client import Client
-from touchstone_client.errors import ConfirmationNeeded, InternalError, PictureRefused, TooLarge, TouchstoneError
-from touchstone_client.onboarding import Onboarded, Progress
-from touchstone_client.parameters import InspectionQuery, SettingsChanges
-from touchstone_client.pictures import IMAGE_SUFFIXES
-from touchstone_client.tables import as_json, cell, table
+from touchstone_client.errors import ConfirmationNeeded, ImageRejected, InternalError, TooLarge, TouchstoneError
+from touchstone_client.images import IMAGE_SUFFIXES
+from touchstone_client.models import Category, Detection, Inspection, ReferenceResult, SettingsChanges
+from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
+from touchstone_client.parameters import InspectionFilter
+from touchstone_client.tables import format_cell, format_json, format_table
 
-_NAMED = 5  # of many, that are passed over
+_MAX_LISTED = 5  # names of ignored files in one message
 
 
-def detect(client: Client, given: argparse.Namespace) -> int:
-    """Inspect pictures: 0 when all are normal, 1 when one is not, 2 when one cannot be used, 3 when one failed.
+def detect(client: Client, options: argparse.Namespace) -> int:
+    """Inspect images: 0 when all are normal, 1 when one is not, 2 when one cannot be used, 3 when one failed.
 
-    What one picture is refused or fails for does not keep the others from being inspected; what ends the command, such
-    as a service that went away, comes after the results so far.
+    An image that is rejected or fails is reported, and the next one inspected. An error that ends the command, such as
+    a service that went away, is raised after the results so far have been printed.
     """
-    found: list[Detection] = []
+    detections: list[Detection] = []
     code = 0
-    if given.overlays is not None:
-        given.overlays.mkdir(parents=True, exist_ok=True)
-    files, missing = _files(given.pictures)
+    if options.overlays is not None:
+        options.overlays.mkdir(parents=True, exist_ok=True)
+    files, missing = _collect_files(options.images)
     try:
         for path in files:
             try:
-                result = client.inspect(
+                detection = client.inspect(
                     path,
-                    category=given.category,
-                    part_id=given.part_id,
-                    station=given.station,
-                    overlay=given.overlays is not None,
-                    bit_depth=given.bit_depth,
+                    category=options.category,
+                    part_id=options.part_id,
+                    station=options.station,
+                    overlay=options.overlays is not None,
+                    bit_depth=options.bit_depth,
                 )
-            except (PictureRefused, TooLarge, InternalError, OSError) as error:
-                complain(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
+            except (ImageRejected, TooLarge, InternalError, OSError) as error:
+                print_error(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
                 code = max(code, 3 if isinstance(error, InternalError) else 2)
                 continue
-            if result.overlay is not None:
-                (given.overlays / f"{path.stem}-{result.id[:8]}.png").write_bytes(base64.b64decode(result.overlay))
-            found.append(result)
+            if detection.overlay is not None:
+                overlay = options.overlays / f"{path.stem}-{detection.id[:8]}.png"
+                overlay.write_bytes(base64.b64decode(detection.overlay))
+            detections.append(detection)
     except TouchstoneError:
-        if found:
-            _show_detections(found, given.json)
+        if detections:
+            _print_detections(detections, options.json)
         raise
-    _show_detections(found, given.json)
-    return max(code, 2 if missing else 0, int(any(each.verdict != "normal" for each in found)))
+    _print_detections(detections, options.json)
+    return max(code, 2 if missing else 0, int(any(detection.verdict != "normal" for detection in detections)))
 
 
-def _show_detections(found: Sequence[Detection], json: bool) -> None:
-    if json:
-        print(as_json(found))
+def _print_detections(detections: Sequence[Detection], as_json: bool) -> None:
+    if as_json:
+        print(format_json(detections))
         return
-    headings = ("picture", "verdict", "score", "threshold", "regions", "category", "inspection")
+    headings = ("image", "verdict", "score", "threshold", "regions", "category", "inspection")
     rows = [
-        (each.filename, each.verdict, each.score, each.threshold, len(each.regions), each.category, each.id)
-        for each in found
+        (found.filename, found.verdict, found.score, found.threshold, len(found.regions), found.category, found.id)
+        for found in detections
     ]
-    print(table(headings, rows))
-    _show_notices(found)
+    print(format_table(headings, rows))
+    _print_notices(detections)
 
 
-def _show_notices(results: Sequence[Detection | ReferenceResult]) -> None:
-    """Each kind of notice once, by the first picture that has it, with how many do."""
-    of_kind: dict[str, list[tuple[str, str]]] = {}
-    for each in results:
-        for notice in each.notices:
-            of_kind.setdefault(notice.kind, []).append((each.filename, notice.detail))
-    for said in of_kind.values():
-        filename, detail = said[0]
-        others = f", and of {len(said) - 1} others" if len(said) > 1 else ""
-        print(f"Notice of {filename}{others}: {detail}", file=sys.stderr)
+def _print_notices(results: Sequence[Detection | ReferenceResult]) -> None:
+    """Print each kind of notice once: that of the first image, and how many other images have it."""
+    by_kind: dict[str, list[tuple[str, str]]] = {}
+    for result in results:
+        for notice in result.notices:
+            by_kind.setdefault(notice.kind, []).append((result.filename, notice.detail))
+    for notices in by_kind.values():
+        filename, detail = notices[0]
+        others = f" and {len(notices) - 1} others" if len(notices) > 1 else ""
+        print(f"{filename}{others}: {detail}", file=sys.stderr)
 
 
-def onboard(client: Client, given: argparse.Namespace) -> int:
-    """Onboard pictures: 0 when each is a reference now, 1 when some were refused, 2 when some are not there."""
-    last: Progress | None = None
+def onboard(client: Client, options: argparse.Namespace) -> int:
+    """Add references: 0 when every image is a reference now, 1 when some were refused, 2 when some are missing."""
+    last: OnboardingProgress | None = None
 
-    def show(progress: Progress) -> None:
+    def show(progress: OnboardingProgress) -> None:
         nonlocal last
         last = progress
         if sys.stderr.isatty():
-            end = "\n" if progress.done == progress.of else ""
-            print(f"\r{progress.done} of {progress.of} pictures", end=end, file=sys.stderr, flush=True)
+            end = "\n" if progress.done == progress.total else ""
+            print(f"\r{progress.done} of {progress.total} images", end=end, file=sys.stderr, flush=True)
 
-    files, missing = _files(given.pictures)
+    files, missing = _collect_files(options.images)
     try:
-        done = client.onboard(given.category, files, progress=show, bit_depth=given.bit_depth)
+        result = client.onboard(options.category, files, bit_depth=options.bit_depth, progress=show)
     except TouchstoneError:
-        if last is not None and not given.json:
-            print(f"{given.category}: {_tally(last)}, {len(files) - last.done} not sent: run this again")
+        if last is not None and not options.json:
+            unsent = len(files) - last.done
+            print(f"{options.category}: {_summary(last)}, {unsent} not sent: run the command again")
         raise
-    if given.json:
-        print(as_json(done))
+    if options.json:
+        print(format_json(result))
     else:
-        refused = [each for each in done.results if each.status == "refused"]
+        refused = [(each.filename, each.reason, each.detail) for each in result.results if each.status == "refused"]
         if refused:
-            print(
-                table(("refused", "reason", "detail"), [(each.filename, each.reason, each.detail) for each in refused])
-            )
-        print(f"{done.category}: {_tally(done)}")
-        _show_notices(done.results)
-    return max(2 if missing else 0, int(done.refused > 0))
+            print(format_table(("refused", "reason", "detail"), refused))
+        print(f"{result.category}: {_summary(result)}")
+        _print_notices(result.results)
+    return max(2 if missing else 0, int(result.refused > 0))
 
 
-def _tally(done: Progress | Onboarded) -> str:
-    return f"{done.added} added, {done.duplicates} there already, {done.refused} refused"
+def _summary(counts: OnboardingProgress | OnboardingResult) -> str:
+    return f"{counts.added} added, {counts.duplicates} duplicates, {counts.refused} refused"
 
 
-def categories(client: Client, given: argparse.Namespace) -> int:
-    """Show categories, after changing settings of one if asked to."""
-    if given.changes and given.name is None:
+def categories(client: Client, options: argparse.Namespace) -> int:
+    """List categories, or change settings of one."""
+    if options.changes and options.name is None:
         raise ValueError("--set needs the name of a category")
-    if given.name is None:
+    if options.name is None:
         found = client.categories()
-    elif given.changes:
-        found = (client.change_category(given.name, **_settings(given.changes)),)
+    elif options.changes:
+        found = (client.update_category(options.name, **_settings(options.changes)),)
     else:
-        found = (client.category(given.name),)
-    if given.json:
-        print(as_json(found))
+        found = (client.category(options.name),)
+    if options.json:
+        print(format_json(found))
         return 0
     headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho")
-    print(table(headings, [_category_row(each) for each in found]))
+    print(format_table(headings, [_category_row(category) for category in found]))
     return 0
 
 
-def inspections(client: Client, given: argparse.Namespace) -> int:
-    """Show the history."""
-    matching = _query(given, _time(given.since), _time(given.until))
-    if given.csv:
-        print(client.inspections_csv(matching), end="")
-        return 0
-    found = list(islice(client.inspections(matching), given.limit or None))
-    if given.json:
-        print(as_json(found))
-    else:
-        print(table(_INSPECTION, [_inspection_row(each) for each in found]))
-    return 0
-
-
-def judge(client: Client, given: argparse.Namespace) -> int:
-    """Say what a part was: 0 when that is kept, 1 when it should be confirmed first."""
-    judgement = None if given.judgement == "none" else given.judgement
-    try:
-        judged = client.judge(given.inspection, judgement, confirm=given.confirm)
-    except ConfirmationNeeded as held:
-        print(as_json(held.effect) if given.json else f"{given.inspection}: {held}")
-        return 1
-    if given.json:
-        print(as_json(judged))
-    else:
-        made = "" if judged.promoted_reference_id is None else f", reference {judged.promoted_reference_id}"
-        print(f"{judged.id}: {judged.judgement or 'nothing said'}{made}")
-    return 0
-
-
-def watch(client: Client, given: argparse.Namespace) -> int:
-    """Show inspections as they happen, a line each."""
-    if not given.json:
-        print("  ".join(_INSPECTION))
-    for each in islice(client.watch(_query(given, None, None), every=given.every), given.count):
-        print(as_json(each, indent=None) if given.json else "  ".join(map(cell, _inspection_row(each))), flush=True)
-    return 0
-
-
-_INSPECTION = ("time", "verdict", "score", "threshold", "category", "station", "part", "inspection")
-
-
-def _inspection_row(each: Inspection) -> tuple[object, ...]:
-    return (each.at, each.verdict, each.score, each.threshold, each.category, each.station, each.part_id, each.id)
-
-
-def _category_row(each: Category) -> tuple[object, ...]:
-    calibration, settings = each.calibration, each.settings
+def _category_row(category: Category) -> tuple[object, ...]:
+    calibration, settings = category.calibration, category.settings
     threshold = calibration.threshold if settings.threshold is None else settings.threshold
+    search = (settings.false_reject_rate, settings.k, settings.rho)
+    return (category.name, category.references, calibration.state, threshold, *search)
+
+
+def inspections(client: Client, options: argparse.Namespace) -> int:
+    """List recorded inspections."""
+    filter = _filter(options, _time(options.since), _time(options.until))
+    if options.csv:
+        print(client.inspections_csv(filter), end="")
+        return 0
+    found = list(islice(client.inspections(filter), options.limit or None))
+    if options.json:
+        print(format_json(found))
+    else:
+        print(format_table(_INSPECTION_HEADINGS, [_inspection_row(inspection) for inspection in found]))
+    return 0
+
+
+def label(client: Client, options: argparse.Namespace) -> int:
+    """Label an inspected part: 0 when the label is stored, 1 when it needs confirmation first."""
+    chosen = None if options.label == "none" else options.label
+    try:
+        inspection = client.set_label(options.inspection, chosen, confirm=options.confirm)
+    except ConfirmationNeeded as error:
+        print(format_json(error.effect) if options.json else f"{options.inspection}: {error}")
+        return 1
+    if options.json:
+        print(format_json(inspection))
+    else:
+        reference = inspection.promoted_reference_id
+        created = "" if reference is None else f", reference {reference}"
+        print(f"{inspection.id}: {inspection.judgement or 'no label'}{created}")
+    return 0
+
+
+def watch(client: Client, options: argparse.Namespace) -> int:
+    """Print new inspections, one line each."""
+    if not options.json:
+        print("  ".join(_INSPECTION_HEADINGS))
+    found = client.watch(_filter(options, None, None), poll_interval=options.poll_interval)
+    for inspection in islice(found, options.count):
+        if options.json:
+            print(format_json(inspection, indent=None), flush=True)
+        else:
+            print("  ".join(map(format_cell, _inspection_row(inspection))), flush=True)
+    return 0
+
+
+_INSPECTION_HEADINGS = ("time", "verdict", "score", "threshold", "category", "station", "part", "inspection")
+
+
+def _inspection_row(inspection: Inspection) -> tuple[object, ...]:
     return (
-        each.name, each.references, calibration.state, threshold, settings.false_reject_rate, settings.k, settings.rho,
-    )  # fmt: skip
+        inspection.at,
+        inspection.verdict,
+        inspection.score,
+        inspection.threshold,
+        inspection.category,
+        inspection.station,
+        inspection.part_id,
+        inspection.id,
+    )
 
 
-def _query(given: argparse.Namespace, since: datetime | None, until: datetime | None) -> InspectionQuery:
-    return InspectionQuery(
-        given.category, given.verdict, given.station, given.part_id, since=since, until=until
-    )  # fmt: skip
+def _filter(options: argparse.Namespace, since: datetime | None, until: datetime | None) -> InspectionFilter:
+    return InspectionFilter(
+        category=options.category,
+        verdict=options.verdict,
+        station=options.station,
+        part_id=options.part_id,
+        since=since,
+        until=until,
+    )
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time as a person writes it, in this machine's zone unless it names one. ValueError."""
+    """A time in ISO 8601, local unless it has an offset. ValueError."""
     return None if text is None else datetime.fromisoformat(text).astimezone()
 
 
-def _settings(given: Sequence[str]) -> SettingsChanges:
-    """What `NAME=VALUE`s change; which names there are and what they may be is for the service to say. ValueError."""
+def _settings(assignments: Sequence[str]) -> SettingsChanges:
+    """`NAME=VALUE` assignments as settings; the service validates names and values. ValueError."""
     changes = {}
-    for text in given:
-        name, equals, value = text.partition("=")
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
         try:
             if not equals:
                 raise ValueError
             changes[name] = json.loads(value)
         except ValueError:
-            raise ValueError(f"--set {text}: write NAME=VALUE, for example false_reject_rate=0.02") from None
+            raise ValueError(f"--set {assignment}: write NAME=VALUE, for example false_reject_rate=0.02") from None
     return cast(SettingsChanges, changes)
 
 
-def _files(given: Iterable[Path]) -> tuple[list[Path], bool]:
-    """The files that are meant, folders replaced by their pictures in order of name, and whether some are missing.
+def _collect_files(paths: Iterable[Path]) -> tuple[list[Path], bool]:
+    """The files, with folders replaced by their images sorted by name; and whether some are missing.
 
-    Says what is missing, and what of a folder is passed over. ValueError when nothing is left.
+    Missing files and ignored files are reported. ValueError when no file is left.
     """
     files: list[Path] = []
-    complaints = []
-    for path in given:
+    missing = []
+    for path in paths:
         if path.is_dir():
-            inside = sorted(path.iterdir())
-            pictures = [each for each in inside if _is_picture(each)]
-            if others := [each.name for each in inside if not _is_picture(each)]:
-                more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-                complain(f"{path}: passed over, since not image files: {', '.join(others[:_NAMED])}{more}")
-            if not pictures:
-                complaints.append(f"{path}: no pictures in this folder")
-            files.extend(pictures)
+            entries = sorted(path.iterdir())
+            images = [entry for entry in entries if _is_image(entry)]
+            if ignored := [entry.name for entry in entries if not _is_image(entry)]:
+                more = f" and {len(ignored) - _MAX_LISTED} more" if len(ignored) > _MAX_LISTED else ""
+                print_error(f"{path}: ignored, not image files: {', '.join(ignored[:_MAX_LISTED])}{more}")
+            if not images:
+                missing.append(f"{path}: no images in this folder")
+            files.extend(images)
         elif path.is_file():
             files.append(path)
         else:
-            complaints.append(f"{path}: no such file")
+            missing.append(f"{path}: no such file")
     if not files:
-        raise ValueError("; ".join(complaints))
-    for complaint in complaints:
-        complain(complaint)
-    return files, bool(complaints)
+        raise ValueError("; ".join(missing))
+    for message in missing:
+        print_error(message)
+    return files, bool(missing)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def complain(what: str) -> None:
-    """Say on standard error what is wrong, in one line."""
-    print(f"touchstone-client: {' '.join(what.split())}", file=sys.stderr)
+def print_error(message: str) -> None:
+    """Print a message on standard error, in one line."""
+    print(f"touchstone-client: {' '.join(message.split())}", file=sys.stderr)

@@ -1,94 +1,127 @@
-"""What both clients tell httpx, and how its failures are named."""
+"""Sends calls over HTTP and repeats them after transient failures: `Connection` blocks, `AsyncConnection` awaits."""
 
 from __future__ import annotations
 
-import ipaddress
-import ssl
-import urllib.request
+import asyncio
+import time
+from contextlib import ExitStack
 from importlib.metadata import version
-from typing import TypedDict
+from typing import TypeVar
 
 import httpx
 
-from touchstone_client.access_key import checked
-from touchstone_client.errors import Unreachable
+from touchstone_client.api_key import validate_api_key
+from touchstone_client.endpoints import Call
+from touchstone_client.errors import ConnectionFailed, TouchstoneError
+from touchstone_client.proxies import ProxyOptions, proxy_options
+from touchstone_client.retry import NO_RETRIES, Attempts, Retries, Timeouts
+
+T = TypeVar("T")
 
 
-class Way(TypedDict):
-    """Whether httpx asks the environment's proxies, and which certificates it trusts."""
+class Connection:
+    """A pool of connections to one service. ValueError when the URL or the API key cannot be one."""
 
-    trust_env: bool
-    verify: ssl.SSLContext | bool
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        timeouts: Timeouts,
+        retries: Retries,
+        transport: httpx.BaseTransport | None,
+    ) -> None:
+        self._timeouts = timeouts
+        self._retries = retries
+        self._http = httpx.Client(**_client_options(url, api_key), transport=transport)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Make a call. TouchstoneError."""
+        attempts = Attempts(self._timeouts, self._retries if call.repeatable else NO_RETRIES)
+        while True:
+            try:
+                return self._attempt(call, attempts.next_timeout())
+            except TouchstoneError as error:
+                time.sleep(attempts.wait_after(error))
+
+    def _attempt(self, call: Call[T], timeout: httpx.Timeout) -> T:
+        with ExitStack() as files:
+            request = call.build_request(self._http, timeout, files)
+            try:
+                response = self._http.send(request)
+            except httpx.RequestError as error:
+                raise _connection_failed(request, error) from error
+            return call.parse_response(response)
 
 
-class ConnectionSettings(Way):
-    """Arguments that httpx's two clients share."""
+class AsyncConnection:
+    """`Connection` for one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        timeouts: Timeouts,
+        retries: Retries,
+        transport: httpx.AsyncBaseTransport | None,
+    ) -> None:
+        self._timeouts = timeouts
+        self._retries = retries
+        self._http = httpx.AsyncClient(**_client_options(url, api_key), transport=transport)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Make a call. TouchstoneError."""
+        attempts = Attempts(self._timeouts, self._retries if call.repeatable else NO_RETRIES)
+        while True:
+            timeout, remaining = attempts.next_timeout(), attempts.remaining()
+            try:
+                async with asyncio.timeout(None if remaining == float("inf") else remaining):
+                    return await self._attempt(call, timeout)
+            except TimeoutError:
+                error: TouchstoneError = ConnectionFailed(f"{call.method} {call.route}: timed out")
+            except TouchstoneError as failure:
+                error = failure
+            await asyncio.sleep(attempts.wait_after(error))
+
+    async def _attempt(self, call: Call[T], timeout: httpx.Timeout) -> T:
+        with ExitStack() as files:
+            request = call.build_request(self._http, timeout, files)
+            try:
+                response = await self._http.send(request)
+            except httpx.RequestError as error:
+                raise _connection_failed(request, error) from error
+            return call.parse_response(response)
+
+
+class _ClientOptions(ProxyOptions):
+    """Arguments of httpx's two clients."""
 
     base_url: str
     headers: dict[str, str]
     follow_redirects: bool
 
 
-def connection_settings(url: str, key: str | None) -> ConnectionSettings:
-    """For the service at a url, with an access key if it wants one. ValueError when the url is none."""
+def _client_options(url: str, api_key: str | None) -> _ClientOptions:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is not the address of a service: {error}") from None
+        raise ValueError(f"{url!r} is not a service URL: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is not the address of a service: give one like http://127.0.0.1:8000")
+        raise ValueError(f"{url!r} is not a service URL: use one like http://127.0.0.1:8000")
     headers = {"User-Agent": f"touchstone-client/{version('touchstone-client')}", "Accept": "application/json, */*"}
-    if key is not None:
-        headers["Authorization"] = f"Bearer {checked(key)}"
-    return ConnectionSettings(base_url=url, headers=headers, follow_redirects=False, **way_to(url))
+    if api_key is not None:
+        headers["Authorization"] = f"Bearer {validate_api_key(api_key)}"
+    return _ClientOptions(base_url=url, headers=headers, follow_redirects=False, **proxy_options(url))
 
 
-def way_to(url: str) -> Way:
-    """How to reach a URL: this machine, and what NO_PROXY names, without a proxy; all else as the environment says.
-
-    httpx itself sends loopback addresses to a proxy, and takes networks in NO_PROXY (10.0.0.0/8) for host names.
-    """
-    parsed = httpx.URL(url)
-    if not (_is_this_machine(parsed.host) or _is_excepted(parsed)):
-        return Way(trust_env=True, verify=True)
-    # Certificates that the environment names are trusted either way.
-    return Way(trust_env=False, verify=httpx.create_ssl_context() if parsed.scheme == "https" else True)
-
-
-def _is_this_machine(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    address = _address(host)
-    return (
-        name == "localhost"
-        or name.endswith(".localhost")
-        or (address is not None and (address.is_loopback or address.is_unspecified))
-    )
-
-
-def _is_excepted(url: httpx.URL) -> bool:
-    if urllib.request.proxy_bypass(url.netloc.decode("ascii")) or urllib.request.proxy_bypass(url.host):
-        return True
-    address = _address(url.host)
-    excepted = urllib.request.getproxies().get("no", "").split(",")
-    return address is not None and any(address in network for network in map(_network, excepted) if network is not None)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(text.strip(), strict=False)
-    except ValueError:
-        return None
-
-
-def interrupted(request: httpx.Request, error: httpx.RequestError) -> Unreachable:
-    """The error for a request that got no answer."""
-    where = f"{request.method} {request.url.copy_with(query=None)}"
-    what = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
-    return Unreachable(f"{where}: {what}")
+def _connection_failed(request: httpx.Request, error: httpx.RequestError) -> ConnectionFailed:
+    url = f"{request.method} {request.url.copy_with(query=None)}"
+    cause = "timed out" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
+    return ConnectionFailed(f"{url}: {cause}")

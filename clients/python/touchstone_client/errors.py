@@ -1,20 +1,20 @@
-"""Everything that can go wrong when talking to the service, as one tree.
+"""Every exception that the client raises on purpose.
 
 TouchstoneError
-├── Unreachable             no answer: no connection, a broken one, or none in time
-├── BadAnswer               an answer that this client cannot read
-└── Problem                 the service said no (RFC 9457): `details` holds what it said
-    ├── InvalidRequest      not as documented: a field, a value, a method
-    ├── PictureRefused      the picture cannot be used; `details.reason` says why in one word
-    ├── TooLarge            more than fits in one request
-    ├── NotAllowed          no key, a wrong one, or one without this right
-    ├── NotFound            there is no such thing (any more)
-    ├── Conflict            does not fit the present state
-    │   ├── NoReferences    nothing to compare with yet
-    │   └── ConfirmationNeeded  it would spoil the product's threshold, perhaps: `effect` tells
-    ├── Unavailable         not now: too busy, starting, or past the deadline. Nothing was done; try again
-    ├── StorageFull         no room on the service's disk; nothing of the request was kept
-    └── InternalError       a failure inside the service, logged there under `details.request_id`
+├── ConnectionFailed            no response: not connected, connection lost, or timed out
+├── InvalidResponse             a response that this client cannot read
+└── Problem                     the service returned an error (RFC 9457); `details` holds it
+    ├── InvalidRequest          a field, value or method that the API does not document
+    ├── ImageRejected           the image cannot be used; `details.reason` is a slug that says why
+    ├── TooLarge                more than fits in one request
+    ├── PermissionDenied        no API key, a wrong one, or one whose role lacks this permission
+    ├── NotFound                no such category, reference, inspection or key
+    ├── Conflict                not possible in the present state
+    │   ├── NoReferences        there is nothing to compare with yet
+    │   └── ConfirmationNeeded  the image may spoil the category's threshold; `effect` holds by how much
+    ├── Unavailable             busy, starting, rate limited or past the deadline: nothing was done, try again later
+    ├── StorageFull             the service's disk is full: nothing of the request was stored
+    └── InternalError           a failure inside the service, logged there under `details.request_id`
 """
 
 from __future__ import annotations
@@ -26,62 +26,68 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ProblemDetails:
-    """What the service said. type: stable, begins with /problems/. reason: refines some types with a stable slug."""
+    """The error document that the service returned."""
 
     type: str
+    """Stable; begins with /problems/."""
+
     title: str
     status: int
     detail: str
     request_id: str | None = None
     reason: str | None = None
+    """A stable slug that refines some types."""
 
 
 class TouchstoneError(Exception):
-    """Base of everything this client raises on purpose; the message is one line for a person."""
+    """Base of the tree; the message is one line for a person."""
 
 
-class Unreachable(TouchstoneError):
-    """No answer came: the service may or may not have seen the request."""
+class ConnectionFailed(TouchstoneError):
+    """No response arrived: the service may or may not have seen the request."""
 
 
-class BadAnswer(TouchstoneError):
-    """An answer that is not as the API describes it."""
+class InvalidResponse(TouchstoneError):
+    """A response that does not match the API's description."""
 
 
 @dataclass
 class Problem(TouchstoneError):
-    """The service refused. retry_after: seconds it asked to wait, when it did."""
+    """The service returned an error.
+
+    retry_after: seconds that the service asked to wait. extensions: members of the error document beyond `details`.
+    """
 
     details: ProblemDetails
     retry_after: float | None = None
-    more: Mapping[str, object] = field(default_factory=dict)
+    extensions: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.details.detail
 
 
 class InvalidRequest(Problem):
-    """The request is not as documented."""
+    """The request does not match the API's description."""
 
 
-class PictureRefused(Problem):
-    """The picture cannot be used."""
+class ImageRejected(Problem):
+    """The image cannot be used."""
 
 
 class TooLarge(Problem):
     """More than fits in one request."""
 
 
-class NotAllowed(Problem):
-    """No key, a wrong one, or one without this right."""
+class PermissionDenied(Problem):
+    """No API key, a wrong one, or one whose role lacks this permission."""
 
 
 class NotFound(Problem):
-    """There is no such thing, or no longer."""
+    """It does not exist, or no longer."""
 
 
 class Conflict(Problem):
-    """The request does not fit the present state."""
+    """Not possible in the present state."""
 
 
 class NoReferences(Conflict):
@@ -89,8 +95,8 @@ class NoReferences(Conflict):
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a picture should be confirmed before it becomes a reference. category: the other one that it fits better."""
+class ConfirmationReason:
+    """Why an image needs confirmation before it becomes a reference. category: another one that it fits better."""
 
     reason: Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
     detail: str
@@ -98,57 +104,67 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What a picture would do as a reference. threshold_after: at most. outlier_limit: beyond it a score is an outlier.
+class ReferenceEffect:
+    """What an image would change as a reference.
 
-    score: None without references; the others: None before calibration.
+    score: None without references. threshold_after: an upper bound. outlier_limit: a score above it is an outlier.
+    The last three are None before calibration.
     """
 
     score: float | None
     threshold_before: float | None
     threshold_after: float | None
     outlier_limit: float | None
-    reasons: tuple[Reason, ...]
+    reasons: tuple[ConfirmationReason, ...]
 
 
 @dataclass
 class ConfirmationNeeded(Conflict):
-    """A part called good whose picture would move the threshold far, or does not look like the product.
+    """A part labelled good whose image would move the threshold far, or does not look like the product.
 
-    effect: what it would do. confirm_role: the role that may send it again with `confirm`.
+    effect: what it would change. confirm_role: the role that may repeat the request with `confirm`.
     """
 
-    effect: Effect | None = None
+    effect: ReferenceEffect | None = None
     confirm_role: str | None = None
 
 
 class Unavailable(Problem):
-    """Not now; nothing was done, and another try may succeed."""
+    """Not possible now; nothing was done, and a later attempt may succeed."""
 
 
 class StorageFull(Problem):
-    """No room on the service's disk; nothing of the request was kept."""
+    """The service's disk is full; nothing of the request was stored."""
 
 
 class InternalError(Problem):
-    """Something failed inside the service."""
+    """A failure inside the service."""
 
 
 _BY_TYPE: dict[str, type[Problem]] = {
-    "/problems/image-refused": PictureRefused,
-    "/problems/image-too-large": PictureRefused,
-    "/problems/unsupported-format": PictureRefused,
+    "/problems/image-refused": ImageRejected,
+    "/problems/image-too-large": ImageRejected,
+    "/problems/unsupported-format": ImageRejected,
     "/problems/no-references": NoReferences,
     "/problems/confirmation-needed": ConfirmationNeeded,
 }
 _BY_STATUS: dict[int, type[Problem]] = {
-    401: NotAllowed, 403: NotAllowed, 404: NotFound, 408: Unavailable, 409: Conflict, 413: TooLarge, 429: Unavailable,
-    502: Unavailable, 503: Unavailable, 504: Unavailable, 507: StorageFull,
-}  # fmt: skip
+    401: PermissionDenied,
+    403: PermissionDenied,
+    404: NotFound,
+    408: Unavailable,
+    409: Conflict,
+    413: TooLarge,
+    429: Unavailable,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+    507: StorageFull,
+}
 
 
-def problem(details: ProblemDetails, retry_after: float | None, more: Mapping[str, object]) -> Problem:
-    """The exception for what the service said, by its type, or by its status when a newer service has newer types."""
-    general = InternalError if details.status >= 500 else InvalidRequest
-    kind = _BY_TYPE.get(details.type) or _BY_STATUS.get(details.status, general)
-    return kind(details, retry_after, more)
+def make_problem(details: ProblemDetails, retry_after: float | None, extensions: Mapping[str, object]) -> Problem:
+    """The exception for an error document: by its type, or by its status when a newer service has newer types."""
+    fallback = InternalError if details.status >= 500 else InvalidRequest
+    kind = _BY_TYPE.get(details.type) or _BY_STATUS.get(details.status, fallback)
+    return kind(details, retry_after, extensions)

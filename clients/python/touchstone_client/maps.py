@@ -1,4 +1,4 @@
-"""Anomaly maps as arrays: needs numpy, and pillow for those kept as PNG (`pip install touchstone-client[maps]`)."""
+"""Anomaly maps as arrays. Needs numpy, and pillow for maps in PNG (`pip install touchstone-client[maps]`)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from touchstone_client.answers import AnomalyMap
+from touchstone_client.models import AnomalyMap
 
-KEPT_SCALE = 2.0  # of the maps that the service keeps with its inspections
+STORED_SCALE = 2.0  # of the maps that the service stores with its inspections
 
 
-def array(answered: AnomalyMap) -> NDArray[np.float32]:
-    """A map as `detect` answers it: float32 (256, 256), 0 to 2."""
-    data = base64.b64decode(answered.data)
-    if answered.format == "png16":
-        return array_of_png(data, answered.scale)
+def decode_map(anomaly_map: AnomalyMap) -> NDArray[np.float32]:
+    """A map that `detect` returned: float32 (256, 256), 0 to 2."""
+    data = base64.b64decode(anomaly_map.data)
+    if anomaly_map.format == "png16":
+        return decode_png_map(data, anomaly_map.scale)
     return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
 
 
-def array_of_png(data: bytes, scale: float = KEPT_SCALE) -> NDArray[np.float32]:
-    """A map as `inspection_map` answers it: float32 (256, 256), 0 to 2, in steps of 1/32768."""
-    from PIL import Image  # maps asked for as "raw" need numpy only
+def decode_png_map(data: bytes, scale: float = STORED_SCALE) -> NDArray[np.float32]:
+    """A map that `inspection_map` returned: float32 (256, 256), 0 to 2, in steps of 1/32768."""
+    from PIL import Image  # maps in format "raw" need numpy only
 
-    levels = np.asarray(Image.open(io.BytesIO(data)), np.float32)
-    return levels / np.float32(65535 / scale)
+    grey = np.asarray(Image.open(io.BytesIO(data)), np.float32)
+    return grey / np.float32(65535 / scale)

@@ -1,33 +1,38 @@
-"""A long upload of references as a series of calls, whoever sends them."""
+"""Splits an upload of references into calls, for either client to send."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from touchstone_client import calls
-from touchstone_client.answers import BitDepth, Calibration, FindingKind, ReferenceResult, ReferencesAnswer
-from touchstone_client.calls import Call
-from touchstone_client.errors import InternalError, PictureRefused, Problem, TooLarge
-from touchstone_client.pictures import Batch, Picture, PictureLike, batches
+from touchstone_client import endpoints
+from touchstone_client.endpoints import Call
+from touchstone_client.errors import ImageRejected, InternalError, Problem, TooLarge
+from touchstone_client.images import BatchLimits, ImageFile, ImageInput, batches
+from touchstone_client.models import BitDepth, Calibration, FindingKind, ReferenceResult, ReferencesResponse
+
+_MAX_FAILURES = 3  # in a row, each on a single image
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far an upload has come, in pictures, after each request. of: how many there are, when that is known."""
+class OnboardingProgress:
+    """How many images have been processed, after each request. total: None when it is not known."""
 
     done: int
-    of: int | None
+    total: int | None
     added: int
     duplicates: int
     refused: int
 
 
 @dataclass(frozen=True)
-class Onboarded:
-    """What became of every picture, in order. version, calibration: as last answered; None when all were refused."""
+class OnboardingResult:
+    """The result of every image, in order.
+
+    version, calibration: as of the last response; None when every image was refused.
+    """
 
     category: str
     results: tuple[ReferenceResult, ...]
@@ -37,72 +42,75 @@ class Onboarded:
     @property
     def added(self) -> int:
         """How many became references."""
-        return _count(self.results, "added")
+        return self._count("added")
 
     @property
     def duplicates(self) -> int:
         """How many were references already."""
-        return _count(self.results, "duplicate")
+        return self._count("duplicate")
 
     @property
     def refused(self) -> int:
         """How many cannot be used."""
-        return _count(self.results, "refused")
+        return self._count("refused")
+
+    def _count(self, status: str) -> int:
+        return sum(result.status == status for result in self.results)
 
 
-_MOST_FAILURES = 3  # in a row, on one picture each
-
-Steps: TypeAlias = Generator[Call[ReferencesAnswer], ReferencesAnswer, Onboarded]
+Steps: TypeAlias = Generator[Call[ReferencesResponse], ReferencesResponse, OnboardingResult]
 
 
 def onboarding(
-    category: str, pictures: Iterable[PictureLike], refuse: Sequence[FindingKind] | None,
-    bit_depth: BitDepth | None, batch: Batch, progress: Callable[[Progress], None] | None,
-) -> Steps:  # fmt: skip
-    """Yields calls, to be sent their answers or thrown their problems; returns what became of the pictures.
+    category: str,
+    images: Iterable[ImageInput],
+    refuse: Sequence[FindingKind] | None,
+    bit_depth: BitDepth | None,
+    limits: BatchLimits,
+    progress: Callable[[OnboardingProgress], None] | None,
+) -> Steps:
+    """Yield calls; expects the response of each to be sent, or its error thrown, into the generator.
 
-    A request that is too large for the service is halved. When a service refuses a whole request it says why for its
-    first picture only, so its pictures are then sent one by one; so are those of a request that it fails on, and of one
-    with a file that cannot be read. It is the service that is broken, and not a picture, when it fails on several in a
-    row: then its failure is raised.
+    A request that the service finds too large is split in half. A request that fails as a whole (every image refused,
+    an unreadable file, an internal error) is repeated image by image, so that each image has its own result. When
+    several single images in a row fail with an internal error, the service is taken to be broken, and the error raised.
     """
-    total = len(pictures) if isinstance(pictures, Sequence) else None
-    done = Onboarded(category, (), None, None)
-    waiting: Iterator[tuple[Picture, ...]] = batches(pictures, batch)
-    again: deque[tuple[Picture, ...]] = deque()
+    total = len(images) if isinstance(images, Sequence) else None
+    result = OnboardingResult(category, (), None, None)
+    remaining = batches(images, limits)
+    split: deque[tuple[ImageFile, ...]] = deque()
     failures = 0
-    while group := again.popleft() if again else next(waiting, None):
+    while group := split.popleft() if split else next(remaining, None):
         try:
-            answer = yield calls.add_references(category, group, refuse, bit_depth)
-        except (TooLarge, PictureRefused, InternalError, OSError) as error:
+            response = yield endpoints.add_references(category, group, refuse, bit_depth)
+        except (TooLarge, ImageRejected, InternalError, OSError) as error:
             if len(group) > 1:
-                again.extendleft(reversed(_smaller(group, error)))
+                split.extendleft(reversed(_split(group, error)))
                 continue
             failures = failures + 1 if isinstance(error, InternalError) else 0
-            if failures == _MOST_FAILURES:
+            if failures == _MAX_FAILURES:
                 raise
-            done = replace(done, results=(*done.results, _refused(group[0], error)))
+            result = replace(result, results=(*result.results, _refused(group[0], error)))
         else:
             failures = 0
-            results = (*done.results, *answer.results)
-            done = Onboarded(category, results, answer.version, answer.calibration)
+            results = (*result.results, *response.results)
+            result = OnboardingResult(category, results, response.version, response.calibration)
         if progress is not None:
-            progress(Progress(len(done.results), total, done.added, done.duplicates, done.refused))
-    return done
+            done = len(result.results)
+            progress(OnboardingProgress(done, total, result.added, result.duplicates, result.refused))
+    return result
 
 
-def _smaller(group: tuple[Picture, ...], error: Problem | OSError) -> list[tuple[Picture, ...]]:
+def _split(group: tuple[ImageFile, ...], error: Problem | OSError) -> list[tuple[ImageFile, ...]]:
     if isinstance(error, TooLarge):
         return [group[: len(group) // 2], group[len(group) // 2 :]]
-    return [(each,) for each in group]
+    return [(image,) for image in group]
 
 
-def _refused(picture: Picture, error: Problem | OSError) -> ReferenceResult:
+def _refused(image: ImageFile, error: Problem | OSError) -> ReferenceResult:
     if isinstance(error, OSError):
-        return ReferenceResult(picture.name, "refused", None, "unreadable", error.strerror or str(error))
-    reason = error.details.reason or error.details.type.rpartition("/")[2]
-    return ReferenceResult(picture.name, "refused", None, reason, error.details.detail)
-
-
-def _count(results: Iterable[ReferenceResult], status: str) -> int:
-    return sum(result.status == status for result in results)
+        reason, detail = "unreadable", error.strerror or str(error)
+    else:
+        reason = error.details.reason or error.details.type.rpartition("/")[2]
+        detail = error.details.detail
+    return ReferenceResult(filename=image.filename, status="refused", reason=reason, detail=detail)

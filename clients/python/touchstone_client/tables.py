@@ -1,4 +1,4 @@
-"""Answers for a person at a terminal, and for a program that reads JSON."""
+"""Prints models: as a table for people, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from datetime import datetime
 from typing import Any
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under headings, in columns; numbers to the right."""
-    texts = [[cell(value) for value in row] for row in rows]
+def format_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows under headings, in aligned columns; numbers are right-aligned."""
+    texts = [[format_cell(value) for value in row] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(headings, *texts, strict=True)]
-    right = [
+    numeric = [
         bool(rows) and all(isinstance(row[column], int | float | None) for row in rows) for column in range(len(widths))
     ]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(cells, widths, right, strict=True)
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(cells, widths, numeric, strict=True)
         )
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(headings), *map(line, texts)])
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """One value's text."""
     match value:
         case None:
@@ -40,14 +40,14 @@ def cell(value: object) -> str:
             return str(value)
 
 
-def as_json(value: object, *, indent: int | None = 2) -> str:
-    """A dataclass, or several, as JSON with the API's own names; times as ISO 8601."""
+def format_json(value: object, *, indent: int | None = 2) -> str:
+    """A model, or several, as JSON with the API's field names; times are ISO 8601."""
 
-    def plain(each: Any) -> Any:
-        if is_dataclass(each) and not isinstance(each, type):
-            return asdict(each)
-        if isinstance(each, datetime):
-            return each.isoformat()
-        raise TypeError(type(each).__name__)
+    def serialize(item: Any) -> Any:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        if isinstance(item, datetime):
+            return item.isoformat()
+        raise TypeError(type(item).__name__)
 
-    return json.dumps(value, default=plain, indent=indent, ensure_ascii=False)
+    return json.dumps(value, default=serialize, indent=indent, ensure_ascii=False)

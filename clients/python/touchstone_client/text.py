@@ -1,4 +1,4 @@
-"""Text that comes from outside: from files that other programs wrote, and from names that other systems gave."""
+"""Text from outside the client: text files written by other programs, names given by other systems."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import re
 import unicodedata
 from pathlib import Path
 
-LONGEST = 128  # characters of a name or an identifier that the service takes
-LONGEST_FILENAME = 255
+# The service's limits, in characters.
+MAX_NAME_LENGTH = 128
+MAX_FILENAME_LENGTH = 255
 
-# C0 and C1 controls, DEL, the separators of lines and paragraphs, and surrogates (bytes of a name that are no UTF-8).
-_REFUSED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# C0 and C1 controls, DEL, line and paragraph separators, surrogates (bytes of a file name that are not UTF-8).
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def readable(text: str, longest: int) -> str:
-    """Text as the service takes it: what it would refuse becomes U+FFFD, in normal form C, cut to a length."""
-    return unicodedata.normalize("NFC", _REFUSED.sub("\N{REPLACEMENT CHARACTER}", text))[:longest]
+def sanitize(text: str, max_length: int) -> str:
+    """Text that the service accepts: forbidden characters become U+FFFD, the rest is NFC-normalised and cut."""
+    return unicodedata.normalize("NFC", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))[:max_length]
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, or in UTF-16 with its byte order mark as Windows tools write it; the mark is dropped.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark; the mark is dropped.
 
     OSError; ValueError, naming the file, when it is neither.
     """
     data = path.read_bytes()
-    encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
+    encoding = "utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from touchstone_client.connection import way_to
+from touchstone_client.proxies import proxy_options
 from touchstone_line_agent import payloads
 from touchstone_line_agent.config import WebhookSink
 from touchstone_line_agent.parts import Record
@@ -19,7 +19,7 @@ class Webhook:
 
     def __init__(self, config: WebhookSink) -> None:
         self._url = config.url
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT_S, **way_to(config.url))
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT_S, **proxy_options(config.url))
         self.name = f"webhook:{config.url}"
 
     async def deliver(self, record: Record, picture: bytes | None) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from touchstone_client.text import readable
+from touchstone_client.text import sanitize
 from touchstone_line_agent.config import FolderSource
 from touchstone_line_agent.parts import Finding
 from touchstone_line_agent.sources import Taken
@@ -209,4 +209,4 @@ def _origin(path: Path, state: State, data: bytes) -> str:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return readable(", ".join(names[:_NAMED]) + more, 10_000)
+    return sanitize(", ".join(names[:_NAMED]) + more, 10_000)

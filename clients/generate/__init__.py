@@ -1,0 +1,1 @@
+"""Generates the repeated half of the Python client; a development tool, not part of any distribution."""

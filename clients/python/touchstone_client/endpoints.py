@@ -1,0 +1,384 @@
+"""Each request of the API as a value, so that both clients send the same ones.
+
+Every call but one may be repeated: reads change nothing; removing or restoring twice does it once; the same reference
+is a duplicate; settings and labels replace themselves; a detection carries an Idempotency-Key under which the service
+records it once. `create_api_key` would create a second key, so it is never repeated.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from touchstone_client import models
+from touchstone_client.deserialize import deserialize
+from touchstone_client.errors import (
+    ConfirmationNeeded,
+    InvalidResponse,
+    Problem,
+    ProblemDetails,
+    ReferenceEffect,
+    make_problem,
+)
+from touchstone_client.images import ImageFile, ImageInput, to_image_file
+from touchstone_client.parameters import InspectionFilter, MapFormat
+from touchstone_client.text import sanitize
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request.
+
+    route: as the API documents it, with its placeholders; path: their values. parse: turns a successful response into
+    the result. repeatable: sending it twice does no more than sending it once.
+    """
+
+    method: str
+    route: str
+    parse: Callable[[httpx.Response], T]
+    path: Mapping[str, object] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[ImageFile, ...] = ()
+    json: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+
+    def build_request(
+        self, client: httpx.Client | httpx.AsyncClient, timeout: httpx.Timeout, files: ExitStack
+    ) -> httpx.Request:
+        """The request of one attempt; its images stay open as long as `files`. InvalidRequest, OSError."""
+        images = [("images", (image.filename, files.enter_context(image.open()))) for image in self.images]
+        try:
+            return client.build_request(
+                self.method,
+                self.route.format(**{name: quote(str(value), safe="") for name, value in self.path.items()}),
+                params=dict(self.query),
+                data=dict(self.form) or None,
+                files=images or None,
+                json=self.json,
+                headers={name.encode(): value.encode() for name, value in self.headers.items()},
+                timeout=timeout,
+            )
+        except UnicodeEncodeError as error:
+            text = sanitize(error.object, 80)
+            raise _invalid_request(f"{text!r} contains bytes that are not UTF-8.") from None
+
+    def parse_response(self, response: httpx.Response) -> T:
+        """The result in a response that has been read. Problem, InvalidResponse."""
+        if response.is_success:
+            return self.parse(response)
+        raise _parse_problem(response)
+
+
+# Inspecting
+
+
+def detect(
+    images: Sequence[ImageInput],
+    category: str | None,
+    part_id: str | None,
+    station: str | None,
+    map: MapFormat,
+    overlay: bool,
+    min_version: int | None,
+    idempotency_key: str | None,
+    bit_depth: models.BitDepth | None,
+) -> Call[models.DetectResponse]:
+    """`POST /detect`. InvalidRequest when the key cannot be a header's value.
+
+    Without a key a new one is generated, so that repeating this call does not inspect twice.
+    """
+    key = idempotency_key or uuid.uuid4().hex
+    if not key.isprintable() or key != key.strip():
+        raise _invalid_request(f"The idempotency key {sanitize(key, 80)!r} contains characters not allowed in headers.")
+    form = _texts(category=category, part_id=part_id, station=station, min_version=min_version, bit_depth=bit_depth)
+    return Call(
+        "POST",
+        "/detect",
+        _json(models.DetectResponse),
+        form=form | _texts(map=map, overlay=overlay),
+        images=tuple(to_image_file(image) for image in images),
+        headers={"Idempotency-Key": key},
+    )
+
+
+def single_result(response: models.DetectResponse) -> models.Detection:
+    """The detection of a request with one image. Problem when the image was rejected."""
+    [result] = response.results
+    if isinstance(result, models.RejectedImage):
+        raise make_problem(result.error, None, {})
+    return result
+
+
+# References
+
+
+def add_references(
+    category: str,
+    images: Sequence[ImageFile],
+    refuse: Sequence[models.FindingKind] | None,
+    bit_depth: models.BitDepth | None,
+) -> Call[models.ReferencesResponse]:
+    """`POST /references`."""
+    kinds = None if refuse is None else ",".join(refuse) or "none"
+    form = _texts(category=category, refuse=kinds, bit_depth=bit_depth)
+    return Call("POST", "/references", _json(models.ReferencesResponse), form=form, images=tuple(images))
+
+
+def references(category: str | None, removed: bool, cursor: str | None, page_size: int) -> Call[models.ReferencePage]:
+    """`GET /references`, one page."""
+    query = _texts(category=category, removed=removed, cursor=cursor, limit=page_size)
+    return Call("GET", "/references", _json(models.ReferencePage), query=query)
+
+
+def reference(reference_id: int) -> Call[models.Reference]:
+    """`GET /references/{reference_id}`."""
+    return Call("GET", "/references/{reference_id}", _json(models.Reference), {"reference_id": reference_id})
+
+
+def reference_image(reference_id: int, side: int | None) -> Call[bytes]:
+    """`GET /references/{reference_id}/image`."""
+    route = "/references/{reference_id}/image"
+    return Call("GET", route, _content, {"reference_id": reference_id}, query=_texts(side=side))
+
+
+def remove_reference(reference_id: int) -> Call[models.Removed]:
+    """`DELETE /references/{reference_id}`."""
+    return Call("DELETE", "/references/{reference_id}", _json(models.Removed), {"reference_id": reference_id})
+
+
+def restore_reference(reference_id: int) -> Call[models.Reference]:
+    """`POST /references/{reference_id}/restore`."""
+    route = "/references/{reference_id}/restore"
+    return Call("POST", route, _json(models.Reference), {"reference_id": reference_id})
+
+
+# Categories
+
+
+def categories() -> Call[models.Categories]:
+    """`GET /categories`."""
+    return Call("GET", "/categories", _json(models.Categories))
+
+
+def category(name: str) -> Call[models.Category]:
+    """`GET /categories/{name}`."""
+    return Call("GET", "/categories/{name}", _json(models.Category), {"name": name})
+
+
+def update_category(name: str, changes: models.SettingsChanges) -> Call[models.Category]:
+    """`PATCH /categories/{name}`."""
+    return Call("PATCH", "/categories/{name}", _json(models.Category), {"name": name}, json={**changes})
+
+
+def remove_category(name: str) -> Call[models.Removed]:
+    """`DELETE /categories/{name}`."""
+    return Call("DELETE", "/categories/{name}", _json(models.Removed), {"name": name})
+
+
+def preview(name: str, changes: models.SettingsChanges, limit: int) -> Call[models.Preview]:
+    """`POST /categories/{name}/preview`."""
+    route, query = "/categories/{name}/preview", _texts(limit=limit)
+    return Call("POST", route, _json(models.Preview), {"name": name}, query=query, json={**changes})
+
+
+def scores(name: str) -> Call[models.Scores]:
+    """`GET /categories/{name}/scores`."""
+    return Call("GET", "/categories/{name}/scores", _json(models.Scores), {"name": name})
+
+
+def mask(name: str) -> Call[bytes]:
+    """`GET /categories/{name}/region-of-interest.png`."""
+    return Call("GET", "/categories/{name}/region-of-interest.png", _content, {"name": name})
+
+
+def set_mask(name: str, image: ImageInput) -> Call[models.Category]:
+    """`PUT /categories/{name}/region-of-interest`."""
+    route = "/categories/{name}/region-of-interest"
+    return Call("PUT", route, _json(models.Category), {"name": name}, images=(to_image_file(image),))
+
+
+def restart_drift(name: str) -> Call[models.Category]:
+    """`POST /categories/{name}/drift/restart`."""
+    return Call("POST", "/categories/{name}/drift/restart", _json(models.Category), {"name": name})
+
+
+# History
+
+
+def inspections(filter: InspectionFilter, cursor: str | None, page_size: int) -> Call[models.InspectionPage]:
+    """`GET /inspections`, one page."""
+    query = _texts(**vars(filter), cursor=cursor, limit=page_size)
+    return Call("GET", "/inspections", _json(models.InspectionPage), query=query)
+
+
+def inspections_csv(filter: InspectionFilter) -> Call[str]:
+    """`GET /inspections` as CSV."""
+    query = _texts(**vars(filter), format="csv")
+    return Call("GET", "/inspections", lambda response: response.text, query=query)
+
+
+def trend(filter: InspectionFilter, points: int) -> Call[models.Trend]:
+    """`GET /inspections/trend`."""
+    return Call("GET", "/inspections/trend", _json(models.Trend), query=_texts(**vars(filter), points=points))
+
+
+def inspection(inspection_id: str) -> Call[models.Inspection]:
+    """`GET /inspections/{inspection_id}`."""
+    return Call("GET", "/inspections/{inspection_id}", _json(models.Inspection), {"inspection_id": inspection_id})
+
+
+def inspection_image(inspection_id: str, side: int | None) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/image`."""
+    route = "/inspections/{inspection_id}/image"
+    return Call("GET", route, _content, {"inspection_id": inspection_id}, query=_texts(side=side))
+
+
+def inspection_map(inspection_id: str) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/map.png`."""
+    return Call("GET", "/inspections/{inspection_id}/map.png", _content, {"inspection_id": inspection_id})
+
+
+def inspection_heat_map(inspection_id: str) -> Call[bytes]:
+    """`GET /inspections/{inspection_id}/heat.png`."""
+    return Call("GET", "/inspections/{inspection_id}/heat.png", _content, {"inspection_id": inspection_id})
+
+
+def set_label(inspection_id: str, label: models.Label | None, confirm: bool) -> Call[models.Inspection]:
+    """`POST /inspections/{inspection_id}/feedback`."""
+    route, feedback = "/inspections/{inspection_id}/feedback", {"judgement": label or "none", "confirm": confirm}
+    return Call("POST", route, _json(models.Inspection), {"inspection_id": inspection_id}, json=feedback)
+
+
+# Administration
+
+
+def storage() -> Call[models.Storage]:
+    """`GET /storage`."""
+    return Call("GET", "/storage", _json(models.Storage))
+
+
+def access() -> Call[models.Access]:
+    """`GET /access`."""
+    return Call("GET", "/access", _json(models.Access))
+
+
+def api_keys() -> Call[models.ApiKeys]:
+    """`GET /keys`."""
+    return Call("GET", "/keys", _json(models.ApiKeys))
+
+
+def create_api_key(
+    name: str, role: models.Role, expires_in_days: float | None, requests_per_minute: int | None
+) -> Call[models.NewApiKey]:
+    """`POST /keys`."""
+    limits = {"expires_in_days": expires_in_days, "requests_per_minute": requests_per_minute}
+    return Call("POST", "/keys", _json(models.NewApiKey), json={"name": name, "role": role, **limits}, repeatable=False)
+
+
+def revoke_api_key(key_id: str) -> Call[models.ApiKey]:
+    """`DELETE /keys/{key_id}`."""
+    return Call("DELETE", "/keys/{key_id}", _json(models.ApiKey), {"key_id": key_id})
+
+
+def audit(
+    actor: str | None, action: str | None, target: str | None, cursor: str | None, page_size: int
+) -> Call[models.AuditPage]:
+    """`GET /audit`, one page."""
+    query = _texts(actor=actor, action=action, target=target, cursor=cursor, limit=page_size)
+    return Call("GET", "/audit", _json(models.AuditPage), query=query)
+
+
+# Health
+
+
+def live() -> Call[models.Live]:
+    """`GET /healthz`."""
+    return Call("GET", "/healthz", _json(models.Live))
+
+
+def ready() -> Call[models.Ready]:
+    """`GET /readyz`."""
+    return Call("GET", "/readyz", _json(models.Ready))
+
+
+def version() -> Call[models.Version]:
+    """`GET /version`."""
+    return Call("GET", "/version", _json(models.Version))
+
+
+def _json(kind: type[M]) -> Callable[[httpx.Response], M]:
+    def parse(response: httpx.Response) -> M:
+        try:
+            value = response.json()
+        except ValueError as error:
+            raise InvalidResponse(f"{response.url} returned {response.status_code} without JSON.") from error
+        return deserialize(kind, value)
+
+    return parse
+
+
+def _content(response: httpx.Response) -> bytes:
+    return response.content
+
+
+def _texts(**values: object) -> dict[str, str]:
+    """Values as text for a query or a form; None is left out."""
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _invalid_request(detail: str) -> Problem:
+    """The problem of text that cannot be encoded into a request, as the service would report it."""
+    return make_problem(ProblemDetails("/problems/invalid-request", "Invalid request", 422, detail), None, {})
+
+
+def _parse_problem(response: httpx.Response) -> Problem:
+    """The problem in a response; made from its status when a proxy or a gateway returned something else."""
+    retry_after = _retry_after(response.headers)
+    try:
+        body = response.json()
+        details = deserialize(ProblemDetails, body)
+    except (ValueError, InvalidResponse):
+        text = " ".join(response.text.split())[:200]
+        detail = f"{response.url} returned {response.status_code} {response.reason_phrase}: {text}"
+        details = ProblemDetails("about:blank", response.reason_phrase, response.status_code, detail)
+        return make_problem(details, retry_after, {})
+    known = ProblemDetails.__dataclass_fields__
+    problem = make_problem(details, retry_after, {name: value for name, value in body.items() if name not in known})
+    if isinstance(problem, ConfirmationNeeded):
+        problem.effect = deserialize(ReferenceEffect, body.get("effect"))
+        problem.confirm_role = deserialize(str, body.get("confirm_role"))
+    return problem
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds in Retry-After, a number or a time; a time is compared with the response's own Date."""
+    text = headers.get("retry-after", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None

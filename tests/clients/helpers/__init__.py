@@ -1,0 +1,1 @@
+"""Servers, proxies and machines that the clients' tests talk to."""

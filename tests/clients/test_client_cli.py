@@ -1,0 +1,118 @@
+"""The `touchstone-client` command in a process of its own, against a real service."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service.pictures import part
+from touchstone_client import Client
+
+
+def run(*arguments: object, url: str = "", code: int = 0) -> str:
+    """The command's output, or its one-line error where the expected exit code is at least 2."""
+    command = [sys.executable, "-m", "touchstone_client", *(["--url", url] if url else []), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code >= 2:
+        assert len(done.stderr.strip().splitlines()) == 1
+        return done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of good parts; beside it a scratched part and a file that is no image."""
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for seed in range(4):
+        (folder / f"{seed}.png").write_bytes(part(5000 + seed))
+    (tmp_path / "bad.png").write_bytes(part(7, scratched=True))
+    (tmp_path / "text.png").write_text("not an image")
+    return folder
+
+
+def test_onboarding_is_idempotent_and_settings_can_be_changed(service: str, images: Path) -> None:
+    assert "4 added, 0 duplicates" in run("onboard", "shell", images, url=service)
+    assert "0 added, 4 duplicates" in run("onboard", "shell", images, url=service)
+    run("onboard", "shell", images.parent / "text.png", url=service, code=1)
+    listed = run("categories", url=service)
+    assert listed.splitlines()[0].split()[:2] == ["category", "references"]
+    changed = json.loads(run("categories", "shell", "--set", "k=9", "--set", "threshold=0.5", "--json", url=service))
+    assert (changed[0]["settings"]["k"], changed[0]["settings"]["threshold"]) == (9, 0.5)
+    assert "0.5000" in run("categories", "shell", url=service)
+    with Client(service) as client:
+        client.remove_category("shell")
+
+
+def test_the_exit_code_of_detect_is_the_verdict(service: str, images: Path) -> None:
+    detect = ("detect", "--category", "disc", "--station", "shell")
+    with Client(service) as client:
+        seeds = range(6000, 6050)
+        good = next(seed for seed in seeds if client.inspect(part(seed), category="disc").verdict == "normal")
+    (images / "0.png").write_bytes(part(good))
+    assert "normal" in run(*detect, images / "0.png", url=service)
+    overlays = images.parent / "overlays"
+    output = run(*detect, "--overlays", overlays, "--json", images.parent / "bad.png", url=service, code=1)
+    [detection] = json.loads(output)
+    assert (detection["verdict"], detection["station"]) == ("anomalous", "shell")
+    assert len(detection["regions"][0]["box"]) == 4
+    assert [path.read_bytes()[:4] for path in overlays.iterdir()] == [b"\x89PNG"]
+    assert "text.png" in run(*detect, images.parent / "text.png", url=service, code=2)
+    assert "no such file" in run(*detect, "missing.png", url=service, code=2)
+    assert "no category" in run("detect", "--category", "nothing", images / "0.png", url=service, code=2)
+
+
+def test_inspections_are_listed_and_watched(service: str) -> None:
+    watch = ["watch", "--station", "w", "--json", "--poll-interval", "0.05", "--count", "2"]
+    command = [sys.executable, "-m", "touchstone_client", "--url", service, *watch]
+    with Client(service) as client:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            inspected = []
+            while watching.poll() is None and len(inspected) < 40:  # until it has started and printed two
+                inspected.append(client.inspect(part(len(inspected)), category="disc", station="w").id)
+            printed = [json.loads(line)["id"] for line in watching.stdout]
+        assert watching.returncode == 0
+        first = inspected.index(printed[0])
+        assert printed == inspected[first : first + 2]
+    listed = json.loads(run("inspections", "--station", "w", "--limit", "1", "--json", url=service))
+    assert [inspection["id"] for inspection in listed] == inspected[-1:]
+    csv = run("inspections", "--station", "w", "--csv", url=service)
+    assert len(csv.splitlines()) == len(inspected) + 1
+    assert run("inspections", "--until", "2020-01-01", url=service).split()[:2] == ["time", "verdict"]
+
+
+def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -> None:
+    with Client(service) as client:
+        wrong = client.inspect(part(70, kind=1), category="disc").id
+        assert json.loads(run("label", wrong, "defect", "--json", url=service))["judgement"] == "defect"
+        assert "`confirm`" in run("label", wrong, "good", url=service, code=1)
+        assert client.inspection(wrong).judgement == "defect"
+        reference = client.set_label(wrong, "good", confirm=True).promoted_reference_id
+        assert f"good, reference {reference}" in run("label", wrong, "good", url=service)
+        assert "no label" in run("label", wrong, "none", url=service)
+        assert f"{wrong}: good" in run("label", wrong, "good", "--confirm", url=service)
+        assert run("label", wrong, "none", url=service)
+    assert "no inspection" in run("label", "nothing", "good", url=service, code=2)
+
+
+def test_an_error_is_one_line_and_an_exit_code(service: str, tmp_path: Path) -> None:
+    assert "healthz" not in run("--total-timeout", "0.3", "categories", url="http://127.0.0.1:9", code=3)
+    assert "not a service URL" in run("categories", url="nonsense", code=2)
+    assert "NAME=VALUE" in run("categories", "disc", "--set", "k", url=service, code=2)
+    assert "k" in run("categories", "disc", "--set", "k=0", url=service, code=2)
+    assert "no such file" in run("--key-file", tmp_path / "none", "categories", url=service, code=2).lower()
+
+
+def test_help_explains_commands_and_exit_codes() -> None:
+    text = run("--help")
+    commands = ("onboard", "detect", "categories", "inspections", "label", "watch")
+    for word in (*commands, "exit codes", "TOUCHSTONE_URL"):
+        assert word in text
+    for command in commands:
+        assert "exit codes" in run(command, "--help")
