@@ -55,6 +55,7 @@ class Original:
     """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
 
     appearance, findings: from screening, where it was screened. encoding, reading: how it was stored and read.
+    inspection_id: the inspection that feedback makes it a reference from.
     """
 
     filename: str
@@ -67,6 +68,7 @@ class Original:
     findings: tuple[Finding, ...] = ()
     encoding: Encoding | None = None
     reading: Reading = Reading()  # noqa: RUF009 - it is frozen
+    inspection_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,11 @@ class Library:
         self._follow()
         return version
 
+    def restore_category(self, name: str) -> None:
+        """Make a removed category one again; its references are restored as pictures. UnknownCategory."""
+        self.catalogue.categories.restore(name)
+        self._follow()
+
     def change_settings(self, name: str, changes: SettingsChanges) -> Category:
         """Change some settings of a category. UnknownCategory, and ValueError for values out of range."""
         changed = self.catalogue.categories.update_settings(name, changes)
@@ -354,7 +361,7 @@ def _new_reference(original: Original) -> NewReference:
     return NewReference(
         original.sha256, original.suffix, original.filename, original.width, original.height, appearance, findings,
         len(original.data), encoding=None if original.encoding is None else original.encoding.to_json(),
-        reading=original.reading.to_json(),
+        reading=original.reading.to_json(), inspection_id=original.inspection_id,
     )  # fmt: skip
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from indexer.catalogue import CategorySettings, MemoryInactive
-from indexer.library import Added
+from indexer.catalogue import CategorySettings, MemoryInactive, Reference
+from indexer.images import ImageRefused
+from indexer.library import Added, Outcome
 from indexer.memory import EncodedReferences, Memory
+from indexer.reading import Reading
+from indexer.store import OriginalUnreadable
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding, FindingKind
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
 from service.owner import Turn
 from service.runtime import Runtime
-from service.uploads import Picture
+from service.uploads import File, Picture, Upload
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,38 @@ async def onboard(
     return Onboarded(findings, refused, kept, added, needed)
 
 
-async def restore(running: Runtime, category: str, picture: Picture) -> Added:
-    """Make one picture a reference again. It was screened when it became one first."""
-    encoded = await _encode(running, category, [picture])
-    original = replace(picture.original, appearance=look(picture))
-    return await asyncio.to_thread(running.library.add, category, [original], encoded)
+async def restore(
+    running: Runtime, category: str, references: Sequence[Reference]
+) -> list[Outcome | ImageRefused | OriginalUnreadable]:
+    """Make references that were removed ones again, together, with what was known of each.
+
+    Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
+    """
+    read = await asyncio.gather(*(_read_again(running, each) for each in references))
+    pictures = [(each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, Picture)]
+    encoded = await _encode(running, category, [picture for _, picture in pictures])
+    originals = [
+        replace(
+            picture.original, appearance=look(picture), inspection_id=each.inspection_id,
+            findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in each.findings),
+        )
+        for each, picture in pictures
+    ]  # fmt: skip
+    added = await asyncio.to_thread(running.library.add, category, originals, encoded)
+    outcomes = iter(added.outcomes)
+    return [next(outcomes) if isinstance(each, Picture) else each for each in read]
+
+
+async def _read_again(running: Runtime, reference: Reference) -> Picture | ImageRefused | OriginalUnreadable:
+    try:
+        data = await running.threads.files(
+            running.library.read_original, reference.image_sha256, reference.image_suffix
+        )
+    except OriginalUnreadable as error:
+        return error
+    upload = Upload((File(reference.filename, data),))
+    [picture] = await running.decoder.decode(upload, Reading.from_json(reference.reading))
+    return picture
 
 
 async def encode_picture(running: Runtime, picture: Picture) -> EncodedReferences:

@@ -48,7 +48,7 @@ def _openapi_document() -> Any:
 
 def _formatted(source: str, path: Path) -> str:
     """The source as ruff sorts and lays it out."""
-    fixes = ["check", "--quiet", "--fix", "--unsafe-fixes", "--select", "F401,I,UP028"]
+    fixes = ["check", "--quiet", "--fix", "--unsafe-fixes", "--select", "C416,F401,I,UP028"]
     for command in (fixes, ["format", "--quiet"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         done = subprocess.run(ruff, input=source, capture_output=True, text=True)

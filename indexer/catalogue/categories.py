@@ -12,10 +12,17 @@ from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import UnknownCategory
-from indexer.catalogue.live import LIVE, mark_removed
+from indexer.catalogue.live import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
 from indexer.catalogue.queries import now
-from indexer.catalogue.records import Category, CategorySettings, NewReference, Removed, SettingsChanges
+from indexer.catalogue.records import (
+    Category,
+    CategorySettings,
+    NewReference,
+    Removed,
+    RemovedCategory,
+    SettingsChanges,
+)
 from indexer.catalogue.versions import commit_version
 from indexer.depth import FULL
 from indexer.encoding import Encoding
@@ -73,9 +80,29 @@ class Categories:
             mark_removed(connection, version, inside)
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
-            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=now()))
+            gone = {"removed_at": now(), "removed_version": version}
+            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(**gone))
             note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
             return Removed(version, ids)
+
+    def removed(self) -> tuple[RemovedCategory, ...]:
+        """Categories that can be restored, by name."""
+        with self._transactions.reading() as connection:
+            return tuple(RemovedCategory(*row) for row in connection.execute(_removed_categories()))
+
+    def restore(self, name: str) -> None:
+        """Make a removed category one again, with its settings and without references; one that is live stays as it is.
+
+        Raises UnknownCategory, also 30 days after it was removed.
+        """
+        with self._transactions.writing() as connection:
+            removed = connection.scalars(_removed_categories().where(CategoryRow.name == name)).one_or_none()
+            if removed is None:
+                _find(connection, name)
+                return
+            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=None))
+            version = commit_version(connection, "settings", detail={"category": name, "changed": []})
+            note(connection, "category.restored", name, after={"version": version})
 
 
 def ensure_category(connection: Connection, name: str) -> int:
@@ -83,7 +110,7 @@ def ensure_category(connection: Connection, name: str) -> int:
     found = connection.execute(
         select(CategoryRow.id, CategoryRow.removed_at).where(CategoryRow.name == name)
     ).one_or_none()
-    fresh = {"settings": asdict(CategorySettings()), "created_at": now(), "removed_at": None}
+    fresh = {"settings": asdict(CategorySettings()), "created_at": now(), "removed_at": None, "removed_version": None}
     if found is None:
         return connection.execute(insert(CategoryRow).values(name=name, **fresh).returning(CategoryRow.id)).scalar_one()
     if found.removed_at is not None:
@@ -104,6 +131,17 @@ def decide_depth(connection: Connection, category_id: int, references: Iterable[
             )
             return {**decided}
     return {}
+
+
+def _removed_categories() -> Select[Any]:
+    """As `RemovedCategory` has it."""
+    inside = (ReferenceRow.category_id == CategoryRow.id, *restorable())
+    references = select(func.count()).where(*inside).correlate(CategoryRow).scalar_subquery()
+    return (
+        select(CategoryRow.name, CategoryRow.removed_at, references)
+        .where(CategoryRow.removed_at > now() - RESTORABLE)
+        .order_by(CategoryRow.name)
+    )
 
 
 def _find(connection: Connection, name: str) -> Category:

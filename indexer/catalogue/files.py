@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from indexer.catalogue.database import Transactions
+from indexer.catalogue.live import RESTORABLE
 from indexer.catalogue.models import InspectionRow, ReferenceRow, SegmentRow
 from indexer.store import original_name
 
 HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
-_RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
 
 def needs_picture(now: datetime) -> ColumnElement[bool]:
     """Whether a reference's picture is needed: it is live, or may be restored."""
-    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - _RESTORABLE)
+    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - RESTORABLE)
 
 
 def original_path(sha256: str, suffix: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, exists, select, update
+from sqlalchemy.orm import aliased
 
 from indexer.catalogue.models import CategoryRow, ReferenceRow
 from indexer.catalogue.queries import batches, now
 
 LIVE = ReferenceRow.removed_at.is_(None)
+RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
 
 
 def live_ids(connection: Connection, ids: Iterable[int]) -> set[int]:
@@ -33,6 +36,22 @@ def live_digests(connection: Connection, category: str, digests: Iterable[str]) 
         for some in batches(digests)
         for digest, found in connection.execute(statement.where(ReferenceRow.image_sha256.in_(some)))
     }
+
+
+def restorable() -> tuple[ColumnElement[bool], ...]:
+    """Of references: removed together with their category, which is joined; their pictures are kept, none is live."""
+    together = ReferenceRow.removed_version == CategoryRow.removed_version
+    return together, ReferenceRow.removed_at > now() - RESTORABLE, ~added_again()
+
+
+def added_again() -> ColumnElement[bool]:
+    """Of a reference: the same picture became one of its category once more."""
+    later = aliased(ReferenceRow)
+    return exists().where(
+        later.category_id == ReferenceRow.category_id,
+        later.image_sha256 == ReferenceRow.image_sha256,
+        later.id > ReferenceRow.id,
+    )
 
 
 def mark_removed(connection: Connection, version: int, which: ColumnElement[bool]) -> None:

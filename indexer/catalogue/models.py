@@ -94,6 +94,7 @@ class CategoryRow(Base):
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    removed_version: Mapped[int | None]  # of its last removal, also once it is restored
 
 
 class ChangeRow(Base):

@@ -132,6 +132,15 @@ class Category:
 
 
 @dataclass(frozen=True)
+class RemovedCategory:
+    """A category that was removed and can be restored. references: how many of those removed with it can be, too."""
+
+    name: str
+    removed_at: datetime
+    references: int
+
+
+@dataclass(frozen=True)
 class NewReference:
     """An image about to become a reference. image_suffix: of the kept original, with its dot; width, height: px.
 

@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, Row, Select, func, select
 
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import InvalidCursor, UnknownReference
-from indexer.catalogue.live import LIVE, live_digests
+from indexer.catalogue.live import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.membership import append_references, remove_references
 from indexer.catalogue.models import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import placed
@@ -95,13 +94,17 @@ class References:
         return _reference(row)
 
     def page(
-        self, category: str | None = None, cursor: str | None = None, limit: int = 100, *, removed: bool = False
-    ) -> Page[Reference]:
+        self, category: str | None = None, cursor: str | None = None, limit: int = 100, *, removed: bool = False,
+        from_feedback: bool = False,
+    ) -> Page[Reference]:  # fmt: skip
         """Live references by id, of one category or of all. Raises InvalidCursor.
 
-        removed: instead those that were taken back, each picture once, and none that is live again.
+        removed: instead those that were taken back, each picture once, and none that is live again. from_feedback: only
+        those that feedback made.
         """
-        statement = _references().where(~LIVE & ~_added_again() if removed else LIVE)
+        statement = _references().where(~LIVE & ~added_again() if removed else LIVE)
+        if from_feedback:
+            statement = statement.where(ReferenceRow.inspection_id.is_not(None))
         if category is not None:
             statement = statement.where(CategoryRow.name == category)
         if cursor is not None:
@@ -111,6 +114,12 @@ class References:
         with self._transactions.reading() as connection:
             found = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
         return page_of(found, limit, lambda last: str(last.id))
+
+    def removed_with(self, category: str, after: int, limit: int) -> tuple[Reference, ...]:
+        """References that were removed with their category last and can be restored, by id, beyond id `after`."""
+        wanted = (CategoryRow.name == category, *restorable(), ReferenceRow.id > after)
+        with self._transactions.reading() as connection:
+            return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
 
     def unplaced(self, memory_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
         """Live references that a memory does not hold, by id, beyond id `after`: what is left to re-encode."""
@@ -155,15 +164,6 @@ def _references() -> Select[Any]:
         select(ReferenceRow.__table__, CategoryRow.name.label("category"))
         .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
         .order_by(ReferenceRow.id)
-    )
-
-
-def _added_again() -> ColumnElement[bool]:
-    later = aliased(ReferenceRow)
-    return exists().where(
-        later.category_id == ReferenceRow.category_id,
-        later.image_sha256 == ReferenceRow.image_sha256,
-        later.id > ReferenceRow.id,
     )
 
 

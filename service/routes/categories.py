@@ -7,21 +7,30 @@ from dataclasses import asdict
 from typing import Annotated, cast
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from indexer.catalogue import Category, KeptDrift, SettingsChanges
+from indexer.catalogue import Category, InvalidCursor, KeptDrift, SettingsChanges
 from indexer.depth import FULL
 from indexer.images import encode_png
 from indexer.profile import Profile
 from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_cells
 from indexer.verdicts.drift import ALARM
-from service.problems import ProblemError, documented
+from service import onboarding
+from service.problems import ProblemError, documented, translate
 from service.runtime import Runtime, runtime
 from service.schemas.calibration import DriftView, ScoresAnswer
-from service.schemas.categories import CategoriesAnswer, CategoryView, SettingsPatch, SettingsView
+from service.schemas.categories import (
+    CategoriesAnswer,
+    CategoryView,
+    LostReference,
+    RemovedCategoryView,
+    RestoredCategory,
+    SettingsPatch,
+    SettingsView,
+)
 from service.schemas.references import Removed
-from service.schemas.text import CategoryName
+from service.schemas.text import CategoryName, Text
 from service.uploads import documented_upload, read_upload
 
 router = APIRouter(prefix="/categories", tags=["categories"])
@@ -37,10 +46,14 @@ class _NoFields(BaseModel):
 
 @router.get("", responses=documented())
 async def categories(running: Annotated[Runtime, Depends(runtime)]) -> CategoriesAnswer:
-    """All categories by name."""
+    """All categories by name, and those that can be restored."""
     found = await asyncio.to_thread(running.library.catalogue.categories.all)
     drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
-    return CategoriesAnswer(categories=tuple(_view(running, each, drifts.get(each.name)) for each in found))
+    removed = await asyncio.to_thread(running.library.catalogue.categories.removed)
+    return CategoriesAnswer(
+        categories=tuple(_view(running, each, drifts.get(each.name)) for each in found),
+        removed=tuple(RemovedCategoryView(**asdict(each)) for each in removed),
+    )
 
 
 @router.get("/{name}", responses=documented("not-found"))
@@ -107,6 +120,35 @@ async def restart_drift(name: Name, running: Annotated[Runtime, Depends(runtime)
 async def remove(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
     """Take back a category with all its references. Its inspections stay in the history."""
     return Removed(version=await asyncio.to_thread(running.library.remove_category, name))
+
+
+@router.post("/{name}/restore", responses=documented("not-found", "storage-full", "not-ready"))
+async def restore(
+    name: Name,
+    running: Annotated[Runtime, Depends(runtime)],
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the answer before, to go on.")] = None,
+    limit: Annotated[int, Query(ge=1, le=64, description="References restored by this request, at most.")] = 16,
+) -> RestoredCategory:
+    """Make a removed category one again, with its settings, and restore the references that were removed with it.
+
+    They come back `limit` at a time: repeat the request with `next_cursor` until that is null. Possible for 30 days.
+    One whose picture is lost keeps none of the others. Safe to repeat: what is live already stays as it is.
+    """
+    if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
+        raise InvalidCursor("not a cursor of a restored category")
+    await asyncio.to_thread(running.library.restore_category, name)
+    references = running.library.catalogue.references
+    found = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
+    outcomes = await onboarding.restore(running, name, found[:limit])
+    lost = tuple(
+        LostReference(reference_id=each.id, filename=each.filename, detail=translate(outcome).detail)
+        for each, outcome in zip(found, outcomes, strict=False)
+        if isinstance(outcome, Exception)
+    )
+    return RestoredCategory(
+        category=await _shown(running, name), restored=len(outcomes) - len(lost), lost=lost,
+        next_cursor=str(found[limit - 1].id) if len(found) > limit else None,
+    )  # fmt: skip
 
 
 def settings_changes(running: Runtime, name: str, patch: SettingsPatch) -> SettingsChanges:

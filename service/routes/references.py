@@ -12,7 +12,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from indexer.catalogue import CategorySettings, Reference
 from indexer.images import ImageRefused
 from indexer.profile import Profile
-from indexer.reading import Reading
 from indexer.verdicts.findings import FINDING_KINDS, FindingKind
 from service import onboarding
 from service.pictures import Side, pictured
@@ -30,7 +29,7 @@ from service.schemas.references import (
     Removed,
 )
 from service.schemas.text import CategoryName, Text
-from service.uploads import File, Picture, Upload, documented_upload, read_upload
+from service.uploads import Picture, documented_upload, read_upload
 
 router = APIRouter(prefix="/references", tags=["references"])
 
@@ -126,10 +125,11 @@ async def references(
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     removed: Annotated[bool, Query(description="Those taken back instead, which `restore` can bring back.")] = False,
+    from_feedback: Annotated[bool, Query(description="Only those that feedback made.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
     found = running.library.catalogue.references.page
-    page = await asyncio.to_thread(found, category, cursor, limit, removed=removed)
+    page = await asyncio.to_thread(found, category, cursor, limit, removed=removed, from_feedback=from_feedback)
     return ReferencePage(references=tuple(_view(each) for each in page.items), next_cursor=page.next_cursor)
 
 
@@ -157,12 +157,9 @@ async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime
     found = await asyncio.to_thread(catalogue.references.get, reference_id)
     if found.removed_at is None:
         return _view(found)
-    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
-    reading = Reading.from_json(found.reading)
-    [decoded] = await running.decoder.decode(Upload((File(found.filename, data),)), reading)
-    if isinstance(decoded, ImageRefused):
-        raise from_refusal(decoded)
-    [outcome] = (await onboarding.restore(running, found.category, decoded)).outcomes
+    [outcome] = await onboarding.restore(running, found.category, [found])
+    if isinstance(outcome, Exception):
+        raise outcome
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 

@@ -93,7 +93,33 @@ class CategoryView(Answer):
     drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
 
 
+class RemovedCategoryView(Answer):
+    """A category that was removed, and can be restored for 30 days."""
+
+    name: str
+    removed_at: datetime
+    references: int = Field(description="How many of the references removed with it can be restored.")
+
+
 class CategoriesAnswer(Answer):
-    """All categories by name."""
+    """All categories by name, and those that can be restored."""
 
     categories: tuple[CategoryView, ...]
+    removed: tuple[RemovedCategoryView, ...]
+
+
+class LostReference(Answer):
+    """A reference that could not be restored, and why."""
+
+    reference_id: int
+    filename: str
+    detail: str
+
+
+class RestoredCategory(Answer):
+    """A category that is one again, with the references that one request restored; `next_cursor` restores more."""
+
+    category: CategoryView
+    restored: int
+    lost: tuple[LostReference, ...]
+    next_cursor: str | None

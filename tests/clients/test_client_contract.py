@@ -131,6 +131,12 @@ def use_every_method(client: Client, name: str) -> None:
     client.remove_category(name)
     with pytest.raises(NotFound, match=name):
         client.category(name)
+    assert {each.name: each.references for each in client.removed_categories()}[name] == 3
+    again = client.restore_category(name, page_size=2)
+    assert (again.restored, again.lost, again.category.references) == (3, (), 3)
+    assert again.category.settings.k == 7
+    assert [each.id for each in client.references(name, from_feedback=True)] == []
+    client.remove_category(name)
     with pytest.raises(ImageRejected) as rejected:
         client.inspect(b"not an image")
     assert rejected.value.details.reason == "not-an-image"

@@ -44,6 +44,7 @@ from indexer.catalogue import (
     UnknownInspection,
     UnknownMemory,
     UnknownReference,
+    schema,
 )
 from indexer.catalogue.database import connect
 from indexer.catalogue.files import original_path
@@ -508,6 +509,48 @@ def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue
     add(catalogue, memory_id, "bolt", "a")
     assert catalogue.categories.get("bolt").settings == CategorySettings()
     assert catalogue.categories.get("bolt").references == 1
+
+
+def test_a_removed_category_is_restored_with_its_settings_and_what_went_with_it(
+    catalogue: Catalogue, memory_id: int
+) -> None:
+    alone, *ids = add(catalogue, memory_id, "bolt", "a", "b", "c")
+    add(catalogue, memory_id, "nut", "b")
+    catalogue.categories.update_settings("bolt", {"k": 3})
+    catalogue.references.remove([alone])
+    catalogue.categories.remove("bolt")
+    [removed] = catalogue.categories.removed()
+    assert (removed.name, removed.references) == ("bolt", 2)
+    before = catalogue.version()
+    for _ in range(2):  # the second time there is nothing to do
+        catalogue.categories.restore("bolt")
+        assert catalogue.version() == before + 1
+    assert catalogue.categories.removed() == ()
+    assert catalogue.categories.get("bolt").settings.k == 3
+    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == ids
+    assert [each.id for each in catalogue.references.removed_with("bolt", ids[0], 10)] == ids[1:]
+    add(catalogue, memory_id, "bolt", "b")
+    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == ids[1:]
+    catalogue.categories.remove("nut")
+    add(catalogue, memory_id, "nut", "d")  # begun anew: nothing of the one before comes back
+    assert catalogue.categories.removed() == ()
+    assert catalogue.references.removed_with("nut", -1, 10) == ()
+    with pytest.raises(UnknownCategory):
+        catalogue.categories.restore("washer")
+
+
+def test_a_category_that_was_removed_before_the_schema_knew_its_removal_is_restored(
+    catalogue: Catalogue, memory_id: int, database: str
+) -> None:
+    ids = add(catalogue, memory_id, "bolt", "a", "b")
+    catalogue.references.remove(ids[:1])
+    catalogue.categories.remove("bolt")
+    engine = connect(database)
+    schema.downgrade(engine, "0007")
+    schema.upgrade(engine)
+    engine.dispose()
+    catalogue.categories.restore("bolt")
+    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == [ids[1]]
 
 
 def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, database: str) -> None:

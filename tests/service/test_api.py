@@ -173,7 +173,7 @@ def test_a_category_can_be_taken_back_and_begun_again(client: TestClient) -> Non
     onboard(client, "disc", part(1), part(2))
     client.patch("/categories/disc", json={"k": 7})
     assert client.delete("/categories/disc").status_code == 200
-    assert client.get("/categories").json() == {"categories": []}
+    assert client.get("/categories").json()["categories"] == []
     assert client.delete("/categories/disc").status_code == 404
     assert client.post("/detect", files=files(part(1))).status_code == 409
     onboard(client, "disc", part(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, TypeVar, Unpack
@@ -149,10 +150,14 @@ class AsyncClient:
             return result
 
     async def references(
-        self, category: str | None = None, *, removed: bool = False, page_size: int = 500
+        self, category: str | None = None, *, removed: bool = False, from_feedback: bool = False, page_size: int = 500
     ) -> AsyncIterator[models.Reference]:
-        """References in order of id, of one category or of all. removed: those that were removed, instead."""
-        async for page in self._pages(lambda cursor: endpoints.references(category, removed, cursor, page_size)):
+        """References in order of id, of one category or of all.
+
+        removed: those that were removed, instead. from_feedback: only those that were added by feedback.
+        """
+        endpoint = endpoints.references
+        async for page in self._pages(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
             for reference in page.references:
                 yield reference
 
@@ -189,6 +194,19 @@ class AsyncClient:
     async def remove_category(self, name: str) -> models.Removed:
         """Remove a category with all its references."""
         return await self._connection.send(endpoints.remove_category(name))
+
+    async def removed_categories(self) -> tuple[models.RemovedCategory, ...]:
+        """Categories that were removed and can be restored, sorted by name."""
+        return (await self._connection.send(endpoints.categories())).removed
+
+    async def restore_category(self, name: str, *, page_size: int = 16) -> models.RestoredCategory:
+        """Restore a removed category with its settings and the references removed with it; possible for 30 days.
+
+        page_size: how many references each request restores. Those whose image is lost are listed in `lost`.
+        """
+        pages = [page async for page in self._pages(lambda cursor: endpoints.restore_category(name, cursor, page_size))]
+        lost = tuple(reference for page in pages for reference in page.lost)
+        return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
 
     async def preview(self, name: str, *, limit: int = 20, **changes: Unpack[models.SettingsChanges]) -> models.Preview:
         """Compare verdicts under the present and under other settings; nothing is changed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from time import sleep
 from types import TracebackType
@@ -149,10 +150,14 @@ class Client:
             return result
 
     def references(
-        self, category: str | None = None, *, removed: bool = False, page_size: int = 500
+        self, category: str | None = None, *, removed: bool = False, from_feedback: bool = False, page_size: int = 500
     ) -> Iterator[models.Reference]:
-        """References in order of id, of one category or of all. removed: those that were removed, instead."""
-        for page in self._pages(lambda cursor: endpoints.references(category, removed, cursor, page_size)):
+        """References in order of id, of one category or of all.
+
+        removed: those that were removed, instead. from_feedback: only those that were added by feedback.
+        """
+        endpoint = endpoints.references
+        for page in self._pages(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
             yield from page.references
 
     def reference(self, reference_id: int) -> models.Reference:
@@ -188,6 +193,19 @@ class Client:
     def remove_category(self, name: str) -> models.Removed:
         """Remove a category with all its references."""
         return self._connection.send(endpoints.remove_category(name))
+
+    def removed_categories(self) -> tuple[models.RemovedCategory, ...]:
+        """Categories that were removed and can be restored, sorted by name."""
+        return (self._connection.send(endpoints.categories())).removed
+
+    def restore_category(self, name: str, *, page_size: int = 16) -> models.RestoredCategory:
+        """Restore a removed category with its settings and the references removed with it; possible for 30 days.
+
+        page_size: how many references each request restores. Those whose image is lost are listed in `lost`.
+        """
+        pages = list(self._pages(lambda cursor: endpoints.restore_category(name, cursor, page_size)))
+        lost = tuple(reference for page in pages for reference in page.lost)
+        return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
 
     def preview(self, name: str, *, limit: int = 20, **changes: Unpack[models.SettingsChanges]) -> models.Preview:
         """Compare verdicts under the present and under other settings; nothing is changed.

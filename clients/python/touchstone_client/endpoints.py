@@ -137,9 +137,11 @@ def add_references(
     return Call("POST", "/references", _json(models.ReferencesResponse), form=form, images=tuple(images))
 
 
-def references(category: str | None, removed: bool, cursor: str | None, page_size: int) -> Call[models.ReferencePage]:
+def references(
+    category: str | None, removed: bool, from_feedback: bool, cursor: str | None, page_size: int
+) -> Call[models.ReferencePage]:
     """`GET /references`, one page."""
-    query = _texts(category=category, removed=removed, cursor=cursor, limit=page_size)
+    query = _texts(category=category, removed=removed, from_feedback=from_feedback, cursor=cursor, limit=page_size)
     return Call("GET", "/references", _json(models.ReferencePage), query=query)
 
 
@@ -186,6 +188,12 @@ def update_category(name: str, changes: models.SettingsChanges) -> Call[models.C
 def remove_category(name: str) -> Call[models.Removed]:
     """`DELETE /categories/{name}`."""
     return Call("DELETE", "/categories/{name}", _json(models.Removed), {"name": name})
+
+
+def restore_category(name: str, cursor: str | None, page_size: int) -> Call[models.RestoredCategory]:
+    """`POST /categories/{name}/restore`, with some of its references."""
+    route, query = "/categories/{name}/restore", _texts(cursor=cursor, limit=page_size)
+    return Call("POST", route, _json(models.RestoredCategory), {"name": name}, query=query)
 
 
 def preview(name: str, changes: models.SettingsChanges, limit: int) -> Call[models.Preview]:

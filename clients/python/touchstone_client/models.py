@@ -448,10 +448,21 @@ class Category:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemovedCategory:
+    """A category that was removed, and can be restored for 30 days."""
+
+    name: str
+    removed_at: datetime
+    references: int
+    """How many of the references removed with it can be restored."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Categories:
-    """All categories by name."""
+    """All categories by name, and those that can be restored."""
 
     categories: tuple[Category, ...]
+    removed: tuple[RemovedCategory, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -462,6 +473,25 @@ class Scores:
     scores: tuple[float, ...]
     references: tuple[int, ...]
     """The reference that has each score, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostReference:
+    """A reference that could not be restored, and why."""
+
+    reference_id: int
+    filename: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoredCategory:
+    """A category that is one again, with the references that one request restored; `next_cursor` restores more."""
+
+    category: Category
+    restored: int
+    lost: tuple[LostReference, ...]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

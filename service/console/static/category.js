@@ -9,6 +9,7 @@ import { tell, tellProblem } from "./notices.js";
 import { showReferences } from "./references.js";
 import { showRegion } from "./region.js";
 import { showRejects } from "./rejects.js";
+import { restoreCategory } from "./restoring.js";
 import { showSettings } from "./settings.js";
 import { follow, stand } from "./standing.js";
 import { t } from "./strings.js";
@@ -50,7 +51,10 @@ export async function showCategory(place, name, page, signal) {
     try {
       await send("DELETE", `/categories/${encodeURIComponent(name)}`);
       location.hash = "#/categories";
-      tell(t("category.removed", { name }));
+      tell(t("category.removed", { name }), {
+        text: t("feedback.undo"),
+        act: async () => { if (await restoreCategory(name)) location.hash = here; },
+      });
     } catch (error) {
       tellProblem(error);
       following = new AbortController();

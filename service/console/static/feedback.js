@@ -1,18 +1,34 @@
-// What a person says of an inspection, and how that is taken back.
+// What a person says of an inspection, how that is taken back, and what is asked first where it could spoil the product.
 
-import { send } from "./api.js";
+import { may } from "./access.js";
+import { picture, send } from "./api.js";
+import { confirmed } from "./dialog.js";
+import { h } from "./dom.js";
 import { tell, tellProblem } from "./notices.js";
-import { t } from "./strings.js";
+import { number, score, t } from "./strings.js";
 
+const SIDE = 480;
+
+const running = new Set(); // ids of inspections of which something is being said
 let latest = null;
 
-/** Say "good" or "defect" of an inspection; `changed` gets it as it is then, also after an undo. */
+/** Say "good", "defect" or "none" of an inspection; `changed` gets it as it is then, also after an undo. */
 export async function judge(inspection, judgement, changed) {
-  const before = inspection.judgement ?? "none";
-  const judged = await said(inspection, judgement, changed);
-  if (judged === null) return;
-  const undo = () => { latest = null; said(judged, before, changed).then((back) => back && tell(t("feedback.undone"))); };
-  latest = { undo, close: tell(told(judged), { text: t("feedback.undo"), act: undo }) };
+  if (running.has(inspection.id)) return;
+  running.add(inspection.id);
+  try {
+    const before = inspection.judgement ?? "none";
+    const judged = await said(inspection, judgement, changed);
+    if (judged === null) return;
+    const undo = async () => {
+      latest = null;
+      // What was there before needs no second confirmation.
+      if (await said(judged, before, changed, true)) tell(t("feedback.undone"));
+    };
+    latest = { undo, close: tell(told(judged), { text: t("feedback.undo"), act: undo }) };
+  } finally {
+    running.delete(inspection.id);
+  }
 }
 
 /** Take the last thing said back. */
@@ -28,13 +44,47 @@ function told({ judgement, promoted_reference_id: promoted, category }) {
   return t("feedback.good.said", { category, id: String(promoted) });
 }
 
-async function said(inspection, judgement, changed) {
+async function said(inspection, judgement, changed, confirm = false) {
   try {
-    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { judgement });
+    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { judgement, confirm });
     changed(judged);
     return judged;
   } catch (error) {
+    if (error.kind === "confirmation-needed" && !confirm) {
+      return (await wantedAllTheSame(inspection, error.body)) ? said(inspection, judgement, changed, true) : null;
+    }
     tellProblem(error);
     return null;
   }
+}
+
+/** Whether the reader makes the picture a reference, now that they see what that would do. */
+async function wantedAllTheSame(inspection, { effect, confirm_role: role }) {
+  const [nearest] = inspection.references;
+  const allowed = may(role);
+  return confirmed({
+    title: t("effect.title"), wide: true, act: allowed ? t("effect.act") : null, keep: t(allowed ? "shell.cancel" : "shell.close"),
+    content: h("div", { class: "effect" },
+      h("div", { class: "comparison" },
+        shown(`/inspections/${inspection.id}/image`, t("effect.part", { name: inspection.filename })),
+        nearest ? shown(`/references/${nearest.reference_id}/image`, t("effect.nearest", { id: String(nearest.reference_id), category: nearest.category })) : null),
+      threshold(effect, inspection.category),
+      h("ul", { class: "reasons" }, effect.reasons.map((each) => h("li", {}, reason(each, effect, inspection.category)))),
+      allowed ? null : h("p", { class: "error" }, t("effect.role", { role: t(`role.${role}`) }))),
+  });
+}
+
+function shown(path, caption) {
+  return h("figure", {}, picture(path, "", { side: SIDE }), h("figcaption", {}, caption));
+}
+
+function threshold({ threshold_before: before, threshold_after: after, score: reached }, category) {
+  if (before === null || after === null) return h("p", {}, t("effect.score", { score: score(reached) }));
+  return h("div", {},
+    h("p", { class: "large" }, t("effect.threshold", { before: score(before), after: score(after), times: number(after / before, 1) })),
+    h("p", {}, t(after > before ? "effect.meaning" : "effect.same", { category, after: score(after) })));
+}
+
+function reason({ reason: kind, category: other }, effect, category) {
+  return t(`effect.reason.${kind}`, { category, other, limit: score(effect.outlier_limit) });
 }

@@ -137,7 +137,8 @@ export function inspectionPanel(inspection, { signal, file = null, again = null,
 
   function judged({ judgement }) {
     const button = (said, key) => h("button",
-      { "aria-pressed": String(judgement === said), onclick: () => say(judgement === said ? "none" : said) },
+      // Twice in the same place is once: the second click of two would take the first back.
+      { "aria-pressed": String(judgement === said), onclick: ({ detail }) => (detail > 1 ? null : say(judgement === said ? "none" : said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
     fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")));
   }

@@ -8,8 +8,9 @@ import { showCategory } from "../category.js";
 import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
 import { showOnboarding } from "../onboarding.js";
+import { restoreCategory } from "../restoring.js";
 import { chips } from "../standing.js";
-import { t } from "../strings.js";
+import { moment, t } from "../strings.js";
 
 const THUMBNAILS = 4;
 const SIDE = 200;
@@ -30,13 +31,30 @@ async function showAll(place, signal) {
   const add = may("engineer") ? h("a", { class: "button primary", href: "#/categories?new" }, t("categories.teach")) : null;
   const cards = h("div", { class: "cards" }, loading());
   fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.categories")), add), cards);
-  const { categories } = await get("/categories", {}, signal);
+  const { categories, removed } = await get("/categories", {}, signal);
   const marks = new Map(categories.map((each) => [each.name, h("div", { class: "chips" }, chips(each))]));
   fill(cards, categories.length ? categories.map((each) => card(each, marks.get(each.name), signal)) : h("p", { class: "empty" }, t("categories.none")));
+  if (removed.length && may("engineer")) place.append(gone(removed));
   repeat(EVERY_MS, async () => {
     const now = await get("/categories", {}, signal).catch(() => ({ categories: [] })); // the next round asks again
     for (const each of now.categories) if (marks.has(each.name)) fill(marks.get(each.name), chips(each));
   }, signal);
+}
+
+/** What was removed and can be brought back. */
+function gone(removed) {
+  return h("section", { class: "card", "aria-label": t("categories.removed") }, h("h2", {}, t("categories.removed")),
+    h("ul", { class: "gone" }, removed.map(({ name, removed_at: at, references }) => {
+      const done = h("progress", { max: Math.max(1, references), value: 0, hidden: true, "aria-label": t("categories.restoring", { name }) });
+      return h("li", {}, h("strong", {}, name),
+        h("span", { class: "hint" }, t("categories.removed.at", { at: moment(at) }), " · ", t("categories.references", { count: references })),
+        done,
+        h("button", { "aria-label": t("categories.restore.of", { name }), onclick: async () => {
+          done.hidden = false;
+          if (await restoreCategory(name, (count) => { done.value = count; })) location.hash = `#/categories/${encodeURIComponent(name)}`;
+          else done.hidden = true;
+        } }, t("references.restore")));
+    })));
 }
 
 function card(category, marks, signal) {

@@ -1,0 +1,205 @@
+"""Feedback that could spoil a product: what it would do is shown first, no accident confirms it, it is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from indexer.catalogue import Catalogue
+from service.access.keyring import new_key
+from service.access.roles import Role
+from tests.console.accessibility import assert_accessible
+from tests.console.conftest import DESKTOP, TABLET, Watched
+from tests.service.pictures import part, varied
+from tests.service.server_process import ServerProcess
+from tests.service.test_feedback import made_from
+
+KIND = "wheel"
+
+# Whether each button of a dialog could not be pressed when it appeared.
+_WATCH_DIALOGS = """() => {
+    new MutationObserver((changes) => {
+        for (const { addedNodes } of changes)
+            for (const each of addedNodes)
+                if (each.matches("dialog"))
+                    window.atFirst = [...each.querySelectorAll("button")].map((button) => button.disabled);
+    }).observe(document.body, { childList: true });
+}"""
+
+
+def teach(server: ServerProcess) -> None:
+    server.teach(KIND, *(varied(seed) for seed in range(24)))
+    server.client.patch(f"/categories/{KIND}", json={"false_reject_rate": 0.05}).raise_for_status()
+    server.wait_until_calibrated(KIND)
+
+
+def inspect(server: ServerProcess, picture: bytes, station: str) -> str:
+    files = [("images", (f"{station}.png", picture, "image/png"))]
+    answer = server.client.post("/detect", data={"category": KIND, "station": station}, files=files)
+    found: str = answer.raise_for_status().json()["results"][0]["id"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service that knows 24 wheels and 6 plates, calibrated."""
+    with ServerProcess(tmp_path_factory.mktemp("feedback") / "data", REFRESH_MS="100") as running:
+        running.wait_until_live()
+        teach(running)
+        running.teach("plate", *(part(seed, kind=1) for seed in range(6)))
+        running.wait_until_calibrated("plate")
+        yield running
+
+
+@pytest.fixture
+def seen(watched: tuple[Page, Watched]) -> Page:
+    """A page whose feedback is held, which the browser logs as an error."""
+    page, seen = watched
+    seen.expected.add(409)
+    return page
+
+
+def calibration(server: ServerProcess) -> tuple[float, int]:
+    server.wait_until_calibrated(KIND)
+    found = server.client.get(f"/categories/{KIND}").json()
+    return round(found["calibration"]["threshold"], 5), found["references"]
+
+
+def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do(
+    seen: Page, server: ServerProcess
+) -> None:
+    page, before = seen, calibration(server)
+    inspection = inspect(server, part(50, kind=1), "wrong")
+    page.goto("/#/live?station=wrong")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Unfamiliar")
+    for _ in range(3):
+        page.keyboard.press("g")
+    dialog = page.get_by_role("dialog", name="Confirm before this becomes a reference")
+    expect(dialog).to_have_count(1)
+    expect(dialog).to_contain_text(f"Threshold {before[0]:.4f} → ")
+    expect(dialog).to_contain_text("would be Normal: defects that are found today would pass")
+    expect(dialog).to_contain_text("The image fits plate better than wheel.")
+    expect(dialog).to_contain_text("looks like none of the references of wheel")
+    expect(dialog.locator("img[src^=blob]")).to_have_count(2)
+    assert_accessible(page)
+    # Keys and clicks that were meant for the page do not confirm: at once, and by whatever has the focus.
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    for key in ("g", "Enter", "g", "Enter"):
+        page.keyboard.press(key)
+        expect(dialog).to_have_count(0 if key == "Enter" else 1)
+        if key == "Enter":
+            page.keyboard.press("g")
+            expect(dialog).to_have_count(1)
+    expect(dialog.get_by_role("button", name="Add as reference")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("button", name="This is fine")).to_have_attribute("aria-pressed", "false")
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    assert calibration(server) == before
+
+
+def test_what_was_confirmed_is_seen_as_from_feedback_and_undone_there(seen: Page, server: ServerProcess) -> None:
+    page, before = seen, calibration(server)
+    inspection = inspect(server, varied(60, scratched=True), "confirmed")
+    page.goto(f"/#/history/{inspection}")
+    page.evaluate(_WATCH_DIALOGS)
+    page.get_by_role("button", name="This is fine").dblclick()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Threshold")
+    assert page.evaluate("atFirst") == [False, True], "nothing can be confirmed in the first moment"
+    told = dialog.locator(".large").inner_text()
+    dialog.get_by_role("button", name="Add as reference").click()  # waits until it may be
+    expect(page.get_by_text("this will not be rejected again")).to_be_visible()
+    after = calibration(server)
+    assert f"{before[0]:.4f} → {after[0]:.4f}" in told
+    assert after[1] == before[1] + 1
+
+    page.goto(f"/#/categories/{KIND}")
+    page.get_by_role("button", name="From feedback").click()
+    tile = page.locator("li.picture")
+    expect(tile).to_have_count(1)
+    expect(tile).to_contain_text("confirmed.png")
+    assert_accessible(page)
+    tile.get_by_role("button", name="Undo feedback").click()
+    expect(tile).to_have_count(0)
+    assert calibration(server) == before
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    page.locator("#notices").get_by_role("button", name="Undo").last.click()
+    expect(tile).to_have_count(1)
+    assert list(made_from(server.client, KIND).values()) == [inspection]
+    tile.get_by_role("link", name="From feedback").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("confirmed.png")
+    page.get_by_role("button", name="This is fine").click()  # which takes it back
+    expect(page.get_by_text("Taken back.")).to_be_visible()
+    assert calibration(server) == before
+
+
+def test_the_reference_of_an_inspection_that_is_no_longer_called_good_is_taken_back_by_itself(
+    seen: Page, server: ServerProcess
+) -> None:
+    inspection = inspect(server, varied(61), "alone")
+    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "good", "confirm": True})
+    [reference] = made_from(server.client, KIND)
+    server.client.delete(f"/references/{reference}").raise_for_status()
+    server.client.post(f"/references/{reference}/restore").raise_for_status()
+    seen.goto(f"/#/categories/{KIND}")
+    seen.get_by_role("button", name="From feedback").click()
+    seen.locator("li.picture").get_by_role("button", name="Undo feedback").click()
+    expect(seen.locator("li.picture")).to_have_count(0)
+    assert made_from(server.client, KIND) == {}
+    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "none"}).raise_for_status()
+
+
+def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, server: ServerProcess) -> None:
+    inspection = inspect(server, varied(80), "fine")
+    seen.goto(f"/#/history/{inspection}")
+    button = seen.get_by_role("button", name="This is fine")
+    button.dblclick()
+    expect(seen.get_by_text("this will not be rejected again")).to_be_visible()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    seen.wait_for_timeout(500)
+    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] == "good"
+    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "none"}).raise_for_status()
+
+
+def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
+    seen.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    inspection = inspect(server, part(51, kind=1), "tablet")
+    seen.goto(f"/#/history/{inspection}")
+    seen.get_by_role("button", name="This is fine").click()
+    dialog = seen.get_by_role("dialog")
+    expect(dialog.locator("img[src^=blob]")).to_have_count(2)
+    box = dialog.get_by_role("button", name="Add as reference").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < TABLET["height"]
+    dialog.get_by_role("button", name="Cancel").click()
+
+
+def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(browser: Browser, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin", REFRESH_MS="100") as running:
+        running.wait_until_live()
+        catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
+        made = new_key("engineer", Role.ENGINEER)
+        catalogue.keys.create(made.key)
+        catalogue.close()
+        running.client.headers["Authorization"] = f"Bearer {made.token}"
+        teach(running)
+        inspection = inspect(running, varied(60, scratched=True), "reserved")
+        context = browser.new_context(base_url=f"http://127.0.0.1:{running.port}", viewport=DESKTOP, locale="en-GB")
+        page = context.new_page()
+        page.goto(f"/#/history/{inspection}")
+        page.get_by_role("textbox", name="API key").fill(made.token)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="This is fine").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Threshold")
+        expect(dialog).to_contain_text("Only a key with the role “admin” may confirm this.")
+        expect(dialog.get_by_role("button")).to_have_text(["Close"])
+        assert_accessible(page)
+        dialog.get_by_role("button", name="Close").click()
+        assert running.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+        context.close()
