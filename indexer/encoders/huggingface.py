@@ -32,6 +32,7 @@ from transformers.utils.hub import cached_file
 from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.hub_names import CONFIG, WEIGHTS, repository_of
+from indexer.encoders.positions import resize_positions
 from indexer.encoders.preprocessing import Geometry
 from indexer.encoders.published import gated
 from indexer.encoders.timm_models import is_timm, load_timm
@@ -79,6 +80,7 @@ class VitEncoder:
         self.device = device
         self._norm = _final_norm(model)
         grid = _grid(model, geometry)
+        resize_positions(model, grid)
         depth = int(model.config.num_hidden_layers)
         self._layers = choose_layers(depth) if settings.layers is None else _checked_layers(settings.layers, depth)
         self._depth = depth

@@ -79,7 +79,7 @@ def projected(tokens: torch.Tensor) -> torch.Tensor:
 
 def record() -> None:
     """Write what timm makes of all architectures. Its own position embeddings are kept at their native size; at another
-    they are set to those that transformers, like DINO's own code, interpolates: without antialiasing.
+    they are set to those that the models' authors interpolate, which timm does in a way of its own.
     """
     from timm.layers import SwiGLUPacked
     from timm.models.beit import Beit
@@ -126,7 +126,7 @@ def record() -> None:
             shapes = {key: list(value.shape) for key, value in native.items() if value.is_floating_point()}
             weights = {key: drawn(key, each) for key, each in shapes.items()}
             if "pos_embed" in weights:
-                weights["pos_embed"] = _resampled(weights["pos_embed"], crop // PATCH, antialias="reg4" in name)
+                weights["pos_embed"] = _resampled(weights["pos_embed"], crop // PATCH, registers="reg4" in name)
             model.load_state_dict(weights, strict=False)
             if "dinov3" in name:  # Meta's are rounded
                 model.rope.periods.copy_(model.rope.periods.bfloat16())
@@ -144,13 +144,18 @@ def record() -> None:
     save_file(tensors, RECORDED, {"models": json.dumps(described)})
 
 
-def _resampled(positions: torch.Tensor, side: int, antialias: bool) -> torch.Tensor:
-    """Position embeddings (1, special + cells, width) for another grid."""
+def _resampled(positions: torch.Tensor, side: int, registers: bool) -> torch.Tensor:
+    """Position embeddings (1, special + cells, width) for another grid.
+
+    As `interpolate_pos_encoding` of facebookresearch/dino and of facebookresearch/dinov2, whose models are made with
+    interpolate_offset=0.1 and interpolate_antialias=False, but those with registers with 0.0 and True.
+    """
     cells = (NATIVE // PATCH) ** 2
     special, grid = positions[:, :-cells], positions[:, -cells:]
     grid = grid.reshape(1, NATIVE // PATCH, NATIVE // PATCH, -1).permute(0, 3, 1, 2)
     if side != NATIVE // PATCH:
-        grid = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=antialias)
+        scale = (side + (0.0 if registers else 0.1)) / (NATIVE // PATCH)
+        grid = F.interpolate(grid, scale_factor=(scale, scale), mode="bicubic", antialias=registers)
     return torch.cat([special, grid.flatten(2).transpose(1, 2)], dim=1)
 
 

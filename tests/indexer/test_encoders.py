@@ -25,6 +25,7 @@ from indexer.encoders import Encoder, EncoderError, EncoderSettings, Features, F
 from indexer.encoders.checkpoints import load_checkpoint
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.huggingface import IMAGENET_MEAN, IMAGENET_STD, choose_layers
+from indexer.encoders.positions import resize_positions
 
 WIDTH, DEPTH, PATCH = 32, 4, 8
 CROP = 48
@@ -127,6 +128,8 @@ def expected(
     model = transformers.AutoModel.from_pretrained(folder).eval()
     if kind.norm == "norm":
         set_periods(model)  # transformers computes them in float32, Meta in bfloat16
+    rows = batch.shape[-1] // PATCH
+    resize_positions(model, (rows, rows))  # what they become is held to the authors' in test_checkpoints.py
     outputs: list[torch.Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
