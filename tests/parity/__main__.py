@@ -1,7 +1,7 @@
 """`python -m tests.parity`: the authors' released program and ours on the same pictures with the same weights.
 
 Needs a checkout of that program and what it imports (torchvision, scikit-image, pandas). Nothing of it is part of this
-repository. docs/parity.md tells what came out.
+repository. docs/parity.md tells what came out. Weights are random ones of DINOv3, or a checkpoint of DINOv2's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.evaluation.dataset import Dataset, Sample
@@ -70,6 +71,9 @@ def main(
     ] = 1,
     resize: Annotated[int, typer.Option(help="Side pictures are resized to.")] = 512,
     crop: Annotated[int, typer.Option(help="Side of the centre that is judged.")] = 448,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights of a DINOv2 ViT-S/14 under its authors' names [random ones of DINOv3].")
+    ] = None,
 ) -> None:
     """Compare anomaly maps, masks and figures, and print the largest differences as JSON lines."""
     sys.path.insert(0, str(program.resolve()))
@@ -78,9 +82,11 @@ def main(
     if not boards.exists():
         _lay_out(read_dataset(data), boards, good_tests, defective_tests, views)
     dataset = read_dataset(boards)
-    weights = work / "dinov3_vits16_random.pth"
+    weights = checkpoint or work / "dinov3_vits16_random.pth"
     if not weights.exists():
         torch.save(_random_weights(), weights)
+    if checkpoint is not None:
+        _give_them_dinov2()
     encoder = load_encoder(EncoderSettings(model=str(weights), resize=resize, crop=crop, device="cpu"))
     ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples]))
     bank = work / "bank.pth"
@@ -148,6 +154,44 @@ def _random_weights() -> dict[str, torch.Tensor]:
         centre, spread = (1.0, 0.2) if ("norm" in name and name.endswith("weight")) or "gamma" in name else (0.0, 0.04)
         state[name] = centre + spread * torch.randn_like(tensor)
     return state
+
+
+class _Layers(nn.Module):
+    """Their DINOv2 with the call that their program makes to DINOv3, which theirs of DINOv2 does not have."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def get_intermediate_layers(
+        self, images: torch.Tensor, n: list[int], **_: bool
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Patch and CLS tokens, (B, cells, dim) and (B, dim), after the final norm, of these layers from 0."""
+        tokens, found = self.model.prepare_tokens_with_masks(images), []
+        for number, block in enumerate(self.model.blocks):
+            tokens = block(tokens)
+            if number in n:
+                normed = self.model.norm(tokens)
+                found.append((normed[:, 1:], normed[:, 0]))
+        return found
+
+
+def _give_them_dinov2() -> None:
+    """Have their program load DINOv2 ViT-S/14, made as its authors make it, where it loads DINOv3."""
+    import build_bank_multilayer
+    import rad_mvtec_visa_3dadam
+    from dinov2.models.vision_transformer import vit_small
+
+    def load(_name: str, pretrained_weight_path: str) -> nn.Module:
+        model = vit_small(
+            patch_size=14, img_size=518, block_chunks=0, init_values=1.0, interpolate_antialias=False,
+            interpolate_offset=0.1,
+        )  # fmt: skip
+        model.load_state_dict(torch.load(pretrained_weight_path, weights_only=True), strict=False)
+        return _Layers(model)
+
+    for module in (build_bank_multilayer, rad_mvtec_visa_3dadam):
+        module.load_dinov3_model = load
 
 
 def _call(module_main: Any, *arguments: str) -> None:
