@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.clients.helpers.discs import onboard_discs
-from tests.clients.plant.machines import Agent, Listener, free_port, machine, mosquitto, wait_until
+from tests.clients.helpers.machines import Agent, MqttListener, free_port, machine, mosquitto, wait_until
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 from touchstone_client import Client, InspectionFilter
@@ -27,7 +27,7 @@ from touchstone_client import Client, InspectionFilter
 
 @dataclass(frozen=True)
 class Plant:
-    """Where everything listens."""
+    """The ports of the machines, and the folder of their logs."""
 
     broker: int
     modbus: int
@@ -35,35 +35,33 @@ class Plant:
     camera: int
     folder: Path
 
-    def told(self, name: str) -> list[list[str]]:
-        """What a machine has printed, in words."""
+    def printed(self, name: str) -> list[list[str]]:
+        """The lines that a machine has printed, as words."""
         return [line.split() for line in (self.folder / f"{name}.log").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     folder = tmp_path_factory.mktemp("plant")
-    found = Plant(free_port(), free_port(), free_port(), free_port(), folder)
+    ports = Plant(free_port(), free_port(), free_port(), free_port(), folder)
     with contextlib.ExitStack() as machines:
-        machines.enter_context(mosquitto(folder, found.broker))
-        machines.enter_context(machine("modbus_server", folder, found.modbus))
-        machines.enter_context(machine("opcua_server", folder, found.opcua))
-        machines.enter_context(machine("rtsp_server", folder, found.camera))
-        yield found
+        machines.enter_context(mosquitto(folder, ports.broker))
+        machines.enter_context(machine("modbus_server", folder, ports.modbus))
+        machines.enter_context(machine("opcua_server", folder, ports.opcua))
+        machines.enter_context(machine("rtsp_server", folder, ports.camera))
+        yield ports
 
 
 def drop(folder: Path, name: str, data: bytes) -> None:
-    """A file appears whole."""
+    """Put a complete file into a folder."""
     folder.mkdir(exist_ok=True)
     (folder / f".{name}").write_bytes(data)
     (folder / f".{name}").rename(folder / name)
 
 
-def test_every_part_is_accounted_for_exactly_once_though_service_and_agent_are_killed(
-    plant: Plant, tmp_path: Path
-) -> None:
+def test_every_part_has_exactly_one_record_although_service_and_agent_are_killed(plant: Plant, tmp_path: Path) -> None:
     port = free_port()
-    incoming, results, kept = tmp_path / "incoming", tmp_path / "results.csv", tmp_path / "kept"
+    incoming, results, stored = tmp_path / "incoming", tmp_path / "results.csv", tmp_path / "stored"
     incoming.mkdir()
     agent = Agent(tmp_path, f"""
 [service]
@@ -72,14 +70,14 @@ url = "http://127.0.0.1:{port}"
 name = "lab"
 category = "disc"
 deadline_ms = 1500
-source = {{ kind = "folder", path = "{incoming}", every_ms = 20, settle_ms = 20 }}
+source = {{ kind = "folder", path = "{incoming}", poll_interval_ms = 20, settle_ms = 20 }}
 [[station.sink]]
 kind = "csv"
 path = "{results}"
 [[station.sink]]
 kind = "folder"
-path = "{kept}"
-pictures = "all"
+path = "{stored}"
+images = "all"
 [[station.sink]]
 kind = "mqtt"
 port = {plant.broker}
@@ -109,7 +107,7 @@ url = "opc.tcp://127.0.0.1:{plant.opcua}"
 reject_node = "ns=2;s=Reject"
 part_node = "ns=2;s=Part"
 """)  # fmt: skip
-    listener = Listener(plant.broker, "kill/#")
+    listener = MqttListener(plant.broker, "kill/#")
     dropped, triggered = 0, 0
 
     def drop_some(count: int) -> None:
@@ -118,42 +116,42 @@ part_node = "ns=2;s=Part"
             drop(incoming, f"part-{dropped:03d}.png", part(3000 + dropped))
             dropped += 1
 
-    def decided() -> bool:
-        return len(listener.of("kill/press/decision")) == triggered
+    def is_decided() -> bool:
+        return len(listener.messages("kill/press/decision")) == triggered
 
     def trigger_some(count: int) -> None:
         nonlocal triggered
         for _ in range(count):
             listener.client.publish("kill/press/trigger", f"p{triggered:03d}", qos=1).wait_for_publish(10)
             triggered += 1
-            wait_until(decided, "a decision on a part")
+            wait_until(is_decided, "a decision on a part")
 
-    def lab_done() -> bool:
-        return len(listener.of("kill/lab/record")) >= dropped and len(list(kept.glob("*.json"))) >= dropped
+    def lab_is_complete() -> bool:
+        return len(listener.messages("kill/lab/record")) >= dropped and len(list(stored.glob("*.json"))) >= dropped
 
     with ServerProcess(tmp_path / "data", port=port).wait_until_live() as service:
         onboard_discs(f"http://127.0.0.1:{port}")
         with agent.start() as process:
-            wait_until(lambda: agent.trouble() == {"lab": {}, "press": {}}, "all is well")
+            wait_until(lambda: agent.errors() == {"lab": {}, "press": {}}, "no errors")
             trigger_some(3)
             drop_some(8)
-            wait_until(lambda: len(listener.of("kill/lab/record")) >= 3, "the first records")
+            wait_until(lambda: len(listener.messages("kill/lab/record")) >= 3, "the first records")
             service.process.kill()  # in the middle of the folder
             drop_some(8)
             trigger_some(3)
-            wait_until(lambda: "service" in agent.trouble()["lab"], "the agent sees that the service is away")
+            wait_until(lambda: "service" in agent.errors()["lab"], "the agent notices that the service is unavailable")
             process.kill()
         drop_some(4)
-    with contextlib.ExitStack() as again:
-        process = again.enter_context(agent.start())
-        wait_until(lambda: list(agent.trouble()["press"]) in ([], ["service"]), "the camera and the broker are there")
+    with contextlib.ExitStack() as restarted:
+        process = restarted.enter_context(agent.start())
+        wait_until(lambda: list(agent.errors()["press"]) in ([], ["service"]), "camera and broker are connected")
         trigger_some(1)
-        again.enter_context(ServerProcess(tmp_path / "data", port=port)).wait_until_live()
-        wait_until(lambda: agent.trouble() == {"lab": {}, "press": {}}, "all is well again")
+        restarted.enter_context(ServerProcess(tmp_path / "data", port=port)).wait_until_live()
+        wait_until(lambda: agent.errors() == {"lab": {}, "press": {}}, "no errors again")
         drop_some(4)
         trigger_some(3)
-        wait_until(lab_done, "every record of the folder")
-        wait_until(lambda: len(listener.of("kill/press/record")) >= triggered, "every record of the camera")
+        wait_until(lab_is_complete, "every record of the folder")
+        wait_until(lambda: len(listener.messages("kill/press/record")) >= triggered, "every record of the camera")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, agent.log.read_text()
         with Client(f"http://127.0.0.1:{port}") as client:
@@ -161,49 +159,49 @@ part_node = "ns=2;s=Part"
                          for name in ("lab", "press")}  # fmt: skip
     listener.close()
 
-    # The folder: one line, one file and one message a part, in the order in which they were taken.
+    # The folder: one line, one file and one message per part, in the order of capture.
     expected = [f"part-{number:03d}" for number in range(dropped)]
     lines = list(csv.DictReader(results.read_text().splitlines()))
     assert [line["part_id"] for line in lines] == expected
-    assert [line["part_id"] for line in listener.of("kill/lab/record")] == expected
+    assert [line["part_id"] for line in listener.messages("kill/lab/record")] == expected
     assert {line["outcome"] for line in lines} == {"inspected"}
-    records = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(stored.glob("*.json"))]
     assert [record["part_id"] for record in records] == expected
-    assert [path.read_bytes() for path in sorted(kept.glob("*.png"))] == [part(3000 + n) for n in range(dropped)]
+    assert [path.read_bytes() for path in sorted(stored.glob("*.png"))] == [part(3000 + n) for n in range(dropped)]
     assert not [path for path in incoming.iterdir() if path.is_file()]
-    # The service inspected each once, and its history is what the records say.
+    # The service inspected each part once, and its history agrees with the records.
     assert sorted(each.part_id or "" for each in inspected["lab"]) == expected
     assert {each.id for each in inspected["lab"]} == {line["inspection_id"] for line in lines}
 
-    # The camera: one decision a part, at every gate, and one record.
+    # The camera: per part one decision at every gate, and one record.
     parts = [f"p{number:03d}" for number in range(triggered)]
-    decisions = listener.of("kill/press/decision")
+    decisions = listener.messages("kill/press/decision")
     assert [each["part_id"] for each in decisions] == parts
-    assert [each["because"] for each in decisions] == ["verdict"] * 3 + ["fail-safe"] * 4 + ["verdict"] * 3
-    assert {each["decision"] for each in decisions if each["because"] == "fail-safe"} == {"reject"}
-    made = listener.of("kill/press/record")
-    assert [each["part_id"] for each in made] == parts
-    assert [each["decision"] for each in made] == [each["decision"] for each in decisions]
-    assert {each["outcome"] for each in made} == {"inspected"}
+    assert [each["reason"] for each in decisions] == ["verdict"] * 3 + ["fail-safe"] * 4 + ["verdict"] * 3
+    assert {each["decision"] for each in decisions if each["reason"] == "fail-safe"} == {"reject"}
+    messages = listener.messages("kill/press/record")
+    assert [each["part_id"] for each in messages] == parts
+    assert [each["decision"] for each in messages] == [each["decision"] for each in decisions]
+    assert {each["outcome"] for each in messages} == {"inspected"}
     assert sorted(each.part_id or "" for each in inspected["press"]) == parts
-    told = plant.told("modbus_server")
-    numbers = [int(words[2]) for words in told if words[:2] == ["register", "3"]]
+    writes = plant.printed("modbus_server")
+    numbers = [int(words[2]) for words in writes if words[:2] == ["register", "3"]]
     assert numbers == [each["sequence"] for each in decisions]
-    before = {words[2]: told[number - 1] for number, words in enumerate(told) if words[:2] == ["register", "3"]}
+    before = {words[2]: writes[number - 1] for number, words in enumerate(writes) if words[:2] == ["register", "3"]}
     for each in decisions:
         assert before[str(each["sequence"])] in (["coil", "2", str(int(each["decision"] == "reject"))],
                                                  ["register", "4", before[str(each["sequence"])][2]])  # fmt: skip
-    assert [words for words in told if words[0] == "coil"][-1] == ["coil", "2", "1"], "the gate is left safe"
-    assert len([words for words in told if words[:2] == ["register", "4"]]) > 3, "a heart beats"
-    keys = [words[1] for words in plant.told("opcua_server") if words[0] == "Part" and len(words) == 2]
+    assert [words for words in writes if words[0] == "coil"][-1] == ["coil", "2", "1"], (
+        "the gate is left in the safe state"
+    )
+    assert len([words for words in writes if words[:2] == ["register", "4"]]) > 3, "heartbeats"
+    keys = [words[1] for words in plant.printed("opcua_server") if words[0] == "Part" and len(words) == 2]
     assert keys == [each["key"] for each in decisions]
     counted = collections.Counter(keys)
     assert set(counted.values()) == {1}
 
 
-def test_a_part_that_cannot_be_pictured_is_decided_on_and_accounted_for(
-    service: str, plant: Plant, tmp_path: Path
-) -> None:
+def test_a_part_without_an_image_has_a_decision_and_a_record(service: str, plant: Plant, tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
     agent = Agent(tmp_path, f"""
 [service]
@@ -211,14 +209,14 @@ url = "{service}"
 [[station]]
 name = "blind"
 deadline_ms = 2000
-on_no_verdict = "accept"
+fail_safe = "accept"
 source = {{ kind = "camera", url = "rtsp://127.0.0.1:{free_port()}/nothing", frame_timeout_ms = 200 }}
 trigger = {{ kind = "http" }}
 sink = [{{ kind = "csv", path = "{results}" }}]
 
 [[station]]
 name = "unplugged"
-source = {{ kind = "genicam", producer = "{tmp_path}/maker.cti" }}
+source = {{ kind = "genicam", producer = "{tmp_path}/manufacturer.cti" }}
 trigger = {{ kind = "http" }}
 
 [[station]]
@@ -232,32 +230,35 @@ trigger = {{ kind = "http" }}
 name = "clock"
 deadline_ms = 20000
 source = {{ kind = "camera", url = "rtsp://127.0.0.1:{plant.camera}/camera", frame_timeout_ms = 5000 }}
-trigger = {{ kind = "interval", ms = 300 }}
+trigger = {{ kind = "interval", interval_ms = 300 }}
 """)  # fmt: skip
     with agent.start():
         url = f"http://127.0.0.1:{agent.port}"
-        answer = httpx.post(f"{url}/stations/blind/trigger", params={"part_id": "unseen"}, timeout=30).json()
-        assert (answer["part_id"], answer["decision"], answer["because"]) == ("unseen", "accept", "fail-safe")
-        assert "source" in agent.trouble()["blind"]
+        response = httpx.post(f"{url}/stations/blind/trigger", params={"part_id": "unseen"}, timeout=30).json()
+        assert (response["part_id"], response["decision"], response["reason"]) == ("unseen", "accept", "fail-safe")
+        assert "source" in agent.errors()["blind"]
         unplugged = httpx.post(f"{url}/stations/unplugged/trigger", timeout=30).json()
-        assert (unplugged["decision"], unplugged["because"]) == ("reject", "fail-safe")
-        assert "no GenTL producer at" in agent.trouble()["unplugged"]["source"]
+        assert (unplugged["decision"], unplugged["reason"]) == ("reject", "fail-safe")
+        assert "no GenTL producer at" in agent.errors()["unplugged"]["source"]
         assert httpx.get(f"{url}/readyz").status_code == 503
         assert httpx.get(f"{url}/healthz").status_code == 200
         seen = httpx.post(f"{url}/stations/seeing/trigger", timeout=30).json()
-        assert (seen["because"], seen["part_id"]) == ("verdict", seen["key"])
+        assert (seen["reason"], seen["part_id"]) == ("verdict", seen["key"])
         assert httpx.post(f"{url}/stations/none/trigger").status_code == 404
         assert httpx.post(f"{url}/stations/clock/trigger").status_code == 409
-        wait_until(lambda: agent.metric("decisions_total", station="clock", because="verdict") >= 2, "a clock's parts")
+        wait_until(
+            lambda: agent.metric("decisions_total", station="clock", reason="verdict") >= 2,
+            "parts of the interval trigger",
+        )
         wait_until(lambda: results.exists() and results.read_text().count("\n") == 2, "the record")
-        assert agent.metric("parts_done_total", station="blind", outcome="no-picture") == 1
+        assert agent.metric("parts_completed_total", station="blind", outcome="no-image") == 1
     [line] = csv.DictReader(results.read_text().splitlines())
-    assert (line["part_id"], line["outcome"], line["decision"]) == ("unseen", "no-picture", "accept")
+    assert (line["part_id"], line["outcome"], line["decision"]) == ("unseen", "no-image", "accept")
 
 
 def test_a_video_is_inspected_frame_by_frame_and_no_frame_twice(service: str, tmp_path: Path) -> None:
-    film, results = tmp_path / "film.avi", tmp_path / "results.csv"
-    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 144))
+    video, results = tmp_path / "video.avi", tmp_path / "results.csv"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 144))
     for number in range(21):
         writer.write(cv2.imdecode(np.frombuffer(part(number), np.uint8), cv2.IMREAD_COLOR))
     writer.release()
@@ -265,10 +266,10 @@ def test_a_video_is_inspected_frame_by_frame_and_no_frame_twice(service: str, tm
 [service]
 url = "{service}"
 [[station]]
-name = "film"
+name = "video"
 category = "disc"
 deadline_ms = 20000
-source = {{ kind = "video", path = "{film}", every = 3, interval_ms = 50 }}
+source = {{ kind = "video", path = "{video}", frame_step = 3, interval_ms = 50 }}
 sink = [{{ kind = "csv", path = "{results}" }}]
 """)  # fmt: skip
 
@@ -282,39 +283,38 @@ sink = [{{ kind = "csv", path = "{results}" }}]
         process.kill()
     with agent.start():
         wait_until(lambda: len(lines()) >= 7, "every third frame")
-        wait_until(lambda: "come to its end" in agent.log.read_text(), "the end of the film")
-    assert lines() == [f"film-{number:06d}" for number in range(0, 21, 3)]
+        wait_until(lambda: "end of the source" in agent.log.read_text(), "the end of the video")
+    assert lines() == [f"video-{number:06d}" for number in range(0, 21, 3)]
     with Client(service) as client:
-        assert len(list(client.inspections(InspectionFilter(station="film")))) == 7
+        assert len(list(client.inspections(InspectionFilter(station="video")))) == 7
 
 
-def test_records_wait_in_order_for_a_sink_that_is_away_and_the_store_has_bounds(service: str, tmp_path: Path) -> None:
+def test_records_wait_in_order_for_an_unavailable_sink_and_the_store_is_bounded(service: str, tmp_path: Path) -> None:
     incoming, port = tmp_path / "incoming", free_port()
     incoming.mkdir()
     agent = Agent(tmp_path, f"""
-most_pictures = 3
 [service]
 url = "{service}"
 [[station]]
 name = "bounded"
 category = "disc"
 deadline_ms = 20000
-source = {{ kind = "folder", path = "{incoming}", every_ms = 20, settle_ms = 20, then = "delete" }}
+source = {{ kind = "folder", path = "{incoming}", poll_interval_ms = 20, settle_ms = 20, after_read = "delete" }}
 sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
 """)  # fmt: skip
     text = agent.file.read_text()
-    agent.file.write_text(text.replace("\nmost_pictures = 3", "").replace("[health]", "most_pictures = 3\n[health]"))
+    agent.file.write_text(text.replace("[health]", "max_images = 3\n[health]"))
     for number in range(6):
         drop(incoming, f"{number}.png", part(number))
-    got: list[tuple[str, str]] = []
-    fails = [True]
+    received: list[tuple[str, str]] = []
+    failures = [True]
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            failing = fails.pop() if fails else False
+            failing = failures.pop() if failures else False
             if not failing:
-                got.append((body["part_id"], self.headers["idempotency-key"]))
+                received.append((body["part_id"], self.headers["idempotency-key"]))
             self.send_response(500 if failing else 204)
             self.end_headers()
 
@@ -322,18 +322,18 @@ sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
             pass
 
     with agent.start():
-        wait_until(lambda: "store" in agent.trouble()["bounded"], "the store is full")
-        assert len(list(incoming.glob("*.png"))) == 3, "what does not fit stays in the folder"
+        wait_until(lambda: "store" in agent.errors()["bounded"], "the store is full")
+        assert len(list(incoming.glob("*.png"))) == 3, "the others stay in the folder"
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        wait_until(lambda: len(got) == 6, "every record")
-        wait_until(lambda: agent.trouble() == {"bounded": {}}, "all is well")
+        wait_until(lambda: len(received) == 6, "every record")
+        wait_until(lambda: agent.errors() == {"bounded": {}}, "no errors")
         server.shutdown()
         thread.join()
         server.server_close()
-    assert [each for each, _ in got] == [str(number) for number in range(6)]
-    assert len({key for _, key in got}) == 6
+    assert [each for each, _ in received] == [str(number) for number in range(6)]
+    assert len({key for _, key in received}) == 6
     assert not list(incoming.glob("*.png"))
     stored = (tmp_path / "parts.sqlite").stat().st_size
     assert stored < 1 << 20

@@ -1,4 +1,4 @@
-"""The agent's file and command: what is wrong is said where, one line each."""
+"""The agent's configuration and command line: errors are one line each and name the setting."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from touchstone_line_agent.cli import main
-from touchstone_line_agent.config import FolderSource, Health, Queue, Service
+from touchstone_line_agent.config import FolderSource, Health, Queue, Service, Station
 from touchstone_line_agent.metrics import Metrics
-from touchstone_line_agent.triggers import part_id
+from touchstone_line_agent.triggers import parse_part_id
 
 ROOT = Path(__file__).parent.parent.parent
-WHOLE = """
+CONFIG = """
 [queue]
 path = "{folder}/parts.sqlite"
 [[station]]
@@ -29,15 +29,15 @@ FOLDER = 'kind = "folder"\npath = "{folder}/in"'
 
 
 def check(file: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What `check` says is wrong with a file."""
+    """The errors that `check` reports."""
     assert main(["check", str(file)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    return said.err.splitlines()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
 
 
 def run(*arguments: object, code: int = 0) -> list[str]:
-    """What the command prints in a process of its own: its output, or what it says is wrong."""
+    """What the command prints in a separate process: its output, or its errors."""
     command = [sys.executable, "-m", "touchstone_line_agent", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
@@ -55,7 +55,7 @@ def test_the_example_is_a_valid_file(tmp_path: Path) -> None:
     assert "press-1 (camera, 2 sinks), lab (folder, 1 sinks)" in line
 
 
-def test_check_says_what_is_not_there(tmp_path: Path) -> None:
+def test_check_reports_missing_files_and_folders(tmp_path: Path) -> None:
     file, key = tmp_path / "line.toml", tmp_path / "line.key"
     (tmp_path / "file").write_text("")
     file.write_text(f"""
@@ -69,14 +69,14 @@ source = {{ kind = "folder", path = "{tmp_path}/in" }}
 sink = [{{ kind = "csv", path = "{tmp_path}/file/out/results.csv" }}, {{ kind = "folder", path = "{tmp_path}/new" }}]
 [[station]]
 name = "b"
-source = {{ kind = "video", path = "{tmp_path}/film.avi" }}
+source = {{ kind = "video", path = "{tmp_path}/video.avi" }}
 [[station]]
 name = "c"
-source = {{ kind = "genicam", producer = "{tmp_path}/maker.cti" }}
+source = {{ kind = "genicam", producer = "{tmp_path}/manufacturer.cti" }}
 trigger = {{ kind = "http" }}
 [[station]]
 name = "d"
-source = {{ kind = "folder", path = "{tmp_path}", mounted_at = "{tmp_path}" }}
+source = {{ kind = "folder", path = "{tmp_path}", mount_point = "{tmp_path}" }}
 """)
     lines = run("check", file, code=2)
     prefix = f"touchstone-line-agent: {file}: "
@@ -85,25 +85,25 @@ source = {{ kind = "folder", path = "{tmp_path}", mounted_at = "{tmp_path}" }}
         f"queue.path: {tmp_path}/file is not a folder",
         f"station[1].source.path: {tmp_path}/in: No such file or directory",
         f"station[1].sink[1].path: {tmp_path}/file is not a folder",
-        f"station[2].source.path: {tmp_path}/film.avi: No such file or directory",
-        f"station[3].source.producer: {tmp_path}/maker.cti: No such file or directory",
-        f"station[4].source.mounted_at: nothing is mounted at {tmp_path}",
+        f"station[2].source.path: {tmp_path}/video.avi: No such file or directory",
+        f"station[3].source.producer: {tmp_path}/manufacturer.cti: No such file or directory",
+        f"station[4].source.mount_point: nothing is mounted at {tmp_path}",
     ]
-    for data, said in ((b"\xef\xbb\xbf", "is empty"), (b"\xff", "save it as UTF-8"), (b"two words", "not an API key")):
+    for data, error in ((b"\xef\xbb\xbf", "is empty"), (b"\xff", "save it as UTF-8"), (b"two words", "not an API key")):
         key.write_bytes(data)
-        assert said in run("check", file, code=2)[0]
-        assert said in run("run", file, code=2)[0]
+        assert error in run("check", file, code=2)[0]
+        assert error in run("run", file, code=2)[0]
     key.write_text("ts_key\r\n", encoding="utf-16")
     assert "service" not in run("check", file, code=2)[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+def test_a_file_written_by_windows_programs_is_read(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "in").mkdir()
     file = tmp_path / "line.toml"
-    text = WHOLE.replace("{folder}", str(tmp_path)).replace('"a"\n', '"a"\ncategory = "Träger"\n')
+    text = CONFIG.replace("{folder}", str(tmp_path)).replace('"a"\n', '"a"\ncategory = "Träger"\n')
     file.write_text(text.replace("\n", "\r\n"), encoding=encoding)
-    assert "fine: a (folder, 0 sinks)" in run("check", file)[0]
+    assert "ok: a (folder, 0 sinks)" in run("check", file)[0]
     file.write_bytes(text.encode("latin-1"))
     [line] = run("check", file, code=2)
     assert "neither UTF-8 nor UTF-16" in line
@@ -119,7 +119,7 @@ def test_a_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> Non
         (('name = "a"', 'name = "a"\ndeadline_ms = 0'), ["station[1].deadline_ms: "]),
         (('name = "a"', 'name = "a"\nsink = [{kind = "modbus", host = "x"}]'), ["station[1].sink[1].reject_coil: "]),
         (('name = "a"', 'name = "a"\nsink = [{kind = "mqtt"}]'), ["station[1].sink[1]: give decision_topic"]),
-        (('name = "a"', 'name = "a"\ntrigger = {kind = "http"}'), ["station[1]: a folder source takes no trigger"]),
+        (('name = "a"', 'name = "a"\ntrigger = {kind = "http"}'), ["station[1]: a folder source needs no trigger"]),
         ((FOLDER, 'kind = "camera"\ndevice = 0'), ["station[1]: a camera source needs"]),
         ((FOLDER, 'kind = "camera"'), ["station[1].source: give either device or url"]),
         (('path = "{folder}/parts.sqlite"', ""), ["queue.path: Field required"]),
@@ -132,39 +132,41 @@ def test_a_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> Non
         ),
         (
             ('name = "a"', 'name = "a"\nsink = [{kind = "folder", path = "{folder}/in"}]'),
-            ["is a source: what a sink writes there would be parts again"],
+            ["is a source: what a sink writes there would be inspected"],
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_where(
+def test_an_error_names_its_setting(
     tmp_path: Path, change: tuple[str, str], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert change[0] in WHOLE
+    assert change[0] in CONFIG
     file = tmp_path / "line.toml"
-    file.write_text(WHOLE.replace(*change).replace("{folder}", str(tmp_path)))
+    file.write_text(CONFIG.replace(*change).replace("{folder}", str(tmp_path)))
     lines = check(file, capsys)
     assert any(all(word in line for word in expected) for line in lines), lines
     assert main(["run", str(file)]) == 2
     assert capsys.readouterr().err.splitlines() == lines
 
 
-def test_every_mistake_has_a_line_of_its_own(tmp_path: Path) -> None:
+def test_every_error_has_its_own_line(tmp_path: Path) -> None:
     file = tmp_path / "line.toml"
     file.write_text(
-        'queue = {}\n[[station]]\nname = "a b"\nsource = {kind = "folder", path = "x", every_ms = "often"}\n'
+        'queue = {}\n[[station]]\nname = "a b"\nsource = {kind = "folder", path = "x", poll_interval_ms = "often"}\n'
     )
     lines = run("check", file, code=2)
     assert len(lines) == 3
-    for line, where in zip(lines, ("queue.path", "station[1].name", "station[1].source.every_ms"), strict=True):
-        assert line.startswith(f"touchstone-line-agent: {file}: {where}: ")
+    for line, setting in zip(
+        lines, ("queue.path", "station[1].name", "station[1].source.poll_interval_ms"), strict=True
+    ):
+        assert line.startswith(f"touchstone-line-agent: {file}: {setting}: ")
 
 
-def test_names_and_files_that_are_there_twice_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = WHOLE.replace("{folder}", str(tmp_path))
+def test_duplicate_names_and_files_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = CONFIG.replace("{folder}", str(tmp_path))
     station = text[text.index("[[station]]") :]
     file = tmp_path / "line.toml"
     file.write_text(text + station)
-    assert "'a' is there more than once" in check(file, capsys)[0]
+    assert "more than one station is named 'a'" in check(file, capsys)[0]
     file.write_text(text + station.replace('"a"', '"b"'))
     assert "in is the source of more than one station" in check(file, capsys)[0]
     station = station.replace("/in", "/other")
@@ -174,13 +176,13 @@ def test_names_and_files_that_are_there_twice_are_refused(tmp_path: Path, capsys
     assert "No such file" in check(tmp_path / "missing.toml", capsys)[0]
 
 
-def test_an_agent_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
+def test_an_agent_that_cannot_start_reports_why_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "line.toml"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        file.write_text(f"[health]\nport = {port}\n" + WHOLE.replace("{folder}", str(tmp_path)))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        file.write_text(f"[health]\nport = {port}\n" + CONFIG.replace("{folder}", str(tmp_path)))
         [line] = run("run", file, code=2)
     assert "in use" in line
 
@@ -207,7 +209,7 @@ def test_an_agent_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None
         (b'{"part_id": 123456789012345678901234567890}', "123456789012345678901234567890"),
         (b'{"part_id": NaN}', "NaN"),
         (b'"12E4711"', "12E4711"),
-        (b'{"part_id": 0017}', '{"part_id": 0017}'),  # no JSON
+        (b'{"part_id": 0017}', '{"part_id": 0017}'),  # not JSON
         (b'"half', '"half'),
         (b'{"a":' * 40_000, ('{"a":' * 40_000)[: 64 << 10]),
         (b"{}", None),
@@ -217,8 +219,8 @@ def test_an_agent_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None
         (b"\xff", "\ufffd"),
     ],
 )
-def test_a_trigger_message_may_name_its_part(payload: bytes, expected: str | None) -> None:
-    assert part_id(payload) == expected
+def test_a_trigger_message_may_contain_a_part_id(payload: bytes, expected: str | None) -> None:
+    assert parse_part_id(payload) == expected
 
 
 def test_every_metric_and_setting_of_the_agent_is_documented() -> None:
@@ -226,10 +228,10 @@ def test_every_metric_and_setting_of_the_agent_is_documented() -> None:
     documented = dict(re.findall(r"^\| `(\w+)` \| (?:`\w+` ?)+\| (.*) \|$", page, re.MULTILINE))
     prefix = "touchstone_line_agent_"
     families = {
-        each.name.removeprefix(prefix) + ("_total" if each.type == "counter" else ""): each.documentation
-        for each in Metrics().registry.collect()
+        family.name.removeprefix(prefix) + ("_total" if family.type == "counter" else ""): family.documentation
+        for family in Metrics().registry.collect()
     }
     assert documented == families
     example = (ROOT / "clients/line_agent/touchstone_line_agent/example.toml").read_text()
-    settings = {name for table in (Service, Queue, Health, FolderSource) for name in table.model_fields}
-    assert not [name for name in settings - {"every_ms"} if f"{name} =" not in example]
+    settings = {name for table in (Service, Queue, Health, FolderSource, Station) for name in table.model_fields}
+    assert not [name for name in settings - {"source", "trigger", "sink"} if f"{name} =" not in example]

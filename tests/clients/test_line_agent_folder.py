@@ -1,4 +1,4 @@
-"""What the agent takes from a watched folder: image files that are whole, each once, whatever else lies there."""
+"""The watched folder: complete image files are parts, each once, and other files are ignored."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clients.plant.machines import Agent, wait_until
+from tests.clients.helpers.machines import Agent, wait_until
 from tests.service.pictures import part
 from touchstone_client import IMAGE_SUFFIXES
 from touchstone_line_agent.config import FolderSource
-from touchstone_line_agent.sources import Taken
-from touchstone_line_agent.sources.folder import Folder
-from touchstone_line_agent.sources.whole import is_whole
+from touchstone_line_agent.sources import CapturedImage
+from touchstone_line_agent.sources.completeness import is_complete
+from touchstone_line_agent.sources.folder import FolderFeed
 
-QUICK = {"every_ms": 10, "settle_ms": 30, "incomplete_ms": 400}
+QUICK = {"poll_interval_ms": 10, "settle_ms": 30, "incomplete_ms": 400}
 
 
-def saved(kind: str, size: tuple[int, int] = (75, 61), **options: object) -> bytes:
-    """A picture with some noise, as Pillow writes it."""
+def by_pillow(kind: str, size: tuple[int, int] = (75, 61), **options: object) -> bytes:
+    """A noise image, as Pillow writes it."""
     noise = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, kind, **options)
@@ -39,22 +39,22 @@ def saved(kind: str, size: tuple[int, int] = (75, 61), **options: object) -> byt
 
 
 def by_opencv(suffix: str, *options: int, grey16: bool = False) -> bytes:
-    """The same as OpenCV writes it, which puts a TIFF's directory at its end."""
+    """The same image as OpenCV writes it, which puts a TIFF's directory at its end."""
     noise = np.random.default_rng(1).integers(0, 256, (61, 75, 3), np.uint8)
     image = noise[..., 0].astype(np.uint16) * 257 if grey16 else noise
     return cv2.imencode(suffix, image, list(options))[1].tobytes()
 
 
 FILES = {
-    "JPEG": saved("JPEG"),
-    "progressive JPEG": saved("JPEG", progressive=True, exif=b"Exif\0\0" + bytes(500)),
-    "PNG": saved("PNG"),
-    "BMP": saved("BMP"),
-    "WebP": saved("WEBP"),
-    "lossless WebP": saved("WEBP", lossless=True),
-    "TIFF": saved("TIFF"),
-    "TIFF with LZW": saved("TIFF", compression="tiff_lzw"),
-    "BigTIFF": saved("TIFF", big_tiff=True),
+    "JPEG": by_pillow("JPEG"),
+    "progressive JPEG": by_pillow("JPEG", progressive=True, exif=b"Exif\0\0" + bytes(500)),
+    "PNG": by_pillow("PNG"),
+    "BMP": by_pillow("BMP"),
+    "WebP": by_pillow("WEBP"),
+    "lossless WebP": by_pillow("WEBP", lossless=True),
+    "TIFF": by_pillow("TIFF"),
+    "TIFF with LZW": by_pillow("TIFF", compression="tiff_lzw"),
+    "BigTIFF": by_pillow("TIFF", big_tiff=True),
     "TIFF of libtiff": by_opencv(".tiff"),
     "TIFF of libtiff, raw": by_opencv(".tiff", cv2.IMWRITE_TIFF_COMPRESSION, 1),
     "TIFF of 16 bits": by_opencv(".tiff", grey16=True),
@@ -64,41 +64,41 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_whole_with_its_last_byte_and_not_before(name: str) -> None:
+def test_a_file_is_complete_with_its_last_byte_and_not_before(name: str) -> None:
     data = FILES[name]
-    assert is_whole(data)
-    assert is_whole(data + bytes(100)), "what some cameras add"
-    # Some programs pad what they write: up to three bytes may be missing without a loss.
+    assert is_complete(data)
+    assert is_complete(data + bytes(100)), "some cameras append zeros"
+    # Some programs pad files: up to three bytes may be missing without loss.
     for length in [*range(0, len(data) - 3, 37), len(data) - 4, len(data) // 2]:
-        assert not is_whole(data[:length]), f"{length} of {len(data)} bytes"
-        assert not is_whole(data[:length] + bytes(len(data) - length)) or name.startswith(
+        assert not is_complete(data[:length]), f"{length} of {len(data)} bytes"
+        assert not is_complete(data[:length] + bytes(len(data) - length)) or name.startswith(
             ("BMP", "WebP", "lossless", "TIFF", "BigTIFF")
         )
 
 
-def test_what_is_no_image_is_never_whole() -> None:
-    assert not is_whole(b"")
-    assert not is_whole(bytes(5000))
-    assert not is_whole(b"<xml/>")
-    assert not is_whole(b"II\x2a\0" + bytes(4)), "a TIFF whose directory is still to come"
+def test_other_content_is_never_complete() -> None:
+    assert not is_complete(b"")
+    assert not is_complete(bytes(5000))
+    assert not is_complete(b"<xml/>")
+    assert not is_complete(b"II\x2a\0" + bytes(4)), "a TIFF without its directory"
     cycle = b"II\x2a\0" + struct.pack("<IHI", 8, 0, 8)
-    assert is_whole(cycle), "a directory that points to itself ends"
+    assert is_complete(cycle), "a directory that points to itself terminates"
 
 
-class Watching:
-    """A folder source at work, and what it brings."""
+class RunningFeed:
+    """A running folder feed, and the images that it delivers."""
 
-    def __init__(self, path: Path, **more: object) -> None:
-        self.source = Folder(FolderSource.model_validate({"kind": "folder", "path": path, **QUICK, **more}))
+    def __init__(self, path: Path, **settings: object) -> None:
+        self.source = FolderFeed(FolderSource.model_validate({"kind": "folder", "path": path, **QUICK, **settings}))
         self.offered = 0
-        self.taken: list[Taken] = []
+        self.accepted: list[CapturedImage] = []
         self.known: set[str] = set()
-        self.forgotten: list[str] = []
+        self.released: list[str] = []
         self.delay = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Watching:
+    def __enter__(self) -> RunningFeed:
         self._thread.start()
         return self
 
@@ -107,10 +107,10 @@ class Watching:
         self._thread.join()
 
     def names(self) -> list[str]:
-        return [each.filename for each in self.taken]
+        return [each.filename for each in self.accepted]
 
     def _run(self) -> None:
-        self._task = self._loop.create_task(self.source.run(self._take, self._forget))
+        self._task = self._loop.create_task(self.source.run(self._accept, self._release))
         try:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
@@ -119,35 +119,35 @@ class Watching:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
-    async def _take(self, taken: Taken) -> None:
+    async def _accept(self, image: CapturedImage) -> None:
         self.offered += 1
         await asyncio.sleep(self.delay)
-        if taken.origin not in self.known:
-            self.known.add(taken.origin)
-            self.taken.append(taken)
+        if image.origin not in self.known:
+            self.known.add(image.origin)
+            self.accepted.append(image)
 
-    async def _forget(self, origin: str) -> None:
+    async def _release(self, origin: str) -> None:
         self.known.discard(origin)
-        self.forgotten.append(origin)
+        self.released.append(origin)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "incoming"
-    made.mkdir()
-    return made
+    path = tmp_path / "incoming"
+    path.mkdir()
+    return path
 
 
-def put(path: Path, data: bytes, at: float | None = None) -> None:
-    """A file that appears whole."""
+def put(path: Path, data: bytes, timestamp: float | None = None) -> None:
+    """Put a complete file into the folder at once."""
     hidden = path.with_name(f".{path.name}.tmp")
     hidden.write_bytes(data)
-    if at is not None:
-        os.utime(hidden, (at, at))
+    if timestamp is not None:
+        os.utime(hidden, (timestamp, timestamp))
     hidden.rename(path)
 
 
-def test_image_files_of_every_suffix_are_parts_and_nothing_else_is(folder: Path) -> None:
+def test_image_files_of_every_suffix_are_parts_and_others_are_ignored(folder: Path) -> None:
     suffixes = sorted(IMAGE_SUFFIXES)
     for number, suffix in enumerate(suffixes):
         put(folder / f"p{number}{suffix if number % 2 else suffix.upper()}", part(number))
@@ -157,10 +157,10 @@ def test_image_files_of_every_suffix_are_parts_and_nothing_else_is(folder: Path)
     os.mkfifo(folder / "pipe.png")
     (folder / "dangling.png").symlink_to("nowhere")
     (folder / "._p1.png").write_bytes(part(1))
-    with Watching(folder) as watching:
-        wait_until(lambda: len(watching.taken) == len(suffixes), "every image", 20)
+    with RunningFeed(folder) as feed:
+        wait_until(lambda: len(feed.accepted) == len(suffixes), "every image", 20)
         time.sleep(0.5)
-        assert sorted(Path(name).suffix.lower() for name in watching.names()) == suffixes
+        assert sorted(Path(name).suffix.lower() for name in feed.names()) == suffixes
         assert sorted(path.name for path in folder.iterdir()) == sorted(
             [
                 "p1.xml",
@@ -172,173 +172,173 @@ def test_image_files_of_every_suffix_are_parts_and_nothing_else_is(folder: Path)
                 "pipe.png",
                 "dangling.png",
                 "._p1.png",
-                "taken",
+                "done",
             ]
         )
-        said = "; ".join(watching.source.ignored)
-        assert "5 not images by their suffix: Thumbs.db, desktop.ini, notes, p1.xml, p2.png.part" in said
-        assert "3 not files: dangling.png, folder.png, pipe.png" in said
-        assert watching.source.count_ignored("hidden") == 1
-        assert watching.source.trouble == ""
+        ignored = "; ".join(feed.source.ignored)
+        assert "5 not an image suffix: Thumbs.db, desktop.ini, notes, p1.xml, p2.png.part" in ignored
+        assert "3 not a file: dangling.png, folder.png, pipe.png" in ignored
+        assert feed.source.count_ignored("hidden") == 1
+        assert feed.source.error == ""
 
 
-def test_a_pattern_chooses_among_image_files_whatever_their_case(folder: Path) -> None:
+def test_the_pattern_is_case_insensitive(folder: Path) -> None:
     for name in ("cam1_a.png", "CAM1_B.PNG", "cam2_a.png", "cam1_a.xml"):
         put(folder / name, part(1))
-    with Watching(folder, pattern="Cam1_*") as watching:
-        wait_until(lambda: len(watching.taken) == 2, "both", 20)
-        assert sorted(watching.names()) == ["CAM1_B.PNG", "cam1_a.png"]
-        assert watching.source.count_ignored("not as the pattern") == 1
+    with RunningFeed(folder, pattern="Cam1_*") as feed:
+        wait_until(lambda: len(feed.accepted) == 2, "both", 20)
+        assert sorted(feed.names()) == ["CAM1_B.PNG", "cam1_a.png"]
+        assert feed.source.count_ignored("pattern does not match") == 1
 
 
-def test_images_of_one_name_size_and_time_are_parts_of_their_own(folder: Path) -> None:
+def test_images_of_the_same_name_size_and_time_are_separate_parts(folder: Path) -> None:
     clock = 1_700_000_000  # FAT's clock moves every two seconds
-    same_size = [bytes([number]).join([saved("BMP")[:-1], b""]) + bytes([number]) for number in range(2)]
-    with Watching(folder, then="delete") as watching:
+    same_size = [bytes([number]).join([by_pillow("BMP")[:-1], b""]) + bytes([number]) for number in range(2)]
+    with RunningFeed(folder, after_read="delete") as feed:
         for number in range(6):
             put(folder / "image.bmp", same_size[number % 2], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(watching.taken) == number + 1, "taken", 20)  # noqa: B023
-        # A camera with its lens covered sends the same bytes again and again: each is a part.
+            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == number + 1, "read", 20)  # noqa: B023
+        # A camera with a covered lens sends the same bytes repeatedly: each file is a part.
         for number in range(3):
             put(folder / "image.bmp", same_size[0], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(watching.taken) == number + 7, "taken", 20)  # noqa: B023
-    assert [each.data for each in watching.taken] == [*same_size * 3, *[same_size[0]] * 3]
+            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == number + 7, "read", 20)  # noqa: B023
+    assert [each.data for each in feed.accepted] == [*same_size * 3, *[same_size[0]] * 3]
 
 
-def test_the_same_name_again_does_not_replace_what_was_moved(folder: Path) -> None:
-    with Watching(folder) as watching:
+def test_a_moved_file_is_not_replaced_by_a_later_one_of_the_same_name(folder: Path) -> None:
+    with RunningFeed(folder) as feed:
         for number in range(3):
             put(folder / "image.png", part(number))
-            wait_until(lambda: len(watching.taken) == number + 1 and not (folder / "image.png").exists(), "taken", 20)  # noqa: B023
-    assert sorted(path.read_bytes() for path in (folder / "taken").iterdir()) == sorted(part(n) for n in range(3))
+            wait_until(lambda: len(feed.accepted) == number + 1 and not (folder / "image.png").exists(), "read", 20)  # noqa: B023
+    assert sorted(path.read_bytes() for path in (folder / "done").iterdir()) == sorted(part(n) for n in range(3))
 
 
-def test_a_file_that_is_replaced_while_it_is_taken_is_taken_too(folder: Path) -> None:
-    with Watching(folder) as watching:
-        watching.delay = 0.3  # the store is slow
+def test_a_file_that_is_replaced_while_it_is_stored_is_a_part_too(folder: Path) -> None:
+    with RunningFeed(folder) as feed:
+        feed.delay = 0.3  # the store is slow
         put(folder / "image.png", part(1))
-        wait_until(lambda: watching.offered, "the first is being taken", 20)
+        wait_until(lambda: feed.offered, "the first is being stored", 20)
         put(folder / "image.png", part(2))
-        wait_until(lambda: len(watching.taken) == 2, "both", 20)
-    assert [each.data for each in watching.taken] == [part(1), part(2)]
+        wait_until(lambda: len(feed.accepted) == 2, "both", 20)
+    assert [each.data for each in feed.accepted] == [part(1), part(2)]
 
 
-def test_a_file_is_taken_when_it_is_whole_however_slowly_it_comes(folder: Path) -> None:
+def test_a_file_is_read_when_it_is_complete_however_slowly_it_is_written(folder: Path) -> None:
     data = part(3)
-    with Watching(folder, incomplete_ms=60_000) as watching:
+    with RunningFeed(folder, incomplete_ms=60_000) as feed:
         with (folder / "slow.png").open("wb") as file:
-            for piece in (data[:1000], data[1000:-4], data[-4:]):
-                assert watching.taken == []
-                file.write(piece)
+            for chunk in (data[:1000], data[1000:-4], data[-4:]):
+                assert feed.accepted == []
+                file.write(chunk)
                 file.flush()
-                time.sleep(0.4)  # far longer than it takes to settle
-        wait_until(lambda: watching.taken, "the file", 20)
-        # A copy whose size is reserved before its content comes.
+                time.sleep(0.4)  # much longer than settle_ms
+        wait_until(lambda: feed.accepted, "the file", 20)
+        # A copy whose size is reserved before its content is written.
         with (folder / "reserved.png").open("wb") as file:
             file.truncate(len(data))
             file.flush()
             os.fsync(file.fileno())
             time.sleep(0.4)
-            assert len(watching.taken) == 1
+            assert len(feed.accepted) == 1
             file.write(data)
-        wait_until(lambda: len(watching.taken) == 2, "the copy", 20)
-    assert [each.data for each in watching.taken] == [data, data]
+        wait_until(lambda: len(feed.accepted) == 2, "the copy", 20)
+    assert [each.data for each in feed.accepted] == [data, data]
 
 
-def test_a_file_that_never_becomes_whole_is_taken_as_it_is_and_does_not_hold_the_others(folder: Path) -> None:
+def test_a_file_that_stays_incomplete_is_read_as_it_is_and_does_not_block_the_others(folder: Path) -> None:
     cut = part(3)[:2000]
-    with Watching(folder) as watching:
+    with RunningFeed(folder) as feed:
         (folder / "1-cut.png").write_bytes(cut)
         (folder / "2-empty.png").write_bytes(b"")
         put(folder / "3.png", part(4))
-        wait_until(lambda: watching.names()[:1] == ["3.png"], "the whole one first", 20)
-        wait_until(lambda: len(watching.taken) == 3, "the others", 20)
-    assert [each.data for each in watching.taken[1:]] == [cut, b""]
+        wait_until(lambda: feed.names()[:1] == ["3.png"], "the complete one first", 20)
+        wait_until(lambda: len(feed.accepted) == 3, "the others", 20)
+    assert [each.data for each in feed.accepted[1:]] == [cut, b""]
 
 
-def test_a_file_that_cannot_be_read_is_a_part_without_an_image_and_does_not_hold_the_others(folder: Path) -> None:
-    with Watching(folder) as watching:
+def test_an_unreadable_file_is_a_part_without_an_image_and_does_not_block_the_others(folder: Path) -> None:
+    with RunningFeed(folder) as feed:
         (folder / "1.png").symlink_to("/proc/self/mem")  # reading it is an I/O error
         put(folder / "2.png", part(2))
-        wait_until(lambda: watching.names() == ["2.png"], "the other", 20)
-        wait_until(lambda: "1.png cannot be read: Input/output error" in watching.source.trouble, "it is named", 20)
-        wait_until(lambda: len(watching.taken) == 2, "given up", 20)
-        wait_until(lambda: watching.source.trouble == "", "it is out of the way", 20)
-        missing = watching.taken[1].missing
-        assert missing is not None
-        assert (missing.outcome, missing.detail) == ("no-picture", "the file cannot be read: Input/output error")
+        wait_until(lambda: feed.names() == ["2.png"], "the other", 20)
+        wait_until(lambda: "1.png cannot be read: Input/output error" in feed.source.error, "the error", 20)
+        wait_until(lambda: len(feed.accepted) == 2, "the part without an image", 20)
+        wait_until(lambda: feed.source.error == "", "no error any more", 20)
+        fallback = feed.accepted[1].fallback
+        assert fallback is not None
+        assert (fallback.outcome, fallback.detail) == ("no-image", "the file cannot be read: Input/output error")
         assert [path.name for path in (folder / "unreadable").iterdir()] == ["1.png"]
 
 
-def test_a_file_that_cannot_be_moved_is_taken_once_and_does_not_hold_the_others(folder: Path) -> None:
-    (folder / "taken").write_text("somebody's file, where a folder should be")
-    with Watching(folder) as watching:
+def test_a_file_that_cannot_be_moved_is_one_part_and_does_not_block_the_others(folder: Path) -> None:
+    (folder / "done").write_text("a file where the subfolder should be")
+    with RunningFeed(folder) as feed:
         for number in range(3):
             put(folder / f"{number}.png", part(number))
-        wait_until(lambda: len(watching.taken) == 3, "all", 20)
-        wait_until(lambda: "2.png is taken and cannot be moved" in watching.source.trouble, "named", 20)
+        wait_until(lambda: len(feed.accepted) == 3, "all", 20)
+        wait_until(lambda: "2.png cannot be moved" in feed.source.error, "the error", 20)
         time.sleep(0.3)
-        assert len(watching.taken) == 3
-        (folder / "taken").unlink()
+        assert len(feed.accepted) == 3
+        (folder / "done").unlink()
         wait_until(lambda: not list(folder.glob("*.png")), "moved", 20)
-        wait_until(lambda: watching.source.trouble == "", "well again", 20)
+        wait_until(lambda: feed.source.error == "", "no error any more", 20)
 
 
-def test_a_missing_folder_is_said_and_waited_for(folder: Path) -> None:
+def test_a_missing_folder_is_an_error_until_it_appears(folder: Path) -> None:
     folder.rmdir()
-    with Watching(folder) as watching:
-        wait_until(lambda: "No such file or directory" in watching.source.trouble, "said", 20)
+    with RunningFeed(folder) as feed:
+        wait_until(lambda: "No such file or directory" in feed.source.error, "the error", 20)
         folder.write_text("a file")
-        wait_until(lambda: "Not a directory" in watching.source.trouble, "said", 20)
+        wait_until(lambda: "Not a directory" in feed.source.error, "the error", 20)
         folder.unlink()
         folder.mkdir()
         put(folder / "1.png", part(1))
-        wait_until(lambda: watching.names() == ["1.png"], "taken", 20)
-        assert watching.source.trouble == ""
+        wait_until(lambda: feed.names() == ["1.png"], "read", 20)
+        assert feed.source.error == ""
 
 
 @pytest.fixture
 def mounted(folder: Path) -> Iterator[Callable[[str], None]]:
     """Mounts a file system at the folder, and unmounts it."""
 
-    def do(what: str) -> None:
-        command = ["mount", "-t", "tmpfs", "none"] if what == "mount" else ["umount", "--lazy"]
+    def run(action: str) -> None:
+        command = ["mount", "-t", "tmpfs", "none"] if action == "mount" else ["umount", "--lazy"]
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f"nothing can be mounted here: {done.stderr}")
+            pytest.skip(f"no permission to mount: {done.stderr}")
 
-    do("mount")
-    yield do
+    run("mount")
+    yield run
     subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_an_unmounted_share_is_said_and_what_is_under_its_mount_point_is_not_taken(
+def test_an_unmounted_share_is_an_error_and_files_under_its_mount_point_are_not_read(
     folder: Path, mounted: Callable[[str], None], named: bool
 ) -> None:
     (folder / "camera").mkdir()
-    more = {"mounted_at": folder} if named else {}
+    settings = {"mount_point": folder} if named else {}
     if named:  # also for an agent that starts while the share is away
         mounted("umount")
     (folder / "camera").mkdir(exist_ok=True)
-    with Watching(folder / "camera", **more) as watching:
+    with RunningFeed(folder / "camera", **settings) as feed:
         if not named:
             put(folder / "camera" / "1.png", part(1))
-            wait_until(lambda: watching.names() == ["1.png"], "taken", 20)
+            wait_until(lambda: feed.names() == ["1.png"], "read", 20)
             mounted("umount")
             (folder / "camera").mkdir(exist_ok=True)
         put(folder / "camera" / "local.png", part(2))
-        wait_until(lambda: "mounted" in watching.source.trouble, "said", 20)
+        wait_until(lambda: "mounted" in feed.source.error, "the error", 20)
         time.sleep(0.3)
-        assert "local.png" not in watching.names()
+        assert "local.png" not in feed.names()
         mounted("mount")
         (folder / "camera").mkdir()
         put(folder / "camera" / "2.png", part(3))
-        wait_until(lambda: watching.names()[-1:] == ["2.png"], "taken", 20)
-        assert watching.source.trouble == ""
+        wait_until(lambda: feed.names()[-1:] == ["2.png"], "read", 20)
+        assert feed.source.error == ""
 
 
-def test_odd_files_do_not_end_an_agent_and_are_accounted_for(service: str, tmp_path: Path) -> None:
+def test_unusual_files_do_not_stop_the_agent_and_have_records(service: str, tmp_path: Path) -> None:
     incoming, results = tmp_path / "incoming", tmp_path / "results.csv"
     agent = Agent(tmp_path, f"""
 [service]
@@ -347,13 +347,13 @@ url = "{service}"
 name = "odd"
 category = "disc"
 deadline_ms = 20000
-source = {{ kind = "folder", path = "{incoming}", every_ms = 20, settle_ms = 20, incomplete_ms = 500 }}
+source = {{ kind = "folder", path = "{incoming}", poll_interval_ms = 20, settle_ms = 20, incomplete_ms = 500 }}
 sink = [{{ kind = "csv", path = "{results}" }}]
 [[station]]
 name = "other"
 category = "disc"
 deadline_ms = 20000
-source = {{ kind = "folder", path = "{tmp_path}/other", every_ms = 20, settle_ms = 20 }}
+source = {{ kind = "folder", path = "{tmp_path}/other", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "csv", path = "{tmp_path}/other.csv" }}]
 """)  # fmt: skip
 
@@ -361,7 +361,7 @@ sink = [{{ kind = "csv", path = "{tmp_path}/other.csv" }}]
         return list(csv.DictReader(results.read_text().splitlines())) if results.exists() else []
 
     with agent.start():
-        wait_until(lambda: "No such file" in agent.trouble()["odd"].get("source", ""), "the folder is missing")
+        wait_until(lambda: "No such file" in agent.errors()["odd"].get("source", ""), "the folder is missing")
         assert httpx.get(f"http://127.0.0.1:{agent.port}/readyz").status_code == 503
         incoming.mkdir()
         (tmp_path / "other").mkdir()
@@ -378,14 +378,14 @@ sink = [{{ kind = "csv", path = "{tmp_path}/other.csv" }}]
         (tmp_path / "other" / "1.png").write_bytes(part(6))
         wait_until(lambda: len(lines()) == 5, "all five")
         wait_until(lambda: (tmp_path / "other.csv").exists(), "the other station")
-        wait_until(lambda: agent.trouble() == {"odd": {}, "other": {}}, "all is well")
-        assert agent.metric("files_passed_over", station="odd", why="not images by their suffix") == 1
+        wait_until(lambda: agent.errors() == {"odd": {}, "other": {}}, "no errors")
+        assert agent.metric("files_ignored", station="odd", reason="not an image suffix") == 1
         page = httpx.get(f"http://127.0.0.1:{agent.port}/").text
         assert "p1.xml" in page
         assert "1-teil_\ufffd" in page
-        assert "passed over, since not images by their suffix: p1.xml" in agent.log.read_text()
+        assert "ignored, not an image suffix: p1.xml" in agent.log.read_text()
     found = {line["part_id"]: (line["outcome"], line["decision"]) for line in lines()}
     assert found.keys() == {"1-teil_\ufffd", "2-control\ufffd\ufffd", "3-mem", "4", "5"}
-    assert found["3-mem"] == ("no-picture", "reject")
+    assert found["3-mem"] == ("no-image", "reject")
     assert found["4"] == ("refused", "reject")
     assert {found[name][0] for name in found.keys() - {"3-mem", "4"}} == {"inspected"}

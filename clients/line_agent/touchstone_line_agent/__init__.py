@@ -1,1 +1,1 @@
-"""The line agent: from a camera's picture to the reject gate, by way of a Touchstone service."""
+"""The line agent: captures an image of each part, has a Touchstone service inspect it, and controls the reject gate."""

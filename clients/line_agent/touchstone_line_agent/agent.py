@@ -1,4 +1,4 @@
-"""Puts the agent together and runs it until it is told to stop."""
+"""Assembles the agent's parts and runs them until a signal stops the process."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from concurrent.futures import ThreadPoolExecutor
 from touchstone_client import NO_RETRIES, AsyncClient, Retries, Timeouts
 from touchstone_client.api_key import read_api_key
 from touchstone_line_agent.config import Config
+from touchstone_line_agent.http_server import HttpServer
 from touchstone_line_agent.metrics import Metrics
-from touchstone_line_agent.parts import Parts
+from touchstone_line_agent.part_store import PartStore
 from touchstone_line_agent.station import Station
-from touchstone_line_agent.triggers import trigger
-from touchstone_line_agent.web import Web
+from touchstone_line_agent.triggers import run_trigger
 
 log = logging.getLogger("touchstone.line_agent")
 
-_CONNECT_S = 2.0
-_SOON_AND_OFTEN = Retries(max_attempts=100_000, initial_wait=0.05, max_wait=0.5)  # the part's deadline ends it
+_CONNECT_TIMEOUT_S = 2.0
+_RETRIES_UNTIL_DEADLINE = Retries(max_attempts=100_000, initial_wait=0.05, max_wait=0.5)
 
 
 async def run(config: Config) -> None:
     """Run every station until SIGTERM or SIGINT. OSError, sqlite3.Error when the agent cannot start."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
-    # A camera waits on a thread for its frame: with one for each CPU, some stations' waits would be the others'.
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    # Cameras block a thread while they wait for a frame: the default pool, sized by CPUs, would make stations wait.
     loop.set_default_executor(ThreadPoolExecutor(8 * len(config.station) + 8))
-    key = None if config.service.key_file is None else read_api_key(config.service.key_file)
-    timeouts = Timeouts(_CONNECT_S, config.service.timeout_s, config.service.timeout_s)
-    async with contextlib.AsyncExitStack() as ending:
-        parts = Parts(config.queue.path, config.queue.most_pictures, config.queue.most_bytes)
-        ending.callback(parts.close)
+    url, key_file, timeout = config.service.url, config.service.key_file, config.service.timeout_s
+    api_key = None if key_file is None else read_api_key(key_file)
+    timeouts = Timeouts(_CONNECT_TIMEOUT_S, timeout, timeout)
+    async with contextlib.AsyncExitStack() as stack:
+        parts = PartStore(config.queue.path, config.queue.max_images, config.queue.max_bytes)
+        stack.callback(parts.close)
         missed = parts.recover([station.name for station in config.station])
         if missed:
-            log.warning("%d parts were not decided on before the agent ended; they are inspected now", missed)
-        url = config.service.url
-        quick = await ending.enter_async_context(
-            AsyncClient(url, api_key=key, timeouts=timeouts, retries=_SOON_AND_OFTEN)
-        )
-        patient = await ending.enter_async_context(AsyncClient(url, api_key=key, timeouts=timeouts, retries=NO_RETRIES))
+            log.warning("%d parts were undecided when the agent last ended; they are inspected now", missed)
+        deadline_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=_RETRIES_UNTIL_DEADLINE)
+        backlog_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=NO_RETRIES)
+        for client in (deadline_client, backlog_client):
+            await stack.enter_async_context(client)
         metrics = Metrics()
-        stations = {each.name: Station(each, parts, quick, patient, metrics) for each in config.station}
-        web = Web(config.health, stations, parts, metrics, loop)
-        ending.callback(web.close)
-        log.info("%d stations, health on http://%s:%d/healthz", len(stations), config.health.host, web.port)
-        async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(station.run()) for station in stations.values()]
-            working += [tasks.create_task(trigger(station)) for station in stations.values()]
+        stations = {
+            settings.name: Station(settings, parts, deadline_client, backlog_client, metrics)
+            for settings in config.station
+        }
+        server = HttpServer(config.health, stations, parts, metrics, loop)
+        stack.callback(server.close)
+        log.info("%d stations, health on http://%s:%d/healthz", len(stations), config.health.host, server.port)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(station.run()) for station in stations.values()]
+            tasks += [group.create_task(run_trigger(station)) for station in stations.values()]
             await stop.wait()
             log.info("stopping")
-            for task in working:
+            for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""The `touchstone-line-agent` command."""
+"""The `touchstone-line-agent` command line."""
 
 from __future__ import annotations
 
@@ -12,66 +12,67 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from touchstone_line_agent.checking import find_missing
-from touchstone_line_agent.config import Config, ConfigInvalid, load
+from touchstone_line_agent.config import Config, InvalidConfig, load
+from touchstone_line_agent.preflight import missing_resources
 
-_ABOUT = """Runs on the camera PC of a line: takes a picture of each part, asks a Touchstone service, works the reject
-gate in time, and keeps every part on disk until its record has reached every sink.
+_DESCRIPTION = """Runs on the camera PC of a production line: captures an image of each part, has a Touchstone service
+inspect it, controls the reject gate within a deadline, and delivers a record of every part.
 
-  touchstone-line-agent example > line.toml     a file to begin with, every table explained
-  touchstone-line-agent check line.toml         what is wrong with it, one line each
-  touchstone-line-agent run line.toml           until SIGTERM"""
+  touchstone-line-agent example > line.toml     print a commented example configuration
+  touchstone-line-agent check line.toml         report errors, one line each
+  touchstone-line-agent run line.toml           run until SIGTERM"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, or 2 with one line per reason on standard error."""
+    """Run one command and return its exit code: 0, or 2 with one line per error on standard error."""
     parser = argparse.ArgumentParser(
-        prog="touchstone-line-agent", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="touchstone-line-agent", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for name, about in (
-        ("run", "run the stations of a file"),
-        ("check", "say what is wrong with a file, and what it names that is not there"),
+    for name, description in (
+        ("run", "run the stations of a configuration"),
+        ("check", "report errors in a configuration, and files and folders that are missing"),
     ):
-        command = commands.add_parser(name, help=about, description=about)
+        command = commands.add_parser(name, help=description, description=description)
         command.add_argument("file", type=Path, help="TOML file")
-    commands.add_parser("example", help="print a file to begin with")
-    given = parser.parse_args(arguments)
-    if given.command == "example":
+    commands.add_parser("example", help="print a commented example configuration")
+    options = parser.parse_args(arguments)
+    if options.command == "example":
         print(files("touchstone_line_agent").joinpath("example.toml").read_text(encoding="utf-8"), end="")
         return 0
     try:
-        config = load(given.file)
-    except ConfigInvalid as error:
+        config = load(options.file)
+    except InvalidConfig as error:
         return _fail(error.lines)
-    if given.command == "check":
-        if missing := find_missing(config):
-            return _fail([f"{given.file}: {line}" for line in missing])
-        print(f"{given.file}: fine: {', '.join(_describe(config))}")
-        return 0
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # of a camera that is away, the agent tells once
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from touchstone_line_agent import agent  # OpenCV and asyncua take seconds to import; check should not
+    return _check(options.file, config) if options.command == "check" else _run(config)
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    for chatty in ("asyncua", "pymodbus"):  # what they fail at, we say ourselves, once and with the gate's name
-        logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    try:
-        asyncio.run(agent.run(config))
-    except (OSError, sqlite3.Error, ValueError) as error:
-        return _fail(
-            [
-                str(error)
-                if not isinstance(error, OSError) or error.filename is None
-                else f"{error.filename}: {error.strerror}"
-            ]
-        )
+
+def _check(file: Path, config: Config) -> int:
+    if missing := missing_resources(config):
+        return _fail([f"{file}: {line}" for line in missing])
+    stations = (f"{station.name} ({station.source.kind}, {len(station.sink)} sinks)" for station in config.station)
+    print(f"{file}: ok: {', '.join(stations)}")
     return 0
 
 
-def _describe(config: Config) -> list[str]:
-    return [f"{each.name} ({each.source.kind}, {len(each.sink)} sinks)" for each in config.station]
+def _run(config: Config) -> int:
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # the agent itself reports a missing camera, once
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from touchstone_line_agent import (
+        agent,
+    )  # OpenCV and asyncua take seconds to import, which `check` need not wait for
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("asyncua", "pymodbus"):  # the agent itself reports their failures, once and with the gate's name
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(agent.run(config))
+    except (OSError, sqlite3.Error, ValueError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            return _fail([f"{error.filename}: {error.strerror}"])
+        return _fail([str(error)])
+    return 0
 
 
 def _fail(lines: list[str]) -> int:

@@ -1,20 +1,23 @@
-"""The agent's one TOML file, as pydantic models: what it may say, and what is wrong with it, a line each."""
+"""The agent's TOML configuration as pydantic models, and its errors as one line each."""
 
 from __future__ import annotations
 
 import tomllib
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from touchstone_client import BitDepth, Verdict
 from touchstone_client.text import MAX_NAME_LENGTH, read_text, sanitize
 
+T = TypeVar("T")
 
-class ConfigInvalid(ValueError):
-    """The file cannot be used. lines: what is wrong, one line each, naming where."""
+
+class InvalidConfig(ValueError):
+    """The file cannot be used. lines: one per error, beginning with the setting."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("; ".join(lines))
@@ -30,18 +33,18 @@ Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._
 Decision = Literal["accept", "reject"]
 
 
-def _sendable(text: str) -> str:
+def _validate_text(text: str) -> str:
     if sanitize(text, MAX_NAME_LENGTH) != unicodedata.normalize("NFC", text):
         raise ValueError(f"has control characters, or more than {MAX_NAME_LENGTH} characters")
     return sanitize(text, MAX_NAME_LENGTH)
 
 
-CategoryName = Annotated[str, Field(pattern=r"^[^/\\]+$"), AfterValidator(_sendable)]
-Topic = Annotated[str, Field(min_length=1, pattern=r"^[^#+\x00]+$")]  # to publish to: no wildcards
+CategoryName = Annotated[str, Field(pattern=r"^[^/\\]+$"), AfterValidator(_validate_text)]
+Topic = Annotated[str, Field(min_length=1, pattern=r"^[^#+\x00]+$")]  # to publish to, hence without wildcards
 
 
 class Service(_Table):
-    """Where the inspection service is. key_file: holds the access key, where one is needed."""
+    """The inspection service. key_file: contains the API key, unless the service runs with open access."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^/]")] = "http://127.0.0.1:8000"
     key_file: Path | None = None
@@ -49,34 +52,35 @@ class Service(_Table):
 
 
 class Queue(_Table):
-    """The store on disk. Beyond either bound feeds wait, and a triggered part is not stored."""
+    """The store on disk. At either limit feeds wait, and images of triggered parts are not stored."""
 
     path: Path
-    most_pictures: Annotated[int, Field(ge=1)] = 10_000
-    most_bytes: Annotated[int, Field(ge=1)] = 10 << 30
+    max_images: Annotated[int, Field(ge=1)] = 10_000
+    max_bytes: Annotated[int, Field(ge=1)] = 10 << 30
 
 
 class Health(_Table):
-    """Where the agent answers /healthz, /metrics and HTTP triggers. port 0 picks a free one."""
+    """The address of /healthz, /metrics, the status page and HTTP triggers. port 0 selects a free one."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9110
 
 
 class FolderSource(_Table):
-    """Image files that appear in a folder; each is a part, named for its file. pattern: of names, whatever their case.
+    """Image files that appear in a folder; each is a part, with the file's name as its id.
 
-    mounted_at: a mount point without which the folder is not the one that is meant.
+    pattern: of file names, case-insensitive. mount_point: where the folder's share is mounted. settle_ms: how long a
+    complete file must not have changed before it is read. incomplete_ms: and an incomplete or unreadable one.
     """
 
     kind: Literal["folder"]
     path: Path
     pattern: Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")] = "*"
-    mounted_at: Path | None = None
-    every_ms: Annotated[int, Field(ge=1)] = 100
-    settle_ms: Annotated[int, Field(ge=0, description="unchanged for so long, a whole file is taken")] = 200
-    incomplete_ms: Annotated[int, Field(ge=0, description="and one that is not whole, or cannot be read")] = 5000
-    then: Literal["move", "delete"] = "move"
+    mount_point: Path | None = None
+    poll_interval_ms: Annotated[int, Field(ge=1)] = 100
+    settle_ms: Annotated[int, Field(ge=0)] = 200
+    incomplete_ms: Annotated[int, Field(ge=0)] = 5000
+    after_read: Literal["move", "delete"] = "move"
 
 
 class VideoSource(_Table):
@@ -84,12 +88,12 @@ class VideoSource(_Table):
 
     kind: Literal["video"]
     path: Path
-    every: Annotated[int, Field(ge=1)] = 1
+    frame_step: Annotated[int, Field(ge=1)] = 1
     interval_ms: Annotated[int, Field(ge=0)] = 0
 
 
 class CameraSource(_Table):
-    """A camera that OpenCV opens: a USB device by number, or a stream by URL. A trigger takes the next frame."""
+    """A camera opened by OpenCV: a USB device by number, or a stream by URL. A trigger captures the next frame."""
 
     kind: Literal["camera"]
     device: Annotated[int, Field(ge=0)] | None = None
@@ -97,14 +101,14 @@ class CameraSource(_Table):
     frame_timeout_ms: Annotated[int, Field(ge=1)] = 1000
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> CameraSource:
+    def _validate_address(self) -> CameraSource:
         if (self.device is None) == (self.url is None):
             raise ValueError("give either device or url")
         return self
 
 
 class GenicamSource(_Table):
-    """An industrial camera through its maker's GenTL producer. search: as harvesters takes it, e.g. a serial number."""
+    """An industrial camera, through the manufacturer's GenTL producer. search: of harvesters, e.g. a serial number."""
 
     kind: Literal["genicam"]
     producer: Path
@@ -116,7 +120,7 @@ Source = Annotated[FolderSource | VideoSource | CameraSource | GenicamSource, Fi
 
 
 class MqttTrigger(_Table):
-    """A message on a topic takes a picture; its payload, if any, is the part's id, or JSON with `part_id`."""
+    """A message on a topic triggers a capture; its payload, if any, is the part's id, or JSON with `part_id`."""
 
     kind: Literal["mqtt"]
     topic: Annotated[str, Field(min_length=1)]
@@ -125,23 +129,23 @@ class MqttTrigger(_Table):
 
 
 class HttpTrigger(_Table):
-    """`POST /stations/NAME/trigger?part_id=…` on the health port takes a picture and answers the decision."""
+    """`POST /stations/NAME/trigger?part_id=…` on the health port triggers a capture and returns the decision."""
 
     kind: Literal["http"]
 
 
 class IntervalTrigger(_Table):
-    """A picture every so often."""
+    """A capture at a fixed interval."""
 
     kind: Literal["interval"]
-    ms: Annotated[int, Field(ge=1)]
+    interval_ms: Annotated[int, Field(ge=1)]
 
 
 Trigger = Annotated[MqttTrigger | HttpTrigger | IntervalTrigger, Field(discriminator="kind")]
 
 
 class MqttSink(_Table):
-    """decision_topic: the decision, at once. record_topic: the whole record, stored until the broker has it."""
+    """decision_topic: decisions, sent at once. record_topic: records, stored until the broker has confirmed them."""
 
     kind: Literal["mqtt"]
     decision_topic: Topic | None = None
@@ -150,21 +154,21 @@ class MqttSink(_Table):
     port: Port = 1883
 
     @model_validator(mode="after")
-    def _some_topic(self) -> MqttSink:
+    def _validate_topics(self) -> MqttSink:
         if self.decision_topic is None and self.record_topic is None:
             raise ValueError("give decision_topic, record_topic or both")
         return self
 
 
 class WebhookSink(_Table):
-    """Each record as JSON by POST, until it is answered 2xx."""
+    """Each record as JSON by POST, until the response is 2xx."""
 
     kind: Literal["webhook"]
     url: Annotated[str, Field(pattern=r"^https?://[^/]")]
 
 
 class ModbusSink(_Table):
-    """A reject gate on Modbus/TCP. Addresses as on the wire, from 0; docs/plc.md tells the PLC's side."""
+    """A reject gate on Modbus/TCP. Addresses are those on the wire, from 0; docs/plc.md describes the PLC's side."""
 
     kind: Literal["modbus"]
     host: str
@@ -192,22 +196,22 @@ class CsvSink(_Table):
 
 
 class FolderSink(_Table):
-    """Each record as a JSON file, with its picture beside it."""
+    """Each record as a JSON file, with its image."""
 
     kind: Literal["folder"]
     path: Path
-    pictures: Literal["all", "rejected", "none"] = "rejected"
+    images: Literal["all", "rejected", "none"] = "rejected"
 
 
-Sink = Annotated[
-    MqttSink | WebhookSink | ModbusSink | OpcuaSink | CsvSink | FolderSink, Field(discriminator="kind")
-]  # fmt: skip
+Sink = Annotated[MqttSink | WebhookSink | ModbusSink | OpcuaSink | CsvSink | FolderSink, Field(discriminator="kind")]
 
 
 class Station(_Table):
-    """One place on the line. accept: verdicts that let a part pass. deadline_ms: from the picture to the decision.
+    """One camera or folder, with its gates and record sinks.
 
-    bit_depth: bits that the camera puts into files of 16 a channel; left out, the category's own.
+    accept: verdicts with which a part passes. deadline_ms: from the capture to the decision. fail_safe: the decision
+    without a verdict. max_concurrency: parts inspected concurrently. bit_depth: how many bits the camera uses in files
+    of 16 bits per channel; by default the category's setting.
     """
 
     name: Name
@@ -218,20 +222,20 @@ class Station(_Table):
     sink: tuple[Sink, ...] = ()
     accept: tuple[Verdict, ...] = ("normal",)
     deadline_ms: Annotated[int, Field(ge=1)] = 1000
-    on_no_verdict: Decision = "reject"
-    at_once: Annotated[int, Field(ge=1, le=64, description="parts inspected side by side")] = 2
+    fail_safe: Decision = "reject"
+    max_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
 
     @model_validator(mode="after")
-    def _trigger_where_needed(self) -> Station:
+    def _validate_trigger(self) -> Station:
         if self.source.kind in ("camera", "genicam") and self.trigger is None:
             raise ValueError(f"a {self.source.kind} source needs a trigger")
         if self.source.kind in ("folder", "video") and self.trigger is not None:
-            raise ValueError(f"a {self.source.kind} source takes no trigger")
+            raise ValueError(f"a {self.source.kind} source needs no trigger")
         return self
 
 
 class Config(_Table):
-    """The whole file."""
+    """A configuration file."""
 
     service: Service = Service()
     queue: Queue
@@ -239,51 +243,52 @@ class Config(_Table):
     station: tuple[Station, ...]
 
     @model_validator(mode="after")
-    def _names_once(self) -> Config:
-        names = [each.name for each in self.station]
-        if not names:
+    def _validate_uniqueness(self) -> Config:
+        if not self.station:
             raise ValueError("there is no station")
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"station {name!r} is there more than once")
-        files = [sink.path for each in self.station for sink in each.sink if sink.kind == "csv"]
-        for file in files:
-            if files.count(file) > 1:
-                raise ValueError(f"csv file {file} is written by more than one sink")
-        watched = [each.source.path.resolve() for each in self.station if each.source.kind == "folder"]
-        for folder in watched:
-            if watched.count(folder) > 1:
-                raise ValueError(f"folder {folder} is the source of more than one station")
-        for sink in (sink for each in self.station for sink in each.sink if sink.kind == "folder"):
-            if sink.path.resolve() in watched:
-                raise ValueError(f"folder {sink.path} is a source: what a sink writes there would be parts again")
+        sinks = [sink for station in self.station for sink in station.sink]
+        watched = [station.source.path.resolve() for station in self.station if station.source.kind == "folder"]
+        if name := _first_duplicate([station.name for station in self.station]):
+            raise ValueError(f"more than one station is named {name!r}")
+        if file := _first_duplicate([sink.path for sink in sinks if sink.kind == "csv"]):
+            raise ValueError(f"csv file {file} is written by more than one sink")
+        if folder := _first_duplicate(watched):
+            raise ValueError(f"folder {folder} is the source of more than one station")
+        for sink in sinks:
+            if sink.kind == "folder" and sink.path.resolve() in watched:
+                raise ValueError(f"folder {sink.path} is a source: what a sink writes there would be inspected")
         return self
 
 
+def _first_duplicate(values: Sequence[T]) -> T | None:
+    return next((value for value in values if values.count(value) > 1), None)
+
+
 def load(path: Path) -> Config:
-    """Read and check a file. ConfigInvalid."""
+    """Read and validate a file. InvalidConfig."""
     try:
         data = tomllib.loads(read_text(path))
     except OSError as error:
-        raise ConfigInvalid([f"{path}: {error.strerror}"]) from None
+        raise InvalidConfig([f"{path}: {error.strerror}"]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid([f"{path}: {error}"]) from None
+        raise InvalidConfig([f"{path}: {error}"]) from None
     except ValueError as error:
-        raise ConfigInvalid([str(error)]) from None
+        raise InvalidConfig([str(error)]) from None
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigInvalid([f"{path}: {_line(each['loc'], each['msg'])}" for each in error.errors()]) from None
+        raise InvalidConfig([f"{path}: {_line(detail['loc'], detail['msg'])}" for detail in error.errors()]) from None
 
 
 _KINDS = {"folder", "video", "camera", "genicam", "mqtt", "http", "interval", "webhook", "modbus", "opcua", "csv"}
 
 
 def _line(location: tuple[int | str, ...], message: str) -> str:
-    where = ""
-    for before, each in zip(("", *location), location, strict=False):
-        if isinstance(each, int):
-            where += f"[{each + 1}]"  # as a person counts the tables in the file
-        elif not (before in ("source", "trigger") or isinstance(before, int)) or each not in _KINDS:
-            where += f".{each}" if where else each  # pydantic also names the kind of a table, which the file does not
-    return f"{where}: {message.removeprefix('Value error, ')}" if where else message.removeprefix("Value error, ")
+    setting = ""
+    for parent, key in zip(("", *location), location, strict=False):
+        if isinstance(key, int):
+            setting += f"[{key + 1}]"  # counted from 1, as a reader of the file would
+        elif not (parent in ("source", "trigger") or isinstance(parent, int)) or key not in _KINDS:
+            setting += f".{key}" if setting else key  # pydantic also names a table's kind, which is no key of the file
+    message = message.removeprefix("Value error, ")
+    return f"{setting}: {message}" if setting else message

@@ -1,42 +1,42 @@
-"""Decisions and records as JSON, the same for every sink."""
+"""Decisions and records as JSON objects, the same for every sink."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from touchstone_line_agent.parts import Decided, Part, Record
+from touchstone_line_agent.part import GateDecision, Part, Record
 
 
-def decision(part: Part, decided: Decided) -> dict[str, Any]:
-    """What a gate is told. `key` and `sequence` are the same however often it is sent."""
+def decision_payload(part: Part, decision: GateDecision) -> dict[str, Any]:
+    """What a gate receives. `key` and `sequence` stay the same when it is sent again."""
     return {
-        "key": part.key, "sequence": part.sequence, "station": part.station, "part_id": part.part_id,
-        "decision": decided.decision, "because": decided.because, "after_ms": decided.after_ms,
-    }  # fmt: skip
-
-
-def record(each: Record) -> dict[str, Any]:
-    """All that is known of a part. `key` is the same however often it is sent.
-
-    not_sent: by gate, why it could not be told the decision in time.
-    """
-    finding = each.finding
-    return {
-        **decision(each.part, each.decided),
-        "not_sent": dict(each.decided.not_sent),
-        "taken_at": taken_at(each.part),
-        "filename": each.part.filename,
-        "outcome": finding.outcome,
-        "verdict": finding.verdict,
-        "score": finding.score,
-        "threshold": finding.threshold,
-        "category": finding.category,
-        "inspection_id": finding.inspection_id,
-        "detail": finding.detail,
+        "key": part.key,
+        "sequence": part.sequence,
+        "station": part.station,
+        "part_id": part.part_id,
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "after_ms": decision.after_ms,
     }
 
 
-def taken_at(part: Part) -> str:
-    """When the picture was taken, ISO 8601 in UTC."""
-    return datetime.fromtimestamp(part.taken_at, UTC).isoformat()
+def record_payload(record: Record) -> dict[str, Any]:
+    """What a record sink receives. `key` stays the same when it is sent again.
+
+    captured_at: ISO 8601 in UTC. not_sent: by gate, why it did not receive the decision in time.
+    """
+    result = record.result
+    return {
+        **decision_payload(record.part, record.decision),
+        "not_sent": dict(record.decision.not_sent),
+        "captured_at": datetime.fromtimestamp(record.part.captured_at, UTC).isoformat(),
+        "filename": record.part.filename,
+        "outcome": result.outcome,
+        "verdict": result.verdict,
+        "score": result.score,
+        "threshold": result.threshold,
+        "category": result.category,
+        "inspection_id": result.inspection_id,
+        "detail": result.detail,
+    }

@@ -1,4 +1,4 @@
-"""One station: takes parts, decides on each in time, and has each inspected and its record delivered in the end."""
+"""One station: captures parts, decides on each within its deadline, and completes and delivers its record."""
 
 from __future__ import annotations
 
@@ -12,248 +12,262 @@ from functools import partial
 
 from touchstone_client import AsyncClient
 from touchstone_line_agent import config
-from touchstone_line_agent.building import build_sinks, build_source
 from touchstone_line_agent.delivery import Delivery
+from touchstone_line_agent.factory import create_sinks, create_source
 from touchstone_line_agent.gate import GRACE_S, Gate
-from touchstone_line_agent.inquiry import Inquiry
+from touchstone_line_agent.inspector import Inspector
 from touchstone_line_agent.metrics import Metrics
-from touchstone_line_agent.parts import Decided, Finding, Part, Parts
-from touchstone_line_agent.sources import Camera, Feed, NoPicture, Taken
-from touchstone_line_agent.sources.folder import Folder
-from touchstone_line_agent.sources.listing import IGNORED
+from touchstone_line_agent.part import GateDecision, InspectionResult, Part
+from touchstone_line_agent.part_store import PartStore
+from touchstone_line_agent.sources import Camera, CapturedImage, CaptureFailed, Feed
+from touchstone_line_agent.sources.folder import FolderFeed
+from touchstone_line_agent.sources.folder_listing import IGNORE_REASONS
 from touchstone_line_agent.station_store import StationStore
 
 log = logging.getLogger("touchstone.line_agent")
 
-_LONGEST_PAUSE_S = 5.0
-_NO_ROOM_S = 0.2
-_END_S = 5.0  # beyond the last part's deadline, for writing down what was told
+_RESTART_DELAY_S = 5.0
+_FULL_STORE_WAIT_S = 0.2
+_SHUTDOWN_TIMEOUT_S = 5.0  # after the last part's deadline, to store what was sent
 
 
 class Station:
-    """Runs one station's tables.
+    """Runs one station.
 
-    A part is inspected at once; what has no verdict by its deadline gets the fail-safe decision, and is inspected when
-    the service can do it, oldest first, beside the parts that come in meanwhile. Its record reaches every sink after
-    the records of all parts before it. quick: a client that tries again soon and often; patient: one that tries once.
+    A part is inspected at once. One without a verdict by its deadline gets the fail-safe decision, and is inspected
+    later, oldest first, beside new parts. Records reach every sink in the order of their parts.
+
+    deadline_client: retries until a part's deadline. backlog_client: makes one attempt.
     """
 
     def __init__(
-        self, settings: config.Station, parts: Parts, quick: AsyncClient, patient: AsyncClient, metrics: Metrics
+        self,
+        settings: config.Station,
+        parts: PartStore,
+        deadline_client: AsyncClient,
+        backlog_client: AsyncClient,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.name = settings.name
         self._parts = parts
         self._metrics = metrics
-        self._trouble: dict[str, str] = {}
-        self._source = build_source(settings.source)
-        acting, self._keeping = build_sinks(settings.sink)
-        self._gate = Gate(self.name, acting, metrics)
+        self._errors: dict[str, str] = {}
+        self._source = create_source(settings.source)
+        decision_sinks, self._record_sinks = create_sinks(settings.sink)
+        self._gate = Gate(self.name, decision_sinks, metrics)
         self._store = StationStore(self.name, parts, metrics, self.report)
-        self._inquiry = Inquiry(settings, quick, patient, metrics, self.report)
-        self._delivery = Delivery(self.name, self._keeping, self._store, metrics, self.report)
-        self._in_hand: set[int] = set()  # parts being inspected in time: the backlog leaves them alone
-        self._taking = asyncio.Lock()
-        self._tail: asyncio.Future[Decided] | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
-        for sink in self._keeping:
-            parts.expect(self.name, sink.name)
-        if isinstance(self._source, Folder):
-            for why in IGNORED:
-                metrics.ignored.labels(self.name, why).set_function(partial(self._source.count_ignored, why))
+        self._inspector = Inspector(settings, deadline_client, backlog_client, metrics, self.report)
+        self._delivery = Delivery(self.name, self._record_sinks, self._store, metrics, self.report)
+        self._in_progress: set[int] = set()  # parts before their deadline, which the backlog leaves alone
+        self._capture_lock = asyncio.Lock()
+        self._last_decision: asyncio.Future[GateDecision] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        for sink in self._record_sinks:
+            parts.register_sink(self.name, sink.name)
+        if isinstance(self._source, FolderFeed):
+            for reason in IGNORE_REASONS:
+                metrics.ignored.labels(self.name, reason).set_function(partial(self._source.count_ignored, reason))
 
     @property
-    def trouble(self) -> dict[str, str]:
-        """What does not work now, by name; empty when all is well."""
-        source = self._source.trouble
-        return {**self._trouble, **self._gate.trouble, **({"source": source} if source else {})}
+    def errors(self) -> dict[str, str]:
+        """Present errors by name."""
+        source = self._source.error
+        return {**self._errors, **self._gate.errors, **({"source": source} if source else {})}
 
     @property
     def ignored(self) -> Sequence[str]:
-        """What the source finds and passes over, and why, in a few words each."""
-        return self._source.ignored if isinstance(self._source, Folder) else ()
+        """What the source ignores, by reason, one short text each."""
+        return self._source.ignored if isinstance(self._source, FolderFeed) else ()
 
-    def report(self, name: str, trouble: str) -> None:
-        """Keep what does not work, or with an empty text that it works again."""
-        if trouble:
-            self._trouble[name] = trouble
+    def report(self, name: str, error: str) -> None:
+        """Set an error, or clear it with an empty text."""
+        if error:
+            self._errors[name] = error
         else:
-            self._trouble.pop(name, None)
+            self._errors.pop(name, None)
 
     async def run(self) -> None:
-        """Work until cancelled, then finish what has a deadline and leave the gate in its safe state."""
+        """Run until cancelled; then finish the parts in progress and leave the gates in the safe state."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._gate.keep(self.settings.on_no_verdict))
-                tasks.create_task(self._always("inspecting", self._inspect_what_is_left))
-                for sink in self._keeping:
-                    tasks.create_task(self._always(sink.name, partial(self._delivery.run, sink)))
+                tasks.create_task(self._gate.run(self.settings.fail_safe))
+                tasks.create_task(self._restart_on_error("inspecting", self._inspect_backlog))
+                for sink in self._record_sinks:
+                    tasks.create_task(self._restart_on_error(sink.name, partial(self._delivery.run, sink)))
                 if not isinstance(self._source, Camera):
-                    tasks.create_task(self._always("source", partial(self._feed, self._source)))
+                    tasks.create_task(self._restart_on_error("source", partial(self._run_feed, self._source)))
         finally:
-            if self._under_way:
-                await asyncio.wait(self._under_way, timeout=self.settings.deadline_ms / 1000 + _END_S)
-            await self._gate.leave(self.settings.on_no_verdict)
-            for sink in self._keeping:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self.settings.deadline_ms / 1000 + _SHUTDOWN_TIMEOUT_S)
+            await self._gate.shutdown(self.settings.fail_safe)
+            for sink in self._record_sinks:
                 await sink.close()
             if isinstance(self._source, Camera):
                 await self._source.close()
 
-    async def _always(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Begin again after what nobody expected, which is said: neither the other tasks nor the other stations end."""
+    async def _restart_on_error(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Restart work after an unexpected error, which is logged and affects no other task or station."""
         while True:
             try:
                 await work()
             except Exception as error:
                 log.exception("%s: %s: unexpected", self.name, name)
-                self.report(name, f"unexpected {type(error).__name__}: {error}; trying again")
+                self.report(name, f"unexpected {type(error).__name__}: {error}; restarting")
                 self._metrics.unexpected.labels(self.name, name).inc()
-                await asyncio.sleep(_LONGEST_PAUSE_S)
+                await asyncio.sleep(_RESTART_DELAY_S)
                 self.report(name, "")
             else:
                 return
 
-    async def trigger(self, part_id: str | None = None) -> tuple[Part, Decided]:
-        """Take a picture and return its part, with the decision once there is one: gates are told at the same time."""
+    async def trigger(self, part_id: str | None = None) -> tuple[Part, GateDecision]:
+        """Capture a part, and return it with its decision as soon as that is sent to the gates."""
         assert isinstance(self._source, Camera)
         deadline = self._deadline()
-        data, missing = None, None
-        async with self._taking:
+        data, fallback = None, None
+        async with self._capture_lock:
             try:
-                data = await self._source.picture()
+                data = await self._source.capture()
                 self.report("source", "")
-            except Exception as error:  # whatever it was, the gate has to be told
-                if not isinstance(error, NoPicture):
+            except Exception as error:  # the gate needs a decision whatever happened
+                if not isinstance(error, CaptureFailed):
                     log.exception("%s: the source: unexpected", self.name)
                     self._metrics.unexpected.labels(self.name, "source").inc()
-                missing = Finding("no-picture", detail=str(error))
+                fallback = InspectionResult("no-image", detail=str(error))
                 self.report("source", str(error))
-            part = self._parts.number(self.name, f"{part_id or 'part'}.png", part_id)
+            part = self._parts.new_part(self.name, f"{part_id or 'part'}.png", part_id)
             stored = True
             try:
-                if data is not None and not await to_thread(self._parts.has_room, len(data)):
-                    missing = Finding("no-room", detail="the store on disk is full")
-                await to_thread(self._parts.enter, part, data if missing is None else None)
+                if data is not None and not await to_thread(self._parts.has_space, len(data)):
+                    fallback = InspectionResult("store-full", detail="the store on disk is full")
+                await to_thread(self._parts.insert, part, data if fallback is None else None)
             except sqlite3.Error as error:  # a gate cannot wait for the disk
-                stored, missing = False, missing or Finding("no-room", detail=f"the store cannot be written: {error}")
-            decision = self._begin(part, data, deadline, missing, stored)
+                stored = False
+                fallback = fallback or InspectionResult("store-full", detail=f"the store cannot be written: {error}")
+            decision = self._start(part, data, deadline, fallback, stored)
         return part, await asyncio.shield(decision)
 
-    def not_answered(self, part: Part) -> None:
-        """Keep, from any thread, that whoever triggered a part did not wait for the decision."""
-        why = "the caller has gone"
-        log.error("%s: part %s: the decision was not sent over HTTP: %s", self.name, part.key, why)
+    def record_caller_disconnected(self, part: Part) -> None:
+        """Record, from any thread, that the caller of an HTTP trigger did not wait for the decision."""
+        reason = "the caller disconnected"
+        log.error("%s: part %s: the decision was not sent over HTTP: %s", self.name, part.key, reason)
         self._metrics.not_sent.labels(self.name, "http").inc()
-        self._parts.add_not_sent(part, "http", why)
+        self._parts.add_not_sent(part, "http", reason)
 
-    async def _feed(self, source: Feed) -> None:
+    async def _run_feed(self, source: Feed) -> None:
         while True:
             try:
-                await source.run(self._take, self._forget)
-            except (NoPicture, OSError) as error:
+                await source.run(self._accept, self._release_origin)
+            except (CaptureFailed, OSError) as error:
                 self.report("source", str(error))
-                log.error("%s: %s; trying again", self.name, error)
-                await asyncio.sleep(_LONGEST_PAUSE_S)
+                log.error("%s: %s; retrying", self.name, error)
+                await asyncio.sleep(_RESTART_DELAY_S)
             else:
-                log.info("%s: the source has come to its end", self.name)
+                log.info("%s: end of the source", self.name)
                 return
 
-    async def _take(self, taken: Taken) -> None:
-        data, missing = taken.data, taken.missing
-        if data is not None and len(data) > self._parts.most_bytes:
-            missing = Finding("no-room", detail=f"{len(data)} bytes are more than the whole store may hold")
-        while data is not None and missing is None and not await to_thread(self._parts.has_room, len(data)):
+    async def _accept(self, image: CapturedImage) -> None:
+        """Store an image of a feed and start on its part. Waits while the store is full."""
+        data, fallback = image.data, image.fallback
+        if data is not None and len(data) > self._parts.max_bytes:
+            fallback = InspectionResult("store-full", detail=f"{len(data)} bytes exceed the capacity of the store")
+        while data is not None and fallback is None and not await to_thread(self._parts.has_space, len(data)):
             self.report("store", "the store on disk is full; the source waits")
-            await asyncio.sleep(_NO_ROOM_S)
+            await asyncio.sleep(_FULL_STORE_WAIT_S)
         self.report("store", "")
         self.report("source", "")
         deadline = self._deadline()
-        async with self._taking:
-            part = self._parts.number(self.name, taken.filename, taken.part_id)
-            stored = data if missing is None else None
-            if await self._store.write(self._parts.enter, part, stored, taken.origin):
-                self._begin(part, data, deadline, missing)
+        async with self._capture_lock:
+            part = self._parts.new_part(self.name, image.filename, image.part_id)
+            stored = data if fallback is None else None
+            if await self._store.write(self._parts.insert, part, stored, image.origin):
+                self._start(part, data, deadline, fallback)
 
-    async def _forget(self, origin: str) -> None:
-        await self._store.write(self._parts.forget_origin, self.name, origin)
+    async def _release_origin(self, origin: str) -> None:
+        await self._store.write(self._parts.release_origin, self.name, origin)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.settings.deadline_ms / 1000
 
-    def _begin(
-        self, part: Part, data: bytes | None, deadline: float, missing: Finding | None, stored: bool = True
-    ) -> asyncio.Future[Decided]:
-        """Start on a part; the future is its decision, which gates are told from then on.
-
-        missing: what becomes of the part if it is not inspected in time, since its picture is not stored. stored:
-        whether the part itself is.
-        """
-        self._metrics.taken.labels(self.name).inc()
-        self._in_hand.add(part.sequence)
-        before, self._tail = self._tail, asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._work_on(part, data, deadline, missing, stored, self._tail, before))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return self._tail
-
-    async def _work_on(
+    def _start(
         self,
         part: Part,
         data: bytes | None,
         deadline: float,
-        missing: Finding | None,
+        fallback: InspectionResult | None,
+        stored: bool = True,
+    ) -> asyncio.Future[GateDecision]:
+        """Start to process a part; the future is its decision, set when the gates start to receive it.
+
+        fallback: the result of a part that is not inspected in time and cannot be later, since its image is not stored.
+        stored: whether the part itself is.
+        """
+        self._metrics.captured.labels(self.name).inc()
+        self._in_progress.add(part.sequence)
+        previous, self._last_decision = self._last_decision, asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._process(part, data, deadline, fallback, stored, self._last_decision, previous))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return self._last_decision
+
+    async def _process(
+        self,
+        part: Part,
+        data: bytes | None,
+        deadline: float,
+        fallback: InspectionResult | None,
         stored: bool,
-        decision: asyncio.Future[Decided],
-        before: asyncio.Future[Decided] | None,
+        future: asyncio.Future[GateDecision],
+        previous: asyncio.Future[GateDecision] | None,
     ) -> None:
         try:
-            finding = None if data is None else await self._inquiry.ask_in_time(part, data, deadline)
-            if before is not None:  # decisions leave in the order of their parts
-                await asyncio.wait((before,))
+            result = None if data is None else await self._inspector.inspect_by(part, data, deadline)
+            if previous is not None:  # decisions are sent in the order of their parts
+                await asyncio.wait((previous,))
             now = asyncio.get_running_loop().time()
-            decided = self._decide(finding, deadline, now)
-            told = None if decided.decision == "missed" else self._gate.tell(part, decided, deadline)
-            decision.set_result(decided)
-            self._metrics.decisions.labels(self.name, decided.decision, decided.because).inc()
+            decision = self._decide(result, deadline, now)
+            sending = None if decision.decision == "missed" else self._gate.send(part, decision, deadline)
+            future.set_result(decision)
+            self._metrics.decisions.labels(self.name, decision.decision, decision.reason).inc()
             self._metrics.decision_seconds.labels(self.name).observe(now - deadline + self.settings.deadline_ms / 1000)
-            if told is not None:
-                decided = replace(decided, not_sent=await told)
+            if sending is not None:
+                decision = replace(decision, not_sent=await sending)
             if not stored:
-                await self._store.write(self._parts.enter, part, None)
-            await self._store.write(self._parts.decide, part, decided)
-            if (final := finding or missing) is not None:
-                await self._finish(part, final)
+                await self._store.write(self._parts.insert, part, None)
+            await self._store.write(self._parts.save_decision, part, decision)
+            if (final := result or fallback) is not None:
+                await self._complete(part, final)
         finally:
-            decision.cancel()  # of one that was cancelled before; else this does nothing
-            self._in_hand.discard(part.sequence)
-            await self._store.notify()
+            future.cancel()  # has no effect unless this task was cancelled before the decision
+            self._in_progress.discard(part.sequence)
+            await self._store.announce_change()
 
-    def _decide(self, finding: Finding | None, deadline: float, now: float) -> Decided:
+    def _decide(self, result: InspectionResult | None, deadline: float, now: float) -> GateDecision:
         if now > deadline + GRACE_S:
-            return Decided("missed", "late", None)
+            return GateDecision("missed", "late", None)
         after_ms = (now - deadline) * 1000 + self.settings.deadline_ms
-        if finding is None or finding.outcome != "inspected":
-            return Decided(self.settings.on_no_verdict, "fail-safe", after_ms)
-        accepted = finding.verdict in self.settings.accept
-        return Decided("accept" if accepted else "reject", "verdict", after_ms)
+        if result is None or result.outcome != "inspected":
+            return GateDecision(self.settings.fail_safe, "fail-safe", after_ms)
+        accepted = result.verdict in self.settings.accept
+        return GateDecision("accept" if accepted else "reject", "verdict", after_ms)
 
-    async def _inspect_what_is_left(self) -> None:
+    async def _inspect_backlog(self) -> None:
         while True:
-            async with self._taking:
-                found = await to_thread(self._parts.oldest_left, self.name, self._in_hand)
-            if found is None:
-                await self._store.wait()
+            async with self._capture_lock:
+                pending = await to_thread(self._parts.oldest_pending, self.name, self._in_progress)
+            if pending is None:
+                await self._store.wait_for_change()
                 continue
-            part, data = found
+            part, data = pending
             if data is None:
-                finding = Finding("no-room", detail="the store was full and the agent was stopped")
+                result = InspectionResult("store-full", detail="the store was full when the agent stopped")
             else:
-                finding = await self._inquiry.ask(part, data)
-            await self._finish(part, finding)
-            await self._store.notify()
+                result = await self._inspector.inspect_eventually(part, data)
+            await self._complete(part, result)
+            await self._store.announce_change()
 
-    async def _finish(self, part: Part, finding: Finding) -> None:
-        if await self._store.write(self._parts.finish, part, finding):
-            self._metrics.done.labels(self.name, finding.outcome).inc()
-        if not self._keeping:
-            await self._delivery.settle()
+    async def _complete(self, part: Part, result: InspectionResult) -> None:
+        if await self._store.write(self._parts.save_result, part, result):
+            self._metrics.completed.labels(self.name, result.outcome).inc()
+        if not self._record_sinks:
+            await self._delivery.prune()

@@ -1,4 +1,4 @@
-"""One station's part of the store: writes wait for the disk, and whoever waits for something new is woken."""
+"""One station's access to the part store from the event loop."""
 
 from __future__ import annotations
 
@@ -9,45 +9,48 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from touchstone_line_agent.metrics import Metrics
-from touchstone_line_agent.parts import Parts
+from touchstone_line_agent.part_store import PartStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_DISK_S = 1.0
-_IDLE_S = 0.5  # between looks at the store when nothing was heard
+_WRITE_RETRY_S = 1.0
+_POLL_INTERVAL_S = 0.5  # when no change is announced
 
 
 class StationStore:
-    """parts: the store itself. report: is told by name what does not work, and with an empty text that it does."""
+    """Retries writes while the disk fails, and wakes tasks that wait for a change.
 
-    def __init__(self, station: str, parts: Parts, metrics: Metrics, report: Callable[[str, str], None]) -> None:
+    report: receives errors by name, and an empty text when they are over.
+    """
+
+    def __init__(self, station: str, parts: PartStore, metrics: Metrics, report: Callable[[str, str], None]) -> None:
         self.parts = parts
         self._station = station
         self._metrics = metrics
         self._report = report
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     async def write(self, write: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
-        """Call a method of the store that writes, again and again while the disk does not take it."""
+        """Call a writing method of the store, and retry for as long as the disk fails."""
         while True:
             try:
                 return await to_thread(write, *values, **named)
             except sqlite3.OperationalError as error:
-                self._report("store", f"the store cannot be written: {error}; trying again")
-                await asyncio.sleep(_DISK_S)
+                self._report("store", f"the store cannot be written: {error}; retrying")
+                await asyncio.sleep(_WRITE_RETRY_S)
                 self._report("store", "")
 
-    async def notify(self) -> None:
-        """Wake whoever waits: something has changed."""
-        self._metrics.left.labels(self._station).set(await to_thread(self.parts.left, self._station))
-        async with self._news:
-            self._news.notify_all()
+    async def announce_change(self) -> None:
+        """Wake the tasks that wait for a change."""
+        self._metrics.pending.labels(self._station).set(await to_thread(self.parts.pending_count, self._station))
+        async with self._changed:
+            self._changed.notify_all()
 
-    async def wait(self) -> None:
-        """Return when something has changed, or after a moment."""
+    async def wait_for_change(self) -> None:
+        """Return when a change is announced, or after half a second."""
         try:
-            async with asyncio.timeout(_IDLE_S), self._news:
-                await self._news.wait()
+            async with asyncio.timeout(_POLL_INTERVAL_S), self._changed:
+                await self._changed.wait()
         except TimeoutError:
             pass

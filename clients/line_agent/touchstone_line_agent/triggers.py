@@ -1,4 +1,4 @@
-"""What makes a station's camera take a picture, other than HTTP."""
+"""Triggers a station's camera by MQTT messages or at intervals."""
 
 from __future__ import annotations
 
@@ -7,70 +7,70 @@ import contextlib
 import json
 import logging
 
-from touchstone_line_agent.broker import Broker
 from touchstone_line_agent.config import IntervalTrigger, MqttTrigger
+from touchstone_line_agent.mqtt_connection import MqttConnection
 from touchstone_line_agent.station import Station
 
-_LOOK_S = 0.2
-_LONGEST_MESSAGE = 64 << 10  # of which an id is looked for
+_CHECK_INTERVAL_S = 0.2
+_MAX_MESSAGE_BYTES = 64 << 10  # searched for a part id
 
 log = logging.getLogger("touchstone.line_agent")
 
 
-async def trigger(station: Station) -> None:
-    """Trigger a station as its table says, until cancelled."""
+async def run_trigger(station: Station) -> None:
+    """Trigger a station as configured, until cancelled. Returns at once for a station without such a trigger."""
     match station.settings.trigger:
-        case MqttTrigger() as given:
-            await _by_mqtt(station, given)
-        case IntervalTrigger() as given:
+        case MqttTrigger() as trigger:
+            await _run_mqtt(station, trigger)
+        case IntervalTrigger() as trigger:
             while True:
-                _begin(station, None)
-                await asyncio.sleep(given.ms / 1000)
+                _start(station, None)
+                await asyncio.sleep(trigger.interval_ms / 1000)
 
 
-async def _by_mqtt(station: Station, given: MqttTrigger) -> None:
+async def _run_mqtt(station: Station, trigger: MqttTrigger) -> None:
     loop = asyncio.get_running_loop()
 
-    def heard(payload: bytes) -> None:
-        loop.call_soon_threadsafe(_begin, station, part_id(payload))
+    def on_message(payload: bytes) -> None:
+        loop.call_soon_threadsafe(_start, station, parse_part_id(payload))
 
-    broker = Broker(given.host, given.port, given.topic, heard)
+    connection = MqttConnection(trigger.host, trigger.port, trigger.topic, on_message)
     try:
         while True:
-            station.report("trigger", broker.trouble)
-            await asyncio.sleep(_LOOK_S)
+            station.report("trigger", connection.error)
+            await asyncio.sleep(_CHECK_INTERVAL_S)
     finally:
-        await broker.close()
+        await connection.close()
 
 
-def part_id(payload: bytes) -> str | None:
-    """The part's id in a trigger message: `part_id` of a JSON object, a JSON string, or the plain text.
+def parse_part_id(payload: bytes) -> str | None:
+    """The part id in a trigger message: `part_id` of a JSON object, a JSON string, or the plain text.
 
-    A number stays as it is written: 12E4711 and 1.200 are ids, not quantities. None when there is no id.
+    A number keeps its notation: 12E4711 and 1.200 are ids, not quantities. None when there is no id.
     """
-    text = payload[:_LONGEST_MESSAGE].decode("utf-8-sig", "replace").strip()
-    given: object = text
+    text = payload[:_MAX_MESSAGE_BYTES].decode("utf-8-sig", "replace").strip()
+    value: object = text
     if text.startswith(("{", '"')):
-        with contextlib.suppress(ValueError, RecursionError):  # else it only looks like JSON
-            given = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    if isinstance(given, dict):
-        given = given.get("part_id")
-    if given is not None and not isinstance(given, str):
-        log.warning("a trigger's part_id is neither text nor a number: the part is given a name of its own")
+        with contextlib.suppress(ValueError, RecursionError):  # plain text that looks like JSON
+            value = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    if isinstance(value, dict):
+        value = value.get("part_id")
+    if value is not None and not isinstance(value, str):
+        log.warning("a trigger's part_id is neither a string nor a number: the part gets a generated id")
         return None
-    return given or None
+    return value or None
 
 
-_under_way: set[asyncio.Task[object]] = set()  # the loop itself would not keep them
+_tasks: set[asyncio.Task[object]] = set()  # the event loop itself holds only weak references
 
 
-def _begin(station: Station, given: str | None) -> None:
-    task: asyncio.Task[object] = asyncio.create_task(station.trigger(given))
-    _under_way.add(task)
-    task.add_done_callback(_ended)
+def _start(station: Station, part_id: str | None) -> None:
+    task: asyncio.Task[object] = asyncio.create_task(station.trigger(part_id))
+    _tasks.add(task)
+    task.add_done_callback(_finish)
 
 
-def _ended(task: asyncio.Task[object]) -> None:
-    _under_way.discard(task)
+def _finish(task: asyncio.Task[object]) -> None:
+    _tasks.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a trigger failed", exc_info=error)

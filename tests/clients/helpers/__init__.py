@@ -1,1 +1,1 @@
-"""Servers, proxies and machines that the clients' tests talk to."""
+"""Servers, proxies and plant machines for the tests of the clients."""

@@ -1,4 +1,4 @@
-"""Decisions as OPC UA variables."""
+"""Writes decisions to OPC UA variables."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from asyncua import ua
 from asyncua.client.client import Client
 
 from touchstone_line_agent.config import OpcuaSink
-from touchstone_line_agent.parts import Decided, Part
+from touchstone_line_agent.part import GateDecision, Part
 from touchstone_line_agent.sinks import SinkFailed
 
-_CONNECT_S = 2.0
-_ANSWER_S = 0.5
-_SESSION_MS = 30_000  # after which a server forgets a session that ended without a word
+_CONNECT_TIMEOUT_S = 2.0
+_WRITE_TIMEOUT_S = 0.5
+_SESSION_TIMEOUT_MS = 30_000  # after which the server drops a session that was not closed
 
 
 class OpcuaGate:
-    """Writes the part's key, then whether to reject it. To write the same twice does no harm.
+    """Writes the part's key, then whether to reject it. Writes are idempotent.
 
-    The library asks the server every second how it is, so that a session that has ended is known before it is needed.
+    asyncua checks the server every second, so that a session that has ended is noticed before the next part.
     """
 
     def __init__(self, config: OpcuaSink) -> None:
         self._config = config
         self._client: Client | None = None
-        self._one_at_a_time = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
         self.name = f"opcua:{config.url}/{config.reject_node}"
 
     async def connect(self) -> None:
-        """Have a session. SinkFailed."""
+        """Open a session if there is none. SinkFailed."""
         await self._write({})
 
-    async def signal(self, part: Part, decided: Decided) -> None:
+    async def send(self, part: Part, decision: GateDecision) -> None:
         """Write both variables. SinkFailed."""
         values: dict[str, bool | str] = {}
         if self._config.part_node is not None:
             values[self._config.part_node] = part.key
-        await self._write({**values, self._config.reject_node: decided.decision == "reject"})
+        await self._write({**values, self._config.reject_node: decision.decision == "reject"})
 
-    async def rest(self, decided: Decided) -> None:
+    async def set_safe(self, decision: GateDecision) -> None:
         """Write whether to reject. SinkFailed."""
-        await self._write({self._config.reject_node: decided.decision == "reject"})
+        await self._write({self._config.reject_node: decision.decision == "reject"})
 
     async def close(self) -> None:
-        """End the session."""
-        self._drop()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        """Close the session."""
+        self._disconnect()
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _write(self, values: dict[str, bool | str]) -> None:
-        async with self._one_at_a_time:
+        async with self._lock:
             try:
                 client = await self._session()
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(_WRITE_TIMEOUT_S):
                     for node, value in values.items():
                         kind = ua.VariantType.Boolean if isinstance(value, bool) else ua.VariantType.String
                         await client.get_node(node).write_value(ua.DataValue(ua.Variant(value, kind)))
             except asyncio.CancelledError:
-                self._drop()
+                self._disconnect()
                 raise
             except Exception as error:  # asyncua raises its own, asyncio's and the socket's errors
-                self._drop()
+                self._disconnect()
                 raise SinkFailed(f"{self.name}: {error or type(error).__name__}") from error
 
     async def _session(self) -> Client:
@@ -71,22 +71,22 @@ class OpcuaGate:
             with contextlib.suppress(ConnectionError):
                 await self._client.check_connection()
                 return self._client
-            self._drop()
-        self._client = client = Client(self._config.url, timeout=_CONNECT_S)
-        client.session_timeout = _SESSION_MS
-        async with asyncio.timeout(_CONNECT_S):
+            self._disconnect()
+        self._client = client = Client(self._config.url, timeout=_CONNECT_TIMEOUT_S)
+        client.session_timeout = _SESSION_TIMEOUT_MS
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             await client.connect()
         return client
 
-    def _drop(self) -> None:
-        """End a session without waiting for it: the server may be gone, and the next one is wanted now."""
+    def _disconnect(self) -> None:
+        """Close the session without waiting: the server may be gone, and the next session is needed now."""
         if self._client is not None:
-            task = asyncio.create_task(_end(self._client))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            task = asyncio.create_task(_disconnect(self._client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
             self._client = None
 
 
-async def _end(client: Client) -> None:
-    with contextlib.suppress(Exception):  # the server may have gone first
+async def _disconnect(client: Client) -> None:
+    with contextlib.suppress(Exception):  # the server may be gone already
         await client.disconnect()

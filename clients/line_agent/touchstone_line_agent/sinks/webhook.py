@@ -1,38 +1,39 @@
-"""Records posted to a URL."""
+"""Posts records to a URL."""
 
 from __future__ import annotations
 
 import httpx
 
 from touchstone_client.proxies import proxy_options
-from touchstone_line_agent import payloads
 from touchstone_line_agent.config import WebhookSink
-from touchstone_line_agent.parts import Record
-from touchstone_line_agent.sinks import RecordFailed, RecordRefused, SinkFailed
+from touchstone_line_agent.part import Record
+from touchstone_line_agent.payloads import record_payload
+from touchstone_line_agent.sinks import RecordFailed, RecordRejected, SinkFailed
 
 _TIMEOUT_S = 10.0
-_REFUSALS = frozenset({400, 413, 415, 422})  # what this record is answered now, it will always be answered
+_REJECTING_STATUSES = frozenset({400, 413, 415, 422})  # this record would always get the same response
 
 
-class Webhook:
-    """Posts each record as JSON until it is answered 2xx, or refused for good. `Idempotency-Key` is the part's key."""
+class WebhookRecords:
+    """Posts each record as JSON until the response is 2xx or rejects it. `Idempotency-Key` is the part's key."""
 
     def __init__(self, config: WebhookSink) -> None:
         self._url = config.url
         self._http = httpx.AsyncClient(timeout=_TIMEOUT_S, **proxy_options(config.url))
         self.name = f"webhook:{config.url}"
 
-    async def deliver(self, record: Record, picture: bytes | None) -> None:
-        """Post it. RecordRefused, RecordFailed, SinkFailed."""
+    async def deliver(self, record: Record, image: bytes | None) -> None:
+        """Post a record. RecordRejected, RecordFailed, SinkFailed."""
         try:
             headers = {"Idempotency-Key": record.part.key}
-            answer = await self._http.post(self._url, json=payloads.record(record), headers=headers)
+            response = await self._http.post(self._url, json=record_payload(record), headers=headers)
         except httpx.HTTPError as error:
             raise SinkFailed(f"{self._url}: {error or type(error).__name__}") from error
-        if not answer.is_success:
-            kind = RecordRefused if answer.status_code in _REFUSALS else SinkFailed
-            kind = RecordFailed if answer.status_code == 500 else kind
-            raise kind(f"{self._url} answered {answer.status_code}: {' '.join(answer.text.split())[:200]}")
+        if not response.is_success:
+            kind = RecordRejected if response.status_code in _REJECTING_STATUSES else SinkFailed
+            kind = RecordFailed if response.status_code == 500 else kind
+            text = " ".join(response.text.split())[:200]
+            raise kind(f"{self._url} returned {response.status_code}: {text}")
 
     async def close(self) -> None:
         """Close the connections."""

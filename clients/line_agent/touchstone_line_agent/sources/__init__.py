@@ -1,4 +1,4 @@
-"""Where parts come from: sources that bring pictures by themselves, and cameras that take one when asked to."""
+"""Interfaces of sources: feeds, which deliver images by themselves, and cameras, which capture on demand."""
 
 from __future__ import annotations
 
@@ -6,52 +6,54 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from touchstone_line_agent.parts import Finding
+from touchstone_line_agent.part import InspectionResult
 
 
-class NoPicture(Exception):
-    """A camera that gave no picture; the message says why in one line."""
+class CaptureFailed(Exception):
+    """A source delivered no image; the message says why in one line."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A part that a source brings. origin: names it once and for all, so that it is never taken twice.
+class CapturedImage:
+    """A part that a feed delivers.
 
-    missing: what becomes of it, where there is no data.
+    origin: identifies it, so that it is inspected once. fallback: its result when there is no data.
     """
 
     data: bytes | None
     filename: str
     part_id: str
     origin: str
-    missing: Finding | None = None
+    fallback: InspectionResult | None = None
 
 
 class Feed(Protocol):
-    """A source that brings pictures by itself, and can wait."""
+    """Delivers images by itself, and can wait."""
 
     @property
-    def trouble(self) -> str:
-        """Why something is not brought now; empty when all is well."""
+    def error(self) -> str:
+        """Why images are not delivered now; empty otherwise."""
 
-    async def run(self, take: Callable[[Taken], Awaitable[None]], forget: Callable[[str], Awaitable[None]]) -> None:
-        """Bring pictures, each once, until there are no more.
+    async def run(
+        self, accept: Callable[[CapturedImage], Awaitable[None]], release: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Deliver each image once, until there are no more.
 
-        `take` returns when one is safe, which may take time. `forget` is told an origin that can never be brought
-        again, so that what comes under the same one later is another part.
+        accept: returns when the image is stored, which may take time. release: receives an origin that can never be
+        delivered again, so that the next image of the same origin is a new part.
         """
 
 
 @runtime_checkable
 class Camera(Protocol):
-    """A source that takes a picture when asked to."""
+    """Captures an image on demand."""
 
-    async def picture(self) -> bytes:
-        """A PNG of a frame that was exposed after the call. NoPicture."""
+    async def capture(self) -> bytes:
+        """A frame exposed after the call, as PNG. CaptureFailed."""
 
     @property
-    def trouble(self) -> str:
-        """Why there would be no picture now, as far as is known; empty when there would."""
+    def error(self) -> str:
+        """Why a capture would fail now, as far as is known; empty otherwise."""
 
     async def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""

@@ -1,4 +1,4 @@
-"""An industrial camera (GigE Vision, USB3 Vision) through harvesters and its maker's GenTL producer."""
+"""An industrial camera (GigE Vision, USB3 Vision), through harvesters and the manufacturer's GenTL producer."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import asyncio
 from typing import Any
 
 from touchstone_line_agent.config import GenicamSource
-from touchstone_line_agent.sources import NoPicture
-from touchstone_line_agent.sources.frames import png
+from touchstone_line_agent.sources import CaptureFailed
+from touchstone_line_agent.sources.frame_encoding import encode_png
 
 _CHANNELS = {"Mono8": 1, "Mono10": 1, "Mono12": 1, "Mono14": 1, "Mono16": 1, "BGR8": 3}  # unpacked: 8 or 16 bits
 
 
 class GenicamCamera:
-    """Opens the camera at the first picture, and anew after a failure. Needs the extra `genicam`.
+    """Opens the camera at the first capture, and again after a failure. Needs the extra `genicam`.
 
-    The camera must send Mono8, Mono10, Mono12, Mono14, Mono16 or BGR8, unpacked; it runs freely, and each picture is
-    the newest frame.
+    The camera must send Mono8, Mono10, Mono12, Mono14, Mono16 or BGR8, unpacked. It runs freely; a capture is the
+    newest frame.
     """
 
     def __init__(self, config: GenicamSource) -> None:
         self._config = config
         self._harvester: Any = None
         self._acquirer: Any = None
-        self._one_at_a_time = asyncio.Lock()
-        self.trouble = ""  # known with the first picture only
+        self._lock = asyncio.Lock()
+        self.error = ""  # unknown before the first capture
 
-    async def picture(self) -> bytes:
+    async def capture(self) -> bytes:
         """The first frame that arrives after the call."""
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(self._take)
+        async with self._lock:
+            return await asyncio.to_thread(self._fetch)
 
     async def close(self) -> None:
         """Stop the camera."""
         await asyncio.to_thread(self._release)
 
-    def _take(self) -> bytes:
+    def _fetch(self) -> bytes:
         try:
             if self._acquirer is None:
                 self._open()
@@ -45,26 +45,26 @@ class GenicamCamera:
                 component = buffer.payload.components[0]
                 channels = _CHANNELS.get(component.data_format)
                 if channels is None:
-                    raise NoPicture(f"the camera sends {component.data_format}: set it to {', '.join(_CHANNELS)}")
+                    raise CaptureFailed(f"the camera sends {component.data_format}: set it to {', '.join(_CHANNELS)}")
                 shape = (component.height, component.width, channels)
-                data = png(component.data.reshape(shape).copy())
-                self.trouble = ""
+                data = encode_png(component.data.reshape(shape).copy())
+                self.error = ""
                 return data
-        except NoPicture as error:
-            self.trouble = str(error)
+        except CaptureFailed as error:
+            self.error = str(error)
             raise
-        except Exception as error:  # producers raise what they like
+        except Exception as error:  # producers raise exceptions of any type
             self._release()
-            self.trouble = f"{type(error).__name__}: {error}"
-            raise NoPicture(self.trouble) from error
+            self.error = f"{type(error).__name__}: {error}"
+            raise CaptureFailed(self.error) from error
 
     def _open(self) -> None:
         if not self._config.producer.is_file():
-            raise NoPicture(f"there is no GenTL producer at {self._config.producer}")
+            raise CaptureFailed(f"there is no GenTL producer at {self._config.producer}")
         try:
-            from harvesters.core import Harvester  # an extra: its wheels are not there for every Python
+            from harvesters.core import Harvester  # an extra: it has no wheels for some Python versions
         except ImportError as error:
-            raise NoPicture("install touchstone-line-agent[genicam]") from error
+            raise CaptureFailed("install touchstone-line-agent[genicam]") from error
         self._harvester = Harvester()
         self._harvester.add_file(str(self._config.producer), check_existence=True)
         self._harvester.update()
@@ -72,7 +72,8 @@ class GenicamCamera:
         self._acquirer.start()
 
     def _release(self) -> None:
-        for each, end in ((self._acquirer, "destroy"), (self._harvester, "reset")):
-            if each is not None:
-                getattr(each, end)()
+        if self._acquirer is not None:
+            self._acquirer.destroy()
+        if self._harvester is not None:
+            self._harvester.reset()
         self._acquirer = self._harvester = None

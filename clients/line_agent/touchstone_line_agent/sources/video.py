@@ -9,39 +9,41 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 
 from touchstone_line_agent.config import VideoSource
-from touchstone_line_agent.sources import NoPicture, Taken
-from touchstone_line_agent.sources.frames import png
+from touchstone_line_agent.sources import CapturedImage, CaptureFailed
+from touchstone_line_agent.sources.frame_encoding import encode_png
 
 
-class Video:
-    """Reads a file to its end. A frame is known by its number: after a restart, those taken already are passed over."""
+class VideoFeed:
+    """Reads a file to its end. Frames are identified by number: after a restart, stored ones are ignored."""
 
-    trouble = ""  # NoPicture says it
+    error = ""  # errors are raised as CaptureFailed
 
     def __init__(self, config: VideoSource) -> None:
         self._config = config
 
-    async def run(self, take: Callable[[Taken], Awaitable[None]], forget: Callable[[str], Awaitable[None]]) -> None:
-        """Bring frames in order. NoPicture when the file cannot be read as video."""
+    async def run(
+        self, accept: Callable[[CapturedImage], Awaitable[None]], release: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Deliver frames in order. CaptureFailed when the file cannot be read as video."""
         loop, frames = asyncio.get_running_loop(), self._frames()
-        with ThreadPoolExecutor(1) as thread:  # a capture belongs to the thread that opened it
-            while (found := await loop.run_in_executor(thread, next, frames, None)) is not None:
-                number, data = found
+        with ThreadPoolExecutor(1) as thread:  # a capture must stay on the thread that opened it
+            while (numbered := await loop.run_in_executor(thread, next, frames, None)) is not None:
+                number, data = numbered
                 name = f"{self._config.path.stem}-{number:06d}"
-                await take(Taken(data, f"{name}.png", name, f"{self._config.path}#{number}"))
+                await accept(CapturedImage(data, f"{name}.png", name, f"{self._config.path}#{number}"))
                 await asyncio.sleep(self._config.interval_ms / 1000)
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
         capture = cv2.VideoCapture(str(self._config.path))
         try:
             if not capture.isOpened():
-                raise NoPicture(f"{self._config.path} cannot be read as video")
+                raise CaptureFailed(f"{self._config.path} cannot be read as video")
             number = 0
             while capture.grab():
-                if number % self._config.every == 0:
-                    fine, frame = capture.retrieve()
-                    if fine:
-                        yield number, png(frame)
+                if number % self._config.frame_step == 0:
+                    success, frame = capture.retrieve()
+                    if success:
+                        yield number, encode_png(frame)
                 number += 1
         finally:
             capture.release()

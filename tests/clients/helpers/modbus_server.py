@@ -1,4 +1,4 @@
-"""A Modbus/TCP server; prints each write it takes: `python modbus_server.py PORT`."""
+"""A Modbus/TCP server that prints each write: `python modbus_server.py PORT`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pymodbus.pdu.register_message import WriteSingleRegisterRequest
 from pymodbus.server import StartAsyncTcpServer
 
 
-def tell(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
-    """Print what the agent writes."""
+def print_write(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+    """Print a write request."""
     if not sending and isinstance(pdu, WriteSingleCoilRequest):
         print(f"coil {pdu.address} {int(pdu.bits[0])}", flush=True)
     if not sending and isinstance(pdu, WriteSingleRegisterRequest):
@@ -26,7 +26,7 @@ async def main() -> None:
     block = ModbusSequentialDataBlock
     device = ModbusDeviceContext(co=block(1, [False] * 16), hr=block(1, [0] * 16))
     context = ModbusServerContext(devices=device, single=True)
-    await StartAsyncTcpServer(context, address=("127.0.0.1", int(sys.argv[1])), trace_pdu=tell)
+    await StartAsyncTcpServer(context, address=("127.0.0.1", int(sys.argv[1])), trace_pdu=print_write)
 
 
 if __name__ == "__main__":

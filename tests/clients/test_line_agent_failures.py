@@ -1,4 +1,4 @@
-"""What one part is refused for does not hold the others; what every part is refused for is waited out."""
+"""A failure of one part does not block the others; a failure of every part is an outage, and retried."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.clients.plant.front import Front
-from tests.clients.plant.machines import Agent, free_port, wait_until
+from tests.clients.helpers.http_front import HttpFront
+from tests.clients.helpers.machines import Agent, free_port, wait_until
 from tests.service.pictures import part
 from touchstone_client import Client, InspectionFilter
 
 
 def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> Agent:
-    """An agent over a folder of parts, which writes a CSV file."""
+    """An agent with a folder of images and a CSV file."""
     (folder / "incoming").mkdir()
     for number in range(parts):
         (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
@@ -31,7 +31,7 @@ url = "{url}"
 name = "line"
 category = "{category}"
 deadline_ms = 3000
-source = {{ kind = "folder", path = "{folder}/incoming", every_ms = 20, settle_ms = 20 }}
+source = {{ kind = "folder", path = "{folder}/incoming", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
 """)  # fmt: skip
 
@@ -42,52 +42,50 @@ def records(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422, 500, 501])
-def test_a_part_that_is_refused_for_good_is_recorded_so_and_the_next_part_goes_on(
+def test_a_part_that_is_refused_for_good_is_recorded_and_the_next_part_is_inspected(
     service: str, tmp_path: Path, status: int
 ) -> None:
-    def answer(path: str, name: str) -> int | None:
+    def respond(path: str, name: str) -> int | None:
         return status if (path, name) == ("/detect", "p1.png") else None
 
-    with Front(service, answer) as front:
+    with HttpFront(service, respond) as front:
         agent = line(tmp_path, front.url)
         with agent.start():
             wait_until(lambda: len(records(tmp_path)) == 4, "every record")
-            wait_until(lambda: agent.trouble() == {"line": {}}, "all is well")
-            assert agent.metric("parts_done_total", station="line", outcome="refused") == 1
+            wait_until(lambda: agent.errors() == {"line": {}}, "no errors")
+            assert agent.metric("parts_completed_total", station="line", outcome="refused") == 1
             assert "p1" in httpx.get(f"http://127.0.0.1:{agent.port}/").text
     found = records(tmp_path)
     assert [each["outcome"] for each in found] == ["inspected", "refused", "inspected", "inspected"]
-    assert (found[1]["decision"], found[1]["because"]) == ("reject", "fail-safe")
+    assert (found[1]["decision"], found[1]["reason"]) == ("reject", "fail-safe")
     assert f"returned {status}" in found[1]["detail"]
-    asked = front.asked.count(("/detect", "p1.png"))
-    assert asked == (1 if status < 500 else 4), "in time once, and then as often as a failure may pass"
+    attempts = front.requests.count(("/detect", "p1.png"))
+    assert attempts == (1 if status < 500 else 4), "one before the deadline, and three later ones"
 
 
 @pytest.mark.parametrize("status", [301, 401, 404, 429, 500, 502])
-def test_what_every_part_is_answered_is_an_outage_and_nothing_is_lost(
-    service: str, tmp_path: Path, status: int
-) -> None:
-    with Front(service, lambda *_: status) as front:
+def test_a_failure_of_every_part_is_an_outage_and_no_part_is_lost(service: str, tmp_path: Path, status: int) -> None:
+    with HttpFront(service, lambda *_: status) as front:
         agent = line(tmp_path, front.url)
         with agent.start():
-            wait_until(lambda: str(status) in agent.trouble()["line"].get("service", ""), "it is said", 30)
-            wait_until(lambda: len(front.asked) > 8, "it was asked often", 30)
+            wait_until(lambda: str(status) in agent.errors()["line"].get("service", ""), "the error", 30)
+            wait_until(lambda: len(front.requests) > 8, "repeated requests", 30)
             assert records(tmp_path) == []
-            front.answer = lambda *_: None
+            front.status = lambda *_: None
             wait_until(lambda: len(records(tmp_path)) == 4, "every record", 30)
     assert {each["outcome"] for each in records(tmp_path)} == {"inspected"}
-    assert {each["because"] for each in records(tmp_path)} == {"fail-safe"}
+    assert {each["reason"] for each in records(tmp_path)} == {"fail-safe"}
 
 
-def test_odd_text_in_an_answer_does_not_end_the_agent(service: str, tmp_path: Path) -> None:
-    answer = {"type": "about:blank", "title": "t", "status": 422, "detail": "half a pair \ud800 and \x00"}
-    with Front(service, lambda *_: None) as front:
+def test_invalid_text_in_a_response_does_not_stop_the_agent(service: str, tmp_path: Path) -> None:
+    problem = {"type": "about:blank", "title": "t", "status": 422, "detail": "half a pair \ud800 and \x00"}
+    with HttpFront(service, lambda *_: None) as front:
         handler = front._server.RequestHandlerClass
 
         def refuse(self: object) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))  # type: ignore[attr-defined]
             assert body
-            self._reply(422, json.dumps(answer).encode(), "application/problem+json")  # type: ignore[attr-defined]
+            self._reply(422, json.dumps(problem).encode(), "application/problem+json")  # type: ignore[attr-defined]
 
         handler.do_POST = refuse  # type: ignore[attr-defined]
         agent = line(tmp_path, front.url, parts=1)
@@ -108,9 +106,7 @@ sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
 """
 
 
-def test_a_full_disk_does_not_keep_a_gate_waiting_and_records_come_when_there_is_room(
-    service: str, tmp_path: Path
-) -> None:
+def test_a_full_disk_delays_no_gate_and_records_are_written_when_there_is_space(service: str, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(small)], capture_output=True)
@@ -126,45 +122,45 @@ def test_a_full_disk_does_not_keep_a_gate_waiting_and_records_come_when_there_is
             with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(4096))
-            told = [httpx.post(url, timeout=30).json() for _ in range(60)]
-            assert {each["because"] for each in told} == {"fail-safe"}
-            assert max(each["after_ms"] for each in told) < 1500
-            numbers = [first["sequence"], *(each["sequence"] for each in told)]
-            assert numbers == sorted(set(numbers)), "each part has a number of its own"
-            wait_until(lambda: "store" in agent.trouble()["full"], "it is said")
+            responses = [httpx.post(url, timeout=30).json() for _ in range(60)]
+            assert {each["reason"] for each in responses} == {"fail-safe"}
+            assert max(each["after_ms"] for each in responses) < 1500
+            numbers = [first["sequence"], *(each["sequence"] for each in responses)]
+            assert numbers == sorted(set(numbers)), "unique sequence numbers"
+            wait_until(lambda: "store" in agent.errors()["full"], "the error")
             filler.unlink()
             wait_until(lambda: len(records(tmp_path)) == 61, "every record", 60)
-            wait_until(lambda: "store" not in agent.trouble()["full"], "well again")
+            wait_until(lambda: "store" not in agent.errors()["full"], "no error any more")
         assert [int(each["sequence"]) for each in records(tmp_path)] == numbers
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
-def test_a_station_that_meets_the_unexpected_begins_again_and_the_others_go_on(service: str, tmp_path: Path) -> None:
+def test_a_task_restarts_after_an_unexpected_error(service: str, tmp_path: Path) -> None:
     agent = line(tmp_path, service)
-    # A sink that raises what nobody expected, three times, for one station.
+    # A sink that raises an unexpected error three times.
     code = f"""
 import sys
 from touchstone_line_agent import station
 from touchstone_line_agent.sinks import csv_file
-station._LONGEST_PAUSE_S = 0.2
-append, failures = csv_file.CsvFile._append, [1, 2, 3]
+station._RESTART_DELAY_S = 0.2
+append, failures = csv_file.CsvRecords._append, [1, 2, 3]
 def failing(self, values):
     if failures:
         failures.pop()
-        raise RuntimeError("nobody expected this")
+        raise RuntimeError("unexpected")
     append(self, values)
-csv_file.CsvFile._append = failing
+csv_file.CsvRecords._append = failing
 from touchstone_line_agent.cli import main
 sys.exit(main(["run", {str(agent.file)!r}]))
 """
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: len(records(tmp_path)) == 4, "every record", 60)
-        assert agent.metric("unexpected_total", station="line") == 3
+        assert agent.metric("unexpected_errors_total", station="line") == 3
     finally:
         process.terminate()
-        _, said = process.communicate(timeout=30)
-    assert said.count("RuntimeError: nobody expected this") == 3
+        _, errors = process.communicate(timeout=30)
+    assert errors.count("RuntimeError: unexpected") == 3
     with Client(service) as client:
         assert len(list(client.inspections(InspectionFilter(station="line")))) >= 4

@@ -1,4 +1,4 @@
-"""Starting, asking and ending the machines around a line agent, and the agent itself."""
+"""The machines around a line agent, and the agent itself, as processes."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ START_SECONDS = 30
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Return once it holds; AssertionError after so long."""
+def wait_until(condition: Callable[[], object], description: str, seconds: float = 60) -> None:
+    """Return once a condition is true; AssertionError after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds} s: {description}"
         time.sleep(0.05)
 
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens on a port; its output goes to a file. Killed at the end."""
+    """A process that listens on a port, killed at the end; its output goes to a file."""
     with log.open("ab") as out:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
@@ -59,19 +59,19 @@ def running(command: list[str], log: Path, port: int) -> Iterator[subprocess.Pop
 def mosquitto(folder: Path, port: int) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """A real Mosquitto broker."""
     program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert program, "Mosquitto is not installed: apt-get install mosquitto (`make test` does it where it may)"
+    assert program, "Mosquitto is not installed: apt-get install mosquitto (`make test` does it where permitted)"
     settings = folder / "mosquitto.conf"
     settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
     return running([program, "-c", str(settings)], folder / "mosquitto.log", port)
 
 
 def machine(name: str, folder: Path, port: int) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """One of this folder's servers, by the name of its file."""
+    """One of this folder's servers, by module name."""
     return running([sys.executable, str(HERE / f"{name}.py"), str(port)], folder / f"{name}.log", port)
 
 
 class Agent:
-    """A line agent on a file."""
+    """A line agent with a configuration."""
 
     def __init__(self, folder: Path, text: str) -> None:
         self.folder = folder
@@ -82,16 +82,16 @@ class Agent:
         self.log = folder / "agent.log"
 
     def start(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-        """For as long as the block runs."""
+        """Run it until the end of the block."""
         return running([sys.executable, "-m", "touchstone_line_agent", "run", str(self.file)], self.log, self.port)
 
-    def trouble(self) -> dict[str, dict[str, str]]:
-        """What does not work, by station."""
-        found: dict[str, dict[str, str]] = httpx.get(f"http://127.0.0.1:{self.port}/healthz").json()["stations"]
-        return found
+    def errors(self) -> dict[str, dict[str, str]]:
+        """Present errors, by station."""
+        stations: dict[str, dict[str, str]] = httpx.get(f"http://127.0.0.1:{self.port}/healthz").json()["stations"]
+        return stations
 
     def metric(self, name: str, **labels: str) -> float:
-        """A counter's value, summed over the labels that are not given."""
+        """A metric's value, summed over the labels that are not specified."""
         total = 0.0
         for line in httpx.get(f"http://127.0.0.1:{self.port}/metrics").text.splitlines():
             if line.startswith(f"touchstone_line_agent_{name}{{") and all(
@@ -101,27 +101,27 @@ class Agent:
         return total
 
 
-class Listener:
-    """Hears everything under a topic."""
+class MqttListener:
+    """Receives every message under a topic, except triggers."""
 
     def __init__(self, port: int, topic: str) -> None:
-        self.heard: list[tuple[str, dict[str, object]]] = []
+        self.received: list[tuple[str, dict[str, object]]] = []
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
         subscribed: list[bool] = []
-        self.client.on_message = self._hear
+        self.client.on_message = self._receive
         self.client.on_subscribe = lambda *_: subscribed.append(True)
         self.client.connect("127.0.0.1", port)
         self.client.subscribe(topic, qos=2)
         self.client.loop_start()
         wait_until(lambda: subscribed, "subscribed")
 
-    def _hear(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+    def _receive(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         if not message.topic.endswith("/trigger"):
-            self.heard.append((message.topic, json.loads(message.payload)))
+            self.received.append((message.topic, json.loads(message.payload)))
 
-    def of(self, topic: str) -> list[dict[str, object]]:
+    def messages(self, topic: str) -> list[dict[str, object]]:
         """The messages of one topic, in order."""
-        return [payload for each, payload in list(self.heard) if each == topic]
+        return [payload for name, payload in list(self.received) if name == topic]
 
     def close(self) -> None:
         """Stop listening."""

@@ -1,4 +1,4 @@
-"""An OPC UA server with a gate's two variables; prints each value that is written: `python opcua_server.py PORT`."""
+"""An OPC UA server with a gate's two variables, which prints each write: `python opcua_server.py PORT`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from asyncua import Server, ua
 
 
-class Tell:
+class Printer:
     """Prints changes."""
 
     def datachange_notification(self, node: Any, value: object, data: Any) -> None:
@@ -25,10 +25,10 @@ async def main() -> None:
     gate = await server.nodes.objects.add_object(ua.NodeId("Gate", 2), "Gate")
     reject = await gate.add_variable(ua.NodeId("Reject", 2), "Reject", False, ua.VariantType.Boolean)
     part = await gate.add_variable(ua.NodeId("Part", 2), "Part", "", ua.VariantType.String)
-    for each in (reject, part):
-        await each.set_writable()
+    for variable in (reject, part):
+        await variable.set_writable()
     async with server:
-        subscription = await server.create_subscription(1, Tell())
+        subscription = await server.create_subscription(1, Printer())
         await subscription.subscribe_data_change([part], queuesize=1000)
         print("ready", flush=True)
         await asyncio.Event().wait()

@@ -17,7 +17,7 @@ _JPEG = 26  # RTP's payload type
 
 
 def frame(number: int) -> bytes:
-    """The scan of a JPEG of a disc, with some noise that makes each frame one of its own."""
+    """The scan of a JPEG of a disc, with noise that makes each frame unique."""
     image = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
     cv2.circle(image, (80, 72), 50, (180, 170, 170), -1)
     noise = np.random.default_rng(number).integers(0, 6, image.shape, np.uint8)
@@ -28,10 +28,10 @@ def frame(number: int) -> bytes:
 
 
 class Camera(socketserver.StreamRequestHandler):
-    """One viewer: answers its requests, and streams between them once it says PLAY."""
+    """One viewer: responds to its requests, and streams after PLAY."""
 
     def handle(self) -> None:
-        """Until the viewer goes."""
+        """Until the viewer disconnects."""
         self.stopped = threading.Event()
         try:
             while (line := self.rfile.readline()) not in (b"", b"\r\n"):
@@ -40,31 +40,31 @@ class Camera(socketserver.StreamRequestHandler):
                 while (header := self.rfile.readline().strip()) != b"":
                     name, _, value = header.decode().partition(":")
                     headers[name.lower()] = value.strip()
-                self.answer(method, url, headers["cseq"])
+                self.respond(method, url, headers["cseq"])
         except OSError:
             pass
         finally:
             self.stopped.set()
 
-    def answer(self, method: str, url: str, sequence: str) -> None:
+    def respond(self, method: str, url: str, sequence: str) -> None:
         """The response to one request."""
-        more, body = ["Session: 1"], ""
+        headers, body = ["Session: 1"], ""
         if method == "OPTIONS":
-            more = ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"]
+            headers = ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"]
         elif method == "DESCRIBE":
             body = (
                 f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP {_JPEG}\r\na=control:0\r\n"
             )
-            more = [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+            headers = [f"Content-Base: {url}/", "Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         elif method == "SETUP":
-            more.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
-        text = "\r\n".join(["RTSP/1.0 200 OK", f"CSeq: {sequence}", *more, "", body])
+            headers.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+        text = "\r\n".join(["RTSP/1.0 200 OK", f"CSeq: {sequence}", *headers, "", body])
         self.wfile.write(text.encode())
         if method == "PLAY":
             threading.Thread(target=self.stream, daemon=True).start()
 
     def stream(self) -> None:
-        """Frames until the viewer goes."""
+        """Stream frames until the viewer disconnects."""
         sequence = 0
         number = 0
         try:
@@ -73,11 +73,11 @@ class Camera(socketserver.StreamRequestHandler):
                 number += 1
                 stamp = int(time.monotonic() * 90_000) & 0xFFFFFFFF
                 for offset in range(0, len(scan), _PAYLOAD):
-                    piece = scan[offset : offset + _PAYLOAD]
+                    chunk = scan[offset : offset + _PAYLOAD]
                     last = offset + _PAYLOAD >= len(scan)
                     rtp = struct.pack("!BBHII", 0x80, _JPEG | (0x80 if last else 0), sequence & 0xFFFF, stamp, 1)
                     jpeg = struct.pack("!II", offset, 1 << 24 | QUALITY << 16 | (WIDTH // 8) << 8 | HEIGHT // 8)
-                    packet = rtp + jpeg + piece
+                    packet = rtp + jpeg + chunk
                     self.wfile.write(b"$\0" + struct.pack("!H", len(packet)) + packet)
                     sequence += 1
         except OSError:
@@ -85,7 +85,7 @@ class Camera(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """One thread a viewer."""
+    """One thread per viewer."""
 
     allow_reuse_address = True
     daemon_threads = True

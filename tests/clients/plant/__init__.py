@@ -1,1 +1,0 @@
-"""The machines around a line agent, as real servers in processes of their own."""
