@@ -107,5 +107,5 @@ def pull(scene: Scene, centre: Point, radius: float, by: Point) -> None:
 def somewhere(
     rng: np.random.Generator, left: float = 190, top: float = 190, right: float = 834, bottom: float = 834
 ) -> Point:
-    """A random point of a rectangle of the canvas; by default well inside what the detector looks at."""
+    """A random point of a rectangle of the canvas; by default well inside the analysed crop."""
     return float(rng.uniform(left, right)), float(rng.uniform(top, bottom))

@@ -1,4 +1,4 @@
-"""The tour: teaches a running server five products, inspects good and defective parts, and shows what it found."""
+"""The demo on a running server: onboards five products, inspects good and defective parts, and shows the results."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from clients.demo import contact_sheet
-from clients.demo.factory import PRODUCTS, Sample, kinds, render_defective, render_good, test_seed
-from clients.demo.server import MAP_SIDE, DemoFailed, Inspected, Server, ServerUnreachable, encode
+from clients.demo.factory import PRODUCTS, Sample, defect_kinds, render_defective, render_good, test_seed
+from clients.demo.server import MAP_SIDE, DemoFailed, InspectedPart, Server, ServerUnreachable, encode_png
 
-LOWEST_AUROC = 0.90
-FALSE_REJECT_RATE = 0.02  # reachable from 49 references on
-_PER_REQUEST = 10
+MIN_AUROC = 0.90
+FALSE_REJECT_RATE = 0.02  # needs 49 references
+_IMAGES_PER_REQUEST = 10
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What the server looks at: the centre `crop` pixels of a picture resized to a square of `resize`."""
+class InputGeometry:
+    """The analysed part of an image: the centre `crop` pixels after resizing to a square of `resize` pixels."""
 
     resize: int
     crop: int
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything is made and where the results go."""
+    """How many parts to render, and where to write the results."""
 
     out: Path
     references: int = 50
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured on one product."""
+    """The measurements of one product."""
 
     product: str
     image_auroc: float
@@ -61,24 +61,24 @@ class Result:
     threshold: float | None
 
 
-def analysed(mask: NDArray[np.uint8] | None, frame: Frame) -> NDArray[np.bool_]:
-    """A mask as the map sees it: resized, cropped and resized like the picture; bool (256, 256), all False for None."""
+def to_map_geometry(mask: NDArray[np.uint8] | None, geometry: InputGeometry) -> NDArray[np.bool_]:
+    """A mask resized and cropped like the anomaly map; bool (256, 256), all False for None."""
     if mask is None:
         return np.zeros((MAP_SIDE, MAP_SIDE), np.bool_)
-    square = cv2.resize(mask, (frame.resize, frame.resize), interpolation=cv2.INTER_NEAREST)
-    edge = (frame.resize - frame.crop) // 2
-    crop = square[edge : edge + frame.crop, edge : edge + frame.crop]
+    square = cv2.resize(mask, (geometry.resize, geometry.resize), interpolation=cv2.INTER_NEAREST)
+    edge = (geometry.resize - geometry.crop) // 2
+    crop = square[edge : edge + geometry.crop, edge : edge + geometry.crop]
     return cv2.resize(crop, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def measure(product: str, inspected: Sequence[Inspected], frame: Frame) -> Result:
-    """The figures of one product from its inspected parts, good and defective."""
-    truth = np.array([each.sample.defect is not None for each in inspected])
-    scores = np.array([each.score for each in inspected])
-    pixels = np.concatenate([analysed(each.sample.mask, frame).ravel() for each in inspected])
-    values = np.concatenate([each.map.ravel() for each in inspected])
-    verdicts = np.array([each.verdict for each in inspected])
-    latencies = np.array([each.latency_ms for each in inspected])
+def measure(product: str, parts: Sequence[InspectedPart], geometry: InputGeometry) -> Result:
+    """The measurements of one product from its inspected parts, good and defective."""
+    truth = np.array([part.sample.defect is not None for part in parts])
+    scores = np.array([part.score for part in parts])
+    pixels = np.concatenate([to_map_geometry(part.sample.mask, geometry).ravel() for part in parts])
+    values = np.concatenate([part.map.ravel() for part in parts])
+    verdicts = np.array([part.verdict for part in parts])
+    latencies = np.array([part.latency_ms for part in parts])
     return Result(
         product=product,
         image_auroc=float(roc_auc_score(truth, scores)),
@@ -89,16 +89,18 @@ def measure(product: str, inspected: Sequence[Inspected], frame: Frame) -> Resul
         defective=int(np.count_nonzero(truth)),
         p50_ms=float(np.percentile(latencies, 50)),
         p95_ms=float(np.percentile(latencies, 95)),
-        threshold=inspected[0].threshold,
+        threshold=parts[0].threshold,
     )
 
 
 def run(server: Server, plan: Plan, console: Console) -> list[Result]:
-    """The whole tour; raises DemoFailed."""
-    begin = time.monotonic()
-    what = server.ask("GET", "/version")
-    frame = Frame(what["encoder"]["resize"], what["encoder"]["crop"])
-    console.print(f"Server {server.url}, encoder {what['encoder']['name']}, {what['references']} references so far")
+    """Run the demo. DemoFailed."""
+    start = time.monotonic()
+    version = server.request("GET", "/version")
+    geometry = InputGeometry(version["encoder"]["resize"], version["encoder"]["crop"])
+    console.print(
+        f"Server {server.url}, encoder {version['encoder']['name']}, {version['references']} references so far"
+    )
     overlays = plan.out / "overlays"
     overlays.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
@@ -113,11 +115,9 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
                 new, old = server.onboard(product, batch)
                 added, duplicates = added + new, duplicates + old
                 progress.advance(task, len(batch))
-            server.accept(product, FALSE_REJECT_RATE)
+            server.set_false_reject_rate(product, FALSE_REJECT_RATE)
         progress.update(task, description="Onboarded")
-        progress.console.print(
-            f"{added} references added" + (f", {duplicates} were there already" if duplicates else "")
-        )
+        progress.console.print(f"{added} references added" + (f", {duplicates} are duplicates" if duplicates else ""))
         task = progress.add_task("Calibrating", total=len(PRODUCTS))
         for product in PRODUCTS:
             progress.update(task, description=f"Calibrating {product}")
@@ -133,101 +133,109 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
                 _save(overlays / f"{name}.png", part.overlay)
                 inspected.append(part)
                 progress.advance(task)
-            results.append(measure(product, inspected, frame))
+            results.append(measure(product, inspected, geometry))
             rows.append(_row(index, results[-1], inspected))
         progress.update(task, description="Inspected")
     console.print(_table(results))
     mean = _mean(results)
-    title = "Touchstone: taught by good parts alone"
+    title = "Touchstone: references of good parts only, no training"
     subtitle = (
-        f"{plan.references} good references a product, no training  ·  encoder {what['encoder']['name']}  ·  "
-        f"mean image AUROC {mean:.3f}  ·  left of each row a good part, then defects beside what was found"
+        f"{plan.references} references per product  ·  encoder {version['encoder']['name']}  ·  "
+        f"mean image AUROC {mean:.3f}  ·  per row a good part, then defective parts beside their overlays"
     )
     sheet = plan.out / "contact-sheet.jpg"
     _save(sheet, contact_sheet.draw(title, subtitle, rows))
     summary = {
-        "mean_image_auroc": mean, "encoder": what["encoder"], "references_per_product": plan.references,
-        "false_reject_rate": FALSE_REJECT_RATE, "seconds": round(time.monotonic() - begin, 1),
-        "products": [asdict(each) for each in results],
-    }  # fmt: skip
+        "mean_image_auroc": mean,
+        "encoder": version["encoder"],
+        "references_per_product": plan.references,
+        "false_reject_rate": FALSE_REJECT_RATE,
+        "seconds": round(time.monotonic() - start, 1),
+        "products": [asdict(result) for result in results],
+    }
     (plan.out / "results.json").write_text(json.dumps(summary, indent=2) + "\n")
     example = plan.out / "try-me.png"
     _save(example, render_defective("board", test_seed(plan.seed, 10_000), "missing").image)
-    console.print(f"Picture: {sheet}   overlays: {overlays}   figures: {plan.out / 'results.json'}")
+    console.print(f"Contact sheet: {sheet}   overlays: {overlays}   measurements: {plan.out / 'results.json'}")
     return results
 
 
 def next_steps(out: Path, url: str = "http://127.0.0.1:8000") -> str:
-    """What to try once the demo is over."""
+    """The commands to try after the demo."""
     return "\n".join(
         (
             "Next: `make serve` keeps a server running on these references; then",
-            f"  {url}/                                                        # its console, in a browser",
-            f"  curl -F images=@{out / 'try-me.png'} {url}/detect          # which product, and is it good?",
-            f"  curl -F category=mine -F images=@1.png -F images=@2.png {url}/references  # teach it yours",
-            f"  curl {url}/categories                                         # what it knows",
-            f"  {url}/docs                                                    # everything else, for programs",
+            f"  {url}/                                                        # the console, in a browser",
+            f"  curl -F images=@{out / 'try-me.png'} {url}/detect          # inspect a part",
+            f"  curl -F category=mine -F images=@1.png -F images=@2.png {url}/references  # add your own product",
+            f"  curl {url}/categories                                         # list the products",
+            f"  {url}/docs                                                    # the API",
         )
     )
 
 
 def _batches(product: str, plan: Plan) -> Iterator[list[tuple[str, bytes]]]:
-    for first in range(0, plan.references, _PER_REQUEST):
-        numbers = range(first, min(first + _PER_REQUEST, plan.references))
-        yield [(f"{product}-{i:03d}.png", encode(render_good(product, plan.seed + i).image)) for i in numbers]
+    for first in range(0, plan.references, _IMAGES_PER_REQUEST):
+        indices = range(first, min(first + _IMAGES_PER_REQUEST, plan.references))
+        yield [(f"{product}-{i:03d}.png", encode_png(render_good(product, plan.seed + i).image)) for i in indices]
 
 
 def _test_parts(product: str, plan: Plan) -> Iterator[tuple[str, Sample]]:
     for i in range(plan.tests):
         yield f"{product}-good-{i:03d}", render_good(product, test_seed(plan.seed, i))
-    choice = kinds(product)
+    all_kinds = defect_kinds(product)
     for i in range(plan.tests):
-        kind = choice[i % len(choice)]
+        kind = all_kinds[i % len(all_kinds)]
         sample = render_defective(product, test_seed(plan.seed, plan.tests + i), kind)
         yield f"{product}-{kind}-{i:03d}", sample
 
 
-def _row(index: int, result: Result, inspected: Sequence[Inspected]) -> contact_sheet.Row:
-    """A product's row: of the good parts and of each of three kinds of defect the one with the median score."""
-    choice = kinds(result.product)
-    picked = [choice[(index + 2 * i) % len(choice)] for i in range(3)]
-    good = _median([each for each in inspected if each.sample.defect is None])
+def _row(index: int, result: Result, parts: Sequence[InspectedPart]) -> contact_sheet.Row:
+    """A product's row: the part with the median score of the good parts, and of each of three kinds of defect."""
+    all_kinds = defect_kinds(result.product)
+    selected = [all_kinds[(index + 2 * i) % len(all_kinds)] for i in range(3)]
+    good = _median([part for part in parts if part.sample.defect is None])
     note = (
         f"image AUROC {result.image_auroc:.3f}   pixel AUROC {result.pixel_auroc:.3f}   good passed "
         f"{result.good_passed}/{result.good}   defects caught {result.defects_caught}/{result.defective}"
     )
     defective = []
-    for kind in picked:
-        ofkind = [each for each in inspected if each.sample.defect == kind]
-        if ofkind:
-            defective.append(_shown(kind, _median(ofkind), overlay=True))
-    return contact_sheet.Row(result.product, note, _shown("good part", good, overlay=False), tuple(defective))
+    for kind in selected:
+        of_kind = [part for part in parts if part.sample.defect == kind]
+        if of_kind:
+            defective.append(_cell(kind, _median(of_kind), overlay=True))
+    return contact_sheet.Row(result.product, note, _cell("good part", good, overlay=False), tuple(defective))
 
 
-def _median(parts: Sequence[Inspected]) -> Inspected:
+def _median(parts: Sequence[InspectedPart]) -> InspectedPart:
     return sorted(parts, key=lambda part: part.score)[len(parts) // 2]
 
 
-def _shown(title: str, part: Inspected, *, overlay: bool) -> contact_sheet.Shown:
-    drawn = part.overlay if overlay else None
-    return contact_sheet.Shown(title, part.sample.image, drawn, part.verdict, part.score, part.threshold)
+def _cell(title: str, part: InspectedPart, *, overlay: bool) -> contact_sheet.Cell:
+    image = part.overlay if overlay else None
+    return contact_sheet.Cell(title, part.sample.image, image, part.verdict, part.score, part.threshold)
 
 
 def _mean(results: Sequence[Result]) -> float:
-    return float(np.mean([each.image_auroc for each in results]))
+    return float(np.mean([result.image_auroc for result in results]))
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(title="What was found", header_style="bold")
+    table = Table(title="Results", header_style="bold")
     table.add_column("product")
     for heading in ("image AUROC", "pixel AUROC", "good → normal", "defective → anomalous", "p50 ms", "p95 ms"):
         table.add_column(heading, justify="right")
-    for each in results:
+    for result in results:
         table.add_row(
-            each.product, f"{each.image_auroc:.3f}", f"{each.pixel_auroc:.3f}", f"{each.good_passed}/{each.good}",
-            f"{each.defects_caught}/{each.defective}", f"{each.p50_ms:.0f}", f"{each.p95_ms:.0f}",
-        )  # fmt: skip
-    pixel = float(np.mean([each.pixel_auroc for each in results]))
+            result.product,
+            f"{result.image_auroc:.3f}",
+            f"{result.pixel_auroc:.3f}",
+            f"{result.good_passed}/{result.good}",
+            f"{result.defects_caught}/{result.defective}",
+            f"{result.p50_ms:.0f}",
+            f"{result.p95_ms:.0f}",
+        )
+    pixel = float(np.mean([result.pixel_auroc for result in results]))
     table.add_section()
     table.add_row("mean", f"{_mean(results):.3f}", f"{pixel:.3f}")
     return table
@@ -239,12 +247,12 @@ def _save(path: Path, image: NDArray[np.uint8]) -> None:
         raise DemoFailed(f"cannot write {path}")
 
 
-def tour(url: str, plan: Plan, patience: float) -> int:
-    """Run the tour and return the exit code: 0, 1 (not good enough, or something failed), 2 (no server)."""
+def run_demo(url: str, plan: Plan, timeout: float) -> int:
+    """Run the demo and return the exit code: 0, 1 (accuracy too low, or a failure), 2 (no server)."""
     console = Console()
     try:
         with Server(url) as server:
-            server.wait_until_ready(patience)
+            server.wait_until_ready(timeout)
             results = run(server, plan, console)
     except ServerUnreachable as failure:
         print(f"demo: {failure}", file=sys.stderr)
@@ -253,23 +261,21 @@ def tour(url: str, plan: Plan, patience: float) -> int:
         print(f"demo: {failure}", file=sys.stderr)
         return 1
     mean = _mean(results)
-    if mean < LOWEST_AUROC:
-        worst = min(results, key=lambda each: each.image_auroc)
-        words = f"mean image AUROC {mean:.3f} is under {LOWEST_AUROC}; worst: {worst.product} {worst.image_auroc:.3f}"
-        print(f"demo: {words}", file=sys.stderr)
+    if mean < MIN_AUROC:
+        worst = min(results, key=lambda result: result.image_auroc)
+        message = f"mean image AUROC {mean:.3f} is below {MIN_AUROC}; worst: {worst.product} {worst.image_auroc:.3f}"
+        print(f"demo: {message}", file=sys.stderr)
         return 1
     return 0
 
 
-def options() -> argparse.ArgumentParser:
-    """The options that the tour and `python -m clients.demo` share."""
+def option_parser() -> argparse.ArgumentParser:
+    """The options shared with `python -m clients.demo`."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--out", type=Path, default=Path("demo-output"), help="folder for results (default demo-output)"
     )
-    parser.add_argument(
-        "--references", type=int, default=Plan.references, help="good references a product (default 50)"
-    )
+    parser.add_argument("--references", type=int, default=Plan.references, help="references per product (default 50)")
     parser.add_argument("--tests", type=int, default=Plan.tests, help="good and as many defective parts (default 24)")
     parser.add_argument(
         "--seed", type=int, default=Plan.seed, help="another seed, another day's production (default 0)"
@@ -277,22 +283,22 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def read_plan(given: argparse.Namespace) -> Plan:
+def read_plan(options: argparse.Namespace) -> Plan:
     """The plan that the options describe."""
-    return Plan(given.out, given.references, given.tests, given.seed)
+    return Plan(options.out, options.references, options.tests, options.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: the tour on a server that is running already."""
-    parser = argparse.ArgumentParser(prog="python -m clients.demo.run", description=__doc__, parents=[options()])
-    parser.add_argument("--url", required=True, help="of the server, e.g. http://127.0.0.1:8000")
+    """Command line: the demo on a running server."""
+    parser = argparse.ArgumentParser(prog="python -m clients.demo.run", description=__doc__, parents=[option_parser()])
+    parser.add_argument("--url", required=True, help="base URL of the server, e.g. http://127.0.0.1:8000")
     parser.add_argument(
         "--wait", type=float, default=60, help="seconds to wait for the server to be ready (default 60)"
     )
-    given = parser.parse_args(arguments)
-    code = tour(given.url, read_plan(given), given.wait)
+    options = parser.parse_args(arguments)
+    code = run_demo(options.url, read_plan(options), options.wait)
     if code == 0:
-        print(next_steps(given.out, given.url))
+        print(next_steps(options.out, options.url))
     return code
 
 

@@ -60,21 +60,21 @@ class Scene:
         whole = cv2.merge([*three, np.ones(factor.shape[:2], np.float32)])  # gloss stays
         self.paint[window] = cv2.multiply(self.paint[window], whole, dtype=cv2.CV_8U)
 
-    def take(self, other: Scene, window: Window, alpha: Reals | None = None) -> None:
-        """Show in a window what another scene shows there; `alpha`: how much of it, all if None."""
+    def copy_from(self, other: Scene, window: Window, alpha: Reals | None = None) -> None:
+        """Copy a window of another scene; `alpha`: its opacity in [0, 1], 1 if None."""
         if alpha is None:
             self.paint[window] = other.paint[window]
             self.relief[window] = other.relief[window]
             return
-        kept = self.paint[window].astype(np.float32)
-        mixed = kept + (other.paint[window] - kept) * alpha[..., None]
+        own = self.paint[window].astype(np.float32)
+        mixed = own + (other.paint[window] - own) * alpha[..., None]
         self.paint[window] = (mixed + 0.5).astype(np.uint8)
         self.relief[window] += (other.relief[window] - self.relief[window]) * alpha
 
 
 @dataclass(frozen=True)
 class Camera:
-    """How one photograph was taken; every one is a little different."""
+    """The camera's position and exposure for one photograph."""
 
     turn: float  # degrees
     shift: Point  # pixels of the photograph
@@ -89,7 +89,7 @@ class Camera:
 
     @classmethod
     def at_random(cls, rng: np.random.Generator, shift: float, turn: float) -> Camera:
-        """The usual spread of a fixed camera over a conveyor: `shift` pixels and `turn` degrees at most."""
+        """Typical variation of a fixed camera over a conveyor: at most `shift` pixels and `turn` degrees."""
         towards = np.array([-0.55, -0.65, 1.0]) + rng.normal(0, 0.035, 3)
         towards /= np.linalg.norm(towards)
         return cls(
@@ -106,7 +106,7 @@ class Camera:
         )
 
     def expose(self, scene: Scene) -> Floats:
-        """The picture before the sensor adds its noise, float32 (SIDE, SIDE, 3) in [0, 255]."""
+        """The image before sensor noise, float32 (SIDE, SIDE, 3) in [0, 255]."""
         middle = CANVAS / 2 - 0.5
         matrix = cv2.getRotationMatrix2D((middle, middle), self.turn, self.zoom * SIDE / CANVAS)
         matrix[:, 2] = matrix[:, 2] + (SIDE - CANVAS) / 2 + np.array(self.shift)
@@ -126,19 +126,19 @@ class Camera:
         ramp = np.linspace(-0.5, 0.5, SIDE, dtype=np.float32)
         lamp = self.gain * (1 + self.slope[0] * ramp[None, :] + self.slope[1] * ramp[:, None])
         lamp = (lamp * _vignette()).astype(np.float32)
-        picture = paint[..., :3] * (shade * lamp)[..., None] + (shine * lamp)[..., None]
-        picture *= np.array(self.tint, np.float32)
-        return np.clip(soften(picture, self.blur), 0, 255)
+        image = paint[..., :3] * (shade * lamp)[..., None] + (shine * lamp)[..., None]
+        image *= np.array(self.tint, np.float32)
+        return np.clip(soften(image, self.blur), 0, 255)
 
-    def develop(self, picture: Floats) -> Bytes:
-        """The photograph, uint8 (SIDE, SIDE, 3), with the sensor's noise, which grows with the light."""
+    def develop(self, image: Floats) -> Bytes:
+        """The photograph, uint8 (SIDE, SIDE, 3), with sensor noise, which grows with the light."""
         rng = np.random.default_rng(self.grain)
         grain = rng.standard_normal((SIDE, SIDE), np.float32)
         speckle = cv2.resize(rng.standard_normal((SIDE // 2, SIDE // 2, 3), np.float32), (SIDE, SIDE))
-        bright = np.sqrt(picture[..., 1:2] * np.float32(1 / 128) + np.float32(0.25)) * np.float32(self.noise)
-        noisy = picture + (grain[..., None] + speckle * np.float32(0.6)) * bright
-        taken: Bytes = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
-        return taken
+        bright = np.sqrt(image[..., 1:2] * np.float32(1 / 128) + np.float32(0.25)) * np.float32(self.noise)
+        noisy = image + (grain[..., None] + speckle * np.float32(0.6)) * bright
+        photograph: Bytes = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+        return photograph
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The few calls of the HTTP API that the demo's tour makes, as any program would make them."""
+"""The demo's calls of the HTTP API, without the Python client: any program can make them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ MAP_SIDE = 256
 
 
 class DemoFailed(Exception):
-    """Why the demo cannot go on, in one line."""
+    """The demo cannot continue; the message says why in one line."""
 
 
 class ServerUnreachable(DemoFailed):
-    """There is no server at the address."""
+    """No server responds at the URL."""
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """A rendered part and what the server said of it; `map` float32 (256, 256), `latency_ms` of the whole request."""
+class InspectedPart:
+    """A rendered part and its detection; `map` float32 (256, 256), `latency_ms` of the whole request."""
 
     sample: Sample
     name: str
@@ -45,7 +45,7 @@ class Server:
     """A running service. Every call may raise DemoFailed."""
 
     def __init__(self, url: str) -> None:
-        # It is on this machine: a proxy would not find it.
+        # A proxy would not reach a server on this machine.
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(120.0, connect=5.0), trust_env=False)
         self.url = url
 
@@ -55,83 +55,89 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        """The JSON answer, asked for again while the server is busy. Raises DemoFailed with the server's own words."""
+    def request(self, method: str, path: str, **arguments: Any) -> Any:
+        """The JSON response; retried while the server is busy. DemoFailed with the server's error message."""
         while True:
             try:
-                answer = self._http.request(method, path, **arguments)
+                response = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
                 raise ServerUnreachable(f"no server at {self.url}: {error}") from error
-            if answer.status_code != 503 or "retry-after" not in answer.headers:
+            if response.status_code != 503 or "retry-after" not in response.headers:
                 break
-            time.sleep(min(float(answer.headers["retry-after"]), 5.0))
-        if answer.is_error:
+            time.sleep(min(float(response.headers["retry-after"]), 5.0))
+        if response.is_error:
             try:
-                problem = answer.json()
-                words = f"{problem['title']}: {problem.get('detail', '')}"
+                problem = response.json()
+                message = f"{problem['title']}: {problem.get('detail', '')}"
             except (ValueError, KeyError, TypeError):
-                words = answer.text[:200]
-            raise DemoFailed(f"{method} {path} answered {answer.status_code}: {words}")
-        return answer.json()
+                message = response.text[:200]
+            raise DemoFailed(f"{method} {path} returned {response.status_code}: {message}")
+        return response.json()
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Wait for /readyz; raises ServerUnreachable when nobody answers in time."""
-        patience = time.monotonic() + seconds
-        said = "no answer"
-        while time.monotonic() < patience:
+        """Wait for /readyz. ServerUnreachable when it does not succeed in time."""
+        deadline = time.monotonic() + seconds
+        status = "no response"
+        while time.monotonic() < deadline:
             try:
-                answer = self._http.get("/readyz")
+                response = self._http.get("/readyz")
             except httpx.TransportError as error:
-                said = str(error)
+                status = str(error)
             else:
-                if answer.is_success:
+                if response.is_success:
                     return
-                said = f"/readyz says {answer.status_code}"
+                status = f"/readyz returned {response.status_code}"
             time.sleep(0.2)
-        raise ServerUnreachable(f"no server ready at {self.url} ({said}); start one with `touchstone serve`")
+        raise ServerUnreachable(f"no server ready at {self.url} ({status}); start one with `touchstone serve`")
 
-    def onboard(self, product: str, pictures: Sequence[tuple[str, bytes]]) -> tuple[int, int]:
-        """Add references; returns how many were added and how many were there already."""
-        files = [("images", (name, data, "image/png")) for name, data in pictures]
-        answer = self.ask("POST", "/references", data={"category": product}, files=files)
-        if answer["refused"]:
-            refused = next(each for each in answer["results"] if each["status"] == "refused")
+    def onboard(self, product: str, images: Sequence[tuple[str, bytes]]) -> tuple[int, int]:
+        """Add references; returns how many were added, and how many are duplicates."""
+        files = [("images", (name, data, "image/png")) for name, data in images]
+        response = self.request("POST", "/references", data={"category": product}, files=files)
+        if response["refused"]:
+            refused = next(result for result in response["results"] if result["status"] == "refused")
             raise DemoFailed(f"reference {refused['filename']} of {product} was refused: {refused['detail']}")
-        return answer["added"], answer["duplicates"]
+        return response["added"], response["duplicates"]
 
-    def accept(self, product: str, false_reject_rate: float) -> None:
-        """Say what share of good parts may be rejected."""
-        self.ask("PATCH", f"/categories/{product}", json={"false_reject_rate": false_reject_rate})
+    def set_false_reject_rate(self, product: str, rate: float) -> None:
+        """Set the share of good parts that may be rejected."""
+        self.request("PATCH", f"/categories/{product}", json={"false_reject_rate": rate})
 
     def wait_until_calibrated(self, product: str, seconds: float = 900) -> None:
-        """Wait until the threshold rests on every reference there is."""
-        patience = time.monotonic() + seconds
-        while self.ask("GET", f"/categories/{product}")["calibration"]["state"] != "ready":
-            if time.monotonic() > patience:
+        """Wait until the threshold is based on every reference."""
+        deadline = time.monotonic() + seconds
+        while self.request("GET", f"/categories/{product}")["calibration"]["state"] != "ready":
+            if time.monotonic() > deadline:
                 raise DemoFailed(f"the calibration of {product} was not ready after {seconds:.0f} s")
             time.sleep(0.3)
 
-    def inspect(self, product: str, name: str, sample: Sample) -> Inspected:
+    def inspect(self, product: str, name: str, sample: Sample) -> InspectedPart:
         """Inspect one part."""
         fields = {"category": product, "part_id": name, "station": "demo", "map": "raw", "overlay": "true"}
-        picture = encode(sample.image)
-        begin = time.perf_counter()
-        answer = self.ask("POST", "/detect", data=fields, files=[("images", (f"{name}.png", picture, "image/png"))])
-        latency_ms = (time.perf_counter() - begin) * 1000
-        found = answer["results"][0]
-        values = np.load(io.BytesIO(base64.b64decode(found["map"]["data"])), allow_pickle=False)
-        overlay = cv2.imdecode(np.frombuffer(base64.b64decode(found["overlay"]), np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = encode_png(sample.image)
+        start = time.perf_counter()
+        response = self.request("POST", "/detect", data=fields, files=[("images", (f"{name}.png", image, "image/png"))])
+        latency_ms = (time.perf_counter() - start) * 1000
+        detection = response["results"][0]
+        values = np.load(io.BytesIO(base64.b64decode(detection["map"]["data"])), allow_pickle=False)
+        overlay = cv2.imdecode(np.frombuffer(base64.b64decode(detection["overlay"]), np.uint8), cv2.IMREAD_COLOR_RGB)
         if overlay is None or values.shape != (MAP_SIDE, MAP_SIDE):
-            raise DemoFailed(f"the answer for {name} has no readable map or overlay")
-        return Inspected(
-            sample, name, found["verdict"], found["score"], found["threshold"], values.astype(np.float32),
-            overlay.astype(np.uint8), latency_ms,
-        )  # fmt: skip
+            raise DemoFailed(f"the response for {name} has no readable map or overlay")
+        return InspectedPart(
+            sample=sample,
+            name=name,
+            verdict=detection["verdict"],
+            score=detection["score"],
+            threshold=detection["threshold"],
+            map=values.astype(np.float32),
+            overlay=overlay.astype(np.uint8),
+            latency_ms=latency_ms,
+        )
 
 
-def encode(image: NDArray[np.uint8]) -> bytes:
-    """An RGB picture as PNG; the same picture always gives the same bytes."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise DemoFailed("a picture could not be encoded")
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """An RGB image as PNG; deterministic."""
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not encoded:
+        raise DemoFailed("an image could not be encoded")
     return data.tobytes()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from clients.demo.factory import PRODUCTS, kinds, render_defective, render_good, test_seed
-from clients.demo.server import encode
+from clients.demo.factory import PRODUCTS, defect_kinds, render_defective, render_good, test_seed
+from clients.demo.server import encode_png
 from tests.console.conftest import DESKTOP, TABLET
 from tests.service.server_process import ServerProcess
 
@@ -28,7 +28,7 @@ def furnish(server: ServerProcess) -> None:
     if server.client.get("/categories").json()["categories"]:
         return
     for product in PRODUCTS:
-        server.teach(product, *(encode(render_good(product, seed).image) for seed in range(_REFERENCES)))
+        server.teach(product, *(encode_png(render_good(product, seed).image) for seed in range(_REFERENCES)))
         server.client.patch(f"/categories/{product}", json={"false_reject_rate": 0.05}).raise_for_status()
     for product in PRODUCTS:
         server.wait_until_calibrated(product)
@@ -42,11 +42,11 @@ def inspect(server: ServerProcess, number: int) -> None:
     seed = test_seed(0, number)
     bad = number % 5 == number // 5 % 5
     made = (
-        render_defective(product, seed, kinds(product)[number % len(kinds(product))])
+        render_defective(product, seed, defect_kinds(product)[number % len(defect_kinds(product))])
         if bad
         else render_good(product, seed)
     )
-    files = [("images", (f"{product}-{number:04d}.png", encode(made.image), "image/png"))]
+    files = [("images", (f"{product}-{number:04d}.png", encode_png(made.image), "image/png"))]
     data = {"category": product, "station": f"press-{1 + number % 3}", "part_id": f"P{40000 + number}"}
     server.client.post("/detect", data=data, files=files).raise_for_status()
 
@@ -54,7 +54,7 @@ def inspect(server: ServerProcess, number: int) -> None:
 def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
     """Inspect, with a defective board."""
     part = folder / "board-with-a-part-missing.png"
-    part.write_bytes(encode(render_defective("board", test_seed(0, 10_000), "missing").image))
+    part.write_bytes(encode_png(render_defective("board", test_seed(0, 10_000), "missing").image))
     page.goto("/")
     page.get_by_label("Compare with").select_option("board")
     page.get_by_label("Choose a picture").set_input_files(part)
@@ -90,7 +90,7 @@ def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
     paths = []
     for number, image in enumerate([*made, made[4] // 8, render_good("board", test_seed(1, 50)).image]):
         paths.append(folder / f"board-{number:02d}.png")
-        paths[-1].write_bytes(encode(image))
+        paths[-1].write_bytes(encode_png(image))
     paths.append(folder / "notes.png")
     paths[-1].write_bytes(b"no picture")
     page.goto("/#/categories?new")

@@ -203,7 +203,7 @@ def _scratch(scene: Scene, rng: np.random.Generator) -> None:
 def _missing(scene: Scene, rng: np.random.Generator) -> None:
     """A component that was never placed."""
     part = _any_part(rng)
-    scene.take(_lettered(), part.window)
+    scene.copy_from(_lettered(), part.window)
     _grain(scene, rng, part.window)
 
 
@@ -239,7 +239,7 @@ def _deformation(scene: Scene, rng: np.random.Generator) -> None:
     reach = int(max(part.wide, part.high) * 0.75 + 34)
     cut = window((part.x, part.y), reach)
     before = Scene(scene.paint.copy(), scene.relief.copy())
-    scene.take(_lettered(), part.window)
+    scene.copy_from(_lettered(), part.window)
     _grain(scene, rng, part.window)
     angle = float(rng.choice([-1, 1]) * (rng.uniform(3, 12) if part.pins else rng.uniform(10, 40)))
     side = 2 * reach + 1
@@ -266,7 +266,7 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
         scene.paint[place] = np.maximum(soft, (scene.paint[place] * 0.55).astype(np.uint8))
         return
     if wrong != 2:
-        scene.take(_bare(), place)
+        scene.copy_from(_bare(), place)
         _grain(scene, rng, place)
     if wrong == 2:  # doubled
         write(scene, text, (centre[0] + 12, centre[1] + 9), size, _SILK, 0.8, turned)

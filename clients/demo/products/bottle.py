@@ -169,7 +169,7 @@ def _bottle(rng: np.random.Generator, sheet: Bytes | None, shift: Point = (0, 0)
 
 
 def _pour(scene: Scene, level: int) -> None:
-    """Move the liquid's surface: the strip around it is taken from where it would be."""
+    """Move the liquid's surface: the strip around it is copied from another height."""
     by = level - _LEVEL
     rows = slice(_LEVEL - 20, _LEVEL + 40)
     place, inside = _around()
@@ -202,11 +202,11 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
     """No cap, or no label."""
     if rng.random() < 0.5:
         cut = window((_MIDDLE, 205), 104, 62)
-        scene.take(_glass(_LEVEL, False), cut)
+        scene.copy_from(_glass(_LEVEL, False), cut)
     else:
         left, top, width, height = _LABEL
         cut = (slice(top - 20, top + height + 20), slice(left - 20, left + width + 20))
-        scene.take(_glass(_LEVEL, True), cut)
+        scene.copy_from(_glass(_LEVEL, True), cut)
     _finish(scene, rng, cut)
 
 
@@ -261,7 +261,7 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
         (float(rng.choice([-1, 1]) * rng.uniform(12, 36)), float(rng.uniform(-20, 20))) if wrong == 1 else (0.0, 0.0)
     )
     turn = float(rng.choice([-1, 1]) * rng.uniform(1.5, 5)) if wrong == 0 else 0.0
-    scene.take(_bottle(rng, sheet, shift, turn), cut)
+    scene.copy_from(_bottle(rng, sheet, shift, turn), cut)
 
 
 BOTTLE = Product(

@@ -144,7 +144,7 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
         cut = window(_HOLES[number][0], _HOLES[number][1] + 20)
     hole = (_blank(number).paint[cut][..., 3] > _blank().paint[cut][..., 3]).astype(np.uint8)
     filled = cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (29, 29))).astype(np.float32)
-    scene.take(undrilled, cut, soften(filled, 2.5))
+    scene.copy_from(undrilled, cut, soften(filled, 2.5))
 
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
@@ -172,7 +172,7 @@ def _print(scene: Scene, rng: np.random.Generator) -> None:
     cut = window(centre, 140, 34)
     ink = (_blank().paint[cut][..., 0] < _blank(engraved=False).paint[cut][..., 0]).astype(np.uint8)
     erased = soften(cv2.dilate(ink, np.ones((7, 7), np.uint8)).astype(np.float32), 1)
-    scene.take(_machined(_blank(engraved=False).copy(), rng), cut, erased)
+    scene.copy_from(_machined(_blank(engraved=False).copy(), rng), cut, erased)
     wrong = rng.integers(3)
     if wrong == 1:
         _engrave(scene, text[:4], (centre[0] - 40, centre[1]), size)

@@ -1,4 +1,4 @@
-"""What the factory knows of a product."""
+"""The description of a product that the factory renders."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Product:
     name: str
     make: Make
     defects: Mapping[str, Damage]
-    shift: float  # how far its place under the camera varies, pixels of the photograph
-    turn: float  # and its angle, degrees
+    shift: float  # maximum offset under the camera, pixels of the photograph
+    turn: float  # maximum rotation, degrees

@@ -44,8 +44,8 @@ def _missing(scene: Scene, rng: np.random.Generator) -> None:
     cut = window(marks.somewhere(rng), int(radius))
     dull = cv2.GaussianBlur(scene.paint[cut], (0, 0), 14).astype(np.float32)
     dull[..., :3] *= 0.9 + grain(rng)[cut][..., None] * np.float32(0.02)
-    kept = scene.paint[cut].astype(np.float32)
-    scene.paint[cut] = np.clip(kept + (dull - kept) * spot[..., None], 0, 255).astype(np.uint8)
+    own = scene.paint[cut].astype(np.float32)
+    scene.paint[cut] = np.clip(own + (dull - own) * spot[..., None], 0, 255).astype(np.uint8)
 
 
 def _contamination(scene: Scene, rng: np.random.Generator) -> None:
