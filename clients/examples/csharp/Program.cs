@@ -1,4 +1,4 @@
-// Teach a product and inspect a part from C#, without packages: CATEGORY GOOD_FOLDER PART.png
+// Add references and inspect a part from C#, without packages: CATEGORY GOOD_FOLDER PART.png
 // .NET 8 or newer: dotnet run --project csharp -- CATEGORY GOOD_FOLDER PART.png
 // Mono: mcs -r:System.Net.Http.dll -r:System.Runtime.Serialization.dll csharp/Program.cs
 using System;
@@ -13,7 +13,7 @@ using System.Runtime.Serialization.Json;
 using System.Threading;
 
 [DataContract]
-class Detected
+class Detection
 {
     [DataMember(Name = "verdict")] public string Verdict { get; set; }
     [DataMember(Name = "score")] public double Score { get; set; }
@@ -21,13 +21,13 @@ class Detected
 }
 
 [DataContract]
-class DetectAnswer
+class DetectResponse
 {
-    [DataMember(Name = "results")] public List<Detected> Results { get; set; }
+    [DataMember(Name = "results")] public List<Detection> Results { get; set; }
 }
 
 [DataContract]
-class ReferencesAnswer
+class ReferencesResponse
 {
     [DataMember(Name = "added")] public int Added { get; set; }
     [DataMember(Name = "duplicates")] public int Duplicates { get; set; }
@@ -61,13 +61,13 @@ static class Program
             var files = Directory.GetFiles(good)
                 .Where(path => ImageSuffixes.Contains(Path.GetExtension(path).ToLowerInvariant()))
                 .OrderBy(path => path, StringComparer.Ordinal).ToArray();
-            var onboarded = Post<ReferencesAnswer>("/references", category, files, null);
-            Console.WriteLine("{0} references added, {1} were there already", onboarded.Added, onboarded.Duplicates);
-            // The key makes a second try safe: the same request is inspected and recorded once.
-            var answer = Post<DetectAnswer>("/detect", category, new[] { part }, Guid.NewGuid().ToString("N"));
-            var found = answer.Results[0];
-            Console.WriteLine("{0}: score {1:F4}, threshold {2}", found.Verdict, found.Score, found.Threshold);
-            return found.Verdict == "normal" ? 0 : 1;
+            var onboarded = Post<ReferencesResponse>("/references", category, files, null);
+            Console.WriteLine("{0} references added, {1} duplicates", onboarded.Added, onboarded.Duplicates);
+            // The key makes retries safe: the request is inspected and recorded once.
+            var response = Post<DetectResponse>("/detect", category, new[] { part }, Guid.NewGuid().ToString("N"));
+            var detection = response.Results[0];
+            Console.WriteLine("{0}: score {1:F4}, threshold {2}", detection.Verdict, detection.Score, detection.Threshold);
+            return detection.Verdict == "normal" ? 0 : 1;
         }
         catch (Exception error) when (error is HttpRequestException || error is IOException)
         {
@@ -76,17 +76,17 @@ static class Program
         }
     }
 
-    // What the service says; something else answers when it is a proxy.
-    static string Detail(HttpResponseMessage answer, Stream body)
+    // The service's error message; a proxy returns something else.
+    static string Detail(HttpResponseMessage response, Stream body)
     {
-        var type = answer.Content.Headers.ContentType;
+        var type = response.Content.Headers.ContentType;
         if (type == null || type.MediaType != "application/problem+json")
-            return Service + " answered " + (int)answer.StatusCode;
+            return Service + " returned " + (int)response.StatusCode;
         return ((Problem)new DataContractJsonSerializer(typeof(Problem)).ReadObject(body)).Detail;
     }
 
-    // Passing failures are tried again, no sooner than the service asks; a wait of more than a minute is not begun, and
-    // anything else is thrown.
+    // Transient failures are retried, no sooner than Retry-After; a Retry-After of more than a minute and other failures
+    // are thrown.
     static T Post<T>(string path, string category, IEnumerable<string> files, string key)
     {
         for (var attempt = 1; ; attempt++)
@@ -100,27 +100,27 @@ static class Program
                     form.Add(new ByteArrayContent(File.ReadAllBytes(file)), "\"images\"", "\"" + Path.GetFileName(file) + "\"");
                 if (key != null)
                     request.Headers.Add("Idempotency-Key", key);
-                HttpResponseMessage answer;
+                HttpResponseMessage response;
                 try
                 {
-                    answer = Http.SendAsync(request).GetAwaiter().GetResult();
+                    response = Http.SendAsync(request).GetAwaiter().GetResult();
                 }
                 catch (HttpRequestException) when (attempt < 5)
                 {
                     Thread.Sleep(wait);
                     continue;
                 }
-                using (answer)
-                using (var body = answer.Content.ReadAsStreamAsync().GetAwaiter().GetResult())
+                using (response)
+                using (var body = response.Content.ReadAsStreamAsync().GetAwaiter().GetResult())
                 {
-                    if (answer.IsSuccessStatusCode)
+                    if (response.IsSuccessStatusCode)
                         return (T)new DataContractJsonSerializer(typeof(T)).ReadObject(body);
-                    var status = (int)answer.StatusCode;
-                    var asked = answer.Headers.RetryAfter == null ? null : answer.Headers.RetryAfter.Delta;
-                    var passing = status == 429 || status == 503 || status == 504;
-                    if (!passing || attempt == 5 || asked > TimeSpan.FromMinutes(1))
-                        throw new HttpRequestException(Detail(answer, body));
-                    Thread.Sleep(asked > wait ? asked.Value : wait);
+                    var status = (int)response.StatusCode;
+                    var retryAfter = response.Headers.RetryAfter == null ? null : response.Headers.RetryAfter.Delta;
+                    var transient = status == 429 || status == 503 || status == 504;
+                    if (!transient || attempt == 5 || retryAfter > TimeSpan.FromMinutes(1))
+                        throw new HttpRequestException(Detail(response, body));
+                    Thread.Sleep(retryAfter > wait ? retryAfter.Value : wait);
                 }
             }
         }
