@@ -44,3 +44,28 @@ def test_every_view_is_accessible_on_a_tablet(page: Page, scheme: Literal["light
             f"{address} is wider than the tablet"
         )
         assert_accessible(page)
+
+
+@pytest.mark.parametrize("width", [1024, 1025])
+def test_a_tablet_held_across_has_the_layout_of_a_tablet(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 768})
+    for address, upper, lower in (
+        ("/#/live?station=appearance", ".feed", ".feed-and-panel > .holder"),
+        ("/#/categories/disc/region", ".two > section >> nth=0", ".two > section >> nth=1"),
+    ):
+        page.goto(address)
+        expect(page.locator(lower)).to_be_visible()
+        first, second = (page.locator(each).bounding_box() for each in (upper, lower))
+        assert first is not None
+        assert second is not None
+        below = second["y"] >= first["y"] + first["height"]
+        assert below == (width == 1024), address
+
+
+def test_nothing_is_wider_than_a_tablet_held_across(page: Page) -> None:
+    page.set_viewport_size({"width": 1024, "height": 768})
+    for address, heading in VIEWS.items():
+        page.goto(address)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address

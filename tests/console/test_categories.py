@@ -306,6 +306,29 @@ def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerPr
     expect(pictures(page)).to_have_count(24)
 
 
+def test_two_clicks_or_a_held_key_take_one_reference_back(page: Page, server: ServerProcess) -> None:
+    server.teach("clip", *(varied(seed) for seed in range(6)))
+    page.goto("/#/categories/clip")
+    button = pictures(page).first.get_by_role("button")
+    box = button.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.click(x, y)
+    expect(pictures(page)).to_have_count(5)
+    page.mouse.down(click_count=2)  # on the next one, which has come there
+    page.mouse.up(click_count=2)
+    expect(button).to_be_focused()
+    page.keyboard.down("Enter")
+    expect(pictures(page)).to_have_count(4)
+    expect(button).to_be_focused()
+    page.keyboard.down("Enter")  # as a key that is held says it again
+    page.keyboard.up("Enter")
+    page.wait_for_timeout(500)
+    expect(pictures(page)).to_have_count(4)
+    assert server.client.get("/categories/clip").json()["references"] == 4
+    server.client.delete("/categories/clip").raise_for_status()
+
+
 def test_a_category_is_removed_after_a_question_and_brought_back_with_its_settings(
     page: Page, server: ServerProcess
 ) -> None:
@@ -335,7 +358,7 @@ def test_a_category_is_removed_after_a_question_and_brought_back_with_its_settin
 
     page.get_by_role("button", name="Remove category").click()
     dialog.get_by_role("button", name="Remove category").click()
-    page.locator("#notices").get_by_role("button", name="Undo").click()
+    page.locator("#notices").get_by_role("button", name="Undo").last.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("short-lived")
     expect(pictures(page)).to_have_count(20)
     expect(page.get_by_role("region", name="Removed categories")).to_have_count(0)

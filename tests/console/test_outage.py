@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.console.conftest import Watched
 from tests.console.test_live import inspect, watch
@@ -142,12 +142,22 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
     page, seen = watched
     for number in range(40):
         (tmp_path / f"ring-{number:02d}.png").write_bytes(varied(number))
+    sent: list[Route] = []
+
+    def hold_the_second(route: Route) -> None:
+        sent.append(route)
+        if len(sent) == 1 or seen.away:
+            route.continue_()
+
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("ring")
+    page.route("**/references", hold_the_second)  # the second request is on its way when the service goes
     page.get_by_label("Choose a picture").set_input_files(sorted(tmp_path.glob("*.png")))
     expect(page.get_by_role("status").filter(has_text="8 of 40 done")).to_be_visible()
     seen.away = True
     server.kill()
+    for route in sent[1:]:
+        route.continue_()
     lost(page)
     expect(page.locator(".notice")).to_have_count(0)
     with back(server) as again:

@@ -30,6 +30,14 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/**
+ * A listener for what gives its place to another of its kind, as a row does that leaves its list: neither the second
+ * click of two nor a key that is held was meant for the next one.
+ */
+export function once(act) {
+  return ({ detail, repeat }) => (detail > 1 || repeat ? undefined : act());
+}
+
 function single(element, act) {
   let running = false;
   return async (event) => {

@@ -4,7 +4,7 @@ import { may, needsRole } from "./access.js";
 import { picture, pictureUrl } from "./api.js";
 import { explain } from "./calibrating.js";
 import { comparison, decoded, distance } from "./compare.js";
-import { fill, h } from "./dom.js";
+import { fill, h, once } from "./dom.js";
 import { judge, undoLast } from "./feedback.js";
 import { bind } from "./keyboard.js";
 import { load } from "./loading.js";
@@ -48,9 +48,9 @@ export function inspectionPanel(inspection, { signal, file = null, again = null,
   bind(["h"], t("viewer.toggle"), shown.toggleHeat, signal);
   if (regions.length > 1) bind(["n"], t("region.next"), () => choose(((chosen ?? -1) + 1) % regions.length), signal);
   if (recorded) {
-    bind(["d"], t("feedback.defect"), () => say("defect"), signal);
-    bind(["g"], t("feedback.good"), () => say("good"), signal);
-    bind(["u"], t("feedback.undo"), undoLast, signal);
+    bind(["d"], t("feedback.defect"), once(() => say("defect")), signal);
+    bind(["g"], t("feedback.good"), once(() => say("good")), signal);
+    bind(["u"], t("feedback.undo"), once(undoLast), signal);
     judged(inspection);
   } else if (knows) {
     fill(verdict, h("p", { class: "error" }, t("inspection.unrecorded")));
@@ -137,8 +137,7 @@ export function inspectionPanel(inspection, { signal, file = null, again = null,
 
   function judged({ judgement }) {
     const button = (said, key) => h("button",
-      // Twice in the same place is once: the second click of two would take the first back.
-      { "aria-pressed": String(judgement === said), onclick: ({ detail }) => (detail > 1 ? null : say(judgement === said ? "none" : said)) },
+      { "aria-pressed": String(judgement === said), onclick: once(() => say(judgement === said ? "none" : said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
     fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")));
   }

@@ -16,6 +16,8 @@ export function bind(keys, text, act, signal) {
 /** Listen. To be called once. */
 export function listen() {
   document.addEventListener("keydown", (event) => {
+    // Held, it presses once: in a list the next row's button has the focus by then.
+    if (event.repeat && event.key === "Enter" && event.target.closest("button")) return event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || writing(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
     const found = bound.get(event.key);

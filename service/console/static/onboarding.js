@@ -1,7 +1,7 @@
 // Teaching a product: pictures in, what screening found about each, and how many good parts may be rejected.
 
 import { get, picture, request } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, once } from "./dom.js";
 import { dropArea } from "./drop.js";
 import { loading } from "./loading.js";
 import { tell, tellProblem } from "./notices.js";
@@ -176,10 +176,10 @@ export function showOnboarding(place, known, signal) {
       taken ? picture(`/references/${result.reference_id}/image`, row.file.name, { side: SIDE }) : local(row.file),
       h("span", { class: "name" }, row.file.name), h("span", { class: "state-word" }, t(`onboard.status.${row.status}`)), said,
       taken ? h("div", { class: "actions" },
-        h("button", { onclick: () => item.remove() }, t("onboard.keep")),
-        h("button", { onclick: () => takeBack(reference, item, refreshRating) }, t("onboard.drop.it")))
-        : row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: () => again([row]) }, t("problem.now")))
-          : result.findings.length ? h("div", { class: "actions" }, h("button", { onclick: () => again([row], "none") }, t("onboard.anyway"))) : null);
+        h("button", { onclick: once(() => item.remove()) }, t("onboard.keep")),
+        h("button", { onclick: once(() => takeBack(reference, item, refreshRating)) }, t("onboard.drop.it")))
+        : row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: once(() => again([row])) }, t("problem.now")))
+          : result.findings.length ? h("div", { class: "actions" }, h("button", { onclick: once(() => again([row], "none")) }, t("onboard.anyway"))) : null);
     return item;
   }
 

@@ -1,7 +1,7 @@
 // A category's references: look at them, take one back, bring one back.
 
 import { get, picture, send } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, once } from "./dom.js";
 import { tell, tellProblem } from "./notices.js";
 import { paged } from "./pages.js";
 import { t } from "./strings.js";
@@ -44,8 +44,8 @@ function tile(reference) {
     h("span", { class: "name" }, filename),
     inspection ? h("a", { class: "chip from-feedback", href: `#/history/${inspection}` }, t("references.from-feedback")) : null,
     said ? h("span", { class: "finding" }, said) : null,
-    removed !== null ? h("button", { onclick: () => bringBack(reference, item) }, t("references.restore"))
-      : h("button", { onclick: () => (inspection ? takeFeedbackBack(reference, item) : takeBack(reference, item)) },
+    removed !== null ? h("button", { onclick: once(() => bringBack(reference, item)) }, t("references.restore"))
+      : h("button", { onclick: once(() => (inspection ? takeFeedbackBack : takeBack)(reference, item)) },
         t(inspection ? "references.undo-feedback" : "references.remove")),
   );
   return item;

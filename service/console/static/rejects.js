@@ -1,7 +1,7 @@
 // The false-reject rate, chosen by looking at what it would have rejected.
 
 import { get, picture, send } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, once } from "./dom.js";
 import { histogram } from "./histogram.js";
 import { load } from "./loading.js";
 import { tell, tellProblem } from "./notices.js";
@@ -60,7 +60,7 @@ async function show(place, category, again, signal) {
     const item = h("li", { class: "picture" },
       picture(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
       h("span", { class: "name" }, t("rejects.score", { score: score(value) })),
-      h("button", { onclick: () => takeBack({ id }, item, again) }, t("rejects.remove")));
+      h("button", { onclick: once(() => takeBack({ id }, item, again)) }, t("rejects.remove")));
     return item;
   }
 

@@ -1,0 +1,90 @@
+"""While a category is being calibrated every view says so, and says what there is to say when that has ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.service.pictures import part
+from tests.service.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service that knows two discs."""
+    with ServerProcess(tmp_path_factory.mktemp("calibrating") / "data", REFRESH_MS="100") as running:
+        running.wait_until_live()
+        running.teach("disc", part(0), part(1))
+        running.client.patch("/categories/disc", json={"false_reject_rate": 0.02}).raise_for_status()
+        running.wait_until_calibrated("disc")
+        yield running
+
+
+@contextmanager
+def busy(server: ServerProcess) -> Iterator[None]:
+    """As long as this lasts parts are inspected, before which a calibration steps aside."""
+    done = threading.Event()
+
+    def line() -> None:
+        files = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in range(800, 816)]
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
+            while not done.is_set():
+                client.post("/detect", data={"category": "disc"}, files=files).raise_for_status()
+
+    threads = [threading.Thread(target=line) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_no_view_speaks_of_too_few_references_during_a_calibration(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    picture = tmp_path / "part.png"
+    picture.write_bytes(part(900))
+    page.goto("/#/inspect")
+    page.get_by_label("Compare with").select_option("disc")
+    with busy(server):
+        server.teach("disc", *(part(seed) for seed in range(2, 64)))
+        page.get_by_label("Choose a picture").set_input_files(picture)
+        verdict = page.get_by_role("region", name="Verdict")
+        expect(verdict).to_contain_text("The category is being calibrated")
+        other = page.context.new_page()
+        other.goto("/#/categories")
+        expect(other.get_by_text("Calibrating, ")).to_be_visible()
+        expect(other.get_by_text("few references")).to_have_count(0)
+        other.goto("/#/categories/disc")
+        expect(other.get_by_role("region", name="Where it stands")).to_contain_text("Calibrating, ")
+        expect(other.get_by_text("few references")).to_have_count(0)
+        other.close()
+        expect(verdict).to_contain_text("The category is being calibrated")
+        expect(page.get_by_text("few references")).to_have_count(0)
+    expect(verdict).to_contain_text("It is calibrated now.")
+    verdict.get_by_role("button", name="Inspect again").click()
+    expect(verdict).to_contain_text("Normal")
+
+
+def test_what_stands_there_before_the_answer_is_true_of_any_category(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    picture = tmp_path / "part.png"
+    picture.write_bytes(part(901, kind=1))
+    server.teach("plate", part(0, kind=1))
+    page.route("**/categories/plate", lambda route: None)  # which is not answered
+    page.goto("/#/inspect")
+    page.get_by_label("Compare with").select_option("plate")
+    page.get_by_label("Choose a picture").set_input_files(picture)
+    verdict = page.get_by_role("region", name="Verdict")
+    expect(verdict).to_contain_text("There is no threshold yet that holds the promised false-reject rate")
+    expect(page.get_by_text("few references")).to_have_count(0)
