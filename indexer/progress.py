@@ -12,6 +12,7 @@ from rich import progress as bars
 from rich.console import Console
 
 _SECONDS = 5.0  # between two lines
+_WINDOW = 600.0  # seconds that the rate is taken over: a batch's items are done all at once, after a minute of nothing
 
 
 class Progress:
@@ -73,5 +74,7 @@ def progress() -> Iterator[Progress]:
         bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.MofNCompleteColumn(),
         bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
     )  # fmt: skip
-    with bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars.Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=_WINDOW
+    ) as bar:
         yield Progress(bar)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.progress import progress
 from tests.indexer.commands import environment, touchstone
 from tests.indexer.evaluation import trees
 from tests.indexer.test_bulk import folder_of
@@ -62,3 +63,23 @@ def test_short_work_prints_no_line_and_a_terminal_has_a_bar(tmp_path: Path) -> N
     assert done.stdout == b"5 files checked, 0 problems\n"
     assert "files" in os.read(main, 65536).decode()
     os.close(main)
+
+
+def test_the_time_left_is_right_where_items_are_done_in_bursts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with batches that take a minute each: their items are counted within seconds."""
+    now = 0.0
+    monkeypatch.setattr("rich.console.monotonic", lambda: now)
+    monkeypatch.setattr("indexer.progress._SECONDS", 0.0)
+    with progress() as shown:
+        task = shown.task("images", 80)
+        for _ in range(5):
+            now += 60
+            for _ in range(8):
+                now += 0.2
+                task.advance()
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("images: 40 of 80, 0.2 a second, 0:0"), last
+    hours, minutes, seconds = map(int, re.findall(r"\d+", last.rpartition(",")[2]))
+    assert 3600 * hours + 60 * minutes + seconds == pytest.approx(5 * 61.6, rel=0.35)
