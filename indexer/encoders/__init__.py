@@ -37,12 +37,26 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
 
         return FilterBankEncoder(geometry, device)
     # transformers takes seconds to import: the built-in encoder does without.
-    from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
-    from indexer.encoders.huggingface import VitEncoder
+    try:
+        from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
+        from indexer.encoders.huggingface import VitEncoder
+    except (ImportError, RuntimeError) as error:
+        raise EncoderError(_why_not_imported(error)) from error
 
     if Path(settings.model).suffix in SUFFIXES:
         return VitEncoder(load_checkpoint(Path(settings.model)), settings, geometry, device)
     return VitEncoder.pretrained(settings, geometry, device)
+
+
+def _why_not_imported(error: BaseException) -> str:
+    """transformers imports torchvision wherever there is one, and a build for another torch fails with a riddle."""
+    cause = error
+    while (earlier := cause.__cause__ or cause.__context__) is not None:
+        cause = earlier
+    reason = f"transformers cannot be imported: {str(cause).partition(chr(10))[0]}"
+    if "torchvision" not in str(cause):
+        return reason
+    return f"{reason}: the torchvision here was made for another torch; remove it (pip uninstall torchvision)"
 
 
 def choose_device(name: str) -> torch.device:

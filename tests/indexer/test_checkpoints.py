@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -292,9 +295,6 @@ def test_moco_v3s_small_model_has_heads_of_its_own(tmp_path: Path) -> None:
 
 
 def test_nothing_of_timm_or_torchvision_is_imported(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     folder = MODELS[PLAIN].save(tmp_path / "model")
     program = f"""
 import sys
@@ -304,3 +304,24 @@ assert not {{"timm", "torchvision"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_torchvision_that_was_made_for_another_torch_is_named(tmp_path: Path) -> None:
+    """A package index has no torchvision for the torch without CUDA: the one it gives fails when it is imported."""
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision/__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    (tmp_path / "torchvision-0.28.0.dist-info").mkdir()
+    (tmp_path / "torchvision-0.28.0.dist-info/METADATA").write_text("Name: torchvision\nVersion: 0.28.0\n")
+    folder = MODELS[PLAIN].save(tmp_path / "model")
+    command = [sys.executable, "-m", "service.cli", "index", str(tmp_path), "--encoder", str(folder)]
+    command += ["--data", str(tmp_path / "data")]
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part/one.png").write_bytes(b"")
+    path = os.pathsep.join([str(tmp_path), os.getcwd()])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2
+    [line] = [line for line in done.stderr.splitlines() if "touchstone: " in line]
+    assert "operator torchvision::nms does not exist" in line
+    assert "pip uninstall torchvision" in line
+    assert "Traceback" not in done.stderr
