@@ -104,6 +104,9 @@ class Runtime:
         )  # fmt: skip
         (settings.data / HISTORY).mkdir(exist_ok=True)
         engine = choose_engine(encoder.device, settings.device_memory_share)
+        if encoder.device.type == "cuda":
+            # What is left to the CPU are small steps on many threads: each splitting its own over all cores costs more.
+            torch.set_num_threads(1)
         owner = Owner(
             encoder, engine, lambda: library.memory, metrics, batch_size=settings.batch_size,
             batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,8 +30,8 @@ class DeviceMemoryFull(RuntimeError):
 class Part:
     """Retrieved references that lie in one tensor.
 
-    block: uint8 (capacity, layers, cells, code_size). places: int64 (n,), their rows of the block. wanted: int64 (n,),
-    which of the requested rows each of them is.
+    block: uint8 (capacity, layers, cells, code_size), each code's bytes side by side. places: int64 (n,), their rows of
+    the block. wanted: int64 (n,), which of the requested rows each of them is.
     """
 
     block: torch.Tensor
@@ -106,7 +107,7 @@ class DeviceCodes:
     @property
     def traffic(self) -> Traffic:
         """The counters now."""
-        held = sum(block.numel() for block in self._blocks)
+        held = sum(block.untyped_storage().nbytes() for block in self._blocks)
         return Traffic(self._hits, self._misses, self._evictions, self._moved, held, self._budget)
 
     def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
@@ -157,7 +158,7 @@ class DeviceCodes:
             return
         self._shape, self._blocks, self._free, self._staging = shape, [], [], []
         self._slots.clear()
-        run = int(np.prod(shape))
+        run = _padded(shape)
         self._limit = self._budget // run
         if self._limit == 0:
             self._shape = ()
@@ -169,7 +170,7 @@ class DeviceCodes:
         while slots < self._limit and len(self._free) < missing:
             size = min(max(slots, _FIRST_BLOCK), _LARGEST_BLOCK, self._limit - slots)
             try:
-                block = torch.empty((size, *self._shape), dtype=torch.uint8, device=self._device)
+                block = self._unfilled(size)
             except torch.OutOfMemoryError as error:
                 if slots == 0:
                     raise DeviceMemoryFull("the device has no memory left for a first block of references") from error
@@ -180,6 +181,11 @@ class DeviceCodes:
             slots += size
         return slots
 
+    def _unfilled(self, slots: int) -> torch.Tensor:
+        """uint8 (slots, layers, cells, code_size); every code begins at a multiple of 16 bytes."""
+        *outer, size = self._shape
+        return torch.empty((slots, *outer, _aligned(size)), dtype=torch.uint8, device=self._device)[..., :size]
+
     def _copy(self, source: torch.Tensor, slot: torch.Tensor) -> None:
         """One reference's codes from the host to a slot; on CUDA through pinned memory, the next beside this one."""
         self._moved += source.numel()
@@ -187,13 +193,24 @@ class DeviceCodes:
             slot.copy_(source)
             return
         if len(self._staging) < 2:
-            self._staging.append((torch.empty_like(source, pin_memory=True), torch.cuda.Event()))  # type: ignore[no-untyped-call]
+            buffer = torch.zeros((*source.shape[:-1], _aligned(source.shape[-1])), dtype=torch.uint8, pin_memory=True)
+            self._staging.append((buffer, torch.cuda.Event()))  # type: ignore[no-untyped-call]
         buffer, sent = self._staging.pop(0)
         sent.synchronize()
-        buffer.copy_(source)
-        slot.copy_(buffer, non_blocking=True)
+        buffer[..., : source.shape[-1]].copy_(source)
+        slot.as_strided(buffer.shape, buffer.stride()).copy_(buffer, non_blocking=True)
         sent.record()
         self._staging.append((buffer, sent))
+
+
+def _aligned(size: int) -> int:
+    """Bytes from one code to the next: a card reads 16 at a time where codes begin at a multiple of that."""
+    return -(-size // 16) * 16
+
+
+def _padded(shape: Sequence[int]) -> int:
+    """Bytes of a slot for one reference's codes (layers, cells, code_size)."""
+    return math.prod(shape[:-1]) * _aligned(shape[-1])
 
 
 def codes_on(device: torch.device, share: float = 0.5) -> CodeSource:

@@ -1,10 +1,11 @@
-"""Global retrieval with FAISS on a device, exact under category filters and removals, which GPU FAISS ignores."""
+"""Global retrieval on a device, exact under category filters and removals, which GPU FAISS ignores."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
@@ -19,6 +20,17 @@ _MOST_FROM_GPU = 2048  # FAISS's own limit on k there
 Knn = Callable[[torch.Tensor, torch.Tensor, int], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 
+@dataclass(frozen=True)
+class _Findable:
+    """What a question without a descriptor comes to: rows int64 (n,), table float32 (n, dim) on the device."""
+
+    memory: weakref.ref[Memory]
+    category: str | None
+    without: frozenset[int]
+    rows: NDArray[np.int64]
+    table: torch.Tensor
+
+
 class DeviceGlobals:
     """The descriptors on a device, as blocks like the memory's own: a sealed block travels once.
 
@@ -30,10 +42,11 @@ class DeviceGlobals:
     """
 
     def __init__(self, device: torch.device, knn: Knn | None = None) -> None:
-        """knn: FAISS's flat search over tables on this device; by default FAISS's GPU search."""
+        """knn: flat search over tables on this device; by default FAISS's, or torch's where FAISS has no CUDA."""
         self._device = device
-        self._knn = knn or _gpu_knn()
+        self._knn = knn or (_faiss_knn() if hasattr(faiss, "StandardGpuResources") else _torch_knn)
         self._tables: weakref.WeakKeyDictionary[faiss.IndexFlatIP, torch.Tensor] = weakref.WeakKeyDictionary()
+        self._last: _Findable | None = None
         self._owner: int | None = None
 
     @torch.inference_mode()
@@ -41,22 +54,37 @@ class DeviceGlobals:
         self, memory: Memory, descriptor: NDArray[np.float32], k: int, category: str | None, without: Sequence[int]
     ) -> Neighbours:
         """See `Memory.nearest_references`."""
-        rows = memory.rows_of(category)
-        rows = rows[~np.isin(rows, np.asarray(without, np.int64))]
-        wanted = min(k, len(rows))
-        if not self._mine() or wanted == 0 or wanted > _MOST_FROM_GPU:
+        if not self._mine():
             return memory.nearest_references(descriptor, k, category, without)
-        found = []
+        rows, table = self._findable(memory, category, frozenset(without))
+        wanted = min(k, len(rows))
+        if wanted == 0 or wanted > _MOST_FROM_GPU:
+            return memory.nearest_references(descriptor, k, category, without)
+        query = torch.from_numpy(np.ascontiguousarray(descriptor[None], np.float32)).to(self._device)
+        similarities, places = self._knn(query, table, wanted)
+        best = np.lexsort((places[0], -similarities[0]))  # equal ones by row, as on the host
+        return Neighbours(rows[places[0][best]], similarities[0][best])
+
+    def _findable(
+        self, memory: Memory, category: str | None, without: frozenset[int]
+    ) -> tuple[NDArray[np.int64], torch.Tensor]:
+        """The rows that may be found and their descriptors; kept, since all images of a micro-batch ask for them."""
+        last = self._last
+        if last is not None and last.memory() is memory and (last.category, last.without) == (category, without):
+            return last.rows, last.table
+        rows = memory.rows_of(category)
+        if without:
+            rows = rows[~np.isin(rows, list(without))]
+        found = [torch.empty((0, memory.space.global_dim), device=self._device)]
         base = 0
         for block in memory.globals_.blocks:
             inside = rows[(rows >= base) & (rows < base + block.ntotal)] - base
             if len(inside):
                 found.append(self._table(block)[torch.from_numpy(inside).to(self._device)])
             base += block.ntotal
-        query = torch.from_numpy(np.ascontiguousarray(descriptor[None], np.float32)).to(self._device)
-        similarities, places = self._knn(query, torch.cat(found), wanted)
-        best = np.lexsort((places[0], -similarities[0]))  # equal ones by row, as on the host
-        return Neighbours(rows[places[0][best]], similarities[0][best])
+        table = torch.cat(found)
+        self._last = _Findable(weakref.ref(memory), category, without, rows, table)
+        return rows, table
 
     def _table(self, block: faiss.IndexFlatIP) -> torch.Tensor:
         """A block's descriptors (n, dim) on the device; a block never changes once it is made."""
@@ -74,11 +102,10 @@ class DeviceGlobals:
 
 
 class Retrieval:
-    """Global retrieval as every engine offers it: on the device where FAISS can, else on the host."""
+    """Global retrieval as every engine offers it: on the device where there is one, else on the host."""
 
     def __init__(self, device: torch.device) -> None:
-        on_device = device.type == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-        self._globals = DeviceGlobals(device) if on_device else None
+        self._globals = DeviceGlobals(device) if device.type == "cuda" else None
 
     def nearest(
         self,
@@ -94,7 +121,12 @@ class Retrieval:
         return self._globals.nearest(memory, descriptor, k, category, without)
 
 
-def _gpu_knn() -> Knn:
+def _torch_knn(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    found, places = torch.topk(queries @ table.T, k)
+    return found.cpu().numpy(), places.cpu().numpy()
+
+
+def _faiss_knn() -> Knn:
     import faiss.contrib.torch_utils  # lets FAISS read tensors where they lie
 
     resources = faiss.StandardGpuResources()

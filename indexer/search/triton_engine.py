@@ -20,7 +20,7 @@ from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.sharing import MOST_TOGETHER, groups_of
 
 _LEAST = 16  # the smallest side of a tile that tensor cores take
-_MOST_COLUMNS = 128
+_MOST_COLUMNS = 64
 _FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "int8": kernels.INT8}
 
 
@@ -38,10 +38,19 @@ class Tile:
     stages: int = 3
 
     @classmethod
-    def fitting(cls, queries: int, dim: int) -> Tile:
-        """For this many queries of a group at one stored cell; more columns than that fit take further programs."""
+    def fitting(cls, queries: int, dim: int, codec: str) -> Tile:
+        """For this many queries of a group at one stored cell; more columns than that fit take further programs.
+
+        The fastest of those that were timed on an H100 (docs/performance-gpu.md).
+        """
         columns = min(max(triton.next_power_of_2(queries), _LEAST), _MOST_COLUMNS)
-        return cls(64 if columns <= 64 else 32, columns, min(max(triton.next_power_of_2(dim), _LEAST), 64))
+        depth = max(triton.next_power_of_2(dim), _LEAST)
+        if codec in ("fp16", "bf16"):
+            if columns == _LEAST:
+                return cls(32, columns, min(depth, 128), stages=4)
+            if columns == _MOST_COLUMNS:
+                return cls(128, columns, min(depth, 64))
+        return cls(64, columns, min(depth, 64))
 
 
 class TritonEngine(Retrieval):
@@ -119,7 +128,7 @@ class _Search:
         """Search the references of one pass."""
         addresses = np.zeros(len(self.rows), np.int64)  # by row of `self.rows`; 0 where another pass has it
         for part in parts:
-            addresses[part.wanted] = part.block.data_ptr() + part.places * part.block[0].numel()
+            addresses[part.wanted] = part.block.data_ptr() + part.places * part.block.stride(0)
         inside = [np.flatnonzero((owners != 0) & (addresses != 0)) for owners in self._owners]
         listed = np.concatenate(inside)
         pointers = self._sent(addresses[listed], np.int64)
@@ -127,13 +136,13 @@ class _Search:
         groups = self._sent(np.cumsum([0, *(len(each) for each in inside)]), np.int32)
         best = torch.full_like(self._nearest_rows, kernels.NOTHING, dtype=torch.int64)
         images, layers, cells, dim = self._queries.shape
-        tile = Tile.fitting(self._together * self._width, dim)
+        tile = Tile.fitting(self._together * self._width, dim, self._codec.name)
         chunks = triton.cdiv(self._together * self._width, tile.columns)
-        size = self._codec.code_size
+        stride = parts[0].block.stride(2)  # bytes from one code to the next
         kernels.find_best[(cells * chunks, layers, len(self._groups))](
             best, self._asking, pointers, owners, groups, self._images, self._neighbours,
             layers, cells, dim, chunks,
-            FORMAT=_FORMATS[self._codec.name], CODE=size, ALIGNED=math.gcd(size, 16), WIDTH=self._width,
+            FORMAT=_FORMATS[self._codec.name], CODE=stride, ALIGNED=math.gcd(stride, 16), WIDTH=self._width,
             TOGETHER=self._together, ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
             num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
@@ -141,7 +150,7 @@ class _Search:
             best, self._queries, pointers, self._sent(listed, np.int32), self._weights,
             self._similarities, self._nearest_rows, self._nearest_cells, self._fused,
             layers, cells, dim,
-            FORMAT=_FORMATS[self._codec.name], CODE=size, DEPTH=triton.next_power_of_2(min(dim, 256)),
+            FORMAT=_FORMATS[self._codec.name], CODE=stride, DEPTH=triton.next_power_of_2(min(dim, 256)),
         )  # fmt: skip
 
     def answers(self) -> list[Answer]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from indexer.memory import Memory
 from indexer.memory.residency import DeviceCodes, DeviceMemoryFull
-from indexer.search import TorchEngine
+from indexer.search import Engine, TorchEngine
 from tests.indexer.features import random_features
 from tests.indexer.oracle import best_similarities
 from tests.indexer.test_search import filled
@@ -70,6 +70,25 @@ def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> 
     engine.best(memory, query, np.arange(10, 30), 1)
     assert (codes.traffic.hits, codes.traffic.misses) == (30, 30)
     assert codes.traffic.bytes_held == 20 * run
+
+
+@pytest.mark.parametrize("engine_kind", ["torch", "triton"])
+def test_codes_of_any_length_lie_at_multiples_of_16_bytes(engine_kind: str) -> None:
+    memory, _ = filled(30, "int8", grid=(3, 2), layers=2, dim=9)  # 13 bytes a code
+    codes = DeviceCodes(CPU, 40 * 2 * 6 * 16)
+    engine: Engine = TorchEngine(CPU, codes)
+    if engine_kind == "triton":
+        from indexer.search.triton_engine import TritonEngine
+
+        engine = TritonEngine(CPU, codes)
+    query = random_features(memory.space, 1, 3).patches[0]
+    rows = np.random.default_rng(1).permutation(30)[:20]
+    stored = np.stack([memory.codec.decode(memory.codes_of(int(row))).numpy() for row in rows])
+    expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
+    np.testing.assert_allclose(engine.best(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
+    [part, *_] = next(codes.passes(memory, rows))
+    assert part.block.stride(2) == 16
+    assert part.block.data_ptr() % 16 == 0
 
 
 def test_growing_leaves_what_is_there_where_it_is() -> None:

@@ -14,7 +14,7 @@ class GpuPlan:
     """references: in the memory. ks, rhos, codecs: of patch search for one image; k, rho: of everything else.
 
     batches: encoded at once. together: images of the micro-batch that is searched. descriptors: in the memory that is
-    searched globally. clients, pictures: of the closed loop over HTTP (clients, sides in pixels), `requests` each.
+    searched globally. clients, pictures: of the closed loop over HTTP (clients, sides in pixels), `seconds` long.
     square: side of the product that measures the matmul rate; copied: bytes of the copy. compiled: whether the encoder
     is measured compiled too. decode_threads: of the served process.
     """
@@ -39,7 +39,7 @@ class GpuPlan:
     compiled: bool = True
     clients: tuple[int, ...] = (1, 8, 32, 128)
     pictures: tuple[int, ...] = (512, 1024, 2048)
-    requests: int = 20
+    seconds: float = 3.0
     onboarded: int = 160
     decode_threads: int = 16
 
@@ -53,5 +53,5 @@ FULL = GpuPlan()
 QUICK = GpuPlan(
     vit=Vit("ViT-B", 32, 2, 8), resize=56, crop=48, references=24, descriptors=40, k=6, ks=(6,), rhos=(0, 1),
     batches=(1, 2), together=3, repeats=1, few_repeats=1, square=128, copied=1 << 20, compiled=False, clients=(1, 2),
-    pictures=(64,), requests=2, onboarded=4, decode_threads=2,
+    pictures=(64,), seconds=0.2, onboarded=4, decode_threads=2,
 )  # fmt: skip
