@@ -63,7 +63,7 @@ def test_every_part_has_exactly_one_record_although_service_and_agent_are_killed
     port = free_port()
     incoming, results, stored = tmp_path / "incoming", tmp_path / "results.csv", tmp_path / "stored"
     incoming.mkdir()
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "http://127.0.0.1:{port}"
 [[station]]
@@ -106,7 +106,8 @@ kind = "opcua"
 url = "opc.tcp://127.0.0.1:{plant.opcua}"
 reject_node = "ns=2;s=Reject"
 part_node = "ns=2;s=Part"
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
     listener = MqttListener(plant.broker, "kill/#")
     dropped, triggered = 0, 0
 
@@ -155,8 +156,7 @@ part_node = "ns=2;s=Part"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, agent.log.read_text()
         with Client(f"http://127.0.0.1:{port}") as client:
-            inspected = {name: list(client.inspections(InspectionFilter(station=name)))
-                         for name in ("lab", "press")}  # fmt: skip
+            inspected = {name: list(client.inspections(InspectionFilter(station=name))) for name in ("lab", "press")}
     listener.close()
 
     # The folder: one line, one file and one message per part, in the order of capture.
@@ -189,8 +189,10 @@ part_node = "ns=2;s=Part"
     assert numbers == [each["sequence"] for each in decisions]
     before = {words[2]: writes[number - 1] for number, words in enumerate(writes) if words[:2] == ["register", "3"]}
     for each in decisions:
-        assert before[str(each["sequence"])] in (["coil", "2", str(int(each["decision"] == "reject"))],
-                                                 ["register", "4", before[str(each["sequence"])][2]])  # fmt: skip
+        assert before[str(each["sequence"])] in (
+            ["coil", "2", str(int(each["decision"] == "reject"))],
+            ["register", "4", before[str(each["sequence"])][2]],
+        )
     assert [words for words in writes if words[0] == "coil"][-1] == ["coil", "2", "1"], (
         "the gate is left in the safe state"
     )
@@ -203,7 +205,7 @@ part_node = "ns=2;s=Part"
 
 def test_a_part_without_an_image_has_a_decision_and_a_record(service: str, plant: Plant, tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -231,7 +233,8 @@ name = "clock"
 deadline_ms = 20000
 source = {{ kind = "camera", url = "rtsp://127.0.0.1:{plant.camera}/camera", frame_timeout_ms = 5000 }}
 trigger = {{ kind = "interval", interval_ms = 300 }}
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
     with agent.start():
         url = f"http://127.0.0.1:{agent.port}"
         response = httpx.post(f"{url}/stations/blind/trigger", params={"part_id": "unseen"}, timeout=30).json()
@@ -262,7 +265,7 @@ def test_a_video_is_inspected_frame_by_frame_and_no_frame_twice(service: str, tm
     for number in range(21):
         writer.write(cv2.imdecode(np.frombuffer(part(number), np.uint8), cv2.IMREAD_COLOR))
     writer.release()
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -271,7 +274,8 @@ category = "disc"
 deadline_ms = 20000
 source = {{ kind = "video", path = "{video}", frame_step = 3, interval_ms = 50 }}
 sink = [{{ kind = "csv", path = "{results}" }}]
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
 
     def lines() -> list[str]:
         if not results.exists():
@@ -292,7 +296,7 @@ sink = [{{ kind = "csv", path = "{results}" }}]
 def test_records_wait_in_order_for_an_unavailable_sink_and_the_store_is_bounded(service: str, tmp_path: Path) -> None:
     incoming, port = tmp_path / "incoming", free_port()
     incoming.mkdir()
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -301,7 +305,8 @@ category = "disc"
 deadline_ms = 20000
 source = {{ kind = "folder", path = "{incoming}", poll_interval_ms = 20, settle_ms = 20, after_read = "delete" }}
 sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
     text = agent.file.read_text()
     agent.file.write_text(text.replace("[health]", "max_images = 3\n[health]"))
     for number in range(6):

@@ -135,7 +135,7 @@ def test_a_file_written_by_windows_programs_is_read(tmp_path: Path, encoding: st
             ["is a source: what a sink writes there would be inspected"],
         ),
     ],
-)  # fmt: skip
+)
 def test_an_error_names_its_setting(
     tmp_path: Path, change: tuple[str, str], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> A
     (folder / "incoming").mkdir()
     for number in range(parts):
         (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
-    return Agent(folder, f"""
+    config = f"""
 [service]
 url = "{url}"
 [[station]]
@@ -33,7 +33,8 @@ category = "{category}"
 deadline_ms = 3000
 source = {{ kind = "folder", path = "{folder}/incoming", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
-""")  # fmt: skip
+"""
+    return Agent(folder, config)
 
 
 def records(folder: Path) -> list[dict[str, str]]:

@@ -340,7 +340,7 @@ def test_an_unmounted_share_is_an_error_and_files_under_its_mount_point_are_not_
 
 def test_unusual_files_do_not_stop_the_agent_and_have_records(service: str, tmp_path: Path) -> None:
     incoming, results = tmp_path / "incoming", tmp_path / "results.csv"
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -355,7 +355,8 @@ category = "disc"
 deadline_ms = 20000
 source = {{ kind = "folder", path = "{tmp_path}/other", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "csv", path = "{tmp_path}/other.csv" }}]
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
 
     def lines() -> list[dict[str, str]]:
         return list(csv.DictReader(results.read_text().splitlines())) if results.exists() else []

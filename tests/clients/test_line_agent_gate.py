@@ -62,7 +62,7 @@ class Line:
     def __init__(self, folder: Path, service: str, ports: dict[str, int], *, deadline_ms: int = 3000) -> None:
         self.incoming, self.results = folder / "incoming", folder / "results.csv"
         self.incoming.mkdir()
-        self.agent = Agent(folder, f"""
+        config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -89,7 +89,8 @@ record_topic = "gate/record"
 [[station.sink]]
 kind = "csv"
 path = "{self.results}"
-""")  # fmt: skip
+"""
+        self.agent = Agent(folder, config)
 
     def drop(self, name: str) -> None:
         """Put an image into the folder."""
@@ -262,7 +263,7 @@ def agent_with_webhook(folder: Path, service: str, hook: str) -> Agent:
     (folder / "incoming").mkdir()
     for number in range(4):
         (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
-    return Agent(folder, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -271,7 +272,8 @@ category = "disc"
 deadline_ms = 20000
 source = {{ kind = "folder", path = "{folder}/incoming", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "webhook", url = "{hook}" }}]
-""")  # fmt: skip
+"""
+    return Agent(folder, config)
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422, 500])
@@ -313,7 +315,7 @@ def test_an_http_trigger_gets_a_decision_whatever_it_sends_and_its_part_id_is_sa
     service: str, tmp_path: Path
 ) -> None:
     results = tmp_path / "results.csv"
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -321,7 +323,8 @@ name = "blind"
 source = {{ kind = "camera", url = "rtsp://127.0.0.1:{free_port()}/nothing", frame_timeout_ms = 50 }}
 trigger = {{ kind = "http" }}
 sink = [{{ kind = "csv", path = "{results}" }}]
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
     with agent.start():
         url = f"http://127.0.0.1:{agent.port}/stations/blind/trigger"
         for sent, stored in (
@@ -340,7 +343,7 @@ sink = [{{ kind = "csv", path = "{results}" }}]
 
 def test_a_decision_for_a_caller_that_disconnected_counts_as_not_sent(service: str, tmp_path: Path) -> None:
     results = tmp_path / "results.csv"
-    agent = Agent(tmp_path, f"""
+    config = f"""
 [service]
 url = "{service}"
 [[station]]
@@ -348,7 +351,8 @@ name = "blind"
 source = {{ kind = "camera", url = "rtsp://127.0.0.1:{free_port()}/nothing", frame_timeout_ms = 600 }}
 trigger = {{ kind = "http" }}
 sink = [{{ kind = "csv", path = "{results}" }}]
-""")  # fmt: skip
+"""
+    agent = Agent(tmp_path, config)
     with agent.start():
         with socket.create_connection(("127.0.0.1", agent.port)) as caller:
             caller.sendall(b"POST /stations/blind/trigger?part_id=gone HTTP/1.1\r\nHost: x\r\n\r\n")
