@@ -61,6 +61,17 @@ def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("The worst patch is").wait_for()
 
 
+def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
+    """What calling a part of another product good would do, before it is done."""
+    part = folder / "bracket-among-boards.png"
+    part.write_bytes(encode_png(render_good("bracket", test_seed(0, 10_001)).image))
+    page.goto("/")
+    page.get_by_label("Compare with").select_option("board")
+    page.get_by_label("Choose a picture").set_input_files(part)
+    page.get_by_role("button", name="This is fine").click()
+    page.get_by_role("dialog").locator("img[src^=blob]").nth(1).wait_for()
+
+
 def live(page: Page, server: ServerProcess, folder: Path) -> None:
     """Live, while parts come."""
     page.goto("/#/live")
@@ -140,7 +151,7 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
 
 
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
-    "inspect": inspected, "live": live, "categories": categories, "onboarding": onboarding,
+    "inspect": inspected, "confirming": confirming, "live": live, "categories": categories, "onboarding": onboarding,
     "rating": rating, "settings": settings, "area": area, "history": history, "system": system,
 }  # fmt: skip
 
@@ -178,7 +189,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        geometry = {"RESIZE": "512", "CROP": "448"}
+        geometry = {"RESIZE": "448", "CROP": "448"}  # the default, not that of the tests
         with ServerProcess(options.data or folder / "data", **geometry) as server, sync_playwright() as driver:
             furnish(server.wait_until_live())
             arguments = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -53,7 +53,7 @@ function gone(removed) {
           done.hidden = false;
           if (await restoreCategory(name, (count) => { done.value = count; })) location.hash = `#/categories/${encodeURIComponent(name)}`;
           else done.hidden = true;
-        } }, t("references.restore")));
+        } }, t("categories.restore")));
     })));
 }
 
