@@ -48,6 +48,7 @@ def create_app(running: Runtime) -> FastAPI:
     app.add_middleware(
         BodyLimit, most_bytes=settings.max_request_bytes, most_json_bytes=settings.max_json_bytes,
         seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second,
+        detecting=running.detecting.held_bytes, others=running.onboarding.held_bytes,
     )  # fmt: skip
     ring = None if settings.access == "open" else running.ring
     app.add_middleware(

@@ -14,19 +14,21 @@ from indexer.verdicts.calibration import decide
 from indexer.verdicts.effect import Effect, effect_of
 from indexer.verdicts.screening import FEWEST, Compared, Screening
 from service.access.roles import Role
+from service.admission import Lease
 from service.onboarding import encode_picture, look
+from service.pictures import read_kept
 from service.problems import ProblemError, from_refusal, memory_switched
 from service.runtime import Runtime
 from service.schemas.inspections import ConfirmationReason, EffectView, ReasonView
 from service.uploads import File, Upload
 
 
-async def call_good(running: Runtime, inspection: Inspection, *, confirm: bool, role: Role) -> Inspection:
+async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, confirm: bool, role: Role) -> Inspection:
     """Make an inspected picture a reference of its category, and keep that the part was called good, together.
 
-    confirm: the person knows what it would do. role: the person's. ProblemError `confirmation-needed`, with the effect,
-    when it would move the threshold far or does not look like the product, and `forbidden` when this role may not
-    confirm that.
+    held: for the picture's bytes. confirm: the person knows what it would do. role: the person's. ProblemError
+    `confirmation-needed`, with the effect, when it would move the threshold far or does not look like the product, and
+    `forbidden` when this role may not confirm that.
     """
     category = inspection.category
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
@@ -39,9 +41,9 @@ async def call_good(running: Runtime, inspection: Inspection, *, confirm: bool, 
             "conflict",
             "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
-    data = await running.threads.files(running.library.read_original, inspection.image_sha256, inspection.image_suffix)
+    data = await read_kept(running, inspection.image_sha256, inspection.image_suffix, held)
     reading = Reading.from_json(inspection.reading)
-    [picture] = await running.decoder.decode(Upload((File(inspection.filename, data),)), reading)
+    [picture] = await running.onboarding_decoder.decode(Upload((File(inspection.filename, data),)), reading)
     if isinstance(picture, ImageRefused):
         raise from_refusal(picture)
     encoded = await encode_picture(running, picture)

@@ -19,7 +19,6 @@ from service.schemas.inspections import InspectionView, PictureKept
 
 MAP_SCALE = 2.0  # the largest value a map can take, since it is made of 1 − cosine
 _HEAT_SIDE = 1024  # pixels; the map itself has 256
-THUMBNAIL_SIDE = 192  # pixels; 3 to 12 KB
 
 
 def has_room(data: Path, min_free_bytes: int) -> bool:

@@ -7,8 +7,11 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.admission import Budget, Lease
 from service.middleware import send_problem
-from service.problems import ProblemError
+from service.owner import Busy
+from service.problems import ProblemError, translate
+from service.root_path import route_path
 
 
 class HeaderLimit:
@@ -40,12 +43,17 @@ class BodyLimit:
 
     Pictures come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
     to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client counts.
+    Bodies with pictures are held until the answer, and all under way together within a budget: detecting, that of
+    detections; others, that of all else.
     """
 
     def __init__(
-        self, app: ASGIApp, *, most_bytes: int, most_json_bytes: int, seconds: float, bytes_per_second: int
-    ) -> None:
+        self, app: ASGIApp, *, most_bytes: int, most_json_bytes: int, seconds: float, bytes_per_second: int,
+        detecting: Budget, others: Budget,
+    ) -> None:  # fmt: skip
         self._app = app
+        self._detecting = detecting
+        self._others = others
         self._most_bytes = most_bytes
         self._most_json_bytes = most_json_bytes
         self._seconds = seconds
@@ -55,6 +63,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        budget = self._detecting if route_path(scope) == "/detect" else self._others
+        with budget.lease() as lease:
+            await self._bounded(scope, receive, send, lease)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, lease: Lease) -> None:
         headers = dict(scope["headers"])
         multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         most = self._most_bytes if multipart else self._most_json_bytes
@@ -64,6 +77,11 @@ class BodyLimit:
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
             await send_problem(too_large, scope, send)
+            return
+        try:
+            lease.add(int(declared) if multipart else 0)
+        except Busy as busy:
+            await send_problem(translate(busy), scope, send)
             return
         seen, waited, whole, begun = 0, 0.0, False, False
         refusal: ProblemError | None = None
@@ -85,6 +103,12 @@ class BodyLimit:
             if seen > most:
                 refusal = too_large
                 raise refusal
+            if multipart and seen > lease.held:  # its length was not declared
+                try:
+                    lease.add(seen - lease.held)
+                except Busy as busy:
+                    refusal = translate(busy)
+                    raise refusal from None
             return message
 
         async def unless_refused(message: Message) -> None:

@@ -16,7 +16,9 @@ from indexer.store import OriginalUnreadable
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding, FindingKind
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
+from service.admission import Lease
 from service.owner import Turn
+from service.pictures import read_kept
 from service.runtime import Runtime
 from service.uploads import File, Picture, Upload
 
@@ -77,7 +79,14 @@ async def restore(
 
     Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
     """
-    read = await asyncio.gather(*(_read_again(running, each) for each in references))
+    with running.onboarding.held_bytes.lease() as held:
+        return await _restore(running, category, references, held)
+
+
+async def _restore(
+    running: Runtime, category: str, references: Sequence[Reference], held: Lease
+) -> list[Outcome | ImageRefused | OriginalUnreadable]:
+    read = [await _read_again(running, each, held) for each in references]
     pictures = [(each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, Picture)]
     encoded = await _encode(running, category, [picture for _, picture in pictures])
     originals = [
@@ -92,15 +101,15 @@ async def restore(
     return [next(outcomes) if isinstance(each, Picture) else each for each in read]
 
 
-async def _read_again(running: Runtime, reference: Reference) -> Picture | ImageRefused | OriginalUnreadable:
+async def _read_again(
+    running: Runtime, reference: Reference, held: Lease
+) -> Picture | ImageRefused | OriginalUnreadable:
     try:
-        data = await running.threads.files(
-            running.library.read_original, reference.image_sha256, reference.image_suffix
-        )
+        data = await read_kept(running, reference.image_sha256, reference.image_suffix, held)
     except OriginalUnreadable as error:
         return error
     upload = Upload((File(reference.filename, data),))
-    [picture] = await running.decoder.decode(upload, Reading.from_json(reference.reading))
+    [picture] = await running.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
     return picture
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from indexer.images import ImageLimits, decode_image, encode_jpeg, shrink
+from service.admission import Lease
+from service.runtime import Runtime
 from service.threads import Pool
 from service.uploads import MEDIA_TYPES
 
@@ -18,6 +20,13 @@ Side = Annotated[
 UNCHANGING = {"Cache-Control": "private, max-age=604800, immutable"}  # an id's picture never changes
 
 _QUALITY = 88
+
+
+async def read_kept(running: Runtime, sha256: str, suffix: str, held: Lease) -> bytes:
+    """The bytes of a kept picture, counted among those that the request holds. OriginalUnreadable; Busy."""
+    data = await running.threads.files(running.library.read_original, sha256, suffix)
+    held.add(len(data))
+    return data
 
 
 async def pictured(files: Pool, data: bytes, suffix: str, side: int | None, limits: ImageLimits) -> Response:

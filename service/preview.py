@@ -165,7 +165,7 @@ async def _searched(
         except OriginalUnreadable:
             continue
         reading = Reading.from_json(each.reading)
-        [decoded] = await running.decoder.decode(Upload((File(each.filename, data),)), reading)
+        [decoded] = await running.onboarding_decoder.decode(Upload((File(each.filename, data),)), reading)
         if isinstance(decoded, ImageRefused):
             continue
         known = await asyncio.to_thread(running.library.known, name, [sha256])

@@ -11,20 +11,17 @@ from pathlib import Path
 
 from indexer.catalogue import CatalogueError, CommitUncertain, Inspection, RequestKeyReused
 from indexer.catalogue.files import map_name, thumbnail_name
-from indexer.images import encode_jpeg, shrink
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
 from indexer.store import original_name, write_durably
 from service.breaker import CircuitBreaker
 from service.detection import Detection
-from service.history import THUMBNAIL_SIDE, has_room, map_png
+from service.history import has_room, map_png
 from service.requests import KeyedRequest
 from service.schemas.inspections import Timings
 from service.uploads import Picture
 
 log = logging.getLogger("touchstone")
-
-_THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,7 @@ class Recorder:
         originals: list[str] = []
         rows: list[Inspection] = []
         for finding in findings:
-            # Made now, while the picture is decoded: that takes a tenth of the time it would when the picture goes.
-            small = encode_jpeg(shrink(finding.picture.image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
-            drawn, original = map_png(finding.detection.map), finding.picture.original
+            drawn, original, small = map_png(finding.detection.map), finding.picture.original, finding.picture.thumbnail
             row = finding.inspection(len(original.data) + len(drawn), len(small))
             rows.append(row)
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}

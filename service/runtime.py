@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +26,7 @@ from indexer.search import Engine, choose_engine
 from indexer.sizes import encoder_of_memory
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
-from service.admission import Admission
+from service.admission import Admission, Budget
 from service.background import Supervisor, Task
 from service.background.calibrations import Calibrations
 from service.background.following import CatalogueSync, Compaction
@@ -56,6 +56,7 @@ _BORDER = (
 _REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
 _KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
 _KEY_PATIENCE_SECONDS = 2.0  # for one look
+_ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
 _START_SECONDS = 60.0  # for the first picture to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
 
@@ -69,12 +70,14 @@ class Runtime:
     engine: Engine
     library: Library
     owner: Owner
+    detecting: Admission
     decoder: Decoder
+    onboarding: Admission
+    onboarding_decoder: Decoder
     calibrations: Calibrations
     inspector: Inspector
     metrics: Metrics
     tracing: Tracing
-    admission: Admission
     ring: KeyRing
     pruner: Pruner
     pruning: Pruning
@@ -114,7 +117,15 @@ class Runtime:
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
             owner.calibrate(lambda _: warm_up(encoder, settings.batch_size)).result()
         calibrations = Calibrations(owner, engine, library)
-        decoder = Decoder(settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics)
+        detecting = _admission(settings, settings.queue_size + settings.batch_size, lambda: owner.retry_after)
+        onboarding = _admission(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)
+        decoder, onboarding_decoder = (
+            Decoder(
+                settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics,
+                kind.decoded_bytes,
+            )
+            for kind in (detecting, onboarding)
+        )  # fmt: skip
         ring = KeyRing(library.catalogue.keys)
         ring.refresh()
         pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
@@ -139,8 +150,9 @@ class Runtime:
             task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
         ))  # fmt: skip
         running = cls(
-            settings, encoder, engine, library, owner, decoder, calibrations, Inspector(engine, calibrations),
-            metrics, tracing, Admission(settings.queue_size + settings.batch_size), ring, pruner, pruning,
+            settings, encoder, engine, library, owner, detecting, decoder, onboarding, onboarding_decoder,
+            calibrations, Inspector(engine, calibrations),
+            metrics, tracing, ring, pruner, pruning,
             Recorder(settings.data, library, pruner, settings.min_free_bytes), Threads(), feed,
             readiness, catalogue_sync, key_sync, background,
         )  # fmt: skip
@@ -158,6 +170,7 @@ class Runtime:
         self.owner.stop()
         self.background.join(_JOIN_SECONDS)
         self.decoder.close()
+        self.onboarding_decoder.close()
         self.threads.close()
         self.library.close()
         self.tracing.close()
@@ -226,6 +239,11 @@ class Runtime:
                 detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
                 raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
             await asyncio.sleep(0.05)
+
+
+def _admission(settings: Settings, pictures: int, retry_after: Callable[[], int]) -> Admission:
+    bounds = (pictures, settings.max_decoded_bytes, settings.max_held_bytes)
+    return Admission(*(Budget(bound, retry_after) for bound in bounds))
 
 
 def _refresh_keys(ring: KeyRing, _: threading.Event) -> None:

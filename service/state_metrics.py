@@ -46,6 +46,16 @@ class StateMetrics(Collector):
             age.add_metric([line], 0.0 if oldest is None else now - oldest)
         yield depth
         yield age
+        pictures = _gauge("pictures_in_flight", "Pictures of requests between arrival and answer.", "line")
+        decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "line")
+        uploads = _gauge("held_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "line")
+        for line, kind in (("detect", self._running.detecting), ("onboard", self._running.onboarding)):
+            pictures.add_metric([line], kind.pictures.used)
+            decoded.add_metric([line], kind.decoded_bytes.used)
+            uploads.add_metric([line], kind.held_bytes.used)
+        yield pictures
+        yield decoded
+        yield uploads
 
     def _memory(self) -> Iterator[Metric]:
         running = self._running

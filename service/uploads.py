@@ -21,11 +21,22 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from indexer.images import ImageLimits, ImageRefused, Stored, has_sixteen_bits, read_image, suffix_of
+from indexer.images import (
+    ImageLimits,
+    ImageRefused,
+    Stored,
+    decoded_bytes,
+    encode_jpeg,
+    has_sixteen_bits,
+    read_image,
+    shrink,
+    suffix_of,
+)
 from indexer.library import Original
 from indexer.reading import Reading
 from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service import multipart
+from service.admission import Budget
 from service.metrics import Metrics
 from service.problems import ProblemError
 from service.tracing import Stage
@@ -35,18 +46,22 @@ Fields = TypeVar("Fields", bound=BaseModel)
 T = TypeVar("T")
 _PLAIN = Reading()
 _MOST_FIELDS = 16
+THUMBNAIL_SIDE = 192  # pixels; 3 to 12 KB
+_THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An uploaded picture, decoded. image: uint8 (height, width, 3) RGB. prepared: uint8 (3, crop, crop).
+    """An uploaded picture as the encoder takes it. prepared: uint8 (3, crop, crop).
 
-    stage: when it was decoded. largest: the largest value of a file of 16 bits a channel, None of others.
+    Its pixels are let go of once that is made: decoded, a request's pictures would take gigabytes together. thumbnail:
+    made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a
+    channel, None of others.
     """
 
     original: Original
-    image: NDArray[np.uint8]
     prepared: torch.Tensor
+    thumbnail: bytes
     stage: Stage
     largest: int | None = None
 
@@ -136,10 +151,17 @@ Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
 
 
 class Decoder:
-    """Decodes and prepares pictures on a bounded number of threads."""
+    """Decodes and prepares pictures on a bounded number of threads; no more pixels are held than those decode at once.
 
-    def __init__(self, threads: int, limits: ImageLimits, prepare: Prepare, metrics: Metrics) -> None:
+    Requests take turns, so that one of many pictures does not hold one of a single picture. budget: of the bytes that
+    pictures waiting here will have as pixels. Busy, before any is decoded, when they do not fit; their headers tell.
+    """
+
+    def __init__(self, threads: int, limits: ImageLimits, prepare: Prepare, metrics: Metrics, budget: Budget) -> None:
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._headers = ThreadPoolExecutor(1, thread_name_prefix="headers")
+        self._budget = budget
         self._limits = limits
         self._prepare = prepare
         self._metrics = metrics
@@ -158,13 +180,36 @@ class Decoder:
         found = await self._run(self._largest, upload.files)
         return max((each for each in found if each is not None), default=None)
 
+    async def again(self, original: Original, work: Callable[[NDArray[np.uint8]], T]) -> T:
+        """Decode a picture once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
+
+        def run() -> T:
+            return work(original.reading.pixels(read_image(original.data, self._limits)))
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
     def close(self) -> None:
         """End the threads."""
+        self._headers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     async def _run(self, work: Callable[[File], T], files: Sequence[File]) -> list[T]:
         loop = asyncio.get_running_loop()
-        return await asyncio.gather(*(loop.run_in_executor(self._pool, work, file) for file in files))
+        sizes = await loop.run_in_executor(self._headers, self._sizes, files)
+        waiting = asyncio.Semaphore(self._threads)  # the others of this request get in line behind those of the next
+
+        async def run(file: File, size: int) -> T:
+            try:
+                async with waiting:
+                    return await loop.run_in_executor(self._pool, work, file)
+            finally:
+                lease.give_back(size)
+
+        with self._budget.lease(sum(sizes)) as lease:
+            return await asyncio.gather(*(run(file, size) for file, size in zip(files, sizes, strict=True)))
+
+    def _sizes(self, files: Sequence[File]) -> list[int]:
+        return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
 
     def _decode(self, file: File, reading: Reading) -> Picture | ImageRefused:
         begun = time.monotonic()
@@ -181,9 +226,10 @@ class Decoder:
             file.name, file.data, digest, suffix_of(file.data), width, height, encoding=stored.encoding, reading=reading
         )
         prepared = self._prepare(image)
+        thumbnail = encode_jpeg(shrink(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
-        return Picture(original, image, prepared, stage, stored.largest)
+        return Picture(original, prepared, thumbnail, stage, stored.largest)
 
     def _read(self, file: File) -> Stored:
         if file.misnamed is not None:

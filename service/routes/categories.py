@@ -18,6 +18,7 @@ from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_ce
 from indexer.verdicts.drift import ALARM
 from service import onboarding
 from service.problems import ProblemError, documented, translate
+from service.routes.admitted import OnboardingLease
 from service.runtime import Runtime, runtime
 from service.schemas.calibration import DriftView, ScoresAnswer
 from service.schemas.categories import (
@@ -74,15 +75,19 @@ async def change(name: Name, patch: SettingsPatch, running: Annotated[Runtime, D
 @router.put(
     "/{name}/region-of-interest",
     openapi_extra=documented_upload(_NoFields),
-    responses=documented("not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large"),
+    responses=documented(
+        "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large", "busy"
+    ),
 )
-async def mask(name: Name, request: Request, running: Annotated[Runtime, Depends(runtime)]) -> CategoryView:
+async def mask(
+    name: Name, request: Request, running: Annotated[Runtime, Depends(runtime)], _admitted: OnboardingLease
+) -> CategoryView:
     """Inspect only where a mask picture, laid over the whole picture, is not black. Its size does not matter.
 
     Any value but 0 is inside, be it 1 or 255, in 8 bits or 16.
     """
     upload, _ = await read_upload(request, _NoFields, 1)
-    stored = await running.decoder.read(upload.files[0])
+    stored = await running.onboarding_decoder.read(upload.files[0])
     region = _usable(running, RegionOfInterest.from_mask(stored.levels > 0))
     return await _changed(running, name, {"region_of_interest": region})
 
@@ -122,10 +127,11 @@ async def remove(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> R
     return Removed(version=await asyncio.to_thread(running.library.remove_category, name))
 
 
-@router.post("/{name}/restore", responses=documented("not-found", "storage-full", "not-ready"))
+@router.post("/{name}/restore", responses=documented("not-found", "storage-full", "not-ready", "busy"))
 async def restore(
     name: Name,
     running: Annotated[Runtime, Depends(runtime)],
+    admitted: OnboardingLease,
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the answer before, to go on.")] = None,
     limit: Annotated[int, Query(ge=1, le=64, description="References restored by this request, at most.")] = 16,
 ) -> RestoredCategory:
@@ -139,6 +145,7 @@ async def restore(
     await asyncio.to_thread(running.library.restore_category, name)
     references = running.library.catalogue.references
     found = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
+    admitted.add(max(0, len(found[:limit]) - 1))
     outcomes = await onboarding.restore(running, name, found[:limit])
     lost = tuple(
         LostReference(reference_id=each.id, filename=each.filename, detail=translate(outcome).detail)

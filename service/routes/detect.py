@@ -7,13 +7,14 @@ import base64
 import io
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Header, Request
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.catalogue import (
@@ -29,11 +30,12 @@ from indexer.verdicts.ranking import references_needed
 from service import history
 from service.detection import Detection
 from service.history import MAP_SCALE
-from service.owner import Busy, Turn
+from service.owner import Turn
 from service.problems import ProblemError, documented, translate
 from service.readings import reading_of_parts
 from service.recording import Finding
 from service.requests import KeyedRequest, new_inspection_id
+from service.routes.admitted import DetectionLease
 from service.runtime import Runtime, runtime
 from service.schemas.categories import BitDepthField
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
@@ -76,20 +78,8 @@ class _Options(BaseModel):
     overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
 
 
-async def _admitted(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> AsyncIterator[None]:
-    """Refuse at once what would wait too long, before its body is parsed or a picture decoded."""
-    if running.admission.full:
-        # Read what is still being sent: closing the connection under the client would lose it the answer.
-        async for _ in request.stream():
-            pass
-        raise Busy(running.owner.retry_after)
-    with running.admission.request():
-        yield
-
-
 @router.post(
     "/detect",
-    dependencies=[Depends(_admitted)],
     openapi_extra=documented_upload(_Options),
     responses=documented(
         "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
@@ -97,7 +87,10 @@ async def _admitted(request: Request, running: Annotated[Runtime, Depends(runtim
     ),
 )  # fmt: skip
 async def detect(
-    request: Request, running: Annotated[Runtime, Depends(runtime)], idempotency_key: _Key = None
+    request: Request,
+    running: Annotated[Runtime, Depends(runtime)],
+    admitted: DetectionLease,
+    idempotency_key: _Key = None,
 ) -> DetectAnswer:
     """Inspect one or several pictures; one result per picture, in order.
 
@@ -105,6 +98,7 @@ async def detect(
     """
     begun = time.monotonic()
     upload, options = await read_upload(request, _Options, running.settings.max_images)
+    admitted.add(len(upload.files) - 1)
     await running.reach(options.min_version)
     actor, _ = request.scope["access"]
     keyed = None
@@ -147,8 +141,9 @@ async def detect(
             error = problems[position].body(request.scope["request_id"])
             results.append(RefusedView(filename=upload.files[position].name, error=error))
         else:
-            draw = partial(_answer, running, findings[position], options, settings, recorded=recording.kept)
-            results.append(await running.threads.line(draw))
+            overlay = await _overlay(running, findings[position]) if options.overlay else None
+            view = partial(_answer, findings[position], options, settings, overlay, recorded=recording.kept)
+            results.append(await running.threads.line(view))
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
 
 
@@ -214,28 +209,33 @@ def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySet
     return references_needed(settings.get(shown.category, CategorySettings()).false_reject_rate)
 
 
+async def _overlay(running: Runtime, finding: Finding) -> str:
+    """The picture with the map and the regions drawn in, as PNG in base64."""
+    detection, space = finding.detection, running.encoder.space
+    regions = [region for region, _ in detection.regions]
+
+    def draw(image: NDArray[np.uint8]) -> str:
+        return _base64(encode_png(draw_overlay(image, detection.map, detection.decision.threshold, regions, space)))
+
+    return await running.decoder.again(finding.picture.original, draw)
+
+
 def _answer(
-    running: Runtime,
     finding: Finding,
     options: _Options,
     settings: Mapping[str, CategorySettings],
+    overlay: str | None,
     *,
     recorded: bool | None,
 ) -> DetectionView:
     detection = finding.detection
-    anomaly_map = overlay = None
+    anomaly_map = None
     if options.map == "png":
         anomaly_map = MapView(format="png16", data=_base64(history.map_png(detection.map)), scale=MAP_SCALE)
     elif options.map == "raw":
         file = io.BytesIO()
         np.save(file, detection.map)
         anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
-    if options.overlay:
-        regions = [region for region, _ in detection.regions]
-        drawn = draw_overlay(
-            finding.picture.image, detection.map, detection.decision.threshold, regions, running.encoder.space
-        )
-        overlay = _base64(encode_png(drawn))
     shown = history.view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
     return DetectionView(
         **shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded,

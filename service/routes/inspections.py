@@ -17,10 +17,12 @@ from pydantic import BeforeValidator
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.catalogue.files import thumbnail_name
 from service import history
+from service.admission import Lease
 from service.feed import server_sent_events
 from service.feedback import call_good
-from service.pictures import UNCHANGING, Side, pictured
+from service.pictures import UNCHANGING, Side, pictured, read_kept
 from service.problems import ProblemError, documented
+from service.routes.admitted import HeldLease
 from service.runtime import Runtime, runtime
 from service.schemas.inspections import (
     FeedbackBody,
@@ -32,6 +34,7 @@ from service.schemas.inspections import (
     Verdict,
 )
 from service.schemas.text import CategoryName, HeaderText, Text
+from service.uploads import THUMBNAIL_SIDE
 
 
 def _written_out(value: object) -> object:
@@ -152,26 +155,30 @@ async def heat(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)
     return Response(data, media_type="image/png", headers=UNCHANGING)
 
 
-@router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
+@router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found", "busy"))
+async def image(
+    inspection_id: Text, running: Annotated[Runtime, Depends(runtime)], held: HeldLease, side: Side = None
+) -> Response:
     """The picture as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
     found = await _find(running, inspection_id)
     gone = found.kept_bytes is None
-    if found.thumbnail_bytes is not None and side is not None and (gone or side <= history.THUMBNAIL_SIDE):
+    if found.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
         data = await _file(running, thumbnail_name(inspection_id))
         return await pictured(running.threads.files, data, ".jpg", side, running.settings.image_limits)
     if gone and found.thumbnail_bytes is not None:
         raise ProblemError("not-found", "The picture as it was sent is no longer kept; `side` gives a small one.")
-    data, suffix = await _picture(running, found)
+    data, suffix = await _picture(running, found, held)
     return await pictured(running.threads.files, data, suffix, side, running.settings.image_limits)
 
 
 @router.post(
-    "/{inspection_id}/feedback", responses=documented("not-found", "storage-full", "conflict", "confirmation-needed")
+    "/{inspection_id}/feedback",
+    responses=documented("not-found", "storage-full", "conflict", "confirmation-needed", "busy"),
 )
 async def feedback(
-    inspection_id: Text, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request
-) -> InspectionView:
+    inspection_id: Text, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request,
+    held: HeldLease,
+) -> InspectionView:  # fmt: skip
     """Say whether the part was good or defective, or take that back.
 
     A good part's picture becomes a reference of its category, so the same false reject does not come back. Any later
@@ -184,7 +191,8 @@ async def feedback(
         return history.view(await asyncio.to_thread(running.library.judge, inspection_id, judgement))
     found = await _find(running, inspection_id)
     _, role = request.scope["access"]
-    return history.view(await call_good(running, found, confirm=body.confirm, role=role))
+    with running.onboarding.pictures.lease(1):
+        return history.view(await call_good(running, found, held, confirm=body.confirm, role=role))
 
 
 async def _find(running: Runtime, inspection_id: str) -> Inspection:
@@ -199,10 +207,10 @@ async def _file(running: Runtime, name: str | None) -> bytes:
         raise ProblemError("not-found", "This is no longer kept.") from None
 
 
-async def _picture(running: Runtime, found: Inspection) -> tuple[bytes, str]:
+async def _picture(running: Runtime, found: Inspection, held: Lease) -> tuple[bytes, str]:
     if found.kept_bytes is None or found.image_sha256 is None or found.image_suffix is None:
         raise ProblemError("not-found", "The picture of this inspection is no longer kept.")
-    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
+    data = await read_kept(running, found.image_sha256, found.image_suffix, held)
     return data, found.image_suffix
 
 

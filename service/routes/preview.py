@@ -30,7 +30,7 @@ from service.schemas.preview import (
 router = APIRouter(prefix="/categories", tags=["categories"])
 
 
-@router.post("/{name}/preview", responses=documented("not-found", "not-ready", "device-memory-full"))
+@router.post("/{name}/preview", responses=documented("not-found", "not-ready", "device-memory-full", "busy"))
 async def previewed(
     name: Name,
     body: PreviewBody,

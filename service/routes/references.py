@@ -14,9 +14,10 @@ from indexer.images import ImageRefused
 from indexer.profile import Profile
 from indexer.verdicts.findings import FINDING_KINDS, FindingKind
 from service import onboarding
-from service.pictures import Side, pictured
+from service.pictures import Side, pictured, read_kept
 from service.problems import documented, from_refusal
 from service.readings import notices_of_references, reading_of_references
+from service.routes.admitted import HeldLease, OnboardingLease
 from service.runtime import Runtime, runtime
 from service.schemas.categories import BitDepthField
 from service.schemas.encoding import NoticeView, encoding_view
@@ -64,10 +65,18 @@ class _Options(BaseModel):
     "",
     openapi_extra=documented_upload(_Options),
     responses=documented(
-        "image-refused", "image-too-large", "unsupported-format", "request-too-large", "storage-full", "not-ready"
+        "image-refused",
+        "image-too-large",
+        "unsupported-format",
+        "request-too-large",
+        "storage-full",
+        "not-ready",
+        "busy",
     ),
 )
-async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> ReferencesAnswer:
+async def add(
+    request: Request, running: Annotated[Runtime, Depends(runtime)], admitted: OnboardingLease
+) -> ReferencesAnswer:
     """Make pictures of good parts references of a category, which is created if it is new.
 
     All accepted pictures become references together, durably, before the answer. Pictures that cannot be used are
@@ -75,11 +84,12 @@ async def add(request: Request, running: Annotated[Runtime, Depends(runtime)]) -
     `refuse` says otherwise. Sending the same pictures again changes nothing.
     """
     upload, options = await read_upload(request, _Options, running.settings.max_images)
+    admitted.add(len(upload.files) - 1)
     published = running.library.published
     reading, inferred = await reading_of_references(
-        published, options.category, options.bit_depth, running.decoder, upload
+        published, options.category, options.bit_depth, running.onboarding_decoder, upload
     )
-    decoded = await running.decoder.decode(upload, reading)
+    decoded = await running.onboarding_decoder.decode(upload, reading)
     pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
     if not pictures:
         raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
@@ -139,16 +149,20 @@ async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runti
     return _view(await asyncio.to_thread(running.library.catalogue.references.get, reference_id))
 
 
-@router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found"))
-async def image(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], side: Side = None) -> Response:
+@router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found", "busy"))
+async def image(
+    reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], held: HeldLease, side: Side = None
+) -> Response:
     """The picture as it was sent, or smaller."""
     found = await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
-    data = await running.threads.files(running.library.read_original, found.image_sha256, found.image_suffix)
+    data = await read_kept(running, found.image_sha256, found.image_suffix, held)
     return await pictured(running.threads.files, data, found.image_suffix, side, running.settings.image_limits)
 
 
-@router.post("/{reference_id}/restore", responses=documented("not-found", "storage-full", "not-ready"))
-async def restore(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
+@router.post("/{reference_id}/restore", responses=documented("not-found", "storage-full", "not-ready", "busy"))
+async def restore(
+    reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], _admitted: OnboardingLease
+) -> ReferenceView:
     """Make a reference that was taken back one again; the answer is the live one, with an id of its own.
 
     Possible while its picture is kept, 30 days. Restoring one that is live changes nothing.

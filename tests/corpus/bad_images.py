@@ -212,9 +212,23 @@ def _frames() -> Cases:
     several = {"save_all": True, "append_images": pages[1:]}
     yield "animated WebP", "animated.webp", saved(pages[0], "WEBP", **several), "several-frames"
     yield "animated PNG", "animated.png", saved(pages[0], "PNG", **several), "several-frames"
+    yield "TIFF of 40 000 pages", "book.tiff", _book(40_000), "several-frames"
     yield "TIFF of two pages", "pages.tiff", saved(pages[0], "TIFF", **several), "several-frames"
     yield "JPEG with a second picture attached (MPO)", "phone.jpg", saved(pages[0], "MPO", **several), None
     yield "animated PNG of one frame", "still.png", saved(pages[0], "PNG", save_all=True), None
+
+
+def _book(pages: int) -> bytes:
+    """A TIFF whose one page is named so often: to count them takes a time that grows with their square."""
+    file = bytearray(saved(_image(), "TIFF"))
+    [first] = struct.unpack_from("<I", file, 4)
+    [entries] = struct.unpack_from("<H", file, first)
+    page = file[first : first + 2 + 12 * entries]
+    struct.pack_into("<I", file, first + len(page), len(file))
+    for number in range(pages - 1):
+        following = len(file) + len(page) + 4 if number < pages - 2 else 0
+        file += page + struct.pack("<I", following)
+    return bytes(file)
 
 
 def _alpha() -> Cases:

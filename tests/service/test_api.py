@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -266,16 +265,3 @@ def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> Non
                 if status >= "400":
                     assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
     assert "images" in str(described["paths"]["/detect"]["post"]["requestBody"])
-
-
-def test_too_many_requests_at_once_are_refused_before_they_are_read(client: TestClient) -> None:
-    onboard(client, "disc", part(1), part(2))
-    running = client.app.state.runtime  # type: ignore[attr-defined]
-    with ExitStack() as under_way:
-        for _ in range(running.settings.queue_size + running.settings.batch_size):
-            under_way.enter_context(running.admission.request())
-        refused = client.post("/detect", files=files(b"not even a picture"))
-        assert refused.status_code == 503
-        assert refused.json()["type"] == "/problems/busy"
-        assert int(refused.headers["retry-after"]) >= 1
-    assert client.post("/detect", files=files(part(3))).status_code == 200

@@ -69,7 +69,6 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
 
 
 def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
-    onboard(client, "disc", part(1), part(2))
     owner = client.app.state.runtime.owner  # type: ignore[attr-defined]
     held, hold = threading.Event(), threading.Event()
 
@@ -77,13 +76,13 @@ def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
         held.set()
         hold.wait(30)
 
-    owner.calibrate(block)
+    owner.screen(block)  # a line that nothing in the background uses
     assert held.wait(30)
-    owner.calibrate(lambda _: None)
+    owner.screen(lambda _: None)
     waiting = scrape(client)
     hold.set()
-    assert value(waiting, "queue_depth", line="calibrate") == 1
-    assert value(waiting, "queue_age_seconds", line="calibrate") > 0
+    assert value(waiting, "queue_depth", line="onboard") == 1
+    assert value(waiting, "queue_age_seconds", line="onboard") > 0
     assert value(waiting, "queue_depth", line="detect") == 0
 
 
