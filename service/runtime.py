@@ -23,6 +23,7 @@ from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
 from indexer.search import Engine, choose_engine
+from indexer.search.warming import warm_up as warm_up_search
 from indexer.sizes import encoder_of_memory
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
@@ -116,6 +117,9 @@ class Runtime:
         )  # fmt: skip
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
             owner.calibrate(lambda _: warm_up(encoder, settings.batch_size)).result()
+        if encoder.device.type == "cuda":
+            rhos = {CategorySettings().rho, *(each.rho for each in library.catalogue.categories.settings().values())}
+            owner.calibrate(lambda memory: warm_up_search(engine, memory, rhos)).result()
         calibrations = Calibrations(owner, engine, library)
         detecting = _admission(settings, settings.queue_size + settings.batch_size, lambda: owner.retry_after)
         onboarding = _admission(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)

@@ -38,11 +38,13 @@ def _widened(upper):
     return (upper.to(tl.int32) << 16).to(tl.float32, bitcast=True)
 
 
-@triton.jit
+# How many images share their references, and so how many programs a cell takes, changes from batch to batch: a kernel
+# compiled for one number would be compiled again, for a second or two, when another comes.
+@triton.jit(do_not_specialize=["chunks", "together"])
 def find_best(
     best, queries, pointers, owners, groups, images, neighbours,
-    layers, cells, dim, chunks,
-    FORMAT: tl.constexpr, CODE: tl.constexpr, ALIGNED: tl.constexpr, WIDTH: tl.constexpr, TOGETHER: tl.constexpr,
+    layers, cells, dim, chunks, together,
+    FORMAT: tl.constexpr, CODE: tl.constexpr, ALIGNED: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     """One stored cell of one layer against the queries that it is a candidate for, over one group's references.
@@ -50,7 +52,7 @@ def find_best(
     best: int64 (images, layers, cells), `NOTHING` at first: the similarity, sortable, above the place of its patch.
     queries: (images, layers, cells, dim), float32 for fp32 codes, else float16. pointers: int64 (references,), where
     each reference's codes begin. owners: int64 (references,), bit i set where the group's image i retrieved it.
-    groups: int32 (groups + 1,), where each group's references begin. images: int32 (groups, TOGETHER), −1 beyond the
+    groups: int32 (groups + 1,), where each group's references begin. images: int32 (groups, together), −1 beyond the
     last. neighbours: int32 (cells, WIDTH), −1 outside the grid; the relation is symmetric.
     A tile is ROWS references × COLUMNS queries, DEPTH values at a time; a query of the group is one column.
     """
@@ -59,8 +61,8 @@ def find_best(
     group = tl.program_id(2)
     column = (tl.program_id(0) % chunks) * COLUMNS + tl.arange(0, COLUMNS)
     seat = column // WIDTH
-    seated = seat < TOGETHER
-    image = tl.load(images + group * TOGETHER + seat, mask=seated, other=-1)
+    seated = seat < together
+    image = tl.load(images + group * together + seat, mask=seated, other=-1)
     target = tl.load(neighbours + cell * WIDTH + column % WIDTH)
     asks = seated & (image >= 0) & (target >= 0)
     answer = (image.to(tl.int64) * layers + layer) * cells + target  # (COLUMNS,)

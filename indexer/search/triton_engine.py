@@ -141,9 +141,9 @@ class _Search:
         stride = parts[0].block.stride(2)  # bytes from one code to the next
         kernels.find_best[(cells * chunks, layers, len(self._groups))](
             best, self._asking, pointers, owners, groups, self._images, self._neighbours,
-            layers, cells, dim, chunks,
+            layers, cells, dim, chunks, self._together,
             FORMAT=_FORMATS[self._codec.name], CODE=stride, ALIGNED=math.gcd(stride, 16), WIDTH=self._width,
-            TOGETHER=self._together, ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
+            ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
             num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         kernels.settle[(cells, images)](

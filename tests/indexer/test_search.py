@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.memory import CODEC_NAMES, Codec, Memory
-from indexer.search import Engine, FaissEngine, Question, TorchEngine
+from indexer.search import Answer, Engine, FaissEngine, Question, TorchEngine
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 from indexer.search.sharing import groups_of
+from indexer.search.warming import warm_up
 from tests.indexer.features import feature_space, random_features
 from tests.indexer.oracle import best_similarities
 
@@ -162,3 +163,24 @@ def test_neighbours_are_clipped_at_the_border() -> None:
     assert neighbour_cells((3, 4), 0).tolist() == [[cell] for cell in range(12)]
     with pytest.raises(ValueError, match="rho"):
         neighbour_cells((3, 4), -1)
+
+
+@pytest.mark.parametrize("codec", CODEC_NAMES)
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_warming_up_asks_for_one_image_to_as_many_as_may_come(engine: Engine, codec: str) -> None:
+    asked: list[int] = []
+
+    class Watched:
+        at_once = engine.at_once
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(engine, name)
+
+        def answers(self, memory: Memory, questions: list[Question]) -> list[Answer]:
+            asked.append(len(questions))
+            answers = engine.answers(memory, questions)
+            assert all(np.isfinite(answer.fused).all() for answer in answers)
+            return answers
+
+    warm_up(Watched(), Memory.empty(feature_space((3, 2), layers=2, dim=16), codec), [1])  # type: ignore[arg-type]
+    assert (asked[0], asked[-1]) == (1, engine.at_once)
