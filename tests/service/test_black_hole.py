@@ -77,3 +77,15 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         assert result["id"] in found
         unrecorded = [result["id"] for _, result in (*first, *later) if result["recorded"] is False]
         assert found.isdisjoint(unrecorded)
+
+
+def test_a_service_whose_database_is_a_black_hole_ends_when_it_is_told_to(tmp_path: Path, proxy: DatabaseProxy) -> None:
+    with ServerProcess(tmp_path / "data", DATABASE_URL=proxy.url).wait_until_live() as server:
+        server.teach("disc", *(part(seed) for seed in range(3)))
+        proxy.swallow()
+        with ThreadPoolExecutor(PEOPLE) as people:
+            url = f"{server.client.base_url}/inspections"
+            waiting = [people.submit(httpx.get, url, timeout=120) for _ in range(PEOPLE)]
+            assert detect(server, 10)[1]["recorded"] is not True
+            assert server.stop() == 0
+            assert {each.result().status_code for each in waiting} == {503}
