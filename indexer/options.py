@@ -25,7 +25,9 @@ DatabaseUrl = Annotated[
 ]
 EncoderName = Annotated[
     str | None,
-    typer.Option(help="builtin, timm:MODEL, hub id, folder or checkpoint [TOUCHSTONE_ENCODER; default: builtin]."),
+    typer.Option(
+        help="builtin, builtin-fine, filterbank, timm:MODEL, hub id, folder, checkpoint [TOUCHSTONE_ENCODER; builtin]."
+    ),
 ]
 
 

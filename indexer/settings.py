@@ -41,7 +41,8 @@ class DataSettings(BaseSettings):
 
     encoder: str = Field(
         "builtin",
-        description="`builtin`, `timm:` and a timm model, a Hugging Face hub id, a local folder, or a checkpoint file.",
+        description="`builtin`, `builtin-fine`, `filterbank`, `timm:` and a timm model, a Hugging Face hub id, "
+        "a local folder, or a checkpoint file.",
     )
     layers: Annotated[tuple[int, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
         None, description="1-based transformer layers, comma separated; empty spreads four evenly (4,7,10,12 of 12)."

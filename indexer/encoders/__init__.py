@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 
 from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
+from indexer.encoders.filterbank.encoder import FilterBankEncoder
 from indexer.encoders.preprocessing import Geometry, prepare
 
 __all__ = [
     "BUILTIN",
+    "FILTER_BANK",
     "Encoder",
     "EncoderError",
     "EncoderSettings",
@@ -23,6 +26,7 @@ __all__ = [
 ]
 
 BUILTIN = "builtin"
+FILTER_BANK = "filterbank"
 
 
 def load_encoder(settings: EncoderSettings) -> Encoder:
@@ -32,11 +36,11 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
         geometry = Geometry(settings.resize, settings.crop)
     except ValueError as error:
         raise EncoderError(str(error)) from error
-    if settings.model == BUILTIN:
-        from indexer.encoders.builtin import FilterBankEncoder
-
+    if settings.model == FILTER_BANK:
         return FilterBankEncoder(geometry, device)
-    # transformers takes seconds to import: the built-in encoder does without.
+    if settings.model in VARIANTS:
+        return BuiltinEncoder(settings.model, geometry, device)
+    # transformers takes seconds to import: the encoders that ship with the product do without.
     try:
         from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
         from indexer.encoders.huggingface import VitEncoder

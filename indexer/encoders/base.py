@@ -93,8 +93,8 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class EncoderSettings:
     """Which encoder, and how it is run.
 
-    model: `builtin`, a Hugging Face hub id, `timm:` and a timm model, a local folder with the files of either, or a
-    checkpoint file as published by the authors (`.pth`, `.pt`, `.tar`, `.safetensors`).
+    model: `builtin`, `builtin-fine`, `filterbank`, a Hugging Face hub id, `timm:` and a timm model, a local folder with
+    the files of either, or a checkpoint file as published by the authors (`.pth`, `.pt`, `.tar`, `.safetensors`).
     layers: 1-based transformer layers; None spreads four evenly as the paper does (4, 7, 10, 12 of 12).
     resize, crop: pixels; the picture is resized to a square of `resize` and its centre `crop` is looked at.
     device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.

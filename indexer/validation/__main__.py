@@ -25,7 +25,9 @@ def validate(
     folders: Annotated[list[Path] | None, typer.Argument(help="Data sets in MVTec-AD's layout [drawn ones].")] = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option(help="builtin, timm:MODEL, hub id, folder or checkpoint; may be given several times [builtin]."),
+        typer.Option(
+            help="builtin, filterbank, timm:MODEL, hub id, folder or checkpoint; may be given several times [builtin]."
+        ),
     ] = None,
     textures: Annotated[
         list[Path] | None, typer.Option(help="A photographed texture to cut a category from, beside the drawn ones.")

@@ -31,7 +31,12 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
     from indexer.encoders.published import PUBLISHED, others_here
 
     table = Table("Name", "Encoder", "Size", "Patch", "Parameters", "Licence", "Gated", "Here")
-    table.add_row("builtin", "ships with Touchstone", "", "", "", "Apache-2.0", "", "yes")
+    trained = "Apache-2.0, MIT"
+    table.add_row("builtin", "ships with Touchstone: filters and DINOv2", "ViT-S", "16", "11 M", trained, "", "yes")
+    table.add_row(
+        "builtin-fine", "ships with Touchstone: filters and DINOv2", "ViT-S", "16", "15 M", trained, "", "yes"
+    )
+    table.add_row("filterbank", "ships with Touchstone: filters", "", "16", "", "Apache-2.0", "", "yes")
     for each in PUBLISHED:
         gated = "form" if each.gated else ""
         table.add_row(

@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from indexer.encoders import BUILTIN
 from indexer.images import FORMATS
 from service.problems import ProblemError, documented
 from service.runtime import Runtime, runtime
@@ -19,10 +18,11 @@ from service.settings import Settings
 router = APIRouter(tags=["health"])
 probes = APIRouter(tags=["health"])  # for those who have no key
 
-_BUILTIN_NOTE = (
-    "A fixed filter bank that ships with Touchstone, so that it runs with nothing downloaded. "
-    "Production means DINOv3: set TOUCHSTONE_ENCODER."
-)
+_NOTES = {
+    "builtin": "Ships with Touchstone: fixed filters and six blocks of a ViT-S trained on photographs.",
+    "builtin-fine": "Ships with Touchstone: fixed filters and eight blocks of a ViT-S trained on photographs.",
+    "filterbank": "Ships with Touchstone: fixed filters alone, nothing trained.",
+}
 
 
 @probes.get("/healthz", responses=documented())
@@ -64,7 +64,7 @@ def metrics(running: Annotated[Runtime, Depends(runtime)]) -> Response:
 async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
     """What is running: the product, the encoder in plain words, the memory; and how large an upload may be."""
     space, memory = running.encoder.space, running.library.memory
-    note = _BUILTIN_NOTE if running.settings.encoder == BUILTIN else f"Loaded from {running.settings.encoder}."
+    note = _NOTES.get(running.settings.encoder, f"Loaded from {running.settings.encoder}.")
     return VersionView(
         touchstone=version("touchstone"), engine=running.engine.name, codec=memory.codec.name,
         encoder=EncoderView(

@@ -37,7 +37,7 @@ def started(*arguments: str | Path, data: Path) -> subprocess.Popen[bytes]:
 
 
 def small_encoder(crop: int = 112) -> Encoder:
-    return load_encoder(EncoderSettings(resize=128, crop=crop, device="cpu"))
+    return load_encoder(EncoderSettings("filterbank", resize=128, crop=crop, device="cpu"))
 
 
 def opened(data: Path, crop: int = 112, codec: str = "fp16") -> Library:

@@ -2,121 +2,115 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import Dinov2Config, Dinov2Model
 
-from indexer.encoders import EncoderError, EncoderSettings, Geometry, fit_builtin, load_encoder
-from indexer.encoders.builtin import CONSTANTS, FilterBank, FilterBankEncoder
-from indexer.encoders.fit_builtin import fit
-from indexer.encoders.procedural import Image, photograph, scene
+from indexer.encoders import EncoderError, EncoderSettings, Geometry, load_encoder
+from indexer.encoders.builtin.convert import fold
+from indexer.encoders.builtin.encoder import LAYER_VALUES, LAYERS, VARIANTS, WEIGHTS, BuiltinEncoder
+from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
+from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
 CPU = torch.device("cpu")
+HELD_PATCHES = [[-0.00085, 0.01224, 0.06157], [0.37005, 0.01075, -0.18403]]
+HELD_GLOBALS = [0.01154, 0.06691, -0.01076, -0.07142]
 
 
 @pytest.fixture(scope="module")
-def encoder() -> FilterBankEncoder:
-    return FilterBankEncoder(Geometry(128, 96), CPU)
+def encoder() -> BuiltinEncoder:
+    return BuiltinEncoder("builtin", Geometry(128, 96), CPU)
 
 
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
-    """Photographs of one procedural scene, uint8 (count, 3, crop, crop)."""
+    """Photographs of one drawn scene, uint8 (count, 3, crop, crop)."""
     rng = np.random.default_rng(seed)
-    picture = scene(rng, crop + 32)
-    return torch.stack([torch.from_numpy(photograph(rng, picture, crop, shift)).permute(2, 0, 1) for _ in range(count)])
+    image = scene(rng, crop + 32)
+    return torch.stack([torch.from_numpy(photograph(rng, image, crop, shift)).permute(2, 0, 1) for _ in range(count)])
 
 
-def test_nothing_configured_gives_the_built_in_encoder_on_a_28_by_28_grid() -> None:
-    encoder = load_encoder(EncoderSettings(device="cpu"))
-    assert isinstance(encoder, FilterBankEncoder)
-    assert encoder.space.grid == (28, 28)
-    assert len(encoder.space.layers) == 4
+@pytest.mark.parametrize(("model", "name"), [(None, "touchstone-builtin"), ("builtin-fine", "touchstone-builtin-fine")])
+def test_nothing_configured_gives_the_built_in_encoder_and_its_finer_variant_is_a_setting_away(
+    model: str | None, name: str
+) -> None:
+    settings = EncoderSettings(device="cpu") if model is None else EncoderSettings(model, device="cpu")
+    space = load_encoder(settings).space
+    assert (space.encoder, space.layers, space.grid, space.dim) == (name, LAYERS, (28, 28), LAYER_VALUES)
 
 
-def test_features_have_the_announced_shape_and_unit_length(encoder: FilterBankEncoder) -> None:
-    features = encoder.encode(views(0, 2))
-    space = encoder.space
-    assert features.patches.shape == (2, len(space.layers), space.cells, space.dim)
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("crop", [16, 96, 112])
+def test_features_have_the_announced_shape_and_unit_length(name: str, crop: int) -> None:
+    encoder = BuiltinEncoder(name, Geometry(128, crop), CPU)
+    features, space = encoder.encode(views(0, 2, crop)), encoder.space
+    assert space.grid == (crop // 16, crop // 16)
+    assert features.patches.shape == (2, 2, space.cells, space.dim)
     assert features.globals_.shape == (2, space.global_dim)
     assert features.patches.dtype == features.globals_.dtype == torch.float32
-    torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, len(space.layers), space.cells))
+    torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, 2, space.cells))
     torch.testing.assert_close(features.globals_.norm(dim=-1), torch.ones(2))
 
 
-def test_an_answer_depends_neither_on_the_run_nor_on_the_batch(encoder: FilterBankEncoder) -> None:
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_blank_image_has_finite_features(encoder: BuiltinEncoder, value: int) -> None:
+    features = encoder.encode(torch.full((1, 3, 96, 96), value, dtype=torch.uint8))
+    assert torch.isfinite(features.patches).all()
+    assert torch.isfinite(features.globals_).all()
+
+
+def test_an_answer_does_not_depend_on_the_batch(encoder: BuiltinEncoder) -> None:
     batch = views(1, 3)
     together, alone = encoder.encode(batch), encoder.encode(batch[1:2])
     assert torch.equal(together.patches[1:2], alone.patches)
     assert torch.equal(together.globals_[1:2], alone.globals_)
 
 
-@pytest.mark.parametrize("crop", [16, 32, 80, 224])
-@pytest.mark.parametrize("value", [0, 255])
-def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, value: int) -> None:
-    encoder = FilterBankEncoder(Geometry(crop, crop), CPU)
-    features = encoder.encode(torch.full((1, 3, crop, crop), value, dtype=torch.uint8))
-    assert encoder.space.grid == (crop // 16, crop // 16)
-    assert torch.isfinite(features.patches).all()
-    assert torch.isfinite(features.globals_).all()
-
-
-def test_a_crop_that_is_no_multiple_of_16_is_refused() -> None:
+def test_a_crop_that_is_no_multiple_of_16_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="multiple of 16"):
-        FilterBankEncoder(Geometry(128, 100), CPU)
-
-
-def test_missing_constants_are_named(tmp_path: Path) -> None:
+        BuiltinEncoder("builtin", Geometry(128, 100), CPU)
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        FilterBankEncoder(Geometry(512, 448), CPU, tmp_path / "gone.safetensors")
+        BuiltinEncoder("builtin", Geometry(128, 96), CPU, tmp_path / "gone.safetensors")
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 80, dtype=torch.uint8)])
-def test_pictures_that_were_not_prepared_are_refused(encoder: FilterBankEncoder, batch: torch.Tensor) -> None:
+def test_images_that_were_not_prepared_are_refused(encoder: BuiltinEncoder, batch: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         encoder.encode(batch)
 
 
-def test_the_fingerprint_tells_geometries_apart_and_nothing_else() -> None:
-    geometries = [Geometry(128, 96), Geometry(128, 112), Geometry(112, 96)]
-    prints = [FilterBankEncoder(geometry, CPU).space.fingerprint for geometry in geometries]
-    assert len(set(prints)) == 3
-    assert FilterBankEncoder(geometries[0], CPU).space.fingerprint == prints[0]
-
-
-def test_the_fingerprint_changes_with_the_constants(encoder: FilterBankEncoder, tmp_path: Path) -> None:
+def test_the_fingerprint_tells_variants_geometries_and_weights_apart(encoder: BuiltinEncoder, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
-    stored = bytearray(CONSTANTS.read_bytes())
+    stored = bytearray(WEIGHTS.read_bytes())
     stored[-1] ^= 1
     other.write_bytes(stored)
-    assert FilterBankEncoder(Geometry(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
+    prints = [
+        encoder.space.fingerprint,
+        BuiltinEncoder("builtin", Geometry(128, 112), CPU).space.fingerprint,
+        BuiltinEncoder("builtin-fine", Geometry(128, 96), CPU).space.fingerprint,
+        BuiltinEncoder("builtin", Geometry(128, 96), CPU, other).space.fingerprint,
+    ]
+    assert len(set(prints)) == 4
+    assert BuiltinEncoder("builtin", Geometry(128, 96), CPU).space.fingerprint == prints[0]
 
 
-def test_features_are_those_that_stored_memories_hold() -> None:
-    # A change of the arithmetic that moves these figures must raise `_REVISION`; refitted constants bring their own.
+def test_features_are_those_that_stored_memories_hold(encoder: BuiltinEncoder) -> None:
+    # A change of the arithmetic that moves these figures must raise `_REVISION`; other weights bring their own.
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-    picture = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
-    features = FilterBankEncoder(Geometry(128, 96), CPU).encode(picture.to(torch.uint8))
-    held = [[-0.0012, 0.01731, 0.08707], [-0.01931, 0.00603, -0.00326],
-            [-0.00087, 0.01856, -0.03801], [0.02731, 0.02002, -0.16536]]  # fmt: skip
-    torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(held), atol=2e-4, rtol=0)
-    held_globals = torch.tensor([0.01228, 0.07118, -0.00223, -0.05812])
-    torch.testing.assert_close(features.globals_[0, :4], held_globals, atol=2e-4, rtol=0)
+    image = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
+    features = encoder.encode(image.to(torch.uint8))
+    torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(HELD_PATCHES), atol=2e-4, rtol=0)
+    held = features.globals_[0, [0, 1, 124, 125]]
+    torch.testing.assert_close(held, torch.tensor(HELD_GLOBALS), atol=2e-4, rtol=0)
 
 
-def test_two_layers_see_a_turned_part_as_the_same_and_two_do_not() -> None:
-    picture = views(4, 1)
-    raw, turned = (FilterBank(CPU).describe(batch) for batch in (picture, picture.rot90(1, (2, 3))))
-    moved = [layer.unflatten(1, (6, 6)).rot90(1, (1, 2)).flatten(1, 2) for layer in raw]  # every patch where it now is
-    differences = [float((now - then).abs().max()) for now, then in zip(turned, moved, strict=True)]
-    assert max(differences[:2]) < 1e-3
-    assert min(differences[2:]) > 0.1
-
-
-def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: FilterBankEncoder) -> None:
+def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: BuiltinEncoder) -> None:
     clean = torch.full((1, 3, 96, 96), 120, dtype=torch.uint8)
     clean[:, :, ::8] = 150
     marked = clean.clone()
@@ -125,66 +119,69 @@ def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: FilterBankE
     assert similarity.mean(1).argmin() == 3 * 6 + 2
 
 
-def test_the_strength_of_a_pattern_is_not_lost_in_a_cosine(encoder: FilterBankEncoder) -> None:
-    def stripes(contrast: int) -> torch.Tensor:
-        picture = torch.full((1, 3, 96, 96), 128, dtype=torch.uint8)
-        picture[:, :, ::8] += contrast
-        return encoder.encode(picture).patches
-
-    faint, middle, strong = stripes(20), stripes(40), stripes(120)
-    assert (faint * middle).sum(-1).mean() > (faint * strong).sum(-1).mean()
-
-
 def test_global_descriptors_tell_scenes_apart() -> None:
-    encoder = FilterBankEncoder(Geometry(224, 192), CPU)
+    encoder = BuiltinEncoder("builtin", Geometry(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
     globals_ = encoder.encode(batch).globals_
     similarity = (globals_ @ globals_.T).fill_diagonal_(-2)
     assert torch.equal(similarity.argmax(1) // 3, torch.arange(len(batch)) // 3)
 
 
-def test_the_shipped_constants_are_small_finite_and_fit_the_code() -> None:
-    assert CONSTANTS.stat().st_size < 3_000_000
-    assert all(torch.isfinite(values).all() for values in load_file(CONSTANTS).values())
+def test_the_folded_network_computes_what_transformers_does(tmp_path: Path) -> None:
+    state = random_state(2)
+    config = Dinov2Config(hidden_size=384, num_hidden_layers=2, num_attention_heads=6, patch_size=14, image_size=518)
+    config.architectures = ["Dinov2Model"]
+    config.save_pretrained(tmp_path)
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    model = Dinov2Model.from_pretrained(tmp_path).eval()
+    image = views(3, 1, 112)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.inference_mode():
+        expected = model(pixel_values=(image.float() / 255 - mean) / std).last_hidden_state[0]
+    found = VisionTransformer(fold(state, 2), 2, 8, CPU)(image)
+    similarity = F.cosine_similarity(torch.cat([found.cls[None], found.patches]), expected, dim=-1)
+    assert similarity.min() > 0.999  # the matrices are rounded to int8
 
 
-def test_a_fit_is_reproducible() -> None:
-    first, second = fit(4, 3, CPU), fit(4, 3, CPU)
-    assert first.keys() == second.keys() == load_file(CONSTANTS).keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+def random_state(blocks: int) -> dict[str, torch.Tensor]:
+    """Random weights by the names that the package's file has, which are those of transformers' files."""
+    random = torch.Generator().manual_seed(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.cls_token": (1, 1, 384), "embeddings.mask_token": (1, 384),
+        "embeddings.position_embeddings": (1, 1 + 37 * 37, 384),
+        "embeddings.patch_embeddings.projection.weight": (384, 3, 14, 14),
+        "embeddings.patch_embeddings.projection.bias": (384,),
+        "layernorm.weight": (384,), "layernorm.bias": (384,),
+    }  # fmt: skip
+    products = {
+        "attention.attention.query": (384, 384), "attention.attention.key": (384, 384),
+        "attention.attention.value": (384, 384), "attention.output.dense": (384, 384),
+        "mlp.fc1": (1536, 384), "mlp.fc2": (384, 1536),
+    }  # fmt: skip
+    for block in (f"encoder.layer.{number}." for number in range(blocks)):
+        for name, shape in products.items():
+            shapes |= {f"{block}{name}.weight": shape, f"{block}{name}.bias": shape[:1]}
+        for norm in ("norm1", "norm2"):
+            shapes |= {f"{block}{norm}.weight": (384,), f"{block}{norm}.bias": (384,)}
+        shapes |= {f"{block}layer_scale{which}.lambda1": (384,) for which in (1, 2)}
+    return {
+        name: torch.randn(shape, generator=random) * 0.05 + (1.0 if "norm" in name or "scale" in name else 0.0)
+        for name, shape in shapes.items()
+    }
 
 
-def test_a_fit_that_was_stopped_goes_on_and_ends_with_the_same_constants(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    in_one_go = fit(4, 3, CPU)
-    checkpoint, drawn = tmp_path / "fit.checkpoint", itertools.count()
-
-    def stopped_at_the_fourth(rng: np.random.Generator, side: int) -> Image:
-        if next(drawn) == 3:
-            raise KeyboardInterrupt
-        return scene(rng, side)
-
-    monkeypatch.setattr(fit_builtin, "_EVERY", 2)
-    monkeypatch.setattr(fit_builtin, "scene", stopped_at_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        fit(4, 3, CPU, checkpoint)
-    with pytest.raises(ValueError, match="of seed 3 and 2 scenes"):
-        fit(4, 8, CPU, checkpoint)
-    resumed = fit(4, 3, CPU, checkpoint)
-    assert next(drawn) == 6  # scenes 0 to 3, the last one in vain, then only 2 and 3
-    assert all(torch.equal(resumed[name], in_one_go[name]) for name in in_one_go)
-    assert not checkpoint.exists()
-
-
-def test_procedural_scenes_differ_by_seed_and_repeat_for_a_seed() -> None:
-    scenes = [scene(np.random.default_rng(seed), 128) for seed in range(6)]
-    assert np.array_equal(scenes[2], scene(np.random.default_rng(2), 128))
-    assert all(not np.array_equal(one, other) for one, other in itertools.combinations(scenes, 2))
+def test_the_shipped_weights_are_small_finite_and_say_where_they_come_from() -> None:
+    assert WEIGHTS.stat().st_size < 20_000_000
+    assert all(torch.isfinite(values.float()).all() for values in load_file(WEIGHTS).values())
+    with safe_open(WEIGHTS, "pt") as file:
+        source = json.loads(file.metadata()["source"])
+    card = WEIGHTS.with_name("MODEL_CARD.md").read_text()
+    assert source["package"] in card
+    assert source["sha256"] in card
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_and_cpu_agree(encoder: FilterBankEncoder) -> None:
+def test_cuda_and_cpu_agree(encoder: BuiltinEncoder) -> None:
     batch = views(5, 2)
-    there = FilterBankEncoder(Geometry(128, 96), torch.device("cuda")).encode(batch)
-    torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=2e-3, rtol=0)
+    there = BuiltinEncoder("builtin", Geometry(128, 96), torch.device("cuda")).encode(batch)
+    torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=5e-3, rtol=0)

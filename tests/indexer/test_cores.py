@@ -51,7 +51,7 @@ class Meeting:
 
 
 def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_threads: None) -> None:
-    encoder = load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))
+    encoder = load_encoder(EncoderSettings("filterbank", resize=128, crop=112, device="cpu"))
     meeting = Meeting(encoder)
     with Cores() as cores:
         found = cores.encoding(meeting).encode(IMAGES[:4])
@@ -63,7 +63,7 @@ def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_thread
 
 def test_threads_that_start_later_have_all_of_torchs_threads_again(two_threads: None) -> None:
     with Cores() as cores:
-        cores.encoding(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))).encode(IMAGES)
+        cores.encoding(load_encoder(EncoderSettings("filterbank", resize=128, crop=112, device="cpu"))).encode(IMAGES)
     seen = list[int]()
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -72,7 +72,7 @@ def test_threads_that_start_later_have_all_of_torchs_threads_again(two_threads: 
 
 
 def test_an_image_that_fails_ends_the_batch_with_its_error(two_threads: None) -> None:
-    encoder = load_encoder(EncoderSettings(resize=128, crop=112, device="cpu"))
+    encoder = load_encoder(EncoderSettings("filterbank", resize=128, crop=112, device="cpu"))
     with Cores() as cores, pytest.raises(ValueError, match="expected uint8"):
         cores.encoding(encoder).encode(IMAGES.float())
 

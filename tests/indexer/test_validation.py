@@ -60,7 +60,10 @@ def test_what_is_written_is_read_as_a_data_set_with_its_masks(drawn: Path) -> No
 
 
 def test_the_comparison_is_the_products_own_evaluation_of_each_encoder(drawn: Path, tmp_path: Path) -> None:
-    small, large = EncoderSettings(resize=128, crop=112), EncoderSettings(resize=256, crop=224)
+    small, large = (
+        EncoderSettings("filterbank", resize=128, crop=112),
+        EncoderSettings("filterbank", resize=256, crop=224),
+    )
     judged = compare(drawn, [small, large], ScoringSettings(3), False, tmp_path)
     assert [each.outcome.references for each in judged] == [6, 6]
     first, second = (each.outcome.mean.pixel_auroc for each in judged)

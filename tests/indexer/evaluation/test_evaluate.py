@@ -24,7 +24,7 @@ from indexer.images import encode_png
 from indexer.scoring import ScoringSettings
 from tests.indexer.evaluation import trees
 
-SMALL = EncoderSettings(resize=128, crop=112, device="cpu")
+SMALL = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
 
 @pytest.mark.parametrize("product", ["board", "bottle"])
 def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) -> None:
-    encoder = load_encoder(EncoderSettings(device="cpu"))
+    encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     pictures = [render_good(product, seed).image for seed in range(24)]
     noise = np.random.default_rng(7).normal(0, 2, pictures[3].shape)  # of the sensor: the part and the camera are still
     again = np.clip(pictures[3] + noise, 0, 255).astype(np.uint8)

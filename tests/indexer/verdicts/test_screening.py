@@ -79,7 +79,7 @@ def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_find
 
 
 def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called_moved() -> None:
-    encoder = load_encoder(EncoderSettings(device="cpu"))
+    encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
         return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
@@ -102,7 +102,7 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
 
 def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     """A dark picture among the first of a steady product, or several; and one of another product, or that is blank."""
-    encoder = load_encoder(EncoderSettings(device="cpu"))
+    encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     memory = Memory.empty(encoder.space)
 
     def encoded(picture: np.ndarray) -> EncodedReferences:

@@ -1,10 +1,12 @@
-"""The encoder that ships with the product: fixed filters, pooled and whitened, that need no trained network."""
+"""Fixed filters, pooled and whitened, that need no trained network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,13 +19,12 @@ from indexer.encoders.preprocessing import Geometry
 
 PATCH = 16
 _REVISION = 2  # of the arithmetic below: raise it when features change, so that older memories are refused
-CONSTANTS = Path(__file__).with_name("builtin.safetensors")
+CONSTANTS = Path(__file__).with_name("constants.safetensors")
 LAYERS = ("edges", "strokes", "edges-strokes", "edges-strokes-shapes")
-_LEVELS = 3  # octaves of the pyramid; level s has pixels of 2**s
 _SLOPES = 4  # axes of the gradient; with both signs, eight directions
 _SIGNED = 11  # response maps with a sign: slopes, second derivatives, Laplacian, determinant, turn
 _TONES = 6  # soft bins of the intensity histogram
-_SOURCES = ((0,), (1,), (0, 1), (0, 1, 2))  # levels a layer is made of
+_SOURCES = ((0,), (1,), (0, 1), (0, 1, 2))  # octaves a layer is made of; octave s has pixels of 2**s
 _TURNING = (True, True, False, False)  # layers that see how strong orientations are, not which they are
 _TINY = 1e-6
 
@@ -32,31 +33,25 @@ class FilterBankEncoder:
     """Local statistics of derivatives, blobs, intensity and colour, in four layers from fine to coarse.
 
     Satisfies `Encoder`. Every layer is centred, projected and whitened with constants fitted once on procedural images
-    (`python -m indexer.encoders.fit_builtin`); a constant is appended before the L2-normalisation, so that a cosine
+    (`python -m indexer.encoders.filterbank.fit`); a constant is appended before the L2-normalisation, so that a cosine
     between patches still sees how strong a pattern is, not only which.
     EncoderError when the crop is not a multiple of 16 pixels or the constants do not fit this code.
     """
 
     def __init__(self, geometry: Geometry, device: torch.device, constants: Path = CONSTANTS) -> None:
         if geometry.crop % PATCH:
-            raise EncoderError(f"the built-in encoder needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
-        if not constants.is_file():
-            raise EncoderError(f"the built-in encoder's constants are missing: {constants.name}")
+            raise EncoderError(f"the filter bank needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
         self.device = device
-        self._bank = FilterBank(device)
-        fitted = load_file(constants)
-        self._means = [fitted[f"{name}.mean"].to(device, torch.float32) for name in LAYERS]
-        self._projections = [fitted[f"{name}.projection"].to(device, torch.float32) for name in LAYERS]
-        self._constant = float(fitted["constant"])
+        self._layers = FilterLayers(LAYERS, device, constants)
         side = geometry.crop // PATCH
         self.space = FeatureSpace(
             encoder="touchstone-filterbank",
             layers=LAYERS,
             grid=(side, side),
-            dim=self._projections[0].shape[1] + 1,
-            global_dim=2 * sum(projection.shape[1] for projection in self._projections),
+            dim=self._layers.dim,
+            global_dim=self._layers.global_dim,
             geometry=geometry,
-            fingerprint=_fingerprint(constants, geometry),
+            fingerprint=fingerprint(constants, geometry),
         )
 
     @torch.inference_mode()
@@ -71,14 +66,49 @@ class FilterBankEncoder:
 
     def _encode_one(self, image: torch.Tensor) -> Features:
         """uint8 (1, 3, crop, crop) → its features."""
+        found = self._layers.describe(image)
+        return Features(found.descriptor, torch.stack(found.patches, dim=1))
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """One image through filters. patches: a tensor for each layer, float32 (1, cells, dim), of unit length.
+
+    descriptor: float32 (1, global_dim), of unit length.
+    """
+
+    patches: list[torch.Tensor]
+    descriptor: torch.Tensor
+
+
+class FilterLayers:
+    """Some layers of the filter bank, whitened with the constants that were fitted for them."""
+
+    def __init__(self, layers: Sequence[str], device: torch.device, constants: Path = CONSTANTS) -> None:
+        """layers: some of `LAYERS`. EncoderError when the constants are missing."""
+        if not constants.is_file():
+            raise EncoderError(f"the filter bank's constants are missing: {constants.name}")
+        fitted = load_file(constants)
+        self._bank = FilterBank(device, [LAYERS.index(name) for name in layers])
+        self._means = [fitted[f"{name}.mean"].to(device, torch.float32) for name in layers]
+        self._projections = [fitted[f"{name}.projection"].to(device, torch.float32) for name in layers]
+        self._constant = float(fitted["constant"])
+        self.dim = self._projections[0].shape[1] + 1  # of a layer's patches
+        self.global_dim = 2 * sum(projection.shape[1] for projection in self._projections)
+
+    @torch.inference_mode()
+    def describe(self, image: torch.Tensor) -> Filtered:
+        """uint8 (1, 3, H, W) RGB on the layers' device, H and W multiples of 16 → unit vectors."""
         layers = zip(self._bank.describe(image), self._means, self._projections, strict=True)
         whitened = [(raw - mean) @ projection for raw, mean, projection in layers]  # each (1, cells, dim − 1)
         # What a product is like as a whole: where its patches lie on average, and how widely they are spread against
-        # the procedural pictures, whose spread is about 1.
+        # the drawn images, whose spread is about 1.
         average = [values.mean(1) for values in whitened]
         spread = [values.std(1, correction=0) - 1 for values in whitened]
-        patches = torch.stack([_with_length(values, self._constant) for values in whitened], dim=1)
-        return Features(F.normalize(torch.cat(average + spread, dim=1), dim=1), patches)
+        return Filtered(
+            [_with_length(values, self._constant) for values in whitened],
+            F.normalize(torch.cat(average + spread, dim=1), dim=1),
+        )
 
 
 def _with_length(whitened: torch.Tensor, constant: float) -> torch.Tensor:
@@ -87,7 +117,8 @@ def _with_length(whitened: torch.Tensor, constant: float) -> torch.Tensor:
     return F.normalize(padded, dim=-1)
 
 
-def _fingerprint(constants: Path, geometry: Geometry) -> str:
+def fingerprint(constants: Path, geometry: Geometry) -> str:
+    """Equal where the filter bank's features are: sha256 over constants, the arithmetic's revision, geometry."""
     digest = hashlib.sha256(constants.read_bytes())
     digest.update(json.dumps([_REVISION, LAYERS, geometry.resize, geometry.crop, "float32"]).encode())
     return digest.hexdigest()
@@ -96,12 +127,15 @@ def _fingerprint(constants: Path, geometry: Geometry) -> str:
 class FilterBank:
     """The fixed part: from pixels to raw statistics, before anything that was fitted."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, layers: Sequence[int] = tuple(range(len(LAYERS)))) -> None:
+        """layers: which are computed, numbers into `LAYERS`."""
         self._device = device
+        self._layers = tuple(layers)
+        self._levels = 1 + max(1, *(source for layer in layers for source in _SOURCES[layer]))  # tones need the second
 
     @torch.inference_mode()
     def describe(self, batch: torch.Tensor) -> list[torch.Tensor]:
-        """uint8 (B, 3, H, W), H and W multiples of 16 → raw layers, each (B, cells, values)."""
+        """uint8 (B, 3, H, W), H and W multiples of 16 → the raw layers, each (B, cells, values)."""
         levels = self._pyramid(self._opponent(batch))
         stats = []
         for number, level in enumerate(levels):
@@ -111,9 +145,11 @@ class FilterBank:
         turned = [(_over_orientations(each) + _TINY).sqrt_() for each in stats]
         straight = [(each + _TINY).sqrt_() for each in stats]
         layers = []
-        for sources, turning in zip(_SOURCES, _TURNING, strict=True):
-            chosen = turned if turning else straight
-            maps = torch.cat([*(chosen[source] for source in sources), tones], dim=1)  # (B, values, rows, columns)
+        for layer in self._layers:
+            chosen = turned if _TURNING[layer] else straight
+            maps = torch.cat(
+                [*(chosen[source] for source in _SOURCES[layer]), tones], dim=1
+            )  # (B, values, rows, columns)
             layers.append(maps.flatten(2).transpose(1, 2))
         return layers
 
@@ -125,7 +161,7 @@ class FilterBank:
 
     def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
         levels = [image]
-        for _ in range(_LEVELS - 1):
+        for _ in range(self._levels - 1):
             padded = F.pad(levels[-1], (1, 1, 1, 1), mode="replicate")
             levels.append(F.conv2d(padded, self._halving, stride=2))  # (B, 3, h / 2, w / 2)
         return levels

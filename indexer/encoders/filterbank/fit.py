@@ -1,4 +1,4 @@
-"""Fits the built-in encoder's constants on procedural pictures and writes `builtin.safetensors`."""
+"""Fits the filter bank's constants on drawn images and writes `constants.safetensors`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.progress import track
 from safetensors.torch import save_file
 
 from indexer.encoders import choose_device
-from indexer.encoders.builtin import CONSTANTS, LAYERS, FilterBank
-from indexer.encoders.procedural import photograph, scene
+from indexer.encoders.filterbank.encoder import CONSTANTS, LAYERS, FilterBank
+from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
 PATCH_VALUES = 31  # per layer; one more holds the constant
 CONSTANT = 0.5
@@ -114,7 +114,7 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same library versions: same constants.")] = 7,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """Fit the built-in encoder's constants; 600 scenes take about three minutes on one core.
+    """Fit the filter bank's constants; 600 scenes take about three minutes on one core.
 
     A fit that was stopped goes on where it was, from a checkpoint beside the file it writes.
     """

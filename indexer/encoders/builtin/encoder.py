@@ -1,0 +1,105 @@
+"""The encoder that ships with the product: fixed filters and a network trained on photographs, a layer of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from indexer.encoders.base import EncoderError, Features, FeatureSpace
+from indexer.encoders.builtin.network import WIDTH, VisionTransformer
+from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
+from indexer.encoders.preprocessing import Geometry
+
+WEIGHTS = Path(__file__).with_name("weights.safetensors")
+LAYERS = ("filters", "network")
+LAYER_VALUES = 64  # of either layer: all of one width, so that a memory is one table
+_REVISION = 1  # of the arithmetic below: raise it when features change, so that older memories are refused
+_FILTERS = ("edges", "strokes")  # two layers of 32 values of the filter bank, side by side
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How the network is run. blocks: so many of its blocks. share: tokens along a side, as a share of the grid's."""
+
+    blocks: int
+    share: Fraction
+
+    def tokens(self, crop: int) -> int:
+        """Tokens along a side of an image of `crop` pixels."""
+        return max(1, round(crop // PATCH * self.share))
+
+
+VARIANTS: Mapping[str, Variant] = {"builtin": Variant(6, Fraction(5, 7)), "builtin-fine": Variant(8, Fraction(1))}
+
+
+class BuiltinEncoder:
+    """A layer of fixed filters and a layer of a ViT-S/14, both of 64 values a patch.
+
+    Satisfies `Encoder`. The filters (`FilterLayers`) see fine marks and what no photograph shows, such as binary images
+    of boards; the network, DINOv2's and trained on photographs, sees what is odd about an object. The network's tokens
+    are brought to their leading 64 directions and to the grid of 16-pixel patches by bilinear interpolation.
+    The global descriptor joins the filters' with the network's CLS token.
+    """
+
+    def __init__(self, name: str, geometry: Geometry, device: torch.device, weights: Path = WEIGHTS) -> None:
+        """name: one of `VARIANTS`. EncoderError when the crop is no multiple of 16 pixels or weights are missing."""
+        if geometry.crop % PATCH:
+            raise EncoderError(f"the built-in encoder needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
+        if not weights.is_file():
+            raise EncoderError(f"the built-in encoder's weights are missing: {weights.name}")
+        variant = VARIANTS[name]
+        stored = load_file(weights)
+        self.device = device
+        self._filters = FilterLayers(_FILTERS, device)
+        self._directions = stored[f"directions.{name}"].to(device)  # (384, 64)
+        self._side = geometry.crop // PATCH
+        self._tokens = variant.tokens(geometry.crop)
+        self._network = VisionTransformer(stored, variant.blocks, self._tokens, device)
+        self.space = FeatureSpace(
+            encoder=f"touchstone-{name}",
+            layers=LAYERS,
+            grid=(self._side, self._side),
+            dim=LAYER_VALUES,
+            global_dim=self._filters.global_dim + WIDTH,
+            geometry=geometry,
+            fingerprint=_fingerprint(weights, name, geometry),
+        )
+
+    @torch.inference_mode()
+    def encode(self, batch: torch.Tensor) -> Features:
+        """Prepared images, uint8 (B, 3, crop, crop) RGB → features on the encoder's device."""
+        crop = self.space.geometry.crop
+        if batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != (3, crop, crop):
+            raise ValueError(f"expected uint8 (B, 3, {crop}, {crop}), not {batch.dtype} {tuple(batch.shape)}")
+        # One image at a time: its values stay in a CPU's cache, and an answer does not depend on its batch.
+        each = [self._encode_one(image[None].to(self.device)) for image in batch]
+        return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+
+    def _encode_one(self, image: torch.Tensor) -> Features:
+        """uint8 (1, 3, crop, crop) → its features."""
+        filtered = self._filters.describe(image)
+        tokens = self._network(image)
+        seen = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, self._tokens, self._tokens)
+        if self._tokens != self._side:
+            seen = F.interpolate(seen, size=self.space.grid, mode="bilinear", align_corners=False)
+        network = F.normalize(seen.flatten(2).transpose(1, 2), dim=-1)  # (1, cells, 64)
+        filters = F.normalize(torch.cat(filtered.patches, dim=-1), dim=-1)
+        descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=0)[None]], dim=1)
+        return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1))
+
+
+def _fingerprint(weights: Path, name: str, geometry: Geometry) -> str:
+    digest = hashlib.sha256(weights.read_bytes())
+    variant = VARIANTS[name]
+    digest.update(
+        json.dumps([_REVISION, variant.blocks, str(variant.share), fingerprint(CONSTANTS, geometry)]).encode()
+    )
+    return digest.hexdigest()

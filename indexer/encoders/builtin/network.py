@@ -1,0 +1,87 @@
+"""The first blocks of a DINOv2 ViT-S/14, with the norms' scales and the layer scales folded into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+PATCH = 14  # pixels of one token, along a side
+WIDTH, HEADS = 384, 6
+_EPSILON = 1e-6  # of the layer norms
+PRODUCTS = ("attention", "output", "expand", "contract")  # a block's four matrices
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Product:
+    """x → x · weightᵀ + bias. weight: float32 (outputs, inputs)."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (…, inputs) → (…, outputs)."""
+        return F.linear(values, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one block gives: float32 (tokens, 384) of the image's patches, row by row, and its CLS token (384,)."""
+
+    patches: torch.Tensor
+    cls: torch.Tensor
+
+
+class VisionTransformer:
+    """Tokens of one block for one image, seen as side × side tokens.
+
+    Source: Oquab et al., "DINOv2", arXiv:2304.07193; weights: MODEL_CARD.md.
+    """
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], blocks: int, side: int, device: torch.device) -> None:
+        """weights: as `convert` writes them. blocks: how many are run. KeyError where one is missing."""
+        self._patch = _product(weights, "patch", device)
+        self._cls = weights["cls"].to(device, torch.float32)
+        trained = weights["positions"].to(device, torch.float32).permute(2, 0, 1)[None]  # (1, 384, 37, 37)
+        positions = F.interpolate(trained, size=(side, side), mode="bicubic", align_corners=False)
+        self._positions = positions[0].flatten(1).T.contiguous()  # (side², 384)
+        self._side = side
+        self._blocks = [
+            tuple(_product(weights, f"blocks.{number}.{name}", device) for name in PRODUCTS) for number in range(blocks)
+        ]
+        self._norm_weight = weights["norm.weight"].to(device, torch.float32)
+        self._norm_bias = weights["norm.bias"].to(device, torch.float32)
+
+    @torch.inference_mode()
+    def __call__(self, image: torch.Tensor) -> Tokens:
+        """uint8 (1, 3, H, W) RGB → tokens of the last block, after the final norm."""
+        side = self._side
+        pixels = image.to(torch.float32)
+        if tuple(image.shape[2:]) != (side * PATCH, side * PATCH):
+            size = (side * PATCH, side * PATCH)
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+        patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (1, 3, side, side, 14, 14)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(side * side, 3 * PATCH * PATCH)
+        states = torch.cat([self._cls, self._patch(patches) + self._positions])
+        for attention, output, expand, contract in self._blocks:
+            query, key, value = attention(_standardised(states)).view(-1, 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)
+            seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]  # (heads, tokens, 64)
+            states = states + output(seen.transpose(0, 1).reshape(-1, WIDTH))
+            states = states + contract(F.gelu(expand(_standardised(states))))
+        states = F.layer_norm(states, (WIDTH,), self._norm_weight, self._norm_bias, _EPSILON)
+        return Tokens(states[1:], states[0])
+
+
+def _standardised(states: torch.Tensor) -> torch.Tensor:
+    return F.layer_norm(states, (WIDTH,), eps=_EPSILON)
+
+
+def _product(weights: Mapping[str, torch.Tensor], name: str, device: torch.device) -> Product:
+    """Stored as int8 with a scale per output, or as float16 without."""
+    weight = weights[f"{name}.weight"].to(torch.float32)
+    if (scale := weights.get(f"{name}.scale")) is not None:
+        weight = weight * scale[:, None]
+    return Product(weight.to(device).contiguous(), weights[f"{name}.bias"].to(device, torch.float32))

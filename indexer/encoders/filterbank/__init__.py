@@ -1,0 +1,1 @@
+"""The encoder of fixed filters, fitted on drawn images alone."""
