@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from indexer.catalogue import CategorySettings, Inspection
+from indexer.catalogue import CategorySettings, Inspection, UnknownCategory
 from indexer.images import ImageRefused
 from indexer.memory import EncodedReferences
 from indexer.reading import Reading
@@ -33,6 +33,10 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
     category = inspection.category
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
         raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
+    try:
+        await asyncio.to_thread(running.library.catalogue.categories.get, category)
+    except UnknownCategory:
+        raise ProblemError("conflict", f"The category {category!r} was removed: restore it first.") from None
     known = await asyncio.to_thread(running.library.known, category, [inspection.image_sha256])
     if known and inspection.judgement == "good":
         return inspection

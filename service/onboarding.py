@@ -75,7 +75,7 @@ async def onboard(
 async def restore(
     running: Runtime, category: str, references: Sequence[Reference]
 ) -> list[Outcome | ImageRefused | OriginalUnreadable]:
-    """Make references that were removed ones again, together, with what was known of each.
+    """Make references that were removed ones again, together, with what was known of each, and their category too.
 
     Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
     """
@@ -96,6 +96,8 @@ async def _restore(
         )
         for each, picture in pictures
     ]  # fmt: skip
+    if originals:  # which would begin a category anew that was removed
+        await asyncio.to_thread(running.library.restore_category, category)
     added = await asyncio.to_thread(running.library.add, category, originals, encoded)
     outcomes = iter(added.outcomes)
     return [next(outcomes) if isinstance(each, Picture) else each for each in read]

@@ -118,6 +118,13 @@ def ensure_category(connection: Connection, name: str) -> int:
     return cast(int, found.id)
 
 
+def check_not_removed(connection: Connection, name: str) -> None:
+    """Raise UnknownCategory when the category was removed, for those who would begin it anew by mistake."""
+    removed = select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_not(None))
+    if connection.scalars(removed).one_or_none() is not None:
+        raise UnknownCategory(f"the category {name!r} was removed")
+
+
 def decide_depth(connection: Connection, category_id: int, references: Iterable[NewReference]) -> dict[str, int]:
     """Let the first references of 16 bits a channel decide how many of them are used; returns what was decided."""
     kept = connection.execute(select(CategoryRow.settings).where(CategoryRow.id == category_id)).scalar_one()

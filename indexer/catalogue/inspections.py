@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, insert, literal, 
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
+from indexer.catalogue.categories import check_not_removed
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.errors import InvalidCursor, RequestKeyReused, UnknownInspection
 from indexer.catalogue.live import live_digests
@@ -131,7 +132,8 @@ class Inspections:
 
         segment: of one row. confirmed: what the person was warned of. Where the picture is a live reference already,
         only what was said is kept, and the inspection names the reference if feedback made it; then the segment stays
-        unknown. Raises UnknownInspection, ValueError without a category, and as `References.append`.
+        unknown. Raises UnknownInspection, UnknownCategory when the category was removed, ValueError without a category,
+        and as `References.append`.
         """
 
         def write() -> Inspection:
@@ -139,6 +141,7 @@ class Inspections:
                 before = _find_inspection(connection, inspection_id)
                 if before.category is None:
                     raise ValueError(f"inspection {inspection_id} has no category")
+                check_not_removed(connection, before.category)
                 appended = append_references(connection, before.category, segment, [reference], memory_id)
                 [promoted] = appended.reference_ids
                 ours = not appended.duplicates or _is_promoted(connection, promoted)

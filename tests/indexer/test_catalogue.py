@@ -714,6 +714,19 @@ def live(catalogue: Catalogue) -> dict[int, str | None]:
     return {each.id: each.inspection_id for each in catalogue.references.page().items}
 
 
+def test_a_good_part_of_a_removed_category_does_not_begin_it_anew(catalogue: Catalogue, memory_id: int) -> None:
+    add(catalogue, memory_id, "bolt", "a")
+    bolt = inspection(1, category="bolt")
+    catalogue.inspections.record([bolt])
+    catalogue.categories.remove("bolt")
+    version = catalogue.version()
+    with pytest.raises(UnknownCategory, match="'bolt' was removed"):
+        call_good(catalogue, memory_id, bolt)
+    assert (catalogue.version(), live(catalogue), catalogue.inspections.get(bolt.id)) == (version, {}, bolt)
+    catalogue.categories.restore("bolt")
+    assert call_good(catalogue, memory_id, bolt).judgement == "good"
+
+
 def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Catalogue, memory_id: int) -> None:
     bolt = inspection(1, category="bolt")
     catalogue.inspections.record([bolt])

@@ -87,6 +87,32 @@ def test_a_category_whose_every_picture_is_lost_comes_back_with_its_settings(
     assert answer["category"]["settings"]["k"] == 9
 
 
+def test_feedback_begins_no_removed_category_anew(client: TestClient) -> None:
+    onboard(client, "disc", *(varied(seed) for seed in range(6)))
+    wait_until_calibrated(client, "disc")
+    fine = inspect(client, varied(50), category="disc")
+    client.delete("/categories/disc").raise_for_status()
+    for confirm in (False, True):
+        problem = check_problem(say(client, fine, "good", confirm=confirm), 409, "conflict")
+        assert "'disc' was removed: restore it first" in problem["detail"]
+    say(client, fine, "defect").raise_for_status()  # which needs no category
+    assert removed(client) == {"disc": 6}
+    client.post("/categories/disc/restore").raise_for_status()
+    say(client, fine, "good").raise_for_status()
+    assert list(made_from(client).values()) == [fine["id"]]
+
+
+def test_a_reference_brings_its_category_back_with_its_settings_and_without_the_others(client: TestClient) -> None:
+    ids = onboard(client, "disc", *(part(seed) for seed in range(3)))
+    client.patch("/categories/disc", json={"k": 9}).raise_for_status()
+    client.delete("/categories/disc").raise_for_status()
+    client.post(f"/references/{ids[1]}/restore").raise_for_status()
+    assert client.get("/categories/disc").json()["settings"]["k"] == 9
+    assert names(client, "disc") == ["1.png"]
+    assert client.post("/categories/disc/restore").json()["restored"] == 2
+    assert names(client, "disc") == ["0.png", "1.png", "2.png"]
+
+
 def test_what_was_never_there_or_begun_anew_is_told(client: TestClient) -> None:
     check_problem(client.post("/categories/nothing/restore"), 404, "not-found")
     onboard(client, "disc", part(0), part(1))
