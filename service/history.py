@@ -22,8 +22,11 @@ _HEAT_SIDE = 1024  # pixels; the map itself has 256
 
 
 def has_room(data: Path, min_free_bytes: int) -> bool:
-    """Whether the disk has so much left that history may use some: references need it more."""
-    return shutil.disk_usage(data).free >= min_free_bytes
+    """Whether the disk has so much left that history may use some: references need it more. Not if it does not say."""
+    try:
+        return shutil.disk_usage(data).free >= min_free_bytes
+    except OSError:
+        return False
 
 
 def view(inspection: Inspection) -> InspectionView:

@@ -64,12 +64,13 @@ TYPES: dict[str, tuple[int, str]] = {
     "deadline-exceeded": (504, "The answer would have come too late"),
     "device-memory-full": (503, "The accelerator has no memory left for this"),
     "storage-full": (507, "There is no room to store this"),
+    "storage-unavailable": (503, "The data folder cannot be used"),
     "internal": (500, "Something went wrong inside"),
 }
 
 _ANYWHERE = (
-    "invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "internal", "headers-too-large",
-    "request-too-large", "request-timeout", "malformed-request", "too-many-connections",
+    "invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "storage-unavailable", "internal",
+    "headers-too-large", "request-too-large", "request-timeout", "malformed-request", "too-many-connections",
 )  # fmt: skip
 
 _REFUSAL_TYPES = {
@@ -154,6 +155,10 @@ def translate(error: Exception) -> ProblemError:
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind](error)
+    return _internal(error)
+
+
+def _internal(error: Exception) -> ProblemError:
     log.error("unhandled %s", type(error).__name__, exc_info=error)
     return ProblemError("internal", "The error was logged under this request id.")
 
@@ -164,6 +169,18 @@ def _no_references(error: NoReferences) -> ProblemError:
 
 def _storage_full(_: StorageFull) -> ProblemError:
     return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+
+
+def _system_error(error: OSError) -> ProblemError:
+    """A file that cannot be written, read or found, whatever the reason: what else requests wait for has its own."""
+    if error.errno is None:  # a timeout of the event loop's, say
+        return _internal(error)
+    log.error("%s", error)
+    return ProblemError(
+        "storage-unavailable",
+        "The data folder cannot be used, so nothing of this request is certain to be kept: send it again.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
 
 
 def _device_memory_full(error: Exception) -> ProblemError:
@@ -244,6 +261,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ImageRefused: from_refusal,
     NoReferences: _no_references,
     StorageFull: _storage_full,
+    OSError: _system_error,
     DeviceMemoryFull: _device_memory_full,
     torch.OutOfMemoryError: _device_memory_full,
     Busy: _busy,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from indexer.settings import DataSettings
+from service.loopback import is_loopback
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.catalogue import Bounds
@@ -141,7 +141,7 @@ class Settings(DataSettings):
     @classmethod
     def _open_only_on_loopback(cls, access: str, given: ValidationInfo) -> str:
         host = given.data.get("host", "")
-        if access == "open" and not _is_loopback(host):
+        if access == "open" and not is_loopback(host):
             raise ValueError(f"access is open only on a loopback address such as 127.0.0.1, not on {host!r}")
         return access
 
@@ -150,10 +150,3 @@ def _bounds(count: int, days: float, size: int = 0) -> Bounds:
     from indexer.catalogue import Bounds
 
     return Bounds(count or None, timedelta(days=days) if days else None, size or None)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from indexer.catalogue import Holding
 if TYPE_CHECKING:
     from service.runtime import Runtime
 
+log = logging.getLogger("touchstone")
+
 
 class StateMetrics(Collector):
     """What the service holds now: its queues, its memory, its disk and its GPU."""
@@ -29,13 +32,14 @@ class StateMetrics(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Every gauge, with its value now."""
-        yield from self._queues()
-        yield from self._memory()
-        yield from self._disk()
-        yield from self._history()
-        yield from self._background()
-        yield from self._gpu()
+        """Every gauge, with its value now; what cannot be told, as of a disk that is away, is left out."""
+        for part in (self._queues, self._memory, self._disk, self._history, self._background, self._gpu):
+            try:
+                found = list(part())
+            except Exception as error:  # one part must not cost the others
+                log.error("no metrics of the %s: %s", part.__name__.strip("_"), error)
+            else:
+                yield from found
 
     def _queues(self) -> Iterator[Metric]:
         depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "line")

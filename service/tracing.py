@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from starlette.types import Scope
+
+from service.loopback import is_loopback
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -40,6 +43,7 @@ class Tracing:
         if endpoint is None:
             return
         try:
+            import requests
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
@@ -50,7 +54,9 @@ class Tracing:
             ) from None
         about = Resource.create({"service.name": "touchstone", "service.version": version("touchstone")})
         self._provider = TracerProvider(resource=about)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+        session = requests.Session()
+        session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")  # else it would ask HTTP_PROXY for it
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, session=session)))
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Span | None]:

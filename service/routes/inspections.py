@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from indexer.catalogue import Inspection, InspectionFilter
 from indexer.catalogue.files import thumbnail_name
@@ -44,7 +44,15 @@ def _written_out(value: object) -> object:
     return value
 
 
-_Moment = Annotated[datetime, BeforeValidator(_written_out)]
+def _in_utc(time: datetime) -> datetime:
+    """UTC is meant where no zone is named."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC, its year would not be one of 1 to 9999") from None
+
+
+_Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 
@@ -66,7 +74,7 @@ async def _filter(
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
     text: Annotated[Text | None, Query(description="Contained in the file name, part id or station.")] = None,
 ) -> InspectionFilter:
-    return InspectionFilter(category, verdict, station, part_id, judgement, _zoned(since), _zoned(until), text)
+    return InspectionFilter(category, verdict, station, part_id, judgement, since, until, text)
 
 
 Wanted = Annotated[InspectionFilter, Depends(_filter)]
@@ -212,10 +220,6 @@ async def _picture(running: Runtime, found: Inspection, held: Lease) -> tuple[by
         raise ProblemError("not-found", "The picture of this inspection is no longer kept.")
     data = await read_kept(running, found.image_sha256, found.image_suffix, held)
     return data, found.image_suffix
-
-
-def _zoned(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 async def _streamed(first: str, others: Iterator[str]) -> AsyncIterator[str]:

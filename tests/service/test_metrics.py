@@ -140,7 +140,12 @@ def test_plain_text_is_a_setting(tmp_path: Path) -> None:
         assert " info    request request_id=" in server.log.read_text()
 
 
-def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(tmp_path: Path) -> None:
+def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody is there, and nobody is to be asked
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
     caller = "4bf92f3577b34da6a3ce929d0e0e4736"
     with collector() as (endpoint, received):
         running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint, batch_wait_ms=1000))

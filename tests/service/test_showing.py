@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -167,3 +168,12 @@ def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestC
     assert len(found) == calibration["references"]
     assert calibration["threshold"] in found
     assert taught.get("/categories/none/scores").status_code == 404
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_that_no_calendar_has_in_utc_is_refused(taught: TestClient, time: str) -> None:
+    for path in ("/inspections", "/inspections?format=csv", "/inspections/trend", "/inspections/stream"):
+        for name in ("since", "until"):
+            answer = taught.get(path, params={**dict(httpx.QueryParams(path.partition("?")[2])), name: time})
+            assert answer.status_code == 422, f"{path} {name}"
+            assert f"query.{name}" in answer.json()["detail"]
