@@ -151,7 +151,7 @@ class VitEncoder:
     def _forward(self, batch: torch.Tensor, call: Callable[..., Any]) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
         """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
         if self.device.type == "cuda" and batch.device.type == "cpu":
-            batch = batch.pin_memory()
+            batch = batch.contiguous().pin_memory()
         pixels = (batch.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
         output = call(pixel_values=pixels.to(self._model.dtype), **self._inputs)
         return output.hidden_states, output.last_hidden_state

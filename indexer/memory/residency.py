@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +18,7 @@ from indexer.memory.memory import Memory
 _FIRST_BLOCK = 16  # references
 _LARGEST_BLOCK = 256
 
-Key = tuple["weakref.ref[Arena]", int]
+_NO_SLOT = -1
 
 
 class DeviceMemoryFull(RuntimeError):
@@ -88,7 +87,8 @@ class DeviceCodes:
     A slot holds one reference. Slots come in blocks that are added while there is room, and never move. A row that has
     no slot is copied into the one unused for longest, so a small budget costs time and never an answer. When the device
     refuses a block, what it gave so far is the budget from then on. Rows of a memory never change once written, so a
-    copy never goes stale.
+    copy never goes stale. What is known of slots and rows lies in arrays: a request asks for hundreds of rows, and a
+    step of the interpreter for each would take longer than the search itself.
 
     Not thread-safe: one thread owns a device's searches.
     """
@@ -97,10 +97,13 @@ class DeviceCodes:
         self._device = device
         self._budget = budget
         self._shape: tuple[int, ...] = ()
-        self._blocks: list[torch.Tensor] = []
         self._limit = 0  # most slots
-        self._free: list[tuple[int, int]] = []  # (block, place)
-        self._slots: OrderedDict[Key, tuple[int, int]] = OrderedDict()  # used longest ago first
+        self._blocks: list[torch.Tensor] = []
+        self._starts = np.zeros(1, np.int64)  # each block's first slot, and one beyond the last
+        self._used = np.zeros(0, np.int64)  # (slots,), the pass that last used it; 0 for a slot that holds nothing
+        self._pass = 0
+        self._slots: dict[weakref.ref[Arena], NDArray[np.int64]] = {}  # (rows,), each row's slot, or `_NO_SLOT`
+        self._tenants: list[tuple[weakref.ref[Arena], int] | None] = []  # (slots,), the row that is in it
         self._staging: list[tuple[torch.Tensor, torch.cuda.Event]] = []
         self._hits = self._misses = self._evictions = self._moved = 0
 
@@ -113,51 +116,74 @@ class DeviceCodes:
     def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
         """See `CodeSource.passes`. DeviceMemoryFull when not one reference fits."""
         self._fit(memory.arena.shape)
-        arena = weakref.ref(memory.arena)
-        here = np.fromiter(((arena, int(row)) in self._slots for row in rows), np.bool_, len(rows))
+        slots = self._slots_of(memory)
+        here = slots[rows] != _NO_SLOT
         capacity = self._reserve(int(np.count_nonzero(~here)))
         # What is here goes first, lest the first pass put it out.
         order = np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)])
         for start in range(0, len(order), capacity):
-            yield self._held(memory, arena, rows, order[start : start + capacity])
+            yield self._held(memory, slots, rows, order[start : start + capacity])
 
     def _held(
-        self, memory: Memory, arena: weakref.ref[Arena], rows: NDArray[np.int64], wanted: NDArray[np.int64]
+        self, memory: Memory, slots: NDArray[np.int64], rows: NDArray[np.int64], wanted: NDArray[np.int64]
     ) -> list[Part]:
         """The wanted rows, no more than there are slots, brought to the device."""
-        missing = []
-        for position in wanted:
-            key = (arena, int(rows[position]))
-            if key in self._slots:
-                self._slots.move_to_end(key)
-                self._hits += 1
-            else:
-                missing.append(key)
-        for key in missing:
-            slot = self._free.pop() if self._free else self._put_out()
-            self._copy(memory.codes_of(key[1]), self._blocks[slot[0]][slot[1]])
-            self._slots[key] = slot
+        self._pass += 1
+        asked = rows[wanted]
+        found = slots[asked]
+        missing = asked[found == _NO_SLOT]
+        self._used[found[found != _NO_SLOT]] = self._pass
+        self._hits += len(asked) - len(missing)
         self._misses += len(missing)
-        places: dict[int, list[tuple[int, int]]] = {}
-        for position in wanted:
-            block, place = self._slots[(arena, int(rows[position]))]
-            places.setdefault(block, []).append((place, int(position)))
-        parts = []
-        for number, found in places.items():
-            inside, which = np.array(sorted(found), np.int64).T  # in order, for whoever gathers
-            parts.append(Part(self._blocks[number], inside, which))
-        return parts
+        if len(missing):
+            self._bring(memory, slots, missing)
+        found = slots[asked]
+        order = np.argsort(found)  # of each block in order, for whoever gathers
+        found = found[order]
+        edges = np.searchsorted(found, self._starts)
+        return [
+            Part(block, found[first:stop] - start, wanted[order[first:stop]])
+            for block, start, first, stop in zip(self._blocks, self._starts, edges, edges[1:], strict=False)
+            if first < stop
+        ]
 
-    def _put_out(self) -> tuple[int, int]:
-        self._evictions += 1
-        return self._slots.popitem(last=False)[1]
+    def _bring(self, memory: Memory, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
+        """Copy these rows into the slots unused for longest."""
+        arena = weakref.ref(memory.arena)
+        oldest = np.argsort(self._used, kind="stable")[: len(missing)]
+        for row, slot in zip(missing.tolist(), oldest.tolist(), strict=True):
+            if (tenant := self._tenants[slot]) is not None:
+                self._slots[tenant[0]][tenant[1]] = _NO_SLOT
+                self._evictions += 1
+            block = int(np.searchsorted(self._starts, slot, side="right")) - 1
+            self._copy(memory.codes_of(row), self._blocks[block][slot - int(self._starts[block])])
+            self._tenants[slot] = (arena, row)
+            slots[row] = slot
+            self._used[slot] = self._pass
+
+    def _slots_of(self, memory: Memory) -> NDArray[np.int64]:
+        """The slots of a memory's rows; those of memories that are no more become free."""
+        for gone in [arena for arena in self._slots if arena() is None]:
+            freed = self._slots.pop(gone)
+            for slot in freed[freed != _NO_SLOT].tolist():
+                self._tenants[slot] = None
+                self._used[slot] = 0
+        arena = weakref.ref(memory.arena)
+        slots = self._slots.get(arena)
+        if slots is None or len(slots) < memory.rows:
+            known = np.zeros(0, np.int64) if slots is None else slots
+            slots = np.full(max(memory.rows, 2 * len(known)), _NO_SLOT, np.int64)
+            slots[: len(known)] = known
+            self._slots[arena] = slots
+        return slots
 
     def _fit(self, shape: tuple[int, ...]) -> None:
         """Make slots of this shape; those of another are given back."""
         if shape == self._shape:
             return
-        self._shape, self._blocks, self._free, self._staging = shape, [], [], []
-        self._slots.clear()
+        self._shape, self._blocks, self._staging = shape, [], []
+        self._starts, self._used = np.zeros(1, np.int64), np.zeros(0, np.int64)
+        self._slots, self._tenants = {}, []
         run = _padded(shape)
         self._limit = self._budget // run
         if self._limit == 0:
@@ -166,8 +192,9 @@ class DeviceCodes:
 
     def _reserve(self, missing: int) -> int:
         """Have a free slot for each of `missing` references, or as many as may be; returns all slots there are."""
-        slots = sum(len(block) for block in self._blocks)
-        while slots < self._limit and len(self._free) < missing:
+        slots = len(self._used)
+        free = int(np.count_nonzero(self._used == 0))
+        while slots < self._limit and free < missing:
             size = min(max(slots, _FIRST_BLOCK), _LARGEST_BLOCK, self._limit - slots)
             try:
                 block = self._unfilled(size)
@@ -176,9 +203,12 @@ class DeviceCodes:
                     raise DeviceMemoryFull("the device has no memory left for a first block of references") from error
                 self._limit = slots
                 break
-            self._free.extend((len(self._blocks), place) for place in reversed(range(size)))
             self._blocks.append(block)
             slots += size
+            free += size
+            self._starts = np.append(self._starts, slots)
+            self._used = np.append(self._used, np.zeros(size, np.int64))
+            self._tenants.extend([None] * size)
         return slots
 
     def _unfilled(self, slots: int) -> torch.Tensor:

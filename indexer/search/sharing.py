@@ -17,14 +17,16 @@ def groups_of(retrieved: Sequence[NDArray[np.int64]]) -> list[list[int]]:
     multiplied with the queries of all its images: with less in common, products would cost more than reading saves.
     """
     groups: list[list[int]] = []
-    unions: list[NDArray[np.int64]] = []
+    rows_of: list[NDArray[np.bool_]] = []  # per group, which rows any of its images retrieved
+    most = 1 + max((int(rows.max()) for rows in retrieved if len(rows)), default=0)
     for image, rows in enumerate(retrieved):
-        for number, union in enumerate(unions):
-            if len(groups[number]) < MOST_TOGETHER and 2 * np.isin(rows, union).sum() >= len(rows):
+        for number, held in enumerate(rows_of):
+            if len(groups[number]) < MOST_TOGETHER and 2 * np.count_nonzero(held[rows]) >= len(rows):
                 groups[number].append(image)
-                unions[number] = np.union1d(union, rows)
+                held[rows] = True
                 break
         else:
             groups.append([image])
-            unions.append(rows)
+            rows_of.append(np.zeros(most, np.bool_))
+            rows_of[-1][rows] = True
     return groups

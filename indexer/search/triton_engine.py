@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -108,21 +109,21 @@ class _Search:
         self.rows = np.unique(np.concatenate(retrieved))
         self._groups = groups_of(retrieved)
         self._owners = _owners(self._groups, retrieved, self.rows)
-        table = neighbour_cells(memory.space.grid, rho)
-        self._width = table.shape[1]
+        self._neighbours = _neighbours_on(device, memory.space.grid, rho)
+        self._width = self._neighbours.shape[1]
         self._together = max(len(group) for group in self._groups)
-        self._neighbours = self._sent(table, np.int32)
-        seats = [group + [-1] * (self._together - len(group)) for group in self._groups]
-        self._images = self._sent(np.array(seats), np.int32)
-        self._queries = torch.stack([q.patches.to(device, torch.float32) for q in questions]).contiguous()
+        self._seats = np.array([group + [-1] * (self._together - len(group)) for group in self._groups], np.int32)
+        self._queries = torch.stack([q.patches.to(device, torch.float32) for q in questions])
         # In float16, where tensor cores multiply them, 8-bit levels are exact, and bfloat16 values to 3e-8.
         self._asking = self._queries if self._codec.name == "fp32" else self._queries.half()
-        self._weights = self._sent(np.stack([question.weights for question in questions]), np.float32)
+        self._weights = np.stack([question.weights for question in questions])
         shape = self._queries.shape[:3]  # (images, layers, cells)
-        self._similarities = torch.full(shape, -torch.inf, device=device)
-        self._nearest_rows = torch.zeros(shape, dtype=torch.int32, device=device)
-        self._nearest_cells = torch.zeros_like(self._nearest_rows)
-        self._fused = torch.empty((shape[0], shape[2]), device=device)
+        # All that is found lies side by side, so that one copy brings it to the host.
+        self._found = torch.zeros((4, _aligned(math.prod(shape))), device=device)
+        self._similarities = self._found[0, : math.prod(shape)].view(shape).fill_(-torch.inf)
+        self._nearest_rows = self._found[1, : math.prod(shape)].view(torch.int32).view(shape)
+        self._nearest_cells = self._found[2, : math.prod(shape)].view(torch.int32).view(shape)
+        self._fused = self._found[3, : shape[0] * shape[2]].view(shape[0], shape[2])
 
     def over(self, parts: Sequence[Part]) -> None:
         """Search the references of one pass."""
@@ -131,23 +132,26 @@ class _Search:
             addresses[part.wanted] = part.block.data_ptr() + part.places * part.block.stride(0)
         inside = [np.flatnonzero((owners != 0) & (addresses != 0)) for owners in self._owners]
         listed = np.concatenate(inside)
-        pointers = self._sent(addresses[listed], np.int64)
-        owners = self._sent(np.concatenate([o[i] for o, i in zip(self._owners, inside, strict=True)]), np.int64)
-        groups = self._sent(np.cumsum([0, *(len(each) for each in inside)]), np.int32)
+        owned = np.concatenate([owners[each] for owners, each in zip(self._owners, inside, strict=True)])
+        bounds = np.cumsum([0, *(len(each) for each in inside)])
+        pointers, owners, groups, names, seats, weights = _sent(
+            self._device, addresses[listed], owned, bounds.astype(np.int32), listed.astype(np.int32), self._seats,
+            self._weights,
+        )  # fmt: skip
         best = torch.full_like(self._nearest_rows, kernels.NOTHING, dtype=torch.int64)
         images, layers, cells, dim = self._queries.shape
         tile = Tile.fitting(self._together * self._width, dim, self._codec.name)
         chunks = triton.cdiv(self._together * self._width, tile.columns)
         stride = parts[0].block.stride(2)  # bytes from one code to the next
         kernels.find_best[(cells * chunks, layers, len(self._groups))](
-            best, self._asking, pointers, owners, groups, self._images, self._neighbours,
+            best, self._asking, pointers, owners, groups, seats, self._neighbours,
             layers, cells, dim, chunks, self._together,
             FORMAT=_FORMATS[self._codec.name], CODE=stride, ALIGNED=math.gcd(stride, 16), WIDTH=self._width,
             ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
             num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         kernels.settle[(cells, images)](
-            best, self._queries, pointers, self._sent(listed, np.int32), self._weights,
+            best, self._queries, pointers, names, weights,
             self._similarities, self._nearest_rows, self._nearest_cells, self._fused,
             layers, cells, dim,
             FORMAT=_FORMATS[self._codec.name], CODE=stride, DEPTH=triton.next_power_of_2(min(dim, 256)),
@@ -155,12 +159,38 @@ class _Search:
 
     def answers(self) -> list[Answer]:
         """What was found, on the host."""
-        similarities, fused = self._similarities.cpu().numpy(), self._fused.cpu().numpy()
-        rows, cells = self.rows[self._nearest_rows.cpu().numpy()], self._nearest_cells.cpu().numpy().astype(np.int64)
-        return [Answer(similarities[i], fused[i], Nearest(rows[i], cells[i])) for i in range(len(fused))]
+        shape = self._queries.shape[:3]
+        found = self._found.cpu().numpy()
+        similarities = found[0, : math.prod(shape)].reshape(shape)
+        rows, cells = found[1:3, : math.prod(shape)].view(np.int32).reshape(2, *shape)
+        fused = found[3, : shape[0] * shape[2]].reshape(shape[0], shape[2])
+        return [
+            Answer(similarities[i], fused[i], Nearest(self.rows[rows[i]], cells[i].astype(np.int64)))
+            for i in range(shape[0])
+        ]
 
-    def _sent(self, values: NDArray[np.generic], kind: type[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, kind)).to(self._device, non_blocking=True)
+
+def _aligned(count: int) -> int:
+    """So many values of four bytes that the next begin at a multiple of 16 bytes: Triton compiles anew for others."""
+    return -(-count // 4) * 4
+
+
+def _sent(device: torch.device, *arrays: NDArray[np.generic]) -> list[torch.Tensor]:
+    """Arrays on the device, in one transfer: each small one would take the host as long as dozens of references."""
+    starts = np.cumsum([0, *(4 * _aligned(-(-array.nbytes // 4)) for array in arrays)])
+    together = np.zeros(starts[-1], np.uint8)
+    for start, array in zip(starts, arrays, strict=False):
+        together[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+    on_device = torch.from_numpy(together).to(device)
+    return [
+        on_device[start : start + array.nbytes].view(torch.from_numpy(array).dtype).view(array.shape)
+        for start, array in zip(starts, arrays, strict=False)
+    ]
+
+
+@lru_cache(maxsize=16)
+def _neighbours_on(device: torch.device, grid: tuple[int, int], rho: int) -> torch.Tensor:
+    return torch.from_numpy(neighbour_cells(grid, rho).astype(np.int32)).to(device)
 
 
 def _owners(

@@ -150,3 +150,18 @@ def test_another_memory_with_codes_of_the_same_size_is_not_mixed_up_with_the_fir
     engine.best(first, query, np.arange(5), 1)
     expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
     np.testing.assert_allclose(engine.best(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
+
+
+def test_what_a_memory_held_that_is_no_more_is_free_for_the_next() -> None:
+    first, _ = filled(5, "fp16", seed=1)
+    codes = budgeted(first, 5)
+    next(codes.passes(first, np.arange(5)))
+    del first
+    gc.collect()
+    second, stored = filled(5, "fp16", seed=2)
+    query = random_features(second.space, 1, 2).patches[0]
+    expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
+    np.testing.assert_allclose(
+        TorchEngine(CPU, codes).best(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-3
+    )
+    assert codes.traffic.evictions == 0
