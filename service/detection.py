@@ -17,7 +17,7 @@ from indexer.profile import Profile
 from indexer.regions import Region, find_regions
 from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
 from indexer.search import Asking, Engine
-from indexer.verdicts.calibration import Calibration, Decision, decide
+from indexer.verdicts.calibration import Calibration, Decision, decide, weighed
 from indexer.verdicts.measures import Measures, mean_distance
 from service.background.calibrations import Calibrations
 from service.owner import Turn
@@ -98,19 +98,20 @@ class Inspector:
             raise NoReferences("the memory is empty")
         applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
-        scored = yield from scoring(memory, self.engine, turn.features, chosen.scoring, applied)
-        measures = Measures.of(scored, turn.features, memory.space, chosen.scoring)
         calibration = self.calibrations.of(applied)
+        as_calibrated = weighed(chosen.scoring, calibration)
+        scored = yield from scoring(memory, self.engine, turn.features, as_calibrated, applied)
+        measures = Measures.of(scored, turn.features, memory.space, as_calibrated)
         decision = decide(measures, calibration, chosen.limits)
         better = None
         if likeliest != applied:
             better = yield from self._better(
-                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, chosen.scoring
+                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, as_calibrated
             )
         original = picture.original
         regions = _found_regions(decision, scored.map, memory.space, (original.width, original.height))
         explained = tuple(
-            (region, explain(memory, turn.features, scored, region.peak_cell, chosen.scoring)) for region in regions
+            (region, explain(memory, turn.features, scored, region.peak_cell, as_calibrated)) for region in regions
         )
         rows = scored.neighbours.rows
         ended = time.monotonic()
@@ -133,11 +134,11 @@ class Inspector:
 
         Both are compared in the cells, and by the layers, of the category that was asked for.
         """
-        scored = yield from scoring(turn.memory, self.engine, turn.features, settings, category)
+        calibration = self.calibrations.of(category)
+        scored = yield from scoring(turn.memory, self.engine, turn.features, weighed(settings, calibration), category)
         there, here = (mean_distance(each.distances, turn.memory.space, own_settings) for each in (scored, own))
         if there >= here:
             return None
-        calibration = self.calibrations.of(category)
         p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
         similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
         return BetterCategory(category, similarity, own_similarity, there, here, scored.score, p_value)

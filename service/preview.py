@@ -13,7 +13,7 @@ from indexer.memory import Memory
 from indexer.reading import Reading
 from indexer.scoring import NoReferences, ScoringSettings, score_image
 from indexer.store import OriginalUnreadable
-from indexer.verdicts.calibration import Calibration, Decision, decide
+from indexer.verdicts.calibration import Calibration, Decision, decide, weighed
 from indexer.verdicts.estimate import Estimate, estimate
 from indexer.verdicts.measures import Measures, measure
 from service.owner import Turn
@@ -84,7 +84,8 @@ async def preview(running: Runtime, name: str, now: CategorySettings, then: Cate
         async with running.previewing:
             if before is not None:
                 found = await _estimated(running, memory, before, then.scoring)
-            measures = await _searched(running, name, recent, now.scoring, then.scoring)
+            new = None if found is None else found.calibration
+            measures = await _searched(running, name, recent, weighed(now.scoring, before), weighed(then.scoring, new))
     else:
         measures = {each.id: (_kept(each), _kept(each)) for each in recent}
     after = None if found is None else found.calibration

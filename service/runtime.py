@@ -211,6 +211,7 @@ class Runtime:
                 reached=found is not None and found.familiarity.ranking.reaches(unfamiliar_rate),
                 references_needed=references_needed(unfamiliar_rate),
             ),
+            layer_weights=None if found is None else found.layer_weights,
             version=None if found is None else found.version,
         )  # fmt: skip
 

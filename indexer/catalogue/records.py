@@ -48,9 +48,10 @@ class CategorySettings:
     """How one category is inspected. ValueError when a value is out of range.
 
     k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per
-    layer, not all zero; None = equal. false_reject_rate: share of good parts that may be rejected, in (0, 1).
-    threshold: manual score threshold ≥ 0 that overrides calibration; None = calibrated. unfamiliar_rate: share of good
-    parts that may be called unfamiliar, in (0, 1). region_of_interest: what of the picture scores; None = all of it.
+    layer, not all zero; None = as the references say, see `LeaveOneOut.balanced`. false_reject_rate: share of good
+    parts that may be rejected, in (0, 1). threshold: manual score threshold ≥ 0 that overrides calibration; None =
+    calibrated. unfamiliar_rate: share of good parts that may be called unfamiliar, in (0, 1). region_of_interest: what
+    of the picture scores; None = all of it.
     refuse: findings for which a new reference is refused rather than reported. bit_depth: how many bits files of 16 a
     channel use, from the lowest; None = not decided, read as 16.
     """

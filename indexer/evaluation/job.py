@@ -40,7 +40,7 @@ class Choices:
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
-    pictures: whether to draw any.
+    pictures: whether to draw any. balanced: whether layers weigh as the references say, see `Search`.
     """
 
     folder: Path
@@ -56,6 +56,7 @@ class Choices:
     draws: Draws = field(default_factory=Draws)
     false_reject_rate: float = 0.01
     pictures: bool = True
+    balanced: bool = False
 
 
 def carry_out(choices: Choices) -> Report:
@@ -104,6 +105,8 @@ def _measure(
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
+    if choices.balanced:
+        lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
@@ -133,8 +136,8 @@ def _decide(choices: Choices, subject: Subject, main: Outcome, shown: Progress) 
     """The main outcome against the thresholds that the references alone give."""
     task = shown.task("thresholds from the references", len(main.categories))
     decided = []
-    scoring = main.variant.search.scoring
-    for each in decide_all(subject.dataset, subject.memory, subject.engine, scoring, choices.false_reject_rate, main):
+    search = main.variant.search
+    for each in decide_all(subject.dataset, subject.memory, subject.engine, search, choices.false_reject_rate, main):
         decided.append(each)
         task.advance()
     return tuple(decided)

@@ -40,12 +40,18 @@ class Search:
     """How a sample is judged. references: numbers of the references searched; None for all.
 
     among: all of those, or those of the sample's own category, or those of the category of the most similar reference:
-    what the service does for a picture that comes without a category.
+    what the service does for a picture that comes without a category. balanced: whether layers weigh as the references
+    of the category that is searched say, as in the service; not where all are searched, nor in the paper.
     """
 
     scoring: ScoringSettings
     among: Among = "all"
     references: tuple[int, ...] | None = None
+    balanced: bool = False
+
+    def balancing(self) -> Search:
+        """The same, balanced where one category is searched."""
+        return self if self.among == "all" else replace(self, balanced=True)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.images import ImageRefused
 from indexer.memory import Memory
-from indexer.scoring import Scored, scoring
+from indexer.scoring import Scored, ScoringSettings, scoring
 from indexer.search import Engine, answered
+from indexer.verdicts.leave_one_out import in_one_go
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
 _REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change
@@ -146,18 +147,38 @@ def score_samples(
     whole memory, so that one search serves them all.
     """
     memories = [_searched(subject.memory, search) for search in searches]
+    weigh = [_Weights(memory, subject.engine, search) for memory, search in zip(memories, searches, strict=True)]
     done = 0
     for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
         images = map(batch.of, range(len(batch)))
         askings = [
-            scoring(memory, subject.engine, image, search.scoring, _category(search, memory, image, sample))
+            scoring(memory, subject.engine, image, weights.of(category), category)
             for image, sample in zip(images, samples[done : done + len(batch)], strict=True)
-            for memory, search in zip(memories, searches, strict=True)
+            for memory, search, weights in zip(memories, searches, weigh, strict=True)
+            for category in (_category(search, memory, image, sample),)
         ]
         results = iter(answered(subject.engine, subject.memory, askings))
         for _ in range(len(batch)):
             yield tuple(map(_scored, islice(results, len(searches))))
         done += len(batch)
+
+
+class _Weights:
+    """How images of each category are scored in one search."""
+
+    def __init__(self, memory: Memory, engine: Engine, search: Search) -> None:
+        self._memory, self._engine, self._search = memory, engine, search
+        self._known: dict[str, ScoringSettings] = {}
+
+    def of(self, category: str | None) -> ScoringSettings:
+        """With the layer weights that the category's references say, where the search is balanced."""
+        settings = self._search.scoring
+        if category is None or not self._search.balanced:
+            return settings
+        if category not in self._known:
+            found = in_one_go(self._memory, self._engine, category, settings)
+            self._known[category] = found.balanced(self._memory.space, settings)
+        return self._known[category]
 
 
 def _scored(result: Scored | Exception) -> Scored:

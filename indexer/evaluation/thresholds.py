@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from indexer.evaluation.dataset import Dataset
+from indexer.evaluation.protocols import Search
 from indexer.evaluation.run import Outcome
 from indexer.memory import Memory
-from indexer.scoring import ScoringSettings
 from indexer.search import Engine
 from indexer.verdicts.leave_one_out import calibrate
 
@@ -34,14 +34,17 @@ class Decided:
 
 
 def decide_all(
-    dataset: Dataset, memory: Memory, engine: Engine, scoring: ScoringSettings, rate: float, outcome: Outcome
+    dataset: Dataset, memory: Memory, engine: Engine, search: Search, rate: float, outcome: Outcome
 ) -> Iterator[Decided]:
     """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores.
 
     The outcome's search must have kept to one category for each sample: that is the search that references are
     calibrated with.
     """
-    calibrated = {name: calibrate(memory, engine, name, scoring).scores for name in outcome.categories}
+    calibrated = {
+        name: calibrate(memory, engine, name, search.scoring, balanced=search.balanced).scores
+        for name in outcome.categories
+    }
     for name, judged in outcome.categories.items():
         samples = [sample for sample in dataset.samples if sample.category == name]
         levels = [calibrated[each].level(rate) for each in judged.nearest]

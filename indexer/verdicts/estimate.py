@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.encoders.base import FeatureSpace
 from indexer.memory import Memory
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import Scored, ScoringSettings, score_image
 from indexer.search import Engine
 from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.leave_one_out import LeaveOneOut
+from indexer.verdicts.leave_one_out import LeaveOneOut, balanced_by, layer_distances
 from indexer.verdicts.measures import Measures, measure
 
 
@@ -34,8 +35,9 @@ def estimate(
 
     known: the category's calibration now, with its references named; kept: the searches that it was made from. Half of
     those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
-    rest. A reference that is not measured is taken to have changed like those that measured alike before. Between two
-    yields lies at most the work of one detection.
+    rest. Layer weights that the settings do not name are those of the kept searches. A reference that is not measured
+    is taken to have changed like those that measured alike before. Between two yields lies at most the work of one
+    detection.
     """
     places = {int(one): place for place, one in enumerate(kept.ids)}
     live = set(memory.ids[memory.rows_of(known.category)].tolist())
@@ -46,16 +48,34 @@ def estimate(
     ]
     there.sort(key=lambda each: -each[1].score)
     chosen = _chosen(len(there), most)
+    rows = [places[there[number][0]] for number in chosen]
+    same = (kept.k, kept.rho) == (settings.k, settings.rho)
+    steps = len(rows) if same else 2 * len(rows)
+    searched = dict[int, Scored]()
+    for row in () if same else rows:
+        searched[row] = _searched(memory, engine, known.category, kept, row, settings)
+        yield len(searched) / steps
+    settings = _balanced(memory.space, kept, searched, settings)
     found: list[Measures] = []
-    for done, number in enumerate(chosen):
-        place = places[there[number][0]]
-        found.append(_measured(memory, engine, known.category, kept, place, settings))
-        yield (done + 1) / len(chosen)
+    for done, row in enumerate(rows):
+        features = memory.features_of(memory.row_of(int(kept.ids[row])))
+        if same:
+            distances, nearest = 1.0 - kept.best[row], float(kept.nearest[row])
+        else:
+            distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
+        found.append(measure(distances, nearest, features, memory.space, settings))
+        yield (len(searched) + done + 1) / steps
     before = np.array([astuple(old) for _, old in there], np.float64).reshape(-1, 5)  # (references, measures)
     after = before if not found else _carried(before, chosen, np.array([astuple(each) for each in found], np.float64))
     measures = [Measures(*values) for values in after.tolist()]
     calibration = Calibration.of(
-        known.category, memory.version, "", measures, known.duplicates, [one for one, _ in there]
+        known.category,
+        memory.version,
+        "",
+        measures,
+        known.duplicates,
+        [one for one, _ in there],
+        settings.layer_weights,
     )
     return Estimate(calibration, len(chosen))
 
@@ -68,17 +88,28 @@ def _chosen(count: int, most: int) -> list[int]:
     return [*range(top), *np.linspace(top, count - 1, most - top).round().astype(int).tolist()]
 
 
-def _measured(
-    memory: Memory, engine: Engine, category: str, kept: LeaveOneOut, place: int, settings: ScoringSettings
-) -> Measures:
-    """One reference against the others, without its duplicates; with the search that is kept, where it is the same."""
-    features = memory.features_of(memory.row_of(int(kept.ids[place])))
-    if (kept.k, kept.rho) == (settings.k, settings.rho):
-        return measure(1.0 - kept.best[place], float(kept.nearest[place]), features, memory.space, settings)
-    group: Sequence[int] = kept.ids[kept.groups == kept.groups[place]].tolist()
+def _searched(
+    memory: Memory, engine: Engine, category: str, kept: LeaveOneOut, row: int, settings: ScoringSettings
+) -> Scored:
+    """One reference searched for among the others, without its duplicates."""
+    features = memory.features_of(memory.row_of(int(kept.ids[row])))
+    group: Sequence[int] = kept.ids[kept.groups == kept.groups[row]].tolist()
     without = np.flatnonzero(np.isin(memory.ids, group)).tolist()
-    scored = score_image(memory, engine, features, settings, category, without)
-    return Measures.of(scored, features, memory.space, settings)
+    return score_image(memory, engine, features, settings, category, without)
+
+
+def _balanced(
+    space: FeatureSpace, kept: LeaveOneOut, searched: Mapping[int, Scored], settings: ScoringSettings
+) -> ScoringSettings:
+    """With the layer weights that the kept searches say, carried as the distances of those searched anew changed."""
+    if settings.layer_weights is not None or not searched:
+        return kept.balanced(space, settings)
+    counted = (kept.groups == kept.ids) & ~np.isnan(kept.nearest)
+    usual = layer_distances(1.0 - kept.best[counted], space, settings)
+    before = layer_distances(1.0 - kept.best[list(searched)], space, settings)
+    after = layer_distances(np.stack([each.distances for each in searched.values()]), space, settings)
+    changed = np.divide(after, before, out=np.ones_like(after), where=before > 0)
+    return balanced_by(usual * changed, settings)
 
 
 def _carried(before: NDArray[np.float64], chosen: Sequence[int], found: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.encoders.base import FeatureSpace
 from indexer.memory import Memory
 from indexer.scoring import ScoringSettings
 from indexer.search import Engine
@@ -21,6 +22,7 @@ _TOLERANCE = 1e-5  # of inner products, between one way of computing them and an
 _FEW_CELLS = 0.05  # share of cells up to which they are searched singly
 _FEW_NEWCOMERS = 4  # up to which they are merged one by one
 NOBODY = -1
+_LEAST_SHARE = 0.01  # of the largest layer's distances: below it, a layer's are taken to be so large
 
 Steps = Generator[float, None, "LeaveOneOut"]
 
@@ -51,6 +53,18 @@ class LeaveOneOut:
         """References that show the same part as an earlier one."""
         return int(np.count_nonzero(self.groups != self.ids))
 
+    def balanced(self, space: FeatureSpace, settings: ScoringSettings) -> ScoringSettings:
+        """The settings with layer weights under which every layer adds alike to the distances between good parts.
+
+        A layer's weight is one over the mean of its distances, over the inspected cells of one reference of every
+        group: a layer in which good parts differ much counts for less. Rounded, so that ways of computing the same
+        searches agree. Weights that the settings name stay; without two references that differ there are none.
+        """
+        counted = (self.groups == self.ids) & ~np.isnan(self.nearest)
+        if settings.layer_weights is not None or not counted.any():
+            return settings
+        return balanced_by(layer_distances(1.0 - self.best[counted], space, settings), settings)
+
     def measures(self, memory: Memory, settings: ScoringSettings) -> Iterator[tuple[int, Measures]]:
         """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
         for number, reference_id in enumerate(self.ids):
@@ -80,23 +94,59 @@ def leave_one_out(
     return work.result()
 
 
+def layer_distances(
+    distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> NDArray[np.float64]:
+    """The mean of each layer's distances over the inspected cells: S_l(t) (references, layers, cells) → (layers,)."""
+    if (inspected := settings.inspected(space)) is not None:
+        distances = distances[..., inspected.cells.ravel()]
+    mean: NDArray[np.float64] = distances.mean(axis=(0, 2), dtype=np.float64)
+    return mean
+
+
+def balanced_by(usual: NDArray[np.float64], settings: ScoringSettings) -> ScoringSettings:
+    """The settings with weights of one over each layer's usual distance (layers,); see `LeaveOneOut.balanced`."""
+    if usual.max() <= 0:
+        return settings
+    weights = 1.0 / np.maximum(usual, _LEAST_SHARE * usual.max())
+    return replace(settings, layer_weights=tuple(round(float(weight), 4) for weight in weights / weights.sum()))
+
+
 def calibrate(
     memory: Memory,
     engine: Engine,
     category: str,
     settings: ScoringSettings,
     progress: Callable[[float], object] = lambda _: None,
+    balanced: bool = False,
 ) -> Calibration:
-    """A category's calibration from its references as they are, in one go. progress: is told the share done."""
+    """A category's calibration from its references as they are, in one go. progress: is told the share done.
+
+    balanced: take layer weights that the settings do not name from the references.
+    """
+    found = in_one_go(memory, engine, category, settings, progress)
+    settings = found.balanced(memory.space, settings) if balanced else settings
+    measures = (each for _, each in found.measures(memory, settings))
+    return Calibration.of(
+        category, memory.version, "", measures, found.duplicates, layer_weights=settings.layer_weights
+    )
+
+
+def in_one_go(
+    memory: Memory,
+    engine: Engine,
+    category: str,
+    settings: ScoringSettings,
+    progress: Callable[[float], object] = lambda _: None,
+) -> LeaveOneOut:
+    """What `leave_one_out` returns from nothing known before. progress: is told the share done."""
     steps = leave_one_out(memory, engine, category, settings.k, settings.rho)
     while True:
         try:
             progress(next(steps))
         except StopIteration as end:
             found: LeaveOneOut = end.value
-            break
-    measures = (each for _, each in found.measures(memory, settings))
-    return Calibration.of(category, memory.version, "", measures, found.duplicates)
+            return found
 
 
 class _Work:

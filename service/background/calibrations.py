@@ -150,11 +150,12 @@ class Calibrations:
             if published.superseded_by is None:
                 base = None if kept is None else to_kept(*kept)
                 self._unsaved[category] = _Unsaved(published.memory_id, to_kept(version, result), base)
-        measures = self._taken(_measured(result, memory, scoring), category, basis)
+        weighed = result.balanced(memory.space, scoring)
+        measures = self._taken(_measured(result, memory, weighed), category, basis)
         if measures is not None:
             calibration = Calibration.of(
                 category, version, basis.key, [each for _, each in measures], result.duplicates,
-                [reference_id for reference_id, _ in measures],
+                [reference_id for reference_id, _ in measures], weighed.layer_weights,
             )  # fmt: skip
             self._found[category] = (basis, calibration)
 

@@ -83,6 +83,13 @@ def evaluate(
     false_reject_rate: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that the thresholds shown may reject.")
     ] = 0.01,
+    balanced: Annotated[
+        bool,
+        typer.Option(
+            "--balanced-layers",
+            help="Weigh layers as the service does, where one category is searched (default: as the paper, equally).",
+        ),
+    ] = False,
     pictures: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
 ) -> None:
     """See `HELP`."""
@@ -117,6 +124,7 @@ def evaluate(
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
             pictures=pictures,
+            balanced=balanced,
         )
         console = printer()
         carry_out(choices).show(console)

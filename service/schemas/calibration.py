@@ -32,6 +32,9 @@ class CalibrationView(Answer):
     reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
     duplicates: int = Field(description="References that show a part again and do not count.")
     unfamiliar: UnfamiliarView
+    layer_weights: tuple[float, ...] | None = Field(
+        None, description="Those that images are scored with, summing to 1; null while layers weigh alike."
+    )
     version: int | None = None
 
 

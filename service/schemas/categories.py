@@ -66,7 +66,9 @@ class SettingsPatch(BaseModel):
     k: int = Field(150, ge=1, le=100_000, description="References retrieved per picture.")
     rho: int = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
     layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
-        None, description="One weight per layer; null weighs them alike."
+        None,
+        description="One weight per layer; null takes them from the references: a layer in which good parts differ "
+        "much weighs less.",
     )
     false_reject_rate: float = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
     threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")

@@ -21,7 +21,7 @@ from indexer.search import choose_engine
 from service.app import create_app
 from service.runtime import Runtime
 from tests.indexer.evaluation import trees
-from tests.service.conftest import files, onboard, settings
+from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
         dataset.references, lambda count: None
     )
     subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, ())
-    search = Search(ScoringSettings(), among)
+    search = Search(ScoringSettings(), among).balancing()
     evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]
 
     with TestClient(create_app(Runtime.start(given)), base_url="http://localhost") as client:
@@ -50,6 +50,12 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
         for category in dataset.categories:
             pictures = [each.path.read_bytes() for each in dataset.references if each.category == category]
             ids += onboard(client, onboarded or category, *pictures)
+        if onboarded is not None:
+            client.patch(f"/categories/{onboarded}", json={"layer_weights": [1] * len(encoder.space.layers)})
+        for category in [onboarded] if onboarded else dataset.categories:
+            weights = wait_until_calibrated(client, category)["layer_weights"]
+            assert isinstance(weights, list)
+            assert (len(set(weights)) == 1) == (onboarded is not None)
         for sample, scored in zip(dataset.samples, evaluated, strict=True):
             form = {"map": "raw"} | ({"category": sample.category} if asked else {})
             answer = client.post("/detect", data=form, files=files(sample.path.read_bytes()))

@@ -327,6 +327,9 @@ class Calibration:
     """References that show a part again and do not count."""
 
     unfamiliar: UnfamiliarThreshold
+    layer_weights: tuple[float, ...] | None = None
+    """Those that images are scored with, summing to 1; None while layers weigh alike."""
+
     version: int | None = None
 
 
@@ -880,7 +883,8 @@ class SettingsChanges(TypedDict, total=False):
     """Neighbourhood radius in grid cells. 0 to 16."""
 
     layer_weights: Sequence[float] | None
-    """One weight per layer; None weighs them alike."""
+    """One weight per layer; None takes them from the references: a layer in which good parts differ much weighs less.
+    """
 
     false_reject_rate: float
     """Share of good parts that may be rejected. At least 1e-06, less than 1."""

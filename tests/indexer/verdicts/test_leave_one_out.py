@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import prepare
 from indexer.memory import Memory
+from indexer.region_of_interest import RegionOfInterest
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import from_kept, to_kept
@@ -202,3 +204,50 @@ def test_some_cells_are_searched_as_all_are() -> None:
     where = np.random.default_rng(0).random((2, 20)) < 0.3
     whole = ENGINE.best(memory, features.patches[0], rows, 1)
     np.testing.assert_allclose(best_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
+
+
+def test_layers_are_weighed_so_that_each_adds_alike_to_the_distances_of_good_parts() -> None:
+    memory, _ = filled(9, "fp32")
+    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    apart = (1.0 - found.best).mean(axis=(0, 2))
+    weights = found.balanced(memory.space, ScoringSettings()).layer_weights
+    assert weights is not None
+    np.testing.assert_allclose(np.array(weights) * apart, np.mean(np.array(weights) * apart), rtol=2e-3)
+    assert sum(weights) == pytest.approx(1, abs=1e-3)
+    chosen = ScoringSettings(layer_weights=(1.0, 3.0))
+    assert found.balanced(memory.space, chosen) is chosen
+
+
+def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
+    features = random_features(feature_space(), 6, 3)
+    memory = with_references(features)
+    weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
+    order = [0, 1, 2, 3, 4, 5, 5]
+    twice = with_references(Features(features.globals_[order], features.patches[order]))
+    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
+    assert again == weights
+    corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
+    part = ScoringSettings(region=corner)
+    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    inspected = part.inspected(memory.space)
+    assert inspected is not None
+    apart = (1.0 - found.best)[..., inspected.cells.ravel()].mean(axis=(0, 2))
+    given = found.balanced(memory.space, part).layer_weights
+    assert given is not None
+    np.testing.assert_allclose(given, (1 / apart) / (1 / apart).sum(), atol=1e-4)
+
+
+def test_one_reference_alone_or_references_that_do_not_differ_leave_layers_alike() -> None:
+    memory, _ = filled(9, "fp32")
+    alone = memory.removed([102, 104, 106, 108], 9)
+    assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings()) == (
+        ScoringSettings()
+    )
+    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    same = replace(found, best=np.ones_like(found.best))
+    assert same.balanced(memory.space, ScoringSettings()) == ScoringSettings()
+    half = found.best.copy()
+    half[:, 0] = 1.0  # in this layer good parts do not differ at all: its weight stays bounded
+    weights = replace(found, best=half).balanced(memory.space, ScoringSettings()).layer_weights
+    assert weights is not None
+    assert weights[0] / weights[1] == pytest.approx(100, rel=0.02)
