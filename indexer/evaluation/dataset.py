@@ -49,18 +49,35 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that cannot be used, or a whole category, and why."""
+
+    path: Path
+    detail: str
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A data set as read: references and samples, each ordered by category, then by path."""
+    """A data set as read: references and samples, each ordered by category, then by path.
+
+    left_out: what was found that cannot be used.
+    """
 
     layout: Layout
     folder: Path
     references: tuple[Reference, ...]
     samples: tuple[Sample, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def categories(self) -> tuple[str, ...]:
         """Names of the categories, sorted."""
         return tuple(sorted({reference.category for reference in self.references}))
+
+    @property
+    def files(self) -> int:
+        """How many images and masks it has."""
+        return len(self.references) + len(self.samples) + sum(each.mask is not None for each in self.samples)
 
 
 def chosen(names: Iterable[str], wanted: Collection[str], folder: Path) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from matplotlib import rc_context
+
 from indexer.cores import Cores
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
@@ -19,6 +21,7 @@ from indexer.evaluation.report import Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import Decided, decide_all
+from indexer.evaluation.usable import usable
 from indexer.progress import Progress, progress
 from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
@@ -62,7 +65,8 @@ class Choices:
 def carry_out(choices: Choices) -> Report:
     """Evaluate, report how far it is, and leave report and cache in `choices.out`.
 
-    DatasetError and EncoderError, one line each, for what cannot be used; ValueError for choices that make no sense.
+    Images that cannot be used are left out and named. DatasetError and EncoderError, one line each, when nothing can be
+    done; ValueError for choices that make no sense.
     """
     if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
         raise ValueError("several encoders are compared by --protocol encoders only")
@@ -72,6 +76,9 @@ def carry_out(choices: Choices) -> Report:
         preset.scoring.k if choices.k is None else choices.k,
         preset.scoring.rho if choices.rho is None else choices.rho,
     )
+    with progress() as shown:
+        task = shown.task("looking at images", dataset.files)
+        dataset = usable(dataset, choices.out / "cache", task.advance)
     measured = []
     for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
         measured.append(_measure(choices, dataset, settings, protocols, scoring))
@@ -120,10 +127,11 @@ def _measure(
         decided = tuple[Decided, ...]()
         if (main := _first(outcomes, _DECIDED)) is not None:
             decided = _decide(choices, subject, main, shown)
-        if choices.pictures and (drawn := _first(outcomes, _DRAWN)) is not None:
-            _draw(choices.out / "pictures", subject, drawn, decided, shown)
         if choices.pictures:
-            _draw_growth(choices.out / "pictures", outcomes)
+            with rc_context({"text.parse_math": False}):  # a name may hold dollars
+                if (drawn := _first(outcomes, _DRAWN)) is not None:
+                    _draw(choices.out / "pictures", subject, drawn, decided, shown)
+                _draw_growth(choices.out / "pictures", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
 
 

@@ -17,8 +17,10 @@ from indexer.evaluation.metrics import FIGURES
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.tables import BESIDE, COMPARISON, Table, tables_of
 from indexer.evaluation.thresholds import Decided
+from indexer.text import readable
 
 _NAMED = 5  # masks of which nothing is left, by name
+_LEFT_OUT = 20  # files that cannot be used, by name
 _DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective parts found", "Searched in its category")
 
 
@@ -40,6 +42,7 @@ class Report:
             f"{len(self.dataset.references)} references, {len(self.dataset.samples)} test pictures, "
             f"{defective} of them defective, {masked} with a mask."
         ]
+        facts += self._left_out()
         facts += self._lacking()
         for each in self.measured:
             size, scoring = each.space.geometry, each.scoring
@@ -48,7 +51,7 @@ class Report:
                 f"{size.resize} → {size.crop} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
             )
             if lost := each.lost_masks:
-                names = ", ".join(lost[:_NAMED])
+                names = readable(", ".join(lost[:_NAMED]))
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
                 facts.append(
                     f"Of {len(lost)} masks nothing is left at {size.resize} → {size.crop}, so that their defects count "
@@ -59,6 +62,17 @@ class Report:
         if any(errors):
             facts.append(f"Scores of pixels were binned: no mean pixel figure is off by more than {max(errors):.1e}.")
         return facts
+
+    def _left_out(self) -> list[str]:
+        """What could not be used, and why."""
+        left_out = self.dataset.left_out
+        told = [f"Left out: {len(left_out)} that cannot be used."] if left_out else []
+        told += [
+            f"Left out: {each.path.relative_to(self.dataset.folder)}: {each.detail}" for each in left_out[:_LEFT_OUT]
+        ]
+        if len(left_out) > _LEFT_OUT:
+            told.append(f"Left out: … and {len(left_out) - _LEFT_OUT} more, see `left_out` in report.json.")
+        return [readable(each) for each in told]
 
     def _lacking(self) -> list[str]:
         """Which categories some figures, and their means, leave out."""
@@ -169,6 +183,10 @@ class Report:
         return {
             "facts": self.facts(),
             "layout": self.dataset.layout,
+            "left_out": [
+                {"path": str(each.path.relative_to(self.dataset.folder)), "detail": each.detail}
+                for each in self.dataset.left_out
+            ],
             "samples": {
                 name: [
                     {"path": str(each.path.relative_to(self.dataset.folder)), "kind": each.kind}

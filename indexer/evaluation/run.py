@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -213,11 +214,11 @@ def _pictures_key(subject: Subject, samples: Sequence[Sample]) -> str:
     """Names everything but the search that an outcome depends on."""
     digest = hashlib.sha256(f"{_REVISION} {subject.space.fingerprint} {subject.memory.codec.name}".encode())
     for reference, sha256 in zip(subject.dataset.references, subject.digests, strict=True):
-        digest.update(f"{reference.category} {sha256}\n".encode())
+        digest.update(os.fsencode(f"{reference.category} {sha256}\n"))
     for sample in samples:
         for path in (sample.path, sample.mask):
             stat = path.stat() if path is not None else None
-            digest.update(f"{sample.kind} {path} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+            digest.update(os.fsencode(f"{sample.kind} {path} {stat and (stat.st_size, stat.st_mtime_ns)}\n"))
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ from indexer.evaluation.features import load_picture
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.plots import title_of
 from indexer.evaluation.run import Outcome, Subject, score_samples
+from indexer.text import readable
 
 _EACH = 3  # pictures of each kind
 _HEADS = ("picture", "nearest reference", "anomaly map", "mask")
@@ -49,7 +50,8 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
             axes.set_xticks([])
             axes.set_yticks([])
         side = ">" if scored.score > level else "≤"
-        line[0].set_ylabel(f"{title}\n{sample.kind}/{sample.path.name}\n{scored.score:.4f} {side} {level:.4f}", size=7)
+        name = readable(f"{sample.kind}/{sample.path.name}")
+        line[0].set_ylabel(f"{title}\n{name}\n{scored.score:.4f} {side} {level:.4f}", size=7)
     figure.savefig(path, dpi=90)
 
 

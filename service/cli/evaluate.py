@@ -40,6 +40,9 @@ Where a run is the paper's (encoder, sizes, K, ρ, all categories), its figures 
 The report (report.md, .csv, .json), pictures and the cache lie in --out. Run again to resume: what was encoded
 or judged before is taken from the cache.
 
+Images that cannot be used are left out and named. Exit code: 0 everything was used; 1 something was left out; 2 nothing
+could be done.
+
 \b
 Examples:
   touchstone evaluate mvtec_anomaly_detection --encoder timm:vit_base_patch16_dinov3.lvd1689m
@@ -127,10 +130,13 @@ def evaluate(
             balanced=balanced,
         )
         console = printer()
-        carry_out(choices).show(console)
+        report = carry_out(choices)
+        report.show(console)
         console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}")
     except (EncoderError, DatasetError, OSError, ValueError) as error:
         fail(str(error))
+    if report.dataset.left_out:
+        raise typer.Exit(1)
 
 
 def one_of(names: Sequence[Name], given: str, what: str) -> Name:

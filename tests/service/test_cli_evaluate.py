@@ -33,6 +33,16 @@ def test_a_data_set_is_evaluated_and_the_table_shown(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.md").is_file()
 
 
+def test_a_bad_image_is_named_and_costs_the_exit_code_only(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "parts", ("disc",), references=3, tests=2)
+    good = tree / "disc/test/good/001.png"
+    good.write_bytes(good.read_bytes()[:500])
+    done = touchstone(tree, "--out", tmp_path / "out", "--resize", "128", "--crop", "112", "--no-pictures")
+    assert done.returncode == 1, done.stderr
+    assert "Left out: disc/test/good/001.png: The picture is damaged or cut short" in done.stdout
+    assert "1 categories, 3 references, 3 test pictures" in done.stdout
+
+
 def test_help_teaches_layout_protocols_and_resuming() -> None:
     shown = touchstone("--help").stdout
     words = ["ground_truth", "multi-class", "few-shot", "incremental", "onboarding", "ablation", "resume", "Examples"]

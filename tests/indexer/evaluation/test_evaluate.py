@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -289,8 +290,57 @@ def test_a_category_that_is_not_there_is_told_before_anything_is_encoded(
     assert counting.seen == 0
 
 
-def test_a_picture_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    tree = trees.mvtec(tmp_path / "data", references=2, tests=1)
-    trees.put(tree / "disc/test/good/000.png", b"no picture")
-    with pytest.raises(DatasetError, match=r"000\.png: This is not a JPEG"):
+def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(tmp_path: Path) -> None:
+    whole = trees.mvtec(tmp_path / "whole", references=4, tests=2)
+    [expected] = run(whole, tmp_path / "expected", pictures=False).measured[0].outcomes
+    tree = trees.mvtec(tmp_path / "data", references=4, tests=2)
+    bad = {
+        "disc/train/good/z.png": b"", "disc/test/good/z.png": b"no picture",
+        "disc/test/scratch/z.png": (tree / "disc/test/scratch/000.png").read_bytes()[:500],
+        "disc/ground_truth/scratch/z_mask.png": b"never read", "bolt/train/good/0.png": b"\0",
+        "bolt/test/good/0.png": (tree / "disc/test/good/000.png").read_bytes(),
+    }  # fmt: skip
+    for name, data in bad.items():
+        trees.put(tree / name, data)
+    for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
+        report = run(tree, out, pictures=False)
+        named = {str(each.path.relative_to(tree)) for each in report.dataset.left_out}
+        assert named == {"bolt", *bad} - {"bolt/test/good/0.png"}
+        assert report.dataset.categories == ("disc", "plate")
+        [outcome] = report.measured[0].outcomes
+        assert outcome == expected
+        assert "Left out: disc/test/good/z.png: This is not a JPEG" in (out / "report.md").read_text()
+        assert len(json.loads((out / "report.json").read_text())["left_out"]) == len(named)
+
+
+def test_a_sample_without_a_mask_that_can_be_read_still_counts_as_defective(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "data", ("disc",), references=4, tests=2)
+    (tree / "disc/ground_truth/scratch/000_mask.png").write_bytes(b"")
+    report = run(tree, tmp_path / "out", pictures=False)
+    assert [each.path.name for each in report.dataset.left_out] == ["000_mask.png"]
+    assert [(each.mask is None, each.pixels_known) for each in report.dataset.samples if each.defective] == [
+        (True, False), (False, True)
+    ]  # fmt: skip
+    figures = report.measured[0].outcomes[0].mean
+    assert figures.image_auroc is not None
+    assert figures.pixel_auroc is not None
+
+
+def test_names_that_are_not_utf8_are_evaluated_and_shown(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "data", ("disc",), references=2, tests=2)
+    good, name, category = tree / "disc/test/good", os.fsdecode(b"teil_\xe4.png"), "Schl\u00fcssel $x_{"
+    (good / "000.png").rename(good / name)
+    (tree / "disc").rename(tree / category)
+    shutil.copytree(tree / category, tree / os.fsdecode(b"kat_\xe4"))
+    report = run(tree, tmp_path / "out")
+    assert report.dataset.categories == (category,)
+    assert "kat_\ufffd: The category's name holds bytes that are not UTF-8" in (tmp_path / "out/report.md").read_text()
+    stored = json.loads((tmp_path / "out/report.json").read_text())["samples"][category]
+    assert name in [Path(each["path"]).name for each in stored]
+
+
+def test_a_data_set_of_which_nothing_can_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "data", ("disc",), references=1, tests=1)
+    (tree / "disc/train/good/000.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"no category can be used, since of .*000\.png: This is not a JPEG"):
         run(tree, tmp_path / "out")

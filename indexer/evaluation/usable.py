@@ -1,0 +1,83 @@
+"""Leaves out of a data set what cannot be used, so that one bad file does not end the evaluation of the others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.evaluation.dataset import Dataset, DatasetError, LeftOut
+from indexer.images import ImageRefused, read_image
+from indexer.text import TextRefused, category_name
+
+_KNOWN = "usable"  # the file that holds, a line each, what was found usable before
+
+
+def usable(dataset: Dataset, cache: Path, advance: Callable[[int], None]) -> Dataset:
+    """The data set without images that cannot be decoded and categories that cannot be named or have no reference.
+
+    What is left out, and why, is in `left_out`. A defective sample whose mask cannot be decoded is kept without it.
+    cache: a folder that remembers what was decoded; it is decoded again when its size or time has changed. advance:
+    told how many more images were looked at. DatasetError when no category is left.
+    """
+    paths = [each.path for each in dataset.references] + [each.path for each in dataset.samples]
+    paths += [each.mask for each in dataset.samples if each.mask is not None]
+    refused = _refused(paths, cache, advance)
+    misnamed = {name: reason for name in dataset.categories if (reason := _misnamed(name)) is not None}
+    references = [each for each in dataset.references if each.path not in refused and each.category not in misnamed]
+    kept = {each.category for each in references}
+    without = {name: misnamed.get(name, "None of its references can be used.") for name in dataset.categories}
+    left_out = [
+        LeftOut(dataset.folder / name, reason)
+        for name, reason in without.items() if name not in kept
+    ]  # fmt: skip
+    if not kept:
+        first = next(iter(refused.items())) if refused else (left_out[0].path, left_out[0].detail)
+        raise DatasetError(f"no category can be used, since of {first[0]}: {first[1]}")
+    left_out += [LeftOut(path, detail) for path, detail in refused.items()]
+    samples = [each for each in dataset.samples if each.category in kept and each.path not in refused]
+    return replace(
+        dataset, references=tuple(references), left_out=tuple(left_out),
+        samples=tuple(replace(each, mask=None) if each.mask in refused else each for each in samples),
+    )  # fmt: skip
+
+
+def _refused(paths: list[Path], cache: Path, advance: Callable[[int], None]) -> Mapping[Path, str]:
+    """Why files cannot be used, by path, in their order."""
+    cache.mkdir(parents=True, exist_ok=True)
+    known = cache / _KNOWN
+    seen = set(known.read_text(encoding="ascii", errors="replace").split()) if known.is_file() else set()
+
+    def look(path: Path) -> tuple[str, str | None]:
+        """The file's mark, and why it cannot be used."""
+        try:
+            stat = path.stat()
+            mark = hashlib.sha256(os.fsencode(path) + f" {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
+            if mark not in seen:
+                read_image(path)
+        except ImageRefused as error:
+            return "", error.detail
+        except OSError as error:
+            return "", f"It cannot be read: {error.strerror}."
+        return mark, None
+
+    refused: dict[Path, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool, known.open("a", encoding="ascii") as file:
+        for path, (mark, reason) in zip(paths, pool.map(look, paths), strict=True):
+            if reason is not None:
+                refused[path] = reason
+            elif mark not in seen:
+                file.write(f"{mark}\n")
+            advance(1)
+    return refused
+
+
+def _misnamed(category: str) -> str | None:
+    try:
+        category_name(category)
+    except TextRefused as refused:
+        return f"The category's name {refused}: rename it."
+    return None
