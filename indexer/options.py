@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from indexer.settings import DataSettings
@@ -35,6 +36,8 @@ def read_settings(kind: type[S], **given: object) -> S:
     """The settings, with what the command line gave over the environment. Exits with 2 and one line if invalid."""
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except SettingsError as error:  # a secret's file that cannot be read
+        fail(str(error.__cause__ or error))
     except ValidationError as error:
         first = error.errors()[0]
         fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")

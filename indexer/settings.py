@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+from indexer.text import read_text
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.encoders import EncoderSettings
@@ -24,6 +33,19 @@ def _split(given: object) -> object:
 
 def _unset(given: object) -> object:
     return None if given == "" else given
+
+
+class _Secrets(SecretsSettingsSource):
+    """Settings from files as any editor writes them: the original would take a byte order mark for a character."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        """The text of the field's file, None if there is none; its key, and whether it has to be decoded further."""
+        for key, name, is_complex in self._extract_field_info(field, field_name):
+            for folder in self.secrets_paths:
+                path = self.find_case_path(folder, name, self.case_sensitive)
+                if path is not None and path.is_file():
+                    return read_text(path).strip(), key, is_complex
+        return None, field_name, False
 
 
 class DataSettings(BaseSettings):
@@ -75,6 +97,16 @@ class DataSettings(BaseSettings):
     max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")
     max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one picture.")
     max_side: int = Field(16_384, ge=16, description="Longest side of one picture, in pixels.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """The command line, the environment, secrets."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        return init_settings, env_settings, _Secrets(settings_cls, file_secret_settings.secrets_dir)
 
     @property
     def sized(self) -> bool:

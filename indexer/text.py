@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
+from pathlib import Path
 
 LONGEST = 128  # characters of a name or an identifier
 LONGEST_FILENAME = 255
@@ -42,6 +44,19 @@ def utf8(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise TextRefused(f"holds bytes that are not UTF-8 (0x{data[error.start]:02X})") from None
+
+
+def read_text(path: Path) -> str:
+    """A text file as any editor writes it: in UTF-8, or in UTF-16 with its byte order mark. A mark is left out.
+
+    OSError, and TextRefused when it is neither; the message names the file.
+    """
+    data = path.read_bytes()
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        raise TextRefused(f"{path} is neither UTF-8 nor UTF-16 with a byte order mark: save it as UTF-8") from None
 
 
 def category_name(text: str) -> str:

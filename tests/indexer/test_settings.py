@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
+from indexer.options import read_settings
 from indexer.settings import DataSettings
 from tests.indexer.commands import touchstone
 
@@ -24,3 +26,27 @@ def test_a_wrong_setting_is_named_in_one_line(wrong: dict[str, str], tmp_path: P
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert f"TOUCHSTONE_{next(iter(wrong))}" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_secret_may_have_been_written_by_any_editor(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "touchstone_database_url").write_text("postgresql://ü@database/t\r\n", encoding=encoding)
+    (tmp_path / "touchstone_layers").write_text("4,7\r\n", encoding=encoding)
+    found = read_settings(DataSettings, _secrets_dir=tmp_path)
+    assert found.database_url == "postgresql://ü@database/t"
+    assert found.layers == (4, 7)
+
+
+def test_a_secret_that_is_no_text_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = tmp_path / "touchstone_database_url"
+    secret.write_text("postgresql://ü@database/t", encoding="latin-1")
+    with pytest.raises(typer.Exit):
+        read_settings(DataSettings, _secrets_dir=tmp_path)
+    said = capsys.readouterr().err
+    assert said == f"touchstone: {secret} is neither UTF-8 nor UTF-16 with a byte order mark: save it as UTF-8\n"
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_DATA", "")
+    monkeypatch.setenv("TOUCHSTONE_DECODE_THREADS", "")
+    assert (DataSettings().data, DataSettings().decode_threads) == (Path("touchstone-data"), 2)

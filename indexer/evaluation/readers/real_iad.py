@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.folders import folders
+from indexer.text import TextRefused, read_text
 
 _SIZES = ("realiad_1024", "realiad_512", "realiad_256")  # the paper's first
 _SPLITS = (Path("realiad_jsons") / "realiad_jsons", Path("realiad_jsons"))
@@ -53,12 +54,14 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
 
 def _parse(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        parts: dict[str, list[dict[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
+        parts: dict[str, list[dict[str, Any]]] = json.loads(read_text(file))
         for split in ("train", "test"):
             for row in parts[split]:
                 named = (row["image_path"], row["anomaly_class"], row.get("mask_path") or "")
                 if not all(isinstance(each, str) for each in named):
                     raise TypeError
+    except TextRefused as refused:
+        raise DatasetError(str(refused)) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DatasetError(
             f"{file} is not one of Real-IAD's: it should list image_path and anomaly_class under train and test"

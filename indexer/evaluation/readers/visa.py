@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection
 from pathlib import Path
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
 from indexer.folders import folders
+from indexer.text import TextRefused, read_text
 
 CATEGORIES = frozenset((
     "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
@@ -61,14 +63,15 @@ def _read_split(folder: Path, wanted: Collection[str]) -> Dataset:
 
 def _rows(split: Path) -> list[dict[str, str]]:
     try:
-        with split.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames == _COLUMNS:
-                rows = list(reader)
-                if cut := [number for number, row in enumerate(rows, start=2) if None in row.values()]:
-                    raise DatasetError(f"{split} is cut short in row {cut[0]}: unpack it again")
-                return rows
-    except (UnicodeDecodeError, csv.Error):
+        reader = csv.DictReader(io.StringIO(read_text(split), newline=""))
+        if reader.fieldnames == _COLUMNS:
+            rows = list(reader)
+            if cut := [number for number, row in enumerate(rows, start=2) if None in row.values()]:
+                raise DatasetError(f"{split} is cut short in row {cut[0]}: unpack it again")
+            return rows
+    except TextRefused as refused:
+        raise DatasetError(str(refused)) from None
+    except csv.Error:
         pass
     raise DatasetError(f"{split} is not VisA's: its columns should be {', '.join(_COLUMNS)}")
 

@@ -110,7 +110,7 @@ _NUMBERED = json.dumps({"train": [], "test": [{"image_path": "OK/0.jpg", "anomal
         (trees.visa, _written("split_csv/1cls.csv", _VISA + "candle,train,nor"), "cut short in row 2"),
         (trees.visa, _without("split_csv/1cls.csv", "pcb1,train"), "pcb1 in .* has no references"),
         (trees.visa, _without("split_csv/1cls.csv", "pcb1,test"), "pcb1 in .* has no test pictures"),
-        (trees.visa, lambda root: trees.put(root / "split_csv/1cls.csv", b"PK\xff"), "its columns should be object"),
+        (trees.visa, lambda root: trees.put(root / "split_csv/1cls.csv", b"PK\xff"), "neither UTF-8 nor UTF-16"),
         (trees.visa, _gone("split_csv"), "it has neither split_csv"),
         (trees.visa_converted, _gone("1cls/candle/train/good"), "no pictures in"),
         (trees.real_iad, _gone("realiad_jsons"), "no JSON file"),
@@ -238,3 +238,21 @@ def test_levels_of_grey_go_the_papers_way(tmp_path: Path) -> None:
     rows = np.floor(np.arange(256) * 448 / 256).astype(int)
     expected = np.asarray(square)[rows][:, rows] > 0
     np.testing.assert_array_equal(read_mask(Sample(tmp_path, "c", "bad", path), Geometry(512, 448)), expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("lay_out", "listed"),
+    [(trees.visa, "split_csv/1cls.csv"), (trees.real_iad, "realiad_jsons/realiad_jsons/audiojack.json")],
+)
+def test_lists_may_have_been_saved_by_any_editor(
+    tmp_path: Path, lay_out: Callable[[Path], Path], listed: str, encoding: str
+) -> None:
+    plain = read_dataset(lay_out(tmp_path))
+    file = tmp_path / listed
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text, encoding=encoding)
+    assert read_dataset(tmp_path) == plain
+    file.write_text(text + "ü", encoding="latin-1")
+    with pytest.raises(DatasetError, match=f"{file.name} is neither UTF-8 nor UTF-16"):
+        read_dataset(tmp_path)
