@@ -14,14 +14,14 @@ from indexer.catalogue import CategorySettings
 from indexer.cores import Cores
 from indexer.depth import BitDepth
 from indexer.encoders import Encoder, prepare
-from indexer.folders import folders, pictures
+from indexer.folders import folders, is_folder, pictures, visible
 from indexer.images import ImageLimits, ImageRefused, has_sixteen_bits, read_image, suffix_of
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
 from indexer.profile import Profile
 from indexer.reading import Reading
 from indexer.search import Engine
-from indexer.text import LONGEST, TextRefused, category_name, readable
+from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding
 from indexer.verdicts.kept import kept_measures
@@ -44,6 +44,14 @@ class Found:
     category: str
     paths: tuple[Path, ...]
     misnamed: str | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies under a folder. passed_over: what is not hidden and no picture by its suffix."""
+
+    categories: tuple[Found, ...]
+    passed_over: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class _Encoded:
     codes: EncodedReferences
 
 
-def find_categories(root: Path) -> tuple[Found, ...]:
+def find_categories(root: Path) -> Layout:
     """What lies under a folder: `<category>/train/good/*` (MVTec-AD) or `<category>/*`, category by category.
 
     A folder whose name breaks the rule for text is named in a readable form. NothingToIndex when there is no picture.
@@ -94,16 +102,21 @@ def find_categories(root: Path) -> tuple[Found, ...]:
     if (root / _GOOD).is_dir():
         raise NothingToIndex(f"{root} is one category: give the folder that it lies in")
     found = []
+    passed_over = [path for path in visible(root) if not is_folder(path)]
     for folder in folders(root):
-        paths = pictures(folder / _GOOD if (folder / _GOOD).is_dir() else folder)
+        place = folder / _GOOD if (folder / _GOOD).is_dir() else folder
+        paths = pictures(place)
         if paths:
             found.append(_found(folder, tuple(paths)))
+            passed_over += sorted(set(visible(place)) - set(paths))
+        else:
+            passed_over.append(folder)
     if not found:
         loose = " (pictures lie in it directly: move them into a folder named for their category)"
         raise NothingToIndex(
             f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if pictures(root) else ''}"
         )
-    return tuple(found)
+    return Layout(tuple(found), tuple(passed_over))
 
 
 def _found(folder: Path, paths: tuple[Path, ...]) -> Found:
@@ -222,8 +235,9 @@ def _loaded_ahead(
         prepared = prepare(image, encoder.space.geometry)
         look = Appearance.of(prepared, width, height)
         original = Original(
-            path.name, data, digest, suffix_of(data), width, height, look, encoding=stored.encoding, reading=own
-        )
+            readable(path.name, LONGEST_FILENAME), data, digest, suffix_of(data), width, height, look,
+            encoding=stored.encoding, reading=own,
+        )  # fmt: skip
         return _Loaded(path, original, prepared)
 
     def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from indexer.folders import IMAGE_SUFFIXES, is_folder
 from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
 from indexer.progress import progress
 from indexer.settings import DataSettings
@@ -77,13 +78,13 @@ def index(
                     f"{library.damaged[0]}: restore it, or run `touchstone rebuild --damaged`, before adding more"
                 )
             with progress() as shown:
-                task = shown.task("", sum(len(each.paths) for each in found))
+                task = shown.task("", sum(len(each.paths) for each in found.categories))
 
                 def advance(tally: Tally, count: int) -> None:
                     task.advance(count, tally.category)
 
                 tallies = run(
-                    library, loaded, found, limits=settings.image_limits, decoders=settings.decode_threads,
+                    library, loaded, found.categories, limits=settings.image_limits, decoders=settings.decode_threads,
                     advance=advance, screen=choose_engine(loaded.device) if screen else None, depth=depth,
                 )  # fmt: skip
             library.tidy()
@@ -92,12 +93,12 @@ def index(
     except (NothingToIndex, EncoderError, FeatureSpaceMismatch, CatalogueError, SQLAlchemyError, OSError,
             ValueError) as error:  # fmt: skip
         fail(str(error))
-    _summarise(console, tallies)
+    _summarise(console, tallies, found.passed_over)
     if any(tally.refused for tally in tallies):
         raise typer.Exit(1)
 
 
-def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
+def _summarise(console: Console, tallies: Sequence[Tally], passed_over: Sequence[Path]) -> None:
     table = Table(title="References", header_style="bold")
     table.add_column("category")
     for heading in ("added", "there already", "refused", "findings"):
@@ -106,6 +107,7 @@ def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
         table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)), str(len(each.found)))
     console.print(table)
     _list(console, [f"refused: {each.path}: {each.detail}" for tally in tallies for each in tally.refused])
+    _list(console, [f"passed over: {path}: {_why_passed_over(path)}" for path in passed_over])
     for each in tallies:
         if each.outliers_need:
             console.print(
@@ -113,6 +115,12 @@ def _summarise(console: Console, tallies: Sequence[Tally]) -> None:
                 soft_wrap=True,
             )  # fmt: skip
     _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
+
+
+def _why_passed_over(path: Path) -> str:
+    if is_folder(path):
+        return "No picture lies directly in it."
+    return "It has no picture's suffix." if path.suffix.lower() not in IMAGE_SUFFIXES else "It is no file."
 
 
 def _list(console: Console, lines: Sequence[str]) -> None:

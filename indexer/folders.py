@@ -15,12 +15,30 @@ def pictures(folder: Path) -> list[Path]:
     """The pictures directly in a folder, by name; none when there is no such folder. Hidden files are no pictures."""
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )  # fmt: skip
+    return [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
 
 
 def folders(folder: Path) -> list[Path]:
     """The folders directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [path for path in visible(folder) if is_folder(path)]
+
+
+def visible(folder: Path) -> list[Path]:
+    """All that lies directly in a folder and is not hidden, by name."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; not when the disk does not say."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or the disk does not say: whoever opens it then is told what is wrong, and names it."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True

@@ -21,8 +21,12 @@ _GRACE_SECONDS = 30
 
 
 def serve(settings: Settings) -> None:
-    """Listen and answer until SIGTERM or SIGINT; accepted work is finished first. Raises what `Runtime.start` does."""
+    """Listen and answer until SIGTERM or SIGINT; accepted work is finished first.
+
+    Raises what `Runtime.start` does, and OSError when nobody can listen there.
+    """
     logs.configure(settings.log_format)
+    _check_address(settings.host, settings.port)
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     running = Runtime.start(settings)
@@ -40,6 +44,19 @@ def serve(settings: Settings) -> None:
             log_config=None, access_log=False, server_header=False,
         ),
     ).run()  # fmt: skip
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise OSError where nobody can listen, as uvicorn would only once the encoder is loaded."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                tried.bind(address)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 class _Server(uvicorn.Server):

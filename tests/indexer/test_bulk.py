@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -91,6 +92,32 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     assert [Path(line.split(": ")[1]).name for line in refused] == ["broken.png", "empty.jpg"]
     library = opened(data)
     assert sorted(references(library)) == ["disc-000.png", "disc-001.png"]
+    library.close()
+
+
+def test_one_bad_name_or_entry_costs_no_other_picture_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+    parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
+    folder = parts / "disc"
+    for number, name in enumerate((b"teil_\xe4.png", b"a\nb.png", b"l" * 251 + b".png")):
+        (folder / os.fsdecode(name)).write_bytes(part(20 + number))
+    (folder / "endless.png").symlink_to("/dev/zero")
+    (folder / "nowhere.png").symlink_to(tmp_path / "nowhere")
+    (folder / "unreadable.png").symlink_to("x" * 300)  # stat itself fails
+    os.mkfifo(folder / "pipe.png")
+    (folder / "deeper").mkdir()
+    (folder / "Thumbs.db").write_bytes(b"")
+    (parts / "empty").mkdir()
+    (parts / "loose.png").write_bytes(part(9))
+    done = touchstone("index", parts, data=data)
+    assert done.exit_code == 1, done.stderr
+    lines = [line.split(": ") for line in done.stdout.splitlines()]
+    assert {Path(line[1]).name for line in lines if line[0] == "refused"} == {"unreadable.png"}
+    assert {str(Path(line[1]).relative_to(parts)) for line in lines if line[0] == "passed over"} == {
+        "disc/endless.png", "disc/nowhere.png", "disc/pipe.png", "disc/deeper", "disc/Thumbs.db", "empty", "loose.png",
+    }  # fmt: skip
+    library = opened(data)
+    named = {"disc-000.png", "disc-001.png", "teil_\ufffd.png", "a\ufffdb.png", "l" * 251 + ".png"}
+    assert set(references(library)) == named
     library.close()
 
 

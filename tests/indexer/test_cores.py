@@ -96,7 +96,7 @@ def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path
     first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
     with closing(Library.open(root, first.space)) as library:
         [tally] = index_folders(
-            library, first, find_categories(parts), limits=limits, decoders=1, advance=lambda *_: None
+            library, first, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
         )
     assert tally.added == 4
     second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import threading
 import time
@@ -115,6 +116,21 @@ def test_a_memory_made_by_another_encoder_is_refused_in_one_line(tmp_path: Path)
             assert len(lines) == 1, lines
             assert word in lines[0]
             assert "touchstone rebuild" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [({}, "Address already in use"), ({"HOST": "192.0.2.1", "ACCESS": "keys"}, "Cannot assign"),
+                        ({"HOST": "nowhere.invalid", "ACCESS": "keys"}, "not known")],
+)  # fmt: skip
+def test_where_nobody_can_listen_is_told_in_one_line(tmp_path: Path, given: dict[str, str], says: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        ServerProcess(tmp_path / "data", port=taken.getsockname()[1], **given) as server,
+    ):
+        assert server.process.wait(60) == 2
+        [line] = server.log.read_text().splitlines()
+        assert line.startswith("touchstone: cannot listen on ")
+        assert says in line
 
 
 def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path: Path) -> None:
