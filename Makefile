@@ -69,7 +69,7 @@ torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing
 
 test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memory, encoder, preprocessing, the bench's trial
 	@$(BIN)/python -c 'import sys, torch; sys.exit("test-gpu: no CUDA card here" if not torch.cuda.is_available() else 0)'
-	@$(BIN)/python -m pytest tests/gpu tests/indexer/test_search.py tests/indexer/test_residency.py tests/indexer/test_memory.py \
+	@$(BIN)/python -m pytest tests/gpu tests/indexer/search/test_engines.py tests/indexer/memory/test_device_cache.py tests/indexer/memory/test_bank.py \
 		tests/indexer/test_encoders.py tests/indexer/test_preprocessing.py tests/indexer/test_gpu_bench.py
 
 bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance-gpu.md

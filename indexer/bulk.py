@@ -20,7 +20,7 @@ from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
 from indexer.profile import Profile
 from indexer.reading import Reading
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.findings import Finding
@@ -134,7 +134,7 @@ def index(
     limits: ImageLimits,
     decoders: int,
     advance: Callable[[Tally, int], None],
-    screen: Engine | None = None,
+    screen: PatchSearchEngine | None = None,
     depth: BitDepth | None = None,
 ) -> tuple[Tally, ...]:
     """Make the pictures references of their categories; what is one already is neither encoded nor added again.
@@ -252,7 +252,7 @@ def _loaded_ahead(
 class _Screened:
     """Holds one category's pictures, commit by commit, against each other and against the references there are."""
 
-    def __init__(self, library: Library, engine: Engine, tally: Tally) -> None:
+    def __init__(self, library: Library, engine: PatchSearchEngine, tally: Tally) -> None:
         self._library, self._engine, self._tally = library, engine, tally
         known = {each.name: each.settings for each in library.catalogue.categories.all()}
         self._settings = known.get(tally.category, CategorySettings())

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory, Neighbours
-from indexer.search import Answer, Engine, Question
+from indexer.memory import MemoryBank, RetrievedReferences
+from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine
 
 
 class Cores:
@@ -38,7 +38,7 @@ class Cores:
         """The encoder, which on a CPU encodes a batch's images side by side."""
         return _Encoding(encoder, self._pool) if encoder.device.type == "cpu" else encoder
 
-    def searching(self, engine: Engine, device: torch.device) -> Engine:
+    def searching(self, engine: PatchSearchEngine, device: torch.device) -> PatchSearchEngine:
         """The engine of a device, which on a CPU answers several questions side by side."""
         return _Searching(engine, self._pool, self._threads) if device.type == "cpu" else engine
 
@@ -51,33 +51,35 @@ class _Encoding:
     def encode(self, batch: torch.Tensor) -> Features:
         """See `Encoder.encode`."""
         each = list(self._pool.map(self._encoder.encode, torch.split(batch, 1)))
-        return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+        return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
 
 
 class _Searching:
-    def __init__(self, engine: Engine, pool: ThreadPoolExecutor, parts: int) -> None:
-        self.name, self.at_once, self.codes = engine.name, engine.at_once, engine.codes
+    def __init__(self, engine: PatchSearchEngine, pool: ThreadPoolExecutor, parts: int) -> None:
+        self.name, self.max_queries, self.codes = engine.name, engine.max_queries, engine.codes
         self._engine, self._pool, self._parts = engine, pool, parts
 
-    def nearest(
+    def nearest_references(
         self,
-        memory: Memory,
+        memory: MemoryBank,
         descriptor: NDArray[np.float32],
         k: int,
         category: str | None = None,
-        without: Sequence[int] = (),
-    ) -> Neighbours:
-        """See `Engine.nearest`."""
-        return self._engine.nearest(memory, descriptor, k, category, without)
+        exclude_rows: Sequence[int] = (),
+    ) -> RetrievedReferences:
+        """See `PatchSearchEngine.nearest_references`."""
+        return self._engine.nearest_references(memory, descriptor, k, category, exclude_rows)
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
-        """See `Engine.best`."""
-        return self._engine.best(memory, queries, rows, rho)
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `PatchSearchEngine.max_similarity`."""
+        return self._engine.max_similarity(memory, queries, rows, rho)
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-        """See `Engine.answers`."""
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """See `PatchSearchEngine.search`."""
         size = -(-len(questions) // self._parts)
         parts = [questions[start : start + size] for start in range(0, len(questions), size)]
         return [
-            answer for part in self._pool.map(lambda part: self._engine.answers(memory, part), parts) for answer in part
+            answer for part in self._pool.map(lambda part: self._engine.search(memory, part), parts) for answer in part
         ]

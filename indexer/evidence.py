@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import Scored, ScoringSettings
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
@@ -29,7 +29,7 @@ class Evidence:
 
 
 def explain(
-    memory: Memory,
+    memory: MemoryBank,
     features: Features,
     scored: Scored,
     cell: tuple[int, int],
@@ -44,10 +44,10 @@ def explain(
     query_cell = cell[0] * columns + cell[1]
     distances = scored.distances[:, query_cell]
     layer = int(np.argmax(settings.weights(len(distances)) * distances))
-    if scored.nearest is None:
+    if scored.best_match is None:
         row, place = _nearest(memory, features.patches[0, layer, query_cell], scored, query_cell, layer, settings.rho)
     else:
-        row, place = (int(table[layer, query_cell]) for table in (scored.nearest.rows, scored.nearest.cells))
+        row, place = (int(table[layer, query_cell]) for table in (scored.best_match.rows, scored.best_match.cells))
     where = divmod(place, columns)
     return Evidence(
         int(memory.ids[row]), where, _box(where, memory.space), memory.space.layers[layer], float(distances[layer])
@@ -63,7 +63,7 @@ def _box(cell: tuple[int, int], space: FeatureSpace) -> tuple[float, float, floa
 
 
 def _nearest(
-    memory: Memory, query: torch.Tensor, scored: Scored, query_cell: int, layer: int, rho: int
+    memory: MemoryBank, query: torch.Tensor, scored: Scored, query_cell: int, layer: int, rho: int
 ) -> tuple[int, int]:
     """The row and the cell of the stored patch nearest to one patch (dim,) of one layer."""
     table = neighbour_cells(memory.space.grid, rho)[query_cell]

@@ -25,7 +25,7 @@ from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.encoding import Encoding
 from indexer.loader import Loader, Published
-from indexer.memory import DEFAULT_CODEC, EncodedReferences, Memory, join
+from indexer.memory import DEFAULT_CODEC, EncodedReferences, MemoryBank, join
 from indexer.reading import Reading
 from indexer.store import (
     OriginalStore,
@@ -95,7 +95,7 @@ class Library:
     that order, and acknowledged last. What other processes commit to the same folder arrives by `refresh`.
     """
 
-    def __init__(self, folder: DataFolder, catalogue: Catalogue, memory: Memory, memory_id: int) -> None:
+    def __init__(self, folder: DataFolder, catalogue: Catalogue, memory: MemoryBank, memory_id: int) -> None:
         self.folder = folder
         self.catalogue = catalogue
         self._files = folder.lock
@@ -142,7 +142,7 @@ class Library:
                 f"the memory in {data} holds {record.codec} codes, not {codec}: "
                 f"leave the codec unset or set it to {record.codec}, or run `touchstone rebuild`"
             )
-        empty = Memory.empty(space, record.codec, folder=data if codes_on_disk else None)
+        empty = MemoryBank.empty(space, record.codec, folder=data if codes_on_disk else None)
         library = cls(folder, catalogue, empty, record.id)
         for _ in library._sweeper.orphans("segments"):
             pass  # pictures may be many: pruning looks for those, in the background
@@ -159,7 +159,7 @@ class Library:
         return self._loader.published
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryBank:
         """The newest snapshot this process knows."""
         return self.published.memory
 
@@ -257,7 +257,7 @@ class Library:
         self._follow()
         return changed
 
-    def refresh(self) -> Memory:
+    def refresh(self) -> MemoryBank:
         """Bring the snapshot up to what any process has committed, and return it: see `Loader.refresh`."""
         return self._loader.refresh().memory
 
@@ -373,4 +373,4 @@ def write_segment(store: SegmentStore, encoded: EncodedReferences, space: Featur
     """Write references of a feature space as one durable segment. StorageFull when there is no room."""
     count, layers, cells, code_size = encoded.codes.shape
     header = SegmentHeader(space.fingerprint, encoded.codec, layers, cells, code_size, space.global_dim, count)
-    return store.write(encoded.globals_, encoded.codes, header)
+    return store.write(encoded.global_descriptors, encoded.codes, header)

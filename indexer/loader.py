@@ -13,7 +13,7 @@ import torch
 
 from indexer.catalogue import Catalogue, CategorySettings, Changes, MemoryRecord, SegmentRows
 from indexer.encoders.base import FeatureSpace
-from indexer.memory import EncodedReferences, Memory, join
+from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.profile import Profile
 from indexer.store import SegmentDamaged, SegmentStore
 
@@ -34,7 +34,7 @@ class Published:
     served. superseded_by: the encoder of a memory that this process cannot serve in the place of this one.
     """
 
-    memory: Memory
+    memory: MemoryBank
     memory_id: int
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Published:
 class Loader:
     """Holds the newest published state of one data folder; safe to use from several threads."""
 
-    def __init__(self, catalogue: Catalogue, segments: SegmentStore, memory: Memory, memory_id: int) -> None:
+    def __init__(self, catalogue: Catalogue, segments: SegmentStore, memory: MemoryBank, memory_id: int) -> None:
         self._catalogue = catalogue
         self._segments = segments
         self._published = Published(memory, memory_id)
@@ -105,15 +105,15 @@ class Loader:
             changes = replace(everything, added=lacking, removed=tuple(here - live))
             self._publish(self._loaded(replace(now, damaged=()), changes, 0.0))
 
-    def read(self, rows: SegmentRows, memory: Memory) -> EncodedReferences:
+    def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
         """Some rows of a segment of a memory. Raises SegmentDamaged, and OSError when the file cannot be read now."""
         segment = self._segments.read(rows.segment.name, rows.segment.sha256)
         header = segment.header
         if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
             raise SegmentDamaged(rows.segment.name, "bad header")
-        encoded = EncodedReferences(segment.globals_, segment.codes, memory.codec.name)
+        encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name)
         picked = [row.row for row in rows.rows]
-        return encoded if picked == list(range(header.count)) else encoded.rows(picked)
+        return encoded if picked == list(range(header.count)) else encoded.select(picked)
 
     def _publish(self, published: Published) -> None:
         known = {damage.name for damage in self._published.damaged}
@@ -132,7 +132,7 @@ class Loader:
         if now.memory_id == active.id:
             return
         log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
-        empty = Memory.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
+        empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
         everything = self._catalogue.segments.changes_since(0, active.id)
         if everything.active == active:  # else it was switched again: the next refresh looks anew
             adopted = self._loaded(Published(empty, active.id), everything, patience)
@@ -142,7 +142,7 @@ class Loader:
     def _left_behind(self, now: Published, changes: Changes, superseded_by: str | None) -> Published:
         """What can still be followed once the references are in another memory: all but what was added."""
         return replace(
-            now, memory=now.memory.removed(changes.removed, now.memory.version),
+            now, memory=now.memory.without_references(changes.removed, now.memory.version),
             settings=self._catalogue.categories.settings(), profiles=self._catalogue.references.profiles(),
             version=changes.version, superseded_by=superseded_by,
         )  # fmt: skip
@@ -151,7 +151,7 @@ class Loader:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
-            memory = memory.removed(changes.removed, changes.version)
+            memory = memory.without_references(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
         except BaseException:
@@ -164,7 +164,9 @@ class Loader:
                 log.warning("the memory of removed references is not given back: %s", error)
         return Published(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
-    def _entered(self, now: Published, changes: Changes, patience: float) -> tuple[Memory, tuple[SegmentDamaged, ...]]:
+    def _entered(
+        self, now: Published, changes: Changes, patience: float
+    ) -> tuple[MemoryBank, tuple[SegmentDamaged, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
         memory = now.memory
         damaged = {error.name: error for error in now.damaged}
@@ -180,9 +182,9 @@ class Loader:
             ids += [row.reference_id for row in each.rows]
             categories += [row.category for row in each.rows]
             if len(ids) >= _LOAD_BATCH:
-                memory = memory.added(ids, categories, join(parts), changes.version)
+                memory = memory.with_references(ids, categories, join(parts), changes.version)
                 parts, ids, categories = [], [], []
-        memory = memory.added(ids, categories, join(parts), changes.version) if ids else memory
+        memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
         return memory, tuple(damaged.values())
 
     def _part(self, rows: SegmentRows, now: Published, patience: float) -> EncodedReferences | SegmentDamaged:
@@ -223,7 +225,7 @@ class Loader:
                 return None
             encoded = self.read(SegmentRows(each.segment, rows), now.memory)
             for number, row in enumerate(rows):
-                found[wanted[row.reference_id]] = encoded.rows([number])
+                found[wanted[row.reference_id]] = encoded.select([number])
         return join([found[position] for position in range(len(wanted))]) if len(found) == len(wanted) else None
 
 
@@ -233,17 +235,17 @@ def _described(memory: MemoryRecord) -> str:
     return f"{space.encoder} ({size.resize} to {size.crop} pixels, {space.fingerprint[:12]})"
 
 
-def _without_removed(memory: Memory) -> Memory:
+def _without_removed(memory: MemoryBank) -> MemoryBank:
     """The same live references in a new arena, so that the memory of removed ones is given back."""
-    fresh = Memory.empty(memory.space, memory.codec.name, folder=memory.arena.folder)
+    fresh = MemoryBank.empty(memory.space, memory.codec.name, folder=memory.arena.folder)
     rows = memory.rows_of()
     for start in range(0, len(rows), _LOAD_BATCH):
         part = rows[start : start + _LOAD_BATCH]
         encoded = EncodedReferences(
-            np.stack([memory.globals_.descriptor(int(row)) for row in part]),
+            np.stack([memory.global_index.descriptor(int(row)) for row in part]),
             torch.stack([memory.codes_of(int(row)) for row in part]).numpy(),
             memory.codec.name,
         )
         categories = [memory.category_of(int(row)) for row in part]
-        fresh = fresh.added(memory.ids[part].tolist(), categories, encoded, memory.version)
-    return fresh.at_version(memory.version)
+        fresh = fresh.with_references(memory.ids[part].tolist(), categories, encoded, memory.version)
+    return fresh.with_version(memory.version)

@@ -67,7 +67,7 @@ class Mending:
         Unreadable, at the end, when the pictures of some cannot be read: the others are mended, and these still lack
         their segment. drop_unreadable: take such back instead.
         """
-        codec = Codec.named(self._memory.codec, self._encoder.space.dim)
+        codec = Codec.from_name(self._memory.codec, self._encoder.space.dim)
         mended = 0
         unreadable: list[Reference] = []
         ids = [row.reference_id for each in damaged for row in each.rows]

@@ -50,7 +50,7 @@ class Rebuild:
         self._sweeper = Sweeper(folder.root, self._files, catalogue.files.named, catalogue.files.needed)
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._old, self._new = self._memories(codec_name)
-        self._codec = Codec.named(self._new.codec, encoder.space.dim)
+        self._codec = Codec.from_name(self._new.codec, encoder.space.dim)
 
     def remaining(self) -> int:
         """References still to be encoded."""
@@ -88,7 +88,7 @@ class Rebuild:
         old, space = self._catalogue.memories.active(), self._encoder.space
         if old is None:
             raise NothingToRebuild("there is no memory in this data folder yet: there is nothing to encode again")
-        codec = Codec.named(codec_name or old.codec, space.dim).name
+        codec = Codec.from_name(codec_name or old.codec, space.dim).name
         if (old.fingerprint, old.codec) == (space.fingerprint, codec):
             raise NothingToRebuild(f"the memory is of encoder {space.encoder} and codec {codec} already")
         return old, self._catalogue.memories.prepare(space.to_json(), space.fingerprint, codec)

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.memory import Memory, Neighbours
+from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.region_of_interest import Inspected, RegionOfInterest, inspected_cells
-from indexer.search import Asking, Engine, Nearest, Question, answered
+from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
 
 MAP_SIDE = 256
 _TOP_SHARE = 0.01
@@ -72,50 +72,50 @@ class Scored:
     score: float
     map: NDArray[np.float32]
     distances: NDArray[np.float32]
-    neighbours: Neighbours
-    nearest: Nearest | None = None
+    neighbours: RetrievedReferences
+    best_match: BestMatch | None = None
 
 
 def score_image(
-    memory: Memory,
-    engine: Engine,
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
     features: Features,
     settings: ScoringSettings,
     category: str | None = None,
-    without: Sequence[int] = (),
+    exclude_rows: Sequence[int] = (),
 ) -> Scored:
     """Retrieve globally, search patches, fuse, draw the map and score it (paper, sections 3.2 and 3.3).
 
-    features: one image's, as a batch of one. category: retrieve among its references only. without: rows of the
+    features: one image's, as a batch of one. category: retrieve among its references only. exclude_rows: rows of the
     memory left out, for leave-one-out scores. NoReferences when nothing is left to compare with.
     """
-    steps = scoring(memory, engine, features, settings, category, without)
-    [found] = answered(engine, memory, [steps])
+    steps = scoring(memory, engine, features, settings, category, exclude_rows)
+    [found] = run_batched(engine, memory, [steps])
     if isinstance(found, Exception):
         raise found
     return found
 
 
 def scoring(
-    memory: Memory,
-    engine: Engine,
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
     features: Features,
     settings: ScoringSettings,
     category: str | None = None,
-    without: Sequence[int] = (),
-) -> Asking[Scored]:
+    exclude_rows: Sequence[int] = (),
+) -> SearchCoroutine[Scored]:
     """What `score_image` does, in steps, so that the patches of several images can be searched for together."""
-    if len(features.globals_) != 1:
+    if len(features.global_descriptors) != 1:
         raise ValueError("score one image at a time")
-    descriptor = features.globals_[0].to("cpu", torch.float32).numpy()
-    neighbours = engine.nearest(memory, descriptor, settings.k, category, without)
+    descriptor = features.global_descriptors[0].to("cpu", torch.float32).numpy()
+    neighbours = engine.nearest_references(memory, descriptor, settings.k, category, exclude_rows)
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
     weights = settings.weights(len(memory.space.layers))
-    answer = yield Question(features.patches[0], neighbours.rows, settings.rho, weights)
+    answer = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
     distances = 1.0 - answer.similarities  # (layers, cells)
     score, anomaly_map = score_fused(answer.fused, memory.space, settings)
-    return Scored(score, anomaly_map, distances, neighbours, answer.nearest)
+    return Scored(score, anomaly_map, distances, neighbours, answer.best_match)
 
 
 def score_cells(

@@ -85,10 +85,13 @@ class SegmentFile:
 
 @dataclass(frozen=True)
 class Segment:
-    """A verified segment. globals_: float32 (count, global_dim); codes: uint8 (count, layers, cells, code_size)."""
+    """A verified segment.
+
+    global_descriptors: float32 (count, global_dim). codes: uint8 (count, layers, cells, code_size).
+    """
 
     header: SegmentHeader
-    globals_: NDArray[np.float32]
+    global_descriptors: NDArray[np.float32]
     codes: NDArray[np.uint8]
 
 
@@ -135,7 +138,7 @@ class SegmentStore:
     """The folder of segment files; SQL says which of them exist and what their checksums are.
 
     File format, little endian: 8 bytes magic, uint32 format version, uint32 header length, the header as JSON,
-    globals_ as float32 (count, global_dim), codes as uint8 (count, layers, cells, code_size).
+    global_descriptors as float32 (count, global_dim), codes as uint8 (count, layers, cells, code_size).
     """
 
     def __init__(self, root: Path, lock: StoreLock) -> None:
@@ -143,13 +146,15 @@ class SegmentStore:
         self._root = root
         self._lock = lock
 
-    def write(self, globals_: NDArray[np.float32], codes: NDArray[np.uint8], header: SegmentHeader) -> SegmentFile:
+    def write(
+        self, global_descriptors: NDArray[np.float32], codes: NDArray[np.uint8], header: SegmentHeader
+    ) -> SegmentFile:
         """Store both arrays durably under a new name. Call it inside `StoreLock.appending()`.
 
         Raises ValueError when the arrays are not what the header says, StorageFull when there is no room.
         """
-        if globals_.shape != (header.count, header.global_dim):
-            raise ValueError(f"globals of shape {globals_.shape} do not match {header}")
+        if global_descriptors.shape != (header.count, header.global_dim):
+            raise ValueError(f"globals of shape {global_descriptors.shape} do not match {header}")
         if codes.shape != (header.count, header.layers, header.cells, header.code_size) or codes.dtype != np.uint8:
             raise ValueError(f"codes {codes.dtype} of shape {codes.shape} do not match {header}")
         described = json.dumps(asdict(header), sort_keys=True).encode()
@@ -158,7 +163,7 @@ class SegmentStore:
         with _durable_file(self._root / name) as file:
             for part in (
                 memoryview(_PREFIX.pack(_MAGIC, _FORMAT, len(described)) + described),
-                _bytes_of(np.ascontiguousarray(globals_, dtype="<f4")),
+                _bytes_of(np.ascontiguousarray(global_descriptors, dtype="<f4")),
                 _bytes_of(np.ascontiguousarray(codes)),
             ):
                 for start in range(0, len(part), _PIECE):
@@ -177,13 +182,13 @@ class SegmentStore:
             raise SegmentDamaged(name, "missing") from None
         with file:
             header = _read_header(file, name, digest.update)
-            globals_ = np.empty((header.count, header.global_dim), dtype="<f4")
+            global_descriptors = np.empty((header.count, header.global_dim), dtype="<f4")
             codes = np.empty((header.count, header.layers, header.cells, header.code_size), dtype=np.uint8)
-            for array in (globals_, codes):
+            for array in (global_descriptors, codes):
                 _read_into(_bytes_of(array), file, name, digest.update)
         if digest.hexdigest() != sha256:
             raise SegmentDamaged(name, "checksum")
-        return Segment(header, globals_.astype(np.float32, copy=False), codes)
+        return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
 
     def remove(self, name: str) -> None:
         """Delete one segment file that nothing refers to any more; one that is gone already is fine."""

@@ -16,7 +16,7 @@ from indexer.notices import Notice
 from indexer.profile import Profile
 from indexer.regions import Region, find_regions
 from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
-from indexer.search import Asking, Engine
+from indexer.search import PatchSearchEngine, SearchCoroutine
 from indexer.verdicts.calibration import Calibration, Decision, decide, weighed
 from indexer.verdicts.measures import Measures, mean_distance
 from service.background.calibrations import Calibrations
@@ -81,10 +81,12 @@ class Detection:
 class Inspector:
     """Inspects pictures on the owner thread."""
 
-    engine: Engine
+    engine: PatchSearchEngine
     calibrations: Calibrations
 
-    def inspect(self, turn: Turn, picture: Picture, category: str | None, published: Published) -> Asking[Detection]:
+    def inspect(
+        self, turn: Turn, picture: Picture, category: str | None, published: Published
+    ) -> SearchCoroutine[Detection]:
         """Score one picture against the turn's snapshot and decide on it.
 
         category: whose references to search; None recognises it by the most similar reference of all. What is searched
@@ -92,8 +94,8 @@ class Inspector:
         """
         started = time.monotonic()
         memory, settings = turn.memory, published.settings
-        descriptor = turn.features.globals_[0].to("cpu").numpy()
-        likeliest = memory.likeliest_category(descriptor)
+        descriptor = turn.features.global_descriptors[0].to("cpu").numpy()
+        likeliest = memory.nearest_category(descriptor)
         if likeliest is None:
             raise NoReferences("the memory is empty")
         applied = likeliest if category is None else category
@@ -129,7 +131,7 @@ class Inspector:
 
     def _better(
         self, turn: Turn, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings
-    ) -> Asking[BetterCategory | None]:
+    ) -> SearchCoroutine[BetterCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
 
         Both are compared in the cells, and by the layers, of the category that was asked for.

@@ -10,7 +10,7 @@ from typing import Any, cast
 from indexer.catalogue import CategorySettings, MemoryInactive, Reference
 from indexer.images import ImageRefused
 from indexer.library import Added, Outcome
-from indexer.memory import EncodedReferences, Memory
+from indexer.memory import EncodedReferences, MemoryBank
 from indexer.reading import Reading
 from indexer.store import OriginalUnreadable
 from indexer.verdicts.appearance import Appearance
@@ -155,7 +155,7 @@ async def _screen(
     names = [picture.original.filename for picture in pictures.values()]
     screening = Screening(memory, running.engine, category, settings.scoring, parts, names)
 
-    def comparing(number: int) -> Callable[[Memory], Compared]:
+    def comparing(number: int) -> Callable[[MemoryBank], Compared]:
         return lambda _: screening.compare(number)
 
     turns = [running.owner.screen(comparing(number)) for number in range(len(positions))]

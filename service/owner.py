@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory
-from indexer.search import Asking, Engine, answered
+from indexer.memory import MemoryBank
+from indexer.search import PatchSearchEngine, SearchCoroutine, run_batched
 from service.metrics import Metrics
 from service.tracing import Stage
 
@@ -55,7 +55,7 @@ class Turn:
     stages: when it waited, and when its batch was in the encoder.
     """
 
-    memory: Memory
+    memory: MemoryBank
     features: Features
     queued: float
     encoding: float
@@ -82,7 +82,7 @@ class Owner:
     """
 
     def __init__(
-        self, encoder: Encoder, engine: Engine, snapshot: Callable[[], Memory], metrics: Metrics, *,
+        self, encoder: Encoder, engine: PatchSearchEngine, snapshot: Callable[[], MemoryBank], metrics: Metrics, *,
         batch_size: int, batch_wait: float, queue_size: int,
     ) -> None:  # fmt: skip
         self._encoder = encoder
@@ -102,7 +102,7 @@ class Owner:
         self._thread.start()
 
     def detect(
-        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], Asking[T]]]], deadline: float
+        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], SearchCoroutine[T]]]], deadline: float
     ) -> list[Future[T]]:
         """Queue the pictures of one request, all or none, each with what it asks in its turn on the owner thread.
 
@@ -119,11 +119,11 @@ class Owner:
         """Queue a picture whose features are wanted, behind every detection."""
         return self._put(Priority.ONBOARD, picture, work, float("inf"))
 
-    def screen(self, work: Callable[[Memory], T]) -> Future[T]:
+    def screen(self, work: Callable[[MemoryBank], T]) -> Future[T]:
         """Queue a step of onboarding that needs no encoding, behind every detection."""
         return self._put(Priority.ONBOARD, None, work, float("inf"))
 
-    def calibrate(self, work: Callable[[Memory], T]) -> Future[T]:
+    def calibrate(self, work: Callable[[MemoryBank], T]) -> Future[T]:
         """Queue a step that needs the memory only, behind everything else."""
         return self._put(Priority.CALIBRATE, None, work, float("inf"))
 
@@ -222,9 +222,9 @@ class Owner:
         encoding, priority = (encoded - started) / len(pictures), pictures[0].priority
         self.encoded = encoded, encoding
         self._metrics.batch(priority.name.lower(), len(pictures))
-        at_once = self._engine.at_once if priority is Priority.DETECT else 1
-        for start in range(0, len(pictures), at_once):
-            jobs = pictures[start : start + at_once]
+        max_queries = self._engine.max_queries if priority is Priority.DETECT else 1
+        for start in range(0, len(pictures), max_queries):
+            jobs = pictures[start : start + max_queries]
             turns = [
                 Turn(
                     memory,
@@ -243,17 +243,17 @@ class Owner:
         spent = (time.monotonic() - started) / len(pictures)
         self._seconds_a_picture += 0.2 * (spent - self._seconds_a_picture)
 
-    def _search(self, memory: Memory, jobs: Sequence[_Job], turns: Sequence[Turn]) -> None:
+    def _search(self, memory: MemoryBank, jobs: Sequence[_Job], turns: Sequence[Turn]) -> None:
         """Let detections ask their questions together, and tell each what it found."""
-        askings = [job.work(turn) for job, turn in zip(jobs, turns, strict=True)]
-        for job, found in zip(jobs, answered(self._engine, memory, askings), strict=True):
+        coroutines = [job.work(turn) for job, turn in zip(jobs, turns, strict=True)]
+        for job, found in zip(jobs, run_batched(self._engine, memory, coroutines), strict=True):
             if isinstance(found, Exception):
                 job.future.set_exception(found)
             else:
                 job.future.set_result(found)
 
 
-def _settle(job: _Job, given: Memory | Turn) -> None:
+def _settle(job: _Job, given: MemoryBank | Turn) -> None:
     try:
         result = job.work(given)
     except Exception as error:  # the job's own failure belongs to whoever waits for it

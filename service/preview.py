@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from indexer.catalogue import CategorySettings, Inspection, InspectionFilter
 from indexer.images import ImageRefused
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.reading import Reading
 from indexer.scoring import NoReferences, ScoringSettings, score_image
 from indexer.store import OriginalUnreadable
@@ -128,7 +128,7 @@ def _kept(inspection: Inspection) -> Measures:
     return Measures(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
 
 
-async def _estimated(running: Runtime, memory: Memory, before: Calibration, settings: ScoringSettings) -> Estimate:
+async def _estimated(running: Runtime, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> Estimate:
     """The calibration under other settings, a reference a turn, in the owner's spare time."""
     kept = await asyncio.to_thread(running.calibrations.searches, before.category)
     if kept is None:
@@ -140,7 +140,7 @@ async def _estimated(running: Runtime, memory: Memory, before: Calibration, sett
 async def _taken(running: Runtime, steps: Generator[float, None, T]) -> T:
     ended: list[T] = []
 
-    def step(_: Memory) -> None:
+    def step(_: MemoryBank) -> None:
         try:
             next(steps)
         except StopIteration as end:

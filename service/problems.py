@@ -25,7 +25,7 @@ from indexer.catalogue import (
     Unknown,
 )
 from indexer.images import ImageRefused
-from indexer.memory.residency import DeviceMemoryFull
+from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.store import OriginalUnreadable, StorageFull
 from indexer.text import TextRefused, readable

@@ -13,7 +13,7 @@ import torch
 
 from indexer.encoders import Encoder
 from indexer.library import Library
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from service.history import has_room
 from service.owner import Owner
 
@@ -103,9 +103,9 @@ class Readiness:
             return f"No picture goes through the encoder: {type(self._blank_error[0]).__name__}, see the log."
         return None
 
-    def _forward(self, _: Memory) -> float:
+    def _forward(self, _: MemoryBank) -> float:
         """Encode a blank picture; returns the seconds it took."""
         begun = time.monotonic()
         side = self._encoder.space.geometry.crop
-        self._encoder.encode(torch.zeros((1, 3, side, side), dtype=torch.uint8)).globals_.cpu()
+        self._encoder.encode(torch.zeros((1, 3, side, side), dtype=torch.uint8)).global_descriptors.cpu()
         return time.monotonic() - begun

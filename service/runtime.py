@@ -22,8 +22,8 @@ from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
-from indexer.search import Engine, choose_engine
-from indexer.search.warming import warm_up as warm_up_search
+from indexer.search import PatchSearchEngine, choose_engine
+from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.sizes import encoder_of_memory
 from indexer.verdicts.ranking import references_needed
 from service.access.keyring import KeyRing
@@ -68,7 +68,7 @@ class Runtime:
 
     settings: Settings
     encoder: Encoder
-    engine: Engine
+    engine: PatchSearchEngine
     library: Library
     owner: Owner
     detecting: Admission

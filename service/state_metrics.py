@@ -119,17 +119,17 @@ class StateMetrics(Collector):
         yield used
         yield size
         yield busy
-        traffic = self._running.engine.codes.traffic
+        stats = self._running.engine.codes.stats
         found = _counter(
             "device_codes_references", "Retrieved references by whether the GPU held their codes.", "found"
         )
-        found.add_metric(["held"], traffic.hits)
-        found.add_metric(["sent"], traffic.misses)
+        found.add_metric(["held"], stats.hits)
+        found.add_metric(["sent"], stats.misses)
         yield found
         yield CounterMetricFamily(
-            "touchstone_device_codes_moved_bytes", "Bytes of codes copied to the GPU.", value=traffic.bytes_moved
+            "touchstone_device_codes_moved_bytes", "Bytes of codes copied to the GPU.", value=stats.bytes_copied
         )
-        yield _single("device_codes_held_bytes", "GPU memory reserved for codes.", traffic.bytes_held)
+        yield _single("device_codes_held_bytes", "GPU memory reserved for codes.", stats.resident_bytes)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

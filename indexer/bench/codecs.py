@@ -18,14 +18,16 @@ from sklearn.metrics import roc_auc_score
 
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
 from indexer.images import decode_image
-from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, Memory
+from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
 
 _FACTORIES = {
-    "FAISS SQ8": "SQ8", "FAISS SQ6": "SQ6", "FAISS SQ4": "SQ4",
+    "FAISS SQ8": "SQ8",
+    "FAISS SQ6": "SQ6",
+    "FAISS SQ4": "SQ4",
     **{f"FAISS EDEN, {bits} bits": f"EDEN{bits}" for bits in (8, 6, 4)},
-}  # fmt: skip
+}
 Decoded = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -97,8 +99,8 @@ def scores(encoder: Encoder, references: Features, tests: Features, stored: torc
     """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
     count = len(stored)
     codes = stored.contiguous().view(torch.uint8).numpy()
-    encoded = EncodedReferences(references.globals_.numpy(), codes, "fp32")
-    memory = Memory.empty(encoder.space, "fp32").added(range(count), ["part"] * count, encoded, 1)
+    encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32")
+    memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
     scored = [score_image(memory, engine, tests.of(number), settings) for number in range(len(tests))]
     return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
@@ -124,7 +126,7 @@ def _read(encoder: Encoder, category: Path) -> Pictures:
 
 def _features(encoder: Encoder, paths: list[Path]) -> Features:
     each = [encoder.encode(prepare(decode_image(path), encoder.space.geometry)[None]) for path in paths]
-    return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
 
 
 if __name__ == "__main__":

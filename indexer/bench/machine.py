@@ -27,9 +27,11 @@ def describe() -> str:
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     versions = {
-        "Python": platform.python_version(), "torch": torch.__version__, "FAISS": faiss.__version__,
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "FAISS": faiss.__version__,
         "NumPy": np.__version__,
-    }  # fmt: skip
+    }
     return "; ".join([*parts, ", ".join(f"{name} {version}" for name, version in versions.items())])
 
 

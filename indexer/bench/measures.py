@@ -28,8 +28,8 @@ from indexer.bench.subjects import (
     space_of,
     vit_encoder,
 )
-from indexer.memory import Codec, Memory
-from indexer.search import Engine, FaissEngine, TorchEngine
+from indexer.memory import Codec, MemoryBank
+from indexer.search import FaissEngine, PatchSearchEngine, TorchEngine
 from indexer.store import SegmentHeader, SegmentStore, StoreLock
 
 Tick = Callable[[str], None]
@@ -74,11 +74,11 @@ def _retrieval(plan: Plan, vit: Vit, tick: Tick) -> Iterator[Finding]:
     space = space_of(plan, vit.dim)
     memories = {codec: filled(space, codec, plan.references) for codec in ("fp16", "int8")}
     query = random_features(space, 1, seed=1)
-    patches, descriptor = query.patches[0], query.globals_[0].numpy()
+    patches, descriptor = query.patches[0], query.global_descriptors[0].numpy()
     fp16 = memories["fp16"]
     rows = fp16.nearest_references(descriptor, plan.k).rows
     bank = float_bank(fp16)
-    engines: dict[str, Engine] = {f"TorchEngine {device.type}": TorchEngine(device) for device in devices()}
+    engines: dict[str, PatchSearchEngine] = {f"TorchEngine {device.type}": TorchEngine(device) for device in devices()}
     engines["FaissEngine cpu"] = FaissEngine()
 
     subjects: dict[str, Subject] = {"encode builtin": encoding(builtin_encoder(plan))} if largest else {}
@@ -100,9 +100,10 @@ def _retrieval(plan: Plan, vit: Vit, tick: Tick) -> Iterator[Finding]:
         yield Row("encode, built-in", f"{plan.crop} px", _time(times.median("encode builtin")))
     for device in devices():
         yield Row(
-            f"encode, {vit.name} sized, {device.type}", f"{plan.crop} px, fp32",
+            f"encode, {vit.name} sized, {device.type}",
+            f"{plan.crop} px, fp32",
             _time(times.median(f"encode {device.type}")),
-        )  # fmt: skip
+        )
     yield Row("global search", f"N = {plan.references}, d = {vit.dim}", _time(times.median("global search")))
     loop = times.median("cell loop")
     yield Row("patch search, plain loop over cells", f"{at}, fp32", _time(loop))
@@ -126,7 +127,7 @@ def _retrieval(plan: Plan, vit: Vit, tick: Tick) -> Iterator[Finding]:
 
 
 def _floor(
-    times: Timings, rates: dict[str, int], label: str, device: str, memory: Memory, plan: Plan
+    times: Timings, rates: dict[str, int], label: str, device: str, memory: MemoryBank, plan: Plan
 ) -> tuple[float, str]:
     """How far a search is above the least time it could take, and that time in words.
 
@@ -148,7 +149,7 @@ def _larger_memory(plan: Plan, tick: Tick) -> Iterator[Finding]:
     tick("filling memories")
     space = space_of(plan, plan.small_dim)
     query = random_features(space, 1, seed=1)
-    descriptor = query.globals_[0].numpy()
+    descriptor = query.global_descriptors[0].numpy()
     subjects: dict[str, Subject] = {}
     counts = (plan.references, plan.many)
     for count in counts:
@@ -166,9 +167,11 @@ def _larger_memory(plan: Plan, tick: Tick) -> Iterator[Finding]:
         grew = times.ratio(f"{many} {device.type}", f"{few} {device.type}")
         for count in counts:
             yield Row(
-                f"patch search, TorchEngine {device.type}", f"N = {count}, K = {plan.k}, d = {plan.small_dim}, fp16",
-                _time(times.median(f"{count} {device.type}")), f"{grew:.2f}× N = {few}" if count == many else "",
-            )  # fmt: skip
+                f"patch search, TorchEngine {device.type}",
+                f"N = {count}, K = {plan.k}, d = {plan.small_dim}, fp16",
+                _time(times.median(f"{count} {device.type}")),
+                f"{grew:.2f}× N = {few}" if count == many else "",
+            )
         claim = f"patch search from N = {few} to {many} at the same K within 1.3×, {device.type}"
         yield Expectation(claim, f"{grew:.2f}×", grew <= 1.3)
 
@@ -184,7 +187,7 @@ def _appending(plan: Plan, tick: Tick) -> Iterator[Finding]:
 
     def append(count: int) -> None:
         memory = memories[count]
-        memories[count] = memory.added([memory.rows], ["part"], encoded, memory.version + 1)
+        memories[count] = memory.with_references([memory.rows], ["part"], encoded, memory.version + 1)
 
     subjects: dict[str, Subject] = {str(count): partial(append, count) for count in plan.append}
     times = interleaved(subjects, plan.quick_rounds, tick)
@@ -204,12 +207,21 @@ def _bytes(plan: Plan, tick: Tick) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         lock = StoreLock(Path(folder) / "lock")
         header = SegmentHeader(
-            memory.space.fingerprint, "fp16", LAYERS, memory.space.cells, memory.codec.code_size,
-            memory.space.global_dim, 1,
-        )  # fmt: skip
+            memory.space.fingerprint,
+            "fp16",
+            LAYERS,
+            memory.space.cells,
+            memory.codec.code_size,
+            memory.space.global_dim,
+            1,
+        )
         with lock.appending():
-            on_disk = SegmentStore(Path(folder) / "segments", lock).write(encoded.globals_, encoded.codes, header).size
-    in_memory = memory.code_bytes + encoded.globals_.nbytes
+            on_disk = (
+                SegmentStore(Path(folder) / "segments", lock)
+                .write(encoded.global_descriptors, encoded.codes, header)
+                .size
+            )
+    in_memory = memory.code_bytes + encoded.global_descriptors.nbytes
     yield Row("a reference on disk", at, f"{on_disk / 1e6:.2f} MB", "without its original picture")
     yield Row("a reference in memory", at, f"{in_memory / 1e6:.2f} MB")
     tick(f"adding {plan.growth} references in a fresh process")
@@ -222,11 +234,13 @@ def _bytes(plan: Plan, tick: Tick) -> Iterator[Finding]:
     yield Expectation(claim, shown, None if grew is None else grew <= 1.15)
 
 
-def _searching(engine: Engine, memory: Memory, patches: torch.Tensor, rows: NDArray[np.int64], plan: Plan) -> Subject:
-    return lambda: engine.best(memory, patches, rows, plan.rho)
+def _searching(
+    engine: PatchSearchEngine, memory: MemoryBank, patches: torch.Tensor, rows: NDArray[np.int64], plan: Plan
+) -> Subject:
+    return lambda: engine.max_similarity(memory, patches, rows, plan.rho)
 
 
-def _retrieving(memory: Memory, descriptor: NDArray[np.float32], k: int) -> Subject:
+def _retrieving(memory: MemoryBank, descriptor: NDArray[np.float32], k: int) -> Subject:
     return lambda: memory.nearest_references(descriptor, k)
 
 

@@ -50,6 +50,16 @@ class Plan:
 
 FULL = Plan()
 QUICK = replace(
-    FULL, k=8, resize=72, crop=64, references=12, many=40, vits=(Vit("ViT-B", 64, 2, 4), Vit("ViT-S", 32, 2, 4)),
-    small_dim=16, append=(4, 40), growth=20, rounds=1, quick_rounds=1,
-)  # fmt: skip
+    FULL,
+    k=8,
+    resize=72,
+    crop=64,
+    references=12,
+    many=40,
+    vits=(Vit("ViT-B", 64, 2, 4), Vit("ViT-S", 32, 2, 4)),
+    small_dim=16,
+    append=(4, 40),
+    growth=20,
+    rounds=1,
+    quick_rounds=1,
+)

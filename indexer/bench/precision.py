@@ -69,7 +69,7 @@ def _vit(geometry: Geometry, dtype: Dtype) -> Encoder:
 
 def _features(encoder: Encoder, prepared: Prepare, paths: list[Path]) -> Features:
     each = [encoder.encode(prepared(decode_image(path))[None]) for path in paths]
-    return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from indexer.bench.gpu.plan import GpuPlan
 from indexer.bench.plan import Plan, Vit
 from indexer.encoders import Encoder, EncoderSettings, Features, FeatureSpace, Geometry, load_encoder
-from indexer.memory import EncodedReferences, Memory
+from indexer.memory import EncodedReferences, MemoryBank
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 if TYPE_CHECKING:
@@ -38,9 +38,14 @@ def vit_model(vit: Vit, crop: int) -> PreTrainedModel:
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     config = DINOv3ViTConfig(
-        hidden_size=vit.dim, intermediate_size=4 * vit.dim, num_hidden_layers=vit.depth,
-        num_attention_heads=vit.heads, num_register_tokens=4, patch_size=16, image_size=crop,
-    )  # fmt: skip
+        hidden_size=vit.dim,
+        intermediate_size=4 * vit.dim,
+        num_hidden_layers=vit.depth,
+        num_attention_heads=vit.heads,
+        num_register_tokens=4,
+        patch_size=16,
+        image_size=crop,
+    )
     return DINOv3ViTModel(config)
 
 
@@ -57,7 +62,7 @@ def encoding(encoder: Encoder) -> Callable[[], object]:
     crop = encoder.space.geometry.crop
     noise = np.random.default_rng(0).integers(0, 256, (1, 3, crop, crop), dtype=np.uint8)
     picture = torch.from_numpy(noise)
-    return lambda: encoder.encode(picture).globals_.cpu()
+    return lambda: encoder.encode(picture).global_descriptors.cpu()
 
 
 def space_of(plan: Plan | GpuPlan, dim: int) -> FeatureSpace:
@@ -70,11 +75,11 @@ def random_features(space: FeatureSpace, count: int, seed: int = 0) -> Features:
     """Unit features of `count` images."""
     random = torch.Generator().manual_seed(seed)
     patches = torch.randn((count, LAYERS, space.cells, space.dim), generator=random)
-    globals_ = torch.randn((count, space.global_dim), generator=random)
-    return Features(F.normalize(globals_, dim=-1), F.normalize(patches, dim=-1))
+    global_descriptors = torch.randn((count, space.global_dim), generator=random)
+    return Features(F.normalize(global_descriptors, dim=-1), F.normalize(patches, dim=-1))
 
 
-def grown(memory: Memory, count: int) -> Memory:
+def grown(memory: MemoryBank, count: int) -> MemoryBank:
     """The memory with `count` references more. Few patterns repeat: only where the bytes lie matters to a clock."""
     encoded = memory.codec.encode(random_features(memory.space, min(count, _BATCH)))
     start = memory.rows
@@ -84,16 +89,16 @@ def grown(memory: Memory, count: int) -> Memory:
         fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
         ids = range(memory.rows, memory.rows + size)
         part = EncodedReferences(fresh, encoded.codes[:size], encoded.codec)
-        memory = memory.added(ids, ["part"] * size, part, memory.version + 1)
+        memory = memory.with_references(ids, ["part"] * size, part, memory.version + 1)
     return memory
 
 
-def filled(space: FeatureSpace, codec: str, count: int) -> Memory:
+def filled(space: FeatureSpace, codec: str, count: int) -> MemoryBank:
     """A memory of `count` random references."""
-    return grown(Memory.empty(space, codec), count)
+    return grown(MemoryBank.empty(space, codec), count)
 
 
-def float_bank(memory: Memory) -> torch.Tensor:
+def float_bank(memory: MemoryBank) -> torch.Tensor:
     """Every patch of a memory as float32 (layers, cells, rows, dim): a bank per layer and cell, as published."""
     bank = torch.empty((LAYERS, memory.space.cells, memory.rows, memory.space.dim))
     for row in range(memory.rows):

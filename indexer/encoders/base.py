@@ -56,15 +56,15 @@ class FeatureSpace:
 class Features:
     """What an encoder saw in a batch of B images.
 
-    globals_: float32 (B, global_dim), the L2-normalised global descriptors (CLS of the last layer).
+    global_descriptors: float32 (B, global_dim), the L2-normalised global descriptors (CLS of the last layer).
     patches: float32 (B, layers, cells, dim), each patch L2-normalised; cells are row-major.
     """
 
-    globals_: torch.Tensor
+    global_descriptors: torch.Tensor
     patches: torch.Tensor
 
     def __len__(self) -> int:
-        return len(self.globals_)
+        return len(self.global_descriptors)
 
     def of(self, number: int) -> Features:
         """One image of the batch, as a batch of one."""
@@ -72,7 +72,7 @@ class Features:
 
     def slice(self, start: int, stop: int) -> Features:
         """Images start … stop − 1 of the batch."""
-        return Features(self.globals_[start:stop], self.patches[start:stop])
+        return Features(self.global_descriptors[start:stop], self.patches[start:stop])
 
 
 class Encoder(Protocol):

@@ -16,7 +16,7 @@ from indexer.encoders import Encoder, Features
 from indexer.encoders.preprocessing import Geometry, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.images import ImageRefused, decode_image
-from indexer.memory import Codec, EncodedReferences, Memory, join
+from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.store import SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
 from indexer.sweeping import Sweeper
 
@@ -78,7 +78,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path, encoder: Encoder, codec_name: str) -> None:
         self._encoder = encoder
-        self._codec = Codec.named(codec_name, encoder.space.dim)
+        self._codec = Codec.from_name(codec_name, encoder.space.dim)
         folder = folder / f"{encoder.space.fingerprint[:24]}-{codec_name}"
         self._lock = StoreLock(folder / "append.lock")
         self._segments = SegmentStore(folder / "segments", self._lock)
@@ -89,15 +89,15 @@ class FeatureCache:
         for _ in Sweeper(folder, self._lock, self._named, self._named).orphans("segments"):
             pass  # a segment that was in work when a run was killed
 
-    def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[Memory, tuple[str, ...]]:
+    def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[MemoryBank, tuple[str, ...]]:
         """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError."""
-        memory = Memory.empty(self._encoder.space, self._codec.name)
+        memory = MemoryBank.empty(self._encoder.space, self._codec.name)
         digests: list[str] = []
         for start in range(0, len(references), _CHUNK):
             chunk = references[start : start + _CHUNK]
             encoded, found = self._encoded([each.path for each in chunk], progress)
             rows = range(start, start + len(chunk))
-            memory = memory.added(rows, [each.category for each in chunk], encoded, memory.version + 1)
+            memory = memory.with_references(rows, [each.category for each in chunk], encoded, memory.version + 1)
             digests += found
         return memory, tuple(digests)
 
@@ -126,8 +126,8 @@ class FeatureCache:
             except SegmentDamaged:
                 self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
                 return None
-            self._open = segment.name, EncodedReferences(read.globals_, read.codes, self._codec.name)
-        return self._open[1].rows([row])
+            self._open = segment.name, EncodedReferences(read.global_descriptors, read.codes, self._codec.name)
+        return self._open[1].select([row])
 
     def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
         space = self._encoder.space
@@ -136,7 +136,7 @@ class FeatureCache:
             space.global_dim, len(encoded),
         )  # fmt: skip
         with self._lock.appending():
-            segment = self._segments.write(encoded.globals_, encoded.codes, header)
+            segment = self._segments.write(encoded.global_descriptors, encoded.codes, header)
             # The line before may have been cut short by a kill: this one starts afresh.
             line = "\n" + json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"
             with self._index.open("a", encoding="utf-8") as file:

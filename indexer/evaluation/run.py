@@ -21,9 +21,9 @@ from indexer.evaluation.metrics import Figures, mean, measure
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.images import ImageRefused
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import Scored, ScoringSettings, scoring
-from indexer.search import Engine, answered
+from indexer.search import PatchSearchEngine, run_batched
 from indexer.verdicts.leave_one_out import in_one_go
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
@@ -64,8 +64,8 @@ class Subject:
 
     dataset: Dataset
     encoder: Encoder
-    engine: Engine
-    memory: Memory
+    engine: PatchSearchEngine
+    memory: MemoryBank
     digests: tuple[str, ...]
 
     @property
@@ -152,13 +152,13 @@ def score_samples(
     done = 0
     for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
         images = map(batch.of, range(len(batch)))
-        askings = [
+        coroutines = [
             scoring(memory, subject.engine, image, weights.of(category), category)
             for image, sample in zip(images, samples[done : done + len(batch)], strict=True)
             for memory, search, weights in zip(memories, searches, weigh, strict=True)
             for category in (_category(search, memory, image, sample),)
         ]
-        results = iter(answered(subject.engine, subject.memory, askings))
+        results = iter(run_batched(subject.engine, subject.memory, coroutines))
         for _ in range(len(batch)):
             yield tuple(map(_scored, islice(results, len(searches))))
         done += len(batch)
@@ -167,7 +167,7 @@ def score_samples(
 class _Weights:
     """How images of each category are scored in one search."""
 
-    def __init__(self, memory: Memory, engine: Engine, search: Search) -> None:
+    def __init__(self, memory: MemoryBank, engine: PatchSearchEngine, search: Search) -> None:
         self._memory, self._engine, self._search = memory, engine, search
         self._known: dict[str, ScoringSettings] = {}
 
@@ -188,19 +188,19 @@ def _scored(result: Scored | Exception) -> Scored:
     return result
 
 
-def _category(search: Search, memory: Memory, seen: Features, sample: Sample) -> str | None:
+def _category(search: Search, memory: MemoryBank, seen: Features, sample: Sample) -> str | None:
     """The category that a sample is searched in; None for all."""
     if search.among == "recognised":
-        return memory.likeliest_category(seen.globals_[0].to("cpu", torch.float32).numpy())
+        return memory.nearest_category(seen.global_descriptors[0].to("cpu", torch.float32).numpy())
     return sample.category if search.among == "own" else None
 
 
-def _searched(memory: Memory, search: Search) -> Memory:
+def _searched(memory: MemoryBank, search: Search) -> MemoryBank:
     """The snapshot that a search looks at."""
     if search.references is None:
         return memory
     left_out = np.setdiff1d(memory.ids, np.asarray(search.references))
-    return memory.removed(left_out.tolist(), memory.version)
+    return memory.without_references(left_out.tolist(), memory.version)
 
 
 def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:

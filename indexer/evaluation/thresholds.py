@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.protocols import Search
 from indexer.evaluation.run import Outcome
-from indexer.memory import Memory
-from indexer.search import Engine
+from indexer.memory import MemoryBank
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.leave_one_out import calibrate
 
 
@@ -34,7 +34,7 @@ class Decided:
 
 
 def decide_all(
-    dataset: Dataset, memory: Memory, engine: Engine, search: Search, rate: float, outcome: Outcome
+    dataset: Dataset, memory: MemoryBank, engine: PatchSearchEngine, search: Search, rate: float, outcome: Outcome
 ) -> Iterator[Decided]:
     """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores.
 

@@ -1,7 +1,7 @@
 """The memory of good parts: codes, global index and the snapshots that searches hold."""
 
+from indexer.memory.bank import MemoryBank
 from indexer.memory.codec import CODEC_NAMES, DEFAULT_CODEC, Codec, EncodedReferences, join
-from indexer.memory.global_index import Neighbours
-from indexer.memory.memory import Memory
+from indexer.memory.global_index import RetrievedReferences
 
-__all__ = ["CODEC_NAMES", "DEFAULT_CODEC", "Codec", "EncodedReferences", "Memory", "Neighbours", "join"]
+__all__ = ["CODEC_NAMES", "DEFAULT_CODEC", "Codec", "EncodedReferences", "MemoryBank", "RetrievedReferences", "join"]

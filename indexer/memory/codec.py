@@ -25,20 +25,20 @@ _FLOATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class EncodedReferences:
     """References as a segment file holds them, byte for byte.
 
-    globals_: float32 (n, global_dim), L2-normalised global descriptors.
+    global_descriptors: float32 (n, global_dim), L2-normalised global descriptors.
     codes: uint8 (n, layers, cells, code_size), the patches as `codec` writes them.
     """
 
-    globals_: NDArray[np.float32]
+    global_descriptors: NDArray[np.float32]
     codes: NDArray[np.uint8]
     codec: CodecName
 
     def __len__(self) -> int:
-        return len(self.globals_)
+        return len(self.global_descriptors)
 
-    def rows(self, picked: Sequence[int]) -> EncodedReferences:
+    def select(self, picked: Sequence[int]) -> EncodedReferences:
         """Those of the references, in this order."""
-        return EncodedReferences(self.globals_[picked], self.codes[picked], self.codec)
+        return EncodedReferences(self.global_descriptors[picked], self.codes[picked], self.codec)
 
 
 def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
@@ -48,7 +48,7 @@ def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
     if len(codecs := {part.codec for part in parts}) > 1:
         raise ValueError(f"codes in {' and '.join(sorted(codecs))} cannot be joined")
     return EncodedReferences(
-        np.concatenate([part.globals_ for part in parts]),
+        np.concatenate([part.global_descriptors for part in parts]),
         np.concatenate([part.codes for part in parts]),
         parts[0].codec,
     )
@@ -69,7 +69,7 @@ class Codec:
     dim: int
 
     @classmethod
-    def named(cls, name: str, dim: int) -> Codec:
+    def from_name(cls, name: str, dim: int) -> Codec:
         """The codec called `name`; ValueError names the choices otherwise."""
         if name not in CODEC_NAMES:
             raise ValueError(f"unknown codec {name!r}: choose one of {', '.join(CODEC_NAMES)}")
@@ -83,14 +83,14 @@ class Codec:
     def encode(self, features: Features) -> EncodedReferences:
         """Features of n images, on any device → their stored form on the host."""
         patches = features.patches.detach().to("cpu", torch.float32)  # (n, layers, cells, dim)
-        globals_ = features.globals_.detach().to("cpu", torch.float32).contiguous().numpy()
+        global_descriptors = features.global_descriptors.detach().to("cpu", torch.float32).contiguous().numpy()
         if self.name == "int8":
             scale = patches.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / _INT8_LEVELS
             levels = torch.round(patches / scale).to(torch.int8)
             codes = torch.cat([levels.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
         else:
             codes = patches.to(_FLOATS[self.name]).contiguous().view(torch.uint8)
-        return EncodedReferences(globals_, codes.numpy(), self.name)
+        return EncodedReferences(global_descriptors, codes.numpy(), self.name)
 
     def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device.

@@ -12,7 +12,7 @@ _BLOCK = 1024  # references; the work of one append is bounded by rewriting the 
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class RetrievedReferences:
     """The retrieved references of one image, most similar first (the K of section 'global retrieval').
 
     rows: int64 (k,), rows of the memory. similarities: float32 (k,), inner products of global descriptors.
@@ -33,7 +33,7 @@ class GlobalIndex:
     dim: int
     blocks: tuple[faiss.IndexFlatIP, ...] = ()
 
-    def added(self, descriptors: NDArray[np.float32]) -> GlobalIndex:
+    def with_descriptors(self, descriptors: NDArray[np.float32]) -> GlobalIndex:
         """The index with descriptors (n, dim) appended."""
         sealed = list(self.blocks)
         pending = np.ascontiguousarray(descriptors, dtype=np.float32)
@@ -51,7 +51,7 @@ class GlobalIndex:
         found: NDArray[np.float32] = self.blocks[row // _BLOCK].reconstruct(row % _BLOCK)
         return found
 
-    def search(self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]) -> Neighbours:
+    def search(self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]) -> RetrievedReferences:
         """The at most k allowed rows with the largest inner product with query (dim,), best first.
 
         allowed: bool (rows,). One query at a time, so that an answer never depends on what it was batched with.
@@ -71,7 +71,7 @@ class GlobalIndex:
             rows.append(labels[0] + base)
             similarities.append(scores[0])
         if not rows:
-            return Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
+            return RetrievedReferences(np.empty(0, np.int64), np.empty(0, np.float32))
         all_rows, all_similarities = np.concatenate(rows), np.concatenate(similarities)
         best = np.lexsort((all_rows, -all_similarities))[:k]
-        return Neighbours(all_rows[best], all_similarities[best])
+        return RetrievedReferences(all_rows[best], all_similarities[best])

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory import Memory, Neighbours
-from indexer.memory.residency import CodeSource
+from indexer.memory import MemoryBank, RetrievedReferences
+from indexer.memory.device_cache import CodeSource
 
 
 @dataclass(frozen=True)
-class Question:
+class PatchQuery:
     """What one image asks.
 
     patches: float32 (layers, cells, dim), unit vectors, on any device. rows: int64 (k,), k ≥ 1, rows of the memory, in
@@ -29,7 +29,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class BestMatch:
     """Which stored patch was the best: its row of the memory and its cell, int64 (layers, cells) each."""
 
     rows: NDArray[np.int64]
@@ -37,52 +37,54 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PatchMatches:
     """What one image is told.
 
     similarities: float32 (layers, cells), the largest inner product with any candidate. fused: float32 (cells,), the
-    weighted mean of 1 − similarity. nearest: None from engines that keep the maximum only.
+    weighted mean of 1 − similarity. best_match: None from engines that keep the maximum only.
     """
 
     similarities: NDArray[np.float32]
     fused: NDArray[np.float32]
-    nearest: Nearest | None = None
+    best_match: BestMatch | None = None
 
 
-class Engine(Protocol):
+class PatchSearchEngine(Protocol):
     """Exact patch search over the retrieved references."""
 
     name: str
-    at_once: int  # images whose questions gain by being asked together; 1 where nothing is gained
+    max_queries: int  # images whose questions gain by being asked together; 1 where nothing is gained
     codes: CodeSource  # its counters tell what a device held and what had to be sent
 
-    def nearest(
+    def nearest_references(
         self,
-        memory: Memory,
+        memory: MemoryBank,
         descriptor: NDArray[np.float32],
         k: int,
         category: str | None = None,
-        without: Sequence[int] = (),
-    ) -> Neighbours:
-        """Global retrieval: what `Memory.nearest_references` gives, wherever it is computed."""
+        exclude_rows: Sequence[int] = (),
+    ) -> RetrievedReferences:
+        """Global retrieval: what `MemoryBank.nearest_references` gives, wherever it is computed."""
         ...
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
         """The largest inner product of every query patch with its candidates (the maximum in S_l(t)).
 
-        Takes what a `Question` holds; returns float32 (layers, cells).
+        Takes what a `PatchQuery` holds; returns float32 (layers, cells).
         """
         ...
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
         """The answers to several images' questions, in order; each is what the image would be told alone."""
         ...
 
 
-def one_by_one(engine: Engine, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-    """`Engine.answers` of an engine that gains nothing from several questions at once."""
+def search_each(engine: PatchSearchEngine, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+    """`PatchSearchEngine.search` of an engine that gains nothing from several questions at once."""
     answers = []
     for question in questions:
-        similarities = engine.best(memory, question.patches, question.rows, question.rho)
-        answers.append(Answer(similarities, question.weights @ (1.0 - similarities)))
+        similarities = engine.max_similarity(memory, question.patches, question.rows, question.rho)
+        answers.append(PatchMatches(similarities, question.weights @ (1.0 - similarities)))
     return answers

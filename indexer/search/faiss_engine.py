@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory import Codec, Memory
-from indexer.memory.residency import CodeSource, HostCodes
-from indexer.search.device_globals import Retrieval
-from indexer.search.engine import Answer, Question, one_by_one
+from indexer.memory import Codec, MemoryBank
+from indexer.memory.device_cache import CodeSource, HostCodes
+from indexer.search.engine import PatchMatches, PatchQuery, search_each
+from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
 
 _BY_QUERY = 3  # IndexIVF.parallel_mode: threads share the queries; search_preassigned runs on one thread otherwise
 
 
-class FaissEngine(Retrieval):
+class FaissEngine(GlobalRetrieval):
     """List t of a layer's index holds cell t of the K retrieved references, row by row.
 
     The lists are filled per request from the rows that were retrieved, so the scan never grows with the memory. FAISS's
@@ -27,14 +27,16 @@ class FaissEngine(Retrieval):
     """
 
     name = "faiss-cpu"
-    at_once = 1
+    max_queries = 1
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
         self.codes: CodeSource = HostCodes()
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
-        """See `Engine.best`."""
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `PatchSearchEngine.max_similarity`."""
         keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
         asking = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
         layers, cells, _ = asking.shape
@@ -46,9 +48,9 @@ class FaissEngine(Retrieval):
             best[layer] = _search(index, asking[layer], keys)
         return best
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-        """See `Engine.answers`."""
-        return one_by_one(self, memory, questions)
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """See `PatchSearchEngine.search`."""
+        return search_each(self, memory, questions)
 
 
 def layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:

@@ -40,13 +40,28 @@ def _widened(upper):
 
 # How many images share their references, and so how many programs a cell takes, changes from batch to batch: a kernel
 # compiled for one number would be compiled again, for a second or two, when another comes.
-@triton.jit(do_not_specialize=["chunks", "together"])
-def find_best(
-    best, queries, pointers, owners, groups, images, neighbours,
-    layers, cells, dim, chunks, together,
-    FORMAT: tl.constexpr, CODE: tl.constexpr, ALIGNED: tl.constexpr, WIDTH: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
-):  # fmt: skip
+@triton.jit(do_not_specialize=["column_tiles", "together"])
+def max_similarity(
+    best,
+    queries,
+    pointers,
+    owners,
+    groups,
+    images,
+    neighbours,
+    layers,
+    cells,
+    dim,
+    column_tiles,
+    together,
+    FORMAT: tl.constexpr,
+    CODE: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
     """One stored cell of one layer against the queries that it is a candidate for, over one group's references.
 
     best: int64 (images, layers, cells), `NOTHING` at first: the similarity, sortable, above the place of its patch.
@@ -56,10 +71,10 @@ def find_best(
     last. neighbours: int32 (cells, WIDTH), −1 outside the grid; the relation is symmetric.
     A tile is ROWS references × COLUMNS queries, DEPTH values at a time; a query of the group is one column.
     """
-    cell = tl.program_id(0) // chunks
+    cell = tl.program_id(0) // column_tiles
     layer = tl.program_id(1)
     group = tl.program_id(2)
-    column = (tl.program_id(0) % chunks) * COLUMNS + tl.arange(0, COLUMNS)
+    column = (tl.program_id(0) % column_tiles) * COLUMNS + tl.arange(0, COLUMNS)
     seat = column // WIDTH
     seated = seat < together
     image = tl.load(images + group * together + seat, mask=seated, other=-1)
@@ -113,16 +128,28 @@ def find_best(
 
 
 @triton.jit
-def settle(
-    best, queries, pointers, names, weights, similarities, nearest_rows, nearest_cells, fused,
-    layers, cells, dim,
-    FORMAT: tl.constexpr, CODE: tl.constexpr, DEPTH: tl.constexpr,
-):  # fmt: skip
+def rescore(
+    best,
+    queries,
+    pointers,
+    names,
+    weights,
+    similarities,
+    nearest_rows,
+    nearest_cells,
+    fused,
+    layers,
+    cells,
+    dim,
+    FORMAT: tl.constexpr,
+    CODE: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
     """The winners of one cell of one image in float32, and their weighted distance.
 
-    best, pointers: as in `find_best`. queries: float32. names: int32 (references,), what to call each reference in the
-    answer. weights: float32 (images, layers). similarities float32, nearest_rows and nearest_cells int32, each
-    (images, layers, cells): kept where they already hold something larger. fused: float32 (images, cells).
+    best, pointers: as in `max_similarity`. queries: float32. names: int32 (references,), the number of each
+    reference in the result. weights: float32 (images, layers). similarities float32, nearest_rows and nearest_cells
+    int32, each (images, layers, cells): kept where they already hold something larger. fused: float32 (images, cells).
     """
     cell = tl.program_id(0)
     image = tl.program_id(1)

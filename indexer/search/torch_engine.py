@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory import Memory
-from indexer.memory.residency import CodeSource, Part, codes_on
-from indexer.search.device_globals import Retrieval
-from indexer.search.engine import Answer, Question
+from indexer.memory import MemoryBank
+from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
+from indexer.search.engine import PatchMatches, PatchQuery
+from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 # What one block of cells may take decoded: on a CPU it should stay in the cache between decoding and the product.
@@ -28,26 +28,30 @@ class _Wanted:
     rows: NDArray[np.int64]
 
 
-class TorchEngine(Retrieval):
+class TorchEngine(GlobalRetrieval):
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
-    at_once = 1  # images asked for together share the decoding, yet a single one should not wait for that
+    max_queries = 1  # images asked for together share the decoding, yet a single one should not wait for that
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
         super().__init__(device)
         self.name = f"torch-{device.type}"
-        self.codes = codes or codes_on(device)
+        self.codes = codes or code_source_for(device)
         self._device = device
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
-        """See `Engine.best`."""
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `PatchSearchEngine.max_similarity`."""
         [best] = self._together(memory, [_Wanted(queries, rows)], rho)
         return best
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-        """See `Engine.answers`. Questions about mostly the same references are searched together, so that these are
-        decoded once; the same patches and references, with other weights, are searched once.
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """See `PatchSearchEngine.search`.
+
+        Queries that share most of their references form a group, whose references are decoded once. Queries that
+        differ only in their weights are searched once.
         """
         keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in questions]
         distinct = dict(zip(keys, questions, strict=True))
@@ -59,34 +63,38 @@ class TorchEngine(Retrieval):
                 found = self._together(memory, [asked[index] for index in group], rho)
                 best |= zip([these[index] for index in group], found, strict=True)
         return [
-            Answer(best[key], question.weights @ (1.0 - best[key]))
+            PatchMatches(best[key], question.weights @ (1.0 - best[key]))
             for key, question in zip(keys, questions, strict=True)
         ]
 
     @torch.inference_mode()
-    def _together(self, memory: Memory, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
+    def _together(self, memory: MemoryBank, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
         """For each image the largest inner products, float32 (layers, cells); all references are decoded once."""
         rows = np.unique(np.concatenate([each.rows for each in asked]))
         members = [np.isin(rows, each.rows) for each in asked]
         over = self._anywhere if rho >= max(memory.space.grid) - 1 else self._nearby
         best: list[NDArray[np.float32]] = []
-        for parts in self.codes.passes(memory, rows):
-            found = over(memory, [each.patches for each in asked], members, parts, rho)
+        for chunks in self.codes.passes(memory, rows):
+            found = over(memory, [each.patches for each in asked], members, chunks, rho)
             best = [np.maximum(one, other) for one, other in zip(best, found, strict=True)] if best else found
         return best
 
     def _nearby(
-        self, memory: Memory, asked: Sequence[torch.Tensor], members: Sequence[NDArray[np.bool_]], parts: list[Part],
+        self,
+        memory: MemoryBank,
+        asked: Sequence[torch.Tensor],
+        members: Sequence[NDArray[np.bool_]],
+        chunks: list[CodeChunk],
         rho: int,
-    ) -> list[NDArray[np.float32]]:  # fmt: skip
+    ) -> list[NDArray[np.float32]]:
         """`_together` over the references of one pass, within the neighbourhood of every cell."""
         layers, cells, dim = asked[0].shape
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
         targets = neighbours.clamp_min(0)
         queries = [each.to(self._device, torch.float32) for each in asked]
-        penalties = [self._penalty(each, parts) for each in members]
-        blocks = _Blocks(memory, parts, self._device)
+        penalties = [self._penalty(each, chunks) for each in members]
+        blocks = _Blocks(memory, chunks, self._device)
         products = torch.empty((blocks.step, neighbours.shape[1], blocks.k), device=self._device)
         found = torch.empty((len(asked), cells, neighbours.shape[1]), device=self._device)  # by stored, by query cell
         best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
@@ -106,14 +114,18 @@ class TorchEngine(Retrieval):
         return list(best.cpu().numpy())
 
     def _anywhere(
-        self, memory: Memory, asked: Sequence[torch.Tensor], members: Sequence[NDArray[np.bool_]], parts: list[Part],
+        self,
+        memory: MemoryBank,
+        asked: Sequence[torch.Tensor],
+        members: Sequence[NDArray[np.bool_]],
+        chunks: list[CodeChunk],
         rho: int,
-    ) -> list[NDArray[np.float32]]:  # fmt: skip
+    ) -> list[NDArray[np.float32]]:
         """`_together` over the references of one pass where every cell is a candidate for every other."""
         layers, cells, _ = asked[0].shape
         queries = [each.to(self._device, torch.float32) for each in asked]
-        penalties = [self._penalty(each, parts) for each in members]
-        blocks = _Blocks(memory, parts, self._device)
+        penalties = [self._penalty(each, chunks) for each in members]
+        blocks = _Blocks(memory, chunks, self._device)
         best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
@@ -125,11 +137,11 @@ class TorchEngine(Retrieval):
                     torch.maximum(best[image, layer], scores.amax(1), out=best[image, layer])
         return list(best.cpu().numpy())
 
-    def _penalty(self, members: NDArray[np.bool_], parts: Sequence[Part]) -> torch.Tensor | None:
+    def _penalty(self, members: NDArray[np.bool_], chunks: Sequence[CodeChunk]) -> torch.Tensor | None:
         """What keeps references that others retrieved from being found, float32 (k,); None if there are none."""
         if members.all():
             return None
-        there = members[np.concatenate([part.wanted for part in parts])]
+        there = members[np.concatenate([chunk.query_positions for chunk in chunks])]
         return torch.from_numpy(np.where(there, 0.0, _NEVER).astype(np.float32)).to(self._device)
 
 
@@ -140,11 +152,11 @@ class _Blocks:
     k: how many references. step: the most cells at a time.
     """
 
-    def __init__(self, memory: Memory, parts: Sequence[Part], device: torch.device) -> None:
+    def __init__(self, memory: MemoryBank, chunks: Sequence[CodeChunk], device: torch.device) -> None:
         _, cells, size = memory.arena.shape
         self._codec = memory.codec
-        self._picked = [(part.block, torch.from_numpy(part.places).to(device)) for part in parts]
-        self.k = sum(len(part.places) for part in parts)
+        self._picked = [(chunk.block, torch.from_numpy(chunk.block_rows).to(device)) for chunk in chunks]
+        self.k = sum(len(chunk.block_rows) for chunk in chunks)
         self.step = max(1, min(cells, _BLOCK_BYTES[device.type] // (4 * self.k * self._codec.dim)))
         self._codes = torch.empty(self.k * self.step * size, dtype=torch.uint8, device=device)
         self._decoded = torch.empty((self.step, self.k, self._codec.dim), device=device)

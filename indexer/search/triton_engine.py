@@ -12,13 +12,13 @@ import torch
 import triton
 from numpy.typing import NDArray
 
-from indexer.memory import Codec, Memory
-from indexer.memory.residency import CodeSource, Part, codes_on
+from indexer.memory import Codec, MemoryBank
+from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
 from indexer.search import kernels
-from indexer.search.device_globals import Retrieval
-from indexer.search.engine import Answer, Nearest, Question
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery
+from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
-from indexer.search.sharing import MOST_TOGETHER, groups_of
+from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
 
 _LEAST = 16  # the smallest side of a tile that tensor cores take
 _MOST_COLUMNS = 64
@@ -27,7 +27,7 @@ _FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "i
 
 @dataclass(frozen=True)
 class Tile:
-    """The sizes of `find_best`'s tile: references × queries, and how many of their values at a time.
+    """The sizes of `max_similarity`'s tile: references × queries, and how many of their values at a time.
 
     warps: that share a tile. stages: loads under way at once.
     """
@@ -54,7 +54,7 @@ class Tile:
         return cls(64, columns, min(depth, 64))
 
 
-class TritonEngine(Retrieval):
+class TritonEngine(GlobalRetrieval):
     """Searches in half precision, then settles every winner in float32.
 
     A program of the first kernel takes one stored cell of one layer and multiplies it with the queries of all the cells
@@ -67,47 +67,49 @@ class TritonEngine(Retrieval):
     One thread owns it.
     """
 
-    at_once = MOST_TOGETHER
+    max_queries = MAX_GROUP_SIZE
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
         """codes: where to find codes that the device can read."""
         super().__init__(device)
         self.name = f"triton-{device.type}"
-        self.codes = codes or codes_on(device)
+        self.codes = codes or code_source_for(device)
         self._device = device
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
-        """See `Engine.best`."""
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `PatchSearchEngine.max_similarity`."""
         weights = np.full(len(queries), 1 / len(queries), np.float32)
-        [answer] = self.answers(memory, [Question(queries, rows, rho, weights)])
+        [answer] = self.search(memory, [PatchQuery(queries, rows, rho, weights)])
         return answer.similarities
 
     @torch.inference_mode()
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
-        """See `Engine.answers`. Questions of one ρ are answered together."""
-        found: dict[int, Answer] = {}
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """See `PatchSearchEngine.search`. Questions of one ρ are answered together."""
+        found: dict[int, PatchMatches] = {}
         for rho in {question.rho for question in questions}:
             numbers = [number for number, question in enumerate(questions) if question.rho == rho]
             together = self._answers(memory, [questions[number] for number in numbers], rho)
             found.update(zip(numbers, together, strict=True))
         return [found[number] for number in range(len(questions))]
 
-    def _answers(self, memory: Memory, questions: Sequence[Question], rho: int) -> list[Answer]:
+    def _answers(self, memory: MemoryBank, questions: Sequence[PatchQuery], rho: int) -> list[PatchMatches]:
         search = _Search(self._device, memory, questions, rho)
-        for parts in self.codes.passes(memory, search.rows):
-            search.over(parts)
+        for chunks in self.codes.passes(memory, search.rows):
+            search.over(chunks)
         return search.answers()
 
 
 class _Search:
     """Questions of one ρ on their way through the passes of a code source."""
 
-    def __init__(self, device: torch.device, memory: Memory, questions: Sequence[Question], rho: int) -> None:
+    def __init__(self, device: torch.device, memory: MemoryBank, questions: Sequence[PatchQuery], rho: int) -> None:
         self._device = device
         self._codec: Codec = memory.codec
         retrieved = [question.rows for question in questions]
         self.rows = np.unique(np.concatenate(retrieved))
-        self._groups = groups_of(retrieved)
+        self._groups = group_queries(retrieved)
         self._owners = _owners(self._groups, retrieved, self.rows)
         self._neighbours = _neighbours_on(device, memory.space.grid, rho)
         self._width = self._neighbours.shape[1]
@@ -125,39 +127,71 @@ class _Search:
         self._nearest_cells = self._found[2, : math.prod(shape)].view(torch.int32).view(shape)
         self._fused = self._found[3, : shape[0] * shape[2]].view(shape[0], shape[2])
 
-    def over(self, parts: Sequence[Part]) -> None:
+    def over(self, chunks: Sequence[CodeChunk]) -> None:
         """Search the references of one pass."""
         addresses = np.zeros(len(self.rows), np.int64)  # by row of `self.rows`; 0 where another pass has it
-        for part in parts:
-            addresses[part.wanted] = part.block.data_ptr() + part.places * part.block.stride(0)
+        for chunk in chunks:
+            addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
         inside = [np.flatnonzero((owners != 0) & (addresses != 0)) for owners in self._owners]
         listed = np.concatenate(inside)
         owned = np.concatenate([owners[each] for owners, each in zip(self._owners, inside, strict=True)])
         bounds = np.cumsum([0, *(len(each) for each in inside)])
         pointers, owners, groups, names, seats, weights = _sent(
-            self._device, addresses[listed], owned, bounds.astype(np.int32), listed.astype(np.int32), self._seats,
+            self._device,
+            addresses[listed],
+            owned,
+            bounds.astype(np.int32),
+            listed.astype(np.int32),
+            self._seats,
             self._weights,
-        )  # fmt: skip
+        )
         best = torch.full_like(self._nearest_rows, kernels.NOTHING, dtype=torch.int64)
         images, layers, cells, dim = self._queries.shape
         tile = Tile.fitting(self._together * self._width, dim, self._codec.name)
-        chunks = triton.cdiv(self._together * self._width, tile.columns)
-        stride = parts[0].block.stride(2)  # bytes from one code to the next
-        kernels.find_best[(cells * chunks, layers, len(self._groups))](
-            best, self._asking, pointers, owners, groups, seats, self._neighbours,
-            layers, cells, dim, chunks, self._together,
-            FORMAT=_FORMATS[self._codec.name], CODE=stride, ALIGNED=math.gcd(stride, 16), WIDTH=self._width,
-            ROWS=tile.rows, COLUMNS=tile.columns, DEPTH=tile.depth,
-            num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
-        kernels.settle[(cells, images)](
-            best, self._queries, pointers, names, weights,
-            self._similarities, self._nearest_rows, self._nearest_cells, self._fused,
-            layers, cells, dim,
-            FORMAT=_FORMATS[self._codec.name], CODE=stride, DEPTH=triton.next_power_of_2(min(dim, 256)),
-        )  # fmt: skip
+        column_tiles = triton.cdiv(self._together * self._width, tile.columns)
+        stride = chunks[0].block.stride(2)  # bytes from one code to the next
+        kernels.max_similarity[(cells * column_tiles, layers, len(self._groups))](
+            best,
+            self._asking,
+            pointers,
+            owners,
+            groups,
+            seats,
+            self._neighbours,
+            layers,
+            cells,
+            dim,
+            column_tiles,
+            self._together,
+            FORMAT=_FORMATS[self._codec.name],
+            CODE=stride,
+            ALIGNED=math.gcd(stride, 16),
+            WIDTH=self._width,
+            ROWS=tile.rows,
+            COLUMNS=tile.columns,
+            DEPTH=tile.depth,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+        )
+        kernels.rescore[(cells, images)](
+            best,
+            self._queries,
+            pointers,
+            names,
+            weights,
+            self._similarities,
+            self._nearest_rows,
+            self._nearest_cells,
+            self._fused,
+            layers,
+            cells,
+            dim,
+            FORMAT=_FORMATS[self._codec.name],
+            CODE=stride,
+            DEPTH=triton.next_power_of_2(min(dim, 256)),
+        )
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[PatchMatches]:
         """What was found, on the host."""
         shape = self._queries.shape[:3]
         found = self._found.cpu().numpy()
@@ -165,7 +199,7 @@ class _Search:
         rows, cells = found[1:3, : math.prod(shape)].view(np.int32).reshape(2, *shape)
         fused = found[3, : shape[0] * shape[2]].reshape(shape[0], shape[2])
         return [
-            Answer(similarities[i], fused[i], Nearest(self.rows[rows[i]], cells[i].astype(np.int64)))
+            PatchMatches(similarities[i], fused[i], BestMatch(self.rows[rows[i]], cells[i].astype(np.int64)))
             for i in range(shape[0])
         ]
 

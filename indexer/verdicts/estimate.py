@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.encoders.base import FeatureSpace
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import Scored, ScoringSettings, score_image
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.leave_one_out import LeaveOneOut, balanced_by, layer_distances
 from indexer.verdicts.measures import Measures, measure
@@ -29,7 +29,12 @@ class Estimate:
 
 
 def estimate(
-    memory: Memory, engine: Engine, known: Calibration, kept: LeaveOneOut, settings: ScoringSettings, most: int
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
+    known: Calibration,
+    kept: LeaveOneOut,
+    settings: ScoringSettings,
+    most: int,
 ) -> Generator[float, None, Estimate]:
     """Measure at most `most` references under these settings; yield the share done, return the calibration.
 
@@ -89,7 +94,7 @@ def _chosen(count: int, most: int) -> list[int]:
 
 
 def _searched(
-    memory: Memory, engine: Engine, category: str, kept: LeaveOneOut, row: int, settings: ScoringSettings
+    memory: MemoryBank, engine: PatchSearchEngine, category: str, kept: LeaveOneOut, row: int, settings: ScoringSettings
 ) -> Scored:
     """One reference searched for among the others, without its duplicates."""
     features = memory.features_of(memory.row_of(int(kept.ids[row])))

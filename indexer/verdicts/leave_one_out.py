@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.encoders.base import FeatureSpace
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.measures import Measures, measure
 from indexer.verdicts.pairs import answers, best_at, difference
@@ -65,7 +65,7 @@ class LeaveOneOut:
             return settings
         return balanced_by(layer_distances(1.0 - self.best[counted], space, settings), settings)
 
-    def measures(self, memory: Memory, settings: ScoringSettings) -> Iterator[tuple[int, Measures]]:
+    def measures(self, memory: MemoryBank, settings: ScoringSettings) -> Iterator[tuple[int, Measures]]:
         """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
         for number, reference_id in enumerate(self.ids):
             if self.groups[number] == reference_id and not np.isnan(self.nearest[number]):
@@ -75,7 +75,7 @@ class LeaveOneOut:
 
 
 def leave_one_out(
-    memory: Memory, engine: Engine, category: str, k: int, rho: int, before: LeaveOneOut | None = None
+    memory: MemoryBank, engine: PatchSearchEngine, category: str, k: int, rho: int, before: LeaveOneOut | None = None
 ) -> Steps:
     """Search for each live reference of a category among the others, without its duplicates; yield the share done.
 
@@ -113,8 +113,8 @@ def balanced_by(usual: NDArray[np.float64], settings: ScoringSettings) -> Scorin
 
 
 def calibrate(
-    memory: Memory,
-    engine: Engine,
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
     category: str,
     settings: ScoringSettings,
     progress: Callable[[float], object] = lambda _: None,
@@ -133,8 +133,8 @@ def calibrate(
 
 
 def in_one_go(
-    memory: Memory,
-    engine: Engine,
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
     category: str,
     settings: ScoringSettings,
     progress: Callable[[float], object] = lambda _: None,
@@ -151,7 +151,7 @@ def in_one_go(
 
 class _Work:
     def __init__(
-        self, memory: Memory, engine: Engine, category: str, k: int, rho: int, before: LeaveOneOut | None
+        self, memory: MemoryBank, engine: PatchSearchEngine, category: str, k: int, rho: int, before: LeaveOneOut | None
     ) -> None:
         self.memory, self.engine, self.category = memory, engine, category
         self.k, self.rho, self.before = k, rho, before
@@ -277,7 +277,7 @@ class _Work:
         rows = self._candidate_rows(number)
         if len(rows):
             features = self.memory.features_of(int(self.rows[number]))
-            self.best[number] = self.engine.best(self.memory, features.patches[0], rows, self.rho)
+            self.best[number] = self.engine.max_similarity(self.memory, features.patches[0], rows, self.rho)
 
     def _candidate_rows(self, number: int) -> NDArray[np.int64]:
         return self.rows[[self.place[int(one)] for one in self.candidates[number]]]
@@ -288,7 +288,7 @@ class _Work:
         return int(found[0]) if len(found) else None
 
     def _descriptor(self, row: int) -> NDArray[np.float32]:
-        return self.memory.globals_.descriptor(int(row))
+        return self.memory.global_index.descriptor(int(row))
 
 
 def _pairs(before: LeaveOneOut) -> dict[tuple[int, int], float]:

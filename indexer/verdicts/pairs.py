@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders.base import Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 _BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays in the cache
 
 
 @torch.inference_mode()
-def answers(memory: Memory, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
+def answers(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
     """What one picture is to several references: the largest inner product of each of their patches with its patches.
 
     features: the one picture's, as a batch of one. rows: k rows of the memory. The engines ask the other way round:
@@ -44,9 +44,11 @@ def answers(memory: Memory, features: Features, rows: Sequence[int], rho: int) -
 
 @torch.inference_mode()
 def best_at(
-    memory: Memory, features: Features, rows: NDArray[np.int64], rho: int, where: NDArray[np.bool_]
+    memory: MemoryBank, features: Features, rows: NDArray[np.int64], rho: int, where: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """`Engine.best` for some cells only: float32 (m,), for the True cells of where, bool (layers, cells), in order.
+    """`PatchSearchEngine.max_similarity` for some cells only.
+
+    Returns float32 (m,), for the True cells of where, bool (layers, cells), in order.
 
     features: one picture's, as a batch of one. rows: the references among which the best is sought.
     """
@@ -67,7 +69,7 @@ def best_at(
 
 
 def _codes_at(
-    memory: Memory, rows: NDArray[np.int64], layers: NDArray[np.int64], cells: NDArray[np.int64]
+    memory: MemoryBank, rows: NDArray[np.int64], layers: NDArray[np.int64], cells: NDArray[np.int64]
 ) -> torch.Tensor:
     """Codes of k rows at (m,) layers and (m, n) cells: uint8 (m, k · n, code_size), in any order of k and n."""
     parts, base = [], 0

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders.base import Features
-from indexer.memory import EncodedReferences, Memory, join
+from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.scoring import ScoringSettings
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.appearance import Appearance, photographic_findings
 from indexer.verdicts.findings import Finding
 from indexer.verdicts.measures import Measures, mean_distance, measure
@@ -55,19 +55,19 @@ class Screening:
     """
 
     def __init__(
-        self, memory: Memory, engine: Engine, category: str, settings: ScoringSettings,
+        self, memory: MemoryBank, engine: PatchSearchEngine, category: str, settings: ScoringSettings,
         encoded: Sequence[EncodedReferences], names: Sequence[str],
     ) -> None:  # fmt: skip
         self._names = names
         self._memory, self._engine, self._category, self._settings = memory, engine, category, settings
-        self._batch = Memory.empty(memory.space, memory.codec.name)
+        self._batch = MemoryBank.empty(memory.space, memory.codec.name)
         if encoded:
-            self._batch = self._batch.added(range(len(encoded)), [category] * len(encoded), join(encoded), 1)
+            self._batch = self._batch.with_references(range(len(encoded)), [category] * len(encoded), join(encoded), 1)
 
     def compare(self, picture: int) -> Compared:
         """Search for one picture among the references and the other pictures. About the work of two detections."""
         features = self._batch.features_of(picture)
-        descriptor = features.globals_[0].numpy()
+        descriptor = features.global_descriptors[0].numpy()
         peers = self._peers(descriptor, picture)
         apart = self._apart(features, peers)
         usual = usual_difference(apart)
@@ -87,7 +87,7 @@ class Screening:
         similarity = -1.0
         for memory, found in ((self._memory, known), (self._batch, fresh)):
             if len(found.rows):
-                part = self._engine.best(memory, features.patches[0], found.rows, self._settings.rho)
+                part = self._engine.max_similarity(memory, features.patches[0], found.rows, self._settings.rho)
                 best = part if best is None else np.maximum(best, part)  # S is 1 − a maximum: maxima merge exactly
                 similarity = max(similarity, float(found.similarities[0]))
         if best is None:
@@ -130,13 +130,13 @@ class Screening:
         distances: to the pictures of its own category, float32 (layers, cells).
         """
         own = self._memory.rows_of(self._category).tolist()
-        descriptor = features.globals_[0].numpy()
+        descriptor = features.global_descriptors[0].numpy()
         nearest = self._memory.nearest_references(descriptor, 1, None, own)
         if not len(nearest.rows) or float(nearest.similarities[0]) <= similarity:
             return None
         other = self._memory.category_of(int(nearest.rows[0]))
         rows = self._memory.nearest_references(descriptor, self._settings.k, other).rows
-        best = self._engine.best(self._memory, features.patches[0], rows, self._settings.rho)
+        best = self._engine.max_similarity(self._memory, features.patches[0], rows, self._settings.rho)
         there, here = (mean_distance(each, self._memory.space, self._settings) for each in (1.0 - best, distances))
         if there >= here:
             return None

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from indexer.catalogue import CatalogueError, KeptCalibration, UnknownCategory
 from indexer.library import Library
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
@@ -33,7 +33,7 @@ class Basis:
     settings: ScoringSettings
 
     @classmethod
-    def of(cls, memory: Memory, category: str, settings: ScoringSettings) -> Basis:
+    def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> Basis:
         """As a snapshot has it now."""
         references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
         return cls(references, memory.codec.name, settings)
@@ -72,7 +72,7 @@ class Calibrations:
     catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
     """
 
-    def __init__(self, owner: Owner, engine: Engine, library: Library) -> None:
+    def __init__(self, owner: Owner, engine: PatchSearchEngine, library: Library) -> None:
         self._owner = owner
         self._engine = engine
         self._library = library
@@ -85,7 +85,7 @@ class Calibrations:
         found = self._found.get(category)
         return found[1] if found else None
 
-    def is_current(self, memory: Memory, category: str, settings: ScoringSettings) -> bool:
+    def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
         """Whether the latest calibration is of the references and settings there are now."""
         found = self._found.get(category)
         return found is not None and found[0] == Basis.of(memory, category, settings)
@@ -172,7 +172,7 @@ class Calibrations:
         memory = self._library.memory
         ended: list[T] = []
 
-        def step(_: Memory) -> float:
+        def step(_: MemoryBank) -> float:
             try:
                 return next(steps)
             except StopIteration as end:
@@ -189,7 +189,7 @@ class Calibrations:
 
 
 def _measured(
-    found: LeaveOneOut, memory: Memory, settings: ScoringSettings
+    found: LeaveOneOut, memory: MemoryBank, settings: ScoringSettings
 ) -> Generator[float, None, list[tuple[int, Measures]]]:
     measures = []
     for each in found.measures(memory, settings):

@@ -25,7 +25,7 @@ from indexer.images import ImageRefused, encode_png
 from indexer.loader import Published
 from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
-from indexer.search import Asking
+from indexer.search import SearchCoroutine
 from indexer.verdicts.ranking import references_needed
 from service import history
 from service.detection import Detection
@@ -162,7 +162,7 @@ async def _inspect(
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
 
-    def work_on(picture: Picture) -> Callable[[Turn], Asking[Detection]]:
+    def work_on(picture: Picture) -> Callable[[Turn], SearchCoroutine[Detection]]:
         return lambda turn: running.inspector.inspect(turn, picture, category, published)
 
     pictures = [each for each in decoded if isinstance(each, Picture)]

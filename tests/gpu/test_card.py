@@ -12,12 +12,12 @@ from indexer.bench.gpu.forward import encoder_of
 from indexer.bench.gpu.plan import QUICK
 from indexer.encoders import Geometry, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
-from indexer.memory.residency import DeviceCodes, DeviceMemoryFull
-from indexer.search import Engine, TorchEngine, choose_engine
-from indexer.search.device_globals import DeviceGlobals
-from tests.indexer.features import random_features
-from tests.indexer.oracle import best_similarities
-from tests.indexer.test_search import filled
+from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull
+from indexer.search import PatchSearchEngine, TorchEngine, choose_engine
+from indexer.search.gpu_global_index import GpuGlobalIndex
+from tests.helpers.memory_banks import filled
+from tests.helpers.patch_search_oracle import best_similarities
+from tests.helpers.random_features import random_features
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
 CUDA = torch.device("cuda")
@@ -31,8 +31,8 @@ def test_the_service_searches_with_triton_on_a_card() -> None:
 @pytest.mark.parametrize("kind", ["triton", "torch"])
 def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) -> None:
     memory, stored = filled(120, "fp32", grid=(6, 5), dim=48)
-    codes = DeviceCodes(CUDA, room * int(np.prod(memory.arena.shape)))
-    engine: Engine = TorchEngine(CUDA, codes)
+    codes = DeviceCodeCache(CUDA, room * int(np.prod(memory.arena.shape)))
+    engine: PatchSearchEngine = TorchEngine(CUDA, codes)
     if kind == "triton":
         from indexer.search.triton_engine import TritonEngine
 
@@ -41,21 +41,21 @@ def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) ->
         rows = np.random.default_rng(seed).permutation(120)[:50]
         patches = random_features(memory.space, 1, seed).patches[0]
         expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, 1)
-        np.testing.assert_allclose(engine.best(memory, patches, rows, 1), expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(engine.max_similarity(memory, patches, rows, 1), expected, rtol=0, atol=1e-5)
 
 
 def test_a_card_that_is_full_says_so_and_answers_when_there_is_room_again() -> None:
     memory, stored = filled(20, "fp32", grid=(20, 20), dim=256)  # 13 MB for the first block
     patches = random_features(memory.space, 1, 1).patches[0]
-    engine = TorchEngine(CUDA, DeviceCodes(CUDA, 1 << 40))
+    engine = TorchEngine(CUDA, DeviceCodeCache(CUDA, 1 << 40))
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     hog = torch.empty(free - (4 << 20), dtype=torch.uint8, device=CUDA)
     with pytest.raises(DeviceMemoryFull):
-        engine.best(memory, patches, np.arange(20), 1)
+        engine.max_similarity(memory, patches, np.arange(20), 1)
     del hog
     torch.cuda.empty_cache()
-    again = TorchEngine(CUDA).best(memory, patches, np.arange(20), 1)
+    again = TorchEngine(CUDA).max_similarity(memory, patches, np.arange(20), 1)
     expected = best_similarities(patches.numpy(), stored, memory.space.grid, 1)
     np.testing.assert_allclose(again, expected, rtol=0, atol=1e-5)
 
@@ -63,13 +63,13 @@ def test_a_card_that_is_full_says_so_and_answers_when_there_is_room_again() -> N
 @pytest.mark.skipif(not hasattr(faiss, "StandardGpuResources"), reason="this FAISS was built without CUDA")
 def test_faiss_on_the_card_finds_what_the_host_finds_under_filters_and_removals() -> None:
     memory, _ = filled(60, "fp16")
-    memory = memory.removed([103, 110, 111], 9)
-    globals_ = DeviceGlobals(CUDA)
+    memory = memory.without_references([103, 110, 111], 9)
+    index = GpuGlobalIndex(CUDA)
     for seed in range(10):
-        query = random_features(memory.space, 1, seed).globals_[0].numpy()
+        query = random_features(memory.space, 1, seed).global_descriptors[0].numpy()
         for category in (None, "bolt", "nut"):
             expected = memory.nearest_references(query, 12, category, (4,))
-            found = globals_.nearest(memory, query, 12, category, (4,))
+            found = index.nearest_references(memory, query, 12, category, (4,))
             np.testing.assert_array_equal(found.rows, expected.rows)
 
 

@@ -13,8 +13,8 @@ from indexer.catalogue.database import Transactions, connect
 from indexer.catalogue.dump import State
 from indexer.data_folder import BeingRestored, DataFolder
 from indexer.library import Library
+from tests.helpers.random_features import feature_space
 from tests.indexer.data_folder_process import StoreParts
-from tests.indexer.features import feature_space
 from tests.postgres_server import PostgresServer
 
 

@@ -52,24 +52,24 @@ def test_features_have_the_announced_shape_and_unit_length(name: str, crop: int)
     features, space = encoder.encode(views(0, 2, crop)), encoder.space
     assert space.grid == (crop // 16, crop // 16)
     assert features.patches.shape == (2, 2, space.cells, space.dim)
-    assert features.globals_.shape == (2, space.global_dim)
-    assert features.patches.dtype == features.globals_.dtype == torch.float32
+    assert features.global_descriptors.shape == (2, space.global_dim)
+    assert features.patches.dtype == features.global_descriptors.dtype == torch.float32
     torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, 2, space.cells))
-    torch.testing.assert_close(features.globals_.norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(2))
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_blank_image_has_finite_features(encoder: BuiltinEncoder, value: int) -> None:
     features = encoder.encode(torch.full((1, 3, 96, 96), value, dtype=torch.uint8))
     assert torch.isfinite(features.patches).all()
-    assert torch.isfinite(features.globals_).all()
+    assert torch.isfinite(features.global_descriptors).all()
 
 
 def test_an_answer_does_not_depend_on_the_batch(encoder: BuiltinEncoder) -> None:
     batch = views(1, 3)
     together, alone = encoder.encode(batch), encoder.encode(batch[1:2])
     assert torch.equal(together.patches[1:2], alone.patches)
-    assert torch.equal(together.globals_[1:2], alone.globals_)
+    assert torch.equal(together.global_descriptors[1:2], alone.global_descriptors)
 
 
 def test_a_crop_that_is_no_multiple_of_16_and_missing_weights_are_refused(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_features_are_those_that_stored_memories_hold(encoder: BuiltinEncoder) -
     image = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
     features = encoder.encode(image.to(torch.uint8))
     torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(HELD_PATCHES), atol=2e-4, rtol=0)
-    held = features.globals_[0, [0, 1, 124, 125]]
+    held = features.global_descriptors[0, [0, 1, 124, 125]]
     torch.testing.assert_close(held, torch.tensor(HELD_GLOBALS), atol=2e-4, rtol=0)
 
 
@@ -122,8 +122,8 @@ def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: BuiltinEnco
 def test_global_descriptors_tell_scenes_apart() -> None:
     encoder = BuiltinEncoder("builtin", Geometry(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
-    globals_ = encoder.encode(batch).globals_
-    similarity = (globals_ @ globals_.T).fill_diagonal_(-2)
+    global_descriptors = encoder.encode(batch).global_descriptors
+    similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
     assert torch.equal(similarity.argmax(1) // 3, torch.arange(len(batch)) // 3)
 
 

@@ -23,7 +23,7 @@ from indexer.library import Library
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
-from tests.indexer.features import feature_space
+from tests.helpers.random_features import feature_space
 from tests.indexer.test_loader import add
 from tests.indexer.verdicts.test_leave_one_out import assert_same, finished
 

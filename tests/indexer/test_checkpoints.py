@@ -48,7 +48,7 @@ def check(encoder: Encoder, architecture: str, crop: int = NATIVE, tolerance: fl
     cls, patches = recorded(architecture, crop)
     assert encoder.space.grid == (crop // PATCH, crop // PATCH)
     torch.testing.assert_close(projected(found.patches), patches, atol=tolerance, rtol=0)
-    torch.testing.assert_close(projected(found.globals_), cls, atol=tolerance, rtol=0)
+    torch.testing.assert_close(projected(found.global_descriptors), cls, atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("architecture", MODELS)

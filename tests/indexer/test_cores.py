@@ -20,9 +20,10 @@ from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.images import ImageLimits
 from indexer.library import Library
 from indexer.rebuild import Rebuild
-from indexer.search import Question, TorchEngine
+from indexer.search import PatchQuery, TorchEngine
+from tests.helpers.memory_banks import filled
+from tests.helpers.random_features import random_features
 from tests.indexer.test_bulk import folder_of
-from tests.indexer.test_search import filled, random_features
 
 IMAGES = torch.randint(0, 256, (5, 3, 112, 112), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
@@ -57,7 +58,7 @@ def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_thread
         found = cores.encoding(meeting).encode(IMAGES[:4])
     assert meeting.threads == {1}
     expected = encoder.encode(IMAGES[:4])
-    assert torch.equal(found.globals_, expected.globals_)
+    assert torch.equal(found.global_descriptors, expected.global_descriptors)
     assert torch.equal(found.patches, expected.patches)
 
 
@@ -82,12 +83,12 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
     patches = random_features(memory.space, 7, 3).patches
     weights = np.array([0.5, 0.5], np.float32)
     rows = [np.arange(0, 30 - number) for number in range(7)]
-    questions = [Question(patches[number], rows[number], 1, weights) for number in range(7)]
+    questions = [PatchQuery(patches[number], rows[number], 1, weights) for number in range(7)]
     engine = TorchEngine(torch.device("cpu"))
     with Cores() as cores:
-        found = cores.searching(engine, torch.device("cpu")).answers(memory, questions)
+        found = cores.searching(engine, torch.device("cpu")).search(memory, questions)
     for question, answer in zip(questions, found, strict=True):
-        alone = engine.best(memory, question.patches, question.rows, question.rho)
+        alone = engine.max_similarity(memory, question.patches, question.rows, question.rho)
         np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
 
 

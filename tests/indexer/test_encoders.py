@@ -147,7 +147,7 @@ def expected(
 
 
 def close(one: Features, other: Features, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(one.globals_, other.globals_, atol=tolerance, rtol=0)
+    torch.testing.assert_close(one.global_descriptors, other.global_descriptors, atol=tolerance, rtol=0)
     torch.testing.assert_close(one.patches, other.patches, atol=tolerance, rtol=0)
 
 
@@ -163,10 +163,10 @@ def test_features_are_the_blocks_outputs_normed_exactly_once(folders: dict[str, 
     assert encoder.space.layers == ("layer 1", "layer 2", "layer 4")
     assert (encoder.space.dim, encoder.space.global_dim) == (WIDTH, WIDTH)
     assert features.patches.shape == (2, 3, rows * rows, WIDTH)
-    assert features.globals_.shape == (2, WIDTH)
-    assert features.patches.dtype == features.globals_.dtype == torch.float32
+    assert features.global_descriptors.shape == (2, WIDTH)
+    assert features.patches.dtype == features.global_descriptors.dtype == torch.float32
     torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, 3, rows * rows))
-    torch.testing.assert_close(features.globals_.norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(2))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -174,7 +174,7 @@ def test_constant_pictures_have_finite_features_of_length_one(folders: dict[str,
     batch = torch.stack([torch.full((3, CROP, CROP), value, dtype=torch.uint8) for value in (0, 128, 255)])
     features = load(folders[kind.name]).encode(batch)
     torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(features.patches.shape[:-1]))
-    torch.testing.assert_close(features.globals_.norm(dim=-1), torch.ones(3))
+    torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(3))
 
 
 def test_a_picture_has_the_same_features_alone_and_in_a_batch(folders: dict[str, Path]) -> None:
@@ -192,7 +192,7 @@ def test_half_precision_gives_float32_features_near_the_full_ones(
 ) -> None:
     features = load(folders[kind.name], dtype=dtype).encode(images())
     full = load(folders[kind.name]).encode(images())
-    assert features.patches.dtype == features.globals_.dtype == torch.float32
+    assert features.patches.dtype == features.global_descriptors.dtype == torch.float32
     similarity = (features.patches * full.patches).sum(dim=-1)
     assert similarity.min() > (0.995 if dtype == "bfloat16" else 0.9999)
 

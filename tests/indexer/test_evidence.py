@@ -11,9 +11,9 @@ from indexer.evidence import explain
 from indexer.overlay import draw_overlay
 from indexer.regions import MOST_REGIONS, find_regions
 from indexer.scoring import ScoringSettings, score_image
-from indexer.search import Engine
-from tests.indexer.features import random_features
-from tests.indexer.test_search import ENGINES, filled
+from indexer.search import PatchSearchEngine
+from tests.helpers.memory_banks import ENGINES, filled
+from tests.helpers.random_features import random_features
 
 SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, Geometry(512, 448), "f" * 64)
 
@@ -48,7 +48,7 @@ def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: Engine) -> None:
+def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: PatchSearchEngine) -> None:
     memory, stored = filled(12, "fp32", grid=(6, 6), layers=3, dim=24)
     query = random_features(memory.space, 1, 50)
     patches = query.patches.clone()
@@ -56,7 +56,7 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: E
     here, there = 2 * 6 + 3, 3 * 6 + 4
     noise = torch.randn(3, 24, generator=torch.Generator().manual_seed(1)) * torch.tensor([[0.02], [0.06], [0.02]])
     patches[0, :, here] = torch.nn.functional.normalize(torch.from_numpy(stored[5, :, there]) + noise, dim=-1)
-    features = Features(query.globals_, patches)
+    features = Features(query.global_descriptors, patches)
     settings = ScoringSettings(k=12)
     scored = score_image(memory, engine, features, settings)
     evidence = explain(memory, features, scored, cell, settings)

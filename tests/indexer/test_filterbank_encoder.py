@@ -42,17 +42,17 @@ def test_features_have_the_announced_shape_and_unit_length(encoder: FilterBankEn
     features = encoder.encode(views(0, 2))
     space = encoder.space
     assert features.patches.shape == (2, len(space.layers), space.cells, space.dim)
-    assert features.globals_.shape == (2, space.global_dim)
-    assert features.patches.dtype == features.globals_.dtype == torch.float32
+    assert features.global_descriptors.shape == (2, space.global_dim)
+    assert features.patches.dtype == features.global_descriptors.dtype == torch.float32
     torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, len(space.layers), space.cells))
-    torch.testing.assert_close(features.globals_.norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(2))
 
 
 def test_an_answer_depends_neither_on_the_run_nor_on_the_batch(encoder: FilterBankEncoder) -> None:
     batch = views(1, 3)
     together, alone = encoder.encode(batch), encoder.encode(batch[1:2])
     assert torch.equal(together.patches[1:2], alone.patches)
-    assert torch.equal(together.globals_[1:2], alone.globals_)
+    assert torch.equal(together.global_descriptors[1:2], alone.global_descriptors)
 
 
 @pytest.mark.parametrize("crop", [16, 32, 80, 224])
@@ -62,7 +62,7 @@ def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, valu
     features = encoder.encode(torch.full((1, 3, crop, crop), value, dtype=torch.uint8))
     assert encoder.space.grid == (crop // 16, crop // 16)
     assert torch.isfinite(features.patches).all()
-    assert torch.isfinite(features.globals_).all()
+    assert torch.isfinite(features.global_descriptors).all()
 
 
 def test_a_crop_that_is_no_multiple_of_16_is_refused() -> None:
@@ -105,7 +105,7 @@ def test_features_are_those_that_stored_memories_hold() -> None:
             [-0.00087, 0.01856, -0.03801], [0.02731, 0.02002, -0.16536]]  # fmt: skip
     torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(held), atol=2e-4, rtol=0)
     held_globals = torch.tensor([0.01228, 0.07118, -0.00223, -0.05812])
-    torch.testing.assert_close(features.globals_[0, :4], held_globals, atol=2e-4, rtol=0)
+    torch.testing.assert_close(features.global_descriptors[0, :4], held_globals, atol=2e-4, rtol=0)
 
 
 def test_two_layers_see_a_turned_part_as_the_same_and_two_do_not() -> None:
@@ -139,8 +139,8 @@ def test_the_strength_of_a_pattern_is_not_lost_in_a_cosine(encoder: FilterBankEn
 def test_global_descriptors_tell_scenes_apart() -> None:
     encoder = FilterBankEncoder(Geometry(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
-    globals_ = encoder.encode(batch).globals_
-    similarity = (globals_ @ globals_.T).fill_diagonal_(-2)
+    global_descriptors = encoder.encode(batch).global_descriptors
+    similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
     assert torch.equal(similarity.argmax(1) // 3, torch.arange(len(batch)) // 3)
 
 

@@ -12,7 +12,7 @@ from indexer.catalogue import MemoryInactive
 from indexer.library import Library, Original
 from indexer.memory import Codec, EncodedReferences
 from indexer.store import StorageFull
-from tests.indexer.features import feature_space, random_features
+from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()
 
@@ -24,7 +24,7 @@ def originals(*pictures: bytes) -> list[Original]:
 def add(library: Library, *pictures: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
     for number, each in enumerate(originals(*pictures)):
-        codec = Codec.named("fp16", SPACE.dim)
+        codec = Codec.from_name("fp16", SPACE.dim)
         encoded[each.sha256] = codec.encode(random_features(SPACE, 1, number))
     return [each.reference_id for each in library.add("bolt", originals(*pictures), encoded).outcomes]
 

@@ -19,7 +19,7 @@ from indexer.loader import Loader
 from indexer.memory import Codec, join
 from indexer.store import Segment, SegmentStore
 from indexer.sweeping import Sweeper
-from tests.indexer.features import feature_space, random_features
+from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()
 
@@ -90,13 +90,13 @@ def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_
             follower.refresh()
         assert follower.memory is before
         assert follower.damaged == ()
-    found = follower.memory.nearest_references(random_features(SPACE, 1, 1).globals_[0].numpy(), 5)
+    found = follower.memory.nearest_references(random_features(SPACE, 1, 1).global_descriptors[0].numpy(), 5)
     assert sorted(follower.memory.ids[found.rows].tolist()) == first
     disk.bad.clear()
     follower.refresh()
     assert ids(follower) == ids(writer) == [first[1], *more]
     for seed in (2, 10, 40):
-        descriptor = random_features(SPACE, 1, seed).globals_[0].numpy()
+        descriptor = random_features(SPACE, 1, seed).global_descriptors[0].numpy()
         for library in pair:
             [best] = library.memory.nearest_references(descriptor, 1).rows
             expected = library.memory.codec.encode(random_features(SPACE, 1, seed)).codes[0]
@@ -199,7 +199,7 @@ def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint)
     made = library.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
     live = library.catalogue.references.page(limit=1000).items
     seeds = [int(each.filename.removesuffix(".png")) for each in live]
-    parts = [Codec.named(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
+    parts = [Codec.from_name(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
     with library.files.appending():
         store = SegmentStore(data_of(library) / "segments", library.files)
         segment = write_segment(store, join(parts), space)

@@ -11,7 +11,7 @@ from indexer.encoders import Geometry
 from indexer.images import encode_png
 from indexer.region_of_interest import RegionOfInterest, inspected_cells
 from indexer.scoring import ScoringSettings, draw_map, score_cells
-from tests.indexer.features import feature_space
+from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
 SQUARE = Geometry(resize=64, crop=64)

@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from indexer.scoring import NoReferences, ScoringSettings, draw_map, image_score, score_image
 from indexer.search import TorchEngine
-from tests.indexer.features import random_features
-from tests.indexer.oracle import best_similarities
-from tests.indexer.test_search import filled
+from tests.helpers.memory_banks import filled
+from tests.helpers.patch_search_oracle import best_similarities
+from tests.helpers.random_features import random_features
 
 ENGINE = TorchEngine(torch.device("cpu"))
 
@@ -51,7 +51,9 @@ def test_an_image_scores_as_the_plain_method_says(
     query = random_features(memory.space, 1, 99)
     scored = score_image(memory, ENGINE, query, ScoringSettings(k, 1, weights), category)
     allowed = [row for row in range(20) if category is None or row % 2 == 0]
-    similarity = {row: float(query.globals_[0] @ memory.features_of(row).globals_[0]) for row in allowed}
+    similarity = {
+        row: float(query.global_descriptors[0] @ memory.features_of(row).global_descriptors[0]) for row in allowed
+    }
     retrieved = sorted(allowed, key=lambda row: -similarity[row])[:k]
     assert scored.neighbours.rows.tolist() == retrieved
     distances = 1 - best_similarities(query.patches[0].numpy(), stored[retrieved], memory.space.grid, 1)
@@ -71,7 +73,7 @@ def test_a_reference_itself_scores_zero_away_from_the_border() -> None:
 
 def test_left_out_rows_do_not_explain_themselves() -> None:
     memory, _ = filled(10, "fp32")
-    scored = score_image(memory, ENGINE, memory.features_of(4), ScoringSettings(), without=[4])
+    scored = score_image(memory, ENGINE, memory.features_of(4), ScoringSettings(), exclude_rows=[4])
     assert 4 not in scored.neighbours.rows
     assert scored.score > 0.05
 
@@ -82,7 +84,7 @@ def test_nothing_to_compare_with_is_an_error_not_a_score() -> None:
     with pytest.raises(NoReferences):
         score_image(memory, ENGINE, query, ScoringSettings(), category="screw")
     with pytest.raises(NoReferences):
-        score_image(memory.removed([100, 101], 9), ENGINE, query, ScoringSettings())
+        score_image(memory.without_references([100, 101], 9), ENGINE, query, ScoringSettings())
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,12 @@ def test_a_segment_reads_back_exactly_as_it_was_written(
     store: SegmentStore, count: int, layers: int, cells: int, size: int, dim: int, seed: int
 ) -> None:
     shape = header(count, layers, cells, size, dim)
-    globals_, codes = arrays(shape, seed)
-    file = store.write(globals_, codes, shape)
+    global_descriptors, codes = arrays(shape, seed)
+    file = store.write(global_descriptors, codes, shape)
     segment = store.read(file.name, file.sha256)
     assert segment.header == shape
-    assert np.array_equal(segment.globals_, globals_)
-    assert segment.globals_.dtype == np.float32
+    assert np.array_equal(segment.global_descriptors, global_descriptors)
+    assert segment.global_descriptors.dtype == np.float32
     assert np.array_equal(segment.codes, codes)
 
 
@@ -81,16 +81,20 @@ def test_a_segment_knows_its_size_count_and_checksum(store: SegmentStore, tmp_pa
 
 
 def test_arrays_that_are_not_what_the_header_says_are_refused(store: SegmentStore, tmp_path: Path) -> None:
-    globals_, codes = arrays(header(4))
-    for wrong in ((globals_[:3], codes), (globals_, codes[:, :1]), (globals_, codes.astype(np.int16))):
+    global_descriptors, codes = arrays(header(4))
+    for wrong in (
+        (global_descriptors[:3], codes),
+        (global_descriptors, codes[:, :1]),
+        (global_descriptors, codes.astype(np.int16)),
+    ):
         with pytest.raises(ValueError, match="do not match"):
             store.write(*wrong, header(4))
     assert list((tmp_path / "segments").iterdir()) == []
 
 
 def test_arrays_that_are_not_contiguous_are_written_as_they_look(store: SegmentStore) -> None:
-    globals_, codes = arrays(header(8))
-    file = store.write(globals_[::2], codes[::2], header(4))
+    global_descriptors, codes = arrays(header(8))
+    file = store.write(global_descriptors[::2], codes[::2], header(4))
     assert np.array_equal(store.read(file.name, file.sha256).codes, codes[::2])
 
 

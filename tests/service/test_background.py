@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.catalogue import Catalogue, CatalogueUnavailable
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.retention import Pruner
 from service.access import Role, new_key
 from service.app import create_app
@@ -169,7 +169,7 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
     running: Runtime = client.app.state.runtime  # type: ignore[attr-defined]
     release, blocked = threading.Event(), threading.Event()
 
-    def block(_: Memory) -> None:
+    def block(_: MemoryBank) -> None:
         blocked.set()
         release.wait(PATIENCE)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from indexer.encoders import Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings, scoring
-from indexer.search import Answer, Asking, Question, TorchEngine
+from indexer.search import PatchMatches, PatchQuery, SearchCoroutine, TorchEngine
 from service.metrics import Metrics
 from service.owner import Busy, DeadlineExceeded, Owner, Stopped, Turn
-from tests.indexer.features import feature_space, random_features
+from tests.helpers.random_features import feature_space, random_features
 
 POISON = 255
 
@@ -39,17 +39,17 @@ class GatedEncoder:
         self.batches.append(values)
         if POISON in values:
             raise RuntimeError("cannot encode white")
-        globals_ = torch.tensor(values, dtype=torch.float32)[:, None].repeat(1, self.space.global_dim)
-        return Features(globals_, torch.zeros(len(values), 2, 20, 16))
+        global_descriptors = torch.tensor(values, dtype=torch.float32)[:, None].repeat(1, self.space.global_dim)
+        return Features(global_descriptors, torch.zeros(len(values), 2, 20, 16))
 
 
 def picture(value: int) -> torch.Tensor:
     return torch.full((3, 4, 4), value, dtype=torch.uint8)
 
 
-def brightness(turn: Turn) -> Asking[int]:
+def brightness(turn: Turn) -> SearchCoroutine[int]:
     yield from ()
-    return int(turn.features.globals_[0, 0])
+    return int(turn.features.global_descriptors[0, 0])
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def encoder() -> GatedEncoder:
 
 @pytest.fixture
 def owner(encoder: GatedEncoder) -> Iterator[Owner]:
-    memory = Memory.empty(encoder.space)
+    memory = MemoryBank.empty(encoder.space)
     running = Owner(
         encoder, TorchEngine(encoder.device), lambda: memory, Metrics(9), batch_size=4, batch_wait=0.02, queue_size=6
     )
@@ -91,7 +91,7 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(owner
     first = held(owner, encoder)
     order: list[str] = []
 
-    def detection(turn: Turn) -> Asking[None]:
+    def detection(turn: Turn) -> SearchCoroutine[None]:
         yield from ()
         order.append("detection")
 
@@ -119,7 +119,7 @@ def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(owner: Owner, enc
 def test_work_that_raises_fails_alone(owner: Owner, encoder: GatedEncoder) -> None:
     encoder.gate.set()
 
-    def fail(turn: Turn) -> Asking[int]:
+    def fail(turn: Turn) -> SearchCoroutine[int]:
         yield from ()
         raise KeyError("work")
 
@@ -223,25 +223,25 @@ def test_stopping_finishes_what_was_accepted_and_takes_nothing_more(owner: Owner
 class Counted(TorchEngine):
     """Takes up to four questions at once, and counts how many came together."""
 
-    at_once = 4
+    max_queries = 4
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
         self.together: list[int] = []
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
         self.together.append(len(questions))
-        return super().answers(memory, questions)
+        return super().search(memory, questions)
 
 
 def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder) -> None:
     features = random_features(encoder.space, 3, 1)
-    empty = Memory.empty(encoder.space)
-    memory = empty.added([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
+    empty = MemoryBank.empty(encoder.space)
+    memory = empty.with_references([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
     engine = Counted()
     owner = Owner(encoder, engine, lambda: memory, Metrics(9), batch_size=6, batch_wait=0.02, queue_size=9)
 
-    def scored(turn: Turn) -> Asking[tuple[float, int]]:
+    def scored(turn: Turn) -> SearchCoroutine[tuple[float, int]]:
         found = yield from scoring(turn.memory, engine, turn.features, ScoringSettings())
         return found.score, turn.together
 

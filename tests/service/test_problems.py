@@ -6,7 +6,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from indexer.memory.residency import DeviceCodes
+from indexer.memory.device_cache import DeviceCodeCache
 from tests.corpus.bad_images import Case, bad_images
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -105,7 +105,7 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: 
 
 def test_an_accelerator_without_memory_is_said_and_detection_goes_on_when_there_is_some(taught: TestClient) -> None:
     engine = taught.app.state.runtime.engine  # type: ignore[attr-defined]
-    codes, engine.codes = engine.codes, DeviceCodes(torch.device("cpu"), 7)  # seven bytes
+    codes, engine.codes = engine.codes, DeviceCodeCache(torch.device("cpu"), 7)  # seven bytes
     try:
         answer = taught.post("/detect", files=files(part(1)))
         assert check_problem(answer, 503, "device-memory-full")

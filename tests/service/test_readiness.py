@@ -13,7 +13,7 @@ import torch
 from starlette.testclient import TestClient
 
 from indexer.encoders import Encoder
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from service import readiness
 from service.access import Role, new_key
 from service.app import create_app
@@ -29,7 +29,7 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
     running = Runtime.start(settings(tmp_path, queue_size=1, batch_size=1))
     release, blocked = threading.Event(), threading.Event()
 
-    def block(_: Memory) -> None:
+    def block(_: MemoryBank) -> None:
         blocked.set()
         release.wait(60)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings
 from indexer.verdicts.measures import Measures, measure
 from indexer.verdicts.pairs import answers
@@ -47,13 +47,13 @@ class _Among:
 
     def __init__(self, encoder: Encoder, pictures: Sequence[Features]) -> None:
         self._pictures, self._space = pictures, encoder.space
-        memory = Memory.empty(encoder.space)
+        memory = MemoryBank.empty(encoder.space)
         for number, each in enumerate(pictures):
-            memory = memory.added([number], ["one"], memory.codec.encode(each), number + 1)
+            memory = memory.with_references([number], ["one"], memory.codec.encode(each), number + 1)
         rows = range(len(pictures))
         self._best = np.stack([answers(memory, each, rows, SETTINGS.rho) for each in pictures])  # (offers, asks, …)
-        globals_ = torch.cat([each.globals_ for each in pictures]).float()
-        self._similar = (globals_ @ globals_.T).numpy()
+        global_descriptors = torch.cat([each.global_descriptors for each in pictures]).float()
+        self._similar = (global_descriptors @ global_descriptors.T).numpy()
 
     def __len__(self) -> int:
         return len(self._pictures)

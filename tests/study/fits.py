@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings, score_image
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Limits, decide
 from indexer.verdicts.leave_one_out import calibrate
 from indexer.verdicts.measures import Measures, mean_distance
@@ -20,13 +20,15 @@ SETTINGS = ScoringSettings()
 
 
 def named(
-    title: str, encoder: Encoder, engine: Engine, products: Sequence[Product], references: int, rate: float
+    title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Product], references: int, rate: float
 ) -> Iterator[str]:
     """A table: every product's good and defective parts, asked for as their own and as every other product."""
-    memory = Memory.empty(encoder.space)
+    memory = MemoryBank.empty(encoder.space)
     for product in products:
         for each in product.references[:references]:
-            memory = memory.added([memory.rows], [product.name], memory.codec.encode(each), memory.version + 1)
+            memory = memory.with_references(
+                [memory.rows], [product.name], memory.codec.encode(each), memory.version + 1
+            )
     calibrations = {product.name: calibrate(memory, engine, product.name, SETTINGS) for product in products}
 
     def looked(features: Features, asked: str) -> tuple[bool, bool]:
@@ -34,7 +36,7 @@ def named(
         scored = score_image(memory, engine, features, SETTINGS, asked)
         measures = Measures.of(scored, features, memory.space, SETTINGS)
         normal = decide(measures, calibrations[asked], Limits(rate)).verdict == "normal"
-        likeliest = memory.likeliest_category(features.globals_[0].to("cpu", torch.float32).numpy())
+        likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
         if likeliest is None or likeliest == asked:
             return normal, False
         there = score_image(memory, engine, features, SETTINGS, likeliest)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings, scoring
-from indexer.search import Engine
-from indexer.search.asking import Asking
+from indexer.search import PatchSearchEngine
+from indexer.search.batched_search import SearchCoroutine
 from indexer.verdicts.leave_one_out import leave_one_out
 from service.metrics import Metrics
 from service.owner import Owner, Turn
@@ -23,17 +23,17 @@ _DETECTIONS = 40
 _PAUSE = 0.1  # seconds between detections, in which the owner is free to calibrate
 
 
-def beside_calibration(encoder: Encoder, engine: Engine, references: Sequence[Features]) -> Iterator[str]:
+def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: Sequence[Features]) -> Iterator[str]:
     """A table of a detection's seconds, queue to score: the owner idle, and while it calibrates all the references."""
-    memory = Memory.empty(encoder.space)
+    memory = MemoryBank.empty(encoder.space)
     for each in references:
-        memory = memory.added([memory.rows], ["product"], memory.codec.encode(each), memory.version + 1)
+        memory = memory.with_references([memory.rows], ["product"], memory.codec.encode(each), memory.version + 1)
     owner = Owner(encoder, engine, lambda: memory, Metrics(0), batch_size=8, batch_wait=0.0, queue_size=64)
     side = encoder.space.geometry.crop
     picture = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
 
     def detected() -> float:
-        def score(turn: Turn) -> Asking[float]:
+        def score(turn: Turn) -> SearchCoroutine[float]:
             scored = yield from scoring(turn.memory, engine, turn.features, SETTINGS, "product")
             return scored.score
 
@@ -70,6 +70,6 @@ def beside_calibration(encoder: Encoder, engine: Engine, references: Sequence[Fe
     yield ""
 
 
-def _one(steps: Iterator[float]) -> Callable[[Memory], float | None]:
+def _one(steps: Iterator[float]) -> Callable[[MemoryBank], float | None]:
     """One step as the owner takes it; None at the end."""
     return lambda _: next(steps, None)

@@ -9,9 +9,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from indexer.encoders import Encoder, Features
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings, score_image
-from indexer.search import Engine
+from indexer.search import PatchSearchEngine
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.verdicts.ranking import Ranking
 from tests.study.products import Product
@@ -26,13 +26,15 @@ _WAYS = {
 
 
 def compared(
-    title: str, encoder: Encoder, engine: Engine, products: Sequence[Product], references: int
+    title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Product], references: int
 ) -> Iterator[str]:
     """A table: image AUROC, and good parts rejected and defects found, by every way to search and to calibrate."""
-    memory = Memory.empty(encoder.space)
+    memory = MemoryBank.empty(encoder.space)
     for product in products:
         for each in product.references[:references]:
-            memory = memory.added([memory.rows], [product.name], memory.codec.encode(each), memory.version + 1)
+            memory = memory.with_references(
+                [memory.rows], [product.name], memory.codec.encode(each), memory.version + 1
+            )
 
     def score(features: Features, category: str | None, without: Sequence[int] = ()) -> float:
         return score_image(memory, engine, features, SETTINGS, category, without).score
@@ -53,7 +55,7 @@ def compared(
         shown += np.bincount(defective, minlength=2)
         scores: dict[str, list[float]] = {"all": [], "recognised": []}
         for features in (*product.good, *product.defective):
-            category = memory.likeliest_category(features.globals_[0].to("cpu", torch.float32).numpy())
+            category = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
             recognised += category == product.name
             scores["recognised"].append(score(features, category))
             scores["all"].append(score(features, None))

@@ -16,9 +16,9 @@ from rich.progress import track
 
 from clients.demo.factory import PRODUCTS
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings, score_image
-from indexer.search import Engine, TorchEngine
+from indexer.search import PatchSearchEngine, TorchEngine
 from indexer.verdicts.calibration import Calibration, Limits, decide
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
 from indexer.verdicts.measures import Measures
@@ -38,7 +38,7 @@ _CHANGES = 5  # references that come and go, one by one, to time it
 class Study:
     """Collects what every product showed."""
 
-    def __init__(self, encoder: Encoder, engine: Engine, sizes: Sequence[int]) -> None:
+    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, sizes: Sequence[int]) -> None:
         self.encoder, self.engine, self.sizes = encoder, engine, sizes
         self.designs: dict[int, list[tuple[int, int, int]]] = {}  # size → (references, sets, fresh parts) a product
         self.rejected: Counter[tuple[int, float]] = Counter()
@@ -57,7 +57,7 @@ class Study:
             self.designs.setdefault(size, []).append((len(product.references), sets, len(product.good)))
             for number in range(sets):
                 outside = [*range(number * size), *range((number + 1) * size, len(product.references))]
-                memory = whole.removed(outside, whole.version + 1)
+                memory = whole.without_references(outside, whole.version + 1)
                 calibration = calibrate(memory, self.engine, CATEGORY, SETTINGS)
                 self.fresh[size] += len(product.good)
                 for features in product.good:
@@ -75,26 +75,26 @@ class Study:
             verdicts = [decide(self.measured(whole, each), calibration, limits).verdict for each in pictures]
             self.verdicts[product.name, kind] = Counter(verdicts)
 
-    def remembered(self, references: Sequence[Features]) -> Memory:
+    def remembered(self, references: Sequence[Features]) -> MemoryBank:
         """A memory of one category."""
-        memory = Memory.empty(self.encoder.space)
+        memory = MemoryBank.empty(self.encoder.space)
         for number, each in enumerate(references):
-            memory = memory.added([number], [CATEGORY], memory.codec.encode(each), number + 1)
+            memory = memory.with_references([number], [CATEGORY], memory.codec.encode(each), number + 1)
         return memory
 
-    def measured(self, memory: Memory, features: Features) -> Measures:
+    def measured(self, memory: MemoryBank, features: Features) -> Measures:
         """What the service would measure with the category given."""
         scored = score_image(memory, self.engine, features, SETTINGS, CATEGORY)
         return Measures.of(scored, features, memory.space, SETTINGS)
 
-    def timed(self, name: str, memory: Memory) -> Calibration:
+    def timed(self, name: str, memory: MemoryBank) -> Calibration:
         """The calibration with all references, timed; and how long one reference more, and one less, take."""
         last = np.sort(memory.ids)[-_CHANGES:].tolist()
-        before = fewer = memory.removed(last, memory.version + 1)
+        before = fewer = memory.without_references(last, memory.version + 1)
         found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho))
         more, less, steps = list[float](), list[float](), [longest]
         for number in range(1, _CHANGES + 1):
-            after = memory.removed(last[number:], memory.version + 1 + number)
+            after = memory.without_references(last[number:], memory.version + 1 + number)
             grown, seconds, longest = finished(
                 leave_one_out(after, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, found)
             )

@@ -41,7 +41,7 @@ def patch_search(
     side: int, dim: int, codec: str, k: int, rho: int, images: int = 1, distinct: int | None = None
 ) -> Work:
     """Every one of `distinct` references (k unless given) is read once; each image is multiplied with its own k."""
-    reference = LAYERS * side * side * Codec.named(codec, dim).code_size
+    reference = LAYERS * side * side * Codec.from_name(codec, dim).code_size
     return Work((distinct or k) * reference, 2.0 * images * LAYERS * k * pairs(side, rho) * dim)
 
 

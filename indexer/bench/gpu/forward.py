@@ -20,17 +20,21 @@ from indexer.bench.subjects import LAYERS, grown, vit_model
 from indexer.encoders import Encoder, EncoderSettings, Geometry
 from indexer.encoders.base import Dtype
 from indexer.encoders.huggingface import VitEncoder
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import draw_map, image_score
-from indexer.search import Question
+from indexer.search import PatchQuery
 
 
 def encoder_of(plan: GpuPlan, device: torch.device, compiled: bool) -> Encoder:
     """The plan's transformer with random weights."""
     settings = EncoderSettings(
-        plan.vit.name, resize=plan.resize, crop=plan.crop, device=device.type, dtype=cast(Dtype, plan.dtype),
+        plan.vit.name,
+        resize=plan.resize,
+        crop=plan.crop,
+        device=device.type,
+        dtype=cast(Dtype, plan.dtype),
         compiled=compiled,
-    )  # fmt: skip
+    )
     return VitEncoder(vit_model(plan.vit, plan.crop), settings, Geometry(plan.resize, plan.crop), device)
 
 
@@ -41,27 +45,32 @@ def encoding(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Resu
         for count in plan.batches:
             pictures = _noise(plan, count)
             yield Line(
-                f"encode, {plan.vit.name} sized{', compiled' if compiled else ''}", f"{plan.dtype}, batch {count}",
+                f"encode, {plan.vit.name} sized{', compiled' if compiled else ''}",
+                f"{plan.dtype}, batch {count}",
                 timed(partial(encoder.encode, pictures), device, plan.repeats),
-                count, rates.floor(floors.encode(plan.vit, plan.side, count)), "pictures on the host at first",
-            )  # fmt: skip
+                count,
+                rates.floor(floors.encode(plan.vit, plan.side, count)),
+                "pictures on the host at first",
+            )
 
 
 def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
     """Prepared pictures on the host → scores: encode, global and patch search, map, score."""
     encoder = encoder_of(plan, device, plan.compiled)
     engine = engines(device)[0]
-    memory = grown(Memory.empty(encoder.space), max(plan.k, plan.references // 4))
+    memory = grown(MemoryBank.empty(encoder.space), max(plan.k, plan.references // 4))
     weights = np.full(LAYERS, 1 / LAYERS, np.float32)
 
     def answer(pictures: torch.Tensor) -> list[float]:
         features = encoder.encode(pictures)
-        described = features.globals_.cpu().numpy()
+        described = features.global_descriptors.cpu().numpy()
         questions = [
-            Question(features.patches[i], engine.nearest(memory, described[i], plan.k).rows, plan.rho, weights)
+            PatchQuery(
+                features.patches[i], engine.nearest_references(memory, described[i], plan.k).rows, plan.rho, weights
+            )
             for i in range(len(features))
         ]
-        found = engine.answers(memory, questions)
+        found = engine.search(memory, questions)
         return [image_score(draw_map(each.fused.reshape(memory.space.grid))) for each in found]
 
     for count in (1, plan.together):
@@ -73,9 +82,13 @@ def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Re
             plan.side, plan.vit.dim, "fp16", plan.k, plan.rho, count, min(memory.rows, plan.k * count)
         )
         yield Line(
-            "end to end, in process", f"batch {count}, K = {plan.k}, ρ = {plan.rho}", whole, count,
-            rates.floor(work) + rates.floor(search), f"{memory.rows} references; {engine.name}",
-        )  # fmt: skip
+            "end to end, in process",
+            f"batch {count}, K = {plan.k}, ρ = {plan.rho}",
+            whole,
+            count,
+            rates.floor(work) + rates.floor(search),
+            f"{memory.rows} references; {engine.name}",
+        )
         on_card = device.type == "cuda"
         if count == 1:
             met = whole.median <= 0.005 if on_card else None

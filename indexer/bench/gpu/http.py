@@ -49,10 +49,13 @@ def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[R
                 served = len(seconds) / wall
                 limit = plan.decode_threads / decoding
                 yield Line(
-                    "detect over HTTP, closed loop", f"{clients} clients, {side} px JPEG", Latencies(tuple(seconds)),
+                    "detect over HTTP, closed loop",
+                    f"{clients} clients, {side} px JPEG",
+                    Latencies(tuple(seconds)),
                     floor=decoding,
-                    remark=f"{stages}; {refused} refused as busy; decoding allows {limit:.0f} images/s", served=served,
-                )  # fmt: skip
+                    remark=f"{stages}; {refused} refused as busy; decoding allows {limit:.0f} images/s",
+                    served=served,
+                )
 
 
 def expectations(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Iterator[Expectation]:
@@ -111,11 +114,19 @@ def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx
         port = free.getsockname()[1]
     settings = {
         "ACCESS": "open",
-        "DATA": folder / "data", "PORT": port, "ENCODER": folder / "model", "DTYPE": plan.dtype, "DEVICE": device.type,
-        "RESIZE": plan.resize, "CROP": plan.crop, "BATCH_SIZE": plan.together, "QUEUE_SIZE": 4 * max(plan.clients),
-        "DECODE_THREADS": plan.decode_threads, "COMPILE_ENCODER": plan.compiled,
+        "DATA": folder / "data",
+        "PORT": port,
+        "ENCODER": folder / "model",
+        "DTYPE": plan.dtype,
+        "DEVICE": device.type,
+        "RESIZE": plan.resize,
+        "CROP": plan.crop,
+        "BATCH_SIZE": plan.together,
+        "QUEUE_SIZE": 4 * max(plan.clients),
+        "DECODE_THREADS": plan.decode_threads,
+        "COMPILE_ENCODER": plan.compiled,
         "PREPARE_ON_DEVICE": device.type == "cuda",
-    }  # fmt: skip
+    }
     environment = {**os.environ, **{f"TOUCHSTONE_{name}": str(value) for name, value in settings.items()}}
     log = folder / "server.log"
     with log.open("wb") as out:

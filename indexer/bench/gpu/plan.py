@@ -51,7 +51,24 @@ class GpuPlan:
 
 FULL = GpuPlan()
 QUICK = GpuPlan(
-    vit=Vit("ViT-B", 32, 2, 8), resize=56, crop=48, references=24, descriptors=40, k=6, ks=(6,), rhos=(0, 1),
-    batches=(1, 2), together=3, repeats=1, few_repeats=1, square=128, copied=1 << 20, compiled=False, clients=(1, 2),
-    pictures=(64,), seconds=0.2, onboarded=4, decode_threads=2,
-)  # fmt: skip
+    vit=Vit("ViT-B", 32, 2, 8),
+    resize=56,
+    crop=48,
+    references=24,
+    descriptors=40,
+    k=6,
+    ks=(6,),
+    rhos=(0, 1),
+    batches=(1, 2),
+    together=3,
+    repeats=1,
+    few_repeats=1,
+    square=128,
+    copied=1 << 20,
+    compiled=False,
+    clients=(1, 2),
+    pictures=(64,),
+    seconds=0.2,
+    onboarded=4,
+    decode_threads=2,
+)

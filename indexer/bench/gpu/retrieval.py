@@ -19,17 +19,17 @@ from indexer.bench.gpu.plan import GpuPlan
 from indexer.bench.gpu.report import Line, Note, Result
 from indexer.bench.measures import Expectation
 from indexer.bench.subjects import LAYERS, filled, random_features, space_of
-from indexer.memory import Memory
-from indexer.search import Engine, Question, TorchEngine
+from indexer.memory import MemoryBank
+from indexer.search import PatchQuery, PatchSearchEngine, TorchEngine
 from indexer.search.faiss_engine import layer_index
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 _WEIGHTS = np.full(LAYERS, 1 / LAYERS, np.float32)
 
 
-def engines(device: torch.device) -> list[Engine]:
+def engines(device: torch.device) -> list[PatchSearchEngine]:
     """The engines of the device, the one the service takes first."""
-    found: list[Engine] = [TorchEngine(device)]
+    found: list[PatchSearchEngine] = [TorchEngine(device)]
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # must be said before torch is imported
     if find_spec("triton") and (device.type == "cuda" or interpreted):
         from indexer.search.triton_engine import TritonEngine
@@ -42,14 +42,15 @@ def global_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator
     """One image's global retrieval."""
     space = replace(space_of(plan, plan.vit.dim), grid=(1, 1), dim=8)  # only descriptors are looked at
     memory = filled(space, "fp16", plan.descriptors)
-    query = random_features(space, 1, 3).globals_[0].numpy()
+    query = random_features(space, 1, 3).global_descriptors[0].numpy()
     engine = TorchEngine(device)
     where = "FAISS on the card" if getattr(engine, "_globals", None) else "FAISS on the CPU"
     yield Line(
-        f"global search, {where}", f"N = {plan.descriptors}, d = {plan.vit.dim}, K = {plan.k}",
-        timed(lambda: engine.nearest(memory, query, plan.k), device, plan.repeats),
+        f"global search, {where}",
+        f"N = {plan.descriptors}, d = {plan.vit.dim}, K = {plan.k}",
+        timed(lambda: engine.nearest_references(memory, query, plan.k), device, plan.repeats),
         floor=rates.floor(floors.global_search(plan.descriptors, plan.vit.dim)),
-    )  # fmt: skip
+    )
 
 
 def patch_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
@@ -68,7 +69,12 @@ def patch_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[
 
 
 def _near_the_floor(
-    plan: GpuPlan, device: torch.device, rates: Rates, engine: Engine, memory: Memory, patches: torch.Tensor
+    plan: GpuPlan,
+    device: torch.device,
+    rates: Rates,
+    engine: PatchSearchEngine,
+    memory: MemoryBank,
+    patches: torch.Tensor,
 ) -> Iterator[Result]:
     """A micro-batch that shares its K and one that does not; what the service's engine was expected to reach."""
     alone = [np.arange(plan.k)]
@@ -87,22 +93,31 @@ def _near_the_floor(
 
 
 def _searched(
-    plan: GpuPlan, device: torch.device, rates: Rates, engine: Engine, memory: Memory, patches: torch.Tensor,
-    rows: list[NDArray[np.int64]], rho: int,
-) -> Line:  # fmt: skip
-    questions = [Question(patch, row, rho, _WEIGHTS) for patch, row in zip(patches, rows, strict=True)]
+    plan: GpuPlan,
+    device: torch.device,
+    rates: Rates,
+    engine: PatchSearchEngine,
+    memory: MemoryBank,
+    patches: torch.Tensor,
+    rows: list[NDArray[np.int64]],
+    rho: int,
+) -> Line:
+    questions = [PatchQuery(patch, row, rho, _WEIGHTS) for patch, row in zip(patches, rows, strict=True)]
     k, distinct = len(rows[0]), len(np.unique(np.concatenate(rows)))
     work = floors.patch_search(plan.side, plan.vit.dim, memory.codec.name, k, rho, len(rows), distinct)
     sharing = "" if len(rows) == 1 else f", {len(rows)} images, {distinct} references in all"
     return Line(
-        f"patch search, {engine.name}", f"{memory.codec.name}, K = {k}, ρ = {rho}{sharing}",
-        timed(lambda: engine.answers(memory, questions), device, plan.repeats), len(rows), rates.floor(work),
+        f"patch search, {engine.name}",
+        f"{memory.codec.name}, K = {k}, ρ = {rho}{sharing}",
+        timed(lambda: engine.search(memory, questions), device, plan.repeats),
+        len(rows),
+        rates.floor(work),
         f"{work.bytes / 1e6:.0f} MB, {work.operations / 1e9:.1f} GFLOP",
-    )  # fmt: skip
+    )
 
 
 def _alternatives(
-    plan: GpuPlan, device: torch.device, rates: Rates, memory: Memory, patches: torch.Tensor
+    plan: GpuPlan, device: torch.device, rates: Rates, memory: MemoryBank, patches: torch.Tensor
 ) -> Iterator[Result]:
     """The same answer by other means, for fp16 codes at the plan's K and ρ."""
     rows = np.arange(plan.k)
@@ -111,8 +126,8 @@ def _alternatives(
     half = bank.half()
     at = f"fp16, K = {plan.k}, ρ = {plan.rho}"
     engine = engines(device)[0]
-    question = Question(patches, rows, plan.rho, _WEIGHTS)
-    ours = timed(lambda: engine.answers(memory, [question]), device, plan.repeats)
+    question = PatchQuery(patches, rows, plan.rho, _WEIGHTS)
+    ours = timed(lambda: engine.search(memory, [question]), device, plan.repeats)
     others: dict[str, tuple[str, Callable[[], object]]] = {
         "cell loop, as the released program": (at.replace("fp16", "fp32"), lambda: _cell_loop(plan, bank, patches)),
         "torch.bmm on gathered copies": (at, lambda: _gathered(plan, half, patches)),
@@ -158,7 +173,7 @@ def _gathered(plan: GpuPlan, bank: torch.Tensor, queries: torch.Tensor) -> torch
 
 
 def _faiss_ivf(
-    device: torch.device, memory: Memory, patches: torch.Tensor, rows: NDArray[np.int64], rho: int
+    device: torch.device, memory: MemoryBank, patches: torch.Tensor, rows: NDArray[np.int64], rho: int
 ) -> Callable[[], object]:
     """Per layer an inverted-file index whose lists are the cells and hold the K references only."""
     keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))

@@ -81,7 +81,7 @@ class BuiltinEncoder:
             raise ValueError(f"expected uint8 (B, 3, {crop}, {crop}), not {batch.dtype} {tuple(batch.shape)}")
         # One image at a time: its values stay in a CPU's cache, and an answer does not depend on its batch.
         each = [self._encode_one(image[None].to(self.device)) for image in batch]
-        return Features(torch.cat([one.globals_ for one in each]), torch.cat([one.patches for one in each]))
+        return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
 
     def _encode_one(self, image: torch.Tensor) -> Features:
         """uint8 (1, 3, crop, crop) → its features."""

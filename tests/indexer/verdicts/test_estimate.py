@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.estimate import Estimate, estimate
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
-from tests.indexer.test_search import filled
+from tests.helpers.memory_banks import filled
 
 T = TypeVar("T")
 ENGINE = TorchEngine(torch.device("cpu"))
@@ -34,11 +34,11 @@ def finished(steps: Generator[float, None, T]) -> tuple[T, int]:
             return found, turns
 
 
-def searched(memory: Memory, settings: ScoringSettings) -> LeaveOneOut:
+def searched(memory: MemoryBank, settings: ScoringSettings) -> LeaveOneOut:
     return finished(leave_one_out(memory, ENGINE, "nut", settings.k, settings.rho))[0]
 
 
-def calibrated(memory: Memory, settings: ScoringSettings) -> Calibration:
+def calibrated(memory: MemoryBank, settings: ScoringSettings) -> Calibration:
     found = searched(memory, settings)
     settings = found.balanced(memory.space, settings)
     measured = list(found.measures(memory, settings))
@@ -47,7 +47,7 @@ def calibrated(memory: Memory, settings: ScoringSettings) -> Calibration:
     )
 
 
-def estimated(memory: Memory, settings: ScoringSettings, most: int) -> Estimate:
+def estimated(memory: MemoryBank, settings: ScoringSettings, most: int) -> Estimate:
     steps = estimate(memory, ENGINE, calibrated(memory, NOW), searched(memory, NOW), settings, most)
     found, turns = finished(steps)
     same = (settings.k, settings.rho) == (NOW.k, NOW.rho)
@@ -55,7 +55,7 @@ def estimated(memory: Memory, settings: ScoringSettings, most: int) -> Estimate:
     return found
 
 
-def a_memory(count: int) -> Memory:
+def a_memory(count: int) -> MemoryBank:
     """So many nuts, and as many bolts."""
     memory, _ = filled(2 * count, "fp32", grid=(5, 5), layers=2, dim=16)
     return memory
@@ -91,7 +91,7 @@ def test_references_that_are_gone_are_left_out() -> None:
     memory = a_memory(12)
     known, kept = calibrated(memory, NOW), searched(memory, NOW)
     gone = known.references[3]
-    without = memory.removed([gone], memory.version + 1)
+    without = memory.without_references([gone], memory.version + 1)
     found, _ = finished(estimate(without, ENGINE, known, kept, ScoringSettings(k=3), 40))
     assert gone not in found.calibration.references
     assert len(found.calibration) == 11

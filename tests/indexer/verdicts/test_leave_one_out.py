@@ -17,7 +17,7 @@ from clients.demo.factory import render_good
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import prepare
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.region_of_interest import RegionOfInterest
 from indexer.scoring import ScoringSettings, score_image
 from indexer.search import TorchEngine
@@ -25,9 +25,9 @@ from indexer.verdicts.kept import from_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.verdicts.pairs import answers, best_at
 from indexer.verdicts.twins import twin_groups
-from tests.indexer.features import feature_space, random_features
-from tests.indexer.oracle import best_similarities
-from tests.indexer.test_search import filled
+from tests.helpers.memory_banks import filled
+from tests.helpers.patch_search_oracle import best_similarities
+from tests.helpers.random_features import feature_space, random_features
 
 ENGINE = TorchEngine(torch.device("cpu"))
 
@@ -37,9 +37,11 @@ class CountingEngine(TorchEngine):
 
     searches = 0
 
-    def best(self, memory: Memory, queries: torch.Tensor, rows: NDArray[np.int64], rho: int) -> NDArray[np.float32]:
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
         self.searches += 1
-        return super().best(memory, queries, rows, rho)
+        return super().max_similarity(memory, queries, rows, rho)
 
 
 def finished(steps: Steps) -> LeaveOneOut:
@@ -53,12 +55,12 @@ def finished(steps: Steps) -> LeaveOneOut:
             return found
 
 
-def with_references(features: Features, codec: str = "fp32") -> Memory:
-    memory = Memory.empty(feature_space(), codec)
-    return memory.added(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
+def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
+    memory = MemoryBank.empty(feature_space(), codec)
+    return memory.with_references(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
 
 
-def kept_and_read(found: LeaveOneOut, memory: Memory) -> LeaveOneOut:
+def kept_and_read(found: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
     """As the catalogue gives it back."""
     back = from_kept(to_kept(1, found), (len(memory.space.layers), memory.space.cells))
     assert to_kept(1, back) == to_kept(1, found)
@@ -79,11 +81,11 @@ def test_each_reference_is_scored_without_itself_within_its_category() -> None:
     found = dict(finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).measures(memory, chosen))
     assert list(found) == [100, 102, 104, 106, 108]
     features = memory.features_of(memory.row_of(104))
-    alone = score_image(memory.removed([104], 9), ENGINE, features, chosen, "nut")
+    alone = score_image(memory.without_references([104], 9), ENGINE, features, chosen, "nut")
     assert found[104].score == pytest.approx(alone.score, abs=1e-6)
     assert found[104].peak == pytest.approx(float(alone.map.max()), abs=1e-6)
     assert found[104].remoteness == pytest.approx(1 - float(alone.neighbours.similarities[0]), abs=1e-6)
-    only = finished(leave_one_out(memory.removed([102, 104, 106, 108], 9), ENGINE, "nut", 150, 1))
+    only = finished(leave_one_out(memory.without_references([102, 104, 106, 108], 9), ENGINE, "nut", 150, 1))
     assert list(only.measures(memory, chosen)) == []
 
 
@@ -91,16 +93,21 @@ def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> No
     features = random_features(feature_space(), 12, 3)
     again = torch.nn.functional.normalize(features.patches[:2] + 0.02 * torch.randn(features.patches[:2].shape), dim=-1)
     memory = with_references(
-        Features(torch.cat([features.globals_, features.globals_[:2]]), torch.cat([features.patches, again]))
+        Features(
+            torch.cat([features.global_descriptors, features.global_descriptors[:2]]),
+            torch.cat([features.patches, again]),
+        )
     )
     found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
     assert found.groups.tolist() == [*range(12), 0, 1]
     assert found.duplicates == 2
     measures = dict(found.measures(memory, ScoringSettings()))
     assert list(measures) == list(range(12))
-    without_twin = score_image(memory.removed([12], 2), ENGINE, features.of(0), ScoringSettings(), "nut", without=[0])
+    without_twin = score_image(
+        memory.without_references([12], 2), ENGINE, features.of(0), ScoringSettings(), "nut", exclude_rows=[0]
+    )
     assert measures[0].score == pytest.approx(without_twin.score, abs=1e-5)
-    with_twin = score_image(memory, ENGINE, features.of(0), ScoringSettings(), "nut", without=[0])
+    with_twin = score_image(memory, ENGINE, features.of(0), ScoringSettings(), "nut", exclude_rows=[0])
     assert measures[0].score > 10 * with_twin.score
 
 
@@ -108,7 +115,7 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
     place = random_features(feature_space(), 1, 0)
     noise = random_features(feature_space(), 20, 1)
     alike = Features(
-        torch.nn.functional.normalize(place.globals_ + 0.3 * noise.globals_, dim=-1),
+        torch.nn.functional.normalize(place.global_descriptors + 0.3 * noise.global_descriptors, dim=-1),
         torch.nn.functional.normalize(place.patches + 0.3 * noise.patches, dim=-1),
     )
     assert finished(leave_one_out(with_references(alike), ENGINE, "nut", 150, 1)).duplicates == 0
@@ -121,8 +128,8 @@ def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) 
     noise = np.random.default_rng(7).normal(0, 2, pictures[3].shape)  # of the sensor: the part and the camera are still
     again = np.clip(pictures[3] + noise, 0, 255).astype(np.uint8)
     features = encoder.encode(torch.stack([prepare(each, encoder.space.geometry) for each in [*pictures, again]]))
-    memory = Memory.empty(encoder.space)
-    memory = memory.added(range(25), [product] * 25, memory.codec.encode(features), 1)
+    memory = MemoryBank.empty(encoder.space)
+    memory = memory.with_references(range(25), [product] * 25, memory.codec.encode(features), 1)
     assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
 
 
@@ -145,9 +152,9 @@ def test_an_updated_result_equals_one_from_scratch(k: int, rho: int, seed: int, 
     for number, change in enumerate(changes):
         if change == "add":
             new = features.of(14 + number)
-            memory = memory.added([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
+            memory = memory.with_references([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
         else:
-            memory = memory.removed([int(change)], memory.version + 1)
+            memory = memory.without_references([int(change)], memory.version + 1)
         state = finished(leave_one_out(memory, ENGINE, "nut", k, rho, kept_and_read(state, memory)))
         assert_same(state, finished(leave_one_out(memory, ENGINE, "nut", k, rho)))
 
@@ -156,10 +163,10 @@ def test_a_reference_taken_back_leaves_what_was() -> None:
     features = random_features(feature_space(), 15, 5)
     memory = with_references(features.slice(0, 14))
     before = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    more = memory.added([14], ["nut"], memory.codec.encode(features.of(14)), 2)
+    more = memory.with_references([14], ["nut"], memory.codec.encode(features.of(14)), 2)
     changed = finished(leave_one_out(more, ENGINE, "nut", 150, 1, before))
     assert not np.allclose(changed.best[:14], before.best)
-    back = finished(leave_one_out(more.removed([14], 3), ENGINE, "nut", 150, 1, changed))
+    back = finished(leave_one_out(more.without_references([14], 3), ENGINE, "nut", 150, 1, changed))
     assert_same(back, before)
 
 
@@ -167,15 +174,15 @@ def test_one_more_reference_costs_one_search_and_one_less_none() -> None:
     # Enough cells that one of 40 references decides few of another's.
     space = feature_space((12, 12))
     features = random_features(space, 41, 5)
-    memory = Memory.empty(space, "fp32")
-    memory = memory.added(range(40), ["nut"] * 40, memory.codec.encode(features.slice(0, 40)), 1)
+    memory = MemoryBank.empty(space, "fp32")
+    memory = memory.with_references(range(40), ["nut"] * 40, memory.codec.encode(features.slice(0, 40)), 1)
     counting = CountingEngine(torch.device("cpu"))
     before = finished(leave_one_out(memory, counting, "nut", 150, 1))
     assert counting.searches == 40
-    more = memory.added([40], ["nut"], memory.codec.encode(features.of(40)), 2)
+    more = memory.with_references([40], ["nut"], memory.codec.encode(features.of(40)), 2)
     after = finished(leave_one_out(more, counting, "nut", 150, 1, before))
     assert counting.searches == 41
-    finished(leave_one_out(more.removed([3], 3), counting, "nut", 150, 1, after))
+    finished(leave_one_out(more.without_references([3], 3), counting, "nut", 150, 1, after))
     assert counting.searches - 41 < 8
     finished(leave_one_out(more, counting, "nut", 150, 0, after))  # another ρ: everything anew
     assert counting.searches >= 41 + 41
@@ -202,7 +209,7 @@ def test_some_cells_are_searched_as_all_are() -> None:
     memory, _ = filled(7, "int8")
     features, rows = memory.features_of(0), np.array([1, 2, 5])
     where = np.random.default_rng(0).random((2, 20)) < 0.3
-    whole = ENGINE.best(memory, features.patches[0], rows, 1)
+    whole = ENGINE.max_similarity(memory, features.patches[0], rows, 1)
     np.testing.assert_allclose(best_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
 
 
@@ -223,7 +230,7 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     memory = with_references(features)
     weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
     order = [0, 1, 2, 3, 4, 5, 5]
-    twice = with_references(Features(features.globals_[order], features.patches[order]))
+    twice = with_references(Features(features.global_descriptors[order], features.patches[order]))
     again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
     assert again == weights
     corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
@@ -239,7 +246,7 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
 
 def test_one_reference_alone_or_references_that_do_not_differ_leave_layers_alike() -> None:
     memory, _ = filled(9, "fp32")
-    alone = memory.removed([102, 104, 106, 108], 9)
+    alone = memory.without_references([102, 104, 106, 108], 9)
     assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings()) == (
         ScoringSettings()
     )

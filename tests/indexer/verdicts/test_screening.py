@@ -10,12 +10,12 @@ import torch
 from clients.demo.factory import render_good
 from indexer.encoders import EncoderSettings, load_encoder, prepare
 from indexer.encoders.base import Features
-from indexer.memory import EncodedReferences, Memory
+from indexer.memory import EncodedReferences, MemoryBank
 from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.measures import Measures
 from indexer.verdicts.screening import FEWEST, Compared, Screening, judge, outliers_need
-from tests.indexer.features import feature_space
+from tests.helpers.random_features import feature_space
 
 ENGINE = TorchEngine(torch.device("cpu"))
 SPACE = feature_space((4, 4))
@@ -28,8 +28,10 @@ def half_empty(kind: int, count: int, seed: int) -> Features:
     drawn = own.standard_normal((2, 16, SPACE.dim)) + 0.3 * rng.standard_normal((count, 2, 16, SPACE.dim))
     drawn[:, :, 7:] = np.random.default_rng(0).standard_normal(SPACE.dim)
     whole = own.standard_normal(SPACE.global_dim) + 0.2 * rng.standard_normal((count, SPACE.global_dim))
-    globals_, patches = (torch.from_numpy(each.astype(np.float32)) for each in (whole, drawn))
-    return Features(torch.nn.functional.normalize(globals_, dim=-1), torch.nn.functional.normalize(patches, dim=-1))
+    global_descriptors, patches = (torch.from_numpy(each.astype(np.float32)) for each in (whole, drawn))
+    return Features(
+        torch.nn.functional.normalize(global_descriptors, dim=-1), torch.nn.functional.normalize(patches, dim=-1)
+    )
 
 
 def measured(score: float, median: float = 0.0) -> Compared:
@@ -37,10 +39,10 @@ def measured(score: float, median: float = 0.0) -> Compared:
 
 
 def test_a_picture_of_another_category_is_found_though_half_of_it_is_as_empty_as_its_own() -> None:
-    memory = Memory.empty(SPACE)
+    memory = MemoryBank.empty(SPACE)
     for number, kind in enumerate((1, 2)):
         codes = memory.codec.encode(half_empty(kind, 6, seed=kind))
-        memory = memory.added(range(6 * number, 6 * number + 6), [f"kind {kind}"] * 6, codes, number + 1)
+        memory = memory.with_references(range(6 * number, 6 * number + 6), [f"kind {kind}"] * 6, codes, number + 1)
     right, wrong = half_empty(1, 1, seed=8), half_empty(2, 1, seed=9)
     found = [
         Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)], ["new.png"]).compare(0)
@@ -86,10 +88,10 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
         return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
 
     for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
-        memory = Memory.empty(encoder.space)
+        memory = MemoryBank.empty(encoder.space)
         for number in range(3):
             codes = encoded(render_good(product, number).image)
-            memory = memory.added([number], [product], codes, number + 1)
+            memory = memory.with_references([number], [product], codes, number + 1)
         picture = render_good(product, 50).image
         changed = (
             # by two cells and four, of 16 pixels in 448
@@ -106,7 +108,7 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
 def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     """A dark picture among the first of a steady product, or several; and one of another product, or that is blank."""
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
-    memory = Memory.empty(encoder.space)
+    memory = MemoryBank.empty(encoder.space)
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
         return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))

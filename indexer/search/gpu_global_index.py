@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory import Memory, Neighbours
+from indexer.memory import MemoryBank, RetrievedReferences
 
 _MOST_FROM_GPU = 2048  # FAISS's own limit on k there
 
@@ -24,14 +24,14 @@ Knn = Callable[[torch.Tensor, torch.Tensor, int], tuple[NDArray[np.float32], NDA
 class _Findable:
     """What a question without a descriptor comes to: rows int64 (n,), table float32 (n, dim) on the device."""
 
-    memory: weakref.ref[Memory]
+    memory: weakref.ref[MemoryBank]
     category: str | None
-    without: frozenset[int]
+    exclude_rows: frozenset[int]
     rows: NDArray[np.int64]
     table: torch.Tensor
 
 
-class DeviceGlobals:
+class GpuGlobalIndex:
     """The descriptors on a device, as blocks like the memory's own: a sealed block travels once.
 
     The classic GPU indices accept a selector and ignore it. So what may be found is gathered first, on the device, and
@@ -50,40 +50,49 @@ class DeviceGlobals:
         self._owner: int | None = None
 
     @torch.inference_mode()
-    def nearest(
-        self, memory: Memory, descriptor: NDArray[np.float32], k: int, category: str | None, without: Sequence[int]
-    ) -> Neighbours:
-        """See `Memory.nearest_references`."""
+    def nearest_references(
+        self,
+        memory: MemoryBank,
+        descriptor: NDArray[np.float32],
+        k: int,
+        category: str | None,
+        exclude_rows: Sequence[int],
+    ) -> RetrievedReferences:
+        """See `MemoryBank.nearest_references`."""
         if not self._mine():
-            return memory.nearest_references(descriptor, k, category, without)
-        rows, table = self._findable(memory, category, frozenset(without))
+            return memory.nearest_references(descriptor, k, category, exclude_rows)
+        rows, table = self._findable(memory, category, frozenset(exclude_rows))
         wanted = min(k, len(rows))
         if wanted == 0 or wanted > _MOST_FROM_GPU:
-            return memory.nearest_references(descriptor, k, category, without)
+            return memory.nearest_references(descriptor, k, category, exclude_rows)
         query = torch.from_numpy(np.ascontiguousarray(descriptor[None], np.float32)).to(self._device)
         similarities, places = self._knn(query, table, wanted)
         best = np.lexsort((places[0], -similarities[0]))  # equal ones by row, as on the host
-        return Neighbours(rows[places[0][best]], similarities[0][best])
+        return RetrievedReferences(rows[places[0][best]], similarities[0][best])
 
     def _findable(
-        self, memory: Memory, category: str | None, without: frozenset[int]
+        self, memory: MemoryBank, category: str | None, exclude_rows: frozenset[int]
     ) -> tuple[NDArray[np.int64], torch.Tensor]:
         """The rows that may be found and their descriptors; kept, since all images of a micro-batch ask for them."""
         last = self._last
-        if last is not None and last.memory() is memory and (last.category, last.without) == (category, without):
+        if (
+            last is not None
+            and last.memory() is memory
+            and (last.category, last.exclude_rows) == (category, exclude_rows)
+        ):
             return last.rows, last.table
         rows = memory.rows_of(category)
-        if without:
-            rows = rows[~np.isin(rows, list(without))]
+        if exclude_rows:
+            rows = rows[~np.isin(rows, list(exclude_rows))]
         found = [torch.empty((0, memory.space.global_dim), device=self._device)]
         base = 0
-        for block in memory.globals_.blocks:
+        for block in memory.global_index.blocks:
             inside = rows[(rows >= base) & (rows < base + block.ntotal)] - base
             if len(inside):
                 found.append(self._table(block)[torch.from_numpy(inside).to(self._device)])
             base += block.ntotal
         table = torch.cat(found)
-        self._last = _Findable(weakref.ref(memory), category, without, rows, table)
+        self._last = _Findable(weakref.ref(memory), category, exclude_rows, rows, table)
         return rows, table
 
     def _table(self, block: faiss.IndexFlatIP) -> torch.Tensor:
@@ -101,24 +110,24 @@ class DeviceGlobals:
         return self._owner == caller
 
 
-class Retrieval:
+class GlobalRetrieval:
     """Global retrieval as every engine offers it: on the device where there is one, else on the host."""
 
     def __init__(self, device: torch.device) -> None:
-        self._globals = DeviceGlobals(device) if device.type == "cuda" else None
+        self._index = GpuGlobalIndex(device) if device.type == "cuda" else None
 
-    def nearest(
+    def nearest_references(
         self,
-        memory: Memory,
+        memory: MemoryBank,
         descriptor: NDArray[np.float32],
         k: int,
         category: str | None = None,
-        without: Sequence[int] = (),
-    ) -> Neighbours:
-        """See `Engine.nearest`."""
-        if self._globals is None:
-            return memory.nearest_references(descriptor, k, category, without)
-        return self._globals.nearest(memory, descriptor, k, category, without)
+        exclude_rows: Sequence[int] = (),
+    ) -> RetrievedReferences:
+        """See `PatchSearchEngine.nearest_references`."""
+        if self._index is None:
+            return memory.nearest_references(descriptor, k, category, exclude_rows)
+        return self._index.nearest_references(memory, descriptor, k, category, exclude_rows)
 
 
 def _torch_knn(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.memory.arena import Arena
+from indexer.memory.code_arena import CodeArena
 from indexer.memory.codec import Codec, EncodedReferences
-from indexer.memory.global_index import GlobalIndex, Neighbours
+from indexer.memory.global_index import GlobalIndex, RetrievedReferences
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryBank:
     """One snapshot: row r of every table is one reference, live or removed.
 
     Nothing reachable from a snapshot changes after it was made. The next snapshot shares the codes of this one, so it
@@ -35,23 +35,30 @@ class Memory:
     category_numbers: NDArray[np.int32]
     category_names: tuple[str, ...]
     live: NDArray[np.bool_]
-    globals_: GlobalIndex
+    global_index: GlobalIndex
     blocks: tuple[torch.Tensor, ...]
-    arena: Arena
+    arena: CodeArena
 
     @classmethod
     def empty(
         cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0, folder: Path | None = None
-    ) -> Memory:
+    ) -> MemoryBank:
         """A memory of no references in this feature space. folder: where codes lie in files, else in memory."""
-        codec = Codec.named(codec_name, space.dim)
+        codec = Codec.from_name(codec_name, space.dim)
         rows, columns = space.grid
-        arena = Arena((len(space.layers), rows * columns, codec.code_size), folder)
+        arena = CodeArena((len(space.layers), rows * columns, codec.code_size), folder)
         return cls(
-            space, codec, version,
-            ids=np.empty(0, np.int64), category_numbers=np.empty(0, np.int32), category_names=(),
-            live=np.empty(0, np.bool_), globals_=GlobalIndex(space.global_dim), blocks=(), arena=arena,
-        )  # fmt: skip
+            space,
+            codec,
+            version,
+            ids=np.empty(0, np.int64),
+            category_numbers=np.empty(0, np.int32),
+            category_names=(),
+            live=np.empty(0, np.bool_),
+            global_index=GlobalIndex(space.global_dim),
+            blocks=(),
+            arena=arena,
+        )
 
     def __len__(self) -> int:
         """Live references."""
@@ -67,7 +74,9 @@ class Memory:
         """Bytes of the stored codes, removed rows included."""
         return self.rows * int(np.prod(self.arena.shape))
 
-    def added(self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int) -> Memory:
+    def with_references(
+        self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int
+    ) -> MemoryBank:
         """The snapshot with n references appended.
 
         ValueError unless they are in this memory's codec, and this is the newest snapshot of its arena.
@@ -80,28 +89,40 @@ class Memory:
             raise ValueError("only the newest snapshot of a memory can grow")
         names = self.category_names + tuple(dict.fromkeys(c for c in categories if c not in self.category_names))
         self.arena.append(encoded.codes)
-        return Memory(
-            self.space, self.codec, version,
+        return MemoryBank(
+            self.space,
+            self.codec,
+            version,
             ids=np.concatenate([self.ids, np.asarray(ids, np.int64)]),
             category_numbers=np.concatenate(
                 [self.category_numbers, np.asarray([names.index(c) for c in categories], np.int32)]
             ),
             category_names=names,
             live=np.concatenate([self.live, np.ones(len(ids), np.bool_)]),
-            globals_=self.globals_.added(encoded.globals_), blocks=self.arena.blocks, arena=self.arena,
-        )  # fmt: skip
+            global_index=self.global_index.with_descriptors(encoded.global_descriptors),
+            blocks=self.arena.blocks,
+            arena=self.arena,
+        )
 
-    def removed(self, ids: Sequence[int], version: int) -> Memory:
+    def without_references(self, ids: Sequence[int], version: int) -> MemoryBank:
         """The snapshot without these references; ids that are not there are ignored."""
         live = self.live & ~np.isin(self.ids, np.asarray(ids, np.int64))
-        return Memory(
-            self.space, self.codec, version, self.ids, self.category_numbers, self.category_names, live,
-            self.globals_, self.blocks, self.arena,
-        )  # fmt: skip
+        return MemoryBank(
+            self.space,
+            self.codec,
+            version,
+            self.ids,
+            self.category_numbers,
+            self.category_names,
+            live,
+            self.global_index,
+            self.blocks,
+            self.arena,
+        )
 
-    def at_version(self, version: int) -> Memory:
+    def with_version(self, version: int) -> MemoryBank:
         """The same references under a newer version number."""
-        return self.removed((), version)
+        return self.without_references((), version)
 
     def rows_of(self, category: str | None = None) -> NDArray[np.int64]:
         """Rows of the live references, of one category or of all; empty for an unknown category."""
@@ -119,17 +140,17 @@ class Memory:
         return self.category_names[int(self.category_numbers[row])]
 
     def nearest_references(
-        self, descriptor: NDArray[np.float32], k: int, category: str | None = None, without: Sequence[int] = ()
-    ) -> Neighbours:
+        self, descriptor: NDArray[np.float32], k: int, category: str | None = None, exclude_rows: Sequence[int] = ()
+    ) -> RetrievedReferences:
         """Global retrieval: the at most k references with the largest inner product with descriptor (global_dim,).
 
-        category: search only its references. without: rows to leave out, for leave-one-out scores.
+        category: search only its references. exclude_rows: rows to leave out, for leave-one-out scores.
         """
         allowed = self._allowed(category)
-        allowed[list(without)] = False
-        return self.globals_.search(np.ascontiguousarray(descriptor, np.float32), k, allowed)
+        allowed[list(exclude_rows)] = False
+        return self.global_index.search(np.ascontiguousarray(descriptor, np.float32), k, allowed)
 
-    def likeliest_category(self, descriptor: NDArray[np.float32]) -> str | None:
+    def nearest_category(self, descriptor: NDArray[np.float32]) -> str | None:
         """The category of the reference with the largest inner product with descriptor (global_dim,); None if empty."""
         found = self.nearest_references(descriptor, 1)
         return self.category_of(int(found.rows[0])) if len(found.rows) else None
@@ -146,7 +167,7 @@ class Memory:
     def features_of(self, row: int) -> Features:
         """The stored features of one reference as a batch of one, to score it against the others."""
         patches = self.codec.decode(self.codes_of(row))[None]  # (1, layers, cells, dim)
-        return Features(torch.from_numpy(self.globals_.descriptor(row))[None], patches)
+        return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches)
 
     def _allowed(self, category: str | None) -> NDArray[np.bool_]:
         if category is None:

@@ -23,5 +23,7 @@ def random_features(space: FeatureSpace, count: int, seed: int) -> Features:
     shape = (len(space.layers), space.grid[0] * space.grid[1], space.dim)
     place = np.random.default_rng(0).standard_normal(shape)  # what all images have in common
     patches = torch.from_numpy((place + rng.standard_normal((count, *shape))).astype(np.float32))
-    globals_ = torch.from_numpy(rng.standard_normal((count, space.global_dim)).astype(np.float32))
-    return Features(torch.nn.functional.normalize(globals_, dim=-1), torch.nn.functional.normalize(patches, dim=-1))
+    global_descriptors = torch.from_numpy(rng.standard_normal((count, space.global_dim)).astype(np.float32))
+    return Features(
+        torch.nn.functional.normalize(global_descriptors, dim=-1), torch.nn.functional.normalize(patches, dim=-1)
+    )

@@ -11,19 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.memory import Memory
-from indexer.memory.residency import DeviceCodes, DeviceMemoryFull
-from indexer.search import Engine, TorchEngine
-from tests.indexer.features import random_features
-from tests.indexer.oracle import best_similarities
-from tests.indexer.test_search import filled
+from indexer.memory import MemoryBank
+from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull
+from indexer.search import PatchSearchEngine, TorchEngine
+from tests.helpers.memory_banks import filled
+from tests.helpers.patch_search_oracle import best_similarities
+from tests.helpers.random_features import random_features
 
 CPU = torch.device("cpu")  # "the device": the rules are the same, and a tiny budget makes them bite
 
 
-def budgeted(memory: Memory, references: int) -> DeviceCodes:
+def budgeted(memory: MemoryBank, references: int) -> DeviceCodeCache:
     """Room for that many references, and a little less than one more."""
-    return DeviceCodes(CPU, (references + 1) * int(np.prod(memory.arena.shape)) - 1)
+    return DeviceCodeCache(CPU, (references + 1) * int(np.prod(memory.arena.shape)) - 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -42,17 +42,17 @@ def test_any_budget_answers_like_the_oracle_through_appends_removals_and_evictio
         if kind == "append":
             more = random_features(memory.space, int(rng.integers(1, 12)), seed)
             ids = range(1000 * len(stored), 1000 * len(stored) + len(more))
-            memory = memory.added(ids, ["nut"] * len(more), memory.codec.encode(more), memory.version + 1)
+            memory = memory.with_references(ids, ["nut"] * len(more), memory.codec.encode(more), memory.version + 1)
             stored = np.concatenate([stored, more.patches.numpy()])
         elif kind == "remove" and len(memory) > 1:
-            memory = memory.removed([int(memory.ids[rng.choice(memory.rows_of())])], memory.version + 1)
+            memory = memory.without_references([int(memory.ids[rng.choice(memory.rows_of())])], memory.version + 1)
         else:
             query = random_features(memory.space, 1, seed)
-            rows = memory.nearest_references(query.globals_[0].numpy(), int(rng.integers(1, 30))).rows
-            found = engine.best(memory, query.patches[0], rows, 1)
+            rows = memory.nearest_references(query.global_descriptors[0].numpy(), int(rng.integers(1, 30))).rows
+            found = engine.max_similarity(memory, query.patches[0], rows, 1)
             expected = best_similarities(query.patches[0].numpy(), stored[rows], memory.space.grid, 1)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-        assert codes.traffic.bytes_held <= codes.traffic.budget
+        assert codes.stats.resident_bytes <= codes.stats.budget
 
 
 def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> None:
@@ -61,22 +61,22 @@ def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> 
     codes = budgeted(memory, 20)
     engine = TorchEngine(CPU, codes)
     query = random_features(memory.space, 1, 1).patches[0]
-    engine.best(memory, query, np.arange(20), 1)
-    assert (codes.traffic.hits, codes.traffic.misses, codes.traffic.bytes_moved) == (0, 20, 20 * run)
-    engine.best(memory, query, np.arange(10, 20), 1)
-    assert (codes.traffic.hits, codes.traffic.misses) == (10, 20)
-    engine.best(memory, query, np.arange(20, 30), 1)  # puts out 0 … 9, used longest ago
-    assert (codes.traffic.evictions, codes.traffic.bytes_moved) == (10, 30 * run)
-    engine.best(memory, query, np.arange(10, 30), 1)
-    assert (codes.traffic.hits, codes.traffic.misses) == (30, 30)
-    assert codes.traffic.bytes_held == 20 * run
+    engine.max_similarity(memory, query, np.arange(20), 1)
+    assert (codes.stats.hits, codes.stats.misses, codes.stats.bytes_copied) == (0, 20, 20 * run)
+    engine.max_similarity(memory, query, np.arange(10, 20), 1)
+    assert (codes.stats.hits, codes.stats.misses) == (10, 20)
+    engine.max_similarity(memory, query, np.arange(20, 30), 1)  # puts out 0 … 9, used longest ago
+    assert (codes.stats.evictions, codes.stats.bytes_copied) == (10, 30 * run)
+    engine.max_similarity(memory, query, np.arange(10, 30), 1)
+    assert (codes.stats.hits, codes.stats.misses) == (30, 30)
+    assert codes.stats.resident_bytes == 20 * run
 
 
 @pytest.mark.parametrize("engine_kind", ["torch", "triton"])
 def test_codes_of_any_length_lie_at_multiples_of_16_bytes(engine_kind: str) -> None:
     memory, _ = filled(30, "int8", grid=(3, 2), layers=2, dim=9)  # 13 bytes a code
-    codes = DeviceCodes(CPU, 40 * 2 * 6 * 16)
-    engine: Engine = TorchEngine(CPU, codes)
+    codes = DeviceCodeCache(CPU, 40 * 2 * 6 * 16)
+    engine: PatchSearchEngine = TorchEngine(CPU, codes)
     if engine_kind == "triton":
         from indexer.search.triton_engine import TritonEngine
 
@@ -85,7 +85,7 @@ def test_codes_of_any_length_lie_at_multiples_of_16_bytes(engine_kind: str) -> N
     rows = np.random.default_rng(1).permutation(30)[:20]
     stored = np.stack([memory.codec.decode(memory.codes_of(int(row))).numpy() for row in rows])
     expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
-    np.testing.assert_allclose(engine.best(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(engine.max_similarity(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
     [part, *_] = next(codes.passes(memory, rows))
     assert part.block.stride(2) == 16
     assert part.block.data_ptr() % 16 == 0
@@ -99,13 +99,13 @@ def test_growing_leaves_what_is_there_where_it_is() -> None:
     parts = next(codes.passes(memory, np.arange(60)))
     assert len(parts) > 1
     assert address in {part.block.data_ptr() for part in parts}
-    assert codes.traffic.bytes_moved == memory.code_bytes
+    assert codes.stats.bytes_copied == memory.code_bytes
 
 
 def test_a_budget_for_not_even_one_reference_is_said() -> None:
     memory, _ = filled(3, "fp16")
     with pytest.raises(DeviceMemoryFull, match="hold no reference"):
-        next(DeviceCodes(CPU, 7).passes(memory, np.arange(3)))
+        next(DeviceCodeCache(CPU, 7).passes(memory, np.arange(3)))
 
 
 def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monk
     codes = budgeted(memory, 60)
     engine = TorchEngine(CPU, codes)
     query = random_features(memory.space, 1, 1).patches[0]
-    engine.best(memory, query, np.arange(3), 1)  # the first block is there
+    engine.max_similarity(memory, query, np.arange(3), 1)  # the first block is there
 
     class Full:
         """torch, as it is on a card with no memory left."""
@@ -125,9 +125,9 @@ def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monk
         def __getattr__(self, name: str) -> object:
             return getattr(torch, name)
 
-    monkeypatch.setattr("indexer.memory.residency.torch", Full())
+    monkeypatch.setattr("indexer.memory.device_cache.torch", Full())
     expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
-    np.testing.assert_allclose(engine.best(memory, query, np.arange(60), 1), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(engine.max_similarity(memory, query, np.arange(60), 1), expected, rtol=0, atol=1e-5)
     with pytest.raises(DeviceMemoryFull, match="no memory left"):
         next(budgeted(memory, 60).passes(memory, np.arange(3)))
 
@@ -147,9 +147,9 @@ def test_another_memory_with_codes_of_the_same_size_is_not_mixed_up_with_the_fir
     second, stored = filled(5, "fp32", seed=2)
     engine = TorchEngine(CPU, budgeted(first, 3))
     query = random_features(first.space, 1, 2).patches[0]
-    engine.best(first, query, np.arange(5), 1)
+    engine.max_similarity(first, query, np.arange(5), 1)
     expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
-    np.testing.assert_allclose(engine.best(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(engine.max_similarity(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
 
 
 def test_what_a_memory_held_that_is_no_more_is_free_for_the_next() -> None:
@@ -162,6 +162,6 @@ def test_what_a_memory_held_that_is_no_more_is_free_for_the_next() -> None:
     query = random_features(second.space, 1, 2).patches[0]
     expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
     np.testing.assert_allclose(
-        TorchEngine(CPU, codes).best(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-3
+        TorchEngine(CPU, codes).max_similarity(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-3
     )
-    assert codes.traffic.evictions == 0
+    assert codes.stats.evictions == 0

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.encoders.base import Features
-from indexer.memory import CODEC_NAMES, Codec, Memory, Neighbours
+from indexer.memory import CODEC_NAMES, Codec, MemoryBank, RetrievedReferences
 from indexer.search import TorchEngine
-from indexer.search.device_globals import DeviceGlobals
-from tests.indexer.features import feature_space, random_features
-from tests.indexer.oracle import top_references
-from tests.indexer.test_search import bound, filled
+from indexer.search.gpu_global_index import GpuGlobalIndex
+from tests.helpers.memory_banks import bound, filled
+from tests.helpers.patch_search_oracle import top_references
+from tests.helpers.random_features import feature_space, random_features
 
 
 def flat_search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,9 +29,9 @@ def flat_search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.
     return found
 
 
-def on_a_device(memory: Memory, query: np.ndarray, k: int, category: str | None = None) -> Neighbours:
+def on_a_device(memory: MemoryBank, query: np.ndarray, k: int, category: str | None = None) -> RetrievedReferences:
     """Global retrieval as on a card, the CPU being the card."""
-    return DeviceGlobals(torch.device("cpu"), flat_search).nearest(memory, query, k, category, ())
+    return GpuGlobalIndex(torch.device("cpu"), flat_search).nearest_references(memory, query, k, category, ())
 
 
 @settings(max_examples=40, deadline=None)
@@ -46,13 +46,13 @@ def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
     count: int, k: int, category: str | None, removed: set[int], seed: int
 ) -> None:
     memory, _ = filled(count, "fp16", seed=seed)
-    descriptors = random_features(memory.space, count, seed).globals_.numpy()
-    memory = memory.removed([100 + row for row in removed], version=9)
+    descriptors = random_features(memory.space, count, seed).global_descriptors.numpy()
+    memory = memory.without_references([100 + row for row in removed], version=9)
     kept = [
         row for row in range(count)
         if row not in removed and (category is None or category == ("bolt" if row % 2 else "nut"))
     ]  # fmt: skip
-    query = random_features(memory.space, 1, seed + 7).globals_[0].numpy()
+    query = random_features(memory.space, 1, seed + 7).global_descriptors[0].numpy()
     for found in (memory.nearest_references(query, k, category), on_a_device(memory, query, k, category)):
         assert found.rows.tolist() == [kept[i] for i in top_references(query, descriptors[kept], k)]
         np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
@@ -61,26 +61,26 @@ def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
 def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
     space = feature_space(grid=(1, 1), layers=1, dim=2)
     features = random_features(space, 2500, 3)
-    memory = Memory.empty(space, "fp16")
+    memory = MemoryBank.empty(space, "fp16")
     for start in range(0, 2500, 500):
-        part = Features(features.globals_[start : start + 500], features.patches[start : start + 500])
-        memory = memory.added(range(start, start + 500), ["c"] * 500, memory.codec.encode(part), start)
-    query = random_features(space, 1, 4).globals_[0].numpy()
-    expected = top_references(query, features.globals_.numpy(), 90)
+        part = Features(features.global_descriptors[start : start + 500], features.patches[start : start + 500])
+        memory = memory.with_references(range(start, start + 500), ["c"] * 500, memory.codec.encode(part), start)
+    query = random_features(space, 1, 4).global_descriptors[0].numpy()
+    expected = top_references(query, features.global_descriptors.numpy(), 90)
     assert memory.nearest_references(query, 90).rows.tolist() == expected
     assert on_a_device(memory, query, 90).rows.tolist() == expected
 
 
 def test_a_device_sees_what_came_and_went_since_it_was_first_asked() -> None:
     memory, _ = filled(30, "fp16")
-    globals_ = DeviceGlobals(torch.device("cpu"), flat_search)
-    query = random_features(memory.space, 1, 4).globals_[0].numpy()
-    globals_.nearest(memory, query, 5, None, ())
-    later = memory.added([900], ["nut"], memory.codec.encode(random_features(memory.space, 1, 4)), 90)
-    later = later.removed([int(memory.ids[memory.nearest_references(query, 1).rows[0]])], 91)
+    index = GpuGlobalIndex(torch.device("cpu"), flat_search)
+    query = random_features(memory.space, 1, 4).global_descriptors[0].numpy()
+    index.nearest_references(memory, query, 5, None, ())
+    later = memory.with_references([900], ["nut"], memory.codec.encode(random_features(memory.space, 1, 4)), 90)
+    later = later.without_references([int(memory.ids[memory.nearest_references(query, 1).rows[0]])], 91)
     for each, without in ((later, ()), (memory, ()), (later, (30, 2))):
         expected = each.nearest_references(query, 12, None, without)
-        np.testing.assert_array_equal(globals_.nearest(each, query, 12, None, without).rows, expected.rows)
+        np.testing.assert_array_equal(index.nearest_references(each, query, 12, None, without).rows, expected.rows)
 
 
 def test_another_thread_than_the_owner_is_answered_by_the_host() -> None:
@@ -91,11 +91,11 @@ def test_another_thread_than_the_owner_is_answered_by_the_host() -> None:
         searches.append(threading.get_ident())
         return flat_search(queries, table, k)
 
-    globals_ = DeviceGlobals(torch.device("cpu"), counted)
-    query = random_features(memory.space, 1, 4).globals_[0].numpy()
-    mine = globals_.nearest(memory, query, 5, None, ()).rows
+    index = GpuGlobalIndex(torch.device("cpu"), counted)
+    query = random_features(memory.space, 1, 4).global_descriptors[0].numpy()
+    mine = index.nearest_references(memory, query, 5, None, ()).rows
     with ThreadPoolExecutor(1) as other:
-        theirs = other.submit(globals_.nearest, memory, query, 5, None, ()).result().rows
+        theirs = other.submit(index.nearest_references, memory, query, 5, None, ()).result().rows
     np.testing.assert_array_equal(mine, theirs)
     assert searches == [threading.get_ident()]
 
@@ -104,32 +104,36 @@ def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
     before, stored = filled(20, "fp32")
     engine = TorchEngine(torch.device("cpu"))
     query = random_features(before.space, 1, 5)
-    answer = engine.best(before, query.patches[0], before.rows_of(), 1)
+    answer = engine.max_similarity(before, query.patches[0], before.rows_of(), 1)
     more = random_features(before.space, 30, 6)
-    after = before.added(range(500, 530), ["nut"] * 30, before.codec.encode(more), 99).removed([100, 101], 100)
+    after = before.with_references(range(500, 530), ["nut"] * 30, before.codec.encode(more), 99).without_references(
+        [100, 101], 100
+    )
     assert len(before) == 20
     assert len(after) == 48
     assert 100 in before.ids[before.rows_of()]
     assert 100 not in after.ids[after.rows_of()]
-    np.testing.assert_array_equal(engine.best(before, query.patches[0], before.rows_of(), 1), answer)
+    np.testing.assert_array_equal(engine.max_similarity(before, query.patches[0], before.rows_of(), 1), answer)
     np.testing.assert_array_equal(before.features_of(3).patches[0].numpy(), stored[3])
 
 
 def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp_path: Path) -> None:
     plain, stored = filled(100, "fp32")
-    memory = Memory.empty(plain.space, "fp32", folder=tmp_path)
+    memory = MemoryBank.empty(plain.space, "fp32", folder=tmp_path)
     for start in range(0, 100, 7):
         rows = range(start, min(start + 7, 100))
         part = Features(
             torch.zeros(len(rows), plain.space.global_dim), torch.from_numpy(stored[rows.start : rows.stop])
         )
-        memory = memory.added(rows, ["nut"] * len(rows), memory.codec.encode(part), start)
+        memory = memory.with_references(rows, ["nut"] * len(rows), memory.codec.encode(part), start)
     assert len(memory.blocks) > 2
     assert list(tmp_path.iterdir()) == []  # they have no name
     query = random_features(plain.space, 1, 5).patches[0]
     wanted = np.arange(0, 100, 3)
     engine = TorchEngine(torch.device("cpu"))
-    np.testing.assert_array_equal(engine.best(memory, query, wanted, 1), engine.best(plain, query, wanted, 1))
+    np.testing.assert_array_equal(
+        engine.max_similarity(memory, query, wanted, 1), engine.max_similarity(plain, query, wanted, 1)
+    )
 
 
 def test_a_disk_without_room_for_codes_is_an_error_and_kills_nothing(
@@ -139,22 +143,22 @@ def test_a_disk_without_room_for_codes_is_an_error_and_kills_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     space = feature_space()
-    memory = Memory.empty(space, "fp16", folder=tmp_path)
-    memory = memory.added([1], ["nut"], memory.codec.encode(random_features(space, 1, 1)), 1)
+    memory = MemoryBank.empty(space, "fp16", folder=tmp_path)
+    memory = memory.with_references([1], ["nut"], memory.codec.encode(random_features(space, 1, 1)), 1)
     more = memory.codec.encode(random_features(space, 30, 2))
     with monkeypatch.context() as patch:
         patch.setattr("os.posix_fallocate", full)
         with pytest.raises(OSError, match="No space"):
-            memory.added(range(10, 40), ["nut"] * 30, more, 2)
-    assert len(memory.added(range(10, 40), ["nut"] * 30, more, 2)) == 31  # once there is room
+            memory.with_references(range(10, 40), ["nut"] * 30, more, 2)
+    assert len(memory.with_references(range(10, 40), ["nut"] * 30, more, 2)) == 31  # once there is room
 
 
 def test_only_the_newest_snapshot_can_grow() -> None:
     memory, _ = filled(3, "fp16")
     extra = memory.codec.encode(random_features(memory.space, 1, 8))
-    memory.added([1], ["nut"], extra, 5)
+    memory.with_references([1], ["nut"], extra, 5)
     with pytest.raises(ValueError, match="newest"):
-        memory.added([2], ["nut"], extra, 6)
+        memory.with_references([2], ["nut"], extra, 6)
 
 
 def test_searches_run_while_references_come_and_go() -> None:
@@ -162,7 +166,7 @@ def test_searches_run_while_references_come_and_go() -> None:
     engine = TorchEngine(torch.device("cpu"))
     query = random_features(memory.space, 1, 5)
     rows = memory.rows_of()
-    expected = engine.best(memory, query.patches[0], rows, 1)
+    expected = engine.max_similarity(memory, query.patches[0], rows, 1)
     newest = [memory]
     stop = threading.Event()
 
@@ -171,15 +175,19 @@ def test_searches_run_while_references_come_and_go() -> None:
         while not stop.is_set() and number < 400:
             number += 1
             extra = memory.codec.encode(random_features(memory.space, 1, number))
-            newest[0] = newest[0].added([1000 + number], ["nut"], extra, number).removed([1000 + number - 1], number)
+            newest[0] = (
+                newest[0]
+                .with_references([1000 + number], ["nut"], extra, number)
+                .without_references([1000 + number - 1], number)
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(60):
-            np.testing.assert_array_equal(engine.best(memory, query.patches[0], rows, 1), expected)
+            np.testing.assert_array_equal(engine.max_similarity(memory, query.patches[0], rows, 1), expected)
             now = newest[0]
-            assert len(now.nearest_references(query.globals_[0].numpy(), 50).rows) == min(50, len(now))
+            assert len(now.nearest_references(query.global_descriptors[0].numpy(), 50).rows) == min(50, len(now))
     finally:
         stop.set()
         writer.join()
@@ -188,7 +196,7 @@ def test_searches_run_while_references_come_and_go() -> None:
 @pytest.mark.parametrize("name", CODEC_NAMES)
 def test_codes_have_the_documented_size_and_error(name: str) -> None:
     space = feature_space(dim=384, grid=(2, 2))
-    codec = Codec.named(name, space.dim)
+    codec = Codec.from_name(name, space.dim)
     features = random_features(space, 8, 2)
     encoded = codec.encode(features)
     assert encoded.codes.shape[-1] == codec.code_size
@@ -207,13 +215,13 @@ def test_a_category_can_be_listed_and_an_unknown_one_is_empty() -> None:
     assert memory.rows_of("screw").tolist() == []
     assert memory.category_of(memory.row_of(103)) == "bolt"
     with pytest.raises(KeyError):
-        memory.removed([103], 2).row_of(103)
+        memory.without_references([103], 2).row_of(103)
 
 
 def test_a_damaged_request_is_refused() -> None:
     memory, _ = filled(2, "fp16")
     with pytest.raises(ValueError, match="choose one of fp32, fp16, bf16, int8"):
-        Memory.empty(memory.space, "fp7")
+        MemoryBank.empty(memory.space, "fp7")
     wrong = feature_space(grid=(2, 2))
     with pytest.raises(ValueError, match="do not fit"):
-        memory.added([1], ["nut"], memory.codec.encode(random_features(wrong, 1, 1)), 3)
+        memory.with_references([1], ["nut"], memory.codec.encode(random_features(wrong, 1, 1)), 3)

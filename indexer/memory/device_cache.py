@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory.arena import Arena
-from indexer.memory.memory import Memory
+from indexer.memory.bank import MemoryBank
+from indexer.memory.code_arena import CodeArena
 
 _FIRST_BLOCK = 16  # references
 _LARGEST_BLOCK = 256
@@ -26,7 +26,7 @@ class DeviceMemoryFull(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Part:
+class CodeChunk:
     """Retrieved references that lie in one tensor.
 
     block: uint8 (capacity, layers, cells, code_size), each code's bytes side by side. places: int64 (n,), their rows of
@@ -34,20 +34,20 @@ class Part:
     """
 
     block: torch.Tensor
-    places: NDArray[np.int64]
-    wanted: NDArray[np.int64]
+    block_rows: NDArray[np.int64]
+    query_positions: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Traffic:
+class CacheStats:
     """Since the start: rows that were on the device when they were asked for, rows that were not, rows put out for
     others, bytes copied to the device. bytes_held: of the device, now; budget: the most it may become."""
 
     hits: int
     misses: int
     evictions: int
-    bytes_moved: int
-    bytes_held: int
+    bytes_copied: int
+    resident_bytes: int
     budget: int
 
 
@@ -55,11 +55,11 @@ class CodeSource(Protocol):
     """Gives a search its codes. A maximum over passes is exact, so whoever holds too little gives several."""
 
     @property
-    def traffic(self) -> Traffic:
+    def stats(self) -> CacheStats:
         """What was found at hand and what was not."""
         ...
 
-    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+    def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
         """Distinct rows (k,) of a memory, each in exactly one pass; a pass is valid until the next is asked for."""
         ...
 
@@ -67,21 +67,21 @@ class CodeSource(Protocol):
 class HostCodes:
     """The memory's own blocks, in one pass: nothing moves."""
 
-    traffic = Traffic(0, 0, 0, 0, 0, 0)
+    stats = CacheStats(0, 0, 0, 0, 0, 0)
 
-    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+    def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
         """See `CodeSource.passes`."""
-        parts = []
+        chunks = []
         base = 0
         for block in memory.blocks:
             inside = np.flatnonzero((rows >= base) & (rows < base + len(block)))
             if len(inside):
-                parts.append(Part(block, rows[inside] - base, inside))
+                chunks.append(CodeChunk(block, rows[inside] - base, inside))
             base += len(block)
-        yield parts
+        yield chunks
 
 
-class DeviceCodes:
+class DeviceCodeCache:
     """Codes of the references used last, on a device, in at most `budget` bytes; the host's blocks stay the truth.
 
     A slot holds one reference. Slots come in blocks that are added while there is room, and never move. A row that has
@@ -102,18 +102,18 @@ class DeviceCodes:
         self._starts = np.zeros(1, np.int64)  # each block's first slot, and one beyond the last
         self._used = np.zeros(0, np.int64)  # (slots,), the pass that last used it; 0 for a slot that holds nothing
         self._pass = 0
-        self._slots: dict[weakref.ref[Arena], NDArray[np.int64]] = {}  # (rows,), each row's slot, or `_NO_SLOT`
-        self._tenants: list[tuple[weakref.ref[Arena], int] | None] = []  # (slots,), the row that is in it
+        self._slots: dict[weakref.ref[CodeArena], NDArray[np.int64]] = {}  # (rows,), each row's slot, or `_NO_SLOT`
+        self._tenants: list[tuple[weakref.ref[CodeArena], int] | None] = []  # (slots,), the row that is in it
         self._staging: list[tuple[torch.Tensor, torch.cuda.Event]] = []
         self._hits = self._misses = self._evictions = self._moved = 0
 
     @property
-    def traffic(self) -> Traffic:
+    def stats(self) -> CacheStats:
         """The counters now."""
         held = sum(block.untyped_storage().nbytes() for block in self._blocks)
-        return Traffic(self._hits, self._misses, self._evictions, self._moved, held, self._budget)
+        return CacheStats(self._hits, self._misses, self._evictions, self._moved, held, self._budget)
 
-    def passes(self, memory: Memory, rows: NDArray[np.int64]) -> Iterator[list[Part]]:
+    def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
         """See `CodeSource.passes`. DeviceMemoryFull when not one reference fits."""
         self._fit(memory.arena.shape)
         slots = self._slots_of(memory)
@@ -125,11 +125,11 @@ class DeviceCodes:
             yield self._held(memory, slots, rows, order[start : start + capacity])
 
     def _held(
-        self, memory: Memory, slots: NDArray[np.int64], rows: NDArray[np.int64], wanted: NDArray[np.int64]
-    ) -> list[Part]:
+        self, memory: MemoryBank, slots: NDArray[np.int64], rows: NDArray[np.int64], query_positions: NDArray[np.int64]
+    ) -> list[CodeChunk]:
         """The wanted rows, no more than there are slots, brought to the device."""
         self._pass += 1
-        asked = rows[wanted]
+        asked = rows[query_positions]
         found = slots[asked]
         missing = asked[found == _NO_SLOT]
         self._used[found[found != _NO_SLOT]] = self._pass
@@ -142,12 +142,12 @@ class DeviceCodes:
         found = found[order]
         edges = np.searchsorted(found, self._starts)
         return [
-            Part(block, found[first:stop] - start, wanted[order[first:stop]])
+            CodeChunk(block, found[first:stop] - start, query_positions[order[first:stop]])
             for block, start, first, stop in zip(self._blocks, self._starts, edges, edges[1:], strict=False)
             if first < stop
         ]
 
-    def _bring(self, memory: Memory, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
+    def _bring(self, memory: MemoryBank, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
         """Copy these rows into the slots unused for longest."""
         arena = weakref.ref(memory.arena)
         oldest = np.argsort(self._used, kind="stable")[: len(missing)]
@@ -161,7 +161,7 @@ class DeviceCodes:
             slots[row] = slot
             self._used[slot] = self._pass
 
-    def _slots_of(self, memory: Memory) -> NDArray[np.int64]:
+    def _slots_of(self, memory: MemoryBank) -> NDArray[np.int64]:
         """The slots of a memory's rows; those of memories that are no more become free."""
         for gone in [arena for arena in self._slots if arena() is None]:
             freed = self._slots.pop(gone)
@@ -243,9 +243,9 @@ def _padded(shape: Sequence[int]) -> int:
     return math.prod(shape[:-1]) * _aligned(shape[-1])
 
 
-def codes_on(device: torch.device, share: float = 0.5) -> CodeSource:
+def code_source_for(device: torch.device, share: float = 0.5) -> CodeSource:
     """The codes as a search on this device finds them. share: of a CUDA device's memory, the most they may take."""
     if device.type != "cuda":
         return HostCodes()
     _, total = torch.cuda.mem_get_info(device)
-    return DeviceCodes(device, int(share * total))
+    return DeviceCodeCache(device, int(share * total))

@@ -15,7 +15,7 @@ _LARGEST_BLOCK = 1024
 _LARGEST_FILE = 64  # reserved for good, unlike memory
 
 
-class Arena:
+class CodeArena:
     """Append-only storage of codes, one contiguous run of (layers, cells, code_size) bytes per reference.
 
     Reference-major order makes growing by one reference one contiguous write, whatever the size of the memory. A block

@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.memory import CODEC_NAMES, Codec, Memory
-from indexer.search import Answer, Engine, FaissEngine, Question, TorchEngine
+from indexer.memory import CODEC_NAMES, Codec, MemoryBank
+from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine, TorchEngine
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
-from indexer.search.sharing import groups_of
-from indexer.search.warming import warm_up
-from tests.indexer.features import feature_space, random_features
-from tests.indexer.oracle import best_similarities
-
-CUDA = torch.device("cuda")
-ENGINES: list[Engine] = [FaissEngine(), TorchEngine(torch.device("cpu"))]
-if torch.cuda.is_available():
-    ENGINES.append(TorchEngine(CUDA))
-if find_spec("triton"):
-    from indexer.search.triton_engine import TritonEngine
-
-    ENGINES.append(TritonEngine(CUDA if torch.cuda.is_available() else torch.device("cpu")))  # there: interpreted
-
-
-def filled(
-    count: int, codec: str, grid: tuple[int, int] = (4, 5), layers: int = 2, dim: int = 16, seed: int = 1
-) -> tuple[Memory, np.ndarray]:
-    """A memory of `count` references in two alternating categories, and their exact patches."""
-    space = feature_space(grid, layers, dim)
-    features = random_features(space, count, seed)
-    memory = Memory.empty(space, codec)
-    for start in range(0, count, 3):  # several appends, as in life
-        stop = min(start + 3, count)
-        part = type(features)(features.globals_[start:stop], features.patches[start:stop])
-        names = ["bolt" if number % 2 else "nut" for number in range(start, stop)]
-        memory = memory.added(range(100 + start, 100 + stop), names, memory.codec.encode(part), start + 1)
-    return memory, features.patches.numpy()
-
-
-def bound(codec: Codec, stored: np.ndarray) -> float:
-    """The largest error of an inner product with a unit vector that the codec's documentation allows."""
-    if codec.name == "int8":
-        return float(np.sqrt(codec.dim) * np.abs(stored).max() / 127 / 2)
-    return {"fp32": 1e-5, "fp16": 1e-3, "bf16": 5e-3}[codec.name]
+from indexer.search.query_grouping import group_queries
+from indexer.search.warm_up import warm_up
+from tests.helpers.memory_banks import ENGINES, bound, filled
+from tests.helpers.patch_search_oracle import best_similarities
+from tests.helpers.random_features import feature_space, random_features
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
@@ -63,12 +31,20 @@ def bound(codec: Codec, stored: np.ndarray) -> float:
     seed=st.integers(0, 1000),
 )
 def test_every_engine_equals_the_oracle(
-    engine: Engine, grid: tuple[int, int], rho: int, count: int, k: int, layers: int, dim: int, codec: str, seed: int
+    engine: PatchSearchEngine,
+    grid: tuple[int, int],
+    rho: int,
+    count: int,
+    k: int,
+    layers: int,
+    dim: int,
+    codec: str,
+    seed: int,
 ) -> None:
     memory, stored = filled(count, codec, grid, layers, dim, seed)
     query = random_features(memory.space, 1, seed + 5000)
     rows = np.random.default_rng(seed).permutation(count)[:k]
-    found = engine.best(memory, query.patches[0], rows, rho)
+    found = engine.max_similarity(memory, query.patches[0], rows, rho)
     expected = best_similarities(query.patches[0].numpy(), stored[rows], grid, rho)
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
 
@@ -78,50 +54,50 @@ def test_engines_agree_on_the_same_codes_to_1e_5(codec: str) -> None:
     memory, _ = filled(30, codec, grid=(7, 4), dim=64)
     query = random_features(memory.space, 1, 77).patches[0]
     rows = np.arange(0, 30, 2)
-    answers = [engine.best(memory, query, rows, 1) for engine in ENGINES]
+    answers = [engine.max_similarity(memory, query, rows, 1) for engine in ENGINES]
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_a_stored_patch_finds_itself(engine: Engine) -> None:
+def test_a_stored_patch_finds_itself(engine: PatchSearchEngine) -> None:
     memory, stored = filled(20, "fp32")
-    found = engine.best(memory, torch.from_numpy(stored[7]), np.arange(20), 0)
+    found = engine.max_similarity(memory, torch.from_numpy(stored[7]), np.arange(20), 0)
     np.testing.assert_allclose(found, 1.0, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_rows_may_lie_in_several_blocks_and_in_any_order(engine: Engine) -> None:
+def test_rows_may_lie_in_several_blocks_and_in_any_order(engine: PatchSearchEngine) -> None:
     memory, stored = filled(70, "fp32")
     assert len(memory.blocks) > 2
     rows = np.array([69, 0, 33, 16, 15])
     query = random_features(memory.space, 1, 9).patches[0]
     expected = best_similarities(query.numpy(), stored[rows], memory.space.grid, 1)
-    np.testing.assert_allclose(engine.best(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(engine.max_similarity(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_several_questions_get_the_answers_they_would_get_alone(engine: Engine) -> None:
+def test_several_questions_get_the_answers_they_would_get_alone(engine: PatchSearchEngine) -> None:
     memory, _ = filled(40, "int8", grid=(3, 4), dim=20)
     features = random_features(memory.space, 6, 3)  # shares: 0, 1 and 5; 3; other ρ: 2; 4
     rows = [np.arange(0, 20), np.arange(30), np.array([39]), np.arange(18, 40), np.arange(20), np.arange(5, 25)[::-1]]
     weights = np.array([0.3, 0.7], np.float32)
-    questions = [Question(features.patches[i], rows[i], rho, weights) for i, rho in enumerate([1, 1, 0, 1, 2, 1])]
-    for question, answer in zip(questions, engine.answers(memory, questions), strict=True):
-        alone = engine.best(memory, question.patches, question.rows, question.rho)
+    questions = [PatchQuery(features.patches[i], rows[i], rho, weights) for i, rho in enumerate([1, 1, 0, 1, 2, 1])]
+    for question, answer in zip(questions, engine.search(memory, questions), strict=True):
+        alone = engine.max_similarity(memory, question.patches, question.rows, question.rho)
         np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
         np.testing.assert_allclose(answer.fused, weights @ (1 - alone), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_the_nearest_patch_is_where_the_similarity_comes_from(engine: Engine) -> None:
+def test_the_nearest_patch_is_where_the_similarity_comes_from(engine: PatchSearchEngine) -> None:
     memory, stored = filled(30, "fp32", grid=(5, 4), dim=20)
     patches = random_features(memory.space, 1, 3).patches[0]
-    question = Question(patches, np.arange(1, 30, 2), 1, np.array([0.5, 0.5], np.float32))
-    [answer] = engine.answers(memory, [question])
-    if answer.nearest is None:
+    question = PatchQuery(patches, np.arange(1, 30, 2), 1, np.array([0.5, 0.5], np.float32))
+    [answer] = engine.search(memory, [question])
+    if answer.best_match is None:
         return  # this engine keeps the maximum only
-    near, cells = answer.nearest.rows, answer.nearest.cells
+    near, cells = answer.best_match.rows, answer.best_match.cells
     assert np.isin(near, question.rows).all()
     found = np.take_along_axis(stored.transpose(1, 0, 2, 3)[[[0], [1]], near], cells[..., None, None], 2)[:, :, 0]
     np.testing.assert_allclose((found * patches.numpy()).sum(-1), answer.similarities, rtol=0, atol=1e-6)
@@ -141,19 +117,19 @@ def test_references_that_several_images_share_are_decoded_once(monkeypatch: pyte
     engine = TorchEngine(torch.device("cpu"))
     for weights in ([0.5, 0.5], [1.0, 0.0]):  # the same search, fused otherwise, is one search
         rows = [np.arange(0, 30), np.arange(2, 33), np.arange(0, 30)]
-        questions = [Question(patches[index], rows[index], 1, np.array(weights, np.float32)) for index in range(3)]
-        engine.answers(memory, questions + questions[:1])
+        questions = [PatchQuery(patches[index], rows[index], 1, np.array(weights, np.float32)) for index in range(3)]
+        engine.search(memory, questions + questions[:1])
         assert sum(decoded) == 2 * 12 * 33  # layers, cells, and each reference that anybody retrieved
         decoded.clear()
-    far = [Question(patches[0], np.arange(10), 1, np.ones(2, np.float32)), questions[1]]
-    engine.answers(memory, far)
+    far = [PatchQuery(patches[0], np.arange(10), 1, np.ones(2, np.float32)), questions[1]]
+    engine.search(memory, far)
     assert sum(decoded) == 2 * 12 * (10 + 31)  # with little in common each has its own search
 
 
 def test_images_that_retrieved_mostly_the_same_are_searched_together() -> None:
     bolts, nuts = np.arange(10), np.arange(50, 60)
-    assert groups_of([bolts, nuts, bolts + 3, nuts - 5, nuts + 9]) == [[0, 2], [1, 3], [4]]
-    assert [len(group) for group in groups_of([bolts] * 70)] == [32, 32, 6]
+    assert group_queries([bolts, nuts, bolts + 3, nuts - 5, nuts + 9]) == [[0, 2], [1, 3], [4]]
+    assert [len(group) for group in group_queries([bolts] * 70)] == [32, 32, 6]
 
 
 def test_neighbours_are_clipped_at_the_border() -> None:
@@ -167,20 +143,20 @@ def test_neighbours_are_clipped_at_the_border() -> None:
 
 @pytest.mark.parametrize("codec", CODEC_NAMES)
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_warming_up_asks_for_one_image_to_as_many_as_may_come(engine: Engine, codec: str) -> None:
+def test_warming_up_asks_for_one_image_to_as_many_as_may_come(engine: PatchSearchEngine, codec: str) -> None:
     asked: list[int] = []
 
     class Watched:
-        at_once = engine.at_once
+        max_queries = engine.max_queries
 
         def __getattr__(self, name: str) -> object:
             return getattr(engine, name)
 
-        def answers(self, memory: Memory, questions: list[Question]) -> list[Answer]:
+        def search(self, memory: MemoryBank, questions: list[PatchQuery]) -> list[PatchMatches]:
             asked.append(len(questions))
-            answers = engine.answers(memory, questions)
+            answers = engine.search(memory, questions)
             assert all(np.isfinite(answer.fused).all() for answer in answers)
             return answers
 
-    warm_up(Watched(), Memory.empty(feature_space((3, 2), layers=2, dim=16), codec), [1])  # type: ignore[arg-type]
-    assert (asked[0], asked[-1]) == (1, engine.at_once)
+    warm_up(Watched(), MemoryBank.empty(feature_space((3, 2), layers=2, dim=16), codec), [1])  # type: ignore[arg-type]
+    assert (asked[0], asked[-1]) == (1, engine.max_queries)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_TOGETHER = 32  # images; a bit of an int64 says which of them a reference belongs to
+MAX_GROUP_SIZE = 32  # images; a bit of an int64 says which of them a reference belongs to
 
 
-def groups_of(retrieved: Sequence[NDArray[np.int64]]) -> list[list[int]]:
+def group_queries(retrieved: Sequence[NDArray[np.int64]]) -> list[list[int]]:
     """Rows (k,) of every image → the images of every group, each image in one.
 
     An image joins the first group that holds at least half of its rows. A reference is read once for its group, but
@@ -21,7 +21,7 @@ def groups_of(retrieved: Sequence[NDArray[np.int64]]) -> list[list[int]]:
     most = 1 + max((int(rows.max()) for rows in retrieved if len(rows)), default=0)
     for image, rows in enumerate(retrieved):
         for number, held in enumerate(rows_of):
-            if len(groups[number]) < MOST_TOGETHER and 2 * np.count_nonzero(held[rows]) >= len(rows):
+            if len(groups[number]) < MAX_GROUP_SIZE and 2 * np.count_nonzero(held[rows]) >= len(rows):
                 groups[number].append(image)
                 held[rows] = True
                 break

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.memory import Memory
+from indexer.memory import MemoryBank
 from indexer.scoring import NoReferences, ScoringSettings, score_image, scoring
-from indexer.search import Answer, Asking, Engine, Question, TorchEngine, answered
-from tests.indexer.features import random_features
-from tests.indexer.test_search import ENGINES, filled
+from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine, SearchCoroutine, TorchEngine, run_batched
+from tests.helpers.memory_banks import ENGINES, filled
+from tests.helpers.random_features import random_features
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_images_that_ask_together_score_as_they_do_alone(engine: Engine) -> None:
+def test_images_that_ask_together_score_as_they_do_alone(engine: PatchSearchEngine) -> None:
     memory, _ = filled(30, "fp16", grid=(4, 6), dim=24)
     features = random_features(memory.space, 5, 8)
     chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))
     wishes = [(ScoringSettings(k), category) for k, category in chosen]
-    askings = [scoring(memory, engine, features.of(i), *wish) for i, wish in enumerate(wishes)]
-    for i, (found, wish) in enumerate(zip(answered(engine, memory, askings), wishes, strict=True)):
+    coroutines = [scoring(memory, engine, features.of(i), *wish) for i, wish in enumerate(wishes)]
+    for i, (found, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
         alone = score_image(memory, engine, features.of(i), *wish)
         assert not isinstance(found, Exception)
         assert found.score == pytest.approx(alone.score, abs=1e-6)
@@ -35,14 +35,14 @@ def test_an_image_that_fails_does_so_alone_and_one_that_asks_twice_is_answered_t
     engine = ENGINES[0]
     features = random_features(memory.space, 3, 8)
 
-    def twice() -> Asking[tuple[float, float]]:
+    def twice() -> SearchCoroutine[tuple[float, float]]:
         first = yield from scoring(memory, engine, features.of(0), ScoringSettings())
         second = yield from scoring(memory, engine, features.of(0), ScoringSettings(), "nut")
         return first.score, second.score
 
     lost = scoring(memory, engine, features.of(1), ScoringSettings(), "screw")
     once = scoring(memory, engine, features.of(2), ScoringSettings())
-    both, none, one = answered(engine, memory, [twice(), lost, once])
+    both, none, one = run_batched(engine, memory, [twice(), lost, once])
     assert isinstance(both, tuple)
     assert both[0] <= both[1]  # of all references, and of some of them
     assert isinstance(none, NoReferences)
@@ -56,18 +56,18 @@ class Short(TorchEngine):
         super().__init__(torch.device("cpu"))
         self.most = most
 
-    def answers(self, memory: Memory, questions: Sequence[Question]) -> list[Answer]:
+    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
         if len(questions) > 1 or len(questions[0].rows) > self.most:
             raise MemoryError("no room")
-        return super().answers(memory, questions)
+        return super().search(memory, questions)
 
 
 def test_a_search_that_does_not_fit_is_tried_image_by_image() -> None:
     memory, _ = filled(12, "fp32")
     engine = Short(most=8)
     features = random_features(memory.space, 3, 8)
-    askings = [scoring(memory, engine, features.of(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
-    first, second, third = answered(engine, memory, askings)
+    coroutines = [scoring(memory, engine, features.of(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
+    first, second, third = run_batched(engine, memory, coroutines)
     assert isinstance(second, MemoryError)
     for i, k, found in ((0, 8, first), (2, 5, third)):
         assert not isinstance(found, Exception)
