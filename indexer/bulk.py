@@ -10,20 +10,21 @@ from pathlib import Path
 
 import torch
 
-from indexer.catalogue import CategorySettings
 from indexer.cores import Cores
-from indexer.depth import BitDepth
+from indexer.domain.bit_depth import BitDepth
+from indexer.domain.category import CategorySettings
+from indexer.domain.finding import Finding
+from indexer.domain.profile import Profile
+from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, prepare
 from indexer.folders import folders, is_folder, pictures, visible
 from indexer.images import ImageLimits, ImageRefused, has_sixteen_bits, read_image, suffix_of
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
-from indexer.profile import Profile
-from indexer.reading import Reading
+from indexer.reading import read_pixels, reading_for
 from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
-from indexer.verdicts.findings import Finding
 from indexer.verdicts.kept import kept_measures
 from indexer.verdicts.screening import Screening, findings_of, outliers_need
 
@@ -225,8 +226,8 @@ def _loaded_ahead(
             if data and library.known(found.category, [digest]):
                 return None
             stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
-            own = reading.of(stored)
-            image = own.pixels(stored)
+            own = reading_for(stored, reading)
+            image = read_pixels(stored, own)
         except ImageRefused as refused:
             return refused.detail
         except OSError as error:

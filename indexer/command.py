@@ -57,9 +57,9 @@ def index(
 
     from indexer.bulk import NothingToIndex, find_categories
     from indexer.bulk import index as run
-    from indexer.catalogue import CatalogueError
+    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError, load_encoder
-    from indexer.library import FeatureSpaceMismatch, Library
+    from indexer.library import Library
     from indexer.search import choose_engine
     from indexer.sizes import encoder_of_memory
 

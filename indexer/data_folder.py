@@ -10,17 +10,10 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from indexer.catalogue.database import parse_url
+from indexer.domain.errors import BeingRestored, NoDataFolder
 from indexer.store import StoreLock, sync_folder
 
 _RESTORING = "restoring"  # a file in a data folder that a restore has not finished
-
-
-class NoDataFolder(OSError):
-    """There is no data folder of that name, or the folder holds no catalogue."""
-
-
-class BeingRestored(OSError):
-    """The data folder is not whole: a restore is under way or was cut off."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring import Scored, ScoringSettings
+from indexer.scoring import Scored, layer_weights
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 
@@ -43,7 +44,7 @@ def explain(
     columns = memory.space.grid[1]
     query_cell = cell[0] * columns + cell[1]
     distances = scored.distances[:, query_cell]
-    layer = int(np.argmax(settings.weights(len(distances)) * distances))
+    layer = int(np.argmax(layer_weights(settings, len(distances)) * distances))
     if scored.best_match is None:
         row, place = _nearest(memory, features.patches[0, layer, query_cell], scored, query_cell, layer, settings.rho)
     else:

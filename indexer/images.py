@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from indexer.depth import FULL, BitDepth, holds, to_bytes
-from indexer.encoding import Encoding
+from indexer.depth import to_bytes
+from indexer.domain.bit_depth import FULL, BitDepth, holds
+from indexer.domain.encoding import Encoding
+from indexer.encoding import detect_encoding
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
@@ -242,7 +244,7 @@ def _stored(image: Image.Image, data: bytes) -> Stored:
             if colours.getchannel("A").getextrema() != (255, 255):
                 raise _transparent()
         values = _sixteen_bit_colour(data) if deep else np.array(colours.convert("RGB"))
-    encoding = Encoding.of(image, data, 16 if values.dtype == np.uint16 else 8)
+    encoding = detect_encoding(image, data, 16 if values.dtype == np.uint16 else 8)
     return Stored(_upright(values, _orientation(image)), encoding, inverted)
 
 

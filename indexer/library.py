@@ -9,45 +9,35 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from indexer.catalogue import (
-    Catalogue,
-    CatalogueError,
-    Category,
-    Inspection,
-    MemoryInactive,
-    NewReference,
-    SegmentsChanged,
-    SegmentUsage,
-    SettingsChanges,
-)
-from indexer.catalogue.files import original_path
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
+from indexer.domain.category import Category, SettingsChanges
+from indexer.domain.encoding import Encoding
+from indexer.domain.errors import (
+    CatalogueError,
+    CorruptSegmentError,
+    FeatureSpaceMismatch,
+    MemoryInactive,
+    SegmentsChanged,
+    StorageFull,
+)
+from indexer.domain.finding import Finding
+from indexer.domain.inspection import Inspection
+from indexer.domain.reading import Reading
+from indexer.domain.reference import NewReference
+from indexer.domain.snapshot import SegmentFile, SegmentUsage
+from indexer.domain.stored_file import original_path
 from indexer.encoders.base import FeatureSpace
-from indexer.encoding import Encoding
 from indexer.loader import Loader, Published
 from indexer.memory import DEFAULT_CODEC, EncodedReferences, MemoryBank, join
-from indexer.reading import Reading
-from indexer.store import (
-    OriginalStore,
-    SegmentDamaged,
-    SegmentFile,
-    SegmentHeader,
-    SegmentStore,
-    StorageFull,
-    StoreLock,
-)
+from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
 from indexer.sweeping import Sweeper
 from indexer.verdicts.appearance import Appearance
-from indexer.verdicts.findings import Finding
 
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
 _MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 log = logging.getLogger("touchstone")
-
-
-class FeatureSpaceMismatch(RuntimeError):
-    """The data folder holds features of another encoder or codec; they are never mixed."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +159,7 @@ class Library:
         return self.published.memory_id
 
     @property
-    def damaged(self) -> tuple[SegmentDamaged, ...]:
+    def damaged(self) -> tuple[CorruptSegmentError, ...]:
         """Segments that failed their check and are not served."""
         return self.published.damaged
 
@@ -241,18 +231,18 @@ class Library:
         return version
 
     def remove_category(self, name: str) -> int:
-        """Take back a category with all its references; returns a version without it. UnknownCategory."""
+        """Take back a category with all its references; returns a version without it. CategoryNotFound."""
         version = self.catalogue.categories.remove(name).version
         self._follow()
         return version
 
     def restore_category(self, name: str) -> None:
-        """Make a removed category one again; its references are restored as pictures. UnknownCategory."""
+        """Make a removed category one again; its references are restored as pictures. CategoryNotFound."""
         self.catalogue.categories.restore(name)
         self._follow()
 
     def change_settings(self, name: str, changes: SettingsChanges) -> Category:
-        """Change some settings of a category. UnknownCategory, and ValueError for values out of range."""
+        """Change some settings of a category. CategoryNotFound, and ValueError for values out of range."""
         changed = self.catalogue.categories.update_settings(name, changes)
         self._follow()
         return changed
@@ -317,7 +307,7 @@ class Library:
             return 0
         try:
             return self.compact()
-        except (SegmentDamaged, SegmentsChanged, StorageFull):
+        except (CorruptSegmentError, SegmentsChanged, StorageFull):
             return 0  # another time: nothing is lost by waiting
 
     @contextmanager

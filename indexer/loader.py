@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from indexer.catalogue import Catalogue, CategorySettings, Changes, MemoryRecord, SegmentRows
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import CorruptSegmentError
+from indexer.domain.profile import Profile
+from indexer.domain.snapshot import MemoryRecord, SegmentRows, SnapshotDelta
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.profile import Profile
-from indexer.store import SegmentDamaged, SegmentStore
+from indexer.store import SegmentStore
 
 _LOAD_BATCH = 256  # references entered into the memory at once
 _MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
@@ -39,7 +42,7 @@ class Published:
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     version: int = 0
-    damaged: tuple[SegmentDamaged, ...] = ()
+    damaged: tuple[CorruptSegmentError, ...] = ()
     superseded_by: str | None = None
 
 
@@ -106,11 +109,11 @@ class Loader:
             self._publish(self._loaded(replace(now, damaged=()), changes, 0.0))
 
     def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
-        """Some rows of a segment of a memory. Raises SegmentDamaged, and OSError when the file cannot be read now."""
+        """Some rows of a segment. Raises CorruptSegmentError, and OSError when the file cannot be read now."""
         segment = self._segments.read(rows.segment.name, rows.segment.sha256)
         header = segment.header
         if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
-            raise SegmentDamaged(rows.segment.name, "bad header")
+            raise CorruptSegmentError(rows.segment.name, "bad header")
         encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name)
         picked = [row.row for row in rows.rows]
         return encoded if picked == list(range(header.count)) else encoded.select(picked)
@@ -139,7 +142,7 @@ class Loader:
             with self._refreshing:
                 self._publish(adopted)
 
-    def _left_behind(self, now: Published, changes: Changes, superseded_by: str | None) -> Published:
+    def _left_behind(self, now: Published, changes: SnapshotDelta, superseded_by: str | None) -> Published:
         """What can still be followed once the references are in another memory: all but what was added."""
         return replace(
             now, memory=now.memory.without_references(changes.removed, now.memory.version),
@@ -147,7 +150,7 @@ class Loader:
             version=changes.version, superseded_by=superseded_by,
         )  # fmt: skip
 
-    def _loaded(self, now: Published, changes: Changes, patience: float) -> Published:
+    def _loaded(self, now: Published, changes: SnapshotDelta, patience: float) -> Published:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
@@ -165,8 +168,8 @@ class Loader:
         return Published(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
     def _entered(
-        self, now: Published, changes: Changes, patience: float
-    ) -> tuple[MemoryBank, tuple[SegmentDamaged, ...]]:
+        self, now: Published, changes: SnapshotDelta, patience: float
+    ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
         memory = now.memory
         damaged = {error.name: error for error in now.damaged}
@@ -175,7 +178,7 @@ class Loader:
         categories: list[str] = []
         for each in changes.added:
             part = self._part(each, now, patience)
-            if isinstance(part, SegmentDamaged):
+            if isinstance(part, CorruptSegmentError):
                 damaged[part.name] = part
                 continue
             parts.append(part)
@@ -187,27 +190,27 @@ class Loader:
         memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
         return memory, tuple(damaged.values())
 
-    def _part(self, rows: SegmentRows, now: Published, patience: float) -> EncodedReferences | SegmentDamaged:
+    def _part(self, rows: SegmentRows, now: Published, patience: float) -> EncodedReferences | CorruptSegmentError:
         """The features of some rows, or why they cannot be served."""
         name = rows.segment.name
         try:
             # Another process may have compacted the segment since we asked where its rows are.
             part = self._read_or_moved(rows, now)
-        except SegmentDamaged as damage:
+        except CorruptSegmentError as damage:
             return damage
         except OSError:
             # A file system that is away for a moment is no damage; one bad file must not keep everything else out.
             since = self._failing_since.setdefault(name, time.monotonic())
             if time.monotonic() - since < patience:
                 raise
-            return SegmentDamaged(name, "unreadable")
+            return CorruptSegmentError(name, "unreadable")
         self._failing_since.pop(name, None)
         return part
 
     def _read_or_moved(self, rows: SegmentRows, now: Published) -> EncodedReferences:
         try:
             return self.read(rows, now.memory)
-        except SegmentDamaged:
+        except CorruptSegmentError:
             moved = self._moved(rows, now)
             if moved is None:
                 raise

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from indexer.catalogue import Catalogue, Reference, SegmentRows
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
+from indexer.domain.errors import CorruptSegmentError, FeatureSpaceMismatch
+from indexer.domain.reference import Reference
+from indexer.domain.snapshot import SegmentRows
 from indexer.encoders import Encoder, FeatureSpace
 from indexer.images import ImageLimits
-from indexer.library import FeatureSpaceMismatch, write_segment
+from indexer.library import write_segment
 from indexer.memory import Codec
 from indexer.reencoding import SEGMENT, Reencoder, Unreadable
-from indexer.store import SegmentDamaged, SegmentStore
+from indexer.store import SegmentStore
 from indexer.sweeping import Sweeper
 
 
@@ -53,7 +56,7 @@ class Mending:
             progress(number, len(everything))
             try:
                 self._segments.read(each.segment.name, each.segment.sha256)
-            except (SegmentDamaged, OSError):
+            except (CorruptSegmentError, OSError):
                 found.append(each)
         progress(len(everything), len(everything))
         return tuple(found)

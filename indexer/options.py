@@ -16,7 +16,7 @@ from rich.console import Console
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
-    from indexer.depth import BitDepth
+    from indexer.domain.bit_depth import BitDepth
 
 S = TypeVar("S", bound=DataSettings)
 
@@ -52,14 +52,14 @@ def printer() -> Console:
 
 def sign() -> None:
     """Have the audit trail name this command's user as the author of what it changes from now on."""
-    from indexer.catalogue import Actor, acting
+    from indexer.domain.actor import Actor, acting
 
     acting.set(Actor(f"command of user {os.getuid()}"))
 
 
 def bit_depth_option(given: int | None) -> BitDepth | None:
     """A bit depth from the command line. Exits with 2 and one line for one that there is not."""
-    from indexer.depth import BIT_DEPTHS
+    from indexer.domain.bit_depth import BIT_DEPTHS
 
     depth = next((each for each in BIT_DEPTHS if each == given), None)
     if depth is None and given is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from indexer.catalogue import Catalogue, MemoryIncomplete, MemoryRecord, Reference
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
+from indexer.domain.errors import MemoryIncomplete
+from indexer.domain.reference import Reference
+from indexer.domain.snapshot import MemoryRecord
 from indexer.encoders import Encoder
 from indexer.images import ImageLimits
 from indexer.library import write_segment

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import torch
 
-from indexer.catalogue import Reference
 from indexer.cores import Cores
 from indexer.data_folder import DataFolder
+from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.reading import Reading
+from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, prepare
 from indexer.images import ImageLimits, ImageRefused, read_image
 from indexer.memory import Codec, EncodedReferences, join
-from indexer.reading import Reading
-from indexer.store import OriginalStore, OriginalUnreadable
+from indexer.reading import read_pixels
+from indexer.store import OriginalStore
 
 SEGMENT = 64  # references to encode and store together: what a kill costs at most
 _BATCH = 8  # pictures encoded at once
@@ -82,7 +84,7 @@ class Reencoder:
         """The reference's picture as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
-            image = Reading.from_json(reference.reading).pixels(read_image(data, self._limits))
+            image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
             return prepare(image, self._encoder.space.geometry)
         except (OriginalUnreadable, ImageRefused, OSError):
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,62 +10,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.roi import RegionOfInterest
 from indexer.encoders.preprocessing import Geometry
 from indexer.images import encode_png
 
 MASK_SIDE = 256  # pixels of a kept mask: finer than any grid, and a few hundred bytes as PNG
-_MOST_POLYGONS, _MOST_CORNERS = 64, 1024
 _SUBPIXEL_BITS = 8
 
-Polygon = tuple[tuple[float, float], ...]
 
+def region_from_mask(inside: NDArray[np.bool_]) -> RegionOfInterest:
+    """A region from a mask, bool (height, width) of any size over the whole picture; True is inspected.
 
-@dataclass(frozen=True)
-class RegionOfInterest:
-    """Where a category's pictures are inspected; ValueError when it is not well formed.
-
-    polygons: corners (x, y) in fractions of the picture's width and height, in [0, 1]; what lies in any of them is
-    inspected. mask: instead of polygons, base64 of a grey PNG, 256×256 over the whole picture; what is not 0 is
-    inspected. Fractions hold for pictures of every size, and for every encoder.
+    A pixel of the kept mask is inspected when half or more of what it stands for is.
     """
+    kept = cv2.resize(inside.astype(np.float32), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
+    png = encode_png(kept.astype(np.uint8) * np.uint8(255))
+    return RegionOfInterest(mask=base64.b64encode(png).decode())
 
-    polygons: tuple[Polygon, ...] = ()
-    mask: str | None = None
 
-    def __post_init__(self) -> None:
-        if bool(self.polygons) == (self.mask is not None):
-            raise ValueError("a region of interest is either polygons or a mask")
-        if len(self.polygons) > _MOST_POLYGONS:
-            raise ValueError(f"at most {_MOST_POLYGONS} polygons")
-        for polygon in self.polygons:
-            if not 3 <= len(polygon) <= _MOST_CORNERS:
-                raise ValueError(f"a polygon has between 3 and {_MOST_CORNERS} corners")
-            if not all(len(corner) == 2 and all(0 <= value <= 1 for value in corner) for corner in polygon):
-                raise ValueError("the corners of a polygon are (x, y) in fractions of the picture, between 0 and 1")
-        if self.mask is not None:
-            _decode_mask(self.mask)
-
-    @classmethod
-    def from_mask(cls, inside: NDArray[np.bool_]) -> RegionOfInterest:
-        """From a mask, bool (height, width) of any size over the whole picture; True is inspected.
-
-        A pixel of the kept mask is inspected when half or more of what it stands for is.
-        """
-        kept = cv2.resize(inside.astype(np.float32), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
-        png = encode_png(kept.astype(np.uint8) * np.uint8(255))
-        return cls(mask=base64.b64encode(png).decode())
-
-    def drawn(self, side: int) -> NDArray[np.bool_]:
-        """The region over the whole picture, squeezed into a square: bool (side, side)."""
-        if self.mask is not None:
-            kept = _decode_mask(self.mask)
-            return cv2.resize(kept, (side, side), interpolation=cv2.INTER_NEAREST) > 0
-        canvas = np.zeros((side, side), np.uint8)
-        for polygon in self.polygons:
-            # cv2's coordinates are pixel centres: pixel i covers [i − ½, i + ½).
-            corners = np.round((np.array(polygon) * side - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-            cv2.fillPoly(canvas, [corners], 1, shift=_SUBPIXEL_BITS)
-        return canvas > 0
+def rasterise(region: RegionOfInterest, side: int) -> NDArray[np.bool_]:
+    """A region over the whole picture, squeezed into a square: bool (side, side). ValueError for no mask of ours."""
+    if region.mask is not None:
+        kept = _decode_mask(region.mask)
+        return cv2.resize(kept, (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    canvas = np.zeros((side, side), np.uint8)
+    for polygon in region.polygons:
+        # cv2's coordinates are pixel centres: pixel i covers [i − ½, i + ½).
+        corners = np.round((np.array(polygon) * side - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        cv2.fillPoly(canvas, [corners], 1, shift=_SUBPIXEL_BITS)
+    return canvas > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +64,7 @@ def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: G
     ValueError when there is none: the region lies outside of the centre that the encoder looks at, or is too small.
     """
     low, high = geometry.margin, geometry.margin + geometry.crop
-    seen = region.drawn(geometry.resize)[low:high, low:high].astype(np.float32)
+    seen = rasterise(region, geometry.resize)[low:high, low:high].astype(np.float32)
     cells = cv2.resize(seen, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) >= 0.5
     if not cells.any():
         raise ValueError("the region of interest covers half of no grid cell")
@@ -103,10 +75,7 @@ def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: G
 
 
 def _decode_mask(mask: str) -> NDArray[np.uint8]:
-    try:
-        data = np.frombuffer(base64.b64decode(mask, validate=True), np.uint8)
-    except (binascii.Error, ValueError):
-        raise ValueError("the mask is not base64") from None
+    data = np.frombuffer(base64.b64decode(mask), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     if image is None or image.shape != (MASK_SIDE, MASK_SIDE):
         raise ValueError(f"the mask is not a grey PNG of {MASK_SIDE}×{MASK_SIDE} pixels")

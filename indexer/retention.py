@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from indexer.catalogue import Amount, Bounds, Catalogue, Cut, Kind
-from indexer.catalogue.retention import What
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
+from indexer.domain.retention import CountAndBytes, PruneCutoff, PruneTarget, RetentionGroup, RetentionLimits
 from indexer.sweeping import Sweeper, Swept
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
@@ -20,7 +20,7 @@ _ROWS = 100  # inspections in one transaction: others wait for it to end
 _FILES = 200  # files struck out in one transaction
 _ABANDONED = 100_000  # paths remembered: 10 MB
 
-_ALL = Bounds()
+_ALL = RetentionLimits()
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Policy:
     An inspection that goes takes its picture, map and thumbnail with it. A thumbnail otherwise stays.
     """
 
-    inspections: Bounds = _ALL
-    pictures: Bounds = _ALL
-    defects: Bounds = _ALL
-    defect_pictures: Bounds = _ALL
+    inspections: RetentionLimits = _ALL
+    pictures: RetentionLimits = _ALL
+    defects: RetentionLimits = _ALL
+    defect_pictures: RetentionLimits = _ALL
 
-    def bounds(self, what: What, *, defect: bool) -> Bounds:
+    def bounds(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
         """Those of one kind."""
         if what == "inspections":
             return self.defects if defect else self.inspections
@@ -51,7 +51,7 @@ class Step:
 
     what: Literal["inspections", "pictures", "files"]
     why: Literal["bounds", "room"] | None
-    amount: Amount
+    amount: CountAndBytes
     failed: tuple[str, ...] = ()
 
 
@@ -91,7 +91,7 @@ class Pruner:
             if dealt < len(some):
                 return  # somebody is recording all the time
 
-    def cuts(self, kinds: Iterable[Kind]) -> Iterator[Cut]:
+    def cuts(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneCutoff]:
         """What is beyond the policy's bounds now."""
         now = datetime.now(UTC)
         for kind in kinds:
@@ -101,7 +101,7 @@ class Pruner:
                 if cut is not None:
                     yield cut
 
-    def within_bounds(self, kinds: Iterable[Kind]) -> Iterator[Step]:
+    def within_bounds(self, kinds: Iterable[RetentionGroup]) -> Iterator[Step]:
         """Take away what is beyond the policy's bounds, oldest first, inspections before pictures."""
         yield from self._deleted()
         for cut in self.cuts(kinds):
@@ -130,7 +130,7 @@ class Pruner:
         for swept in self._sweeper.orphans("segments", "originals", HISTORY):
             yield _files_gone(swept)
 
-    def _taken(self, cut: Cut, why: Literal["bounds", "room"]) -> Iterator[Step]:
+    def _taken(self, cut: PruneCutoff, why: Literal["bounds", "room"]) -> Iterator[Step]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
             yield Step(cut.what, why, amount)
             yield from self._deleted()
@@ -153,4 +153,4 @@ class Pruner:
 
 
 def _files_gone(swept: Swept) -> Step:
-    return Step("files", None, Amount(swept.deleted, swept.bytes), swept.failed)
+    return Step("files", None, CountAndBytes(swept.deleted, swept.bytes), swept.failed)

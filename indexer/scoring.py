@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank, RetrievedReferences
-from indexer.region_of_interest import Inspected, RegionOfInterest, inspected_cells
+from indexer.region_of_interest import Inspected, inspected_cells
 from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
 
 MAP_SIDE = 256
@@ -26,38 +26,18 @@ class NoReferences(LookupError):
     """There is nothing to compare an image with."""
 
 
-@dataclass(frozen=True)
-class ScoringSettings:
-    """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
+def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]:
+    """w as float32 (layers,), summing to 1. ValueError when a memory has another number of layers."""
+    given = np.ones(layers) if settings.layer_weights is None else np.asarray(settings.layer_weights, np.float64)
+    if len(given) != layers:
+        raise ValueError(f"{len(given)} layer weights for {layers} layers")
+    weights: NDArray[np.float32] = (given / given.sum()).astype(np.float32)
+    return weights
 
-    region: what of the picture scores; None is all of it, as in the paper.
-    """
 
-    k: int = 150
-    rho: int = 1
-    layer_weights: tuple[float, ...] | None = None
-    region: RegionOfInterest | None = None
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError("k must be 1 or more")
-        if self.rho < 0:
-            raise ValueError("rho must be 0 or more")
-        given = self.layer_weights
-        if given is not None and not (all(w >= 0 and math.isfinite(w) for w in given) and sum(given) > 0):
-            raise ValueError("layer weights must be 0 or more, and not all 0")
-
-    def weights(self, layers: int) -> NDArray[np.float32]:
-        """w as float32 (layers,), summing to 1. ValueError when a memory has another number of layers."""
-        given = np.ones(layers) if self.layer_weights is None else np.asarray(self.layer_weights, np.float64)
-        if len(given) != layers:
-            raise ValueError(f"{len(given)} layer weights for {layers} layers")
-        weights: NDArray[np.float32] = (given / given.sum()).astype(np.float32)
-        return weights
-
-    def inspected(self, space: FeatureSpace) -> Inspected | None:
-        """The cells that score, None for all. ValueError when the region covers no cell of this space."""
-        return None if self.region is None else inspected_cells(self.region, space.grid, space.geometry)
+def roi_cells(settings: ScoringSettings, space: FeatureSpace) -> Inspected | None:
+    """The cells that score, None for all. ValueError when the region covers no cell of this space."""
+    return None if settings.region is None else inspected_cells(settings.region, space.grid, space.geometry)
 
 
 @dataclass(frozen=True)
@@ -111,7 +91,7 @@ def scoring(
     neighbours = engine.nearest_references(memory, descriptor, settings.k, category, exclude_rows)
     if len(neighbours.rows) == 0:
         raise NoReferences("no references" if category is None else f"no references of {category!r}")
-    weights = settings.weights(len(memory.space.layers))
+    weights = layer_weights(settings, len(memory.space.layers))
     answer = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
     distances = 1.0 - answer.similarities  # (layers, cells)
     score, anomaly_map = score_fused(answer.fused, memory.space, settings)
@@ -122,14 +102,14 @@ def score_cells(
     distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S_l(t), float32 (layers, cells) → the image score and the map (256, 256), of distances that were kept."""
-    return score_fused(settings.weights(len(distances)) @ distances, space, settings)
+    return score_fused(layer_weights(settings, len(distances)) @ distances, space, settings)
 
 
 def score_fused(
     fused: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S(t), float32 (cells,) → the image score and the map (256, 256): all that follows the patch search."""
-    inspected = settings.inspected(space)
+    inspected = roi_cells(settings, space)
     if inspected is None:
         anomaly_map = draw_map(fused.reshape(space.grid))
         return image_score(anomaly_map), anomaly_map

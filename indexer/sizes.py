@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from indexer.catalogue import Catalogue
-from indexer.data_folder import DataFolder, NoDataFolder
+from indexer.catalogue.catalogue import Catalogue
+from indexer.data_folder import DataFolder
+from indexer.domain.errors import NoDataFolder
 from indexer.encoders import EncoderSettings, FeatureSpace
 from indexer.settings import DataSettings
 

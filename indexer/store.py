@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-SegmentFault = Literal["missing", "truncated", "checksum", "bad header", "unreadable"]
+from indexer.domain.errors import CorruptSegmentError, OriginalUnreadable, StorageFull
+from indexer.domain.snapshot import SegmentFile
+from indexer.domain.stored_file import original_name
 
 _MAGIC = b"TOUCHSEG"
 _FORMAT = 1
@@ -29,30 +30,6 @@ _LARGEST_HEADER = 64 * 1024
 _PIECE = 4 * 1024 * 1024
 _SEGMENT_SUFFIX = ".segment"
 _TEMPORARY_SUFFIX = ".tmp"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_IMAGE_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-
-
-class StorageFull(OSError):
-    """The disk or quota is full; nothing of what was being written is left behind."""
-
-
-class SegmentDamaged(Exception):
-    """A segment that must not be served. name: its file; reason: which check failed."""
-
-    def __init__(self, name: str, reason: SegmentFault) -> None:
-        super().__init__(f"segment {name} is damaged: {reason}")
-        self.name = name
-        self.reason = reason
-
-
-class OriginalUnreadable(Exception):
-    """A kept original image that is missing or no longer has its digest."""
-
-    def __init__(self, sha256: str, reason: Literal["missing", "checksum"]) -> None:
-        super().__init__(f"original image {sha256} is unreadable: {reason}")
-        self.sha256 = sha256
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -71,16 +48,6 @@ class SegmentHeader:
     def payload_bytes(self) -> int:
         """Bytes of both arrays."""
         return self.count * (4 * self.global_dim + self.layers * self.cells * self.code_size)
-
-
-@dataclass(frozen=True)
-class SegmentFile:
-    """A segment on disk. name: file name within the store; sha256: of the whole file; size: bytes; count: rows."""
-
-    name: str
-    sha256: str
-    size: int
-    count: int
 
 
 @dataclass(frozen=True)
@@ -174,12 +141,12 @@ class SegmentStore:
         return SegmentFile(name, digest.hexdigest(), size, header.count)
 
     def read(self, name: str, sha256: str) -> Segment:
-        """Read a segment, verifying it on the way. Raises SegmentDamaged."""
+        """Read a segment, verifying it on the way. Raises CorruptSegmentError."""
         digest = hashlib.sha256()
         try:
             file = (self._root / name).open("rb", buffering=0)
         except FileNotFoundError:
-            raise SegmentDamaged(name, "missing") from None
+            raise CorruptSegmentError(name, "missing") from None
         with file:
             header = _read_header(file, name, digest.update)
             global_descriptors = np.empty((header.count, header.global_dim), dtype="<f4")
@@ -187,19 +154,12 @@ class SegmentStore:
             for array in (global_descriptors, codes):
                 _read_into(_bytes_of(array), file, name, digest.update)
         if digest.hexdigest() != sha256:
-            raise SegmentDamaged(name, "checksum")
+            raise CorruptSegmentError(name, "checksum")
         return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
 
     def remove(self, name: str) -> None:
         """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
         (self._root / name).unlink(missing_ok=True)
-
-
-def original_name(sha256: str, suffix: str) -> str:
-    """The path of an original within their folder. ValueError for what is no digest or suffix."""
-    if not _DIGEST.fullmatch(sha256) or not _IMAGE_SUFFIX.fullmatch(suffix):
-        raise ValueError(f"not the name of an original: {sha256!r}, {suffix!r}")
-    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}{suffix}"
 
 
 class OriginalStore:
@@ -244,17 +204,17 @@ def _read_header(file: FileIO, name: str, seen: Callable[[memoryview], object]) 
     _read_into(memoryview(prefix), file, name, seen)
     magic, version, length = _PREFIX.unpack(prefix)
     if magic != _MAGIC or version != _FORMAT or length > _LARGEST_HEADER:
-        raise SegmentDamaged(name, "bad header")
+        raise CorruptSegmentError(name, "bad header")
     described = bytearray(length)
     _read_into(memoryview(described), file, name, seen)
     header = _parse_header(bytes(described))
     if header is None:
-        raise SegmentDamaged(name, "bad header")
+        raise CorruptSegmentError(name, "bad header")
     remaining = os.fstat(file.fileno()).st_size - _PREFIX.size - length
     if remaining < header.payload_bytes:
-        raise SegmentDamaged(name, "truncated")
+        raise CorruptSegmentError(name, "truncated")
     if remaining > header.payload_bytes:
-        raise SegmentDamaged(name, "bad header")
+        raise CorruptSegmentError(name, "bad header")
     return header
 
 
@@ -277,7 +237,7 @@ def _read_into(view: memoryview, file: FileIO, name: str, seen: Callable[[memory
     while done < len(view):
         count = file.readinto(view[done : done + _PIECE])
         if not count:
-            raise SegmentDamaged(name, "truncated")
+            raise CorruptSegmentError(name, "truncated")
         seen(view[done : done + count])
         done += count
 

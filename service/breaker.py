@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from indexer.catalogue import Catalogue, CatalogueBusy, CatalogueError, CatalogueUnavailable
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.patience import patient
+from indexer.domain.errors import CatalogueBusy, CatalogueError, CatalogueUnavailable
 
 _LOCK_SECONDS = 5.0  # that a detection waits for another writer
 _ANSWER_SECONDS = 2.0  # and for a database that says nothing

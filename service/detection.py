@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalogue import CategorySettings
+from indexer.domain.category import CategorySettings
+from indexer.domain.notice import Notice
+from indexer.domain.profile import Profile
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
 from indexer.loader import Published
-from indexer.notices import Notice
-from indexer.profile import Profile
 from indexer.regions import Region, find_regions
-from indexer.scoring import NoReferences, Scored, ScoringSettings, scoring
+from indexer.scoring import NoReferences, Scored, scoring
 from indexer.search import PatchSearchEngine, SearchCoroutine
-from indexer.verdicts.calibration import Calibration, Decision, decide, weighed
+from indexer.verdicts.calibration import Calibration, decide, weighed
 from indexer.verdicts.measures import Measures, mean_distance
 from service.background.calibrations import Calibrations
 from service.owner import Turn

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from indexer.catalogue import CatalogueError, Inspection, InspectionFilter
 from indexer.catalogue.inspections import Inspections
+from indexer.domain.errors import CatalogueError
+from indexer.domain.inspection import Inspection, InspectionFilter
 from service import history
 
 _LATEST = timedelta(seconds=5)  # an inspection is recorded no later than this after its time, or it is not told

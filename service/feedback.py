@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from indexer.catalogue import CategorySettings, Inspection, UnknownCategory
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import CategoryNotFound
+from indexer.domain.inspection import Inspection
+from indexer.domain.reading import Reading
 from indexer.images import ImageRefused
 from indexer.memory import EncodedReferences
-from indexer.reading import Reading
 from indexer.verdicts.calibration import decide
 from indexer.verdicts.effect import Effect, effect_of
 from indexer.verdicts.screening import FEWEST, Compared, Screening
@@ -35,7 +37,7 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
         raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
     try:
         await asyncio.to_thread(running.library.catalogue.categories.get, category)
-    except UnknownCategory:
+    except CategoryNotFound:
         raise ProblemError("conflict", f"The category {category!r} was removed: restore it first.") from None
     known = await asyncio.to_thread(running.library.known, category, [inspection.image_sha256])
     if known and inspection.judgement == "good":

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalogue import Inspection
+from indexer.domain.inspection import Inspection
 from indexer.encoders import FeatureSpace
 from indexer.images import encode_png
 from indexer.overlay import draw_heat

@@ -7,14 +7,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from indexer.catalogue import CategorySettings, MemoryInactive, Reference
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import MemoryInactive, OriginalUnreadable
+from indexer.domain.finding import Finding, FindingKind
+from indexer.domain.reading import Reading
+from indexer.domain.reference import Reference
 from indexer.images import ImageRefused
 from indexer.library import Added, Outcome
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.reading import Reading
-from indexer.store import OriginalUnreadable
 from indexer.verdicts.appearance import Appearance
-from indexer.verdicts.findings import Finding, FindingKind
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
 from service.admission import Lease
 from service.owner import Turn

@@ -7,13 +7,16 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from indexer.catalogue import CategorySettings, Inspection, InspectionFilter
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.domain.reading import Reading
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision
 from indexer.images import ImageRefused
 from indexer.memory import MemoryBank
-from indexer.reading import Reading
-from indexer.scoring import NoReferences, ScoringSettings, score_image
-from indexer.store import OriginalUnreadable
-from indexer.verdicts.calibration import Calibration, Decision, decide, weighed
+from indexer.scoring import NoReferences, score_image
+from indexer.verdicts.calibration import Calibration, decide, weighed
 from indexer.verdicts.estimate import Estimate, estimate
 from indexer.verdicts.measures import Measures, measure
 from service.owner import Turn

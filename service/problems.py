@@ -16,18 +16,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from indexer.catalogue import (
+from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
     InvalidCursor,
     MemoryInactive,
+    NotFound,
+    OriginalUnreadable,
     RequestKeyReused,
-    Unknown,
+    StorageFull,
 )
 from indexer.images import ImageRefused
 from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.scoring import NoReferences
-from indexer.store import OriginalUnreadable, StorageFull
 from indexer.text import TextRefused, readable
 from service.owner import Busy, DeadlineExceeded, Stopped
 from service.root_path import route_path
@@ -222,7 +223,7 @@ def _invalid_cursor(_: InvalidCursor) -> ProblemError:
     return ProblemError("invalid-request", "The cursor is not one that this service gave out; begin again without one.")
 
 
-def _unknown(error: Unknown) -> ProblemError:
+def _unknown(error: NotFound) -> ProblemError:
     return ProblemError("not-found", f"{error}.".capitalize())
 
 
@@ -273,7 +274,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,
     TextRefused: lambda error: ProblemError("invalid-request", f"The text {error}."),
-    Unknown: _unknown,
+    NotFound: _unknown,
     OriginalUnreadable: _unreadable,
     RequestValidationError: _invalid,
     ClientDisconnect: _disconnected,

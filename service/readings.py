@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from indexer.catalogue import CategorySettings
-from indexer.depth import FULL, BitDepth, is_narrow
+from indexer.domain.bit_depth import FULL, BitDepth, is_narrow
+from indexer.domain.category import CategorySettings
+from indexer.domain.notice import Notice
+from indexer.domain.profile import Group, Profile
+from indexer.domain.reading import Reading
 from indexer.loader import Published
-from indexer.notices import Notice
-from indexer.profile import Group, Profile
-from indexer.reading import Reading
 from service.uploads import Decoder, Picture, Upload
 
 

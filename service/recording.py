@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from indexer.catalogue import CatalogueError, CommitUncertain, Inspection, RequestKeyReused
-from indexer.catalogue.files import map_name, thumbnail_name
+from indexer.domain.errors import CatalogueError, CommitUncertain, RequestKeyReused
+from indexer.domain.inspection import Inspection
+from indexer.domain.stored_file import map_name, original_name, thumbnail_name
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
-from indexer.store import original_name, write_durably
+from indexer.store import write_durably
 from service.breaker import CircuitBreaker
 from service.detection import Detection
 from service.history import has_room, map_png

@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from fastapi import Request
 
-from indexer.catalogue import CategorySettings
 from indexer.catalogue.patience import patient
+from indexer.domain.category import CategorySettings
 from indexer.encoders import Encoder, load_encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.library import Library

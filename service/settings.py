@@ -11,7 +11,7 @@ from indexer.settings import DataSettings
 from service.loopback import is_loopback
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
-    from indexer.catalogue import Bounds
+    from indexer.domain.retention import RetentionLimits
     from indexer.retention import Policy
 
 
@@ -146,7 +146,7 @@ class Settings(DataSettings):
         return access
 
 
-def _bounds(count: int, days: float, size: int = 0) -> Bounds:
-    from indexer.catalogue import Bounds
+def _bounds(count: int, days: float, size: int = 0) -> RetentionLimits:
+    from indexer.domain.retention import RetentionLimits
 
-    return Bounds(count or None, timedelta(days=days) if days else None, size or None)
+    return RetentionLimits(count or None, timedelta(days=days) if days else None, size or None)

@@ -13,7 +13,7 @@ import torch
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from indexer.catalogue import Holding
+from indexer.domain.retention import GroupUsage
 
 if TYPE_CHECKING:
     from service.runtime import Runtime
@@ -87,7 +87,7 @@ class StateMetrics(Collector):
         pictured = _gauge("history_pictures", "Those whose pictures and maps are kept.", "category")
         size = _gauge("history_picture_bytes", "Bytes of these pictures and maps.", "category")
         pruning = self._running.pruning
-        by_label: dict[str, list[Holding]] = {}
+        by_label: dict[str, list[GroupUsage]] = {}
         for holding in pruning.holdings:
             by_label.setdefault(self._running.metrics.label(holding.kind.category or ""), []).append(holding)
         for label, holdings in by_label.items():

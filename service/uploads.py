@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from indexer.domain.reading import Reading
 from indexer.images import (
     ImageLimits,
     ImageRefused,
@@ -33,7 +34,7 @@ from indexer.images import (
     suffix_of,
 )
 from indexer.library import Original
-from indexer.reading import Reading
+from indexer.reading import read_pixels, reading_for
 from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service import multipart
 from service.admission import Budget
@@ -184,7 +185,7 @@ class Decoder:
         """Decode a picture once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
 
         def run() -> T:
-            return work(original.reading.pixels(read_image(original.data, self._limits)))
+            return work(read_pixels(read_image(original.data, self._limits), original.reading))
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
@@ -215,8 +216,8 @@ class Decoder:
         begun = time.monotonic()
         try:
             stored = self._read(file)
-            reading = reading.of(stored)
-            image = reading.pixels(stored)
+            reading = reading_for(stored, reading)
+            image = read_pixels(stored, reading)
         except ImageRefused as refused:
             self._metrics.refused(refused.reason)
             return refused

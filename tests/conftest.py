@@ -28,7 +28,7 @@ os.environ.setdefault("TOUCHSTONE_MIN_FREE_BYTES", "0")
 @pytest.fixture(autouse=True)
 def unsigned() -> Iterator[None]:
     """A command that a test runs in this process signs what it changes, not what later tests change."""
-    from indexer.catalogue import acting  # not before TRITON_INTERPRET is set
+    from indexer.domain.actor import acting
 
     token = acting.set(acting.get())
     yield

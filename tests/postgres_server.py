@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 
 _START_SECONDS = 60
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from indexer.backup.archive import Archive
 from indexer.backup.files import FileFault, copy
 from indexer.backup.report import Done, Progress
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.dump import fill, new_database, revision_of
 from indexer.data_folder import DataFolder
 

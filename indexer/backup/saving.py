@@ -8,7 +8,7 @@ from pathlib import Path
 from indexer.backup.archive import Archive, BackupError, SavedFile
 from indexer.backup.files import FileFault, check, check_size, copy
 from indexer.backup.report import Done, Progress
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
 
 

@@ -16,10 +16,11 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
 from indexer.images import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import TorchEngine
 
 _FACTORIES = {

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import InvalidCursor
 from indexer.catalogue.models import AuditRow
-from indexer.catalogue.records import JsonObject, Page
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who is at work. name: a key's name, or a word for whoever has none; key_id: the key's; request_id: of the log."""
-
-    name: str
-    key_id: str | None = None
-    request_id: str | None = None
-
-
-# A context variable and not a parameter: it follows a request into the threads that work for it, and a call that
-# forgot to pass it on would leave a change without its author.
-acting: ContextVar[Actor] = ContextVar("acting", default=Actor("touchstone"))  # noqa: B039 - it is frozen
-
-
-@dataclass(frozen=True)
-class AuditEntry:
-    """One change. action: such as `settings.changed`; target: what was changed; before, after: what was different."""
-
-    id: int
-    at: datetime
-    actor: str
-    key_id: str | None
-    request_id: str | None
-    action: str
-    target: str
-    before: JsonObject
-    after: JsonObject
+from indexer.domain.actor import acting
+from indexer.domain.audit import AuditEntry
+from indexer.domain.errors import InvalidCursor
+from indexer.domain.page import Page
 
 
 def note(

@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, t
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
 from indexer.catalogue.queries import batches, id_of_category, now
-from indexer.catalogue.records import Inspection, KeptCalibration, KeptDrift, KeptReference
-from indexer.verdicts.drift import GAMBLERS, Drift
+from indexer.domain.drift import GAMBLERS, DriftMartingale, DriftTest
+from indexer.domain.inspection import Inspection
+from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 
 _Conditions: TypeAlias = tuple[ColumnElement[bool], ColumnElement[bool]]
 
@@ -23,7 +24,7 @@ class Calibrations:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def read(self, category: str, memory_id: int) -> KeptCalibration | None:
+    def read(self, category: str, memory_id: int) -> StoredCalibration | None:
         """What is kept of a category's calibration in a memory."""
         with self._transactions.reading() as connection:
             found = connection.execute(
@@ -34,15 +35,17 @@ class Calibrations:
             if found is None:
                 return None
             rows = connection.execute(
-                select(*(getattr(LeaveOneOutRow, field.name) for field in fields(KeptReference)))
+                select(*(getattr(LeaveOneOutRow, field.name) for field in fields(StoredReferenceResult)))
                 .where(LeaveOneOutRow.category_id == found.category_id, LeaveOneOutRow.memory_id == memory_id)
                 .order_by(LeaveOneOutRow.reference_id)
             )
-            references = tuple(KeptReference(**row._mapping) for row in rows)
-            return KeptCalibration(found.version, found.k, found.rho, references)
+            references = tuple(StoredReferenceResult(**row._mapping) for row in rows)
+            return StoredCalibration(found.version, found.k, found.rho, references)
 
-    def keep(self, category: str, memory_id: int, kept: KeptCalibration, base: KeptCalibration | None = None) -> None:
-        """Keep a calibration in the place of an older one; one of the same or a newer snapshot stays. UnknownCategory.
+    def keep(
+        self, category: str, memory_id: int, kept: StoredCalibration, base: StoredCalibration | None = None
+    ) -> None:
+        """Keep a calibration in the place of an older one; one of the same or a newer snapshot stays. CategoryNotFound.
 
         base: what it was made from. While that is what is kept, only references whose results differ are written.
         """
@@ -53,7 +56,7 @@ class Calibrations:
             if found is not None and (found.version > kept.version or _identity(found) == _identity(kept)):
                 return
             after = {each.reference_id: each for each in kept.references}
-            before: dict[int, KeptReference] = {}
+            before: dict[int, StoredReferenceResult] = {}
             if found is not None and base is not None and _identity(found) == _identity(base):
                 before = {each.reference_id: each for each in base.references}
                 for some in batches(key for key, each in before.items() if after.get(key) != each):
@@ -69,7 +72,7 @@ class Calibrations:
             else:
                 connection.execute(update(CalibrationRow).where(*header).values(**values))
 
-    def drifts(self) -> dict[str, KeptDrift]:
+    def drifts(self) -> dict[str, DriftTest]:
         """Every category's drift test, by name; none before a category's first calibrated inspection."""
         with self._transactions.reading() as connection:
             rows = connection.execute(
@@ -80,7 +83,7 @@ class Calibrations:
             return {row.name: _drift(row) for row in rows}
 
     def restart_drift(self, category: str) -> None:
-        """Begin a category's drift test anew, with its flag lowered. UnknownCategory."""
+        """Begin a category's drift test anew, with its flag lowered. CategoryNotFound."""
         with self._transactions.writing() as connection:
             connection.execute(delete(DriftRow).where(DriftRow.category_id == id_of_category(connection, category)))
 
@@ -98,14 +101,16 @@ def _of(table: type[CalibrationRow] | type[LeaveOneOutRow], category_id: int, me
     return table.category_id == category_id, table.memory_id == memory_id
 
 
-def _identity(kept: Row[Any] | KeptCalibration) -> tuple[int, int, int]:
+def _identity(kept: Row[Any] | StoredCalibration) -> tuple[int, int, int]:
     return kept.version, kept.k, kept.rho
 
 
-def _drift(row: Row[Any]) -> KeptDrift:
+def _drift(row: Row[Any]) -> DriftTest:
     state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
-    drift = Drift(**state) if len(state["capitals"]) == GAMBLERS else Drift()  # an earlier release's begins anew
-    return KeptDrift(row.calibration_key, row.version, row.started_at, row.flagged_at, drift)
+    drift = (
+        DriftMartingale(**state) if len(state["capitals"]) == GAMBLERS else DriftMartingale()
+    )  # an earlier release's begins anew
+    return DriftTest(row.calibration_key, row.version, row.started_at, row.flagged_at, drift)
 
 
 def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:
@@ -127,11 +132,11 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             continue
         row = connection.execute(select(DriftRow.__table__).where(DriftRow.category_id == category_id)).one_or_none()
         at = now()
-        kept = KeptDrift(key, version, at, None, Drift()) if row is None else _drift(row)
+        kept = DriftTest(key, version, at, None, DriftMartingale()) if row is None else _drift(row)
         if kept.calibration_key != key:
             if version < kept.version:
                 continue
-            kept = KeptDrift(key, version, at, None, Drift())
+            kept = DriftTest(key, version, at, None, DriftMartingale())
         drift = kept.drift.after(p_values, size)
         values = {
             "calibration_key": key, "version": kept.version, "started_at": kept.started_at, "state": asdict(drift),

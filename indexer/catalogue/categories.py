@@ -11,22 +11,16 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import UnknownCategory
 from indexer.catalogue.live import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
 from indexer.catalogue.queries import now
-from indexer.catalogue.records import (
-    Category,
-    CategorySettings,
-    NewReference,
-    Removed,
-    RemovedCategory,
-    SettingsChanges,
-)
 from indexer.catalogue.versions import commit_version
-from indexer.depth import FULL
-from indexer.encoding import Encoding
-from indexer.reading import Reading
+from indexer.domain.bit_depth import FULL
+from indexer.domain.category import Category, CategorySettings, RemovedCategory, SettingsChanges
+from indexer.domain.encoding import Encoding
+from indexer.domain.errors import CategoryNotFound
+from indexer.domain.reading import Reading
+from indexer.domain.reference import NewReference, Removed
 
 
 class Categories:
@@ -47,12 +41,12 @@ class Categories:
             return {row.name: CategorySettings.from_json(row.settings) for row in connection.execute(statement)}
 
     def get(self, name: str) -> Category:
-        """One category. Raises UnknownCategory."""
+        """One category. Raises CategoryNotFound."""
         with self._transactions.reading() as connection:
             return _find(connection, name)
 
     def update_settings(self, name: str, changes: SettingsChanges) -> Category:
-        """Change some settings of a category. Raises UnknownCategory, and ValueError for values out of range."""
+        """Change some settings of a category. Raises CategoryNotFound, and ValueError for values out of range."""
         with self._transactions.writing() as connection:
             found = _find(connection, name)
             settings = replace(found.settings, **changes)
@@ -70,7 +64,7 @@ class Categories:
             return replace(found, settings=settings)
 
     def remove(self, name: str) -> Removed:
-        """Take a category out with all its references. Raises UnknownCategory."""
+        """Take a category out with all its references. Raises CategoryNotFound."""
         with self._transactions.writing() as connection:
             _find(connection, name)
             category = select(CategoryRow.id).where(CategoryRow.name == name).scalar_subquery()
@@ -93,7 +87,7 @@ class Categories:
     def restore(self, name: str) -> None:
         """Make a removed category one again, with its settings and without references; one that is live stays as it is.
 
-        Raises UnknownCategory, also 30 days after it was removed.
+        Raises CategoryNotFound, also 30 days after it was removed.
         """
         with self._transactions.writing() as connection:
             removed = connection.scalars(_removed_categories().where(CategoryRow.name == name)).one_or_none()
@@ -119,10 +113,10 @@ def ensure_category(connection: Connection, name: str) -> int:
 
 
 def check_not_removed(connection: Connection, name: str) -> None:
-    """Raise UnknownCategory when the category was removed, for those who would begin it anew by mistake."""
+    """Raise CategoryNotFound when the category was removed, for those who would begin it anew by mistake."""
     removed = select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_not(None))
     if connection.scalars(removed).one_or_none() is not None:
-        raise UnknownCategory(f"the category {name!r} was removed")
+        raise CategoryNotFound(f"the category {name!r} was removed")
 
 
 def decide_depth(connection: Connection, category_id: int, references: Iterable[NewReference]) -> dict[str, int]:
@@ -154,7 +148,7 @@ def _removed_categories() -> Select[Any]:
 def _find(connection: Connection, name: str) -> Category:
     row = connection.execute(_categories().where(CategoryRow.name == name)).one_or_none()
     if row is None:
-        raise UnknownCategory(f"there is no category {name!r}")
+        raise CategoryNotFound(f"there is no category {name!r}")
     return _category(row)
 
 

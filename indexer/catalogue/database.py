@@ -15,9 +15,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from indexer.catalogue.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, UnsupportedDatabase
 from indexer.catalogue.patience import Patience, patience, within
-from indexer.store import StorageFull
+from indexer.domain.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, StorageFull, UnsupportedDatabase
 
 T = TypeVar("T")
 

@@ -12,9 +12,10 @@ from sqlalchemy import URL, Connection, DateTime, Engine, LargeBinary, MetaData,
 from indexer.catalogue import schema
 from indexer.catalogue.audit import note
 from indexer.catalogue.database import Transactions, alone, connect
-from indexer.catalogue.errors import DatabaseNotEmpty, SchemaMismatch
-from indexer.catalogue.files import NamedFile, named_files
+from indexer.catalogue.files import named_files
 from indexer.catalogue.models import Base, PlacementRow, SegmentRow
+from indexer.domain.errors import DatabaseNotEmpty, SchemaMismatch
+from indexer.domain.stored_file import NamedFile
 
 Row = dict[str, Any]  # one that JSON can hold
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -12,17 +11,9 @@ from sqlalchemy import ColumnElement, Connection, select
 from indexer.catalogue.database import Transactions
 from indexer.catalogue.live import RESTORABLE
 from indexer.catalogue.models import InspectionRow, ReferenceRow, SegmentRow
-from indexer.store import original_name
+from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
 HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
-
-
-@dataclass(frozen=True)
-class NamedFile:
-    """A file that the catalogue names. path: within the data folder; sha256: None if not known."""
-
-    path: str
-    sha256: str | None
 
 
 class Files:
@@ -72,21 +63,6 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
 def needs_picture(now: datetime) -> ColumnElement[bool]:
     """Whether a reference's picture is needed: it is live, or may be restored."""
     return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - RESTORABLE)
-
-
-def original_path(sha256: str, suffix: str) -> str:
-    """The file of a picture."""
-    return f"originals/{original_name(sha256, suffix)}"
-
-
-def thumbnail_name(inspection_id: str) -> str:
-    """The file of an inspection's thumbnail, beside its map."""
-    return f"{inspection_id}.jpg"
-
-
-def map_name(inspection_id: str, attempt: str) -> str:
-    """The file of an inspection's map, which shows what one attempt found: another may have seen other references."""
-    return f"{inspection_id}.{attempt}.png"
 
 
 def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:

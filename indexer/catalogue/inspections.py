@@ -13,14 +13,17 @@ from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.categories import check_not_removed
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import InvalidCursor, RequestKeyReused, UnknownInspection
 from indexer.catalogue.live import live_digests
 from indexer.catalogue.membership import append_references, remove_references
 from indexer.catalogue.models import InspectionRow, UtcDateTime
 from indexer.catalogue.queries import FEW, batches, now, page_of
-from indexer.catalogue.records import Inspection, InspectionFilter, Judgement, NewReference, Page, Trend
 from indexer.catalogue.trend import read_trend
-from indexer.store import SegmentFile
+from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
+from indexer.domain.inspection import Inspection, InspectionFilter, Label
+from indexer.domain.page import Page
+from indexer.domain.reference import NewReference
+from indexer.domain.snapshot import SegmentFile
+from indexer.domain.trend import Trend
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -67,7 +70,7 @@ class Inspections:
             return {row.id: _inspection(row) for row in rows}
 
     def get(self, inspection_id: str) -> Inspection:
-        """One inspection. Raises UnknownInspection."""
+        """One inspection. Raises InspectionNotFound."""
         with self._transactions.reading() as connection:
             return _find_inspection(connection, inspection_id)
 
@@ -101,7 +104,7 @@ class Inspections:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
     def judge(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
-        """Keep that somebody calls the part a defect, or takes back what was said. Raises UnknownInspection.
+        """Keep that somebody calls the part a defect, or takes back what was said. Raises InspectionNotFound.
 
         The reference that the picture became is removed in the same transaction, unless another inspection of the same
         picture is called good.
@@ -132,8 +135,8 @@ class Inspections:
 
         segment: of one row. confirmed: what the person was warned of. Where the picture is a live reference already,
         only what was said is kept, and the inspection names the reference if feedback made it; then the segment stays
-        unknown. Raises UnknownInspection, UnknownCategory when the category was removed, ValueError without a category,
-        and as `References.append`.
+        unknown. Raises InspectionNotFound, CategoryNotFound when the category was removed, ValueError without a
+        category, and as `References.append`.
         """
 
         def write() -> Inspection:
@@ -204,7 +207,7 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
 
 
 def _label(
-    connection: Connection, before: Inspection, judgement: Judgement | None, promoted: int | None,
+    connection: Connection, before: Inspection, judgement: Label | None, promoted: int | None,
     confirmed: Sequence[str] = (),
 ) -> None:  # fmt: skip
     connection.execute(
@@ -245,5 +248,5 @@ def _check_request(connection: Connection, inspection: Inspection) -> None:
 def _find_inspection(connection: Connection, inspection_id: str) -> Inspection:
     row = connection.execute(select(InspectionRow.__table__).where(InspectionRow.id == inspection_id)).one_or_none()
     if row is None:
-        raise UnknownInspection(f"there is no inspection {inspection_id}")
+        raise InspectionNotFound(f"there is no inspection {inspection_id}")
     return _inspection(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,26 +9,9 @@ from sqlalchemy import Row, insert, select, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import UnknownKey
 from indexer.catalogue.models import KeyRow
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """A key. digest: sha256 (hex) of its secret; requests_per_minute: its own limit, None for the service's."""
-
-    id: str
-    name: str
-    role: str
-    digest: str
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    requests_per_minute: int | None
-
-    def usable(self, now: datetime) -> bool:
-        """Whether it opens anything at this moment."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+from indexer.domain.api_key import ApiKey
+from indexer.domain.errors import ApiKeyNotFound
 
 
 class Keys:
@@ -52,11 +34,11 @@ class Keys:
         return key
 
     def revoke(self, key_id: str) -> ApiKey:
-        """End a key; ending it again changes nothing. Raises UnknownKey."""
+        """End a key; ending it again changes nothing. Raises ApiKeyNotFound."""
         with self._transactions.writing() as connection:
             row = connection.execute(select(KeyRow.__table__).where(KeyRow.id == key_id)).one_or_none()
             if row is None:
-                raise UnknownKey(f"there is no key {key_id!r}")
+                raise ApiKeyNotFound(f"there is no key {key_id!r}")
             found = _key(row)
             if found.revoked_at is not None:
                 return found

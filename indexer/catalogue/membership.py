@@ -10,15 +10,15 @@ from sqlalchemy import Connection, insert
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.categories import decide_depth, ensure_category
-from indexer.catalogue.errors import MemoryInactive
 from indexer.catalogue.live import live_digests, live_ids, mark_removed
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.models import ReferenceRow
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
-from indexer.catalogue.records import Appended, NewReference, Removed
 from indexer.catalogue.versions import commit_version, version_of
-from indexer.store import SegmentFile
+from indexer.domain.errors import MemoryInactive
+from indexer.domain.reference import Appended, NewReference, Removed
+from indexer.domain.snapshot import SegmentFile
 
 
 def append_references(

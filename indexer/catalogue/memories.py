@@ -11,14 +11,13 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import MemoryIncomplete, UnknownMemory
 from indexer.catalogue.live import LIVE, live_ids
 from indexer.catalogue.models import CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import placed, placed_ids, record_segment
 from indexer.catalogue.queries import now
-from indexer.catalogue.records import MemoryRecord
 from indexer.catalogue.versions import commit_version
-from indexer.store import SegmentFile
+from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
+from indexer.domain.snapshot import MemoryRecord, SegmentFile
 
 
 class Memories:
@@ -58,7 +57,7 @@ class Memories:
         """Record a segment of re-encoded references in a memory that is not served.
 
         rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over.
-        Returns how many were placed; with none, the segment is not recorded. Raises UnknownMemory, and ValueError
+        Returns how many were placed; with none, the segment is not recorded. Raises MemoryNotFound, and ValueError
         for the memory being served.
         """
         with self._transactions.writing() as connection:
@@ -70,7 +69,7 @@ class Memories:
             return len(wanted)
 
     def switch(self, memory_id: int) -> int:
-        """Serve another memory from the returned version on. Raises UnknownMemory, MemoryIncomplete."""
+        """Serve another memory from the returned version on. Raises MemoryNotFound, MemoryIncomplete."""
         with self._transactions.writing() as connection:
             _find(connection, memory_id)
             missing = connection.scalars(
@@ -86,7 +85,7 @@ class Memories:
             return commit_version(connection, "switched", memory_id)
 
     def retire(self, memory_id: int) -> None:
-        """Let go of the segments of a memory that is not served. Raises UnknownMemory; ValueError if it is served."""
+        """Let go of the segments of a memory that is not served. Raises MemoryNotFound; ValueError if it is served."""
         with self._transactions.writing() as connection:
             if _find(connection, memory_id).active:
                 raise ValueError("the memory being served cannot be retired")
@@ -108,7 +107,7 @@ def active_memory(connection: Connection) -> MemoryRecord | None:
 def _find(connection: Connection, memory_id: int) -> MemoryRecord:
     row = connection.execute(select(MemoryRow.__table__).where(MemoryRow.id == memory_id)).one_or_none()
     if row is None:
-        raise UnknownMemory(f"there is no memory {memory_id}")
+        raise MemoryNotFound(f"there is no memory {memory_id}")
     return _record(row)
 
 

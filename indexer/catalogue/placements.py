@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, exists, insert, select
 
 from indexer.catalogue.models import PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.queries import batches, now
-from indexer.store import SegmentFile
+from indexer.domain.snapshot import SegmentFile
 
 
 def record_segment(connection: Connection, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> None:

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
-from indexer.catalogue.errors import UnknownCategory
 from indexer.catalogue.models import CategoryRow
-from indexer.catalogue.records import Page
+from indexer.domain.errors import CategoryNotFound
+from indexer.domain.page import Page
 
 T = TypeVar("T")
 
@@ -36,5 +36,5 @@ def page_of(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
 def id_of_category(connection: Connection, name: str) -> int:
     found = connection.scalar(select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None)))
     if found is None:
-        raise UnknownCategory(f"there is no category {name!r}")
+        raise CategoryNotFound(f"there is no category {name!r}")
     return found

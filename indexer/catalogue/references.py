@@ -9,18 +9,19 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import InvalidCursor, UnknownReference
 from indexer.catalogue.live import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.membership import append_references, remove_references
 from indexer.catalogue.models import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import batches, page_of
-from indexer.catalogue.records import Appended, NewReference, Page, Reference, Removed
 from indexer.catalogue.versions import version_of
-from indexer.encoding import Encoding
-from indexer.profile import Group, Profile
-from indexer.reading import Reading
-from indexer.store import SegmentFile
+from indexer.domain.encoding import Encoding
+from indexer.domain.errors import InvalidCursor, ReferenceNotFound
+from indexer.domain.page import Page
+from indexer.domain.profile import Group, Profile
+from indexer.domain.reading import Reading
+from indexer.domain.reference import Appended, NewReference, Reference, Removed
+from indexer.domain.snapshot import SegmentFile
 
 
 class References:
@@ -86,11 +87,11 @@ class References:
             return remove_references(connection, ids)
 
     def get(self, reference_id: int) -> Reference:
-        """One reference, live or removed. Raises UnknownReference."""
+        """One reference, live or removed. Raises ReferenceNotFound."""
         with self._transactions.reading() as connection:
             row = connection.execute(_references().where(ReferenceRow.id == reference_id)).one_or_none()
         if row is None:
-            raise UnknownReference(f"there is no reference {reference_id}")
+            raise ReferenceNotFound(f"there is no reference {reference_id}")
         return _reference(row)
 
     def page(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.files import HAS_PICTURE, original_path, thumbnail_name
+from indexer.catalogue.files import HAS_PICTURE
 from indexer.catalogue.models import (
     CategoryRow,
     DiscardRow,
@@ -33,65 +32,16 @@ from indexer.catalogue.models import (
     SegmentRow,
     UtcDateTime,
 )
-
-What = Literal["inspections", "pictures"]
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How many are kept, how old they may become, and how many bytes they may have; None is without a limit."""
-
-    count: int | None = None
-    age: timedelta | None = None
-    bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What is limited together: a category's defects, or its other inspections. category: None for those without."""
-
-    category: str | None
-    defect: bool
-
-
-@dataclass(frozen=True)
-class Holding:
-    """What is kept of one kind. picture_bytes: of pictures and maps, counted for each inspection that has them."""
-
-    kind: Kind
-    inspections: int
-    oldest: datetime
-    thumbnail_bytes: int
-    pictures: int
-    picture_bytes: int
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An inspection of a kind, with which and before which all go: themselves, or their pictures and maps."""
-
-    kind: Kind
-    what: What
-    at: datetime
-    id: str
-
-
-@dataclass(frozen=True)
-class Amount:
-    """So many inspections, pictures with maps, or files, and the bytes of theirs."""
-
-    count: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class ReferenceHolding:
-    """What the live references of a category take. code_bytes: of their rows in segments of the memory being served."""
-
-    category: str
-    references: int
-    picture_bytes: int
-    code_bytes: int
+from indexer.domain.retention import (
+    CountAndBytes,
+    GroupUsage,
+    PruneCutoff,
+    PruneTarget,
+    ReferenceUsage,
+    RetentionGroup,
+    RetentionLimits,
+)
+from indexer.domain.stored_file import original_path, thumbnail_name
 
 
 class Retention:
@@ -104,22 +54,24 @@ class Retention:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def holdings(self) -> tuple[Holding, ...]:
+    def holdings(self) -> tuple[GroupUsage, ...]:
         """What is kept of every kind there is, by category; those without a category first."""
         by = (InspectionRow.category, InspectionRow.defect)
         thumbnails = func.sum(InspectionRow.thumbnail_bytes)
         every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
         pictures = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(HAS_PICTURE).group_by(*by)
         with self._transactions.reading() as connection:
-            pictured = {Kind(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(pictures)}
+            pictured = {
+                RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(pictures)
+            }
             found = [
-                Holding(kind, row[2], row[3], int(row[4] or 0), *pictured.get(kind, (0, 0)))
+                GroupUsage(kind, row[2], row[3], int(row[4] or 0), *pictured.get(kind, (0, 0)))
                 for row in connection.execute(every)
-                for kind in [Kind(row[0], row[1])]
+                for kind in [RetentionGroup(row[0], row[1])]
             ]
         return tuple(sorted(found, key=lambda each: (each.kind.category or "", each.kind.defect)))
 
-    def reference_holdings(self) -> tuple[ReferenceHolding, ...]:
+    def reference_holdings(self) -> tuple[ReferenceUsage, ...]:
         """What the live references of every category take, by category."""
         codes = func.sum(SegmentRow.size * 1.0 / SegmentRow.count)
         statement = (
@@ -135,9 +87,11 @@ class Retention:
         )
         with self._transactions.reading() as connection:
             rows = connection.execute(statement)
-            return tuple(ReferenceHolding(row[0], row[1], int(row[2] or 0), round(row[3])) for row in rows)
+            return tuple(ReferenceUsage(row[0], row[1], int(row[2] or 0), round(row[3])) for row in rows)
 
-    def cut(self, kind: Kind, what: What, bounds: Bounds, now: datetime) -> Cut | None:
+    def cut(
+        self, kind: RetentionGroup, what: PruneTarget, bounds: RetentionLimits, now: datetime
+    ) -> PruneCutoff | None:
         """Where a kind has to be cut to keep within bounds; None where it does."""
         within, size = _within(kind, what), _size(what)
         ordered = select(InspectionRow.at, InspectionRow.id).where(*within).order_by(InspectionRow.at, InspectionRow.id)
@@ -153,9 +107,9 @@ class Retention:
                 found += connection.execute(old.limit(1))
             if bounds.bytes is not None and int(held[1] or 0) > bounds.bytes:
                 found += _reaching(connection, within, size, int(held[1] or 0) - bounds.bytes)
-        return None if not found else Cut(kind, what, *max((row.at, row.id) for row in found))
+        return None if not found else PruneCutoff(kind, what, *max((row.at, row.id) for row in found))
 
-    def cuts_for(self, wanted: int) -> tuple[Cut, ...]:
+    def cuts_for(self, wanted: int) -> tuple[PruneCutoff, ...]:
         """Where to cut the pictures of what is no defect, of whatever category, to give back so many bytes or all."""
         good = (HAS_PICTURE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
@@ -165,16 +119,18 @@ class Retention:
                 newest = select(InspectionRow.at, InspectionRow.id).where(*good)
                 newest = newest.order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
                 found = list(connection.execute(newest.limit(1)))
-        return tuple(Cut(Kind(each, False), "pictures", found[0].at, found[0].id) for each in categories)
+        return tuple(
+            PruneCutoff(RetentionGroup(each, False), "pictures", found[0].at, found[0].id) for each in categories
+        )
 
-    def amount(self, cut: Cut) -> Amount:
+    def amount(self, cut: PruneCutoff) -> CountAndBytes:
         """What a cut takes away."""
         statement = select(func.count(), func.sum(_size(cut.what))).where(*_before(cut))
         with self._transactions.reading() as connection:
             count, size = connection.execute(statement).one()
-        return Amount(count, int(size or 0))
+        return CountAndBytes(count, int(size or 0))
 
-    def prune(self, cut: Cut, most: int) -> Amount:
+    def prune(self, cut: PruneCutoff, most: int) -> CountAndBytes:
         """Take away the oldest of what a cut names, at most so many; their files become `discarded`."""
         wanted = (InspectionRow.id, InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.map_name,
                   InspectionRow.kept_bytes, InspectionRow.thumbnail_bytes)  # fmt: skip
@@ -182,7 +138,7 @@ class Retention:
         with self._transactions.writing() as connection:
             rows = connection.execute(ordered.limit(most)).all()
             if not rows:
-                return Amount(0, 0)
+                return CountAndBytes(0, 0)
             which = InspectionRow.id.in_([row.id for row in rows])
             if cut.what == "inspections":
                 connection.execute(delete(InspectionRow).where(which))
@@ -190,14 +146,14 @@ class Retention:
                 connection.execute(update(InspectionRow).where(which).values(kept_bytes=None, map_name=None))
             _write_down(connection, [file for row in rows for file in _files(row, cut.what)])
         sizes = [row.thumbnail_bytes if cut.what == "inspections" else row.kept_bytes for row in rows]
-        return Amount(len(rows), sum(size or 0 for size in sizes))
+        return CountAndBytes(len(rows), sum(size or 0 for size in sizes))
 
-    def pending(self) -> Amount:
+    def pending(self) -> CountAndBytes:
         """The files that are to be deleted."""
         statement = select(func.count(), func.sum(DiscardRow.bytes))
         with self._transactions.reading() as connection:
             count, size = connection.execute(statement).one()
-        return Amount(count, int(size or 0))
+        return CountAndBytes(count, int(size or 0))
 
     def discarded(self, most: int) -> tuple[str, ...]:
         """Some of the files that are to be deleted, at most so many: paths in the data folder.
@@ -213,17 +169,17 @@ class Retention:
             connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
 
 
-def _within(kind: Kind, what: What) -> tuple[ColumnElement[bool], ...]:
+def _within(kind: RetentionGroup, what: PruneTarget) -> tuple[ColumnElement[bool], ...]:
     conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
     return conditions if what == "inspections" else (*conditions, HAS_PICTURE)
 
 
-def _before(cut: Cut) -> tuple[ColumnElement[bool], ...]:
+def _before(cut: PruneCutoff) -> tuple[ColumnElement[bool], ...]:
     last = tuple_(literal(cut.at, UtcDateTime()), literal(cut.id))
     return (*_within(cut.kind, cut.what), tuple_(InspectionRow.at, InspectionRow.id) <= last)
 
 
-def _size(what: What) -> InstrumentedAttribute[int | None]:
+def _size(what: PruneTarget) -> InstrumentedAttribute[int | None]:
     return InspectionRow.thumbnail_bytes if what == "inspections" else InspectionRow.kept_bytes
 
 
@@ -239,7 +195,7 @@ def _reaching(
     return list(connection.execute(statement))
 
 
-def _files(row: Any, what: What) -> list[tuple[str, int]]:
+def _files(row: Any, what: PruneTarget) -> list[tuple[str, int]]:
     """The files that an inspection ceases to name, and their bytes; a map counts with its picture."""
     files = []
     if row.kept_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:

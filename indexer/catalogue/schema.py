@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 
-from indexer.catalogue.errors import SchemaMismatch
+from indexer.domain.errors import SchemaMismatch
+
+if TYPE_CHECKING:  # only a migration needs it: a command that opens the catalogue should not wait for its import
+    from alembic.config import Config
+
+NEEDED = "0008"  # the newest revision in migrations/versions
 
 
 def is_empty(engine: Engine) -> bool:
@@ -20,22 +22,26 @@ def is_empty(engine: Engine) -> bool:
 
 def check(engine: Engine) -> None:
     """Raise SchemaMismatch unless the database has exactly the schema of this version."""
-    found, needed = _revision(engine), _needed()
-    if found == needed:
+    found = _revision(engine)
+    if found == NEEDED:
         return
     _refuse_newer(found)
     raise SchemaMismatch(
-        f"the catalogue has schema {found or 'none'} and this version needs {needed}: run `touchstone migrate`"
+        f"the catalogue has schema {found or 'none'} and this version needs {NEEDED}: run `touchstone migrate`"
     )
 
 
 def revisions() -> tuple[str, ...]:
     """Every revision, oldest first."""
+    from alembic.script import ScriptDirectory
+
     return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
+    from alembic import command
+
     _refuse_newer(_revision(engine))
     with engine.execution_options(immediate=True).begin() as connection:
         config = _config()
@@ -45,6 +51,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to a revision, in one transaction."""
+    from alembic import command
+
     with engine.execution_options(immediate=True).begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -52,19 +60,20 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def _needed() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
 def _revision(engine: Engine) -> str | None:
+    if not inspect(engine).has_table("alembic_version"):
+        return None
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
 
 
 def _refuse_newer(found: str | None) -> None:

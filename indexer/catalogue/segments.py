@@ -9,15 +9,14 @@ from typing import cast
 from sqlalchemy import delete, func, select, update
 
 from indexer.catalogue.database import Transactions
-from indexer.catalogue.errors import SegmentsChanged
 from indexer.catalogue.live import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.models import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
-from indexer.catalogue.records import Changes, PlacedReference, SegmentRows, SegmentUsage
 from indexer.catalogue.versions import commit_version, version_of
-from indexer.store import SegmentFile
+from indexer.domain.errors import SegmentsChanged
+from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage, SnapshotDelta
 
 
 class Segments:
@@ -26,7 +25,7 @@ class Segments:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def changes_since(self, version: int, memory_id: int) -> Changes:
+    def changes_since(self, version: int, memory_id: int) -> SnapshotDelta:
         """What a snapshot of this memory at `version` lacks; from version 0, everything that is live.
 
         A compaction by another process may delete a segment between this answer and its reading: ask again then.
@@ -56,7 +55,7 @@ class Segments:
                 .where(ReferenceRow.removed_version > version, ReferenceRow.added_version <= version)
                 .order_by(ReferenceRow.id)
             ).all()
-            return Changes(version_of(connection), active, segments, tuple(removed))
+            return SnapshotDelta(version_of(connection), active, segments, tuple(removed))
 
     def of(self, memory_id: int) -> tuple[SegmentUsage, ...]:
         """The segments in use by a memory, oldest first, with what is still alive in each."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, extract, func, select
 
 from indexer.catalogue.models import InspectionRow
-from indexer.catalogue.records import Trend, TrendPoint
+from indexer.domain.trend import Trend, TrendPoint
 
 
 def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]], points: int) -> Trend:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from indexer.catalogue.models import ChangeRow
 from indexer.catalogue.queries import now
-from indexer.catalogue.records import ChangeKind
+from indexer.domain.snapshot import ChangeKind
 
 
 def version_of(connection: Connection) -> int:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import torch
 
+from indexer.domain.errors import CorruptSegmentError
+from indexer.domain.snapshot import SegmentFile
 from indexer.encoders import Encoder, Features
 from indexer.encoders.preprocessing import Geometry, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.images import ImageRefused, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
-from indexer.store import SegmentDamaged, SegmentFile, SegmentHeader, SegmentStore, StoreLock
+from indexer.store import SegmentHeader, SegmentStore, StoreLock
 from indexer.sweeping import Sweeper
 
 _BATCH = 8  # pictures encoded at once, or more where there are more cores
@@ -123,7 +125,7 @@ class FeatureCache:
         if self._open is None or self._open[0] != segment.name:
             try:
                 read = self._segments.read(segment.name, segment.sha256)
-            except SegmentDamaged:
+            except CorruptSegmentError:
                 self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
                 return None
             self._open = segment.name, EncodedReferences(read.global_descriptors, read.codes, self._codec.name)

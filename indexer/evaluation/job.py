@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib import rc_context
 
 from indexer.cores import Cores
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
 from indexer.evaluation.features import FeatureCache
@@ -23,7 +24,6 @@ from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import Decided, decide_all
 from indexer.evaluation.usable import usable
 from indexer.progress import Progress, progress
-from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution

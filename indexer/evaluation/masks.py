@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from indexer.depth import FULL, to_bytes
+from indexer.depth import to_bytes
+from indexer.domain.bit_depth import FULL
 from indexer.encoders import Geometry, prepare
 from indexer.evaluation.dataset import Sample
 from indexer.images import read_image

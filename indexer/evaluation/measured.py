@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.paper import differences
 from indexer.evaluation.protocols import Protocol
 from indexer.evaluation.run import Outcome
 from indexer.evaluation.thresholds import Decided
-from indexer.scoring import ScoringSettings
 
 
 @dataclass(frozen=True)

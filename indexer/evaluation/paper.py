@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset, Layout
 from indexer.evaluation.metrics import Figures
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.protocols import FIXED_CATEGORIES, NEW_CATEGORY, Protocol, Variant
-from indexer.scoring import ScoringSettings
 
 _ENCODER = "DINOv3"  # of every table but A2
 _LAYERS = ("layer 4", "layer 7", "layer 10", "layer 12")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Geometry
 from indexer.evaluation.dataset import Layout
-from indexer.scoring import ScoringSettings
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
-from indexer.scoring import ScoringSettings
 
 Protocol = Literal[
     "multi-class", "recognised", "single-class", "few-shot", "single-class-scaling", "multi-class-scaling",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
 from indexer.evaluation.features import Progress, encoded_batches
@@ -22,7 +23,7 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.images import ImageRefused
 from indexer.memory import MemoryBank
-from indexer.scoring import Scored, ScoringSettings, scoring
+from indexer.scoring import Scored, scoring
 from indexer.search import PatchSearchEngine, run_batched
 from indexer.verdicts.leave_one_out import in_one_go
 

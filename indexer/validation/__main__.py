@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import BUILTIN, EncoderError, EncoderSettings
 from indexer.evaluation.dataset import DatasetError
 from indexer.images import ImageRefused, decode_image
-from indexer.scoring import ScoringSettings
 from indexer.validation.compare import compare, table
 from indexer.validation.dataset import Amounts, write_dataset
 from indexer.validation.products import DRAWN, texture

@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.progress import Progress
 from rich.table import Table
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.metrics import Figures
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.run import Outcome, Subject, evaluate
-from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 
 

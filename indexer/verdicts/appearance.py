@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from indexer.verdicts.findings import Finding
+from indexer.domain.finding import Finding
 
 FEWEST = 5  # pictures to compare with before one can be called unlike them
 _DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no picture of a part should have

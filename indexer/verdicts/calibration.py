@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from indexer.scoring import ScoringSettings
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision, DecisionSettings, Verdict
 from indexer.verdicts.familiarity import Familiarity
 from indexer.verdicts.measures import Measures
 from indexer.verdicts.ranking import Ranking
-
-Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,37 +58,7 @@ def weighed(settings: ScoringSettings, calibration: Calibration | None) -> Scori
     return replace(settings, layer_weights=calibration.layer_weights)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an engineer accepts. A manual threshold overrides the calibrated one.
-
-    false_reject_rate: share of good parts that may be called anomalous. unfamiliar_rate: share of good parts that may
-    be called unfamiliar. Both in (0, 1).
-    """
-
-    false_reject_rate: float = 0.01
-    unfamiliar_rate: float = 0.001
-    threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The verdict on a picture, with what it was held against; each None while nothing is calibrated.
-
-    threshold: of the score. p_value: of the score. region_level: what a pixel of the map must exceed to be part of a
-    region. unfamiliarity, unfamiliar_level, unfamiliar_p_value: the statistic of `Familiarity`, its level, its rank.
-    """
-
-    verdict: Verdict
-    threshold: float | None
-    p_value: float | None = None
-    region_level: float | None = None
-    unfamiliarity: float | None = None
-    unfamiliar_level: float | None = None
-    unfamiliar_p_value: float | None = None
-
-
-def decide(measures: Measures, calibration: Calibration | None, limits: Limits) -> Decision:
+def decide(measures: Measures, calibration: Calibration | None, limits: DecisionSettings) -> Decision:
     """The verdict on what was measured in a picture.
 
     `unfamiliar` comes first: a map means nothing where nothing like the picture was ever referenced. Then a manual

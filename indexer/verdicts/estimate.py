@@ -8,9 +8,10 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring import Scored, ScoringSettings, score_image
+from indexer.scoring import Scored, score_image
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.leave_one_out import LeaveOneOut, balanced_by, layer_distances

@@ -6,9 +6,9 @@ import logging
 
 import numpy as np
 
-from indexer.catalogue import KeptCalibration, KeptReference
+from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.library import Library
-from indexer.scoring import ScoringSettings
 from indexer.verdicts.leave_one_out import NOBODY, LeaveOneOut, padded
 from indexer.verdicts.measures import Measures
 
@@ -41,12 +41,12 @@ def kept_measures(library: Library, category: str, settings: ScoringSettings) ->
     return [measures for _, measures in found.measures(memory, settings)]
 
 
-def to_kept(version: int, found: LeaveOneOut) -> KeptCalibration:
+def to_kept(version: int, found: LeaveOneOut) -> StoredCalibration:
     """Results of a snapshot as the catalogue keeps them; equal results of a reference are equal byte for byte."""
-    return KeptCalibration(
+    return StoredCalibration(
         version, found.k, found.rho,
         tuple(
-            KeptReference(
+            StoredReferenceResult(
                 int(reference_id), int(found.groups[row]),
                 None if np.isnan(found.nearest[row]) else float(found.nearest[row]),
                 found.candidates[row][found.candidates[row] != NOBODY].astype("<i8").tobytes(),
@@ -59,7 +59,7 @@ def to_kept(version: int, found: LeaveOneOut) -> KeptCalibration:
     )  # fmt: skip
 
 
-def from_kept(kept: KeptCalibration, shape: tuple[int, int]) -> LeaveOneOut:
+def from_kept(kept: StoredCalibration, shape: tuple[int, int]) -> LeaveOneOut:
     """The inverse of `to_kept`. shape: layers and cells. ValueError when what is kept does not fit."""
     rows = kept.references
     nearest = [np.nan if each.nearest is None else each.nearest for each in rows]

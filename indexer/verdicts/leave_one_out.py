@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings
+from indexer.scoring import roi_cells
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.measures import Measures, measure
@@ -98,7 +99,7 @@ def layer_distances(
     distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> NDArray[np.float64]:
     """The mean of each layer's distances over the inspected cells: S_l(t) (references, layers, cells) → (layers,)."""
-    if (inspected := settings.inspected(space)) is not None:
+    if (inspected := roi_cells(settings, space)) is not None:
         distances = distances[..., inspected.cells.ravel()]
     mean: NDArray[np.float64] = distances.mean(axis=(0, 2), dtype=np.float64)
     return mean

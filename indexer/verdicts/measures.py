@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.scoring import Scored, ScoringSettings, score_cells
+from indexer.scoring import Scored, layer_weights, roi_cells, score_cells
 
 # Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
 _BLANK = 0.99
@@ -77,8 +78,8 @@ def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: Scori
 
 def _fused(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> NDArray[np.float32]:
     """S(t) of the inspected cells."""
-    fused: NDArray[np.float32] = settings.weights(len(distances)) @ distances  # (cells,)
-    inspected = settings.inspected(space)
+    fused: NDArray[np.float32] = layer_weights(settings, len(distances)) @ distances  # (cells,)
+    inspected = roi_cells(settings, space)
     return fused if inspected is None else fused[inspected.cells.ravel()]
 
 
@@ -88,7 +89,7 @@ def _uniformity(features: Features, space: FeatureSpace, settings: ScoringSettin
     A layer that adds positions to what it sees, as a network's does, tells even patches of a blank frame apart.
     """
     patches = features.patches[0]  # (layers, cells, dim)
-    inspected = settings.inspected(space)
+    inspected = roi_cells(settings, space)
     if inspected is not None:
         patches = patches[:, torch.from_numpy(inspected.cells.ravel()).to(patches.device)]
     return float(patches.to(torch.float32).mean(dim=1).square().sum(dim=-1).amax())

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.finding import Finding
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.scoring import ScoringSettings
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.appearance import Appearance, photographic_findings
-from indexer.verdicts.findings import Finding
 from indexer.verdicts.measures import Measures, mean_distance, measure
 from indexer.verdicts.pairs import answers, difference
 from indexer.verdicts.twins import PEERS, are_twins, usual_difference

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from indexer.catalogue import Actor, ApiKey, acting
+from indexer.domain.actor import Actor, acting
+from indexer.domain.api_key import ApiKey
 from service.access.keyring import KeyRing
 from service.access.rates import Rates
 from service.access.roles import Role, needed

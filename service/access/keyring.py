@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from indexer.catalogue import ApiKey
 from indexer.catalogue.keys import Keys
+from indexer.domain.api_key import ApiKey
 from service.access.roles import Role
 
 _KEY = re.compile(r"ts_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")

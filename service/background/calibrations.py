@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from indexer.catalogue import CatalogueError, KeptCalibration, UnknownCategory
+from indexer.domain.errors import CatalogueError, CategoryNotFound
+from indexer.domain.leave_one_out import StoredCalibration
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.library import Library
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.kept import read_kept, to_kept
@@ -60,8 +61,8 @@ class _Unsaved:
     """Leave-one-out results of a memory that are not in the catalogue yet, and those they were made from."""
 
     memory_id: int
-    kept: KeptCalibration
-    base: KeptCalibration | None
+    kept: StoredCalibration
+    base: StoredCalibration | None
 
 
 class Calibrations:
@@ -163,7 +164,7 @@ class Calibrations:
         """Keep what was found in the catalogue; while that is away, what was found serves all the same."""
         unsaved = self._unsaved.get(category)
         if unsaved is not None:
-            with suppress(UnknownCategory):  # it was removed meanwhile
+            with suppress(CategoryNotFound):  # it was removed meanwhile
                 self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept, unsaved.base)
             del self._unsaved[category]
 

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from indexer.catalogue import Holding, Retention
+from indexer.catalogue.retention import Retention
+from indexer.domain.retention import GroupUsage
 from indexer.retention import Pruner, Step
 from service.metrics import Metrics
 
@@ -30,7 +31,7 @@ class Pruning:
         self._metrics = metrics
         self._seconds = seconds
         self._next_look = self._next_orphans = time.monotonic()
-        self.holdings: tuple[Holding, ...] = ()
+        self.holdings: tuple[GroupUsage, ...] = ()
         self.finished: float | None = None
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from indexer.catalogue import CatalogueError
+from indexer.domain.errors import CatalogueError
 from service.metrics import Metrics
 from service.owner import Stopped
 

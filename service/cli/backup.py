@@ -96,7 +96,7 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.backup import BackupError
-    from indexer.catalogue import CatalogueError
+    from indexer.domain.errors import CatalogueError
 
     sign()
     try:

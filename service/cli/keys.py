@@ -15,7 +15,7 @@ from indexer.settings import DataSettings
 from indexer.text import TextRefused, plain
 
 if TYPE_CHECKING:
-    from indexer.catalogue import Catalogue
+    from indexer.catalogue.catalogue import Catalogue
 
 app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
@@ -71,8 +71,9 @@ def _plain(what: str, given: str) -> str:
 def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogue]:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
-    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.errors import CatalogueError
 
     sign()
     try:

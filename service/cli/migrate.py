@@ -16,8 +16,9 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.errors import CatalogueError
 
     try:
         Catalogue.migrate(DataFolder.created(settings.data, settings.database_url).database)

@@ -23,8 +23,9 @@ def prune(
     """
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
-    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.errors import CatalogueError
     from indexer.retention import Pruner
 
     failed: list[str] = []

@@ -12,8 +12,9 @@ from indexer.progress import Progress, progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
-    from indexer.catalogue import Catalogue, Reference
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.reference import Reference
 
 
 def rebuild(
@@ -47,10 +48,10 @@ def rebuild(
     # torch takes seconds to import; --help should not.
     from sqlalchemy.exc import SQLAlchemyError
 
-    from indexer.catalogue import Catalogue, CatalogueError
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
-    from indexer.library import FeatureSpaceMismatch
     from indexer.reencoding import Unreadable
 
     if damaged and codec is not None:

@@ -26,9 +26,8 @@ def serve(
         access="open" if open_access else None,
     )  # fmt: skip
     # torch and FastAPI take seconds to import; --help should not.
-    from indexer.catalogue import CatalogueError
+    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
-    from indexer.library import FeatureSpaceMismatch
     from service.server import serve as run
     from service.tracing import TracingUnavailable
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from indexer.catalogue import ApiKey
+from indexer.domain.api_key import ApiKey
 from service.access.keyring import new_key
 from service.access.roles import Role
 from service.problems import documented

@@ -10,12 +10,14 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from indexer.catalogue import Category, InvalidCursor, KeptDrift, SettingsChanges
-from indexer.depth import FULL
+from indexer.domain.bit_depth import FULL
+from indexer.domain.category import Category, SettingsChanges
+from indexer.domain.drift import ALARM, DriftTest
+from indexer.domain.errors import InvalidCursor
+from indexer.domain.profile import Profile
+from indexer.domain.roi import RegionOfInterest
 from indexer.images import encode_png
-from indexer.profile import Profile
-from indexer.region_of_interest import MASK_SIDE, RegionOfInterest, inspected_cells
-from indexer.verdicts.drift import ALARM
+from indexer.region_of_interest import MASK_SIDE, inspected_cells, rasterise, region_from_mask
 from service import onboarding
 from service.problems import ProblemError, documented, translate
 from service.routes.admitted import OnboardingLease
@@ -88,7 +90,7 @@ async def mask(
     """
     upload, _ = await read_upload(request, _NoFields, 1)
     stored = await running.onboarding_decoder.read(upload.files[0])
-    region = _usable(running, RegionOfInterest.from_mask(stored.levels > 0))
+    region = _usable(running, region_from_mask(stored.levels > 0))
     return await _changed(running, name, {"region_of_interest": region})
 
 
@@ -110,7 +112,7 @@ async def drawn(name: Name, running: Annotated[Runtime, Depends(runtime)]) -> Re
     """Where pictures are inspected, as a mask over the whole picture: 256×256, white is inspected."""
     found = await asyncio.to_thread(running.library.catalogue.categories.get, name)
     region = found.settings.region_of_interest
-    inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else region.drawn(MASK_SIDE)
+    inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, MASK_SIDE)
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
 
 
@@ -201,7 +203,7 @@ def _usable(running: Runtime, region: RegionOfInterest) -> RegionOfInterest:
     return region
 
 
-def _view(running: Runtime, found: Category, kept: KeptDrift | None) -> CategoryView:
+def _view(running: Runtime, found: Category, kept: DriftTest | None) -> CategoryView:
     settings = asdict(found.settings)
     region = found.settings.region_of_interest
     if region is not None:
@@ -213,7 +215,7 @@ def _view(running: Runtime, found: Category, kept: KeptDrift | None) -> Category
     )  # fmt: skip
 
 
-def _drift_view(kept: KeptDrift) -> DriftView:
+def _drift_view(kept: DriftTest) -> DriftView:
     drift = kept.drift
     return DriftView(
         state="steady" if kept.flagged_at is None else "drifting", inspections=drift.inspections,

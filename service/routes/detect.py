@@ -17,10 +17,8 @@ from fastapi import APIRouter, Depends, Header, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.catalogue import (
-    CategorySettings,
-    Inspection,
-)
+from indexer.domain.category import CategorySettings
+from indexer.domain.inspection import Inspection
 from indexer.images import ImageRefused, encode_png
 from indexer.loader import Published
 from indexer.overlay import draw_overlay

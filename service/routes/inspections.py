@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BeforeValidator
 
-from indexer.catalogue import Inspection, InspectionFilter
-from indexer.catalogue.files import thumbnail_name
+from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.domain.stored_file import thumbnail_name
 from service import history
 from service.admission import Lease
 from service.feed import server_sent_events

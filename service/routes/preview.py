@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from indexer.catalogue import CategorySettings
+from indexer.domain.category import CategorySettings
 from indexer.verdicts.calibration import Calibration
 from service.leaving import while_wanted
 from service.preview import Held, Preview, preview

@@ -9,10 +9,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from indexer.catalogue import CategorySettings, Reference
+from indexer.domain.category import CategorySettings
+from indexer.domain.finding import FINDING_KINDS, FindingKind
+from indexer.domain.profile import Profile
+from indexer.domain.reference import Reference
 from indexer.images import ImageRefused
-from indexer.profile import Profile
-from indexer.verdicts.findings import FINDING_KINDS, FindingKind
 from service import onboarding
 from service.pictures import Side, pictured, read_kept
 from service.problems import documented, from_refusal

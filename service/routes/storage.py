@@ -10,8 +10,14 @@ from typing import Annotated
 import torch
 from fastapi import APIRouter, Depends
 
-from indexer.catalogue import Amount, Bounds, Holding, Kind, ReferenceHolding
-from indexer.catalogue.retention import What
+from indexer.domain.retention import (
+    CountAndBytes,
+    GroupUsage,
+    PruneTarget,
+    ReferenceUsage,
+    RetentionGroup,
+    RetentionLimits,
+)
 from service.problems import documented
 from service.runtime import Runtime, runtime
 from service.schemas.storage import (
@@ -39,7 +45,7 @@ def _storage(running: Runtime) -> StorageView:
     retention, policy = running.library.catalogue.retention, running.settings.retention
     holdings = {each.kind: each for each in retention.holdings()}
     references = {each.category: each for each in retention.reference_holdings()}
-    goes: dict[tuple[Kind, What], Amount] = {
+    goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
         (cut.kind, cut.what): retention.amount(cut) for cut in running.pruner.cuts(holdings)
     }
     names = {kind.category for kind in holdings} | set(references)
@@ -49,7 +55,8 @@ def _storage(running: Runtime) -> StorageView:
         categories=tuple(
             CategoryStorage(
                 name=name, references=_references(references.get(name or "")),
-                defects=_kept(holdings, goes, Kind(name, True)), others=_kept(holdings, goes, Kind(name, False)),
+                defects=_kept(holdings, goes, RetentionGroup(name, True)),
+                others=_kept(holdings, goes, RetentionGroup(name, False)),
             )
             for name in sorted(names, key=lambda name: name or "")
         ),
@@ -75,9 +82,13 @@ def _memory(running: Runtime) -> MemoryView:
     return MemoryView(codes=codes, gpu_used=size - free, gpu_size=size)
 
 
-def _kept(holdings: dict[Kind, Holding], goes: dict[tuple[Kind, What], Amount], kind: Kind) -> KeptView:
+def _kept(
+    holdings: dict[RetentionGroup, GroupUsage],
+    goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes],
+    kind: RetentionGroup,
+) -> KeptView:
     held = holdings.get(kind)
-    nothing = Amount(0, 0)
+    nothing = CountAndBytes(0, 0)
     inspections, pictures = goes.get((kind, "inspections"), nothing), goes.get((kind, "pictures"), nothing)
     return KeptView(
         inspections=0 if held is None else held.inspections, oldest=None if held is None else held.oldest,
@@ -89,12 +100,12 @@ def _kept(holdings: dict[Kind, Holding], goes: dict[tuple[Kind, What], Amount], 
     )  # fmt: skip
 
 
-def _references(held: ReferenceHolding | None) -> ReferencesKept:
+def _references(held: ReferenceUsage | None) -> ReferencesKept:
     if held is None:
         return ReferencesKept(count=0, picture_bytes=0, code_bytes=0)
     return ReferencesKept(count=held.references, picture_bytes=held.picture_bytes, code_bytes=held.code_bytes)
 
 
-def _bounds(bounds: Bounds) -> BoundsView:
+def _bounds(bounds: RetentionLimits) -> BoundsView:
     days = None if bounds.age is None else bounds.age.total_seconds() / 86_400
     return BoundsView(count=bounds.count, days=days, bytes=bounds.bytes)

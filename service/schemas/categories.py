@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from indexer.depth import BitDepth
-from indexer.verdicts.findings import FindingKind
+from indexer.domain.bit_depth import BitDepth
+from indexer.domain.finding import FindingKind
 from service.schemas.base import Answer
 from service.schemas.calibration import CalibrationView, DriftView
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from indexer.depth import BitDepth
-from indexer.encoding import Encoding
-from indexer.notices import NoticeKind
-from indexer.reading import Reading
+from indexer.domain.bit_depth import BitDepth
+from indexer.domain.encoding import Encoding
+from indexer.domain.notice import NoticeKind
+from indexer.domain.reading import Reading
 from service.schemas.base import Answer
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from indexer.verdicts.findings import FindingKind
+from indexer.domain.finding import FindingKind
 from service.schemas.base import Answer
 from service.schemas.calibration import CalibrationView
 from service.schemas.encoding import EncodingView, NoticeView

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from indexer.catalogue import Catalogue, Inspection
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.inspection import Inspection
 from tests.service.server_process import ServerProcess
 
 _BATCH = 5000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from service.access.keyring import new_key
 from service.access.roles import Role
 from tests.console.accessibility import assert_accessible

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.catalogue import Appended, Catalogue, MemoryRecord, NewReference
-from indexer.store import OriginalStore, SegmentFile, SegmentHeader, SegmentStore, StorageFull, StoreLock
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.errors import StorageFull
+from indexer.domain.reference import Appended, NewReference
+from indexer.domain.snapshot import MemoryRecord, SegmentFile
+from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
 from indexer.sweeping import Sweeper
 
 LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from indexer.catalogue import Bounds, Catalogue, Inspection, NewReference
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.database import Transactions, connect
 from indexer.catalogue.files import named_files
 from indexer.data_folder import DataFolder
+from indexer.domain.inspection import Inspection
+from indexer.domain.reference import NewReference
+from indexer.domain.retention import RetentionLimits
 from indexer.retention import Policy, Pruner
 from tests.indexer.data_folder_process import StoreParts, write_segment
 
@@ -90,10 +93,10 @@ class History(NamedTuple):
             segment = write_segment(self.folder.segments, [picture(number)])
             self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
 
-    def pruner(self, **bounds: Bounds) -> Pruner:
+    def pruner(self, **bounds: RetentionLimits) -> Pruner:
         return Pruner(self.place, self.catalogue, Policy(**bounds), 0)
 
-    def prune(self, **bounds: Bounds) -> None:
+    def prune(self, **bounds: RetentionLimits) -> None:
         for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):
             pass
 

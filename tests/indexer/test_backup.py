@@ -8,10 +8,11 @@ import pytest
 
 from indexer.backup import BackupError, Done, backup, restore, verify, verify_backup
 from indexer.backup.archive import Archive, SavedFile
-from indexer.catalogue import CatalogueError, schema
+from indexer.catalogue import schema
 from indexer.catalogue.database import Transactions, connect
 from indexer.catalogue.dump import State
-from indexer.data_folder import BeingRestored, DataFolder
+from indexer.data_folder import DataFolder
+from indexer.domain.errors import BeingRestored, CatalogueError
 from indexer.library import Library
 from tests.helpers.random_features import feature_space
 from tests.indexer.data_folder_process import StoreParts

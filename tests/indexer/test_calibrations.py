@@ -15,10 +15,13 @@ import torch
 from sqlalchemy import Engine, event, insert, select
 
 from indexer.backup import backup, restore
-from indexer.catalogue import Catalogue, KeptCalibration, KeptReference, UnknownCategory, schema
+from indexer.catalogue import schema
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import LeaveOneOutRow
 from indexer.data_folder import DataFolder
+from indexer.domain.errors import CategoryNotFound
+from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 from indexer.library import Library
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import read_kept, to_kept
@@ -45,7 +48,9 @@ def searched(library: Library, before: LeaveOneOut | None = None, category: str 
     return finished(leave_one_out(library.memory, ENGINE, category, K, RHO, before))
 
 
-def keep(library: Library, category: str, found: LeaveOneOut, base: KeptCalibration | None = None) -> KeptCalibration:
+def keep(
+    library: Library, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
+) -> StoredCalibration:
     kept = to_kept(library.memory.version, found)
     library.catalogue.calibrations.keep(category, library.memory_id, kept, base)
     return kept
@@ -78,7 +83,7 @@ def test_what_is_kept_is_read_again_exactly(library: Library) -> None:
     for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert read_kept(library, "nut") is None
-    with pytest.raises(UnknownCategory):
+    with pytest.raises(CategoryNotFound):
         library.catalogue.calibrations.keep("nut", library.memory_id, kept)
 
 
@@ -119,7 +124,7 @@ def test_a_change_against_what_another_process_has_replaced_is_kept_whole(librar
 
 def test_what_does_not_fit_is_made_again(library: Library, caplog: pytest.LogCaptureFixture) -> None:
     reference = int(library.memory.ids[0])
-    odd = KeptCalibration(1, K, RHO, (KeptReference(reference, reference, None, b"", b"abc", b"", b""),))
+    odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
     library.catalogue.calibrations.keep("disc", library.memory_id, odd)
     assert read_kept(library, "disc") is None
     assert "made again" in caplog.text

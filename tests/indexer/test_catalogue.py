@@ -25,32 +25,27 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from indexer.catalogue import (
-    Catalogue,
-    Category,
-    CategorySettings,
-    Inspection,
-    InspectionFilter,
+from indexer.catalogue import schema
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.database import connect
+from indexer.catalogue.models import DriftRow, ReferenceRow
+from indexer.domain.category import Category, CategorySettings
+from indexer.domain.drift import DriftMartingale
+from indexer.domain.errors import (
+    CategoryNotFound,
+    InspectionNotFound,
     InvalidCursor,
     MemoryInactive,
     MemoryIncomplete,
-    NewReference,
-    PlacedReference,
+    MemoryNotFound,
+    ReferenceNotFound,
     RequestKeyReused,
-    SegmentRows,
     SegmentsChanged,
-    SegmentUsage,
-    UnknownCategory,
-    UnknownInspection,
-    UnknownMemory,
-    UnknownReference,
-    schema,
 )
-from indexer.catalogue.database import connect
-from indexer.catalogue.files import original_path
-from indexer.catalogue.models import DriftRow, ReferenceRow
-from indexer.store import SegmentFile
-from indexer.verdicts.drift import Drift
+from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.domain.reference import NewReference
+from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage
+from indexer.domain.stored_file import original_path
 from tests.indexer.data_folder_process import StoreParts, arrays_of
 from tests.postgres_server import PostgresServer
 
@@ -175,7 +170,7 @@ def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: 
     with pytest.raises(ValueError, match="cannot be retired"):
         catalogue.memories.retire(memory_id)
     for method in (catalogue.memories.switch, catalogue.memories.retire):
-        with pytest.raises(UnknownMemory, match="there is no memory 99"):
+        with pytest.raises(MemoryNotFound, match="there is no memory 99"):
             method(99)
 
 
@@ -193,7 +188,7 @@ def test_appended_references_are_there_with_everything_known_about_them(catalogu
     assert (reference.added_version, reference.removed_at, reference.removed_version) == (2, None, None)
     assert start <= reference.added_at <= datetime.now(UTC)
     assert reference.added_at.tzinfo is UTC
-    with pytest.raises(UnknownReference, match="there is no reference 99"):
+    with pytest.raises(ReferenceNotFound, match="there is no reference 99"):
         catalogue.references.get(99)
 
 
@@ -374,7 +369,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @rule(category=st.sampled_from("xy"))
     def remove_category(self, category: str) -> None:
         if category not in {each.name for each in self.catalogue.categories.all()}:
-            with pytest.raises(UnknownCategory):
+            with pytest.raises(CategoryNotFound):
                 self.catalogue.categories.remove(category)
             return
         removed = self.catalogue.categories.remove(category)
@@ -457,7 +452,7 @@ def test_categories_are_listed_with_their_settings_and_counts(catalogue: Catalog
     bolt, nut = catalogue.categories.all()
     assert nut == Category("nut", CategorySettings(), nut.created_at, 2)
     assert bolt == catalogue.categories.get("bolt") == Category("bolt", CategorySettings(), bolt.created_at, 0)
-    with pytest.raises(UnknownCategory, match="there is no category 'cog'"):
+    with pytest.raises(CategoryNotFound, match="there is no category 'cog'"):
         catalogue.categories.get("cog")
 
 
@@ -474,7 +469,7 @@ def test_changed_settings_are_kept_and_make_a_version(catalogue: Catalogue, memo
         "bolt", {"layer_weights": None, "threshold": 0.5, "false_reject_rate": 0.1, "rho": 0}
     )
     assert catalogue.categories.get("bolt").settings == CategorySettings(7, 0, None, 0.1, 0.5)
-    with pytest.raises(UnknownCategory):
+    with pytest.raises(CategoryNotFound):
         catalogue.categories.update_settings("cog", {"k": 1})
 
 
@@ -504,7 +499,7 @@ def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue
     assert catalogue.segments.changes_since(before, memory_id).removed == ids
     assert [each.id for each in catalogue.references.page().items] == [other]
     for gone in (catalogue.categories.get, catalogue.categories.remove):
-        with pytest.raises(UnknownCategory):
+        with pytest.raises(CategoryNotFound):
             gone("bolt")
     add(catalogue, memory_id, "bolt", "a")
     assert catalogue.categories.get("bolt").settings == CategorySettings()
@@ -535,7 +530,7 @@ def test_a_removed_category_is_restored_with_its_settings_and_what_went_with_it(
     add(catalogue, memory_id, "nut", "d")  # begun anew: nothing of the one before comes back
     assert catalogue.categories.removed() == ()
     assert catalogue.references.removed_with("nut", -1, 10) == ()
-    with pytest.raises(UnknownCategory):
+    with pytest.raises(CategoryNotFound):
         catalogue.categories.restore("washer")
 
 
@@ -587,7 +582,7 @@ def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogu
     assert catalogue.inspections.get(full.id) == full
     assert catalogue.inspections.get(full.id).at.tzinfo is UTC
     assert catalogue.inspections.get(inspection(2).id) == inspection(2)
-    with pytest.raises(UnknownInspection, match="there is no inspection x"):
+    with pytest.raises(InspectionNotFound, match="there is no inspection x"):
         catalogue.inspections.get("x")
 
 
@@ -627,9 +622,9 @@ def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
         kept = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "highest": 2.0}
         connection.execute(update(DriftRow).values(state=kept))
     engine.dispose()
-    assert catalogue.calibrations.drifts()["bolt"].drift == Drift()
+    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale()
     catalogue.inspections.record([inspection(2, **known)])
-    assert catalogue.calibrations.drifts()["bolt"].drift == Drift().after([0.3], 20)
+    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale().after([0.3], 20)
 
 
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:
@@ -720,7 +715,7 @@ def test_a_good_part_of_a_removed_category_does_not_begin_it_anew(catalogue: Cat
     catalogue.inspections.record([bolt])
     catalogue.categories.remove("bolt")
     version = catalogue.version()
-    with pytest.raises(UnknownCategory, match="'bolt' was removed"):
+    with pytest.raises(CategoryNotFound, match="'bolt' was removed"):
         call_good(catalogue, memory_id, bolt)
     assert (catalogue.version(), live(catalogue), catalogue.inspections.get(bolt.id)) == (version, {}, bolt)
     catalogue.categories.restore("bolt")
@@ -746,9 +741,9 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.judged").items] == [
         None, ["unfamiliar"], None, ["unfamiliar"],
     ]  # fmt: skip
-    with pytest.raises(UnknownInspection):
+    with pytest.raises(InspectionNotFound):
         catalogue.inspections.judge("x", "defect")
-    with pytest.raises(UnknownInspection):
+    with pytest.raises(InspectionNotFound):
         call_good(catalogue, memory_id, inspection(9))
     assert live(catalogue) == {}
 

@@ -13,7 +13,7 @@ import torch
 
 from indexer.bulk import find_categories
 from indexer.bulk import index as index_folders
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.cores import Cores
 from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder

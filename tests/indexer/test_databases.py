@@ -19,18 +19,18 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, insert, inspect, make_url, select
 from sqlalchemy.exc import OperationalError
 
-from indexer.catalogue import (
-    Catalogue,
+from indexer.catalogue import schema
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.database import connect
+from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
+from indexer.catalogue.patience import patient
+from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
     CommitUncertain,
     SchemaMismatch,
     UnsupportedDatabase,
-    schema,
 )
-from indexer.catalogue.database import connect
-from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
-from indexer.catalogue.patience import patient
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.indexer.data_folder_process import StoreParts, write_segment
 from tests.postgres_server import PostgresServer

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from indexer.depth import BIT_DEPTHS, BitDepth, depth_of, is_narrow
+from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth, depth_of, is_narrow
 from indexer.images import ImageRefused, decode_image, encode_png, read_image
 from tests.corpus.bad_images import exif, picture, tiff
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.encoding import Encoding
+from indexer.domain.encoding import Encoding
 from indexer.images import encode_png, read_image
 from tests.corpus.bad_images import picture, saved
 

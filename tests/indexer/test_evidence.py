@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace, Geometry
 from indexer.evidence import explain
 from indexer.overlay import draw_overlay
 from indexer.regions import MOST_REGIONS, find_regions
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.catalogue import MemoryInactive
+from indexer.domain.errors import MemoryInactive, StorageFull
 from indexer.library import Library, Original
 from indexer.memory import Codec, EncodedReferences
-from indexer.store import StorageFull
 from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from indexer import loader
-from indexer.catalogue import CatalogueUnavailable, MemoryInactive
+from indexer.domain.errors import CatalogueUnavailable, MemoryInactive
 from indexer.library import Library, Original, write_segment
 from indexer.loader import Loader
 from indexer.memory import Codec, join

@@ -11,10 +11,13 @@ import pytest
 import torch
 from sqlalchemy import create_engine
 
-from indexer.catalogue import Catalogue, SchemaMismatch, schema
+from indexer.catalogue import schema
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.errors import SchemaMismatch
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import prepare
 from indexer.images import decode_image
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import TorchEngine
 from tests.indexer.commands import opened, small_encoder, started, touchstone
 from tests.indexer.test_bulk import folder_of

@@ -7,10 +7,12 @@ import base64
 import numpy as np
 import pytest
 
+from indexer.domain.roi import RegionOfInterest
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Geometry
 from indexer.images import encode_png
-from indexer.region_of_interest import RegionOfInterest, inspected_cells
-from indexer.scoring import ScoringSettings, draw_map, score_cells
+from indexer.region_of_interest import inspected_cells, rasterise, region_from_mask
+from indexer.scoring import draw_map, score_cells
 from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
@@ -18,7 +20,7 @@ SQUARE = Geometry(resize=64, crop=64)
 
 
 def mask(inside: np.ndarray) -> RegionOfInterest:
-    return RegionOfInterest.from_mask(inside)
+    return region_from_mask(inside)
 
 
 def test_a_cell_is_inspected_when_half_of_it_lies_in_the_region() -> None:
@@ -84,4 +86,4 @@ def test_a_defect_at_the_border_is_not_thinned_out_by_what_is_ignored() -> None:
 )
 def test_what_is_no_region_is_refused(polygons: tuple[tuple[tuple[float, float], ...], ...], kept: str | None) -> None:
     with pytest.raises(ValueError, match=r"region|polygon|mask"):
-        RegionOfInterest(polygons, kept)
+        rasterise(RegionOfInterest(polygons, kept), 8)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from indexer.backup import verify
-from indexer.catalogue import Bounds, Catalogue, Kind, Retention
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.database import Transactions, connect
 from indexer.catalogue.files import Files
-from indexer.catalogue.retention import What
+from indexer.catalogue.retention import Retention
+from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimits
 from indexer.retention import Policy, Pruner
 from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
 
@@ -31,7 +32,7 @@ def history(tmp_path: Path, database: str) -> Iterator[History]:
     begun.catalogue.close()
 
 
-def newest(numbers: list[int], bounds: Bounds, each: int) -> set[int]:
+def newest(numbers: list[int], bounds: RetentionLimits, each: int) -> set[int]:
     """What a bound keeps, told the simplest way: from the newest back, while nothing is beyond it."""
     kept: set[int] = set()
     for number in sorted(numbers, reverse=True):
@@ -45,7 +46,7 @@ def newest(numbers: list[int], bounds: Bounds, each: int) -> set[int]:
 
 
 some_bounds = st.builds(
-    Bounds,
+    RetentionLimits,
     count=st.none() | st.integers(0, 12),
     age=st.none()
     | st.integers(-2, 14).map(lambda minutes: datetime.now(UTC) - NOON - timedelta(minutes=minutes - 0.5)),
@@ -59,9 +60,9 @@ some_bounds = st.builds(
     bounds=st.fixed_dictionaries(dict.fromkeys(("inspections", "pictures", "defects", "defect_pictures"), some_bounds)),
 )
 def test_exactly_the_newest_within_every_bound_are_kept(
-    history: History, kinds: list[tuple[str | None, bool]], bounds: dict[str, Bounds]
+    history: History, kinds: list[tuple[str | None, bool]], bounds: dict[str, RetentionLimits]
 ) -> None:
-    history.prune(inspections=Bounds(count=0), defects=Bounds(count=0))
+    history.prune(inspections=RetentionLimits(count=0), defects=RetentionLimits(count=0))
     history.record(
         *(inspection(number, category=category, verdict="anomalous" if defect else "normal")
           for number, (category, defect) in enumerate(kinds))
@@ -84,17 +85,17 @@ def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> No
     history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
     history.call_good(0)
     history.catalogue.inspections.judge(inspection(3).id, "defect")
-    history.prune(pictures=Bounds(count=0), inspections=Bounds(count=1))
+    history.prune(pictures=RetentionLimits(count=0), inspections=RetentionLimits(count=1))
     assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
     history.call_good(1)
     history.catalogue.inspections.judge(inspection(3).id, None)
-    history.prune(inspections=Bounds(count=1))
+    history.prune(inspections=RetentionLimits(count=1))
     assert history.numbers() == [3]
 
 
 def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
     history.record(inspection(0))
-    history.prune(pictures=Bounds(count=0))
+    history.prune(pictures=RetentionLimits(count=0))
     assert history.catalogue.inspections.get(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
     assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
     assert verify(history.place, lambda *_: None).damaged == ()
@@ -103,12 +104,12 @@ def test_an_inspection_without_its_picture_keeps_everything_else(history: Histor
 def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
     history.record(inspection(0), inspection(1), inspection(5, image_sha256=digest(picture(0))))
     (reference,) = history.folder.append("bolt", [picture(1)]).reference_ids
-    history.prune(pictures=Bounds(count=1))
+    history.prune(pictures=RetentionLimits(count=1))
     assert history.pictured() == [5]
     assert history.folder.originals.read(digest(picture(0)), ".png") == picture(0)
     assert history.folder.originals.read(digest(picture(1)), ".png") == picture(1)
     history.catalogue.references.remove([reference])
-    history.prune(inspections=Bounds(count=0))
+    history.prune(inspections=RetentionLimits(count=0))
     # The reference can still be restored; the other picture nothing needs.
     assert {Path(path).stem for path in history.files()} == {digest(picture(1))}
     assert history.catalogue.retention.pending().count == 0
@@ -118,7 +119,7 @@ def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(hist
     history.record(inspection(0))
     retention = history.catalogue.retention
     [holding] = retention.holdings()
-    cut = retention.cut(holding.kind, "inspections", Bounds(count=0), datetime.now(UTC))
+    cut = retention.cut(holding.kind, "inspections", RetentionLimits(count=0), datetime.now(UTC))
     assert cut is not None
     assert retention.amount(cut) == retention.prune(cut, 10)
     assert retention.pending().count == 3
@@ -136,7 +137,7 @@ def test_files_wait_while_anyone_is_recording_and_go_afterwards(
     monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
     history.record(*map(inspection, range(3)))
     with history.folder.lock.appending():
-        history.prune(inspections=Bounds(count=1))
+        history.prune(inspections=RetentionLimits(count=1))
         assert history.numbers() == [2]
         assert len(history.files()) == 9
     assert history.catalogue.retention.pending().count == 6
@@ -146,7 +147,7 @@ def test_files_wait_while_anyone_is_recording_and_go_afterwards(
 
 def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -> None:
     history.record(inspection(0), inspection(1))
-    history.prune(pictures=Bounds(count=1))
+    history.prune(pictures=RetentionLimits(count=1))
     orphan = history.folder.originals.write(picture(9), ".png")
     cut_short = history.folder.originals.path(orphan, ".png").with_name(f"{orphan}.png.0123.tmp")
     cut_short.write_bytes(b"half")
@@ -208,7 +209,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
         inspection(0), inspection(1), inspection(2, verdict="anomalous"), inspection(3, category=None),
         inspection(4, category="nut", thumbnail_bytes=None),
     )  # fmt: skip
-    history.prune(pictures=Bounds(count=1))
+    history.prune(pictures=RetentionLimits(count=1))
     found = [
         (each.kind.category, each.kind.defect, each.inspections, each.pictures, each.picture_bytes,
          each.thumbnail_bytes, each.oldest) for each in history.catalogue.retention.holdings()
@@ -226,7 +227,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
     assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())
 
 
-_EITHER: tuple[What, What] = ("inspections", "pictures")
+_EITHER: tuple[PruneTarget, PruneTarget] = ("inspections", "pictures")
 
 
 def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
     event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
     retention = Retention(Transactions(engine))
     for what in _EITHER:
-        cut = retention.cut(Kind("bolt", False), what, Bounds(2, timedelta(1), 1), datetime.now(UTC))
+        cut = retention.cut(RetentionGroup("bolt", False), what, RetentionLimits(2, timedelta(1), 1), datetime.now(UTC))
         assert cut is not None
         retention.amount(cut)
     retention.holdings()

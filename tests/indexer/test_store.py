@@ -14,15 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.store import (
-    OriginalStore,
-    OriginalUnreadable,
-    SegmentDamaged,
-    SegmentFile,
-    SegmentHeader,
-    SegmentStore,
-    StoreLock,
-)
+from indexer.domain.errors import CorruptSegmentError, OriginalUnreadable
+from indexer.domain.snapshot import SegmentFile
+from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,7 +123,7 @@ def test_a_damaged_segment_is_named_with_the_reason(
 ) -> None:
     file = written(store)
     damage(tmp_path / "segments" / file.name)
-    with pytest.raises(SegmentDamaged, match=f"segment {file.name} is damaged: {reason}") as caught:
+    with pytest.raises(CorruptSegmentError, match=f"segment {file.name} is damaged: {reason}") as caught:
         store.read(file.name, file.sha256)
     assert (caught.value.name, caught.value.reason) == (file.name, reason)
 
@@ -146,7 +140,7 @@ def test_no_flipped_bit_and_no_cut_goes_unnoticed(store: SegmentStore, tmp_path:
     else:
         del content[position:]
     path.write_bytes(content)
-    with pytest.raises(SegmentDamaged):
+    with pytest.raises(CorruptSegmentError):
         store.read(file.name, file.sha256)
 
 
@@ -154,7 +148,7 @@ def test_removing_a_segment_twice_is_fine(store: SegmentStore) -> None:
     file = written(store)
     store.remove(file.name)
     store.remove(file.name)
-    with pytest.raises(SegmentDamaged, match="missing"):
+    with pytest.raises(CorruptSegmentError, match="missing"):
         store.read(file.name, file.sha256)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings
 from indexer.evaluation.readers import read_dataset
-from indexer.scoring import ScoringSettings
 from indexer.validation.__main__ import app
 from indexer.validation.compare import compare
 from indexer.validation.dataset import Amounts, write_dataset

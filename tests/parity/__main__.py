@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.evaluation.dataset import Dataset, Sample
 from indexer.evaluation.features import FeatureCache, encoded_samples
@@ -26,7 +27,7 @@ from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import FIGURES, Figures, measure
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.tally import PixelTally
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import choose_engine
 
 _LAYERS = (3, 6, 9, 11)  # theirs count from 0

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.catalogue import ApiKey, Catalogue
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.api_key import ApiKey
 from service.access import RULES, Role, new_key
 from service.access.keyring import KeyRing
 from service.access.rates import Rates

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.catalogue import Catalogue, CatalogueUnavailable
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.errors import CatalogueUnavailable
 from indexer.memory import MemoryBank
 from indexer.retention import Pruner
 from service.access import Role, new_key

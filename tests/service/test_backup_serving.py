@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from indexer.backup import backup, restore, verify
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.library import Library

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from service.access.keyring import KeyRing
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import load_encoder
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.protocols import Among, Search
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.run import Subject, score_samples
 from indexer.memory import DEFAULT_CODEC
-from indexer.scoring import ScoringSettings
 from indexer.search import choose_engine
 from service.app import create_app
 from service.runtime import Runtime

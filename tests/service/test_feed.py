@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.catalogue import Catalogue, Inspection, InspectionFilter
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.inspections import Inspections
+from indexer.domain.inspection import Inspection, InspectionFilter
 from service import feed as feeds
 from service.feed import Feed, server_sent_events
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
 from service.access import Role, new_key
 from service.app import create_app

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.catalogue import Changes
 from indexer.catalogue.categories import Categories
 from indexer.catalogue.segments import Segments
+from indexer.domain.snapshot import SnapshotDelta
 from tests.service.conftest import files, onboard
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
@@ -68,7 +68,7 @@ def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(
     looks: list[float] = []
     changes_since = Segments.changes_since
 
-    def counting(segments: Segments, version: int, memory_id: int) -> Changes:
+    def counting(segments: Segments, version: int, memory_id: int) -> SnapshotDelta:
         looks.append(time.monotonic())
         return changes_since(segments, version, memory_id)
 

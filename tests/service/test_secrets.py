@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from service import logs
 from service.access import NewKey, Role, new_key
 from service.settings import Settings

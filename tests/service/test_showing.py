@@ -14,7 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from indexer.catalogue import Catalogue, Inspection, InspectionFilter
+from indexer.catalogue.catalogue import Catalogue
+from indexer.domain.inspection import Inspection, InspectionFilter
 from tests.service.conftest import files, onboard
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.domain.errors import FeatureSpaceMismatch
 from indexer.images import encode_png
-from indexer.library import FeatureSpaceMismatch
 from service.app import create_app
 from service.runtime import Runtime
 from service.settings import Settings

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings
 from indexer.verdicts.measures import Measures, measure
 from indexer.verdicts.pairs import answers
 from indexer.verdicts.screening import outlier_limit

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.calibration import Limits, decide
+from indexer.verdicts.calibration import decide
 from indexer.verdicts.leave_one_out import calibrate
 from indexer.verdicts.measures import Measures, mean_distance
 from tests.study.products import Product
@@ -35,7 +37,7 @@ def named(
         """Whether the verdict is `normal`, and whether another category is named, as the service would."""
         scored = score_image(memory, engine, features, SETTINGS, asked)
         measures = Measures.of(scored, features, memory.space, SETTINGS)
-        normal = decide(measures, calibrations[asked], Limits(rate)).verdict == "normal"
+        normal = decide(measures, calibrations[asked], DecisionSettings(rate)).verdict == "normal"
         likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
         if likeliest is None or likeliest == asked:
             return normal, False

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings, scoring
+from indexer.scoring import scoring
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from indexer.verdicts.leave_one_out import leave_one_out

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.verdicts.ranking import Ranking

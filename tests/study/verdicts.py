@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import track
 
 from clients.demo.factory import PRODUCTS
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine, TorchEngine
-from indexer.verdicts.calibration import Calibration, Limits, decide
+from indexer.verdicts.calibration import Calibration, decide
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
 from indexer.verdicts.measures import Measures
 from tests.study.few import outliers
@@ -70,7 +72,7 @@ class Study:
                         assert level is not None
                         self.unfamiliar[size, each] += calibration.familiarity.statistic(measures) > level
         calibration = self.timed(product.name, whole)
-        limits = Limits(rate)
+        limits = DecisionSettings(rate)
         for kind, pictures in (("good", product.good), ("defective", product.defective), *product.odd.items()):
             verdicts = [decide(self.measured(whole, each), calibration, limits).verdict for each in pictures]
             self.verdicts[product.name, kind] = Counter(verdicts)

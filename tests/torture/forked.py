@@ -91,11 +91,11 @@ def _write_to(log: Path) -> None:
 
 def _compact(data: Path, database_url: str | None, log: Path) -> None:
     _write_to(log)
-    from indexer.catalogue import Catalogue, SegmentsChanged
+    from indexer.catalogue.catalogue import Catalogue
     from indexer.data_folder import DataFolder
+    from indexer.domain.errors import CorruptSegmentError, SegmentsChanged
     from indexer.encoders.base import FeatureSpace
     from indexer.library import Library
-    from indexer.store import SegmentDamaged
 
     catalogue = Catalogue.open(DataFolder.existing(data, database_url).database)
     record = catalogue.memories.active()
@@ -107,7 +107,7 @@ def _compact(data: Path, database_url: str | None, log: Path) -> None:
         try:
             library.compact()
             library.refresh()
-        except (SegmentDamaged, SegmentsChanged):
+        except (CorruptSegmentError, SegmentsChanged):
             pass  # the server's own compaction was faster
         if turn == 0:
             print(_AT_WORK, end="", flush=True)

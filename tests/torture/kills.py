@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import func, select
 
-from indexer.catalogue import Catalogue
+from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import ChangeRow
 from indexer.data_folder import DataFolder

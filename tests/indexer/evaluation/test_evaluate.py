@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Encoder, Features
 from indexer.evaluation import job
@@ -22,7 +23,6 @@ from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, D
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
 from indexer.images import encode_png
-from indexer.scoring import ScoringSettings
 from tests.indexer.evaluation import trees
 
 SMALL = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.evaluation.dataset import Dataset, Reference, Sample
 from indexer.evaluation.metrics import Figures
 from indexer.evaluation.plots import draw_histograms, draw_ranking
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.run import CategoryOutcome, Outcome
 from indexer.evaluation.sheets import best_level, choose
-from indexer.scoring import ScoringSettings
 
 NAMES = [f"rolled_strip_base_{number:02}" for number in range(30)]
 KINDS = ["good"] * 4 + ["cut"] * 4

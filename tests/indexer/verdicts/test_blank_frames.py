@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clients.demo.factory import render_good
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.preprocessing import prepare
-from indexer.scoring import ScoringSettings
 from indexer.verdicts.measures import measure
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from indexer.verdicts.calibration import Calibration, Limits, decide
+from indexer.domain.verdict import DecisionSettings
+from indexer.verdicts.calibration import Calibration, decide
 from indexer.verdicts.measures import Measures
 from indexer.verdicts.ranking import Ranking, references_needed
 
@@ -37,7 +38,7 @@ def test_a_score_is_rejected_exactly_when_its_p_value_is_at_most_the_rate(
     scores: list[float], rate: float, score: float
 ) -> None:
     found = calibration(scores)
-    decision = decide(part(score), found, Limits(rate))
+    decision = decide(part(score), found, DecisionSettings(rate))
     if len(scores) < references_needed(rate):
         assert decision.verdict == "uncalibrated"
         assert decision.threshold == max(scores)
@@ -65,12 +66,12 @@ def test_fresh_good_parts_are_called_anomalous_and_unfamiliar_at_no_more_than_th
         *known, fresh = draw(rng, references + 1)
         found = Calibration.of("nut", 3, "key", known)
         # The other verdict is kept out of the way, so that each rate is counted by itself.
-        verdict = decide(fresh, found, Limits(rate, unfamiliar_rate=1e-9)).verdict
+        verdict = decide(fresh, found, DecisionSettings(rate, unfamiliar_rate=1e-9)).verdict
         assert (verdict == "uncalibrated") == (references < references_needed(rate)) or verdict == "unfamiliar"
         anomalous += verdict == "anomalous" or (
             verdict == "uncalibrated" and fresh.score > (found.scores.level(rate) or 0)
         )
-        unfamiliar += decide(fresh, found, Limits(rate, unfamiliar_rate=rate)).verdict == "unfamiliar"
+        unfamiliar += decide(fresh, found, DecisionSettings(rate, unfamiliar_rate=rate)).verdict == "unfamiliar"
     # With n references the exact rate is ⌊rate · (n + 1)⌋ / (n + 1); out of reach, that of the most cautious threshold.
     exact = max(1, int(rate * (references + 1) + 1e-9)) / (references + 1)
     low, high = binom.interval(0.9999, trials, exact)
@@ -83,19 +84,19 @@ def test_fresh_good_parts_are_called_anomalous_and_unfamiliar_at_no_more_than_th
 
 
 def test_a_manual_threshold_overrides_and_no_calibration_is_said() -> None:
-    assert decide(part(0.3), None, Limits(threshold=0.2)).verdict == "anomalous"
-    assert decide(part(0.2), None, Limits(threshold=0.2)).verdict == "normal"
-    assert decide(part(0.3), None, Limits()).verdict == "uncalibrated"
-    empty = decide(part(0.3), Calibration.of("nut", 1, "key", []), Limits())
+    assert decide(part(0.3), None, DecisionSettings(threshold=0.2)).verdict == "anomalous"
+    assert decide(part(0.2), None, DecisionSettings(threshold=0.2)).verdict == "normal"
+    assert decide(part(0.3), None, DecisionSettings()).verdict == "uncalibrated"
+    empty = decide(part(0.3), Calibration.of("nut", 1, "key", []), DecisionSettings())
     assert (empty.verdict, empty.threshold, empty.p_value) == ("uncalibrated", None, None)
-    overridden = decide(part(0.3), calibration([0.1] * 5), Limits(threshold=0.35))
+    overridden = decide(part(0.3), calibration([0.1] * 5), DecisionSettings(threshold=0.35))
     assert (overridden.verdict, overridden.threshold, overridden.region_level) == ("normal", 0.35, 0.35)
 
 
 @pytest.mark.parametrize(("median", "remoteness", "uniformity"), [(1.9, 0.1, 0.1), (0.1, 1.9, 0.1), (0.1, 0.1, 1.9)])
-@pytest.mark.parametrize("limits", [Limits(0.1), Limits(0.01), Limits(threshold=1.9)])
+@pytest.mark.parametrize("limits", [DecisionSettings(0.1), DecisionSettings(0.01), DecisionSettings(threshold=1.9)])
 def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_says(
-    median: float, remoteness: float, uniformity: float, limits: Limits
+    median: float, remoteness: float, uniformity: float, limits: DecisionSettings
 ) -> None:
     known = draw(np.random.default_rng(0), 30)
     decision = decide(part(0.1, median, remoteness, uniformity), Calibration.of("nut", 1, "key", known), limits)
@@ -111,10 +112,14 @@ def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_sa
     st.floats(0, 2),
     st.floats(0, 2),
     st.floats(0.99, 1),
-    st.sampled_from([Limits(0.5, 0.4), Limits(0.01), Limits(threshold=2.0)]),
+    st.sampled_from([DecisionSettings(0.5, 0.4), DecisionSettings(0.01), DecisionSettings(threshold=2.0)]),
 )
 def test_a_picture_that_shows_nothing_is_never_normal(
-    references: list[tuple[float, float, float]], median: float, remoteness: float, uniformity: float, limits: Limits
+    references: list[tuple[float, float, float]],
+    median: float,
+    remoteness: float,
+    uniformity: float,
+    limits: DecisionSettings,
 ) -> None:
     blank = part(0.0, median, remoteness, uniformity)
     known = [part(0.1, *each) for each in references]
@@ -127,11 +132,11 @@ def test_a_picture_that_shows_nothing_is_never_normal(
 
 def test_with_a_handful_of_references_nothing_is_called_unfamiliar() -> None:
     known = draw(np.random.default_rng(0), 7)
-    decision = decide(part(0.1, 1.9, 1.9, 0.98), Calibration.of("nut", 1, "key", known), Limits())
+    decision = decide(part(0.1, 1.9, 1.9, 0.98), Calibration.of("nut", 1, "key", known), DecisionSettings())
     assert (decision.verdict, decision.unfamiliar_level) == ("uncalibrated", None)
 
 
 def test_a_pixel_level_is_ranked_like_the_scores() -> None:
     found = calibration([number / 100 for number in range(99)])
     assert found.peaks.level(0.01) == pytest.approx(0.98 * 1.2)
-    assert decide(part(0.5), found, Limits()).region_level == found.peaks.level(0.01)
+    assert decide(part(0.5), found, DecisionSettings()).region_level == found.peaks.level(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.verdicts.drift import Drift
+from indexer.domain.drift import DriftMartingale
 from indexer.verdicts.ranking import Ranking
 
 
@@ -17,7 +17,7 @@ def p_values(rng: np.random.Generator, references: int, inspections: int, moved:
 @pytest.mark.parametrize("references", [20, 50, 200])
 def test_steady_production_raises_the_flag_in_at_most_two_of_a_hundred_lines(references: int) -> None:
     rng = np.random.default_rng(references)
-    raised = sum(Drift().after(p_values(rng, references, 2000), references).drifting for _ in range(100))
+    raised = sum(DriftMartingale().after(p_values(rng, references, 2000), references).drifting for _ in range(100))
     assert raised <= 6  # 2 % of 100 and more than three standard deviations
 
 
@@ -29,7 +29,7 @@ def test_production_that_has_moved_raises_it_soon(references: int, within: int) 
         ranking = Ranking.of(rng.normal(size=references))
         steady = [ranking.p_value(value) for value in rng.normal(size=500)]
         moved = [ranking.p_value(value) for value in rng.normal(2.0, size=within)]
-        before = Drift().after(steady, references)
+        before = DriftMartingale().after(steady, references)
         found += not before.drifting and before.after(moved, references).drifting
     assert found >= 36
 
@@ -43,7 +43,9 @@ def with_defects(rng: np.random.Generator, references: int, inspections: int, sh
 @pytest.mark.parametrize("references", [20, 50, 200, 1000])
 def test_one_part_in_twenty_may_be_defective_without_raising_it(references: int) -> None:
     rng = np.random.default_rng(2)
-    raised = sum(Drift().after(with_defects(rng, references, 2000, 0.05), references).drifting for _ in range(20))
+    raised = sum(
+        DriftMartingale().after(with_defects(rng, references, 2000, 0.05), references).drifting for _ in range(20)
+    )
     assert raised == 0
 
 
@@ -52,7 +54,7 @@ def test_rejects_that_become_many_raise_it(references: int, share: float, within
     rng = np.random.default_rng(3)
     raised = 0
     for _ in range(20):
-        steady = Drift().after(with_defects(rng, references, 300, 0.01), references)
+        steady = DriftMartingale().after(with_defects(rng, references, 300, 0.01), references)
         raised += (
             not steady.drifting and steady.after(with_defects(rng, references, within, share), references).drifting
         )
@@ -60,9 +62,9 @@ def test_rejects_that_become_many_raise_it(references: int, share: float, within
 
 
 def test_what_was_seen_is_counted_by_p_value_and_evidence_stays_finite() -> None:
-    drift = Drift().after([0.05, 0.15, 0.15, 1.0], 99)
+    drift = DriftMartingale().after([0.05, 0.15, 0.15, 1.0], 99)
     assert drift.counts == (1, 2, 0, 0, 0, 0, 0, 0, 0, 1)
     long = drift.after([0.01] * 5000, 1000)
     assert long.drifting
     assert np.isfinite(long.evidence)
-    assert Drift().after([0.05, 0.15], 99).after([0.15, 1.0], 99) == drift
+    assert DriftMartingale().after([0.05, 0.15], 99).after([0.15, 1.0], 99) == drift

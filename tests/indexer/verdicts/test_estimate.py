@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
-from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.estimate import Estimate, estimate

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clients.demo.factory import render_good
+from indexer.domain.roi import RegionOfInterest
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import prepare
 from indexer.memory import MemoryBank
-from indexer.region_of_interest import RegionOfInterest
-from indexer.scoring import ScoringSettings, score_image
+from indexer.scoring import score_image
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import from_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out

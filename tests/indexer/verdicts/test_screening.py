@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from clients.demo.factory import render_good
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder, prepare
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.scoring import ScoringSettings
 from indexer.search import TorchEngine
 from indexer.verdicts.measures import Measures
 from indexer.verdicts.screening import FEWEST, Compared, Screening, judge, outliers_need

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 BINS = 10
 ALARM = 100.0
@@ -18,7 +19,7 @@ _HIGHEST = 1e12  # evidence beyond this says nothing more
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftMartingale:
     """The distribution of a category's p-values since the test began, and the evidence that they have become smaller.
 
     counts: inspections by p-value, in ten bins from 0 to 1. capitals: what each of five gamblers owns, who began with
@@ -52,7 +53,7 @@ class Drift:
         """Whether the evidence has reached the alarm since the test began."""
         return self.highest >= ALARM
 
-    def after(self, p_values: Iterable[float], references: int) -> Drift:
+    def after(self, p_values: Iterable[float], references: int) -> DriftMartingale:
         """The state after further inspections, in order, calibrated with this many references."""
         known = max(1, references)
         allowance = math.sqrt(math.log(1 / _UNLUCKY) / (2 * known))
@@ -72,3 +73,17 @@ class Drift:
                 capitals = [capital * _HIGHEST / together for capital in capitals]
             highest = max(highest, min(together, _HIGHEST))
         return replace(self, counts=tuple(counts), capitals=tuple(capitals), highest=highest)
+
+
+@dataclass(frozen=True)
+class DriftTest:
+    """A category's drift test. calibration_key: of the calibration its p-values come from. Times are UTC.
+
+    version: the snapshot of the inspection it began with. flagged_at: when the flag was raised, None while it is not.
+    """
+
+    calibration_key: str
+    version: int
+    started_at: datetime
+    flagged_at: datetime | None
+    drift: DriftMartingale

@@ -1,4 +1,4 @@
-"""What can be found wrong with a picture that is to become a reference."""
+"""What screening can find wrong with an image that is to become a reference."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, get_args
 FindingKind = Literal[
     "near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"
 ]
+
 FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 
 

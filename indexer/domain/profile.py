@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
-from indexer.depth import FULL, BitDepth, depth_of
-from indexer.encoding import Encoding
-from indexer.notices import Notice
-from indexer.reading import Reading
+from indexer.domain.bit_depth import FULL, BitDepth, depth_of
+from indexer.domain.encoding import Encoding
+from indexer.domain.notice import Notice
+from indexer.domain.reading import Reading
 
 _SOME = 0.1  # of the references: as many, stored like an image, and the category's threshold knows such
 _NEARLY_ALL = 0.9

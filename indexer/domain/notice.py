@@ -1,15 +1,14 @@
-"""What people should know of how an image was read, beside what was found in it."""
+"""What a person should know about an image that is not wrong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 NoticeKind = Literal[
     "narrow_range", "bit_depth_inferred", "stored_differently", "read_as_references", "other_size",
     "border_not_inspected",
 ]  # fmt: skip
-NOTICE_KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,20 @@
+"""Who is at work: the author of the changes that the audit trail records."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who is at work. name: a key's name, or a word for whoever has none; key_id: the key's; request_id: of the log."""
+
+    name: str
+    key_id: str | None = None
+    request_id: str | None = None
+
+
+# A context variable and not a parameter: it follows a request into the threads that work for it, and a call that
+# forgot to pass it on would leave a change without its author.
+acting: ContextVar[Actor] = ContextVar("acting", default=Actor("touchstone"))  # noqa: B039 - it is frozen

@@ -1,0 +1,112 @@
+"""Categories and how each is inspected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+
+from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth
+from indexer.domain.finding import FINDING_KINDS, FindingKind
+from indexer.domain.roi import RegionOfInterest
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import DecisionSettings
+
+
+@dataclass(frozen=True)
+class CategorySettings:
+    """How one category is inspected. ValueError when a value is out of range.
+
+    k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per
+    layer, not all zero; None = as the references say, see `LeaveOneOut.balanced`. false_reject_rate: share of good
+    parts that may be rejected, in (0, 1). threshold: manual score threshold ≥ 0 that overrides calibration; None =
+    calibrated. unfamiliar_rate: share of good parts that may be called unfamiliar, in (0, 1). region_of_interest: what
+    of the picture scores; None = all of it.
+    refuse: findings for which a new reference is refused rather than reported. bit_depth: how many bits files of 16 a
+    channel use, from the lowest; None = not decided, read as 16.
+    """
+
+    k: int = 150
+    rho: int = 1
+    layer_weights: tuple[float, ...] | None = None
+    false_reject_rate: float = 0.01
+    threshold: float | None = None
+    unfamiliar_rate: float = 0.001
+    region_of_interest: RegionOfInterest | None = None
+    refuse: tuple[FindingKind, ...] = ()
+    bit_depth: BitDepth | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be at least 1")
+        if self.rho < 0:
+            raise ValueError("rho must not be negative")
+        if not 0 < self.false_reject_rate < 1:
+            raise ValueError("false_reject_rate must lie between 0 and 1")
+        weights = self.layer_weights
+        if weights is not None and (not all(0 <= weight < float("inf") for weight in weights) or sum(weights) == 0):
+            raise ValueError("layer_weights must not be negative, and not all zero")
+        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
+            raise ValueError("threshold must not be negative")
+        if not 0 < self.unfamiliar_rate < 1:
+            raise ValueError("unfamiliar_rate must lie between 0 and 1")
+        if not set(self.refuse) <= set(FINDING_KINDS):
+            raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
+        if self.bit_depth not in (None, *BIT_DEPTHS):
+            raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> CategorySettings:
+        """From what the catalogue keeps; settings that an older version did not know have their defaults."""
+        values = dict(kept)
+        if values.get("layer_weights") is not None:
+            values["layer_weights"] = tuple(values["layer_weights"])
+        if (region := values.get("region_of_interest")) is not None:
+            polygons = tuple(tuple((x, y) for x, y in polygon) for polygon in region["polygons"])
+            values["region_of_interest"] = RegionOfInterest(polygons, region["mask"])
+        values["refuse"] = tuple(values.get("refuse", ()))
+        return cls(**values)
+
+    @property
+    def scoring(self) -> ScoringSettings:
+        """The part of the settings that scores depend on."""
+        return ScoringSettings(self.k, self.rho, self.layer_weights, self.region_of_interest)
+
+    @property
+    def limits(self) -> DecisionSettings:
+        """The part of the settings that verdicts depend on, once a score is known."""
+        return DecisionSettings(self.false_reject_rate, self.unfamiliar_rate, self.threshold)
+
+
+class SettingsChanges(TypedDict, total=False):
+    """Some of the category settings, to be changed together; what is left out stays."""
+
+    k: int
+    rho: int
+    layer_weights: tuple[float, ...] | None
+    false_reject_rate: float
+    threshold: float | None
+    unfamiliar_rate: float
+    region_of_interest: RegionOfInterest | None
+    refuse: tuple[FindingKind, ...]
+    bit_depth: BitDepth | None
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category. references: how many live ones it has."""
+
+    name: str
+    settings: CategorySettings
+    created_at: datetime
+    references: int
+
+
+@dataclass(frozen=True)
+class RemovedCategory:
+    """A category that was removed and can be restored. references: how many of those removed with it can be, too."""
+
+    name: str
+    removed_at: datetime
+    references: int

@@ -1,0 +1,142 @@
+"""The errors that cross packages.
+
+CatalogueError                  anything between the product and its database
+├── SchemaMismatch              another version of Touchstone wrote it
+├── CatalogueBusy               locked by another process for too long
+├── CatalogueUnavailable        the database does not respond
+│   └── CommitUncertain         the response to a commit was lost
+├── UnsupportedDatabase         (ValueError) neither SQLite nor PostgreSQL
+├── DatabaseNotEmpty            restore into a database that holds something
+├── NotFound                    (LookupError) CategoryNotFound, ReferenceNotFound, InspectionNotFound, ApiKeyNotFound,
+│                               MemoryNotFound
+├── InvalidCursor               (ValueError) a page cursor that the catalogue did not return
+├── RequestKeyReused            the idempotency key of a request with other content
+├── MemoryInactive              an append to a memory that is not served any more
+├── MemoryIncomplete            a switch to a memory that lacks references
+└── SegmentsChanged             another process compacted first
+CorruptSegmentError             a segment file that must not be served
+OriginalUnreadable              a stored image that is missing or changed
+FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
+OSError
+├── StorageFull                 no space left on the disk
+├── NoDataFolder                there is none
+└── BeingRestored               a restore has not finished
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+
+class CatalogueError(Exception):
+    """Base of everything the catalogue raises on purpose; the message is one line for a person."""
+
+
+class SchemaMismatch(CatalogueError):
+    """The database was written by another version of Touchstone."""
+
+
+class CatalogueBusy(CatalogueError):
+    """Another process held the database for longer than the catalogue waits."""
+
+
+class CatalogueUnavailable(CatalogueError):
+    """The database does not answer; it may be back later."""
+
+
+class CommitUncertain(CatalogueUnavailable):
+    """The answer to a commit was lost, and the database cannot be asked: it may have happened or not."""
+
+
+class UnsupportedDatabase(CatalogueError, ValueError):
+    """A url of a database that the catalogue cannot be kept in."""
+
+
+class DatabaseNotEmpty(CatalogueError):
+    """A restore into a database that holds something."""
+
+
+class NotFound(CatalogueError, LookupError):
+    """No such row."""
+
+
+class CategoryNotFound(NotFound):
+    """No such category."""
+
+
+class ReferenceNotFound(NotFound):
+    """No such reference."""
+
+
+class InspectionNotFound(NotFound):
+    """No such inspection."""
+
+
+class ApiKeyNotFound(NotFound):
+    """No such API key."""
+
+
+class MemoryNotFound(NotFound):
+    """No such memory."""
+
+
+class InvalidCursor(CatalogueError, ValueError):
+    """A page cursor that this catalogue did not hand out."""
+
+
+class RequestKeyReused(CatalogueError):
+    """Inspections under the key of a request with other content."""
+
+
+class MemoryInactive(CatalogueError):
+    """An append to a memory that is not the one being served: the data folder has switched to another encoder."""
+
+
+class MemoryIncomplete(CatalogueError):
+    """A switch to a memory that lacks live references. missing: some of their ids."""
+
+    def __init__(self, memory_id: int, missing: Sequence[int]) -> None:
+        super().__init__(f"memory {memory_id} does not hold every live reference yet, for example {missing[0]}")
+        self.missing = tuple(missing)
+
+
+class SegmentsChanged(CatalogueError):
+    """A compaction of segments that another process has replaced meanwhile."""
+
+
+SegmentFault = Literal["missing", "truncated", "checksum", "bad header", "unreadable"]
+
+
+class StorageFull(OSError):
+    """The disk or quota is full; nothing of what was being written is left behind."""
+
+
+class CorruptSegmentError(Exception):
+    """A segment that must not be served. name: its file; reason: which check failed."""
+
+    def __init__(self, name: str, reason: SegmentFault) -> None:
+        super().__init__(f"segment {name} is damaged: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class OriginalUnreadable(Exception):
+    """A kept original image that is missing or no longer has its digest."""
+
+    def __init__(self, sha256: str, reason: Literal["missing", "checksum"]) -> None:
+        super().__init__(f"original image {sha256} is unreadable: {reason}")
+        self.sha256 = sha256
+        self.reason = reason
+
+
+class NoDataFolder(OSError):
+    """There is no data folder of that name, or the folder holds no catalogue."""
+
+
+class BeingRestored(OSError):
+    """The data folder is not whole: a restore is under way or was cut off."""
+
+
+class FeatureSpaceMismatch(RuntimeError):
+    """The data folder holds features of another encoder or codec; they are never mixed."""

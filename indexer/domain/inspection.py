@@ -1,0 +1,96 @@
+"""Inspections: each inspected image with its result and label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from indexer.domain.json_types import JsonObject
+
+Label: TypeAlias = Literal["good", "defect"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One inspected image, as it was answered.
+
+    at: UTC. score, threshold: mean of the map's top pixels. version: the snapshot it was computed on. width, height:
+    px of the original. regions, references, timings: as answered. image_sha256, image_suffix: of the image as it was
+    sent. map_name: the map's file. kept_bytes: of image and map on the disk, None when they are not kept (any more);
+    thumbnail_bytes: of the image made small, None without one.
+    judgement: what a person said; promoted_reference_id: the reference it became.
+    calibration_key, calibration_size: which calibration decided, and how many references it counts.
+    familiarity: how like anything referenced it is; better_category: another category that it fits better.
+    encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
+    request_key, request_digest: which request it answers and what that held, where the request can be sent again.
+    """
+
+    id: str
+    at: datetime
+    filename: str
+    verdict: str
+    score: float
+    version: int
+    width: int
+    height: int
+    category: str | None = None
+    part_id: str | None = None
+    station: str | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    regions: tuple[JsonObject, ...] = ()
+    references: tuple[JsonObject, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    image_sha256: str | None = None
+    image_suffix: str | None = None
+    map_name: str | None = None
+    judgement: Label | None = None
+    judged_at: datetime | None = None
+    promoted_reference_id: int | None = None
+    calibration_key: str | None = None
+    calibration_size: int | None = None
+    familiarity: JsonObject | None = None
+    better_category: JsonObject | None = None
+    kept_bytes: int | None = None
+    thumbnail_bytes: int | None = None
+    encoding: str | None = None
+    reading: str | None = None
+    notices: tuple[JsonObject, ...] = ()
+    request_key: str | None = None
+    request_digest: str | None = None
+
+    @property
+    def defect(self) -> bool:
+        """Whether retention counts it as a defect: what a person said of it, else its verdict."""
+        return self.judgement == "defect" or (self.judgement is None and self.verdict in ("anomalous", "unfamiliar"))
+
+
+@dataclass(frozen=True)
+class InspectionFilter:
+    """Which inspections are meant; None matches all. since is inclusive, until is not; both tz-aware.
+
+    text: contained in the file name, part id or station, in capitals or not.
+    """
+
+    category: str | None = None
+    verdict: str | None = None
+    station: str | None = None
+    part_id: str | None = None
+    judgement: Label | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str | None = None
+
+    def matches(self, inspection: Inspection) -> bool:
+        """Whether it is meant, as the catalogue would say."""
+        for name in ("category", "verdict", "station", "part_id", "judgement"):
+            if getattr(self, name) not in (None, getattr(inspection, name)):
+                return False
+        if (self.since is not None and inspection.at < self.since) or (
+            self.until is not None and inspection.at >= self.until
+        ):
+            return False
+        named = (inspection.filename, inspection.part_id, inspection.station)
+        return self.text is None or any(self.text.lower() in (each or "").lower() for each in named)

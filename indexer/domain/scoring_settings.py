@@ -1,0 +1,30 @@
+"""The hyperparameters of the method: K, ρ, the layer weights and what of an image scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from indexer.domain.roi import RegionOfInterest
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
+
+    region: what of the picture scores; None is all of it, as in the paper.
+    """
+
+    k: int = 150
+    rho: int = 1
+    layer_weights: tuple[float, ...] | None = None
+    region: RegionOfInterest | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError("k must be 1 or more")
+        if self.rho < 0:
+            raise ValueError("rho must be 0 or more")
+        given = self.layer_weights
+        if given is not None and not (all(w >= 0 and math.isfinite(w) for w in given) and sum(given) > 0):
+            raise ValueError("layer weights must be 0 or more, and not all 0")

@@ -1,0 +1,71 @@
+"""What a snapshot of a memory is loaded from: segments, the rows of live references, and what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """A segment on disk. name: file name within the store; sha256: of the whole file; size: bytes; count: rows."""
+
+    name: str
+    sha256: str
+    size: int
+    count: int
+
+
+ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings"]
+
+
+@dataclass(frozen=True)
+class MemoryRecord:
+    """One encoding of all references. space_json: the feature space; fingerprint: its identity; codec: of the codes."""
+
+    id: int
+    fingerprint: str
+    space_json: str
+    codec: str
+    created_at: datetime
+    active: bool
+
+
+@dataclass(frozen=True)
+class PlacedReference:
+    """Where a live reference's codes lie: a row of a segment."""
+
+    reference_id: int
+    category: str
+    row: int
+
+
+@dataclass(frozen=True)
+class SegmentRows:
+    """The rows of one segment that belong to live references, by reference id."""
+
+    segment: SegmentFile
+    rows: tuple[PlacedReference, ...]
+
+
+@dataclass(frozen=True)
+class SnapshotDelta:
+    """How to bring a memory's snapshot from one version to `version`.
+
+    active: the memory being served at `version`; not the one asked for after a switch.
+    added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
+    """
+
+    version: int
+    active: MemoryRecord | None
+    added: tuple[SegmentRows, ...]
+    removed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SegmentUsage:
+    """A segment in use, with how many of its rows still belong to live references."""
+
+    segment: SegmentFile
+    live: int

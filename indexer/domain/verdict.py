@@ -1,0 +1,38 @@
+"""What an engineer accepts, and the verdict on an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
+
+
+@dataclass(frozen=True)
+class DecisionSettings:
+    """What an engineer accepts. A manual threshold overrides the calibrated one.
+
+    false_reject_rate: share of good parts that may be called anomalous. unfamiliar_rate: share of good parts that may
+    be called unfamiliar. Both in (0, 1).
+    """
+
+    false_reject_rate: float = 0.01
+    unfamiliar_rate: float = 0.001
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on a picture, with what it was held against; each None while nothing is calibrated.
+
+    threshold: of the score. p_value: of the score. region_level: what a pixel of the map must exceed to be part of a
+    region. unfamiliarity, unfamiliar_level, unfamiliar_p_value: the statistic of `Familiarity`, its level, its rank.
+    """
+
+    verdict: Verdict
+    threshold: float | None
+    p_value: float | None = None
+    region_level: float | None = None
+    unfamiliarity: float | None = None
+    unfamiliar_level: float | None = None
+    unfamiliar_p_value: float | None = None

@@ -1,0 +1,55 @@
+"""What an import loads: commands must start at once, and plain values must not bring SQL or torch along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from indexer import catalogue
+from indexer.catalogue import schema
+
+HEAVY = {"torch", "cv2", "faiss", "transformers", "alembic", "numpy", "PIL"}
+
+
+def loaded(code: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after running some code."""
+    report = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_catalogue_loads_neither_torch_nor_opencv() -> None:
+    packages = loaded("from indexer.catalogue.catalogue import Catalogue")
+    assert "sqlalchemy" in packages
+    assert HEAVY & packages == set()
+
+
+def test_listing_keys_loads_neither_torch_nor_opencv(tmp_path: Path) -> None:
+    def packages_of(*command: str) -> set[str]:
+        arguments = [*command, "--data", str(tmp_path)]
+        return loaded(f"from service.cli import app; app({arguments!r}, standalone_mode=False)")
+
+    packages_of("migrate")
+    packages = packages_of("keys", "list")
+    assert "sqlalchemy" in packages
+    assert HEAVY & packages <= {"numpy"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(catalogue.__file__).parents[1].glob("domain/*.py")), ids=lambda path: path.stem
+)
+def test_domain_values_load_the_standard_library_only(path: Path) -> None:
+    packages = loaded(f"import indexer.domain.{path.stem}")
+    assert packages <= sys.stdlib_module_names | loaded("pass") | {"indexer"}
+
+
+def test_the_schema_that_is_needed_is_the_newest() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.NEEDED == schema.revisions()[-1]
