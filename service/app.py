@@ -10,15 +10,19 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
-from service import console, problems
-from service.access import AccessControl
-from service.limits import BodyLimit, HeaderLimit
-from service.middleware import AnswerHeaders, HeadAsGet, RequestId
-from service.observation import Observed
-from service.parameters import only_declared
-from service.root_path import RootPath
+from service import console
+from service.auth import AccessControl
+from service.http import problems
+from service.http.middleware.access_log import Observed
+from service.http.middleware.body_limit import BodyLimit
+from service.http.middleware.head import HeadAsGet
+from service.http.middleware.header_limit import HeaderLimit
+from service.http.middleware.headers import AnswerHeaders
+from service.http.middleware.request_id import RequestId
+from service.http.middleware.root_path import RootPath
+from service.http.query_parameters import only_declared
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
-from service.runtime import Runtime
+from service.state import Runtime
 
 _DESCRIPTION = """Finds defects in pictures of products with no training.
 

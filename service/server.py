@@ -10,12 +10,12 @@ from types import FrameType
 
 import uvicorn
 
-from service import logs
 from service.app import create_app
-from service.connections import Door
-from service.descriptors import connections_allowed
-from service.runtime import Runtime
+from service.http.connection_limits import Door
+from service.http.file_descriptors import connections_allowed
+from service.observability import logs
 from service.settings import Settings
+from service.state import Runtime
 
 _GRACE_SECONDS = 30
 

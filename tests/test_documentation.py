@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.runtime import Runtime
 from service.settings import Settings
+from service.state import Runtime
 from tests.service.conftest import settings
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from indexer.catalogue.retention import Retention
 from indexer.domain.retention import GroupUsage
 from indexer.retention import Pruner, Step
-from service.metrics import Metrics
+from service.observability.metrics import Metrics
 
 log = logging.getLogger("touchstone")
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from indexer.domain.errors import CatalogueError
-from service.metrics import Metrics
-from service.owner import Stopped
+from service.inference.worker import Stopped
+from service.observability.metrics import Metrics
 
 log = logging.getLogger("touchstone")
 

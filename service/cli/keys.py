@@ -33,7 +33,7 @@ def create(
     name = _plain("name", name)
     if not name:
         fail("the name is empty")
-    from service.access import Role, new_key
+    from service.auth import Role, new_key
 
     made = new_key(name, Role[role.upper()], days, requests_per_minute)
     with _catalogue(data, database_url) as catalogue:

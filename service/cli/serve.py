@@ -28,8 +28,8 @@ def serve(
     # torch and FastAPI take seconds to import; --help should not.
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
+    from service.observability.tracing import TracingUnavailable
     from service.server import serve as run
-    from service.tracing import TracingUnavailable
 
     try:
         run(settings)

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from indexer.domain.api_key import ApiKey
-from service.access.keyring import new_key
-from service.access.roles import Role
-from service.problems import documented
-from service.runtime import Runtime, runtime
+from service.auth.api_key_cache import new_key
+from service.auth.roles import Role
+from service.http.problems import documented
+from service.routes.dependencies import runtime
 from service.schemas.administration import (
     AccessView,
     AuditEntryView,
@@ -22,6 +22,7 @@ from service.schemas.administration import (
     NewKeyView,
 )
 from service.schemas.text import Text
+from service.state import Runtime
 
 router = APIRouter(tags=["administration"])
 

@@ -18,10 +18,9 @@ from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
 from indexer.images import encode_png
 from indexer.region_of_interest import MASK_SIDE, inspected_cells, rasterise, region_from_mask
-from service import onboarding
-from service.problems import ProblemError, documented, translate
-from service.routes.admitted import OnboardingLease
-from service.runtime import Runtime, runtime
+from service.http.problems import ProblemError, documented, translate
+from service.http.uploads import documented_upload, read_upload
+from service.routes.dependencies import OnboardingLease, runtime
 from service.schemas.calibration import DriftView, ScoresAnswer
 from service.schemas.categories import (
     CategoriesAnswer,
@@ -34,7 +33,8 @@ from service.schemas.categories import (
 )
 from service.schemas.references import Removed
 from service.schemas.text import CategoryName, Text
-from service.uploads import documented_upload, read_upload
+from service.state import Runtime
+from service.usecases import onboard
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -148,7 +148,7 @@ async def restore(
     references = running.library.catalogue.references
     found = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
     admitted.add(max(0, len(found[:limit]) - 1))
-    outcomes = await onboarding.restore(running, name, found[:limit])
+    outcomes = await onboard.restore(running, name, found[:limit])
     lost = tuple(
         LostReference(reference_id=each.id, filename=each.filename, detail=translate(outcome).detail)
         for each, outcome in zip(found, outcomes, strict=False)

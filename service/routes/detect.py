@@ -25,21 +25,21 @@ from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
 from indexer.search import SearchCoroutine
 from indexer.verdicts.ranking import references_needed
-from service import history
-from service.detection import Detection
-from service.history import MAP_SCALE
-from service.owner import Turn
-from service.problems import ProblemError, documented, translate
-from service.readings import reading_of_parts
-from service.recording import Finding
-from service.requests import KeyedRequest, new_inspection_id
-from service.routes.admitted import DetectionLease
-from service.runtime import Runtime, runtime
+from service.http.problems import ProblemError, documented, translate
+from service.http.uploads import documented_upload, read_upload
+from service.inference.decoder import Picture, Upload
+from service.inference.detector import Detection
+from service.inference.image_reading import reading_of_parts
+from service.inference.worker import Turn
+from service.recording.idempotency import KeyedRequest, new_inspection_id
+from service.recording.map_images import MAP_SCALE, map_png
+from service.recording.recorder import Finding
+from service.routes.dependencies import DetectionLease, runtime
 from service.schemas.categories import BitDepthField
 from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
-from service.schemas.inspections import InspectionView
+from service.schemas.inspections import InspectionView, inspection_view
 from service.schemas.text import CategoryName, HeaderText, Text
-from service.uploads import Picture, Upload, documented_upload, read_upload
+from service.state import Runtime
 
 router = APIRouter(tags=["detect"])
 
@@ -131,7 +131,7 @@ async def detect(
     results: list[DetectionView | RefusedView] = []
     for position, inspection_id in enumerate(ids):
         if inspection_id in kept:
-            shown = history.view(kept[inspection_id])
+            shown = inspection_view(kept[inspection_id])
             needed = _references_needed(shown, settings)
             results.append(DetectionView(**shown.model_dump(), recorded=True, references_needed=needed))
         elif position in problems:
@@ -229,12 +229,12 @@ def _answer(
     detection = finding.detection
     anomaly_map = None
     if options.map == "png":
-        anomaly_map = MapView(format="png16", data=_base64(history.map_png(detection.map)), scale=MAP_SCALE)
+        anomaly_map = MapView(format="png16", data=_base64(map_png(detection.map)), scale=MAP_SCALE)
     elif options.map == "raw":
         file = io.BytesIO()
         np.save(file, detection.map)
         anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
-    shown = history.view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
+    shown = inspection_view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
     return DetectionView(
         **shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded,
         references_needed=_references_needed(shown, settings),

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from indexer.images import FORMATS
-from service.problems import ProblemError, documented
-from service.runtime import Runtime, runtime
+from service.http.problems import ProblemError, documented
+from service.routes.dependencies import runtime
 from service.schemas.health import EncoderView, Live, Ready, TaskView, UploadLimits, VersionView
 from service.settings import Settings
+from service.state import Runtime
 
 router = APIRouter(tags=["health"])
 probes = APIRouter(tags=["health"])  # for those who have no key

@@ -16,14 +16,13 @@ from pydantic import AfterValidator, BeforeValidator
 
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
-from service import history
-from service.admission import Lease
-from service.feed import server_sent_events
-from service.feedback import call_good
-from service.pictures import UNCHANGING, Side, pictured, read_kept
-from service.problems import ProblemError, documented
-from service.routes.admitted import HeldLease
-from service.runtime import Runtime, runtime
+from service.http.event_stream import server_sent_events
+from service.http.image_response import UNCHANGING, Side, pictured
+from service.http.problems import ProblemError, documented
+from service.inference.decoder import THUMBNAIL_SIDE
+from service.inference.in_flight import Lease
+from service.recording.map_images import heat_png
+from service.routes.dependencies import HeldLease, runtime
 from service.schemas.inspections import (
     FeedbackBody,
     InspectionPage,
@@ -32,9 +31,12 @@ from service.schemas.inspections import (
     TrendPointView,
     TrendView,
     Verdict,
+    inspection_view,
 )
 from service.schemas.text import CategoryName, HeaderText, Text
-from service.uploads import THUMBNAIL_SIDE
+from service.state import Runtime
+from service.usecases.feedback import call_good
+from service.usecases.stored_images import read_kept
 
 
 def _written_out(value: object) -> object:
@@ -97,7 +99,7 @@ async def inspections(
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)
-    shown = InspectionPage(inspections=tuple(map(history.view, page.items)), next_cursor=page.next_cursor)
+    shown = InspectionPage(inspections=tuple(map(inspection_view, page.items)), next_cursor=page.next_cursor)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
@@ -140,7 +142,7 @@ async def stream(
 @router.get("/{inspection_id}", responses=documented("not-found"))
 async def inspection(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> InspectionView:
     """One inspection."""
-    return history.view(await _find(running, inspection_id))
+    return inspection_view(await _find(running, inspection_id))
 
 
 @router.get("/{inspection_id}/map.png", response_class=Response, responses=documented("not-found"))
@@ -157,7 +159,7 @@ async def heat(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
     found = await _find(running, inspection_id)
-    data = await running.threads.files(history.heat_png, running.inspections_folder, found, running.encoder.space)
+    data = await running.threads.files(heat_png, running.inspections_folder, found, running.encoder.space)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")
     return Response(data, media_type="image/png", headers=UNCHANGING)
@@ -196,11 +198,11 @@ async def feedback(
     """
     if body.judgement != "good":
         judgement = None if body.judgement == "none" else body.judgement
-        return history.view(await asyncio.to_thread(running.library.judge, inspection_id, judgement))
+        return inspection_view(await asyncio.to_thread(running.library.judge, inspection_id, judgement))
     found = await _find(running, inspection_id)
     _, role = request.scope["access"]
     with running.onboarding.pictures.lease(1):
-        return history.view(await call_good(running, found, held, confirm=body.confirm, role=role))
+        return inspection_view(await call_good(running, found, held, confirm=body.confirm, role=role))
 
 
 async def _find(running: Runtime, inspection_id: str) -> Inspection:

@@ -12,11 +12,10 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from indexer.domain.category import CategorySettings
 from indexer.verdicts.calibration import Calibration
-from service.leaving import while_wanted
-from service.preview import Held, Preview, preview
-from service.problems import documented
+from service.http.disconnect import while_wanted
+from service.http.problems import documented
 from service.routes.categories import Name, settings_changes
-from service.runtime import Runtime, runtime
+from service.routes.dependencies import runtime
 from service.schemas.inspections import Verdict
 from service.schemas.preview import (
     HeldView,
@@ -26,6 +25,8 @@ from service.schemas.preview import (
     PreviewedReference,
     PreviewSide,
 )
+from service.state import Runtime
+from service.usecases.preview import Held, Preview, preview
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 

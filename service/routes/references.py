@@ -14,12 +14,12 @@ from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.profile import Profile
 from indexer.domain.reference import Reference
 from indexer.images import ImageRefused
-from service import onboarding
-from service.pictures import Side, pictured, read_kept
-from service.problems import documented, from_refusal
-from service.readings import notices_of_references, reading_of_references
-from service.routes.admitted import HeldLease, OnboardingLease
-from service.runtime import Runtime, runtime
+from service.http.image_response import Side, pictured
+from service.http.problems import documented, from_refusal
+from service.http.uploads import documented_upload, read_upload
+from service.inference.decoder import Picture
+from service.inference.image_reading import notices_of_references, reading_of_references
+from service.routes.dependencies import HeldLease, OnboardingLease, runtime
 from service.schemas.categories import BitDepthField
 from service.schemas.encoding import NoticeView, encoding_view
 from service.schemas.references import (
@@ -31,7 +31,9 @@ from service.schemas.references import (
     Removed,
 )
 from service.schemas.text import CategoryName, Text
-from service.uploads import Picture, documented_upload, read_upload
+from service.state import Runtime
+from service.usecases import onboard
+from service.usecases.stored_images import read_kept
 
 router = APIRouter(prefix="/references", tags=["references"])
 
@@ -98,7 +100,7 @@ async def add(
     profile = published.profiles.get(options.category, Profile())
     told = dict(zip(pictures, notices_of_references(list(pictures.values()), profile, inferred=inferred), strict=True))
     refuse = settings.refuse if options.refuse is None else options.refuse
-    onboarded = await onboarding.onboard(running, options.category, pictures, settings, refuse)
+    onboarded = await onboard.onboard(running, options.category, pictures, settings, refuse)
     outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
     results = []
     for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
@@ -172,7 +174,7 @@ async def restore(
     found = await asyncio.to_thread(catalogue.references.get, reference_id)
     if found.removed_at is None:
         return _view(found)
-    [outcome] = await onboarding.restore(running, found.category, [found])
+    [outcome] = await onboard.restore(running, found.category, [found])
     if isinstance(outcome, Exception):
         raise outcome
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))

@@ -18,8 +18,8 @@ from indexer.domain.retention import (
     RetentionGroup,
     RetentionLimits,
 )
-from service.problems import documented
-from service.runtime import Runtime, runtime
+from service.http.problems import documented
+from service.routes.dependencies import runtime
 from service.schemas.storage import (
     AmountView,
     BoundsView,
@@ -31,6 +31,7 @@ from service.schemas.storage import (
     ReferencesKept,
     StorageView,
 )
+from service.state import Runtime
 
 router = APIRouter(tags=["administration"])
 

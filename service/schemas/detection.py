@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.problems import Problem
+from service.http.problems import Problem
 from service.schemas.base import Answer
 from service.schemas.inspections import InspectionView
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.domain.inspection import Inspection
 from service.schemas.base import Answer
-from service.schemas.encoding import EncodingView, NoticeView
+from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
@@ -165,3 +167,18 @@ class EffectView(Answer):
     threshold_after: float | None = Field(description="With this reference, at most.")
     outlier_limit: float | None = Field(description="Beyond it screening calls a score an outlier.")
     reasons: tuple[ReasonView, ...]
+
+
+def inspection_view(inspection: Inspection) -> InspectionView:
+    """An inspection as the API shows it."""
+    encoding = encoding_view(inspection.encoding, inspection.reading)
+    return InspectionView.model_validate(
+        {**asdict(inspection), "picture": image_availability(inspection), "encoding": encoding}
+    )
+
+
+def image_availability(inspection: Inspection) -> PictureKept:
+    """What is left of its picture."""
+    if inspection.kept_bytes is not None:
+        return "whole"
+    return "none" if inspection.thumbnail_bytes is None else "thumbnail"

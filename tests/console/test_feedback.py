@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from indexer.catalogue.catalogue import Catalogue
-from service.access.keyring import new_key
-from service.access.roles import Role
+from service.auth.api_key_cache import new_key
+from service.auth.roles import Role
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import DESKTOP, TABLET, Watched
 from tests.service.pictures import part, varied

@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.runtime import Runtime
 from service.settings import Settings
+from service.state import Runtime
 from tests.service.pictures import part
 
 Files = list[tuple[str, tuple[str, bytes, str]]]

@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.api_key import ApiKey
-from service.access import RULES, Role, new_key
-from service.access.keyring import KeyRing
-from service.access.rates import Rates
-from service.access.roles import DEFAULT, KEY_ROLES, needed
 from service.app import create_app
-from service.runtime import Runtime
+from service.auth import RULES, Role, new_key
+from service.auth.api_key_cache import KeyRing
+from service.auth.rate_limit import Rates
+from service.auth.roles import DEFAULT, KEY_ROLES, needed
 from service.settings import Settings
+from service.state import Runtime
 from tests.service.conftest import files, settings
 from tests.service.pictures import part
 from tests.service.test_problems import check_problem

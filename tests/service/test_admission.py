@@ -17,10 +17,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.images import encode_png
-from service.admission import Budget
 from service.app import create_app
-from service.owner import Busy
-from service.runtime import Runtime
+from service.inference.in_flight import Budget
+from service.inference.worker import Busy
+from service.state import Runtime
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess

@@ -18,12 +18,12 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import CatalogueUnavailable
 from indexer.memory import MemoryBank
 from indexer.retention import Pruner
-from service.access import Role, new_key
 from service.app import create_app
+from service.auth import Role, new_key
 from service.background import Supervisor, Task
-from service.metrics import Metrics
-from service.owner import Stopped
-from service.runtime import Runtime
+from service.inference.worker import Stopped
+from service.observability.metrics import Metrics
+from service.state import Runtime
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part
@@ -260,16 +260,16 @@ def test_a_task_that_fails_is_named_in_readyz_and_metrics_while_the_service_goes
 def test_a_category_that_cannot_be_calibrated_keeps_none_of_the_others_from_it(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.background import calibrations
+    from service.background import calibration_manager
 
-    read_kept = calibrations.read_kept
+    read_kept = calibration_manager.read_kept
 
     def reading(library: object, category: str) -> object:
         if category == "bad":
             raise ValueError("a category that nobody can calibrate")
         return read_kept(library, category)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(calibrations, "read_kept", reading)
+    monkeypatch.setattr(calibration_manager, "read_kept", reading)
     onboard(client, "bad", part(1), part(2))
     onboard(client, "disc", part(3), part(4))
     wait_until_calibrated(client, "disc")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
-from service.access.keyring import KeyRing
+from service.auth.api_key_cache import KeyRing
 
 
 def touchstone(*words: str, data: Path, database: str = "") -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ from indexer.evaluation.run import Subject, score_samples
 from indexer.memory import DEFAULT_CODEC
 from indexer.search import choose_engine
 from service.app import create_app
-from service.runtime import Runtime
+from service.state import Runtime
 from tests.indexer.evaluation import trees
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.runtime import Runtime
+from service.state import Runtime
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.inspections import Inspections
 from indexer.domain.inspection import Inspection, InspectionFilter
-from service import feed as feeds
-from service.feed import Feed, server_sent_events
+from service.http import event_stream as feeds
+from service.http.event_stream import Feed, server_sent_events
 
 NUMBERS = itertools.count()
 

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
-from service.access import Role, new_key
 from service.app import create_app
-from service.runtime import Runtime
+from service.auth import Role, new_key
+from service.state import Runtime
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.data_folder import DataFolder
-from service.access import Role, new_key
+from service.auth import Role, new_key
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess

@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from service import logs
 from service.app import create_app
-from service.metrics import OTHER, Metrics
-from service.runtime import Runtime
+from service.observability import logs
+from service.observability.metrics import OTHER, Metrics
+from service.state import Runtime
 from tests.service.collector import collector
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part

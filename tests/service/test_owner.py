@@ -16,8 +16,8 @@ from indexer.encoders import Features
 from indexer.memory import MemoryBank
 from indexer.scoring import scoring
 from indexer.search import PatchMatches, PatchQuery, SearchCoroutine, TorchEngine
-from service.metrics import Metrics
-from service.owner import Busy, DeadlineExceeded, Owner, Stopped, Turn
+from service.inference.worker import Busy, DeadlineExceeded, Owner, Stopped, Turn
+from service.observability.metrics import Metrics
 from tests.helpers.random_features import feature_space, random_features
 
 POISON = 255

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 import indexer
 import service
-from service.problems import PROBLEMS, TYPES, ProblemError, translate
+from service.http.problems import PROBLEMS, TYPES, ProblemError, translate
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {
@@ -28,14 +28,14 @@ NEVER = {
     "indexer.encoders.base.EncoderError": "a service does not start with such an encoder",
     "indexer.domain.errors.SchemaMismatch": "a service does not start with such a database",
     "indexer.domain.errors.UnsupportedDatabase": "a service does not start with such a database",
-    "service.tracing.TracingUnavailable": "a service does not start with such settings",
+    "service.observability.tracing.TracingUnavailable": "a service does not start with such settings",
     "indexer.domain.errors.DatabaseNotEmpty": "of the command restore",
     "indexer.catalogue.postgresql._Silent": "the catalogue makes CatalogueUnavailable or CommitUncertain of it",
     "indexer.domain.errors.CatalogueError": "nobody raises it: it is what the others have in common",
     "indexer.domain.errors.MemoryIncomplete": "of the switch at the end of the command rebuild",
     "indexer.domain.errors.SegmentsChanged": "of compaction, which tries again",
     "indexer.domain.errors.CorruptSegmentError": "the loader notes it and goes on; compaction tries again",
-    "service.background.calibrations.CalibrationFailed": "of a background task, which tries again",
+    "service.background.calibration_manager.CalibrationFailed": "of a background task, which tries again",
 }  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from starlette.testclient import TestClient
 
 from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
-from service import readiness
-from service.access import Role, new_key
 from service.app import create_app
-from service.runtime import Runtime
+from service.auth import Role, new_key
+from service.state import Runtime
+from service.usecases import readiness
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 from tests.service.test_background import eventually

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from indexer.images import encode_png
 from service.app import create_app
-from service.runtime import Runtime
+from service.state import Runtime
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, settings, wait_until_calibrated
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.runtime import Runtime
+from service.state import Runtime
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings

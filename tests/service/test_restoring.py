@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.runtime import Runtime
+from service.state import Runtime
 from tests.service.conftest import onboard, settings, wait_until_calibrated
 from tests.service.pictures import part, varied
 from tests.service.test_feedback import inspect, made_from, say

@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from service.access.roles import Role
 from service.app import create_app
-from service.runtime import Runtime
+from service.auth.roles import Role
+from service.state import Runtime
 from tests.helpers.sub_path_proxy import SubPathProxy
 from tests.service.conftest import settings
 from tests.service.pictures import part

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import make_url
 
 from indexer.catalogue.catalogue import Catalogue
-from service import logs
-from service.access import NewKey, Role, new_key
+from service.auth import NewKey, Role, new_key
+from service.observability import logs
 from service.settings import Settings
 from tests.postgres_server import PostgresServer
 from tests.service.collector import collector

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from indexer.domain.errors import FeatureSpaceMismatch
 from indexer.images import encode_png
 from service.app import create_app
-from service.runtime import Runtime
 from service.settings import Settings
+from service.state import Runtime
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part

@@ -16,8 +16,8 @@ from indexer.scoring import scoring
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from indexer.verdicts.leave_one_out import leave_one_out
-from service.metrics import Metrics
-from service.owner import Owner, Turn
+from service.inference.worker import Owner, Turn
+from service.observability.metrics import Metrics
 
 SETTINGS = ScoringSettings()
 _DETECTIONS = 40

@@ -19,7 +19,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.database import connect
 from indexer.catalogue.models import ChangeRow
 from indexer.data_folder import DataFolder
-from service.access import Role, new_key
+from service.auth import Role, new_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part

@@ -1,0 +1,106 @@
+"""The door: every request shows its key here, before anything of its body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from indexer.domain.actor import Actor, acting
+from indexer.domain.api_key import ApiKey
+from service.auth.api_key_cache import KeyRing
+from service.auth.rate_limit import Rates
+from service.auth.roles import Role, needed
+from service.http.middleware.root_path import route_path
+from service.http.problems import ProblemError, send_problem
+
+_UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_PATIENCE_SECONDS = 5.0  # to wait for the catalogue to say whether a key exists
+_PORT = re.compile(rb":\d*$")
+
+
+class AccessControl:
+    """Lets a request in that has the role its route needs, and names the actor for the audit trail.
+
+    With `ring` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
+    not use a visitor's browser to reach it, so browsers' cross-site writes are refused, and so is every `Host` but this
+    machine's: a name of the page's own could have been made to point here, which to a browser is the same site.
+
+    look_up: has the ring refreshed, for a key that it does not know. host: the address listened on.
+    """
+
+    def __init__(
+        self, app: ASGIApp, ring: KeyRing | None, look_up: Callable[[], Future[None]], requests_per_minute: int,
+        host: str,
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._ring = ring
+        self._look_up = look_up
+        self._hosts = {b"localhost", b"127.0.0.1", b"[::1]", host.lower().encode(), f"[{host}]".lower().encode()}
+        self._requests_per_minute = requests_per_minute
+        self._rates = Rates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            if self._ring is None:
+                self._refuse_foreign_pages(scope["method"], headers)
+                actor, role = Actor("local", None, scope["request_id"]), Role.ADMIN
+            else:
+                actor, role = await self._admitted(self._ring, scope, headers)
+        except ProblemError as problem:
+            await send_problem(problem, scope, send)
+            return
+        scope["access"] = (actor, role)
+        token = acting.set(actor)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            acting.reset(token)
+
+    async def _admitted(self, ring: KeyRing, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Actor, Role]:
+        role = needed(scope["method"], route_path(scope))
+        if role is Role.EVERYONE:
+            return Actor("nobody", None, scope["request_id"]), role
+        scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        key = await self._checked(ring, token.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise ProblemError(
+                "unauthenticated", _UNKNOWN, headers={"WWW-Authenticate": "Bearer", "Connection": "close"}
+            )
+        limit = self._requests_per_minute if key.requests_per_minute is None else key.requests_per_minute
+        if limit and (seconds := self._rates.wait(key.id, limit)):
+            detail = f"This key may make {limit} requests a minute; Retry-After says when the next one fits."
+            raise ProblemError("rate-limited", detail, headers={"Retry-After": str(seconds)})
+        held = Role[key.role.upper()]
+        if held < role:
+            detail = f"This needs the role {role.word!r}; the key has {held.word!r}."
+            raise ProblemError("forbidden", detail, headers={"Connection": "close"})
+        return Actor(key.name, key.id, scope["request_id"]), held
+
+    async def _checked(self, ring: KeyRing, token: str) -> ApiKey | None:
+        if not ring.knows(token):
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(self._look_up()), _PATIENCE_SECONDS)
+            except Exception:  # the task that follows the keys has logged it
+                raise ProblemError(
+                    "unavailable",
+                    "The key cannot be checked: the database does not answer.",
+                    headers={"Retry-After": "5"},
+                ) from None
+        return ring.check(token)
+
+    def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
+        if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
+            raise ProblemError("forbidden", "A page of another site may not change anything here.")
+        asked = _PORT.sub(b"", headers.get(b"host", b"localhost")).lower()
+        if asked not in self._hosts:
+            detail = "Open access answers to names of this machine only, such as localhost: see the Host header."
+            raise ProblemError("forbidden", detail)

@@ -1,0 +1,199 @@
+"""Keeps every category's calibration in step with its references, in the owner's spare time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from indexer.domain.errors import CatalogueError, CategoryNotFound
+from indexer.domain.leave_one_out import StoredCalibration
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.library import Library
+from indexer.memory import MemoryBank
+from indexer.search import PatchSearchEngine
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.kept import read_kept, to_kept
+from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.verdicts.measures import Measures
+from service.inference.worker import Owner
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a calibration depends on: the category's live references, how they are stored and how they are scored."""
+
+    references: tuple[int, ...]
+    codec: str
+    settings: ScoringSettings
+
+    @classmethod
+    def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> Basis:
+        """As a snapshot has it now."""
+        references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
+        return cls(references, memory.codec.name, settings)
+
+    @property
+    def key(self) -> str:
+        """A name of 16 characters, the same in every process."""
+        return hashlib.sha256(json.dumps([self.references, self.codec, asdict(self.settings)]).encode()).hexdigest()[
+            :16
+        ]
+
+    def is_of(self, found: LeaveOneOut) -> bool:
+        """Whether these leave-one-out results are the ones it needs."""
+        same = (found.k, found.rho) == (self.settings.k, self.settings.rho)
+        return same and tuple(found.ids.tolist()) == self.references
+
+
+class CalibrationFailed(RuntimeError):
+    """Some categories could not be calibrated; the others were."""
+
+
+@dataclass(frozen=True)
+class _Unsaved:
+    """Leave-one-out results of a memory that are not in the catalogue yet, and those they were made from."""
+
+    memory_id: int
+    kept: StoredCalibration
+    base: StoredCalibration | None
+
+
+class Calibrations:
+    """The latest finished calibration of each category, and the task that renews them.
+
+    A reference is scored against its own category only, so that onboarding one product never moves another's threshold.
+    Work is done in steps at the lowest priority: a detection waits for one step at most. Results are kept in the
+    catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
+    """
+
+    def __init__(self, owner: Owner, engine: PatchSearchEngine, library: Library) -> None:
+        self._owner = owner
+        self._engine = engine
+        self._library = library
+        self._found: dict[str, tuple[Basis, Calibration]] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
+        self._progress: dict[str, float] = {}
+
+    def of(self, category: str) -> Calibration | None:
+        """The latest finished calibration, even if references have come or gone since."""
+        found = self._found.get(category)
+        return found[1] if found else None
+
+    def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
+        """Whether the latest calibration is of the references and settings there are now."""
+        found = self._found.get(category)
+        return found is not None and found[0] == Basis.of(memory, category, settings)
+
+    def progress(self, category: str) -> float:
+        """How much of the calibration in progress is done, 0 to 1."""
+        return self._progress.get(category, 0.0)
+
+    def searches(self, category: str) -> LeaveOneOut | None:
+        """The searches that its latest calibration was made from, as they are kept."""
+        kept = read_kept(self._library, category)
+        return None if kept is None else kept[1]
+
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: calibrate whatever is out of date, and forget categories that are gone.
+
+        A category that cannot be calibrated keeps none of the others from it. CalibrationFailed names such.
+        """
+        published = self._library.published
+        for gone in self._found.keys() - published.settings.keys():
+            del self._found[gone]
+        failed: dict[str, Exception] = {}
+        for category in published.settings:
+            try:
+                self._renew(category)
+                self._save(category)
+            except Exception as error:
+                if stopping.is_set():  # the owner takes no more steps
+                    return
+                failed[category] = error
+            finally:
+                self._progress.pop(category, None)
+            if stopping.is_set():
+                return
+        if failed:
+            first = next(iter(failed.values()))
+            if len(failed) == 1 or all(isinstance(error, CatalogueError) for error in failed.values()):
+                raise first
+            raise CalibrationFailed(f"{', '.join(failed)}: {first}") from first
+
+    def _renew(self, category: str) -> None:
+        published = self._library.published
+        memory, settings = published.memory, published.settings.get(category)
+        if settings is None:
+            return
+        scoring = settings.scoring
+        basis = Basis.of(memory, category, scoring)
+        found = self._found.get(category)
+        if found is not None and found[0] == basis:
+            return
+        kept = read_kept(self._library, category)
+        if kept is not None and basis.is_of(kept[1]):
+            version, result = kept
+        else:
+            version = memory.version
+            before = None if kept is None else kept[1]
+            steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho, before)
+            searched = self._taken(steps, category, basis)
+            if searched is None:
+                return  # references have changed meanwhile: the next round starts from what there is then
+            result = searched
+            if published.superseded_by is None:
+                base = None if kept is None else to_kept(*kept)
+                self._unsaved[category] = _Unsaved(published.memory_id, to_kept(version, result), base)
+        weighed = result.balanced(memory.space, scoring)
+        measures = self._taken(_measured(result, memory, weighed), category, basis)
+        if measures is not None:
+            calibration = Calibration.of(
+                category, version, basis.key, [each for _, each in measures], result.duplicates,
+                [reference_id for reference_id, _ in measures], weighed.layer_weights,
+            )  # fmt: skip
+            self._found[category] = (basis, calibration)
+
+    def _save(self, category: str) -> None:
+        """Keep what was found in the catalogue; while that is away, what was found serves all the same."""
+        unsaved = self._unsaved.get(category)
+        if unsaved is not None:
+            with suppress(CategoryNotFound):  # it was removed meanwhile
+                self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept, unsaved.base)
+            del self._unsaved[category]
+
+    def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
+        """What the steps return, taken one a turn; None when the category's references changed on the way."""
+        memory = self._library.memory
+        ended: list[T] = []
+
+        def step(_: MemoryBank) -> float:
+            try:
+                return next(steps)
+            except StopIteration as end:
+                ended.append(end.value)
+                return 1.0
+
+        while not ended:
+            self._progress[category] = self._owner.calibrate(step).result()
+            newest = self._library.memory
+            if newest is not memory and Basis.of(newest, category, basis.settings) != basis:
+                return None
+            memory = newest
+        return ended[0]
+
+
+def _measured(
+    found: LeaveOneOut, memory: MemoryBank, settings: ScoringSettings
+) -> Generator[float, None, list[tuple[int, Measures]]]:
+    measures = []
+    for each in found.measures(memory, settings):
+        measures.append(each)
+        yield 1.0
+    return measures

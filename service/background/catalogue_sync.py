@@ -1,0 +1,25 @@
+"""What follows the catalogue in the background: the snapshot, and the segments that it is loaded from."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from indexer.library import Library
+
+_RELOAD_SECONDS = 30.0  # between attempts to read damaged segments again
+
+
+class CatalogueSync:
+    """Publishes what other processes commit, and damaged segments once they have been restored."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._reload_at = time.monotonic() + _RELOAD_SECONDS
+
+    def round(self, _: threading.Event) -> None:
+        """See `Task`."""
+        self._library.refresh()
+        if self._library.damaged and time.monotonic() >= self._reload_at:
+            self._reload_at = time.monotonic() + _RELOAD_SECONDS
+            self._library.reload_damaged()

@@ -1,0 +1,22 @@
+"""Compacts small segments in the background."""
+
+from __future__ import annotations
+
+import threading
+
+from indexer.library import Library
+
+
+class Compaction:
+    """Compacts segments, when the snapshot has changed and it is worth it: apart, since it may take seconds."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._tidied = 0
+
+    def round(self, _: threading.Event) -> None:
+        """See `Task`."""
+        version = self._library.memory.version
+        if version != self._tidied:
+            self._library.tidy()
+            self._tidied = version

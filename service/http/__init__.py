@@ -1,0 +1,1 @@
+"""What HTTP needs beside routes: uploads, problems, streams, limits on clients."""

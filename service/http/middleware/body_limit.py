@@ -1,0 +1,105 @@
+"""Bounds on what one request may bring: headers, body, and the time that its body takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.middleware.root_path import route_path
+from service.http.problems import ProblemError, send_problem, translate
+from service.inference.in_flight import Budget, Lease
+from service.inference.worker import Busy
+
+
+class BodyLimit:
+    """Refuses a body that is too large, by its declared length or as soon as it grows beyond, or that comes too slowly.
+
+    Pictures come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
+    to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client counts.
+    Bodies with pictures are held until the answer, and all under way together within a budget: detecting, that of
+    detections; others, that of all else.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, most_bytes: int, most_json_bytes: int, seconds: float, bytes_per_second: int,
+        detecting: Budget, others: Budget,
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._detecting = detecting
+        self._others = others
+        self._most_bytes = most_bytes
+        self._most_json_bytes = most_json_bytes
+        self._seconds = seconds
+        self._bytes_per_second = bytes_per_second
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        budget = self._detecting if route_path(scope) == "/detect" else self._others
+        with budget.lease() as lease:
+            await self._bounded(scope, receive, send, lease)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, lease: Lease) -> None:
+        headers = dict(scope["headers"])
+        multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
+        most = self._most_bytes if multipart else self._most_json_bytes
+        too_large = _refusal(
+            "request-too-large", f"A request like this may have at most {most} bytes: send less at a time."
+        )
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > most:
+            await send_problem(too_large, scope, send)
+            return
+        try:
+            lease.add(int(declared) if multipart else 0)
+        except Busy as busy:
+            await send_problem(translate(busy), scope, send)
+            return
+        seen, waited, whole, begun = 0, 0.0, False, False
+        refusal: ProblemError | None = None
+
+        async def bounded() -> Message:
+            nonlocal seen, waited, whole, refusal
+            if whole:  # what comes now is the end of the connection, however late
+                return await receive()
+            asked = time.monotonic()
+            try:
+                async with asyncio.timeout(self._seconds + seen / self._bytes_per_second - waited):
+                    message = await receive()
+            except TimeoutError:
+                refusal = _refusal("request-timeout", f"The request's body stopped after {seen} bytes.")
+                raise refusal from None
+            waited += time.monotonic() - asked
+            seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if seen > most:
+                refusal = too_large
+                raise refusal
+            if multipart and seen > lease.held:  # its length was not declared
+                try:
+                    lease.add(seen - lease.held)
+                except Busy as busy:
+                    refusal = translate(busy)
+                    raise refusal from None
+            return message
+
+        async def unless_refused(message: Message) -> None:
+            nonlocal begun
+            if refusal is None or begun:
+                begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, bounded, unless_refused)
+        except ProblemError:
+            if refusal is None:
+                raise
+        if refusal is not None and not begun:  # the framework words it in its own way, or not at all
+            await send_problem(refusal, scope, send)
+
+
+def _refusal(kind: str, detail: str) -> ProblemError:
+    return ProblemError(kind, detail, headers={"Connection": "close"})

@@ -1,0 +1,38 @@
+"""Adds security headers and the snapshot's version to every response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# A page of ours may say more precisely what it needs: what an answer carries already is left alone.
+CAREFUL = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+
+
+class AnswerHeaders:
+    """Tells browsers to be careful with every answer, and every client which snapshot this process had then.
+
+    After a write the snapshot holds it: give its number as `min_version` to any replica to read what was written.
+    """
+
+    def __init__(self, app: ASGIApp, version: Callable[[], int]) -> None:
+        self._app = app
+        self._version = version
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def careful(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {name.lower() for name, _ in message["headers"]}
+                added = [*CAREFUL, (b"x-snapshot-version", str(self._version()).encode())]
+                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
+            await send(message)
+
+        await self._app(scope, receive, careful if scope["type"] == "http" else send)

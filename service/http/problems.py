@@ -1,0 +1,326 @@
+"""The one shape of every error: RFC 9457 problem details, with stable types and a request id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, cast
+
+import torch
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
+from starlette.types import Scope, Send
+
+from indexer.domain.errors import (
+    CatalogueBusy,
+    CatalogueUnavailable,
+    InvalidCursor,
+    MemoryInactive,
+    NotFound,
+    OriginalUnreadable,
+    RequestKeyReused,
+    StorageFull,
+)
+from indexer.images import ImageRefused
+from indexer.memory.device_cache import DeviceMemoryFull
+from indexer.scoring import NoReferences
+from indexer.text import TextRefused, readable
+from service.http.middleware.root_path import route_path
+from service.inference.worker import Busy, DeadlineExceeded, Stopped
+
+log = logging.getLogger("touchstone")
+MEDIA_TYPE = "application/problem+json"
+
+# type → (status, title). The types are the product's contract: they are never renamed.
+TYPES: dict[str, tuple[int, str]] = {
+    "invalid-request": (422, "The request is not as documented"),
+    "image-refused": (422, "The picture cannot be used"),
+    "image-too-large": (413, "The picture is too large"),
+    "unsupported-format": (415, "Not a supported picture format"),
+    "request-too-large": (413, "The request is too large"),
+    "headers-too-large": (431, "The request's headers are too large"),
+    "request-timeout": (408, "The request did not come in time"),
+    "malformed-request": (400, "Not a request in HTTP/1.1"),
+    "too-many-connections": (503, "There are too many connections"),
+    "unauthenticated": (401, "A valid API key is needed"),
+    "forbidden": (403, "The key may not do this"),
+    "rate-limited": (429, "The key makes too many requests"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "no-references": (409, "There are no references to compare with"),
+    "conflict": (409, "The request does not fit the present state"),
+    "confirmation-needed": (409, "Somebody should confirm this first"),
+    "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
+    "busy": (503, "Too many pictures are waiting"),
+    "not-ready": (503, "The service is not ready"),
+    "memory-switched": (503, "The references have moved to another memory"),
+    "snapshot-behind": (503, "The snapshot asked for is not here yet"),
+    "unavailable": (503, "The database does not answer"),
+    "deadline-exceeded": (504, "The answer would have come too late"),
+    "device-memory-full": (503, "The accelerator has no memory left for this"),
+    "storage-full": (507, "There is no room to store this"),
+    "storage-unavailable": (503, "The data folder cannot be used"),
+    "internal": (500, "Something went wrong inside"),
+}
+
+_ANYWHERE = (
+    "invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "storage-unavailable", "internal",
+    "headers-too-large", "request-too-large", "request-timeout", "malformed-request", "too-many-connections",
+)  # fmt: skip
+
+_REFUSAL_TYPES = {
+    "too-many-bytes": "image-too-large",
+    "too-many-pixels": "image-too-large",
+    "side-too-long": "image-too-large",
+    "not-an-image": "unsupported-format",
+}
+
+
+class Problem(BaseModel):
+    """A problem as it is sent (RFC 9457). `reason` refines some types with a stable slug."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/no-references"])
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    reason: str | None = None
+
+
+class ProblemError(Exception):
+    """Raised anywhere under a route to answer with a problem."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.reason = reason
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def body(self, request_id: str | None) -> Problem:
+        """What is sent."""
+        status, title = TYPES[self.kind]
+        return Problem(
+            type=f"/problems/{self.kind}", title=title, status=status, detail=self.detail, request_id=request_id,
+            **({"reason": self.reason} if self.reason else {}), **self.more,
+        )  # fmt: skip
+
+
+def from_refusal(refused: ImageRefused) -> ProblemError:
+    """The problem for a picture that the decoder refused."""
+    return ProblemError(_REFUSAL_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
+
+
+def memory_switched() -> ProblemError:
+    """The problem of a request for a memory that this process does not serve."""
+    return ProblemError(
+        "memory-switched", "The references have moved to another memory, and nothing of this request was kept. Try "
+        "again; while /readyz names another encoder, restart the service with that one.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
+def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these problem types, plus those that any route may give."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in dict.fromkeys((*kinds, *_ANYWHERE)):
+        by_status.setdefault(TYPES[kind][0], []).append(kind)
+    return {
+        status: {
+            "description": "; ".join(f"`/problems/{kind}`: {TYPES[kind][1]}" for kind in found),
+            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for status, found in by_status.items()
+    }
+
+
+def translate(error: Exception) -> ProblemError:
+    """The problem that stands for an error of the product or of the framework: that of its nearest class here."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind](error)
+    return _internal(error)
+
+
+def _internal(error: Exception) -> ProblemError:
+    log.error("unhandled %s", type(error).__name__, exc_info=error)
+    return ProblemError("internal", "The error was logged under this request id.")
+
+
+def _no_references(error: NoReferences) -> ProblemError:
+    return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
+
+
+def _storage_full(_: StorageFull) -> ProblemError:
+    return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+
+
+def _system_error(error: OSError) -> ProblemError:
+    """A file that cannot be written, read or found, whatever the reason: what else requests wait for has its own."""
+    if error.errno is None:  # a timeout of the event loop's, say
+        return _internal(error)
+    log.error("%s", error)
+    return ProblemError(
+        "storage-unavailable",
+        "The data folder cannot be used, so nothing of this request is certain to be kept: send it again.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
+def _device_memory_full(error: Exception) -> ProblemError:
+    log.error("the device's memory is full: %s", error)
+    return ProblemError(
+        "device-memory-full", "The accelerator's memory is full; nothing was lost. Try again later.",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
+def _busy(error: Busy) -> ProblemError:
+    return ProblemError(
+        "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+    )
+
+
+def _stopped(_: Stopped) -> ProblemError:
+    return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
+
+
+def _deadline_exceeded(_: DeadlineExceeded) -> ProblemError:
+    return ProblemError(
+        "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
+    )
+
+
+def _unavailable(error: Exception) -> ProblemError:
+    log.error("%s", error)
+    detail = "The database does not answer, so nothing of this request is certain to be kept: send it again."
+    return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
+
+
+def _request_key_reused(_: RequestKeyReused) -> ProblemError:
+    detail = "This Idempotency-Key was used for other pictures or fields: use a new one for another request."
+    return ProblemError("idempotency-key-reused", detail)
+
+
+def _invalid_cursor(_: InvalidCursor) -> ProblemError:
+    return ProblemError("invalid-request", "The cursor is not one that this service gave out; begin again without one.")
+
+
+def _unknown(error: NotFound) -> ProblemError:
+    return ProblemError("not-found", f"{error}.".capitalize())
+
+
+def _unreadable(_: OriginalUnreadable) -> ProblemError:
+    return ProblemError("not-found", "The kept picture is missing or damaged.")
+
+
+def _invalid(error: RequestValidationError) -> ProblemError:
+    found = [
+        {
+            "field": readable(".".join(str(part) for part in each["loc"])),
+            "message": readable(each["msg"].removeprefix("Value error, ")),
+        }
+        for each in error.errors()
+    ]
+    return ProblemError(
+        "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
+    )
+
+
+def _disconnected(_: ClientDisconnect) -> ProblemError:  # nobody reads this
+    return ProblemError("malformed-request", "The connection ended before there was an answer.")
+
+
+def _from_framework(error: HTTPException) -> ProblemError:
+    kinds = {404: "not-found", 405: "method-not-allowed", 413: "request-too-large"}
+    kind = kinds.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
+    detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else TYPES[kind][1] + "."
+    return ProblemError(kind, detail, headers=error.headers)
+
+
+# What each error of the product, and of the framework, is answered with. A test holds every exception of ours to be
+# here, or to have a reason why no request meets it.
+PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
+    ProblemError: lambda error: error,
+    ImageRefused: from_refusal,
+    NoReferences: _no_references,
+    StorageFull: _storage_full,
+    OSError: _system_error,
+    DeviceMemoryFull: _device_memory_full,
+    torch.OutOfMemoryError: _device_memory_full,
+    Busy: _busy,
+    Stopped: _stopped,
+    DeadlineExceeded: _deadline_exceeded,
+    CatalogueBusy: _unavailable,
+    CatalogueUnavailable: _unavailable,
+    MemoryInactive: lambda _: memory_switched(),
+    RequestKeyReused: _request_key_reused,
+    InvalidCursor: _invalid_cursor,
+    TextRefused: lambda error: ProblemError("invalid-request", f"The text {error}."),
+    NotFound: _unknown,
+    OriginalUnreadable: _unreadable,
+    RequestValidationError: _invalid,
+    ClientDisconnect: _disconnected,
+    HTTPException: _from_framework,
+}
+
+
+async def answer(request: Request, error: Exception) -> JSONResponse:
+    """The response for any error."""
+    problem = translate(error)
+    request.scope["problem"] = problem.kind
+    if problem.kind == "method-not-allowed":
+        problem.headers["Allow"] = _allowed(request)
+    body = problem.body(request.scope.get("request_id"))
+    return JSONResponse(body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the request's path has; the framework names those of one route only."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    here = route_path(request.scope)
+    found = {
+        method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
+    }
+    if "GET" in found:
+        found.add("HEAD")
+    return ", ".join(sorted(found))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem."""
+    for kind in PROBLEMS:
+        app.add_exception_handler(cast(type[Exception], kind), answer)
+
+
+async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:
+    """Answer a request with a problem, below the framework."""
+    scope["problem"] = problem.kind
+    body = problem.body(scope["request_id"])
+    content = body.model_dump_json(exclude_none=True).encode()
+    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), **problem.headers}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": body.status,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,184 @@
+"""Decodes images on a bounded number of threads and prepares them for the encoder."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.domain.reading import Reading
+from indexer.encoders import Encoder, prepare
+from indexer.encoders.device_preprocessing import DevicePreparer
+from indexer.images import (
+    ImageLimits,
+    ImageRefused,
+    Stored,
+    decoded_bytes,
+    encode_jpeg,
+    has_sixteen_bits,
+    read_image,
+    shrink,
+    suffix_of,
+)
+from indexer.library import Original
+from indexer.reading import read_pixels, reading_for
+from service.inference.in_flight import Budget
+from service.observability.metrics import Metrics
+from service.observability.tracing import Stage
+from service.settings import Settings
+
+T = TypeVar("T")
+_PLAIN = Reading()
+THUMBNAIL_SIDE = 192  # pixels; 3 to 12 KB
+_THUMBNAIL_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An uploaded picture as the encoder takes it. prepared: uint8 (3, crop, crop).
+
+    Its pixels are let go of once that is made: decoded, a request's pictures would take gigabytes together. thumbnail:
+    made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a
+    channel, None of others.
+    """
+
+    original: Original
+    prepared: torch.Tensor
+    thumbnail: bytes
+    stage: Stage
+    largest: int | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """One uploaded file. The name is kept for people to read; it never becomes a path.
+
+    misnamed: why the file is not taken under the name it came with; `name` is then a readable form of that.
+    """
+
+    name: str
+    data: bytes
+    misnamed: str | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The files of a multipart body under `images`, in order."""
+
+    files: tuple[File, ...]
+
+
+# RGB uint8 (height, width, 3) → uint8 (3, crop, crop); called from several threads
+Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
+
+
+class Decoder:
+    """Decodes and prepares pictures on a bounded number of threads; no more pixels are held than those decode at once.
+
+    Requests take turns, so that one of many pictures does not hold one of a single picture. budget: of the bytes that
+    pictures waiting here will have as pixels. Busy, before any is decoded, when they do not fit; their headers tell.
+    """
+
+    def __init__(self, threads: int, limits: ImageLimits, prepare: Prepare, metrics: Metrics, budget: Budget) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._headers = ThreadPoolExecutor(1, thread_name_prefix="headers")
+        self._budget = budget
+        self._limits = limits
+        self._prepare = prepare
+        self._metrics = metrics
+
+    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[Picture | ImageRefused]:
+        """Every file of an upload as a picture, or as the reason why not, in order."""
+        return await self._run(lambda file: self._decode(file, reading), upload.files)
+
+    async def read(self, file: File) -> Stored:
+        """One file as it is stored. ImageRefused."""
+        [stored] = await self._run(self._read, (file,))
+        return stored
+
+    async def largest(self, upload: Upload) -> int | None:
+        """The largest value in those files that have 16 bits a channel; None without any that can be read."""
+        found = await self._run(self._largest, upload.files)
+        return max((each for each in found if each is not None), default=None)
+
+    async def again(self, original: Original, work: Callable[[NDArray[np.uint8]], T]) -> T:
+        """Decode a picture once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
+
+        def run() -> T:
+            return work(read_pixels(read_image(original.data, self._limits), original.reading))
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._headers.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
+
+    async def _run(self, work: Callable[[File], T], files: Sequence[File]) -> list[T]:
+        loop = asyncio.get_running_loop()
+        sizes = await loop.run_in_executor(self._headers, self._sizes, files)
+        waiting = asyncio.Semaphore(self._threads)  # the others of this request get in line behind those of the next
+
+        async def run(file: File, size: int) -> T:
+            try:
+                async with waiting:
+                    return await loop.run_in_executor(self._pool, work, file)
+            finally:
+                lease.give_back(size)
+
+        with self._budget.lease(sum(sizes)) as lease:
+            return await asyncio.gather(*(run(file, size) for file, size in zip(files, sizes, strict=True)))
+
+    def _sizes(self, files: Sequence[File]) -> list[int]:
+        return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
+
+    def _decode(self, file: File, reading: Reading) -> Picture | ImageRefused:
+        begun = time.monotonic()
+        try:
+            stored = self._read(file)
+            reading = reading_for(stored, reading)
+            image = read_pixels(stored, reading)
+        except ImageRefused as refused:
+            self._metrics.refused(refused.reason)
+            return refused
+        height, width = image.shape[:2]
+        digest = hashlib.sha256(file.data).hexdigest()
+        original = Original(
+            file.name, file.data, digest, suffix_of(file.data), width, height, encoding=stored.encoding, reading=reading
+        )
+        prepared = self._prepare(image)
+        thumbnail = encode_jpeg(shrink(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        stage = Stage("decode", begun, time.monotonic())
+        self._metrics.stage(stage.name, stage.end - stage.begin)
+        return Picture(original, prepared, thumbnail, stage, stored.largest)
+
+    def _read(self, file: File) -> Stored:
+        if file.misnamed is not None:
+            raise ImageRefused("bad-name", file.misnamed)
+        return read_image(file.data, self._limits)
+
+    def _largest(self, file: File) -> int | None:
+        if not has_sixteen_bits(io.BytesIO(file.data)):
+            return None
+        try:
+            return self._read(file).largest
+        except ImageRefused:
+            return None
+
+
+def preparer(encoder: Encoder, settings: Settings) -> Prepare:
+    """What makes decoded pictures ready for the encoder, where the settings say."""
+    if settings.prepare_on_device:
+        return DevicePreparer(encoder.device, encoder.space.geometry)
+    return partial(prepare, geometry=encoder.space.geometry)

@@ -1,0 +1,164 @@
+"""One picture's way from its turn at the owner to an answer: score, verdict, regions and evidence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.domain.category import CategorySettings
+from indexer.domain.notice import Notice
+from indexer.domain.profile import Profile
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision
+from indexer.encoders import FeatureSpace
+from indexer.evidence import Evidence, explain
+from indexer.loader import Published
+from indexer.regions import Region, find_regions
+from indexer.scoring import NoReferences, Scored, scoring
+from indexer.search import PatchSearchEngine, SearchCoroutine
+from indexer.verdicts.calibration import Calibration, decide, weighed
+from indexer.verdicts.measures import Measures, mean_distance
+from service.background.calibration_manager import Calibrations
+from service.inference.decoder import Picture
+from service.inference.image_reading import notices_of_part
+from service.inference.worker import Turn
+from service.observability.tracing import Stage
+
+_TOP_REFERENCES = 5
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One of the most similar references."""
+
+    reference_id: int
+    category: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class BetterCategory:
+    """Another category that a picture fits better than the one that was asked for.
+
+    similarity: of its most similar reference; own_similarity: of the asked category's. mean_distance,
+    own_mean_distance: of the patches to either. score, p_value: as if that category had been asked for.
+    """
+
+    category: str
+    similarity: float
+    own_similarity: float
+    mean_distance: float
+    own_mean_distance: float
+    score: float
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found out about one picture. map: float32 (256, 256). Times in seconds.
+
+    stages: when it waited, was encoded and was searched for. notices: what people should know of how it was read.
+    """
+
+    category: str
+    decision: Decision
+    measures: Measures
+    calibration: Calibration | None
+    version: int
+    map: NDArray[np.float32]
+    regions: tuple[tuple[Region, Evidence], ...]
+    references: tuple[Neighbour, ...]
+    better_category: BetterCategory | None
+    queued: float
+    encoding: float
+    searching: float
+    stages: tuple[Stage, ...]
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """Inspects pictures on the owner thread."""
+
+    engine: PatchSearchEngine
+    calibrations: Calibrations
+
+    def inspect(
+        self, turn: Turn, picture: Picture, category: str | None, published: Published
+    ) -> SearchCoroutine[Detection]:
+        """Score one picture against the turn's snapshot and decide on it.
+
+        category: whose references to search; None recognises it by the most similar reference of all. What is searched
+        is what the threshold was calibrated on. published: settings, and how references were stored. NoReferences.
+        """
+        started = time.monotonic()
+        memory, settings = turn.memory, published.settings
+        descriptor = turn.features.global_descriptors[0].to("cpu").numpy()
+        likeliest = memory.nearest_category(descriptor)
+        if likeliest is None:
+            raise NoReferences("the memory is empty")
+        applied = likeliest if category is None else category
+        chosen = settings.get(applied, CategorySettings())
+        calibration = self.calibrations.of(applied)
+        as_calibrated = weighed(chosen.scoring, calibration)
+        scored = yield from scoring(memory, self.engine, turn.features, as_calibrated, applied)
+        measures = Measures.of(scored, turn.features, memory.space, as_calibrated)
+        decision = decide(measures, calibration, chosen.limits)
+        better = None
+        if likeliest != applied:
+            better = yield from self._better(
+                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, as_calibrated
+            )
+        original = picture.original
+        regions = _found_regions(decision, scored.map, memory.space, (original.width, original.height))
+        explained = tuple(
+            (region, explain(memory, turn.features, scored, region.peak_cell, as_calibrated)) for region in regions
+        )
+        rows = scored.neighbours.rows
+        ended = time.monotonic()
+        return Detection(
+            category=applied, decision=decision, measures=measures, calibration=calibration, version=memory.version,
+            map=scored.map, regions=explained,
+            references=tuple(
+                Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
+                for row, similarity in zip(rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False)
+            ),
+            better_category=better, queued=turn.queued, encoding=turn.encoding,
+            searching=(ended - started) / turn.together, stages=(*turn.stages, Stage("search", started, ended)),
+            notices=notices_of_part(picture, published.profiles.get(applied, Profile()), memory.space.geometry.unseen),
+        )  # fmt: skip
+
+    def _better(
+        self, turn: Turn, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings
+    ) -> SearchCoroutine[BetterCategory | None]:
+        """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
+
+        Both are compared in the cells, and by the layers, of the category that was asked for.
+        """
+        calibration = self.calibrations.of(category)
+        scored = yield from scoring(turn.memory, self.engine, turn.features, weighed(settings, calibration), category)
+        there, here = (mean_distance(each.distances, turn.memory.space, own_settings) for each in (scored, own))
+        if there >= here:
+            return None
+        p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
+        similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
+        return BetterCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
+
+
+def _found_regions(
+    decision: Decision, anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
+) -> tuple[Region, ...]:
+    """The map above the level that good parts' maps stay under; a picture of another verdict has no regions.
+
+    A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
+    level: then the threshold is the level, which the largest pixels are above.
+    """
+    if decision.verdict != "anomalous" or decision.threshold is None:
+        return ()
+    level = decision.region_level
+    if level is None or anomaly_map.max() < level:
+        level = decision.threshold
+    return find_regions(anomaly_map, level, space, size)

@@ -1,0 +1,1 @@
+"""Writes inspections to the history, idempotently and without stopping detection."""

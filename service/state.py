@@ -1,0 +1,250 @@
+"""Everything a running service holds, made once at start-up and taken down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from indexer.domain.category import CategorySettings
+from indexer.encoders import Encoder, load_encoder
+from indexer.library import Library
+from indexer.retention import HISTORY, Pruner
+from indexer.search import PatchSearchEngine, choose_engine
+from indexer.search.warm_up import warm_up as warm_up_search
+from indexer.sizes import encoder_of_memory
+from indexer.verdicts.ranking import references_needed
+from service.auth.api_key_cache import KeyRing
+from service.background import Supervisor, Task
+from service.background.calibration_manager import Calibrations
+from service.background.catalogue_sync import CatalogueSync
+from service.background.compaction import Compaction
+from service.background.key_sync import refresh_keys
+from service.background.pruning import Pruning
+from service.http.event_stream import Feed
+from service.http.file_descriptors import Shortage
+from service.http.problems import ProblemError, memory_switched
+from service.inference.decoder import Decoder, preparer
+from service.inference.detector import Inspector
+from service.inference.in_flight import Admission, Budget
+from service.inference.warm_up import warm_up
+from service.inference.worker import Owner
+from service.observability.gauges import StateMetrics
+from service.observability.metrics import Metrics
+from service.observability.tracing import Tracing
+from service.recording.disk_space import has_room
+from service.recording.recorder import Recorder
+from service.schemas.calibration import CalibrationView, UnfamiliarView
+from service.settings import Settings
+from service.thread_pools import Threads
+from service.usecases.readiness import CHECK_SECONDS, Readiness
+
+log = logging.getLogger("touchstone")
+
+_BORDER = (
+    "the memory looks at the centre %d of %d pixels: a border of %.0f %% of every picture is not inspected; "
+    "`touchstone rebuild` makes it one that looks at all"
+)
+
+_REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
+_KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+_ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
+_START_SECONDS = 60.0  # for the first picture to go through the encoder
+_JOIN_SECONDS = 5.0  # for background work to end
+
+
+@dataclass
+class Runtime:
+    """What routes work with."""
+
+    settings: Settings
+    encoder: Encoder
+    engine: PatchSearchEngine
+    library: Library
+    owner: Owner
+    detecting: Admission
+    decoder: Decoder
+    onboarding: Admission
+    onboarding_decoder: Decoder
+    calibrations: Calibrations
+    inspector: Inspector
+    metrics: Metrics
+    tracing: Tracing
+    ring: KeyRing
+    pruner: Pruner
+    pruning: Pruning
+    recorder: Recorder
+    threads: Threads
+    feed: Feed
+    readiness: Readiness
+    catalogue_sync: Task
+    key_sync: Task
+    background: Supervisor
+    shortage: Shortage = field(default_factory=Shortage)
+    previewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
+
+    @classmethod
+    def start(cls, settings: Settings) -> Runtime:
+        """Load the encoder and the memory.
+
+        EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
+        """
+        tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
+        encoder = load_encoder(encoder_of_memory(settings))
+        if unseen := encoder.space.geometry.unseen:
+            log.warning(_BORDER, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
+        library = Library.open(
+            settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
+            codes_on_disk=settings.codes_on_disk,
+        )  # fmt: skip
+        (settings.data / HISTORY).mkdir(exist_ok=True)
+        engine = choose_engine(encoder.device, settings.device_memory_share)
+        if encoder.device.type == "cuda":
+            # What is left to the CPU are small steps on many threads: each splitting its own over all cores costs more.
+            torch.set_num_threads(1)
+        owner = Owner(
+            encoder, engine, lambda: library.memory, metrics, batch_size=settings.batch_size,
+            batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
+        )  # fmt: skip
+        if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
+            owner.calibrate(lambda _: warm_up(encoder, settings.batch_size)).result()
+        if encoder.device.type == "cuda":
+            rhos = {CategorySettings().rho, *(each.rho for each in library.catalogue.categories.settings().values())}
+            owner.calibrate(lambda memory: warm_up_search(engine, memory, rhos)).result()
+        calibrations = Calibrations(owner, engine, library)
+        detecting = _admission(settings, settings.queue_size + settings.batch_size, lambda: owner.retry_after)
+        onboarding = _admission(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)
+        decoder, onboarding_decoder = (
+            Decoder(
+                settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics,
+                kind.decoded_bytes,
+            )
+            for kind in (detecting, onboarding)
+        )  # fmt: skip
+        ring = KeyRing(library.catalogue.keys)
+        ring.refresh()
+        pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
+        pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)
+        feed = Feed(library.catalogue.inspections)
+        readiness = Readiness(encoder, owner, library, settings.data, settings.min_free_bytes)
+        refresh = settings.refresh_ms / 1000
+        task = partial(Task, metrics=metrics)
+        catalogue_sync = task(
+            "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
+        )
+        key_sync = task(
+            "key-sync", partial(refresh_keys, ring), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
+            least_seconds=_KEY_SECONDS, stalls_after=10,
+        )  # fmt: skip
+        background = Supervisor((
+            catalogue_sync, key_sync,
+            task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
+            task("pruning", pruning.round, seconds=pruning.pause),
+            task("compaction", Compaction(library).round, seconds=refresh),
+            task("event-stream", feed.round, seconds=refresh, most_seconds=5, stalls_after=60),
+            task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
+        ))  # fmt: skip
+        running = cls(
+            settings, encoder, engine, library, owner, detecting, decoder, onboarding, onboarding_decoder,
+            calibrations, Inspector(engine, calibrations),
+            metrics, tracing, ring, pruner, pruning,
+            Recorder(settings.data, library, pruner, settings.min_free_bytes), Threads(), feed,
+            readiness, catalogue_sync, key_sync, background,
+        )  # fmt: skip
+        metrics.registry.register(StateMetrics(running))
+        return running
+
+    def begin(self) -> None:
+        """Send a first picture through the encoder, then begin all background work."""
+        self.readiness.round(patience=_START_SECONDS)
+        self.background.start()
+
+    def stop(self) -> None:
+        """Finish accepted work, then let go of everything."""
+        self.background.stop()
+        self.owner.stop()
+        self.background.join(_JOIN_SECONDS)
+        self.decoder.close()
+        self.onboarding_decoder.close()
+        self.threads.close()
+        self.library.close()
+        self.tracing.close()
+
+    @property
+    def inspections_folder(self) -> Path:
+        """Where the maps and thumbnails of inspections lie."""
+        return self.settings.data / HISTORY
+
+    @property
+    def category_settings(self) -> Mapping[str, CategorySettings]:
+        """Every category's settings, by name, as they go with the newest snapshot: no database is asked."""
+        return self.library.published.settings
+
+    def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
+        """Where a category's calibration stands now."""
+        memory = self.library.memory
+        found = self.calibrations.of(name)
+        state: Literal["ready", "pending", "none"] = "pending"
+        if self.calibrations.is_current(memory, name, settings.scoring):
+            state = "ready"
+        if len(memory.rows_of(name)) < 2:
+            state, found = "none", None
+        rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
+        return CalibrationView(
+            state=state, progress=1.0 if state == "ready" else self.calibrations.progress(name),
+            threshold=None if found is None else found.scores.level(rate),
+            region_level=None if found is None else found.peaks.level(rate),
+            references=0 if found is None else len(found), references_needed=references_needed(rate),
+            reached=found is not None and found.scores.reaches(rate),
+            duplicates=0 if found is None else found.duplicates,
+            unfamiliar=UnfamiliarView(
+                level=None if found is None else found.familiarity.level(unfamiliar_rate),
+                reached=found is not None and found.familiarity.ranking.reaches(unfamiliar_rate),
+                references_needed=references_needed(unfamiliar_rate),
+            ),
+            layer_weights=None if found is None else found.layer_weights,
+            version=None if found is None else found.version,
+        )  # fmt: skip
+
+    def keeps_history(self) -> bool:
+        """Whether inspections are kept; not when the disk is nearly full."""
+        return has_room(self.settings.data, self.settings.min_free_bytes)
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why the service is not ready to inspect, in one line; None when it is."""
+        ended = [task.name for task in self.background.states() if task.state == "ended"]
+        if ended:
+            return f"Background work has ended ({', '.join(ended)}): restart the service."
+        return self.shortage.reason or self.readiness.reason
+
+    async def reach(self, version: int) -> None:
+        """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long.
+
+        All requests that wait share one look at the catalogue, and then what is looked at anyway.
+        """
+        if self.library.memory.version >= version:
+            return
+        end = time.monotonic() + _REACH_SECONDS
+        with suppress(Exception):  # the task logs what went wrong; another look may go well
+            await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _REACH_SECONDS)
+        while self.library.memory.version < version:
+            if self.library.published.superseded_by is not None:
+                raise memory_switched()
+            if time.monotonic() > end:
+                detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
+                raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
+            await asyncio.sleep(0.05)
+
+
+def _admission(settings: Settings, pictures: int, retry_after: Callable[[], int]) -> Admission:
+    bounds = (pictures, settings.max_decoded_bytes, settings.max_held_bytes)
+    return Admission(*(Budget(bound, retry_after) for bound in bounds))

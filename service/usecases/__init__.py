@@ -1,0 +1,1 @@
+"""What the service does for a request, whatever carries it."""

@@ -1,0 +1,122 @@
+"""A person calls an inspected part good: its picture becomes a reference, unless somebody should confirm that first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import CategoryNotFound
+from indexer.domain.inspection import Inspection
+from indexer.domain.reading import Reading
+from indexer.images import ImageRefused
+from indexer.memory import EncodedReferences
+from indexer.verdicts.calibration import decide
+from indexer.verdicts.effect import Effect, effect_of
+from indexer.verdicts.screening import FEWEST, Compared, Screening
+from service.auth.roles import Role
+from service.http.problems import ProblemError, from_refusal, memory_switched
+from service.inference.decoder import File, Upload
+from service.inference.in_flight import Lease
+from service.schemas.inspections import ConfirmationReason, EffectView, ReasonView
+from service.state import Runtime
+from service.usecases.onboard import encode_picture, look
+from service.usecases.stored_images import read_kept
+
+
+async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, confirm: bool, role: Role) -> Inspection:
+    """Make an inspected picture a reference of its category, and keep that the part was called good, together.
+
+    held: for the picture's bytes. confirm: the person knows what it would do. role: the person's. ProblemError
+    `confirmation-needed`, with the effect, when it would move the threshold far or does not look like the product, and
+    `forbidden` when this role may not confirm that.
+    """
+    category = inspection.category
+    if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
+        raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
+    try:
+        await asyncio.to_thread(running.library.catalogue.categories.get, category)
+    except CategoryNotFound:
+        raise ProblemError("conflict", f"The category {category!r} was removed: restore it first.") from None
+    known = await asyncio.to_thread(running.library.known, category, [inspection.image_sha256])
+    if known and inspection.judgement == "good":
+        return inspection
+    if inspection.kept_bytes is None:
+        raise ProblemError(
+            "conflict",
+            "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
+        )
+    data = await read_kept(running, inspection.image_sha256, inspection.image_suffix, held)
+    reading = Reading.from_json(inspection.reading)
+    [picture] = await running.onboarding_decoder.decode(Upload((File(inspection.filename, data),)), reading)
+    if isinstance(picture, ImageRefused):
+        raise from_refusal(picture)
+    encoded = await encode_picture(running, picture)
+    confirmed: tuple[ConfirmationReason, ...] = ()
+    if not known:
+        effect = await _effect(running, inspection, category, encoded)
+        confirmed = tuple(each.reason for each in effect.reasons)
+        if confirmed:
+            _check_confirmation(effect, confirm=confirm, role=role, needed=Role[running.settings.confirm_role.upper()])
+    original = replace(picture.original, appearance=look(picture))
+    return await asyncio.to_thread(running.library.promote, inspection.id, original, encoded, confirmed)
+
+
+def _check_confirmation(effect: EffectView, *, confirm: bool, role: Role, needed: Role) -> None:
+    if confirm and role >= needed:
+        return
+    why = " ".join(each.detail for each in effect.reasons)
+    if role < needed:
+        detail = f"{why} Somebody with the role {needed.word!r} has to confirm it."
+    else:
+        detail = f"{why} Send it again with `confirm` to make it a reference all the same."
+    kind = "forbidden" if confirm else "confirmation-needed"
+    raise ProblemError(kind, detail, effect=effect.model_dump(), confirm_role=needed.word)
+
+
+async def _effect(running: Runtime, inspection: Inspection, category: str, encoded: EncodedReferences) -> EffectView:
+    """What the picture would do as a reference, for about the work of two detections, behind all detections."""
+    published = running.library.published
+    if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
+        raise memory_switched()
+    settings = published.settings.get(category, CategorySettings())
+    screening = Screening(
+        published.memory, running.engine, category, settings.scoring, [encoded], [inspection.filename]
+    )
+    compared = await asyncio.wrap_future(running.owner.screen(lambda _: screening.compare(0)))
+    effect = effect_of(compared, running.calibrations.of(category), settings.false_reject_rate)
+    reasons = tuple(_reasons(running, inspection, category, settings, compared, effect))
+    return EffectView(**asdict(effect), reasons=reasons)
+
+
+def _reasons(
+    running: Runtime, inspection: Inspection, category: str, settings: CategorySettings, compared: Compared,
+    effect: Effect,
+) -> Iterator[ReasonView]:  # fmt: skip
+    memory, calibration = running.library.memory, running.calibrations.of(category)
+    if effect.far:
+        detail = (
+            f"The threshold of {category!r} would move from {effect.threshold_before:.3f} to "
+            f"{effect.threshold_after:.3f}; beyond {effect.outlier_limit:.3f} a score is an outlier."
+        )
+        yield ReasonView(reason="threshold", detail=detail)
+    elif calibration is None and len(memory.rows_of(category)) >= FEWEST:
+        detail = f"{category!r} is being calibrated, so it is not known what this would do to its threshold."
+        yield ReasonView(reason="not_calibrated", detail=detail)
+    measures = compared.measures
+    unfamiliar = measures is not None and decide(measures, calibration, settings.limits).verdict == "unfamiliar"
+    if unfamiliar or inspection.verdict == "unfamiliar":
+        yield ReasonView(reason="unfamiliar", detail=f"The picture looks like none of the references of {category!r}.")
+    if (other := _other_category(running, inspection, compared)) is not None:
+        detail = f"The picture fits {other!r} better than {category!r}."
+        yield ReasonView(reason="other_category", detail=detail, category=other)
+
+
+def _other_category(running: Runtime, inspection: Inspection, compared: Compared) -> str | None:
+    """The category that the picture fits better, now or, if that still has references, when it was inspected."""
+    for finding in compared.findings:
+        if finding.kind == "other_category":
+            return finding.category
+    then = str((inspection.better_category or {}).get("category", ""))
+    return then if then and len(running.library.memory.rows_of(then)) else None

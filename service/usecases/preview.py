@@ -1,0 +1,202 @@
+"""What other settings would make of a category's references and recent parts, with nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.domain.reading import Reading
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision
+from indexer.images import ImageRefused
+from indexer.memory import MemoryBank
+from indexer.scoring import NoReferences, score_image
+from indexer.verdicts.calibration import Calibration, decide, weighed
+from indexer.verdicts.estimate import Estimate, estimate
+from indexer.verdicts.measures import Measures, measure
+from service.inference.decoder import File, Upload
+from service.inference.worker import Turn
+from service.state import Runtime
+
+T = TypeVar("T")
+
+MOST_SEARCHED = 48  # references searched for anew; with as many or fewer nothing is estimated
+MOST_MEASURED = 512  # references measured anew from the searches that are kept, which takes milliseconds each
+
+
+@dataclass(frozen=True)
+class Held:
+    """A picture under one group of settings."""
+
+    score: float
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A reference, or a recent part, as it is judged now and as it would be."""
+
+    before: Held
+    after: Held
+
+    @property
+    def changed(self) -> bool:
+        """Whether the verdict would be another."""
+        return self.before.decision.verdict != self.after.decision.verdict
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What was found out.
+
+    before, after: the calibration now, and as it would be. basis, measured: how the latter was come by, and from how
+    many references. searched_again: whether the parts were, or their kept scores were taken. stale: those whose kept
+    score was measured with other references or search settings than there are now.
+    """
+
+    version: int
+    before: Calibration | None
+    after: Calibration | None
+    basis: Literal["none", "kept", "measured", "estimated"]
+    measured: int
+    searched_again: bool
+    references: tuple[tuple[int, Compared], ...]
+    inspections: tuple[tuple[Inspection, Compared], ...]
+    stale: frozenset[str]
+
+
+async def preview(running: Runtime, name: str, now: CategorySettings, then: CategorySettings, limit: int) -> Preview:
+    """Hold references and the latest `limit` inspections against settings that a category does not have yet.
+
+    Where only rates and the threshold differ, every score is known already. Otherwise pictures that are kept are
+    encoded and searched again, and references measured, behind every detection.
+    """
+    memory = running.library.memory
+    before = running.calibrations.of(name)
+    matching = InspectionFilter(category=name)
+    page = await asyncio.to_thread(running.library.catalogue.inspections.page, matching, None, limit)
+    recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
+    again = now.scoring != then.scoring
+    found = Estimate(before, 0) if before is not None else None
+    if again:
+        async with running.previewing:
+            if before is not None:
+                found = await _estimated(running, memory, before, then.scoring)
+            new = None if found is None else found.calibration
+            measures = await _searched(running, name, recent, weighed(now.scoring, before), weighed(then.scoring, new))
+    else:
+        measures = {each.id: (_kept(each), _kept(each)) for each in recent}
+    after = None if found is None else found.calibration
+    stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
+
+    def compared(old: Measures, new: Measures) -> Compared:
+        return Compared(
+            Held(old.score, decide(old, before, now.limits)), Held(new.score, decide(new, after, then.limits))
+        )
+
+    references = () if before is None or after is None else tuple(_pairs(before, after))
+    basis: Literal["none", "kept", "measured", "estimated"] = "kept"
+    if after is None:
+        basis = "none"
+    elif again:
+        basis = "measured" if found is not None and found.measured == len(after) else "estimated"
+    return Preview(
+        version=memory.version, before=before, after=after, basis=basis,
+        measured=0 if found is None else found.measured, searched_again=again,
+        references=tuple((one, compared(old, new)) for one, old, new in references),
+        inspections=tuple((each, compared(*measures[each.id])) for each in recent if each.id in measures),
+        stale=frozenset(stale),
+    )  # fmt: skip
+
+
+def _pairs(before: Calibration, after: Calibration) -> Generator[tuple[int, Measures, Measures], None, None]:
+    """Each reference that both are of, highest score afterwards first."""
+    known = dict(zip(before.references, before.measures, strict=True))
+    ranked = sorted(zip(after.references, after.measures, strict=True), key=lambda each: -each[1].score)
+    for one, new in ranked:
+        yield one, known[one], new
+
+
+def _kept(inspection: Inspection) -> Measures:
+    """What is kept of an inspection's measures. The peak is not, and no verdict depends on it."""
+    found = inspection.familiarity or {}
+    median, similarity, uniformity = (
+        float(str(found[each])) for each in ("median_distance", "similarity", "uniformity")
+    )
+    return Measures(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
+
+
+async def _estimated(running: Runtime, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> Estimate:
+    """The calibration under other settings, a reference a turn, in the owner's spare time."""
+    kept = await asyncio.to_thread(running.calibrations.searches, before.category)
+    if kept is None:
+        return Estimate(before, 0)
+    most = MOST_MEASURED if (kept.k, kept.rho) == (settings.k, settings.rho) else MOST_SEARCHED
+    return await _taken(running, estimate(memory, running.engine, before, kept, settings, most))
+
+
+async def _taken(running: Runtime, steps: Generator[float, None, T]) -> T:
+    ended: list[T] = []
+
+    def step(_: MemoryBank) -> None:
+        try:
+            next(steps)
+        except StopIteration as end:
+            ended.append(end.value)
+
+    while not ended:
+        await asyncio.wrap_future(running.owner.calibrate(step))
+    return ended[0]
+
+
+async def _searched(
+    running: Runtime, name: str, recent: Sequence[Inspection], now: ScoringSettings, then: ScoringSettings
+) -> dict[str, tuple[Measures, Measures]]:
+    """What each inspection whose picture can be read measures now and would measure, by its id.
+
+    One picture at a time is held decoded. A picture that has become a reference is compared with the others only.
+    """
+    waiting = {}
+    for each in recent:
+        sha256, suffix = each.image_sha256 or "", each.image_suffix or ""
+        try:
+            data = await running.threads.files(running.library.read_original, sha256, suffix)
+        except OriginalUnreadable:
+            continue
+        reading = Reading.from_json(each.reading)
+        [decoded] = await running.onboarding_decoder.decode(Upload((File(each.filename, data),)), reading)
+        if isinstance(decoded, ImageRefused):
+            continue
+        known = await asyncio.to_thread(running.library.known, name, [sha256])
+        work = _both(running, name, tuple(known.values()), now, then)
+        waiting[each.id] = asyncio.wrap_future(running.owner.onboard(decoded.prepared, work))
+    answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
+    found = {}
+    for inspection_id, answer in zip(waiting, answers, strict=True):
+        if isinstance(answer, tuple):
+            found[inspection_id] = answer
+        elif not isinstance(answer, NoReferences):
+            raise answer
+    return found
+
+
+def _both(
+    running: Runtime, name: str, own: Sequence[int], now: ScoringSettings, then: ScoringSettings
+) -> Callable[[Turn], tuple[Measures, Measures]]:
+    def work(turn: Turn) -> tuple[Measures, Measures]:
+        memory, space, features = turn.memory, turn.memory.space, turn.features
+        without = [row for row, one in enumerate(memory.ids.tolist()) if one in own] if own else []
+        scored = score_image(memory, running.engine, features, then, name, without)
+        after = Measures.of(scored, features, space, then)
+        if (now.k, now.rho) == (then.k, then.rho):  # the search is the same
+            nearest = float(scored.neighbours.similarities[0])
+            return measure(scored.distances, nearest, features, space, now), after
+        scored = score_image(memory, running.engine, features, now, name, without)
+        return Measures.of(scored, features, space, now), after
+
+    return work
