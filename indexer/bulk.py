@@ -17,11 +17,12 @@ from indexer.domain.finding import Finding
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, prepare
-from indexer.folders import folders, is_folder, pictures, visible
-from indexer.images import ImageLimits, ImageRefused, has_sixteen_bits, read_image, suffix_of
+from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, read_image
+from indexer.imaging.encode import detect_suffix
+from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
+from indexer.imaging.reading import read_pixels, reading_for
 from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
-from indexer.reading import read_pixels, reading_for
 from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
@@ -103,19 +104,19 @@ def find_categories(root: Path) -> Layout:
     if (root / _GOOD).is_dir():
         raise NothingToIndex(f"{root} is one category: give the folder that it lies in")
     found = []
-    passed_over = [path for path in visible(root) if not is_folder(path)]
-    for folder in folders(root):
+    passed_over = [path for path in list_visible(root) if not is_folder(path)]
+    for folder in list_folders(root):
         place = folder / _GOOD if (folder / _GOOD).is_dir() else folder
-        paths = pictures(place)
+        paths = list_images(place)
         if paths:
             found.append(_found(folder, tuple(paths)))
-            passed_over += sorted(set(visible(place)) - set(paths))
+            passed_over += sorted(set(list_visible(place)) - set(paths))
         else:
             passed_over.append(folder)
     if not found:
         loose = " (pictures lie in it directly: move them into a folder named for their category)"
         raise NothingToIndex(
-            f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if pictures(root) else ''}"
+            f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if list_images(root) else ''}"
         )
     return Layout(tuple(found), tuple(passed_over))
 
@@ -209,7 +210,7 @@ def _largest(path: Path, limits: ImageLimits) -> int | None:
             if not has_sixteen_bits(file):
                 return None
         return read_image(path, limits).largest
-    except (ImageRefused, OSError):
+    except (ImageRejected, OSError):
         return None
 
 
@@ -228,7 +229,7 @@ def _loaded_ahead(
             stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
             own = reading_for(stored, reading)
             image = read_pixels(stored, own)
-        except ImageRefused as refused:
+        except ImageRejected as refused:
             return refused.detail
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
@@ -236,7 +237,7 @@ def _loaded_ahead(
         prepared = prepare(image, encoder.space.geometry)
         look = Appearance.of(prepared, width, height)
         original = Original(
-            readable(path.name, LONGEST_FILENAME), data, digest, suffix_of(data), width, height, look,
+            readable(path.name, LONGEST_FILENAME), data, digest, detect_suffix(data), width, height, look,
             encoding=stored.encoding, reading=own,
         )  # fmt: skip
         return _Loaded(path, original, prepared)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from indexer.folders import IMAGE_SUFFIXES, is_folder
+from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
 from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
 from indexer.progress import progress
 from indexer.settings import DataSettings

@@ -11,7 +11,7 @@ from indexer.domain.errors import CorruptSegmentError, FeatureSpaceMismatch
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import SegmentRows
 from indexer.encoders import Encoder, FeatureSpace
-from indexer.images import ImageLimits
+from indexer.imaging.decode import ImageLimits
 from indexer.library import write_segment
 from indexer.memory import Codec
 from indexer.reencoding import SEGMENT, Reencoder, Unreadable

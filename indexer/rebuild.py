@@ -11,7 +11,7 @@ from indexer.domain.errors import MemoryIncomplete
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
 from indexer.encoders import Encoder
-from indexer.images import ImageLimits
+from indexer.imaging.decode import ImageLimits
 from indexer.library import write_segment
 from indexer.memory import Codec
 from indexer.reencoding import SEGMENT, Reencoder, Unreadable

@@ -15,9 +15,9 @@ from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, prepare
-from indexer.images import ImageLimits, ImageRefused, read_image
+from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
+from indexer.imaging.reading import read_pixels
 from indexer.memory import Codec, EncodedReferences, join
-from indexer.reading import read_pixels
 from indexer.store import OriginalStore
 
 SEGMENT = 64  # references to encode and store together: what a kill costs at most
@@ -86,5 +86,5 @@ class Reencoder:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
             return prepare(image, self._encoder.space.geometry)
-        except (OriginalUnreadable, ImageRefused, OSError):
+        except (OriginalUnreadable, ImageRejected, OSError):
             return None

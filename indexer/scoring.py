@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
+from indexer.imaging.roi import Inspected, inspected_cells
 from indexer.memory import MemoryBank, RetrievedReferences
-from indexer.region_of_interest import Inspected, inspected_cells
 from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
 
 MAP_SIDE = 256

@@ -19,7 +19,7 @@ from indexer.text import read_text
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.encoders import EncoderSettings
-    from indexer.images import ImageLimits
+    from indexer.imaging.decode import ImageLimits
 
 
 _SECRETS = Path("/run/secrets")  # where containers find theirs, as files
@@ -125,6 +125,6 @@ class DataSettings(BaseSettings):
     @property
     def image_limits(self) -> ImageLimits:
         """What `decode_image` takes."""
-        from indexer.images import ImageLimits
+        from indexer.imaging.decode import ImageLimits
 
         return ImageLimits(max_bytes=self.max_image_bytes, max_pixels=self.max_pixels, max_side=self.max_side)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.images import ImageLimits, ImageRefused, decode_image
+from indexer.imaging.decode import ImageLimits, ImageRejected, decode_image
 from indexer.store import sync_folder
 
 _PIECE = 4 << 20
@@ -67,7 +67,7 @@ def check(path: Path, sha256: str | None) -> None:
         return
     try:
         decode_image(path, _ANY_SIZE)
-    except ImageRefused:
+    except ImageRejected:
         raise FileFault("damaged") from None
     except OSError as error:
         raise _fault(error) from None

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
-from indexer.images import decode_image
+from indexer.imaging.decode import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
 from indexer.scoring import score_image
 from indexer.search import TorchEngine

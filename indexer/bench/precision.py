@@ -19,7 +19,7 @@ from indexer.encoders import Encoder, EncoderSettings, Features, Geometry, load_
 from indexer.encoders.base import Dtype
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.encoders.huggingface import VitEncoder
-from indexer.images import decode_image
+from indexer.imaging.decode import decode_image
 
 _VIT = Vit("ViT-S", 384, 6, 12)
 _CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from indexer.domain.snapshot import SegmentFile
 from indexer.encoders import Encoder, Features
 from indexer.encoders.preprocessing import Geometry, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
-from indexer.images import ImageRefused, decode_image
+from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.store import SegmentHeader, SegmentStore, StoreLock
 from indexer.sweeping import Sweeper
@@ -43,7 +43,7 @@ def load_picture(path: Path, geometry: Geometry) -> Loaded:
     try:
         data = path.read_bytes()
         return Loaded(path, hashlib.sha256(data).hexdigest(), prepare(decode_image(data), geometry))
-    except ImageRefused as refused:
+    except ImageRejected as refused:
         raise DatasetError(f"{path}: {refused.detail}") from refused
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error

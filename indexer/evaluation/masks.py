@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from indexer.depth import to_bytes
 from indexer.domain.bit_depth import FULL
 from indexer.encoders import Geometry, prepare
 from indexer.evaluation.dataset import Sample
-from indexer.images import read_image
+from indexer.imaging.bit_depth import to_bytes
+from indexer.imaging.decode import read_image
 from indexer.scoring import MAP_SIDE
 
 _MOST_NUMBERS = 32
@@ -22,7 +22,7 @@ def read_mask(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
 
     The mask goes the way of the picture (resize, crop), then to the map's side by nearest neighbour, and is foreground
     wherever anything is left of it, as in the released program. Numbered masks are made black and white before, as
-    VisA's own conversion does: their small numbers would be rounded away. ImageRefused.
+    VisA's own conversion does: their small numbers would be rounded away. ImageRejected.
     """
     if sample.mask is None:
         return np.zeros((MAP_SIDE, MAP_SIDE), np.bool_)

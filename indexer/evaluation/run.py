@@ -21,7 +21,7 @@ from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import Figures, mean, measure
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
 from indexer.scoring import Scored, scoring
 from indexer.search import PatchSearchEngine, run_batched
@@ -207,7 +207,7 @@ def _searched(memory: MemoryBank, search: Search) -> MemoryBank:
 def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
     try:
         return read_mask(sample, space.geometry)
-    except ImageRefused as refused:
+    except ImageRejected as refused:
         raise DatasetError(f"{sample.mask}: {refused.detail}") from refused
 
 

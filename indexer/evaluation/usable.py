@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from indexer.evaluation.dataset import Dataset, DatasetError, LeftOut
-from indexer.images import ImageRefused, read_image
+from indexer.imaging.decode import ImageRejected, read_image
 from indexer.text import TextRefused, category_name
 
 _KNOWN = "usable"  # the file that holds, a line each, what was found usable before
@@ -58,7 +58,7 @@ def _refused(paths: list[Path], cache: Path, advance: Callable[[int], None]) -> 
             mark = hashlib.sha256(os.fsencode(path) + f" {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
             if mark not in seen:
                 read_image(path)
-        except ImageRefused as error:
+        except ImageRejected as error:
             return "", error.detail
         except OSError as error:
             return "", f"It cannot be read: {error.strerror}."

@@ -12,7 +12,7 @@ from rich.console import Console
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import BUILTIN, EncoderError, EncoderSettings
 from indexer.evaluation.dataset import DatasetError
-from indexer.images import ImageRefused, decode_image
+from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.validation.compare import compare, table
 from indexer.validation.dataset import Amounts, write_dataset
 from indexer.validation.products import DRAWN, texture
@@ -67,7 +67,7 @@ def validate(
                     for folder, count in zip(shown, counts, strict=True)
                 ]
                 Console(width=None if Console().is_terminal else 300).print(table(data_sets))
-    except (DatasetError, EncoderError, ImageRefused, OSError) as error:
+    except (DatasetError, EncoderError, ImageRejected, OSError) as error:
         typer.echo(f"touchstone: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 

@@ -6,12 +6,8 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from indexer.images import (
-    ImageLimits,
-    decode_image,
-    encode_jpeg,
-    shrink,
-)
+from indexer.imaging.decode import ImageLimits, decode_image
+from indexer.imaging.encode import downscale, encode_jpeg
 from service.thread_pools import Pool
 
 MEDIA_TYPES = {
@@ -35,5 +31,5 @@ async def pictured(files: Pool, data: bytes, suffix: str, side: int | None, limi
     """A kept picture's bytes; with a side, upright, no larger than that, as JPEG."""
     if side is None:
         return Response(data, media_type=MEDIA_TYPES[suffix], headers=UNCHANGING)
-    smaller = await files(lambda: encode_jpeg(shrink(decode_image(data, limits), side), _QUALITY))
+    smaller = await files(lambda: encode_jpeg(downscale(decode_image(data, limits), side), _QUALITY))
     return Response(smaller, media_type="image/jpeg", headers=UNCHANGING)

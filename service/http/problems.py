@@ -27,7 +27,7 @@ from indexer.domain.errors import (
     RequestKeyReused,
     StorageFull,
 )
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.text import TextRefused, readable
@@ -123,7 +123,7 @@ class ProblemError(Exception):
         )  # fmt: skip
 
 
-def from_refusal(refused: ImageRefused) -> ProblemError:
+def from_refusal(refused: ImageRejected) -> ProblemError:
     """The problem for a picture that the decoder refused."""
     return ProblemError(_REFUSAL_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
 
@@ -259,7 +259,7 @@ def _from_framework(error: HTTPException) -> ProblemError:
 # here, or to have a reason why no request meets it.
 PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
-    ImageRefused: from_refusal,
+    ImageRejected: from_refusal,
     NoReferences: _no_references,
     StorageFull: _storage_full,
     OSError: _system_error,

@@ -19,19 +19,10 @@ from numpy.typing import NDArray
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
-from indexer.images import (
-    ImageLimits,
-    ImageRefused,
-    Stored,
-    decoded_bytes,
-    encode_jpeg,
-    has_sixteen_bits,
-    read_image,
-    shrink,
-    suffix_of,
-)
+from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
+from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
+from indexer.imaging.reading import read_pixels, reading_for
 from indexer.library import Original
-from indexer.reading import read_pixels, reading_for
 from service.inference.in_flight import Budget
 from service.observability.metrics import Metrics
 from service.observability.tracing import Stage
@@ -98,12 +89,12 @@ class Decoder:
         self._prepare = prepare
         self._metrics = metrics
 
-    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[Picture | ImageRefused]:
+    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[Picture | ImageRejected]:
         """Every file of an upload as a picture, or as the reason why not, in order."""
         return await self._run(lambda file: self._decode(file, reading), upload.files)
 
-    async def read(self, file: File) -> Stored:
-        """One file as it is stored. ImageRefused."""
+    async def read(self, file: File) -> RawImage:
+        """One file as it is stored. ImageRejected."""
         [stored] = await self._run(self._read, (file,))
         return stored
 
@@ -143,29 +134,36 @@ class Decoder:
     def _sizes(self, files: Sequence[File]) -> list[int]:
         return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
 
-    def _decode(self, file: File, reading: Reading) -> Picture | ImageRefused:
+    def _decode(self, file: File, reading: Reading) -> Picture | ImageRejected:
         begun = time.monotonic()
         try:
             stored = self._read(file)
             reading = reading_for(stored, reading)
             image = read_pixels(stored, reading)
-        except ImageRefused as refused:
+        except ImageRejected as refused:
             self._metrics.refused(refused.reason)
             return refused
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
         original = Original(
-            file.name, file.data, digest, suffix_of(file.data), width, height, encoding=stored.encoding, reading=reading
+            file.name,
+            file.data,
+            digest,
+            detect_suffix(file.data),
+            width,
+            height,
+            encoding=stored.encoding,
+            reading=reading,
         )
         prepared = self._prepare(image)
-        thumbnail = encode_jpeg(shrink(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
         return Picture(original, prepared, thumbnail, stage, stored.largest)
 
-    def _read(self, file: File) -> Stored:
+    def _read(self, file: File) -> RawImage:
         if file.misnamed is not None:
-            raise ImageRefused("bad-name", file.misnamed)
+            raise ImageRejected("bad-name", file.misnamed)
         return read_image(file.data, self._limits)
 
     def _largest(self, file: File) -> int | None:
@@ -173,7 +171,7 @@ class Decoder:
             return None
         try:
             return self._read(file).largest
-        except ImageRefused:
+        except ImageRejected:
             return None
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from indexer.domain.inspection import Inspection
 from indexer.encoders import FeatureSpace
-from indexer.images import encode_png
-from indexer.overlay import draw_heat
+from indexer.imaging.encode import encode_png
+from indexer.imaging.heatmap import render_heatmap
 
 MAP_SCALE = 2.0  # the largest value a map can take, since it is made of 1 − cosine
 _HEAT_SIDE = 1024  # pixels; the map itself has 256
@@ -32,4 +32,4 @@ def heat_png(folder: Path, inspection: Inspection, space: FeatureSpace) -> bytes
     anomaly_map = (levels / 65535 * MAP_SCALE).astype(np.float32)
     factor = min(1.0, _HEAT_SIDE / max(inspection.width, inspection.height))
     size = (max(1, round(inspection.width * factor)), max(1, round(inspection.height * factor)))
-    return encode_png(draw_heat(anomaly_map, inspection.threshold, space, size))
+    return encode_png(render_heatmap(anomaly_map, inspection.threshold, space, size))

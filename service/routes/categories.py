@@ -16,8 +16,8 @@ from indexer.domain.drift import ALARM, DriftTest
 from indexer.domain.errors import InvalidCursor
 from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
-from indexer.images import encode_png
-from indexer.region_of_interest import MASK_SIDE, inspected_cells, rasterise, region_from_mask
+from indexer.imaging.encode import encode_png
+from indexer.imaging.roi import MASK_SIDE, inspected_cells, rasterise, region_from_mask
 from service.http.problems import ProblemError, documented, translate
 from service.http.uploads import documented_upload, read_upload
 from service.routes.dependencies import OnboardingLease, runtime

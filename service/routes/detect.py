@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
-from indexer.images import ImageRefused, encode_png
+from indexer.imaging.decode import ImageRejected
+from indexer.imaging.encode import encode_png
+from indexer.imaging.heatmap import render_overlay
 from indexer.loader import Published
-from indexer.overlay import draw_overlay
 from indexer.scoring import NoReferences
 from indexer.search import SearchCoroutine
 from indexer.verdicts.ranking import references_needed
@@ -156,7 +157,7 @@ async def _inspect(
     running: Runtime,
     category: str | None,
     published: Published,
-    decoded: Sequence[Picture | ImageRefused],
+    decoded: Sequence[Picture | ImageRejected],
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
 
@@ -171,7 +172,7 @@ async def _inspect(
     answers = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
     found: list[Detection | ProblemError] = []
     for each in decoded:
-        answer = each if isinstance(each, ImageRefused) else next(answers)
+        answer = each if isinstance(each, ImageRejected) else next(answers)
         if isinstance(answer, Detection):
             found.append(answer)
         elif isinstance(answer, Exception):
@@ -182,7 +183,7 @@ async def _inspect(
 
 
 def _time(
-    running: Runtime, decoded: Sequence[Picture | ImageRefused], found: Sequence[Detection | ProblemError]
+    running: Runtime, decoded: Sequence[Picture | ImageRejected], found: Sequence[Detection | ProblemError]
 ) -> None:
     """Time the stages that each picture went through."""
     for picture, detection in zip(decoded, found, strict=True):
@@ -213,7 +214,7 @@ async def _overlay(running: Runtime, finding: Finding) -> str:
     regions = [region for region, _ in detection.regions]
 
     def draw(image: NDArray[np.uint8]) -> str:
-        return _base64(encode_png(draw_overlay(image, detection.map, detection.decision.threshold, regions, space)))
+        return _base64(encode_png(render_overlay(image, detection.map, detection.decision.threshold, regions, space)))
 
     return await running.decoder.again(finding.picture.original, draw)
 

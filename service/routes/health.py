@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from indexer.images import FORMATS
+from indexer.imaging.decode import FORMATS
 from service.http.problems import ProblemError, documented
 from service.routes.dependencies import runtime
 from service.schemas.health import EncoderView, Live, Ready, TaskView, UploadLimits, VersionView

@@ -13,7 +13,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.profile import Profile
 from indexer.domain.reference import Reference
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from service.http.image_response import Side, pictured
 from service.http.problems import documented, from_refusal
 from service.http.uploads import documented_upload, read_upload
@@ -95,7 +95,7 @@ async def add(
     decoded = await running.onboarding_decoder.decode(upload, reading)
     pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
     if not pictures:
-        raise from_refusal(next(each for each in decoded if isinstance(each, ImageRefused)))
+        raise from_refusal(next(each for each in decoded if isinstance(each, ImageRejected)))
     settings = published.settings.get(options.category, CategorySettings())
     profile = published.profiles.get(options.category, Profile())
     told = dict(zip(pictures, notices_of_references(list(pictures.values()), profile, inferred=inferred), strict=True))
@@ -106,11 +106,11 @@ async def add(
     for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
         findings = tuple(FindingView(**asdict(found)) for found in onboarded.findings.get(position, ()))
         notices = tuple(NoticeView(**asdict(notice)) for notice in told.get(position, ()))
-        refusal = each if isinstance(each, ImageRefused) else onboarded.refused.get(position)
+        refusal = each if isinstance(each, ImageRejected) else onboarded.refused.get(position)
         if refusal is None:
             results.append(ReferenceResult(**asdict(outcomes[position]), findings=findings, notices=notices))
         else:
-            reason = refusal.reason if isinstance(refusal, ImageRefused) else refusal.kind
+            reason = refusal.reason if isinstance(refusal, ImageRejected) else refusal.kind
             results.append(
                 ReferenceResult(
                     filename=file.name,

@@ -10,7 +10,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.inspection import Inspection
 from indexer.domain.reading import Reading
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
 from indexer.verdicts.calibration import decide
 from indexer.verdicts.effect import Effect, effect_of
@@ -50,7 +50,7 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
     data = await read_kept(running, inspection.image_sha256, inspection.image_suffix, held)
     reading = Reading.from_json(inspection.reading)
     [picture] = await running.onboarding_decoder.decode(Upload((File(inspection.filename, data),)), reading)
-    if isinstance(picture, ImageRefused):
+    if isinstance(picture, ImageRejected):
         raise from_refusal(picture)
     encoded = await encode_picture(running, picture)
     confirmed: tuple[ConfirmationReason, ...] = ()

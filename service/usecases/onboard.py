@@ -12,7 +12,7 @@ from indexer.domain.errors import MemoryInactive, OriginalUnreadable
 from indexer.domain.finding import Finding, FindingKind
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from indexer.library import Added, Outcome
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.verdicts.appearance import Appearance
@@ -75,7 +75,7 @@ async def onboard(
 
 async def restore(
     running: Runtime, category: str, references: Sequence[Reference]
-) -> list[Outcome | ImageRefused | OriginalUnreadable]:
+) -> list[Outcome | ImageRejected | OriginalUnreadable]:
     """Make references that were removed ones again, together, with what was known of each, and their category too.
 
     Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
@@ -86,7 +86,7 @@ async def restore(
 
 async def _restore(
     running: Runtime, category: str, references: Sequence[Reference], held: Lease
-) -> list[Outcome | ImageRefused | OriginalUnreadable]:
+) -> list[Outcome | ImageRejected | OriginalUnreadable]:
     read = [await _read_again(running, each, held) for each in references]
     pictures = [(each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, Picture)]
     encoded = await _encode(running, category, [picture for _, picture in pictures])
@@ -106,7 +106,7 @@ async def _restore(
 
 async def _read_again(
     running: Runtime, reference: Reference, held: Lease
-) -> Picture | ImageRefused | OriginalUnreadable:
+) -> Picture | ImageRejected | OriginalUnreadable:
     try:
         data = await read_kept(running, reference.image_sha256, reference.image_suffix, held)
     except OriginalUnreadable as error:

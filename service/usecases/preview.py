@@ -13,7 +13,7 @@ from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.reading import Reading
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
-from indexer.images import ImageRefused
+from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
 from indexer.scoring import NoReferences, score_image
 from indexer.verdicts.calibration import Calibration, decide, weighed
@@ -170,7 +170,7 @@ async def _searched(
             continue
         reading = Reading.from_json(each.reading)
         [decoded] = await running.onboarding_decoder.decode(Upload((File(each.filename, data),)), reading)
-        if isinstance(decoded, ImageRefused):
+        if isinstance(decoded, ImageRejected):
             continue
         known = await asyncio.to_thread(running.library.known, name, [sha256])
         work = _both(running, name, tuple(known.values()), now, then)

@@ -14,7 +14,8 @@ import pytest
 
 from clients.generate.__main__ import outdated_modules
 from clients.generate.models import model_name
-from indexer.images import decode_image, encode_png
+from indexer.imaging.decode import decode_image
+from indexer.imaging.encode import encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
 from tests.service.pictures import part
 from touchstone_client import (

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer import text as rule
-from indexer.folders import IMAGE_SUFFIXES as INDEXED_SUFFIXES
+from indexer.imaging.listing import IMAGE_SUFFIXES as INDEXED_SUFFIXES
 from tests.clients.helpers.recording_proxy import RecordingProxy
 from tests.service.pictures import part
 from touchstone_client import (

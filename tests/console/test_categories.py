@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import TABLET
 from tests.service.pictures import part, varied

@@ -21,7 +21,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Case:
-    """A file as a client may send it. `reason` is that of ImageRefused, or None where the picture must be accepted."""
+    """A file as a client may send it. `reason` is that of ImageRejected, or None where the picture must be accepted."""
 
     name: str
     filename: str
@@ -41,7 +41,7 @@ def bad_images() -> tuple[Case, ...]:
     return cases
 
 
-def picture(width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+def sample_pixels(width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
     """uint8 (height, width, 3) whose corners all differ, so that a turn or a mirror shows."""
     rows, columns = np.mgrid[0:height, 0:width]
     red, green = 255 * rows // max(height - 1, 1), 255 * columns // max(width - 1, 1)
@@ -82,7 +82,7 @@ Cases = Iterator[tuple[str, str, bytes, str | None]]
 
 
 def _image(mode: str = "RGB") -> Image.Image:
-    return Image.fromarray(picture()).convert(mode)
+    return Image.fromarray(sample_pixels()).convert(mode)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.folders import IMAGE_SUFFIXES
-from indexer.images import FORMATS, encode_png
+from indexer.imaging.decode import FORMATS
+from indexer.imaging.encode import encode_png
+from indexer.imaging.listing import IMAGE_SUFFIXES
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import to_kept
 from indexer.verdicts.leave_one_out import leave_one_out

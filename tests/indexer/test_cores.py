@@ -17,7 +17,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.cores import Cores
 from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
-from indexer.images import ImageLimits
+from indexer.imaging.decode import ImageLimits
 from indexer.library import Library
 from indexer.rebuild import Rebuild
 from indexer.search import PatchQuery, TorchEngine

@@ -9,7 +9,7 @@ import torch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace, Geometry
 from indexer.evidence import explain
-from indexer.overlay import draw_overlay
+from indexer.imaging.heatmap import render_overlay
 from indexer.regions import MOST_REGIONS, find_regions
 from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine
@@ -75,11 +75,11 @@ def test_an_overlay_warms_the_defect_and_dims_what_was_not_inspected() -> None:
     anomaly_map = np.zeros((256, 256), np.float32)
     anomaly_map[100:140, 100:140] = 1.0
     regions = find_regions(anomaly_map, 0.5, SPACE, (400, 300))
-    drawn = draw_overlay(picture, anomaly_map, 0.5, regions, SPACE)
+    drawn = render_overlay(picture, anomaly_map, 0.5, regions, SPACE)
     assert drawn.shape == picture.shape
     assert drawn.dtype == np.uint8
     x, y = (int(v) for v in regions[0].centroid)
     assert drawn[y, x, 0] > 150  # red for hot
     assert drawn[2, 2].tolist() == [72, 72, 72]  # outside the crop
     assert drawn[250, 200].tolist() == [120, 120, 120]  # inspected, and cold
-    assert draw_overlay(picture, np.zeros((256, 256), np.float32), None, (), SPACE).shape == picture.shape
+    assert render_overlay(picture, np.zeros((256, 256), np.float32), None, (), SPACE).shape == picture.shape

@@ -16,7 +16,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import SchemaMismatch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import prepare
-from indexer.images import decode_image
+from indexer.imaging.decode import decode_image
 from indexer.scoring import score_image
 from indexer.search import TorchEngine
 from tests.indexer.commands import opened, small_encoder, started, touchstone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 
 
 def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.inference.in_flight import Budget
 from service.inference.worker import Busy

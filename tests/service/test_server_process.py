@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.domain.errors import FeatureSpaceMismatch
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.settings import Settings
 from service.state import Runtime

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.state import Runtime
 from tests.indexer.commands import touchstone

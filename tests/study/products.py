@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clients.demo.factory import PRODUCTS, render_defective, render_good, test_seed
 from indexer.encoders import Encoder, Features, prepare
-from indexer.images import decode_image
+from indexer.imaging.decode import decode_image
 
 T = TypeVar("T")
 Picture = NDArray[np.uint8]

@@ -26,7 +26,7 @@ from indexer.bench.gpu.report import Line, Note, Result
 from indexer.bench.measures import Expectation
 from indexer.bench.subjects import vit_model
 from indexer.encoders import Geometry, prepare
-from indexer.images import decode_image
+from indexer.imaging.decode import decode_image
 
 _START_SECONDS = 300
 

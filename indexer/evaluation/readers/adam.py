@@ -8,7 +8,7 @@ from pathlib import Path
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
 from indexer.evaluation.readers.masks import masks_of
-from indexer.folders import folders, pictures
+from indexer.imaging.listing import list_folders, list_images
 
 CATEGORIES = frozenset((
     "1m1", "1m2", "1m3", "2m1", "2m2h", "2m2m", "3m1", "3m2", "3m2c", "4m1", "4m2", "4m2c",
@@ -34,13 +34,13 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     references: list[Reference] = []
     samples: list[Sample] = []
     for path in map(there.__getitem__, chosen(there, wanted, folder)):
-        good = pictures(path / "train" / GOOD / _RGB)
+        good = list_images(path / "train" / GOOD / _RGB)
         if not good:
             raise DatasetError(f"no pictures in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")
         references += [Reference(image, path.name) for image in good]
-        samples += [Sample(image, path.name, GOOD) for image in pictures(path / "validation" / GOOD / _RGB)]
-        for kind in folders(path / "test") if (path / "test").is_dir() else []:
-            images = pictures(kind / _RGB)
+        samples += [Sample(image, path.name, GOOD) for image in list_images(path / "validation" / GOOD / _RGB)]
+        for kind in list_folders(path / "test") if (path / "test").is_dir() else []:
+            images = list_images(kind / _RGB)
             if not images:
                 raise DatasetError(f"no pictures in {kind / _RGB}: the data set is not wholly unpacked")
             if kind.name == GOOD:

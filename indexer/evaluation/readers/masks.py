@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.evaluation.dataset import DatasetError
-from indexer.folders import pictures
+from indexer.imaging.listing import list_images
 
 
 def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
@@ -15,7 +15,7 @@ def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
     """
     if not folder.is_dir():
         return [None] * len(images)
-    by_stem = {path.stem: path for path in pictures(folder)}
+    by_stem = {path.stem: path for path in list_images(folder)}
     found = [by_stem.get(f"{image.stem}_mask") or by_stem.get(image.stem) for image in images]
     missing = [image.name for image, mask in zip(images, found, strict=True) if mask is None]
     if missing:

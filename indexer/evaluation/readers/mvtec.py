@@ -7,7 +7,7 @@ from pathlib import Path
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Layout, Reference, Sample, chosen
 from indexer.evaluation.readers.masks import masks_of
-from indexer.folders import folders, pictures
+from indexer.imaging.listing import list_folders, list_images
 
 CATEGORIES = frozenset((
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
@@ -23,12 +23,12 @@ def recognises(folder: Path) -> bool:
 
 def category_names(folder: Path) -> set[str]:
     """Names of the folders that hold a `train` folder."""
-    return {path.name for path in folders(folder) if (path / "train").is_dir()}
+    return {path.name for path in list_folders(folder) if (path / "train").is_dir()}
 
 
 def begun(folder: Path) -> dict[str, Path]:
     """By name, the folders that hold `train` or `test`: categories, be they whole or not."""
-    return {path.name: path for path in folders(folder) if (path / "train").is_dir() or (path / "test").is_dir()}
+    return {path.name: path for path in list_folders(folder) if (path / "train").is_dir() or (path / "test").is_dir()}
 
 
 def read(folder: Path, wanted: Collection[str]) -> Dataset:
@@ -51,7 +51,7 @@ def read_as(folder: Path, layout: Layout, wanted: Collection[str]) -> Dataset:
     references: list[Reference] = []
     samples: list[Sample] = []
     for path in map(there.__getitem__, chosen(there, wanted, folder)):
-        good = pictures(path / "train" / GOOD)
+        good = list_images(path / "train" / GOOD)
         if not good:
             raise DatasetError(f"no pictures in {path / 'train' / GOOD}: the data set is not wholly unpacked")
         references += [Reference(image, path.name) for image in good]
@@ -60,11 +60,11 @@ def read_as(folder: Path, layout: Layout, wanted: Collection[str]) -> Dataset:
 
 
 def _samples(category: Path) -> list[Sample]:
-    tests = folders(category / "test") if (category / "test").is_dir() else []
+    tests = list_folders(category / "test") if (category / "test").is_dir() else []
     truth = category / "ground_truth"
     samples: list[Sample] = []
     for path in tests:
-        images = pictures(path)
+        images = list_images(path)
         if not images:
             raise DatasetError(f"no pictures in {path}: the data set is not wholly unpacked")
         if path.name == GOOD:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
-from indexer.folders import folders
+from indexer.imaging.listing import list_folders
 from indexer.text import TextRefused, read_text
 
 _SIZES = ("realiad_1024", "realiad_512", "realiad_256")  # the paper's first
@@ -31,7 +31,7 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     files = {file.stem: file for file in listed}
     references: list[Reference] = []
     samples: list[Sample] = []
-    for category in chosen(files.keys() | {path.name for path in folders(images)}, wanted, folder):
+    for category in chosen(files.keys() | {path.name for path in list_folders(images)}, wanted, folder):
         if category not in files:
             raise DatasetError(f"{category} has pictures in {images}, but no JSON file in {listed[0].parent}")
         file = files[category]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
-from indexer.folders import folders
+from indexer.imaging.listing import list_folders
 from indexer.text import TextRefused, read_text
 
 CATEGORIES = frozenset((
@@ -24,7 +24,7 @@ def recognises(folder: Path) -> bool:
     """Whether the folder holds VisA, in either form, even where a part of it is missing."""
     if (folder / _SPLIT).is_file() or (folder / "1cls").is_dir():
         return True
-    names = mvtec.category_names(folder) or {each.name for each in folders(folder) if (each / "Data").is_dir()}
+    names = mvtec.category_names(folder) or {each.name for each in list_folders(folder) if (each / "Data").is_dir()}
     return bool(names) and names <= CATEGORIES
 
 

@@ -22,7 +22,7 @@ from indexer.evaluation.job import Choices, carry_out
 from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, Draws, share_of, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from tests.indexer.evaluation import trees
 
 SMALL = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")

@@ -17,7 +17,7 @@ from indexer.evaluation.dataset import Dataset, DatasetError, Layout, Sample
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.readers import LAYOUTS, read_dataset
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from tests.indexer.evaluation import trees
 
 

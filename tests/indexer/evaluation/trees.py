@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 from tests.service.pictures import part
 
 SIZE = (144, 160)  # rows, columns of `part`

@@ -8,34 +8,42 @@ import pytest
 from PIL import Image
 
 from indexer.domain.encoding import Encoding
-from indexer.images import encode_png, read_image
-from tests.corpus.bad_images import picture, saved
+from indexer.imaging.decode import read_image
+from indexer.imaging.encode import encode_png
+from tests.corpus.bad_images import sample_pixels, saved
 
 
 @pytest.mark.parametrize("quality", [5, 30, 50, 75, 85, 90, 95, 100])
 def test_the_quality_of_a_jpeg_is_told_whoever_wrote_it(quality: int) -> None:
-    written = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-    for data in (written, saved(Image.fromarray(picture()), "JPEG", quality=quality)):
+    written = cv2.imencode(".jpg", sample_pixels(), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    for data in (written, saved(Image.fromarray(sample_pixels()), "JPEG", quality=quality)):
         found = read_image(data).encoding
         assert (found.format, found.lossy, found.quality, found.subsampling) == ("JPEG", True, quality, "4:2:0")
 
 
 @pytest.mark.parametrize(("option", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
 def test_the_sampling_of_colours_is_told(option: int, name: str) -> None:
-    data = saved(Image.fromarray(picture()), "JPEG", quality=90, subsampling=option)
+    data = saved(Image.fromarray(sample_pixels()), "JPEG", quality=90, subsampling=option)
     assert str(read_image(data).encoding) == f"JPEG, quality 90, {name}"
-    assert read_image(saved(Image.fromarray(picture()).convert("L"), "JPEG")).encoding.subsampling is None
+    assert read_image(saved(Image.fromarray(sample_pixels()).convert("L"), "JPEG")).encoding.subsampling is None
 
 
 @pytest.mark.parametrize(
     ("form", "options", "lossy"),
-    [("PNG", {}, False), ("BMP", {}, False), ("TIFF", {}, False), ("TIFF", {"compression": "jpeg"}, True),
-     ("WEBP", {"lossless": True}, False), ("WEBP", {"quality": 80}, True),
-     ("WEBP", {"quality": 80, "icc_profile": bytes(200)}, True),
-     ("WEBP", {"lossless": True, "icc_profile": bytes(201)}, False), ("MPO", {}, True)],
-)  # fmt: skip
+    [
+        ("PNG", {}, False),
+        ("BMP", {}, False),
+        ("TIFF", {}, False),
+        ("TIFF", {"compression": "jpeg"}, True),
+        ("WEBP", {"lossless": True}, False),
+        ("WEBP", {"quality": 80}, True),
+        ("WEBP", {"quality": 80, "icc_profile": bytes(200)}, True),
+        ("WEBP", {"lossless": True, "icc_profile": bytes(201)}, False),
+        ("MPO", {}, True),
+    ],
+)
 def test_lossy_formats_are_told_from_lossless_ones(form: str, options: dict[str, object], lossy: bool) -> None:
-    found = read_image(saved(Image.fromarray(picture()), form, **options)).encoding
+    found = read_image(saved(Image.fromarray(sample_pixels()), form, **options)).encoding
     assert (found.format, found.lossy) == ("JPEG" if form == "MPO" else form, lossy)
 
 

@@ -1,29 +1,29 @@
-"""Pictures in folders, as the bulk job and the evaluation look for them."""
+"""Images in folders, as the bulk job and the evaluation look for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Of every format that `indexer.images` reads. It looks at a file's content, not at its name: these only tell image
-# files from others in a folder.
+# Suffixes of the formats that `indexer.imaging.decode` reads. The decoder looks at a file's content, not at its name;
+# these only tell image files from others in a folder.
 IMAGE_SUFFIXES = frozenset(
     {".apng", ".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
 )
 
 
-def pictures(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by name; none when there is no such folder. Hidden files are no pictures."""
+def list_images(folder: Path) -> list[Path]:
+    """The images directly in a folder, by name; none when there is no such folder. Hidden files are no images."""
     if not folder.is_dir():
         return []
-    return [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
+    return [path for path in list_visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES and _is_file(path)]
 
 
-def folders(folder: Path) -> list[Path]:
+def list_folders(folder: Path) -> list[Path]:
     """The folders directly in a folder, by name."""
-    return [path for path in visible(folder) if is_folder(path)]
+    return [path for path in list_visible(folder) if is_folder(path)]
 
 
-def visible(folder: Path) -> list[Path]:
+def list_visible(folder: Path) -> list[Path]:
     """All that lies directly in a folder and is not hidden, by name."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 

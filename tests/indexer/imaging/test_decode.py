@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from indexer.images import ImageLimits, ImageRefused, decode_image, encode_png
-from tests.corpus.bad_images import Case, bad_images, exif, picture, png, saved, tiff
+from indexer.imaging.decode import ImageLimits, ImageRejected, decode_image
+from indexer.imaging.encode import encode_png
+from tests.corpus.bad_images import Case, bad_images, exif, png, sample_pixels, saved, tiff
 
 # What production ignores for the whole process, pytest turns into errors again in every test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -36,7 +37,7 @@ def test_every_odd_file_is_decoded_or_refused_as_stated(case: Case) -> None:
         assert image.flags.c_contiguous
         assert image.flags.writeable
     else:
-        with pytest.raises(ImageRefused) as refusal:
+        with pytest.raises(ImageRejected) as refusal:
             decode_image(case.data)
         assert refusal.value.reason == case.reason
         assert refusal.value.detail.endswith(".")
@@ -58,7 +59,7 @@ def test_the_corpus_is_large_enough_to_mean_something() -> None:
 def test_a_bomb_is_refused_before_its_pixels_take_memory(case: Case) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(ImageRefused):
+        with pytest.raises(ImageRejected):
             decode_image(case.data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -69,8 +70,8 @@ def test_a_bomb_is_refused_before_its_pixels_take_memory(case: Case) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
 def test_every_exif_orientation_comes_out_upright(form: str, orientation: int) -> None:
-    upright = Image.fromarray(picture())
-    # How a camera held that way stores the picture.
+    upright = Image.fromarray(sample_pixels())
+    # How a camera held that way stores the image.
     stored = {
         1: upright,
         2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -83,15 +84,15 @@ def test_every_exif_orientation_comes_out_upright(form: str, orientation: int) -
     }[orientation]
     options = {"lossless": True} if form == "WEBP" else {}
     data = saved(stored, form, exif=exif(orientation), **options)
-    np.testing.assert_array_equal(decode_image(data), picture())
+    np.testing.assert_array_equal(decode_image(data), sample_pixels())
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "L", "I;16"])
 def test_orientation_holds_for_every_pixel_type(mode: str) -> None:
     if mode == "I;16":
-        image = Image.fromarray(picture()[..., 0].astype(np.uint16) * 257)
+        image = Image.fromarray(sample_pixels()[..., 0].astype(np.uint16) * 257)
     else:
-        image = Image.fromarray(picture()).convert(mode)
+        image = Image.fromarray(sample_pixels()).convert(mode)
     plain = decode_image(saved(image, "PNG"))
     turned = decode_image(saved(image, "PNG", exif=exif(6)))
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
@@ -117,31 +118,31 @@ def test_sixteen_bit_colour_is_within_a_255th() -> None:
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_lossless_files_keep_every_pixel(form: str, mode: str) -> None:
     if (form, mode) == ("TIFF", "P"):
-        image = Image.fromarray(picture()).quantize(200)
+        image = Image.fromarray(sample_pixels()).quantize(200)
     else:
-        image = Image.fromarray(picture()).convert(mode)
+        image = Image.fromarray(sample_pixels()).convert(mode)
     np.testing.assert_array_equal(decode_image(saved(image, form)), np.asarray(image.convert("RGB")))
 
 
 def test_cmyk_comes_out_near_the_colours_it_was_made_of() -> None:
-    image = decode_image(saved(Image.fromarray(picture()).convert("CMYK"), "JPEG", quality=95, subsampling=0))
-    assert np.abs(image.astype(int) - picture()).mean() < 4
+    image = decode_image(saved(Image.fromarray(sample_pixels()).convert("CMYK"), "JPEG", quality=95, subsampling=0))
+    assert np.abs(image.astype(int) - sample_pixels()).mean() < 4
 
 
 def test_an_opaque_alpha_channel_changes_nothing() -> None:
-    image = Image.fromarray(picture())
+    image = Image.fromarray(sample_pixels())
     np.testing.assert_array_equal(decode_image(saved(image.convert("RGBA"), "PNG")), decode_image(saved(image, "PNG")))
 
 
 def test_the_primary_picture_of_an_mpo_is_taken() -> None:
-    first, second = Image.fromarray(picture()), Image.new("RGB", (48, 32), "red")
+    first, second = Image.fromarray(sample_pixels()), Image.new("RGB", (48, 32), "red")
     image = decode_image(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
     np.testing.assert_array_equal(image, decode_image(saved(first, "JPEG", quality=95)))
 
 
 def test_a_path_and_its_bytes_give_the_same_picture(tmp_path: Path) -> None:
     path = tmp_path / "part.png"
-    path.write_bytes(saved(Image.fromarray(picture()), "PNG"))
+    path.write_bytes(saved(Image.fromarray(sample_pixels()), "PNG"))
     np.testing.assert_array_equal(decode_image(path), decode_image(path.read_bytes()))
 
 
@@ -149,7 +150,7 @@ def test_a_heavy_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "heavy.png"
     with path.open("wb") as file:
         file.truncate(10 << 30)  # a hole: it has the size and takes no room
-    with pytest.raises(ImageRefused) as refusal:
+    with pytest.raises(ImageRejected) as refusal:
         decode_image(path)
     assert refusal.value.reason == "too-many-bytes"
 
@@ -160,14 +161,14 @@ def test_a_file_that_is_not_there_is_no_bad_picture(tmp_path: Path) -> None:
 
 
 def test_limits_are_settings() -> None:
-    data = saved(Image.fromarray(picture()), "PNG")
+    data = saved(Image.fromarray(sample_pixels()), "PNG")
     for limits, reason in (
         (ImageLimits(max_bytes=100), "too-many-bytes"),
         (ImageLimits(max_pixels=48 * 32 - 1), "too-many-pixels"),
         (ImageLimits(max_side=47), "side-too-long"),
         (ImageLimits(min_side=33), "too-small"),
     ):
-        with pytest.raises(ImageRefused) as refusal:
+        with pytest.raises(ImageRejected) as refusal:
             decode_image(data, limits)
         assert refusal.value.reason == reason
     decode_image(data, ImageLimits(max_bytes=len(data), max_pixels=48 * 32, max_side=48, min_side=32))
@@ -196,7 +197,7 @@ def test_damage_at_random_is_refused_or_decoded_and_nothing_else(data: st.DataOb
     for candidate in (bytes(damaged), bytes(damaged[:cut])):
         try:
             image = decode_image(candidate)
-        except ImageRefused:
+        except ImageRejected:
             continue
         assert image.shape[2] == 3
 
@@ -216,6 +217,6 @@ def test_a_limit_beyond_pillows_own_holds() -> None:
     # 180 million pixels, none of which are there: the size passes, and the pixels are missed.
     data = png(13_440, 13_440, 8, 0, b"")
     for most, reason in ((64_000_000, "too-many-pixels"), (200_000_000, "damaged")):
-        with pytest.raises(ImageRefused) as refusal:
+        with pytest.raises(ImageRejected) as refusal:
             decode_image(data, ImageLimits(max_pixels=most))
         assert refusal.value.reason == reason

@@ -10,8 +10,8 @@ import pytest
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Geometry
-from indexer.images import encode_png
-from indexer.region_of_interest import inspected_cells, rasterise, region_from_mask
+from indexer.imaging.encode import encode_png
+from indexer.imaging.roi import inspected_cells, rasterise, region_from_mask
 from indexer.scoring import draw_map, score_cells
 from tests.helpers.random_features import feature_space
 
@@ -79,7 +79,7 @@ def test_a_defect_at_the_border_is_not_thinned_out_by_what_is_ignored() -> None:
         ((((0, 0), (2, 0), (0, 1)),), None),
         ((((0, 0), (float("nan"), 0), (0, 1)),), None),
         ((), "no base64!"),
-        ((), base64.b64encode(b"no picture").decode()),
+        ((), base64.b64encode(b"no image").decode()),
         ((), base64.b64encode(encode_png(np.zeros((8, 8), np.uint8))).decode()),
         ((((0, 0), (1, 0), (0, 1)),), "AAAA"),
     ],

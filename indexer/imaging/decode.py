@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from indexer.depth import to_bytes
 from indexer.domain.bit_depth import FULL, BitDepth, holds
 from indexer.domain.encoding import Encoding
-from indexer.encoding import detect_encoding
+from indexer.imaging.bit_depth import to_bytes
+from indexer.imaging.encoding import detect_encoding
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
@@ -29,7 +29,7 @@ _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112
 
 # Pillow warns of damaged metadata and of sizes that our own limits judge. Silenced once for the process, since
-# `warnings.catch_warnings` around each picture is not thread-safe.
+# `warnings.catch_warnings` around each image is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -43,8 +43,8 @@ class ImageLimits:
     min_side: int = 16
 
 
-class ImageRefused(ValueError):
-    """A picture that cannot be used. `reason` is a stable slug for programs, `detail` a sentence for people."""
+class ImageRejected(ValueError):
+    """An image that cannot be used. `reason` is a stable slug for programs, `detail` a sentence for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -53,7 +53,7 @@ class ImageRefused(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class RawImage:
     """An image as its file has it, upright.
 
     values: uint8 or uint16 (height, width), or (height, width, 3) in the order RGB. inverted: whether 0 is white.
@@ -78,7 +78,7 @@ class Stored:
     def rgb(self, depth: BitDepth = FULL) -> NDArray[np.uint8]:
         """uint8 (height, width, 3) RGB. depth: where 16 bits are stored, how many of them, from the lowest, are used.
 
-        ImageRefused with reason `beyond-depth` when a value is beyond that: what it would be is not known.
+        ImageRejected with reason `beyond-depth` when a value is beyond that: what it would be is not known.
         """
         largest = self.largest
         if largest is None:
@@ -86,7 +86,7 @@ class Stored:
         elif holds(largest, depth):
             bytes_ = to_bytes(self.values.astype(np.uint16, copy=False), depth)
         else:
-            raise ImageRefused(
+            raise ImageRejected(
                 "beyond-depth",
                 f"It holds values of up to {largest}, beyond the {(1 << depth) - 1} of {depth} bits: say the bit depth "
                 "of the camera's files.",
@@ -97,21 +97,21 @@ class Stored:
 
 
 def decode_image(source: bytes | Path, limits: ImageLimits | None = None, depth: BitDepth = FULL) -> NDArray[np.uint8]:
-    """A JPEG, PNG, BMP, TIFF or WebP file → uint8 (height, width, 3) RGB, upright: `read_image`, then `Stored.rgb`."""
+    """A JPEG, PNG, BMP, TIFF or WebP file → uint8 (height, width, 3) RGB, upright: `read_image(…).rgb`."""
     return read_image(source, limits).rgb(depth)
 
 
-def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> Stored:
+def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawImage:
     """A JPEG, PNG, BMP, TIFF or WebP file as it is stored, upright.
 
     EXIF orientation is applied; an EXIF block that cannot be read is ignored. Palettes and CMYK are converted to RGB,
     colour profiles are not applied. An alpha channel is dropped where it is opaque everywhere;
-    a picture with transparent pixels is refused, since what lies behind them is not known. So is a file of several
-    frames or pages; but of a JPEG with further pictures attached (MPO, as telephones write it) the first is the
-    picture. Pixels of 12 or 32 bits and floats are refused, since which value is white is not known. The limits hold
+    an image with transparent pixels is refused, since what lies behind them is not known. So is a file of several
+    frames or pages; but of a JPEG with further images attached (MPO, as telephones write it) the first is the
+    image. Pixels of 12 or 32 bits and floats are refused, since which value is white is not known. The limits hold
     against the header, before pixels are decoded. Safe to call from several threads.
 
-    ImageRefused, with reason `empty`, `too-many-bytes`, `not-an-image`, `too-small`, `side-too-long`,
+    ImageRejected, with reason `empty`, `too-many-bytes`, `not-an-image`, `too-small`, `side-too-long`,
     `too-many-pixels`, `several-frames`, `transparent`, `unsupported-depth` or `damaged`. OSError from reading a path.
     """
     limits = limits or ImageLimits()
@@ -126,55 +126,34 @@ def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> Store
                 _check_sums(data)
             return _stored(image, data)
     except UnidentifiedImageError:
-        raise ImageRefused(
-            "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP picture, or its header is damaged."
+        raise ImageRejected(
+            "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP image, or its header is damaged."
         ) from None
     except Image.DecompressionBombError:
-        raise ImageRefused("too-many-pixels", f"The picture has more than {limits.max_pixels} pixels.") from None
-    except ImageRefused:
+        raise ImageRejected("too-many-pixels", f"The image has more than {limits.max_pixels} pixels.") from None
+    except ImageRejected:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
-            MemoryError, StructError, ZlibError, cv2.error) as error:  # fmt: skip
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        StructError,
+        ZlibError,
+        cv2.error,
+    ) as error:
         # What Pillow's decoders raise on damaged files is not documented; these are the families seen.
-        raise ImageRefused("damaged", f"The picture is damaged or cut short ({error}).") from None
-
-
-def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A PNG of uint8 (height, width, 3) RGB or (height, width, 4) RGBA, or of grey (height, width) in 8 or 16 bits."""
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
-    done, encoded = cv2.imencode(".png", image[..., order[image.shape[2]]] if image.ndim == 3 else image)
-    if not done:
-        raise ValueError(f"cannot write a PNG of shape {image.shape} and type {image.dtype}")
-    return encoded.tobytes()
-
-
-def suffix_of(data: bytes) -> str:
-    """The file name suffix of accepted bytes, from what they are rather than from what they are called."""
-    signatures = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"RIFF": ".webp"}
-    return next((suffix for start, suffix in signatures.items() if data.startswith(start)), ".tif")
-
-
-def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """A JPEG of uint8 (height, width, 3) RGB; quality: 1 … 100."""
-    done, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"cannot write a JPEG of shape {image.shape}")
-    return encoded.tobytes()
-
-
-def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The picture with its longer side at most `side` pixels, by area; a smaller one is left as it is."""
-    height, width = image.shape[:2]
-    if max(height, width) <= side:
-        return image
-    factor = side / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    smaller: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return smaller
+        raise ImageRejected("damaged", f"The image is damaged or cut short ({error}).") from None
 
 
 def has_sixteen_bits(file: BinaryIO) -> bool:
-    """Whether a file's header says 16 bits a channel; False for what is no picture. Decodes nothing."""
+    """Whether a file's header says 16 bits a channel; False for what is no image. Decodes nothing."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             return image.mode in _SIXTEEN_BIT or _is_deep(image)
@@ -183,7 +162,7 @@ def has_sixteen_bits(file: BinaryIO) -> bool:
 
 
 def decoded_bytes(file: BinaryIO, limits: ImageLimits) -> int:
-    """Bytes of a picture's pixels as RGB in its own depth, as its header says; 0 for one that is refused."""
+    """Bytes of an image's pixels as RGB in its own depth, as its header says; 0 for one that is refused."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             _check_header(image, limits)
@@ -201,32 +180,32 @@ def _is_deep(image: Image.Image) -> bool:
 def _read(source: bytes | Path, limits: ImageLimits) -> bytes:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:
-        raise ImageRefused("empty", "The file is empty.")
+        raise ImageRejected("empty", "The file is empty.")
     if size > limits.max_bytes:
-        raise ImageRefused("too-many-bytes", f"The file has {size} bytes; at most {limits.max_bytes} are accepted.")
+        raise ImageRejected("too-many-bytes", f"The file has {size} bytes; at most {limits.max_bytes} are accepted.")
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
 def _check_header(image: Image.Image, limits: ImageLimits) -> None:
     width, height = image.size
     if min(width, height) < limits.min_side:
-        raise ImageRefused("too-small", f"{width}×{height} pixels: both sides must be {limits.min_side} or more.")
+        raise ImageRejected("too-small", f"{width}×{height} pixels: both sides must be {limits.min_side} or more.")
     if max(width, height) > limits.max_side:
-        raise ImageRefused("side-too-long", f"{width}×{height} pixels: no side may be over {limits.max_side}.")
+        raise ImageRejected("side-too-long", f"{width}×{height} pixels: no side may be over {limits.max_side}.")
     if width * height > limits.max_pixels:
-        raise ImageRefused("too-many-pixels", f"{width}×{height} pixels: at most {limits.max_pixels} are accepted.")
+        raise ImageRejected("too-many-pixels", f"{width}×{height} pixels: at most {limits.max_pixels} are accepted.")
     # Not how many there are: to count a TIFF's pages takes minutes where a hostile file has a hundred thousand.
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise ImageRefused("several-frames", "The file holds several frames or pages; send one picture a file.")
+        raise ImageRejected("several-frames", "The file holds several frames or pages; send one image a file.")
 
 
 def _check_sums(data: bytes) -> None:
-    # Pillow compares a PNG's checksums only when asked to: a flipped bit would pass as a picture.
+    # Pillow compares a PNG's checksums only when asked to: a flipped bit would pass as an image.
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()
 
 
-def _stored(image: Image.Image, data: bytes) -> Stored:
+def _stored(image: Image.Image, data: bytes) -> RawImage:
     deep = _is_deep(image)
     image.load()
     values: NDArray[np.uint8] | NDArray[np.uint16]
@@ -234,7 +213,7 @@ def _stored(image: Image.Image, data: bytes) -> Stored:
     if image.mode in _SIXTEEN_BIT:
         values, inverted = _sixteen_bit_grey(image)
     elif image.mode not in _EIGHT_BIT | _WITH_ALPHA:
-        raise ImageRefused(
+        raise ImageRejected(
             "unsupported-depth", f"Pixels of type {image.mode} are not accepted: use 8 or 16 bits a channel."
         )
     else:
@@ -245,17 +224,17 @@ def _stored(image: Image.Image, data: bytes) -> Stored:
                 raise _transparent()
         values = _sixteen_bit_colour(data) if deep else np.array(colours.convert("RGB"))
     encoding = detect_encoding(image, data, 16 if values.dtype == np.uint16 else 8)
-    return Stored(_upright(values, _orientation(image)), encoding, inverted)
+    return RawImage(_upright(values, _orientation(image)), encoding, inverted)
 
 
 def _sixteen_bit_grey(image: Image.Image) -> tuple[NDArray[np.uint16], bool]:
-    """uint16 (height, width) of a 16-bit picture, and whether 0 is white."""
+    """uint16 (height, width) of a 16-bit image, and whether 0 is white."""
     grey = np.asarray(image).astype(np.uint16)
     inverted = False
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(BITSPERSAMPLE, (1,))[0]
         if bits != 16:
-            raise ImageRefused("unsupported-depth", f"Pixels of {bits} bits are not accepted: use 8 or 16.")
+            raise ImageRejected("unsupported-depth", f"Pixels of {bits} bits are not accepted: use 8 or 16.")
         inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
     if (clear := image.info.get("transparency")) is not None and (grey == clear).any():
         raise _transparent()
@@ -266,12 +245,12 @@ def _sixteen_bit_colour(data: bytes) -> NDArray[np.uint16]:
     """uint16 (height, width, 3) RGB of a file that Pillow accepts, of which it would keep 8 bits."""
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
-        raise ImageRefused("unsupported-depth", "16 bits a channel are accepted in grey and in RGB only.")
+        raise ImageRejected("unsupported-depth", "16 bits a channel are accepted in grey and in RGB only.")
     return np.ascontiguousarray(found[..., 2::-1])
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 … 8, of a loaded picture. A TIFF is upright by now, and no longer says that it was not."""
+    """EXIF orientation, 1 … 8, of a loaded image. A TIFF is upright by now, and no longer says that it was not."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, TypeError, KeyError, OSError, StructError):
@@ -293,5 +272,5 @@ def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(turns.get(orientation, values))
 
 
-def _transparent() -> ImageRefused:
-    return ImageRefused("transparent", "The picture has transparent pixels; send it without an alpha channel.")
+def _transparent() -> ImageRejected:
+    return ImageRejected("transparent", "The image has transparent pixels; send it without an alpha channel.")

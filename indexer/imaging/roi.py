@@ -1,4 +1,4 @@
-"""Which part of a picture is inspected: polygons or a mask over the picture, turned into grid cells."""
+"""Which part of an image is inspected: polygons or a mask over the image, turned into grid cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from indexer.domain.roi import RegionOfInterest
 from indexer.encoders.preprocessing import Geometry
-from indexer.images import encode_png
+from indexer.imaging.encode import encode_png
 
 MASK_SIDE = 256  # pixels of a kept mask: finer than any grid, and a few hundred bytes as PNG
 _SUBPIXEL_BITS = 8
 
 
 def region_from_mask(inside: NDArray[np.bool_]) -> RegionOfInterest:
-    """A region from a mask, bool (height, width) of any size over the whole picture; True is inspected.
+    """A region from a mask, bool (height, width) of any size over the whole image; True is inspected.
 
     A pixel of the kept mask is inspected when half or more of what it stands for is.
     """
@@ -29,7 +29,7 @@ def region_from_mask(inside: NDArray[np.bool_]) -> RegionOfInterest:
 
 
 def rasterise(region: RegionOfInterest, side: int) -> NDArray[np.bool_]:
-    """A region over the whole picture, squeezed into a square: bool (side, side). ValueError for no mask of ours."""
+    """A region over the whole image, squeezed into a square: bool (side, side). ValueError for no mask of ours."""
     if region.mask is not None:
         kept = _decode_mask(region.mask)
         return cv2.resize(kept, (side, side), interpolation=cv2.INTER_NEAREST) > 0

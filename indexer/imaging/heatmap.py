@@ -1,4 +1,4 @@
-"""The picture a person looks at: the part with its anomaly map over it."""
+"""The image a person looks at: the part with its anomaly map over it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOTTEST = 0.86  # how far up the colour map heat goes: beyond it, Turbo turns d
 _OUTLINE = (255, 255, 255)
 
 
-def draw_overlay(
+def render_overlay(
     image: NDArray[np.uint8],
     anomaly_map: NDArray[np.float32],
     level: float | None,
@@ -25,7 +25,7 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """RGB image (height, width, 3) with the map as heat and the regions outlined; same shape.
 
-    Heat begins at half of `level` and is full at one and a half times it, so that pictures of one product compare; with
+    Heat begins at half of `level` and is full at one and a half times it, so that images of one product compare; with
     no level the map's own range is used. What lies outside the crop was not looked at and is dimmed.
     """
     height, width = image.shape[:2]
@@ -41,12 +41,12 @@ def draw_overlay(
     return canvas
 
 
-def draw_heat(
+def render_heatmap(
     anomaly_map: NDArray[np.float32], level: float | None, space: FeatureSpace, size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The map alone, RGBA (height, width, 4), to be laid over a picture of `size` (width, height).
+    """The map alone, RGBA (height, width, 4), to be laid over an image of `size` (width, height).
 
-    Colours are those of `draw_overlay`; alpha is 0 where there is no heat or nothing was looked at, 255 where it is
+    Colours are those of `render_overlay`; alpha is 0 where there is no heat or nothing was looked at, 255 where it is
     highest, so that whoever shows it chooses the opacity.
     """
     warmth, _ = _warmth(anomaly_map, level, space, size)
@@ -57,7 +57,7 @@ def draw_heat(
 def _warmth(
     anomaly_map: NDArray[np.float32], level: float | None, space: FeatureSpace, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Heat from 0 to 1 at every pixel of the picture, and whether the pixel was looked at: both (height, width)."""
+    """Heat from 0 to 1 at every pixel of the image, and whether the pixel was looked at: both (height, width)."""
     width, height = size
     low, high = (0.5 * level, 1.5 * level) if level else (float(anomaly_map.min()), float(anomaly_map.max()))
     heat = np.clip((anomaly_map - low) / max(high - low, 1e-6), 0.0, 1.0)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth, depth_of, is_narrow
-from indexer.images import ImageRefused, decode_image, encode_png, read_image
-from tests.corpus.bad_images import exif, picture, tiff
+from indexer.imaging.decode import ImageRejected, decode_image, read_image
+from indexer.imaging.encode import encode_png
+from tests.corpus.bad_images import exif, sample_pixels, tiff
 
 
 def light(shape: tuple[int, ...] = (32, 48)) -> np.ndarray:
@@ -55,7 +56,7 @@ def test_values_in_the_upper_bits_are_read_as_sixteen(depth: BitDepth) -> None:
 
 def test_values_beyond_the_depth_are_refused_not_cut() -> None:
     data = encode_png(np.array([[0, 4096]], np.uint16).repeat(16, axis=0).repeat(8, axis=1))
-    with pytest.raises(ImageRefused, match="up to 4096") as refusal:
+    with pytest.raises(ImageRejected, match="up to 4096") as refusal:
         decode_image(data, depth=12)
     assert refusal.value.reason == "beyond-depth"
     assert decode_image(data, depth=14).max() == 64
@@ -68,9 +69,9 @@ def test_white_that_is_zero_is_white_at_every_depth() -> None:
 
 
 def test_eight_bits_have_no_depth() -> None:
-    data = encode_png(picture())
+    data = encode_png(sample_pixels())
     assert read_image(data).largest is None
-    np.testing.assert_array_equal(decode_image(data, depth=10), picture())
+    np.testing.assert_array_equal(decode_image(data, depth=10), sample_pixels())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -83,7 +84,9 @@ def test_sixteen_bit_colour_comes_out_upright(orientation: int) -> None:
     np.testing.assert_array_equal(found >> 8, decode_image(eight[:33] + chunk + eight[33:]))
 
 
-@pytest.mark.parametrize(("largest", "depth", "narrow"), [(1023, 12, True), (1024, 12, False), (4095, 16, True),
-                                                          (255, 10, True), (16384, 16, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("largest", "depth", "narrow"),
+    [(1023, 12, True), (1024, 12, False), (4095, 16, True), (255, 10, True), (16384, 16, False)],
+)
 def test_a_quarter_of_the_range_is_narrow(largest: int, depth: BitDepth, narrow: bool) -> None:
     assert is_narrow(largest, depth) is narrow

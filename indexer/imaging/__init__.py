@@ -1,0 +1,1 @@
+"""Image files and pixels: decoding, encoding, bit depths, heatmaps, regions of interest."""
