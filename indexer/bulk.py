@@ -256,7 +256,7 @@ class _Screened:
 
     def __init__(self, library: Library, engine: PatchSearchEngine, tally: Tally) -> None:
         self._library, self._engine, self._tally = library, engine, tally
-        known = {each.name: each.settings for each in library.catalogue.categories.all()}
+        known = {each.name: each.settings for each in library.catalogue.categories.list()}
         self._settings = known.get(tally.category, CategorySettings())
         self._measured = kept_measures(library, tally.category, self._settings.scoring)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import (
@@ -30,8 +29,12 @@ from indexer.domain.stored_file import original_path
 from indexer.encoders.base import FeatureSpace
 from indexer.loader import Loader, Published
 from indexer.memory import DEFAULT_CODEC, EncodedReferences, MemoryBank, join
-from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
-from indexer.sweeping import Sweeper
+from indexer.storage.data_folder import DataFolder
+from indexer.storage.image_store import ImageStore
+from indexer.storage.lock import StoreLock
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
 from indexer.verdicts.appearance import Appearance
 
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
@@ -89,9 +92,11 @@ class Library:
         self.folder = folder
         self.catalogue = catalogue
         self._files = folder.lock
-        self._sweeper = Sweeper(folder.root, self._files, catalogue.files.named, catalogue.files.needed)
+        self._sweeper = OrphanDeleter(
+            folder.root, self._files, catalogue.stored_files.named, catalogue.stored_files.needed
+        )
         self._segments = SegmentStore(folder.root / "segments", self._files)
-        self._originals = OriginalStore(folder.root / "originals", self._files)
+        self._originals = ImageStore(folder.root / "originals", self._files)
         self._loader = Loader(catalogue, self._segments, memory, memory_id)
 
     @classmethod
@@ -218,9 +223,9 @@ class Library:
         self._follow()
         return promoted
 
-    def judge(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
-        """Call an inspected part a defect, or take back what was said of it: see `Inspections.judge`."""
-        judged = self.catalogue.inspections.judge(inspection_id, judgement)
+    def set_label(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+        """Call an inspected part a defect, or take back what was said of it: see `Inspections.set_label`."""
+        judged = self.catalogue.inspections.set_label(inspection_id, judgement)
         self._follow()
         return judged
 
@@ -265,7 +270,7 @@ class Library:
     def keep_original(self, data: bytes, suffix: str) -> str:
         """Keep an inspected picture's bytes until nothing names them any more; returns their sha256 (hex).
 
-        They are swept away some time unless an inspection or a reference names them by then: hold `appending()`.
+        They are swept away some time unless an inspection or a reference names them by then: hold `shared()`.
         """
         return self._originals.write(data, suffix)
 
@@ -275,7 +280,7 @@ class Library:
 
     @property
     def files(self) -> StoreLock:
-        """The lock to hold (`appending()`) while files await the transaction that names them."""
+        """The lock to hold (`shared()`) while files await the transaction that names them."""
         return self._files
 
     def compact(self) -> int:
@@ -284,7 +289,7 @@ class Library:
         Detection goes on: rows move on the disk only, and a crash leaves either the old segments or the new one.
         """
         replaced: list[str] = []
-        with self._files.appending():
+        with self._files.shared():
             published = self.published
             usages = self.catalogue.segments.of(published.memory_id)
             damaged = {damage.name for damage in published.damaged}
@@ -317,7 +322,7 @@ class Library:
         """Write pictures and their segment; the block commits them. If it fails, what nothing needs is given back."""
         written: list[str] = []
         try:
-            with self._files.appending():
+            with self._files.shared():
                 for original in originals:
                     written.append(original_path(original.sha256, original.suffix))
                     self._originals.write(original.data, original.suffix)

@@ -18,7 +18,7 @@ from indexer.domain.profile import Profile
 from indexer.domain.snapshot import MemoryRecord, SegmentRows, SnapshotDelta
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.store import SegmentStore
+from indexer.storage.segment_store import SegmentStore
 
 _LOAD_BATCH = 256  # references entered into the memory at once
 _MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
 from indexer.domain.errors import CorruptSegmentError, FeatureSpaceMismatch
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import SegmentRows
@@ -15,8 +14,9 @@ from indexer.imaging.decode import ImageLimits
 from indexer.library import write_segment
 from indexer.memory import Codec
 from indexer.reencoding import SEGMENT, Reencoder, Unreadable
-from indexer.store import SegmentStore
-from indexer.sweeping import Sweeper
+from indexer.storage.data_folder import DataFolder
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_store import SegmentStore
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Mending:
                 some = [self._catalogue.references.get(each) for each in ids[start : start + SEGMENT]]
                 done = reencoder.encode(some, advance)
                 if done.codes is not None:
-                    with self._files.appending():
+                    with self._files.shared():
                         segment = write_segment(self._segments, done.codes, self._encoder.space)
                         rows = {reference_id: row for row, reference_id in enumerate(done.ids)}
                         self._catalogue.segments.move(self._memory.id, segment, rows)
@@ -98,6 +98,6 @@ class Mending:
         empty = [each.segment.name for each in usages if each.segment.name in damaged and not each.live]
         if empty:
             self._catalogue.segments.replace(self._memory.id, empty, None, {})
-        files = self._catalogue.files
-        for _ in Sweeper(self._folder.root, self._files, files.named, files.needed).orphans("segments"):
+        files = self._catalogue.stored_files
+        for _ in OrphanDeleter(self._folder.root, self._files, files.named, files.needed).orphans("segments"):
             pass

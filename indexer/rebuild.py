@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
 from indexer.domain.errors import MemoryIncomplete
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
@@ -15,8 +14,9 @@ from indexer.imaging.decode import ImageLimits
 from indexer.library import write_segment
 from indexer.memory import Codec
 from indexer.reencoding import SEGMENT, Reencoder, Unreadable
-from indexer.store import SegmentStore
-from indexer.sweeping import Sweeper
+from indexer.storage.data_folder import DataFolder
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_store import SegmentStore
 
 
 class NothingToRebuild(ValueError):
@@ -50,7 +50,9 @@ class Rebuild:
         self._encoder = encoder
         self._folder = folder
         self._files = folder.lock
-        self._sweeper = Sweeper(folder.root, self._files, catalogue.files.named, catalogue.files.needed)
+        self._sweeper = OrphanDeleter(
+            folder.root, self._files, catalogue.stored_files.named, catalogue.stored_files.needed
+        )
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._old, self._new = self._memories(codec_name)
         self._codec = Codec.from_name(self._new.codec, encoder.space.dim)
@@ -83,7 +85,7 @@ class Rebuild:
         self._catalogue.memories.retire(self._old.id)
         for _ in self._sweeper.orphans("segments"):
             pass
-        references = sum(category.references for category in self._catalogue.categories.all())
+        references = sum(category.references for category in self._catalogue.categories.list())
         same_encoder = self._old.fingerprint == self._new.fingerprint
         return Rebuilt(version, references, self._new.codec, tuple(dropped), same_encoder)
 
@@ -105,7 +107,7 @@ class Rebuild:
             done = reencoder.encode(references, advance)
             unreadable += done.unreadable
             if done.codes is not None:
-                with self._files.appending():
+                with self._files.shared():
                     segment = write_segment(self._segments, done.codes, self._encoder.space)
                     rows = {reference_id: row for row, reference_id in enumerate(done.ids)}
                     self._catalogue.memories.place(self._new.id, segment, rows)

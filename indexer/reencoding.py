@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from indexer.cores import Cores
-from indexer.data_folder import DataFolder
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
@@ -18,7 +17,8 @@ from indexer.encoders import Encoder, prepare
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
 from indexer.imaging.reading import read_pixels
 from indexer.memory import Codec, EncodedReferences, join
-from indexer.store import OriginalStore
+from indexer.storage.data_folder import DataFolder
+from indexer.storage.image_store import ImageStore
 
 SEGMENT = 64  # references to encode and store together: what a kill costs at most
 _BATCH = 8  # pictures encoded at once
@@ -44,7 +44,7 @@ class Reencoded:
 class Reencoder:
     """Encodes the references of one data folder; pictures are decoded on the pool's threads."""
 
-    def __init__(self, originals: OriginalStore, encoder: Encoder, codec: Codec, limits: ImageLimits,
+    def __init__(self, originals: ImageStore, encoder: Encoder, codec: Codec, limits: ImageLimits,
                  pool: ThreadPoolExecutor) -> None:  # fmt: skip
         self._originals = originals
         self._encoder = encoder
@@ -58,7 +58,7 @@ class Reencoder:
         cls, folder: DataFolder, encoder: Encoder, codec: Codec, limits: ImageLimits, decoders: int
     ) -> Iterator[Reencoder]:
         """While open, it has so many threads to decode with, and all cores to encode with."""
-        originals = OriginalStore(folder.root / "originals", folder.lock)
+        originals = ImageStore(folder.root / "originals", folder.lock)
         with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
             yield cls(originals, cores.encoding(encoder), codec, limits, pool)
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
 from indexer.domain.retention import CountAndBytes, PruneCutoff, PruneTarget, RetentionGroup, RetentionLimits
-from indexer.sweeping import Sweeper, Swept
+from indexer.storage.data_folder import DataFolder
+from indexer.storage.orphans import DeletionStep, OrphanDeleter
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder
 
@@ -65,7 +65,9 @@ class Pruner:
     def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
         self._data = folder.root
         self._retention = catalogue.retention
-        self._sweeper = Sweeper(folder.root, folder.lock, catalogue.files.named, catalogue.files.needed)
+        self._sweeper = OrphanDeleter(
+            folder.root, folder.lock, catalogue.stored_files.named, catalogue.stored_files.needed
+        )
         self._policy = policy
         self._min_free_bytes = min_free_bytes
         self._abandoned: deque[str] = deque(maxlen=_ABANDONED)
@@ -97,7 +99,7 @@ class Pruner:
         for kind in kinds:
             for what in ("inspections", "pictures"):
                 bounds = self._policy.bounds(what, defect=kind.defect)
-                cut = self._retention.cut(kind, what, bounds, now)
+                cut = self._retention.plan(kind, what, bounds, now)
                 if cut is not None:
                     yield cut
 
@@ -122,7 +124,7 @@ class Pruner:
         if shutil.disk_usage(self._data).free < 2 * self._min_free_bytes:
             yield from self._deleted()
             if wanted := self.room_wanted():
-                for cut in self._retention.cuts_for(wanted):
+                for cut in self._retention.plan_to_free(wanted):
                     yield from self._taken(cut, "room")
 
     def without_orphans(self) -> Iterator[Step]:
@@ -141,16 +143,16 @@ class Pruner:
         A crash before they are struck out has them deleted again. If one of them is recorded and pruned anew just then,
         it is left to `without_orphans`.
         """
-        while paths := self._retention.discarded(_FILES):
+        while paths := self._retention.pending_deletions(_FILES):
             dealt = 0
             for swept in self._sweeper.delete(paths):
                 dealt += swept.files
                 yield _files_gone(swept)
             # Also those that cannot be deleted: the others must not wait for them, and `without_orphans` tries again.
-            self._retention.forget(paths[:dealt])
+            self._retention.confirm_deleted(paths[:dealt])
             if dealt < len(paths):
                 return  # somebody is recording all the time
 
 
-def _files_gone(swept: Swept) -> Step:
+def _files_gone(swept: DeletionStep) -> Step:
     return Step("files", None, CountAndBytes(swept.deleted, swept.bytes), swept.failed)

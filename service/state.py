@@ -129,7 +129,7 @@ class Runtime:
             )
             for kind in (detecting, onboarding)
         )  # fmt: skip
-        ring = KeyRing(library.catalogue.keys)
+        ring = KeyRing(library.catalogue.api_keys)
         ring.refresh()
         pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
         pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from indexer.store import sync_folder
+from indexer.storage.durable import sync_folder
 
 _FOLDERS = ("segments", "originals", "inspections")  # of a data folder: what a backup may hold
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)

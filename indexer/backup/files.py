@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.imaging.decode import ImageLimits, ImageRejected, decode_image
-from indexer.store import sync_folder
+from indexer.storage.durable import sync_folder
 
 _PIECE = 4 << 20
 _ANY_SIZE = ImageLimits(min_side=1)  # of thumbnails, which are as narrow as their pictures

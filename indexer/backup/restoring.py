@@ -9,7 +9,7 @@ from indexer.backup.files import FileFault, copy
 from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.dump import fill, new_database, revision_of
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 
 
 def restore(

@@ -9,7 +9,7 @@ from indexer.backup.archive import Archive, BackupError, SavedFile
 from indexer.backup.files import FileFault, check, check_size, copy
 from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 
 
 def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> Done:
@@ -25,7 +25,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
     before, damaged = _saved_before(archive)
     catalogue = Catalogue.open(folder.database)
     try:
-        with folder.lock.appending():  # no file is deleted meanwhile
+        with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:
                 archive.write_rows(name, state.rows())
                 named = state.files()

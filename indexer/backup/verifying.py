@@ -9,7 +9,7 @@ from indexer.backup.archive import Archive
 from indexer.backup.files import FileFault, check
 from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 
 
 def verify(folder: DataFolder, progress: Progress) -> Done:
@@ -20,7 +20,7 @@ def verify(folder: DataFolder, progress: Progress) -> Done:
     """
     catalogue = Catalogue.open(folder.database)
     try:
-        with folder.lock.appending():  # no file is deleted meanwhile
+        with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:
                 named, damaged = state.files(), state.faults()
             files = ((each.path, folder.root / each.path, each.sha256) for each in named)

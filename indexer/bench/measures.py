@@ -30,7 +30,9 @@ from indexer.bench.subjects import (
 )
 from indexer.memory import Codec, MemoryBank
 from indexer.search import FaissEngine, PatchSearchEngine, TorchEngine
-from indexer.store import SegmentHeader, SegmentStore, StoreLock
+from indexer.storage.lock import StoreLock
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
 
 Tick = Callable[[str], None]
 
@@ -215,7 +217,7 @@ def _bytes(plan: Plan, tick: Tick) -> Iterator[Finding]:
             memory.space.global_dim,
             1,
         )
-        with lock.appending():
+        with lock.shared():
             on_disk = (
                 SegmentStore(Path(folder) / "segments", lock)
                 .write(encoded.global_descriptors, encoded.codes, header)

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.models import AuditRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.tables import AuditRow
 from indexer.domain.actor import acting
 from indexer.domain.audit import AuditEntry
 from indexer.domain.errors import InvalidCursor
@@ -17,17 +17,26 @@ from indexer.domain.page import Page
 
 
 def note(
-    connection: Connection, action: str, target: str, before: dict[str, Any] | None = None,
+    connection: Connection,
+    action: str,
+    target: str,
+    before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Add an entry by whoever is acting to the transaction of the change it tells of."""
     actor = acting.get()
     connection.execute(
         insert(AuditRow).values(
-            at=datetime.now(UTC), actor=actor.name, key_id=actor.key_id, request_id=actor.request_id, action=action,
-            target=target, before=before or {}, after=after or {},
+            at=datetime.now(UTC),
+            actor=actor.name,
+            key_id=actor.key_id,
+            request_id=actor.request_id,
+            action=action,
+            target=target,
+            before=before or {},
+            after=after or {},
         )
-    )  # fmt: skip
+    )
 
 
 class AuditTrail:
@@ -37,9 +46,14 @@ class AuditTrail:
         self._transactions = transactions
 
     def entries(
-        self, *, actor: str | None = None, action: str | None = None, target: str | None = None,
-        cursor: str | None = None, limit: int = 100,
-    ) -> Page[AuditEntry]:  # fmt: skip
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[AuditEntry]:
         """Entries newest first, of one actor, action or target or of all. Raises InvalidCursor."""
         statement = select(AuditRow.__table__).order_by(AuditRow.id.desc()).limit(limit + 1)
         for column, wanted in ((AuditRow.actor, actor), (AuditRow.action, action), (AuditRow.target, target)):

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
+from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import batches, id_of_category, now
+from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
 from indexer.domain.drift import GAMBLERS, DriftMartingale, DriftTest
 from indexer.domain.inspection import Inspection
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
@@ -139,9 +139,12 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             kept = DriftTest(key, version, at, None, DriftMartingale())
         drift = kept.drift.after(p_values, size)
         values = {
-            "calibration_key": key, "version": kept.version, "started_at": kept.started_at, "state": asdict(drift),
+            "calibration_key": key,
+            "version": kept.version,
+            "started_at": kept.started_at,
+            "state": asdict(drift),
             "flagged_at": kept.flagged_at or (at if drift.drifting else None),
-        }  # fmt: skip
+        }
         if row is None:
             connection.execute(insert(DriftRow).values(category_id=category_id, **values))
         else:

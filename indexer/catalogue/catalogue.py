@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import URL, Engine
 
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
+from indexer.catalogue.api_keys import ApiKeys
 from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
-from indexer.catalogue.database import Transactions, alone, connect
 from indexer.catalogue.dump import Dump
-from indexer.catalogue.files import Files
+from indexer.catalogue.engine import Transactions, connect, migration_lock
 from indexer.catalogue.inspections import Inspections
-from indexer.catalogue.keys import Keys
 from indexer.catalogue.memories import Memories
 from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.segments import Segments
+from indexer.catalogue.stored_files import StoredFiles
 from indexer.catalogue.versions import version_of
 
 
@@ -34,13 +34,13 @@ class Catalogue:
         self.memories = Memories(self._transactions)
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
-        self.files = Files(self._transactions)
+        self.stored_files = StoredFiles(self._transactions)
         self.dump = Dump(self._transactions)
         self.categories = Categories(self._transactions)
         self.calibrations = Calibrations(self._transactions)
         self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
-        self.keys = Keys(self._transactions)
+        self.api_keys = ApiKeys(self._transactions)
         self.audit = AuditTrail(self._transactions)
 
     @classmethod
@@ -51,10 +51,10 @@ class Catalogue:
         """
         engine = connect(url)
         try:
-            with alone(engine):
-                if engine.dialect.name == "sqlite" and schema.is_empty(engine):
-                    schema.upgrade(engine)
-                schema.check(engine)
+            with migration_lock(engine):
+                if engine.dialect.name == "sqlite" and migrations.is_empty(engine):
+                    migrations.upgrade(engine)
+                migrations.check(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -65,8 +65,8 @@ class Catalogue:
         """Bring the database to this version's schema, from nothing or an older one. Raises SchemaMismatch if newer."""
         engine = connect(url)
         try:
-            with alone(engine):
-                schema.upgrade(engine)
+            with migration_lock(engine):
+                migrations.upgrade(engine)
         finally:
             engine.dispose()
 

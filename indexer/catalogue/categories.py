@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import LIVE, RESTORABLE, mark_removed, restorable
-from indexer.catalogue.models import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
+from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
 from indexer.catalogue.versions import commit_version
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import Category, CategorySettings, RemovedCategory, SettingsChanges
@@ -29,13 +29,13 @@ class Categories:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def all(self) -> tuple[Category, ...]:
+    def list(self) -> tuple[Category, ...]:
         """All categories by name."""
         with self._transactions.reading() as connection:
             return tuple(_category(row) for row in connection.execute(_categories()))
 
     def settings(self) -> dict[str, CategorySettings]:
-        """Every category's settings, by name; unlike `all`, without counting references."""
+        """Every category's settings, by name; unlike `list`, without counting references."""
         statement = select(CategoryRow.name, CategoryRow.settings).where(CategoryRow.removed_at.is_(None))
         with self._transactions.reading() as connection:
             return {row.name: CategorySettings.from_json(row.settings) for row in connection.execute(statement)}
@@ -58,9 +58,12 @@ class Categories:
                 before, after = asdict(found.settings), asdict(settings)
                 different = [key for key in after if before[key] != after[key]]
                 note(
-                    connection, "settings.changed", name, {key: before[key] for key in different},
+                    connection,
+                    "settings.changed",
+                    name,
+                    {key: before[key] for key in different},
                     {**{key: after[key] for key in different}, "version": version},
-                )  # fmt: skip
+                )
             return replace(found, settings=settings)
 
     def remove(self, name: str) -> Removed:

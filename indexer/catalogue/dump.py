@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, DateTime, Engine, LargeBinary, MetaData, Table, func, insert, select, text
 
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
 from indexer.catalogue.audit import note
-from indexer.catalogue.database import Transactions, alone, connect
-from indexer.catalogue.files import named_files
-from indexer.catalogue.models import Base, PlacementRow, SegmentRow
+from indexer.catalogue.engine import Transactions, connect, migration_lock
+from indexer.catalogue.stored_files import named_files
+from indexer.catalogue.tables import Base, PlacementRow, SegmentRow
 from indexer.domain.errors import DatabaseNotEmpty, SchemaMismatch
 from indexer.domain.stored_file import NamedFile
 
@@ -78,7 +78,7 @@ def new_database(url: URL) -> Iterator[Engine]:
     """A database with nothing in it, or with the empty tables that `touchstone migrate` makes. DatabaseNotEmpty."""
     engine = connect(url)
     try:
-        if not schema.is_empty(engine) and not _is_unused(engine):
+        if not migrations.is_empty(engine) and not _is_unused(engine):
             raise DatabaseNotEmpty("the database is not empty: restore into a new one")
         yield engine
     finally:
@@ -88,15 +88,15 @@ def new_database(url: URL) -> Iterator[Engine]:
 def revision_of(rows: Iterator[Row]) -> str:
     """Take the first of `State.rows`: the schema of the others. SchemaMismatch for one of a newer version than this."""
     revision = str(next(rows)["schema"])
-    if revision not in schema.revisions():
+    if revision not in migrations.revisions():
         raise SchemaMismatch("the backup was made by a newer version of Touchstone: restore it with that")
     return revision
 
 
 def fill(engine: Engine, revision: str, rows: Iterator[Row]) -> None:
     """Fill a new database with the others of `State.rows`, in one transaction, in the schema that they have."""
-    with alone(engine):
-        schema.upgrade(engine, revision)
+    with migration_lock(engine):
+        migrations.upgrade(engine, revision)
         with Transactions(engine).writing() as connection:
             _insert(connection, rows)
             if engine.dialect.name == "postgresql":
@@ -173,9 +173,11 @@ def _insert(connection: Connection, rows: Iterator[Row]) -> None:
 def _continue_numbers(connection: Connection) -> None:
     """Ids were given: PostgreSQL's sequences have to go on after them."""
     for table in _tables(connection).sorted_tables:
-        sequence = connection.scalar(
-            text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": f'"{table.name}"'}
-        ) if "id" in table.columns else None  # fmt: skip
+        sequence = (
+            connection.scalar(text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": f'"{table.name}"'})
+            if "id" in table.columns
+            else None
+        )
         if sequence is not None:
             newest = connection.scalar(select(func.max(table.columns["id"])))
             if newest is not None:

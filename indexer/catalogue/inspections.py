@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, insert, literal, 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.categories import check_not_removed
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import live_digests
-from indexer.catalogue.membership import append_references, remove_references
-from indexer.catalogue.models import InspectionRow, UtcDateTime
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import live_digests
 from indexer.catalogue.queries import FEW, batches, now, page_of
+from indexer.catalogue.reference_changes import append_references, remove_references
+from indexer.catalogue.tables import InspectionRow, UtcDateTime
 from indexer.catalogue.trend import read_trend
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
 from indexer.domain.inspection import Inspection, InspectionFilter, Label
@@ -88,7 +88,7 @@ class Inspections:
             found = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
         return page_of(found, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
 
-    def all(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
+    def iterate(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
         """Every matching inspection, newest first, read page by page so that no transaction stays open."""
         cursor: str | None = None
         while True:
@@ -103,7 +103,7 @@ class Inspections:
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
-    def judge(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+    def set_label(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
         """Keep that somebody calls the part a defect, or takes back what was said. Raises InspectionNotFound.
 
         The reference that the picture became is removed in the same transaction, unless another inspection of the same
@@ -128,9 +128,13 @@ class Inspections:
         return self._transactions.certainly(write, find)
 
     def promote(
-        self, inspection_id: str, segment: SegmentFile, reference: NewReference, memory_id: int,
+        self,
+        inspection_id: str,
+        segment: SegmentFile,
+        reference: NewReference,
+        memory_id: int,
         confirmed: Sequence[str] = (),
-    ) -> Inspection:  # fmt: skip
+    ) -> Inspection:
         """Keep that somebody calls the part good, and make its picture a reference of its category, together.
 
         segment: of one row. confirmed: what the person was warned of. Where the picture is a live reference already,
@@ -187,8 +191,12 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
 def _inspection_values(inspection: Inspection) -> dict[str, Any]:
     values = {field.name: getattr(inspection, field.name) for field in fields(Inspection)}
     values["defect"] = inspection.defect
-    return {**values, "regions": list(inspection.regions), "references": list(inspection.references),
-            "notices": list(inspection.notices)}  # fmt: skip
+    return {
+        **values,
+        "regions": list(inspection.regions),
+        "references": list(inspection.references),
+        "notices": list(inspection.notices),
+    }
 
 
 def _inspection(row: Row[Any]) -> Inspection:
@@ -207,9 +215,12 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
 
 
 def _label(
-    connection: Connection, before: Inspection, judgement: Label | None, promoted: int | None,
+    connection: Connection,
+    before: Inspection,
+    judgement: Label | None,
+    promoted: int | None,
     confirmed: Sequence[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     connection.execute(
         update(InspectionRow)
         .where(InspectionRow.id == before.id)
@@ -222,10 +233,12 @@ def _label(
     )
     after = {"judgement": judgement, "promoted_reference_id": promoted}
     note(
-        connection, "inspection.judged", before.id,
+        connection,
+        "inspection.judged",
+        before.id,
         {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
         {**after, "confirmed": list(confirmed)} if confirmed else after,
-    )  # fmt: skip
+    )
 
 
 def _is_promoted(connection: Connection, reference_id: int) -> bool:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import LIVE, live_ids
-from indexer.catalogue.models import CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.placements import placed, placed_ids, record_segment
 from indexer.catalogue.queries import now
+from indexer.catalogue.tables import CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version
 from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
 from indexer.domain.snapshot import MemoryRecord, SegmentFile

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, exists, insert, select
 
-from indexer.catalogue.models import PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.queries import batches, now
+from indexer.catalogue.tables import PlacementRow, ReferenceRow, SegmentRow
 from indexer.domain.snapshot import SegmentFile
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.waiting import Ready
 
-from indexer.catalogue.patience import patience, silence
+from indexer.catalogue.timeouts import patience, silence
 
 
 class Connection(psycopg.Connection[Any]):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, select
 
-from indexer.catalogue.models import CategoryRow
+from indexer.catalogue.tables import CategoryRow
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.page import Page
 

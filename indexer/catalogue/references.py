@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import LIVE, added_again, live_digests, restorable
-from indexer.catalogue.membership import append_references, remove_references
-from indexer.catalogue.models import CategoryRow, ReferenceRow, SegmentRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import batches, page_of
+from indexer.catalogue.reference_changes import append_references, remove_references
+from indexer.catalogue.tables import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import version_of
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import InvalidCursor, ReferenceNotFound
@@ -95,9 +95,14 @@ class References:
         return _reference(row)
 
     def page(
-        self, category: str | None = None, cursor: str | None = None, limit: int = 100, *, removed: bool = False,
+        self,
+        category: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        removed: bool = False,
         from_feedback: bool = False,
-    ) -> Page[Reference]:  # fmt: skip
+    ) -> Page[Reference]:
         """Live references by id, of one category or of all. Raises InvalidCursor.
 
         removed: instead those that were taken back, each picture once, and none that is live again. from_feedback: only

@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.files import HAS_PICTURE
-from indexer.catalogue.models import (
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.stored_files import HAS_PICTURE
+from indexer.catalogue.tables import (
     CategoryRow,
     DiscardRow,
     InspectionRow,
@@ -89,7 +89,7 @@ class Retention:
             rows = connection.execute(statement)
             return tuple(ReferenceUsage(row[0], row[1], int(row[2] or 0), round(row[3])) for row in rows)
 
-    def cut(
+    def plan(
         self, kind: RetentionGroup, what: PruneTarget, bounds: RetentionLimits, now: datetime
     ) -> PruneCutoff | None:
         """Where a kind has to be cut to keep within bounds; None where it does."""
@@ -109,7 +109,7 @@ class Retention:
                 found += _reaching(connection, within, size, int(held[1] or 0) - bounds.bytes)
         return None if not found else PruneCutoff(kind, what, *max((row.at, row.id) for row in found))
 
-    def cuts_for(self, wanted: int) -> tuple[PruneCutoff, ...]:
+    def plan_to_free(self, wanted: int) -> tuple[PruneCutoff, ...]:
         """Where to cut the pictures of what is no defect, of whatever category, to give back so many bytes or all."""
         good = (HAS_PICTURE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
@@ -123,7 +123,7 @@ class Retention:
             PruneCutoff(RetentionGroup(each, False), "pictures", found[0].at, found[0].id) for each in categories
         )
 
-    def amount(self, cut: PruneCutoff) -> CountAndBytes:
+    def size_of(self, cut: PruneCutoff) -> CountAndBytes:
         """What a cut takes away."""
         statement = select(func.count(), func.sum(_size(cut.what))).where(*_before(cut))
         with self._transactions.reading() as connection:
@@ -131,9 +131,15 @@ class Retention:
         return CountAndBytes(count, int(size or 0))
 
     def prune(self, cut: PruneCutoff, most: int) -> CountAndBytes:
-        """Take away the oldest of what a cut names, at most so many; their files become `discarded`."""
-        wanted = (InspectionRow.id, InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.map_name,
-                  InspectionRow.kept_bytes, InspectionRow.thumbnail_bytes)  # fmt: skip
+        """Take away the oldest of what a cut names, at most so many; their files become `pending_deletions`."""
+        wanted = (
+            InspectionRow.id,
+            InspectionRow.image_sha256,
+            InspectionRow.image_suffix,
+            InspectionRow.map_name,
+            InspectionRow.kept_bytes,
+            InspectionRow.thumbnail_bytes,
+        )
         ordered = select(*wanted).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
         with self._transactions.writing() as connection:
             rows = connection.execute(ordered.limit(most)).all()
@@ -155,15 +161,15 @@ class Retention:
             count, size = connection.execute(statement).one()
         return CountAndBytes(count, int(size or 0))
 
-    def discarded(self, most: int) -> tuple[str, ...]:
+    def pending_deletions(self, most: int) -> tuple[str, ...]:
         """Some of the files that are to be deleted, at most so many: paths in the data folder.
 
-        One may be needed again by now: `Sweeper.delete` spares it then.
+        One may be needed again by now: `OrphanDeleter.delete` spares it then.
         """
         with self._transactions.reading() as connection:
             return tuple(connection.scalars(select(DiscardRow.path).limit(most)))
 
-    def forget(self, paths: Collection[str]) -> None:
+    def confirm_deleted(self, paths: Collection[str]) -> None:
         """Strike out files that have been deleted, or are needed again."""
         with self._transactions.writing() as connection:
             connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
@@ -184,9 +190,11 @@ def _size(what: PruneTarget) -> InstrumentedAttribute[int | None]:
 
 
 def _reaching(
-    connection: Connection, conditions: Iterable[ColumnElement[bool]], size: InstrumentedAttribute[int | None],
+    connection: Connection,
+    conditions: Iterable[ColumnElement[bool]],
+    size: InstrumentedAttribute[int | None],
     wanted: int,
-) -> list[Row[Any]]:  # fmt: skip
+) -> list[Row[Any]]:
     """The inspection with which the oldest together have so many bytes; empty when all have not."""
     order = (InspectionRow.at, InspectionRow.id)
     running = func.sum(size).over(order_by=order, rows=(None, 0)).label("running")

@@ -8,12 +8,12 @@ from typing import cast
 
 from sqlalchemy import delete, func, select, update
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import LIVE, live_ids
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
-from indexer.catalogue.models import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
+from indexer.catalogue.tables import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import SegmentsChanged
 from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage, SnapshotDelta
@@ -34,15 +34,20 @@ class Segments:
             active = active_memory(connection)
             added = connection.execute(
                 select(
-                    SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count,
-                    ReferenceRow.id.label("reference_id"), CategoryRow.name.label("category"), PlacementRow.row,
+                    SegmentRow.name,
+                    SegmentRow.sha256,
+                    SegmentRow.size,
+                    SegmentRow.count,
+                    ReferenceRow.id.label("reference_id"),
+                    CategoryRow.name.label("category"),
+                    PlacementRow.row,
                 )
                 .join(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
                 .join(ReferenceRow, ReferenceRow.id == PlacementRow.reference_id)
                 .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
                 .where(PlacementRow.memory_id == memory_id, LIVE, ReferenceRow.added_version > version)
                 .order_by(SegmentRow.id, PlacementRow.row)
-            )  # fmt: skip
+            )
             segments = tuple(
                 SegmentRows(
                     SegmentFile(*key),

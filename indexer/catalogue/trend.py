@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, extract, func, select
 
-from indexer.catalogue.models import InspectionRow
+from indexer.catalogue.tables import InspectionRow
 from indexer.domain.trend import Trend, TrendPoint
 
 
@@ -29,24 +29,34 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
     stretch = ((epoch - int(first.timestamp())) // seconds).label("stretch")
     rows = connection.execute(
         select(
-            stretch, func.count().label("amount"), func.avg(InspectionRow.score).label("mean"),
-            func.max(InspectionRow.score).label("highest"), func.max(InspectionRow.threshold).label("threshold"),
+            stretch,
+            func.count().label("amount"),
+            func.avg(InspectionRow.score).label("mean"),
+            func.max(InspectionRow.score).label("highest"),
+            func.max(InspectionRow.threshold).label("threshold"),
             *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in _VERDICTS),
         )
         .where(*conditions)
         .group_by(stretch)
         .order_by(stretch)
-    )  # fmt: skip
+    )
     return Trend(
-        total, first, last, timedelta(seconds=seconds),
+        total,
+        first,
+        last,
+        timedelta(seconds=seconds),
         tuple(
             TrendPoint(
-                first + timedelta(seconds=row.stretch * seconds), row.amount, row.mean, row.highest, row.threshold,
+                first + timedelta(seconds=row.stretch * seconds),
+                row.amount,
+                row.mean,
+                row.highest,
+                row.threshold,
                 {name: int(getattr(row, name)) for name in _VERDICTS},
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )
 
 
 _VERDICTS = ("normal", "anomalous", "unfamiliar", "uncalibrated")

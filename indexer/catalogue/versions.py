@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
-from indexer.catalogue.models import ChangeRow
 from indexer.catalogue.queries import now
+from indexer.catalogue.tables import ChangeRow
 from indexer.domain.snapshot import ChangeKind
 
 

@@ -19,8 +19,10 @@ from indexer.encoders.preprocessing import Geometry, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
-from indexer.store import SegmentHeader, SegmentStore, StoreLock
-from indexer.sweeping import Sweeper
+from indexer.storage.lock import StoreLock
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
 
 _BATCH = 8  # pictures encoded at once, or more where there are more cores
 _CHUNK = 64  # references in one segment of the cache
@@ -88,7 +90,7 @@ class FeatureCache:
         self._where: dict[str, tuple[SegmentFile, int]] = {}
         self._open: tuple[str, EncodedReferences] | None = None  # the segment read last
         self._indexed()
-        for _ in Sweeper(folder, self._lock, self._named, self._named).orphans("segments"):
+        for _ in OrphanDeleter(folder, self._lock, self._named, self._named).orphans("segments"):
             pass  # a segment that was in work when a run was killed
 
     def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[MemoryBank, tuple[str, ...]]:
@@ -137,7 +139,7 @@ class FeatureCache:
             space.fingerprint, self._codec.name, len(space.layers), space.cells, self._codec.code_size,
             space.global_dim, len(encoded),
         )  # fmt: skip
-        with self._lock.appending():
+        with self._lock.shared():
             segment = self._segments.write(encoded.global_descriptors, encoded.codes, header)
             # The line before may have been cut short by a kill: this one starts afresh.
             line = "\n" + json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from indexer.catalogue.keys import Keys
+from indexer.catalogue.api_keys import ApiKeys
 from indexer.domain.api_key import ApiKey
 from service.auth.roles import Role
 
@@ -39,7 +39,7 @@ def new_key(name: str, role: Role, days: float | None = None, requests_per_minut
 class KeyRing:
     """The usable keys by id, as the catalogue held them at the last refresh."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: ApiKeys) -> None:
         self._keys = keys
         self._known: Mapping[str, ApiKey] = {}
         self._changing = threading.Lock()  # lest a key that was read before its end come back after it
@@ -47,7 +47,7 @@ class KeyRing:
     def refresh(self) -> None:
         """Take over what the catalogue holds now."""
         with self._changing:
-            self._known = {key.id: key for key in self._keys.all()}
+            self._known = {key.id: key for key in self._keys.list()}
 
     def learn(self, key: ApiKey) -> None:
         """Take over a key that has just been made or ended here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from indexer.catalogue.patience import patient
+from indexer.catalogue.timeouts import patient
 from service.auth.api_key_cache import KeyRing
 
 _KEY_PATIENCE_SECONDS = 2.0  # for one look

@@ -16,7 +16,7 @@ from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.backup import Done
-    from indexer.data_folder import DataFolder
+    from indexer.storage.data_folder import DataFolder
 
 
 def backup(
@@ -85,7 +85,7 @@ def verify(
 
 
 def _existing(settings: DataSettings) -> DataFolder:
-    from indexer.data_folder import DataFolder
+    from indexer.storage.data_folder import DataFolder
 
     return DataFolder.existing(settings.data, settings.database_url)
 

@@ -37,7 +37,7 @@ def create(
 
     made = new_key(name, Role[role.upper()], days, requests_per_minute)
     with _catalogue(data, database_url) as catalogue:
-        catalogue.keys.create(made.key)
+        catalogue.api_keys.create(made.key)
     print(made.token)
 
 
@@ -46,7 +46,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Print every key: id, role, state, expiry, name."""
     now = datetime.now(UTC)
     with _catalogue(data, database_url) as catalogue:
-        for key in catalogue.keys.all():
+        for key in catalogue.api_keys.list():
             state = "usable" if key.usable(now) else "revoked" if key.revoked_at else "expired"
             expires = key.expires_at.isoformat(timespec="minutes") if key.expires_at else "never"
             print(f"{key.id}  {key.role:8}  {state:7}  {expires:22}  {key.name}")
@@ -56,7 +56,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
 def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> None:
     """End a key; running services refuse it within a second."""
     with _catalogue(data, database_url) as catalogue:
-        catalogue.keys.revoke(_plain("key's id", key_id))
+        catalogue.api_keys.revoke(_plain("key's id", key_id))
 
 
 def _plain(what: str, given: str) -> str:
@@ -72,8 +72,8 @@ def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogu
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError
+    from indexer.storage.data_folder import DataFolder
 
     sign()
     try:

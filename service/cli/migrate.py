@@ -17,8 +17,8 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError
+    from indexer.storage.data_folder import DataFolder
 
     try:
         Catalogue.migrate(DataFolder.created(settings.data, settings.database_url).database)

@@ -24,9 +24,9 @@ def prune(
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError
     from indexer.retention import Pruner
+    from indexer.storage.data_folder import DataFolder
 
     failed: list[str] = []
     try:
@@ -36,7 +36,7 @@ def prune(
             pruner = Pruner(folder, catalogue, settings.retention, settings.min_free_bytes)
             kinds = [holding.kind for holding in catalogue.retention.holdings()]
             for cut in pruner.cuts(kinds):
-                amount = catalogue.retention.amount(cut)
+                amount = catalogue.retention.size_of(cut)
                 name = "no category" if cut.kind.category is None else cut.kind.category
                 whose = "defects" if cut.kind.defect else "others"
                 print(f"{name}: {whose}: {amount.count} {cut.what}, {amount.bytes} bytes")

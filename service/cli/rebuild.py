@@ -13,8 +13,8 @@ from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.reference import Reference
+    from indexer.storage.data_folder import DataFolder
 
 
 def rebuild(
@@ -49,10 +49,10 @@ def rebuild(
     from sqlalchemy.exc import SQLAlchemyError
 
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
     from indexer.reencoding import Unreadable
+    from indexer.storage.data_folder import DataFolder
 
     if damaged and codec is not None:
         fail("--damaged keeps the codec: leave --codec away")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.patience import patient
+from indexer.catalogue.timeouts import patient
 from indexer.domain.errors import CatalogueBusy, CatalogueError, CatalogueUnavailable
 
 _LOCK_SECONDS = 5.0  # that a detection waits for another writer

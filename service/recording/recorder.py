@@ -14,7 +14,7 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.stored_file import map_name, original_name, thumbnail_name
 from indexer.library import Library
 from indexer.retention import HISTORY, Pruner
-from indexer.store import write_durably
+from indexer.storage.durable import write_durably
 from service.inference.decoder import Picture
 from service.inference.detector import Detection
 from service.recording.circuit_breaker import CircuitBreaker
@@ -138,7 +138,7 @@ class Recorder:
         try:
             if not has_room(self._data, self._min_free_bytes) or not self._breaker.closed():
                 return Recording(False)
-            with self._library.files.appending():
+            with self._library.files.shared():
                 for finding in findings:
                     self._library.keep_original(finding.picture.original.data, finding.picture.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})

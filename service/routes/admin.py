@@ -37,7 +37,7 @@ async def access(request: Request, running: Annotated[Runtime, Depends(runtime)]
 @router.get("/keys", responses=documented())
 async def keys(running: Annotated[Runtime, Depends(runtime)]) -> KeysAnswer:
     """Every API key, oldest first, also those that have expired or were revoked. Secrets are not known to anybody."""
-    found = await asyncio.to_thread(running.library.catalogue.keys.all)
+    found = await asyncio.to_thread(running.library.catalogue.api_keys.list)
     return KeysAnswer(keys=tuple(map(_view, found)))
 
 
@@ -45,7 +45,7 @@ async def keys(running: Annotated[Runtime, Depends(runtime)]) -> KeysAnswer:
 async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)]) -> NewKeyView:
     """Make a key. The answer holds its token, once: only a hash of it is kept."""
     made = new_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
-    await asyncio.to_thread(running.library.catalogue.keys.create, made.key)
+    await asyncio.to_thread(running.library.catalogue.api_keys.create, made.key)
     await asyncio.to_thread(running.ring.learn, made.key)
     return NewKeyView(**_view(made.key).model_dump(), token=made.token)
 
@@ -53,7 +53,7 @@ async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)
 @router.delete("/keys/{key_id}", responses=documented("not-found"))
 async def revoke_key(key_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> KeyView:
     """End a key: here at once, in other replicas within a second. Ending it again changes nothing."""
-    revoked = await asyncio.to_thread(running.library.catalogue.keys.revoke, key_id)
+    revoked = await asyncio.to_thread(running.library.catalogue.api_keys.revoke, key_id)
     await asyncio.to_thread(running.ring.learn, revoked)
     return _view(revoked)
 

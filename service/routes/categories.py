@@ -50,7 +50,7 @@ class _NoFields(BaseModel):
 @router.get("", responses=documented())
 async def categories(running: Annotated[Runtime, Depends(runtime)]) -> CategoriesAnswer:
     """All categories by name, and those that can be restored."""
-    found = await asyncio.to_thread(running.library.catalogue.categories.all)
+    found = await asyncio.to_thread(running.library.catalogue.categories.list)
     drifts = await asyncio.to_thread(running.library.catalogue.calibrations.drifts)
     removed = await asyncio.to_thread(running.library.catalogue.categories.removed)
     return CategoriesAnswer(

@@ -93,7 +93,7 @@ async def inspections(
     """The history, newest first."""
     catalogue = running.library.catalogue
     if format == "csv":
-        parts = _csv_parts(catalogue.inspections.all(wanted))
+        parts = _csv_parts(catalogue.inspections.iterate(wanted))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
         lines = _streamed(first, parts)
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
@@ -198,7 +198,7 @@ async def feedback(
     """
     if body.judgement != "good":
         judgement = None if body.judgement == "none" else body.judgement
-        return inspection_view(await asyncio.to_thread(running.library.judge, inspection_id, judgement))
+        return inspection_view(await asyncio.to_thread(running.library.set_label, inspection_id, judgement))
     found = await _find(running, inspection_id)
     _, role = request.scope["access"]
     with running.onboarding.pictures.lease(1):

@@ -184,7 +184,7 @@ def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(bro
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         made = new_key("engineer", Role.ENGINEER)
-        catalogue.keys.create(made.key)
+        catalogue.api_keys.create(made.key)
         catalogue.close()
         running.client.headers["Authorization"] = f"Bearer {made.token}"
         teach(running)

@@ -27,7 +27,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerPr
         tokens = {}
         for role in (Role.LINE, Role.ENGINEER, Role.ADMIN):
             made = new_key(f"the {role.word}", role)
-            catalogue.keys.create(made.key)
+            catalogue.api_keys.create(made.key)
             tokens[role] = made.token
         catalogue.close()
         running.client.headers["Authorization"] = f"Bearer {tokens[Role.ENGINEER]}"

@@ -13,8 +13,11 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import StorageFull
 from indexer.domain.reference import Appended, NewReference
 from indexer.domain.snapshot import MemoryRecord, SegmentFile
-from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
-from indexer.sweeping import Sweeper
+from indexer.storage.image_store import ImageStore
+from indexer.storage.lock import StoreLock
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
 
 LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 
@@ -28,7 +31,7 @@ class StoreParts:
     memory: MemoryRecord
     lock: StoreLock
     segments: SegmentStore
-    originals: OriginalStore
+    originals: ImageStore
 
     @classmethod
     def open(cls, root: Path, database: str | None = None) -> StoreParts:
@@ -40,12 +43,12 @@ class StoreParts:
             catalogue.memories.ensure("{}", "f" * 64, "fp16"),
             lock,
             SegmentStore(root / "segments", lock),
-            OriginalStore(root / "originals", lock),
+            ImageStore(root / "originals", lock),
         )
 
     def append(self, category: str, images: list[bytes]) -> Appended:
         """Make references of some bytes, durably, as the library does."""
-        with self.lock.appending():
+        with self.lock.shared():
             references = [NewReference(self.originals.write(each, ".png"), ".png", "p.png", 4, 3) for each in images]
             return self.catalogue.references.append(
                 category, write_segment(self.segments, images), references, self.memory.id
@@ -53,7 +56,9 @@ class StoreParts:
 
     def sweep(self) -> None:
         """Delete what nothing refers to."""
-        sweeper = Sweeper(self.root, self.lock, self.catalogue.files.named, self.catalogue.files.needed)
+        sweeper = OrphanDeleter(
+            self.root, self.lock, self.catalogue.stored_files.named, self.catalogue.stored_files.needed
+        )
         for _ in sweeper.orphans("segments", "originals"):
             pass
 

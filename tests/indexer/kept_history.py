@@ -12,13 +12,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import Transactions, connect
-from indexer.catalogue.files import named_files
-from indexer.data_folder import DataFolder
+from indexer.catalogue.engine import Transactions, connect
+from indexer.catalogue.stored_files import named_files
 from indexer.domain.inspection import Inspection
 from indexer.domain.reference import NewReference
 from indexer.domain.retention import RetentionLimits
 from indexer.retention import Policy, Pruner
+from indexer.storage.data_folder import DataFolder
 from tests.indexer.data_folder_process import StoreParts, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -79,7 +79,7 @@ class History(NamedTuple):
     def record(self, *inspections: Inspection) -> None:
         """Keep inspections with their files, in the order the service does it."""
         maps = self.data / "inspections"
-        with self.folder.lock.appending():
+        with self.folder.lock.shared():
             for each in inspections:
                 self.folder.originals.write(PICTURES[str(each.image_sha256)], ".png")
                 (maps / f"{each.id}.png").write_bytes(whole(MAP))
@@ -88,7 +88,7 @@ class History(NamedTuple):
 
     def call_good(self, number: int) -> None:
         """Make the picture of an inspection a reference."""
-        with self.folder.lock.appending():
+        with self.folder.lock.shared():
             reference = NewReference(digest(picture(number)), ".png", f"{number}.png", 64, 48)
             segment = write_segment(self.folder.segments, [picture(number)])
             self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
@@ -102,11 +102,11 @@ class History(NamedTuple):
 
     def numbers(self) -> list[int]:
         """The inspections there are."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all())
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.iterate())
 
     def pictured(self) -> list[int]:
         """Those whose pictures and maps are kept."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.all() if each.kept_bytes is not None)
+        return sorted(int(each.id, 16) for each in self.catalogue.inspections.iterate() if each.kept_bytes is not None)
 
     def files(self) -> set[str]:
         """Every file of the history and of pictures."""

@@ -8,12 +8,12 @@ import pytest
 
 from indexer.backup import BackupError, Done, backup, restore, verify, verify_backup
 from indexer.backup.archive import Archive, SavedFile
-from indexer.catalogue import schema
-from indexer.catalogue.database import Transactions, connect
+from indexer.catalogue import migrations
 from indexer.catalogue.dump import State
-from indexer.data_folder import DataFolder
+from indexer.catalogue.engine import Transactions, connect
 from indexer.domain.errors import BeingRestored, CatalogueError
 from indexer.library import Library
+from indexer.storage.data_folder import DataFolder
 from tests.helpers.random_features import feature_space
 from tests.indexer.data_folder_process import StoreParts
 from tests.postgres_server import PostgresServer
@@ -70,7 +70,7 @@ def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(
     folder.catalogue.close()
     made = backup(DataFolder.existing(tmp_path / "data", database), tmp_path / "saved", quiet)
     engine = connect(database)
-    schema.downgrade(engine, "0003")
+    migrations.downgrade(engine, "0003")
     with Transactions(engine).reading() as connection:  # as that version wrote them
         Archive(tmp_path / "saved").write_rows(made.name, State(connection).rows())
     engine.dispose()

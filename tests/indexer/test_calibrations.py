@@ -15,15 +15,15 @@ import torch
 from sqlalchemy import Engine, event, insert, select
 
 from indexer.backup import backup, restore
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import connect
-from indexer.catalogue.models import LeaveOneOutRow
-from indexer.data_folder import DataFolder
+from indexer.catalogue.engine import connect
+from indexer.catalogue.tables import LeaveOneOutRow
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 from indexer.library import Library
 from indexer.search import TorchEngine
+from indexer.storage.data_folder import DataFolder
 from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from tests.helpers.random_features import feature_space
@@ -151,7 +151,7 @@ def blob(found: LeaveOneOut) -> bytes:
 def as_before(url: str, library: Library, states: dict[str, bytes]) -> None:
     """The database as an older version left it, with these blobs."""
     engine = connect(url)
-    schema.downgrade(engine, "0004")
+    migrations.downgrade(engine, "0004")
     with engine.begin() as connection:
         from sqlalchemy import MetaData
 
@@ -198,6 +198,6 @@ def test_a_backup_carries_results_also_one_by_an_older_version(library: Library,
 
 def _older_backup(data: Path, url: str, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(schema, "check", lambda _: None)  # as that version would find its own schema right
+        patched.setattr(migrations, "check", lambda _: None)  # as that version would find its own schema right
         backup(DataFolder.existing(data, url), folder / "older", lambda *_: None)
     return folder / "older"

@@ -25,10 +25,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import connect
-from indexer.catalogue.models import DriftRow, ReferenceRow
+from indexer.catalogue.engine import connect
+from indexer.catalogue.tables import DriftRow, ReferenceRow
 from indexer.domain.category import Category, CategorySettings
 from indexer.domain.drift import DriftMartingale
 from indexer.domain.errors import (
@@ -368,7 +368,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
 
     @rule(category=st.sampled_from("xy"))
     def remove_category(self, category: str) -> None:
-        if category not in {each.name for each in self.catalogue.categories.all()}:
+        if category not in {each.name for each in self.catalogue.categories.list()}:
             with pytest.raises(CategoryNotFound):
                 self.catalogue.categories.remove(category)
             return
@@ -410,7 +410,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         if hasattr(self, "catalogue"):
-            counts = {each.name: each.references for each in self.catalogue.categories.all()}
+            counts = {each.name: each.references for each in self.catalogue.categories.list()}
             for category in "xy":
                 assert counts.get(category, 0) == sum(key[0] == category for key in self.live.values())
 
@@ -449,7 +449,7 @@ def test_categories_are_listed_with_their_settings_and_counts(catalogue: Catalog
     add(catalogue, memory_id, "nut", "a", "b")
     ids = add(catalogue, memory_id, "bolt", "a")
     catalogue.references.remove(ids)
-    bolt, nut = catalogue.categories.all()
+    bolt, nut = catalogue.categories.list()
     assert nut == Category("nut", CategorySettings(), nut.created_at, 2)
     assert bolt == catalogue.categories.get("bolt") == Category("bolt", CategorySettings(), bolt.created_at, 0)
     with pytest.raises(CategoryNotFound, match="there is no category 'cog'"):
@@ -541,8 +541,8 @@ def test_a_category_that_was_removed_before_the_schema_knew_its_removal_is_resto
     catalogue.references.remove(ids[:1])
     catalogue.categories.remove("bolt")
     engine = connect(database)
-    schema.downgrade(engine, "0007")
-    schema.upgrade(engine)
+    migrations.downgrade(engine, "0007")
+    migrations.upgrade(engine)
     engine.dispose()
     catalogue.categories.restore("bolt")
     assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == [ids[1]]
@@ -669,7 +669,7 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue, memory_
     ):
         found = [each.part_id for each in catalogue.inspections.page(matching).items]
         assert found == [f"p{number}" for number in sorted(expected, reverse=True)]
-        assert [each.part_id for each in catalogue.inspections.all(matching)] == found
+        assert [each.part_id for each in catalogue.inspections.iterate(matching)] == found
 
 
 def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> None:
@@ -688,7 +688,7 @@ def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> No
 
 def test_every_inspection_is_iterated_over_more_than_a_page(catalogue: Catalogue) -> None:
     catalogue.inspections.record([inspection(number) for number in range(1203)])
-    assert [each.filename for each in catalogue.inspections.all()] == [f"{n}.png" for n in range(1202, -1, -1)]
+    assert [each.filename for each in catalogue.inspections.iterate()] == [f"{n}.png" for n in range(1202, -1, -1)]
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "x-y", "-", "9" * 40 + "-x", "1.5-x"])
@@ -731,18 +731,18 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     assert live(catalogue) == {judged.promoted_reference_id: bolt.id}
     assert catalogue.inspections.get(judged.id) == judged == call_good(catalogue, memory_id, bolt)
     assert catalogue.version() == 2
-    assert catalogue.inspections.judge(bolt.id, "defect").promoted_reference_id is None
+    assert catalogue.inspections.set_label(bolt.id, "defect").promoted_reference_id is None
     assert live(catalogue) == {}
     again = call_good(catalogue, memory_id, bolt).promoted_reference_id
     assert live(catalogue) == {again: bolt.id}
-    assert catalogue.inspections.judge(bolt.id, None) == bolt
+    assert catalogue.inspections.set_label(bolt.id, None) == bolt
     assert live(catalogue) == {}
-    assert catalogue.inspections.judge(bolt.id, None) == bolt
+    assert catalogue.inspections.set_label(bolt.id, None) == bolt
     assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.judged").items] == [
         None, ["unfamiliar"], None, ["unfamiliar"],
     ]  # fmt: skip
     with pytest.raises(InspectionNotFound):
-        catalogue.inspections.judge("x", "defect")
+        catalogue.inspections.set_label("x", "defect")
     with pytest.raises(InspectionNotFound):
         call_good(catalogue, memory_id, inspection(9))
     assert live(catalogue) == {}
@@ -754,7 +754,7 @@ def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_judgement(
     catalogue.inspections.record([inspection(1, category="bolt")])
     [there] = add(catalogue, memory_id, "bolt", "x")
     assert call_good(catalogue, memory_id, inspection(1)).promoted_reference_id is None
-    catalogue.inspections.judge(inspection(1).id, None)
+    catalogue.inspections.set_label(inspection(1).id, None)
     assert live(catalogue) == {there: None}
     # Taken back by hand, it is made again, and now by this inspection.
     call_good(catalogue, memory_id, inspection(1))
@@ -770,9 +770,9 @@ def test_a_reference_stays_for_as_long_as_one_of_two_inspections_of_its_picture_
     catalogue.inspections.record([first, second])
     made = call_good(catalogue, memory_id, first).promoted_reference_id
     assert call_good(catalogue, memory_id, second).promoted_reference_id == made
-    catalogue.inspections.judge(first.id, "defect")
+    catalogue.inspections.set_label(first.id, "defect")
     assert live(catalogue) == {made: first.id}
-    catalogue.inspections.judge(second.id, None)
+    catalogue.inspections.set_label(second.id, None)
     assert live(catalogue) == {}
 
 
@@ -805,7 +805,7 @@ def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
     say = (
         partial(call_good, catalogue, memory_id, bolt)
         if judgement
-        else partial(catalogue.inspections.judge, bolt.id, None)
+        else partial(catalogue.inspections.set_label, bolt.id, None)
     )
     with pytest.raises(DBAPIError, match="cut off"):
         say()
@@ -823,7 +823,7 @@ def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_
     def act(number: int) -> None:
         mine = others[number % 3]
         if number % 4 == 0:
-            mine.inspections.judge(bolt.id, "defect" if number % 8 else None)
+            mine.inspections.set_label(bolt.id, "defect" if number % 8 else None)
         elif number % 4 == 1 and (found := mine.inspections.get(bolt.id)).promoted_reference_id is not None:
             mine.references.remove([found.promoted_reference_id])
         else:
@@ -838,7 +838,7 @@ def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_
                 assert live(catalogue) == {}
             else:
                 assert set(live(catalogue)) <= {found.promoted_reference_id}
-            catalogue.inspections.judge(bolt.id, None)
+            catalogue.inspections.set_label(bolt.id, None)
             assert live(catalogue) == {}
     for each in others:
         each.close()
@@ -854,8 +854,8 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
     paths = {each: original_path(each, ".png") for each in (a, b, "c" * 64, "d" * 64)}
 
     def known() -> set[str]:
-        assert catalogue.files.named(paths.values()) == catalogue.files.needed(paths.values())
-        return {each for each, path in paths.items() if path in catalogue.files.named(paths.values())}
+        assert catalogue.stored_files.named(paths.values()) == catalogue.stored_files.needed(paths.values())
+        return {each for each, path in paths.items() if path in catalogue.stored_files.named(paths.values())}
 
     assert known() == {a, b, "c" * 64}
     catalogue.references.remove(ids[:1])
@@ -928,7 +928,7 @@ def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert [each.references for each in catalogue.categories.all()] == [4] * 4
+    assert [each.references for each in catalogue.categories.list()] == [4] * 4
     assert catalogue.version() == 1 + 4 * 8 + 4 * 4
 
 

@@ -15,12 +15,12 @@ from indexer.bulk import find_categories
 from indexer.bulk import index as index_folders
 from indexer.catalogue.catalogue import Catalogue
 from indexer.cores import Cores
-from indexer.data_folder import DataFolder
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
 from indexer.library import Library
 from indexer.rebuild import Rebuild
 from indexer.search import PatchQuery, TorchEngine
+from indexer.storage.data_folder import DataFolder
 from tests.helpers.memory_banks import filled
 from tests.helpers.random_features import random_features
 from tests.indexer.test_bulk import folder_of

@@ -19,11 +19,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, insert, inspect, make_url, select
 from sqlalchemy.exc import OperationalError
 
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import connect
-from indexer.catalogue.models import Base, ReferenceRow, SegmentRow
-from indexer.catalogue.patience import patient
+from indexer.catalogue.engine import connect
+from indexer.catalogue.tables import Base, ReferenceRow, SegmentRow
+from indexer.catalogue.timeouts import patient
 from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
@@ -109,14 +109,14 @@ def test_postgresql_is_never_migrated_without_being_told_to(postgres: PostgresSe
 
 def test_every_revision_goes_up_and_down_and_is_refused_as_long_as_it_is_not_the_newest(empty_database: str) -> None:
     engine = connect(empty_database)
-    revisions = schema.revisions()
+    revisions = migrations.revisions()
     for revision in revisions:
-        schema.upgrade(engine, revision)
+        migrations.upgrade(engine, revision)
         if revision != revisions[-1]:
             with pytest.raises(SchemaMismatch, match=f"has schema {revision} and this version needs {revisions[-1]}"):
                 Catalogue.open(empty_database)
     for revision in [*revisions[-2::-1], "base"]:
-        schema.downgrade(engine, revision)
+        migrations.downgrade(engine, revision)
     assert inspect(engine).get_table_names() == ["alembic_version"]
     engine.dispose()
 
@@ -173,9 +173,9 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
             "active", "kept_bytes IS NOT NULL", "kept_bytes IS NOT NULL", "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
         ]  # fmt: skip
-    schema.downgrade(engine, "base")
+    migrations.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
-    schema.upgrade(engine)
+    migrations.upgrade(engine)
     engine.dispose()
     Catalogue.open(empty_database).close()
 
@@ -192,7 +192,7 @@ def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(post
     before = catalogue.memories.ensure(*SPACE)
     postgres.stop()
     try:
-        for touch in (catalogue.memories.active, catalogue.categories.all, lambda: catalogue.memories.ensure(*SPACE)):
+        for touch in (catalogue.memories.active, catalogue.categories.list, lambda: catalogue.memories.ensure(*SPACE)):
             with pytest.raises(CatalogueUnavailable, match="does not answer"):
                 touch()
     finally:

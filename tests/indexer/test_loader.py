@@ -17,8 +17,8 @@ from indexer.domain.errors import CatalogueUnavailable, MemoryInactive
 from indexer.library import Library, Original, write_segment
 from indexer.loader import Loader
 from indexer.memory import Codec, join
-from indexer.store import Segment, SegmentStore
-from indexer.sweeping import Sweeper
+from indexer.storage.orphans import OrphanDeleter
+from indexer.storage.segment_store import Segment, SegmentStore
 from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()
@@ -200,7 +200,7 @@ def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint)
     live = library.catalogue.references.page(limit=1000).items
     seeds = [int(each.filename.removesuffix(".png")) for each in live]
     parts = [Codec.from_name(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
-    with library.files.appending():
+    with library.files.shared():
         store = SegmentStore(data_of(library) / "segments", library.files)
         segment = write_segment(store, join(parts), space)
         library.catalogue.memories.place(made.id, segment, {each.id: row for row, each in enumerate(live)})
@@ -208,7 +208,7 @@ def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint)
     library.catalogue.memories.switch(made.id)
     library.catalogue.memories.retire(old)
     files = library.catalogue.files
-    for _ in Sweeper(data_of(library), library.files, files.named, files.needed).orphans("segments"):
+    for _ in OrphanDeleter(data_of(library), library.files, files.named, files.needed).orphans("segments"):
         pass
     return made.id
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sqlalchemy import create_engine
 
-from indexer.catalogue import schema
+from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import SchemaMismatch
 from indexer.domain.scoring_settings import ScoringSettings
@@ -130,7 +130,7 @@ def test_an_older_schema_is_refused_with_the_command_that_helps_and_migrated_by_
     for _ in range(2):
         done = touchstone("migrate", data=data)
         assert done.exit_code == 0, done.stderr
-    schema.check(engine)
+    migrations.check(engine)
     Catalogue.open(url).close()
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import event
 
 from indexer.backup import verify
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import Transactions, connect
-from indexer.catalogue.files import Files
+from indexer.catalogue.engine import Transactions, connect
 from indexer.catalogue.retention import Retention
+from indexer.catalogue.stored_files import StoredFiles
 from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimits
 from indexer.retention import Policy, Pruner
 from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
@@ -84,11 +84,11 @@ def test_exactly_the_newest_within_every_bound_are_kept(
 def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
     history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
     history.call_good(0)
-    history.catalogue.inspections.judge(inspection(3).id, "defect")
+    history.catalogue.inspections.set_label(inspection(3).id, "defect")
     history.prune(pictures=RetentionLimits(count=0), inspections=RetentionLimits(count=1))
     assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
     history.call_good(1)
-    history.catalogue.inspections.judge(inspection(3).id, None)
+    history.catalogue.inspections.set_label(inspection(3).id, None)
     history.prune(inspections=RetentionLimits(count=1))
     assert history.numbers() == [3]
 
@@ -119,9 +119,9 @@ def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(hist
     history.record(inspection(0))
     retention = history.catalogue.retention
     [holding] = retention.holdings()
-    cut = retention.cut(holding.kind, "inspections", RetentionLimits(count=0), datetime.now(UTC))
+    cut = retention.plan(holding.kind, "inspections", RetentionLimits(count=0), datetime.now(UTC))
     assert cut is not None
-    assert retention.amount(cut) == retention.prune(cut, 10)
+    assert retention.size_of(cut) == retention.prune(cut, 10)
     assert retention.pending().count == 3
     history.record(inspection(0))
     for _ in history.pruner().within_bounds(()):
@@ -134,9 +134,9 @@ def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(hist
 def test_files_wait_while_anyone_is_recording_and_go_afterwards(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
+    monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
     history.record(*map(inspection, range(3)))
-    with history.folder.lock.appending():
+    with history.folder.lock.shared():
         history.prune(inspections=RetentionLimits(count=1))
         assert history.numbers() == [2]
         assert len(history.files()) == 9
@@ -193,11 +193,11 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
 def test_room_that_pending_files_will_give_back_is_not_taken_twice(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
+    monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100_000, 0, 10_000))
     history.record(*map(inspection, range(10)))
     pruner = Pruner(history.place, history.catalogue, Policy(), 6_000)
-    with history.folder.lock.appending():
+    with history.folder.lock.shared():
         for _ in range(3):
             for _ in pruner.with_room():
                 pass
@@ -240,11 +240,13 @@ def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
     event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
     retention = Retention(Transactions(engine))
     for what in _EITHER:
-        cut = retention.cut(RetentionGroup("bolt", False), what, RetentionLimits(2, timedelta(1), 1), datetime.now(UTC))
+        cut = retention.plan(
+            RetentionGroup("bolt", False), what, RetentionLimits(2, timedelta(1), 1), datetime.now(UTC)
+        )
         assert cut is not None
-        retention.amount(cut)
+        retention.size_of(cut)
     retention.holdings()
-    Files(Transactions(engine)).needed([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
+    StoredFiles(Transactions(engine)).needed([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
     retention.prune(cut, 1)
     with engine.connect() as connection:
         plans = [

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 
 from indexer.domain.errors import CorruptSegmentError, OriginalUnreadable
 from indexer.domain.snapshot import SegmentFile
-from indexer.store import OriginalStore, SegmentHeader, SegmentStore, StoreLock
+from indexer.storage.image_store import ImageStore
+from indexer.storage.lock import StoreLock
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +35,8 @@ def store(tmp_path: Path, lock: StoreLock) -> SegmentStore:
 
 
 @pytest.fixture
-def originals(tmp_path: Path, lock: StoreLock) -> OriginalStore:
-    return OriginalStore(tmp_path / "originals", lock)
+def originals(tmp_path: Path, lock: StoreLock) -> ImageStore:
+    return ImageStore(tmp_path / "originals", lock)
 
 
 def header(count: int, layers: int = 2, cells: int = 5, code_size: int = 7, global_dim: int = 3) -> SegmentHeader:
@@ -152,7 +155,7 @@ def test_removing_a_segment_twice_is_fine(store: SegmentStore) -> None:
         store.read(file.name, file.sha256)
 
 
-def test_an_original_lies_under_its_digest_and_reads_back(originals: OriginalStore, tmp_path: Path) -> None:
+def test_an_original_lies_under_its_digest_and_reads_back(originals: ImageStore, tmp_path: Path) -> None:
     digest = originals.write(b"image", ".png")
     assert digest == hashlib.sha256(b"image").hexdigest()
     path = tmp_path / "originals" / digest[:2] / digest[2:4] / f"{digest}.png"
@@ -160,7 +163,7 @@ def test_an_original_lies_under_its_digest_and_reads_back(originals: OriginalSto
     assert path.read_bytes() == originals.read(digest, ".png") == b"image"
 
 
-def test_writing_an_original_again_keeps_one_file_and_mends_a_cut_one(originals: OriginalStore) -> None:
+def test_writing_an_original_again_keeps_one_file_and_mends_a_cut_one(originals: ImageStore) -> None:
     digest = originals.write(b"image", ".png")
     inode = originals.path(digest, ".png").stat().st_ino
     assert originals.write(b"image", ".png") == digest
@@ -170,7 +173,7 @@ def test_writing_an_original_again_keeps_one_file_and_mends_a_cut_one(originals:
     assert originals.read(digest, ".png") == b"image"
 
 
-def test_an_original_that_changed_or_went_is_named(originals: OriginalStore) -> None:
+def test_an_original_that_changed_or_went_is_named(originals: ImageStore) -> None:
     digest = originals.write(b"image", ".png")
     originals.path(digest, ".png").write_bytes(b"other")
     with pytest.raises(OriginalUnreadable, match=f"{digest} is unreadable: checksum"):
@@ -185,7 +188,7 @@ def test_an_original_that_changed_or_went_is_named(originals: OriginalStore) -> 
     [("../../../etc/passwd", ".png"), ("a" * 63, ".png"), ("A" * 64, ".png"), ("a" * 64, "/../x"), ("a" * 64, "png"),
      ("a" * 64, ".PNG"), ("a" * 64, "")],
 )  # fmt: skip
-def test_no_name_leads_out_of_the_folder_of_originals(originals: OriginalStore, digest: str, suffix: str) -> None:
+def test_no_name_leads_out_of_the_folder_of_originals(originals: ImageStore, digest: str, suffix: str) -> None:
     with pytest.raises(ValueError, match="not the name of an original"):
         originals.path(digest, suffix)
 

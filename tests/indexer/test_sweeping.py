@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.store import OriginalStore, StoreLock
-from indexer.sweeping import Sweeper, Swept
+from indexer.storage.image_store import ImageStore
+from indexer.storage.lock import StoreLock
+from indexer.storage.orphans import DeletionStep, OrphanDeleter
 
 
 class Folder:
@@ -21,10 +22,10 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.lock = StoreLock(root / "append.lock")
-        self.originals = OriginalStore(root / "originals", self.lock)
+        self.originals = ImageStore(root / "originals", self.lock)
         self.named: set[str] = set()
         self.asked: list[str] = []
-        self.sweeper = Sweeper(root, self.lock, lambda _: self.named, self._needed)
+        self.sweeper = OrphanDeleter(root, self.lock, lambda _: self.named, self._needed)
 
     def write(self, data: bytes, *, named: bool) -> str:
         path = self.originals.path(self.originals.write(data, ".png"), ".png")
@@ -36,7 +37,7 @@ class Folder:
     def files(self) -> set[str]:
         return {str(path.relative_to(self.root)) for path in (self.root / "originals").rglob("*") if path.is_file()}
 
-    def sweep(self) -> list[Swept]:
+    def sweep(self) -> list[DeletionStep]:
         return list(self.sweeper.orphans("originals"))
 
     def _needed(self, paths: Sequence[str]) -> set[str]:
@@ -62,7 +63,7 @@ def test_orphans_and_temporaries_go_and_what_is_named_stays(folder: Folder) -> N
 def test_the_lock_is_not_taken_for_files_that_are_named(folder: Folder) -> None:
     for number in range(20):
         folder.write(b"%d" % number, named=True)
-    with folder.lock.appending():
+    with folder.lock.shared():
         assert sum(each.files for each in folder.sweep()) == 20
     assert folder.asked == []
 
@@ -70,8 +71,8 @@ def test_the_lock_is_not_taken_for_files_that_are_named(folder: Folder) -> None:
 def test_nothing_goes_while_anyone_is_adding_and_what_they_named_stays(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.sweeping._PATIENCE", 0.02)
-    with folder.lock.appending():
+    monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
+    with folder.lock.shared():
         fresh = folder.write(b"fresh", named=False)
         assert sum(each.files for each in folder.sweep()) == 0
         assert folder.asked == []
@@ -82,7 +83,7 @@ def test_nothing_goes_while_anyone_is_adding_and_what_they_named_stays(
 
 def test_what_was_named_between_the_two_looks_stays(folder: Folder) -> None:
     fresh = folder.write(b"fresh", named=False)
-    sweeper = Sweeper(folder.root, folder.lock, lambda _: (), lambda _: {fresh})
+    sweeper = OrphanDeleter(folder.root, folder.lock, lambda _: (), lambda _: {fresh})
     assert [each.deleted for each in sweeper.orphans("originals")] == [0, 0]
     assert folder.files() == {fresh}
 
@@ -91,7 +92,7 @@ def test_an_append_waits_for_a_step_which_sees_what_was_committed_before_it(fold
     orphan, appended = folder.write(b"orphan", named=False), threading.Event()
 
     def append() -> None:
-        with folder.lock.appending():
+        with folder.lock.shared():
             folder.write(b"fresh", named=True)
             appended.set()
 
@@ -102,7 +103,7 @@ def test_an_append_waits_for_a_step_which_sees_what_was_committed_before_it(fold
         assert not appended.wait(0.2)
         return set()
 
-    for _ in Sweeper(folder.root, folder.lock, lambda _: (), needed).delete([orphan]):
+    for _ in OrphanDeleter(folder.root, folder.lock, lambda _: (), needed).delete([orphan]):
         pass
     thread.join()
     assert folder.files() == folder.named
@@ -146,7 +147,7 @@ def test_whoever_adds_files_waits_for_a_few_of_them_only(folder: Folder, monkeyp
     def add() -> None:
         while not over.is_set():
             begun = time.monotonic()
-            with folder.lock.appending():
+            with folder.lock.shared():
                 waits.append(time.monotonic() - begun)
             time.sleep(0.002)
 

@@ -34,7 +34,7 @@ class Plant:
         self.tokens: dict[Role, str] = {}
         for role in KEY_ROLES:
             made = new_key(role.word, role)
-            self.catalogue.keys.create(made.key)
+            self.catalogue.api_keys.create(made.key)
             self.tokens[role] = made.token
 
     def bearer(self, role: Role) -> dict[str, str]:
@@ -140,10 +140,10 @@ def test_a_key_stops_at_its_expiry(database: str) -> None:
     catalogue = Catalogue.open(database)
     made = new_key("shift", Role.LINE, days=1)
     late = ApiKey(**{**vars(made.key), "expires_at": datetime.now(UTC) - timedelta(seconds=1)})
-    catalogue.keys.create(late)
-    ring = KeyRing(catalogue.keys)
+    catalogue.api_keys.create(late)
+    ring = KeyRing(catalogue.api_keys)
     ring.refresh()
-    assert catalogue.keys.all() == (late,)
+    assert catalogue.api_keys.list() == (late,)
     assert ring.check(made.token) is None
     assert made.key.usable(datetime.now(UTC))
     catalogue.close()
@@ -161,7 +161,7 @@ def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
 def test_a_key_over_its_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
     plant = Plant(tmp_path, requests_per_minute=12)
     generous = new_key("generous", Role.LINE, requests_per_minute=0)
-    plant.catalogue.keys.create(generous.key)
+    plant.catalogue.api_keys.create(generous.key)
     with plant.client as client:
         codes = [client.get("/access", headers=plant.bearer(Role.LINE)).status_code for _ in range(4)]
         assert codes == [200, 200, 429, 429]

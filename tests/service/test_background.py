@@ -157,7 +157,7 @@ def keyed(tmp_path: Path) -> Iterator[tuple[TestClient, Catalogue]]:
 
 def bearer(catalogue: Catalogue, role: Role) -> dict[str, str]:
     made = new_key(role.word, role)
-    catalogue.keys.create(made.key)
+    catalogue.api_keys.create(made.key)
     return {"Authorization": f"Bearer {made.token}"}
 
 
@@ -183,8 +183,8 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
     assert client.portal is not None
     client.portal.call(hang)
     try:
-        [key] = [each for each in catalogue.keys.all() if each.revoked_at is None]
-        catalogue.keys.revoke(key.id)  # as another replica, or a command, does
+        [key] = [each for each in catalogue.api_keys.list() if each.revoked_at is None]
+        catalogue.api_keys.revoke(key.id)  # as another replica, or a command, does
         revoked = time.monotonic()
         eventually(lambda: client.get("/access", headers=line).status_code == 401, "the key lives on", 1.0)
         assert time.monotonic() - revoked < 1.0
@@ -215,8 +215,8 @@ def test_a_revoked_key_is_refused_while_its_replica_calibrates_and_detects(tmp_p
             thread.start()
         try:
             assert server.client.get("/access", headers=doomed).status_code == 200
-            [key] = [each for each in catalogue.keys.all() if each.id in doomed["Authorization"]]
-            catalogue.keys.revoke(key.id)
+            [key] = [each for each in catalogue.api_keys.list() if each.id in doomed["Authorization"]]
+            catalogue.api_keys.revoke(key.id)
             revoked = time.monotonic()
             while server.client.get("/access", headers=doomed).status_code == 200:
                 assert time.monotonic() - revoked < 5, "the key lives on"

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from indexer.backup import backup, restore, verify
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.library import Library
+from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.commands import opened, touchstone
 from tests.indexer.test_bulk import folder_of

@@ -23,7 +23,7 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> N
     made = touchstone("keys", "create", "press-4", "--days", "30", data=tmp_path, database=database)
     assert (made.returncode, made.stderr) == (0, "")
     catalogue = Catalogue.open(database)
-    ring = KeyRing(catalogue.keys)
+    ring = KeyRing(catalogue.api_keys)
     ring.refresh()
     key = ring.check(made.stdout.strip())
     assert key is not None

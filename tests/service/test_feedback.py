@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 from service.app import create_app
 from service.auth import Role, new_key
 from service.state import Runtime
@@ -140,7 +140,7 @@ def test_who_may_confirm_can_be_reserved(tmp_path: Path) -> None:
     with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin").wait_until_live() as server:
         catalogue = Catalogue.open(DataFolder.existing(data).database)
         for key in keys.values():
-            catalogue.keys.create(key.key)
+            catalogue.api_keys.create(key.key)
         catalogue.close()
         server.client.headers["Authorization"] = f"Bearer {keys[Role.ENGINEER].token}"
         server.teach("disc", *(varied(seed) for seed in range(8)))

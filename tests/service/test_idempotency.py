@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 from service.auth import Role, new_key
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -99,7 +99,7 @@ def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
         server.wait_until_live()
         catalogue = Catalogue.open(DataFolder.existing(data).database)
         for key in keys:
-            catalogue.keys.create(key.key)
+            catalogue.api_keys.create(key.key)
         catalogue.close()
         one, other = ({"Authorization": f"Bearer {key.token}", "Idempotency-Key": "serial 1"} for key in keys)
 

@@ -56,7 +56,7 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
 def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
     running = Runtime.start(settings(tmp_path, access="keys"))
     made = new_key("line", Role.LINE)
-    running.library.catalogue.keys.create(made.key)
+    running.library.catalogue.api_keys.create(made.key)
     release = threading.Event()
 
     async def hang() -> None:

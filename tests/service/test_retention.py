@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from indexer.backup import verify
-from indexer.data_folder import DataFolder
+from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.kept_history import History, inspection
 from tests.service.conftest import files

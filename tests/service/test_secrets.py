@@ -29,8 +29,8 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     good, ended = new_key("engineer", Role.ENGINEER), new_key("ended", Role.ENGINEER)
     stranger = new_key("stranger", Role.ADMIN)
     for each in (good, ended):
-        catalogue.keys.create(each.key)
-    catalogue.keys.revoke(ended.key.id)
+        catalogue.api_keys.create(each.key)
+    catalogue.api_keys.revoke(ended.key.id)
     catalogue.close()
     answers: list[str] = []
     with collector() as (endpoint, received):

@@ -17,7 +17,7 @@ import httpx
 from tests.service.server_process import ServerProcess, free_port
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["service.server", "indexer.catalogue.schema", "psycopg", "faiss"])
+_FORKS.set_forkserver_preload(["service.server", "indexer.catalogue.migrations", "psycopg", "faiss"])
 
 _AT_WORK = "compacting"
 
@@ -92,10 +92,10 @@ def _write_to(log: Path) -> None:
 def _compact(data: Path, database_url: str | None, log: Path) -> None:
     _write_to(log)
     from indexer.catalogue.catalogue import Catalogue
-    from indexer.data_folder import DataFolder
     from indexer.domain.errors import CorruptSegmentError, SegmentsChanged
     from indexer.encoders.base import FeatureSpace
     from indexer.library import Library
+    from indexer.storage.data_folder import DataFolder
 
     catalogue = Catalogue.open(DataFolder.existing(data, database_url).database)
     record = catalogue.memories.active()

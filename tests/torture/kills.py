@@ -16,9 +16,9 @@ import httpx
 from sqlalchemy import func, select
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.database import connect
-from indexer.catalogue.models import ChangeRow
-from indexer.data_folder import DataFolder
+from indexer.catalogue.engine import connect
+from indexer.catalogue.tables import ChangeRow
+from indexer.storage.data_folder import DataFolder
 from service.auth import Role, new_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
@@ -102,7 +102,7 @@ class _Storm:
     def _new_token(self) -> str:
         made = new_key("torture", Role.ENGINEER)
         with self._catalogue() as catalogue:
-            catalogue.keys.create(made.key)
+            catalogue.api_keys.create(made.key)
         return made.token
 
     def _compactions(self) -> int:

@@ -1,8 +1,8 @@
-"""Runs revisions on the connection that `indexer.catalogue.schema` hands over."""
+"""Runs revisions on the connection that `indexer.catalogue.migrations` hands over."""
 
 from alembic import context
 
-from indexer.catalogue.models import Base
+from indexer.catalogue.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -64,9 +64,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "ix_reference_one_live", "reference", ["category_id", "image_sha256"], unique=True, sqlite_where=_LIVE,
+        "ix_reference_one_live",
+        "reference",
+        ["category_id", "image_sha256"],
+        unique=True,
+        sqlite_where=_LIVE,
         postgresql_where=_LIVE,
-    )  # fmt: skip
+    )
     op.create_index("ix_reference_added_version", "reference", ["added_version"])
     op.create_index("ix_reference_removed_version", "reference", ["removed_version"])
     op.create_table(

@@ -27,13 +27,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_inspection_kind", "inspection", ["category", "defect", "at", "id", "thumbnail_bytes"])
     op.create_index(
-        "ix_inspection_pictured", "inspection", ["category", "defect", "at", "id", "kept_bytes"],
-        sqlite_where=_PICTURED, postgresql_where=_PICTURED,
-    )  # fmt: skip
+        "ix_inspection_pictured",
+        "inspection",
+        ["category", "defect", "at", "id", "kept_bytes"],
+        sqlite_where=_PICTURED,
+        postgresql_where=_PICTURED,
+    )
     op.create_index(
-        "ix_inspection_image_sha256", "inspection", ["image_sha256"],
-        sqlite_where=_PICTURED, postgresql_where=_PICTURED,
-    )  # fmt: skip
+        "ix_inspection_image_sha256",
+        "inspection",
+        ["image_sha256"],
+        sqlite_where=_PICTURED,
+        postgresql_where=_PICTURED,
+    )
     op.create_table(
         "discard",
         sa.Column("path", sa.Text, primary_key=True),

@@ -88,12 +88,15 @@ def _read(state: bytes) -> tuple[dict[str, int], list[dict[str, Any]]]:
     rows = []
     for row, reference_id in enumerate(arrays["ids"]):
         candidates, peers, nearest = arrays["candidates"][row], arrays["peers"][row], float(arrays["nearest"][row])
-        rows.append({
-            "reference_id": int(reference_id), "group_id": int(arrays["groups"][row]),
-            "nearest": None if np.isnan(nearest) else nearest,
-            "candidates": candidates[candidates != _NOBODY].astype("<i8").tobytes(),
-            "best": arrays["best"][row].astype("<f4").tobytes(),
-            "peers": peers[peers != _NOBODY].astype("<i8").tobytes(),
-            "apart": arrays["apart"][row][peers != _NOBODY].astype("<f4").tobytes(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "reference_id": int(reference_id),
+                "group_id": int(arrays["groups"][row]),
+                "nearest": None if np.isnan(nearest) else nearest,
+                "candidates": candidates[candidates != _NOBODY].astype("<i8").tobytes(),
+                "best": arrays["best"][row].astype("<f4").tobytes(),
+                "peers": peers[peers != _NOBODY].astype("<i8").tobytes(),
+                "apart": arrays["apart"][row][peers != _NOBODY].astype("<f4").tobytes(),
+            }
+        )
     return {"k": int(arrays["k"]), "rho": int(arrays["rho"])}, rows

@@ -19,9 +19,12 @@ def upgrade() -> None:
     op.add_column("inspection", sa.Column("request_digest", sa.String(64)))
     op.create_index("ix_inspection_request_key", "inspection", ["request_key"])
     op.create_index(
-        "ix_inspection_promoted_reference_id", "inspection", ["promoted_reference_id"],
-        sqlite_where=_PROMOTED, postgresql_where=_PROMOTED,
-    )  # fmt: skip
+        "ix_inspection_promoted_reference_id",
+        "inspection",
+        ["promoted_reference_id"],
+        sqlite_where=_PROMOTED,
+        postgresql_where=_PROMOTED,
+    )
     op.add_column("reference", sa.Column("inspection_id", sa.String(36)))
     op.execute(
         "UPDATE reference SET inspection_id = "

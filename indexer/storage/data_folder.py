@@ -9,11 +9,12 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from indexer.catalogue.database import parse_url
+from indexer.catalogue.engine import parse_url
 from indexer.domain.errors import BeingRestored, NoDataFolder
-from indexer.store import StoreLock, sync_folder
+from indexer.storage.durable import sync_folder
+from indexer.storage.lock import StoreLock
 
-_RESTORING = "restoring"  # a file in a data folder that a restore has not finished
+RESTORE_MARKER = "restoring"  # a file in a data folder that a restore has not finished
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class DataFolder:
 
         Raises FileExistsError when there is anything else in the folder.
         """
-        folder, mark = cls._named(root, database_url), root / _RESTORING
+        folder, mark = cls._named(root, database_url), root / RESTORE_MARKER
         if root.is_dir() and any(root.iterdir()) and not mark.exists():
             raise FileExistsError(f"{root} is not empty: restore into a new folder")
         root.mkdir(parents=True, exist_ok=True)
@@ -77,5 +78,5 @@ class DataFolder:
         return cls(root, parse_url(database_url) if database_url else inside)
 
     def _check_whole(self) -> None:
-        if (self.root / _RESTORING).exists():
+        if (self.root / RESTORE_MARKER).exists():
             raise BeingRestored(f"{self.root} is not wholly restored: run `touchstone restore` to its end first")

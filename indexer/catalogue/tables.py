@@ -115,14 +115,18 @@ class ReferenceRow(Base):
     __tablename__ = "reference"
     __table_args__ = (
         Index(
-            "ix_reference_one_live", "category_id", "image_sha256", unique=True, sqlite_where=_LIVE,
+            "ix_reference_one_live",
+            "category_id",
+            "image_sha256",
+            unique=True,
+            sqlite_where=_LIVE,
             postgresql_where=_LIVE,
         ),
         Index("ix_reference_added_version", "added_version"),
         Index("ix_reference_removed_version", "removed_version"),
         Index("ix_reference_image_sha256", "image_sha256"),
         {"sqlite_autoincrement": True},
-    )  # fmt: skip
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
@@ -221,16 +225,24 @@ class InspectionRow(Base):
         # What retention counts and takes, oldest first; each holds all that it adds up.
         Index("ix_inspection_kind", "category", "defect", "at", "id", "thumbnail_bytes"),
         Index(
-            "ix_inspection_pictured", "category", "defect", "at", "id", "kept_bytes", sqlite_where=_PICTURED,
+            "ix_inspection_pictured",
+            "category",
+            "defect",
+            "at",
+            "id",
+            "kept_bytes",
+            sqlite_where=_PICTURED,
             postgresql_where=_PICTURED,
         ),
         Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_PICTURED, postgresql_where=_PICTURED),
         Index("ix_inspection_request_key", "request_key"),
         Index(
-            "ix_inspection_promoted_reference_id", "promoted_reference_id", sqlite_where=_PROMOTED,
+            "ix_inspection_promoted_reference_id",
+            "promoted_reference_id",
+            sqlite_where=_PROMOTED,
             postgresql_where=_PROMOTED,
         ),
-    )  # fmt: skip
+    )
 
 
 class DiscardRow(Base):

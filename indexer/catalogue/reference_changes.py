@@ -10,11 +10,11 @@ from sqlalchemy import Connection, insert
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.categories import decide_depth, ensure_category
-from indexer.catalogue.live import live_digests, live_ids, mark_removed
+from indexer.catalogue.live_references import live_digests, live_ids, mark_removed
 from indexer.catalogue.memories import active_memory
-from indexer.catalogue.models import ReferenceRow
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
+from indexer.catalogue.tables import ReferenceRow
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import MemoryInactive
 from indexer.domain.reference import Appended, NewReference, Removed
@@ -65,9 +65,12 @@ def remove_references(connection: Connection, ids: Collection[int]) -> Removed:
     for some in batches(live):
         mark_removed(connection, version, ReferenceRow.id.in_(some))
     note(
-        connection, "references.removed", ", ".join(map(str, live[:10])), {"references": list(live)},
+        connection,
+        "references.removed",
+        ", ".join(map(str, live[:10])),
+        {"references": list(live)},
         {"version": version},
-    )  # fmt: skip
+    )
     return Removed(version, live)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.store import StoreLock
+from indexer.storage.lock import StoreLock
 
 Names = Callable[[Sequence[str]], Collection[str]]  # those of some files, paths in the folder, that are named
 
@@ -22,7 +22,7 @@ _PAUSE = 0.005
 
 
 @dataclass(frozen=True)
-class Swept:
+class DeletionStep:
     """What one step dealt with: so many files, of which so many were there and were deleted, of so many bytes.
 
     failed: a line for each that cannot be deleted, and for each folder that cannot be listed.
@@ -34,7 +34,7 @@ class Swept:
     failed: tuple[str, ...] = ()
 
 
-class Sweeper:
+class OrphanDeleter:
     """Deletes files of one folder unless they are named. Any number of processes may do so at once.
 
     named: may miss what is being committed; it only spares work. needed: misses nothing that is committed, or may be
@@ -48,19 +48,19 @@ class Sweeper:
         self._named = named
         self._needed = needed
 
-    def orphans(self, *folders: str) -> Iterator[Swept]:
+    def orphans(self, *folders: str) -> Iterator[DeletionStep]:
         """Go through folders and those below them, and delete each file that is not needed, step by step."""
         failed: list[str] = []
         files = itertools.chain.from_iterable(_files(self._root / folder, failed) for folder in folders)
         while listed := [str(path.relative_to(self._root)) for path in itertools.islice(files, _LISTED)]:
             orphans = sorted(set(listed).difference(self._named(listed)))
-            yield Swept(len(listed) - len(orphans), failed=tuple(failed))
+            yield DeletionStep(len(listed) - len(orphans), failed=tuple(failed))
             failed.clear()
             yield from self.delete(orphans)
         if failed:
-            yield Swept(0, failed=tuple(failed))
+            yield DeletionStep(0, failed=tuple(failed))
 
-    def delete(self, paths: Sequence[str]) -> Iterator[Swept]:
+    def delete(self, paths: Sequence[str]) -> Iterator[DeletionStep]:
         """Delete those of some files (paths in the folder) that are not needed, in order, step by step.
 
         It ends early while somebody adds files all the time: then the steps are of fewer files.
@@ -73,7 +73,7 @@ class Sweeper:
             done += step.files
             yield step
 
-    def _step(self, paths: Sequence[str]) -> Swept:
+    def _step(self, paths: Sequence[str]) -> DeletionStep:
         files, deleted, size = 0, 0, 0
         failed: list[str] = []
         with _held(self._lock) as held:
@@ -93,7 +93,7 @@ class Sweeper:
                         pass
                     except OSError as error:
                         failed.append(f"{path} cannot be deleted: {error.strerror}")
-        return Swept(files, deleted, size, tuple(failed))
+        return DeletionStep(files, deleted, size, tuple(failed))
 
 
 def _files(folder: Path, failed: list[str]) -> Iterator[Path]:
@@ -116,7 +116,7 @@ def _held(lock: StoreLock) -> Iterator[bool]:
     """Try for a while to hold the lock alone, without keeping anyone waiting meanwhile."""
     end = time.monotonic() + _PATIENCE
     while True:
-        with lock.sweeping() as held:
+        with lock.exclusive() as held:
             if held or time.monotonic() > end:
                 yield held
                 return

@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from indexer.catalogue.audit import note
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.models import KeyRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.tables import KeyRow
 from indexer.domain.api_key import ApiKey
 from indexer.domain.errors import ApiKeyNotFound
 
 
-class Keys:
+class ApiKeys:
     """The keys of one data folder. A revoked key stays listed, so that the audit trail's names mean something."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def all(self) -> tuple[ApiKey, ...]:
+    def list(self) -> tuple[ApiKey, ...]:
         """Every key, oldest first, revoked and expired ones too."""
         with self._transactions.reading() as connection:
             rows = connection.execute(select(KeyRow.__table__).order_by(KeyRow.created_at, KeyRow.id))

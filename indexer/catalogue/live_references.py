@@ -8,8 +8,8 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, exists, select, update
 from sqlalchemy.orm import aliased
 
-from indexer.catalogue.models import CategoryRow, ReferenceRow
 from indexer.catalogue.queries import batches, now
+from indexer.catalogue.tables import CategoryRow, ReferenceRow
 
 LIVE = ReferenceRow.removed_at.is_(None)
 RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored

@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from indexer.catalogue.patience import Patience, patience, within
+from indexer.catalogue.timeouts import Patience, patience, within
 from indexer.domain.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, StorageFull, UnsupportedDatabase
 
 T = TypeVar("T")
@@ -23,9 +23,15 @@ T = TypeVar("T")
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
 _BUSY = ("SQLITE_BUSY", "55P03")  # 55P03: lock_timeout of PostgreSQL
 _AWAY = (
-    "57P", "08", "53300",  # shut down or starting up, connection lost, too many connections
-    "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_CORRUPT", "SQLITE_NOTADB",
-)  # fmt: skip
+    "57P",
+    "08",
+    "53300",  # shut down or starting up, connection lost, too many connections
+    "SQLITE_IOERR",
+    "SQLITE_CANTOPEN",
+    "SQLITE_READONLY",
+    "SQLITE_CORRUPT",
+    "SQLITE_NOTADB",
+)
 
 # Advisory locks of PostgreSQL: they put writers in line, and keep two migrations apart.
 _WRITERS_LOCK = 0x746F756368
@@ -33,9 +39,12 @@ _MIGRATION_LOCK = 0x746F756369
 
 # A database that is gone is noticed within seconds, also when the network swallows what is sent to it.
 _POSTGRESQL = {
-    "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-}  # fmt: skip
+}
 
 
 def connect(url: str | URL) -> Engine:
@@ -89,7 +98,7 @@ class Transactions:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See one state of the database, whatever is committed meanwhile."""
-        with self._asking(), errors_named(), self._reader.begin() as connection:
+        with self._asking(), translate_errors(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -101,7 +110,7 @@ class Transactions:
         """
         with (
             self._asking(),
-            errors_named(),
+            translate_errors(),
             self._writer.connect() as connection,
             connection.begin() as transaction,
         ):
@@ -109,7 +118,7 @@ class Transactions:
                 _wait_for_writers(connection)
             yield connection
             try:
-                with errors_named():
+                with translate_errors():
                     transaction.commit()
             except CatalogueUnavailable as error:
                 raise CommitUncertain(str(error)) from error
@@ -124,7 +133,7 @@ class Transactions:
             return write()
         except CommitUncertain as lost:
             try:
-                with self.settled() as connection:
+                with self.reading_after_barrier() as connection:
                     found = find(connection)
             except (CatalogueBusy, CatalogueUnavailable, StorageFull):
                 raise lost from None
@@ -133,7 +142,7 @@ class Transactions:
             return found
 
     @contextmanager
-    def settled(self) -> Iterator[Connection]:
+    def reading_after_barrier(self) -> Iterator[Connection]:
         """See a state to which nothing is added any more by a process that has died.
 
         PostgreSQL may still be about to commit what such a process sent last; its transaction holds the writers' lock
@@ -158,7 +167,7 @@ class Transactions:
 
     def _emptied_log(self) -> bool:
         """Whether SQLite's log, and with it whatever nobody sees, could be emptied; that needs no room."""
-        with errors_named(), self._reader.connect() as connection:
+        with translate_errors(), self._reader.connect() as connection:
             driver = connection.connection.dbapi_connection
             assert driver is not None
             cursor = driver.cursor()  # outside any transaction: a checkpoint cannot run inside one
@@ -225,9 +234,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def alone(engine: Engine) -> Iterator[None]:
+def migration_lock(engine: Engine) -> Iterator[None]:
     """Keep other processes from creating or migrating the same database at the same time."""
-    with errors_named():
+    with translate_errors():
         if engine.dialect.name == "sqlite":
             descriptor = os.open(f"{engine.url.database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
@@ -242,7 +251,7 @@ def alone(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def errors_named() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the database's ways of saying so into StorageFull, CatalogueBusy and CatalogueUnavailable."""
     try:
         yield

@@ -8,15 +8,15 @@ from pathlib import PurePosixPath
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from indexer.catalogue.database import Transactions
-from indexer.catalogue.live import RESTORABLE
-from indexer.catalogue.models import InspectionRow, ReferenceRow, SegmentRow
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.live_references import RESTORABLE
+from indexer.catalogue.tables import InspectionRow, ReferenceRow, SegmentRow
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
 HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
 
 
-class Files:
+class StoredFiles:
     """Answers about segments, pictures, maps and thumbnails, as paths in the data folder."""
 
     def __init__(self, transactions: Transactions) -> None:
@@ -30,9 +30,9 @@ class Files:
     def needed(self, paths: Collection[str]) -> frozenset[str]:
         """Those of some files that the catalogue names or still will, by what a process sent it before it died.
 
-        Called inside `StoreLock.sweeping()`, it tells which files may be deleted: all others.
+        Called inside `StoreLock.exclusive()`, it tells which files may be deleted: all others.
         """
-        with self._transactions.settled() as connection:
+        with self._transactions.reading_after_barrier() as connection:
             return _named(connection, paths)
 
 
@@ -44,8 +44,14 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
     pictures: set[tuple[str, str]] = set()
     live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_picture(datetime.now(UTC)))
     pictures.update((row[0], row[1]) for row in connection.execute(live))
-    inspected = select(InspectionRow.image_sha256, InspectionRow.image_suffix, InspectionRow.kept_bytes,
-                       InspectionRow.map_name, InspectionRow.thumbnail_bytes, InspectionRow.id)  # fmt: skip
+    inspected = select(
+        InspectionRow.image_sha256,
+        InspectionRow.image_suffix,
+        InspectionRow.kept_bytes,
+        InspectionRow.map_name,
+        InspectionRow.thumbnail_bytes,
+        InspectionRow.id,
+    )
     shown: list[str] = []
     for sha256, suffix, kept_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
         if kept_bytes is not None and sha256 is not None and suffix is not None:

@@ -1,0 +1,1 @@
+"""Files of a data folder that survive a crash."""

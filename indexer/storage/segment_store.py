@@ -1,0 +1,93 @@
+"""The folder of segment files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.domain.errors import CorruptSegmentError
+from indexer.domain.snapshot import SegmentFile
+from indexer.storage.durable import durable_write, make_folder
+from indexer.storage.lock import StoreLock
+from indexer.storage.segment_format import CHUNK, FORMAT, MAGIC, PREFIX, SegmentHeader, bytes_of, read_header, read_into
+
+_SUFFIX = ".segment"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A verified segment.
+
+    global_descriptors: float32 (count, global_dim). codes: uint8 (count, layers, cells, code_size).
+    """
+
+    header: SegmentHeader
+    global_descriptors: NDArray[np.float32]
+    codes: NDArray[np.uint8]
+
+
+class SegmentStore:
+    """The folder of segment files; SQL says which of them exist and what their checksums are.
+
+    File format, little endian: 8 bytes magic, uint32 format version, uint32 header length, the header as JSON,
+    global_descriptors as float32 (count, global_dim), codes as uint8 (count, layers, cells, code_size).
+    """
+
+    def __init__(self, root: Path, lock: StoreLock) -> None:
+        make_folder(root)
+        self._root = root
+        self._lock = lock
+
+    def write(
+        self, global_descriptors: NDArray[np.float32], codes: NDArray[np.uint8], header: SegmentHeader
+    ) -> SegmentFile:
+        """Store both arrays durably under a new name. Call it inside `StoreLock.shared()`.
+
+        Raises ValueError when the arrays are not what the header says, StorageFull when there is no room.
+        """
+        if global_descriptors.shape != (header.count, header.global_dim):
+            raise ValueError(f"globals of shape {global_descriptors.shape} do not match {header}")
+        if codes.shape != (header.count, header.layers, header.cells, header.code_size) or codes.dtype != np.uint8:
+            raise ValueError(f"codes {codes.dtype} of shape {codes.shape} do not match {header}")
+        described = json.dumps(asdict(header), sort_keys=True).encode()
+        name = uuid.uuid4().hex + _SUFFIX
+        digest = hashlib.sha256()
+        with durable_write(self._root / name) as file:
+            for part in (
+                memoryview(PREFIX.pack(MAGIC, FORMAT, len(described)) + described),
+                bytes_of(np.ascontiguousarray(global_descriptors, dtype="<f4")),
+                bytes_of(np.ascontiguousarray(codes)),
+            ):
+                for start in range(0, len(part), CHUNK):
+                    piece = part[start : start + CHUNK]
+                    digest.update(piece)
+                    file.write(piece)
+        size = PREFIX.size + len(described) + header.payload_bytes
+        return SegmentFile(name, digest.hexdigest(), size, header.count)
+
+    def read(self, name: str, sha256: str) -> Segment:
+        """Read a segment, verifying it on the way. Raises CorruptSegmentError."""
+        digest = hashlib.sha256()
+        try:
+            file = (self._root / name).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise CorruptSegmentError(name, "missing") from None
+        with file:
+            header = read_header(file, name, digest.update)
+            global_descriptors = np.empty((header.count, header.global_dim), dtype="<f4")
+            codes = np.empty((header.count, header.layers, header.cells, header.code_size), dtype=np.uint8)
+            for array in (global_descriptors, codes):
+                read_into(bytes_of(array), file, name, digest.update)
+        if digest.hexdigest() != sha256:
+            raise CorruptSegmentError(name, "checksum")
+        return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
+
+    def remove(self, name: str) -> None:
+        """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
+        (self._root / name).unlink(missing_ok=True)
