@@ -59,7 +59,7 @@ clients: $(READY)  ## Generate the Python client's models and its synchronous ha
 	@$(BIN)/python -m clients.generate
 
 bench: $(READY)  ## Measure encoding, retrieval and memory; the table lands in docs/performance.md
-	@$(BIN)/python -m indexer.bench --write docs/performance.md
+	@$(BIN)/python -m indexer.benchmarks.cpu --write docs/performance.md
 
 stack: $(READY)  ## Build the image and run the compose stack with no engine, kill its containers (root, Debian 12)
 	@docker/stack/run.sh $(BIN)/python
@@ -70,10 +70,10 @@ torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing
 test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memory, encoder, preprocessing, the bench's trial
 	@$(BIN)/python -c 'import sys, torch; sys.exit("test-gpu: no CUDA card here" if not torch.cuda.is_available() else 0)'
 	@$(BIN)/python -m pytest tests/gpu tests/indexer/search/test_engines.py tests/indexer/memory/test_device_cache.py tests/indexer/memory/test_bank.py \
-		tests/indexer/test_encoders.py tests/indexer/test_preprocessing.py tests/indexer/test_gpu_bench.py
+		tests/indexer/test_encoders.py tests/indexer/test_preprocessing.py tests/indexer/benchmarks/test_gpu.py
 
 bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance-gpu.md
-	@$(BIN)/python -m indexer.bench.gpu --write docs/performance-gpu.md
+	@$(BIN)/python -m indexer.benchmarks.gpu --write docs/performance-gpu.md
 
 verdicts: $(READY)  ## Measure what verdicts promise on rendered products, and real ones in BOARDS; into docs/verdicts.md
 	@$(BIN)/python -m tests.study.verdicts --write docs/verdicts.md --keep .cache/study $(if $(BOARDS),--boards $(BOARDS))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from indexer.bench.gpu.forward import encoder_of
-from indexer.bench.gpu.plan import QUICK
+from indexer.benchmarks.gpu.forward import encoder_of
+from indexer.benchmarks.gpu.plan import QUICK
 from indexer.encoders import Geometry, prepare
 from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull

@@ -1,1 +1,0 @@
-"""`make bench`: what encoding, retrieval and growth cost on this machine, beside the least they could cost."""

@@ -1,0 +1,134 @@
+"""`python -m indexer.benchmarks.codecs FOLDER`: what each way to store a patch costs and changes, on your images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import faiss
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
+from indexer.imaging.decode import decode_image
+from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
+from indexer.scoring import score_image
+from indexer.search import TorchEngine
+
+_FACTORIES = {
+    "FAISS SQ8": "SQ8",
+    "FAISS SQ6": "SQ6",
+    "FAISS SQ4": "SQ4",
+    **{f"FAISS EDEN, {bits} bits": f"EDEN{bits}" for bits in (8, 6, 4)},
+}
+Decoded = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class CategoryFeatures:
+    """One category's features: references, test images, and which of those are defective."""
+
+    references: Features
+    tests: Features
+    defective: NDArray[np.bool_]
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="<category>/train/good, test/good and test/<defect>, as MVTec-AD's.")],
+    crop: Annotated[int, typer.Option(help="Side in pixels of what is inspected; the resize is 8/7 of it.")] = 448,
+    model: Annotated[str, typer.Option(help="The encoder, as in TOUCHSTONE_ENCODER.")] = "builtin",
+) -> None:
+    """Print a Markdown table of codecs: bytes of a reference, score error and AUROC against exact float32."""
+    encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
+    categories = [_read(encoder, each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
+    space = encoder.space
+    defective = [each.defective for each in categories]
+    exact = [scores(encoder, each.references, each.tests, each.references.patches) for each in categories]
+    base = auroc(defective, exact)
+    print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base:.4f}\n")
+    print("| codec | bytes a patch | MB a reference | largest score error | mean | largest error of a cell | AUROC |")
+    print("|---|---|---|---|---|---|---|")
+    for name, size, decoded in _codecs(space.dim, categories):
+        found = [scores(encoder, each.references, each.tests, decoded(each.references.patches)) for each in categories]
+        errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(found, exact, strict=True)])
+        cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(found, exact, strict=True))
+        megabytes = size * len(space.layers) * space.cells / 1e6
+        print(
+            f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
+            f"| {auroc(defective, found) - base:+.4f} |"
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """images: float64 (tests,). cells: float32 (tests, layers, cells), 1 − the best similarity."""
+
+    images: NDArray[np.float64]
+    cells: NDArray[np.float32]
+
+
+def _codecs(dim: int, categories: list[CategoryFeatures]) -> Iterator[tuple[str, int, Decoded]]:
+    """Name, bytes of a patch, and what becomes of float32 patches (n, layers, cells, dim) that are stored and read."""
+    for name in CODEC_NAMES:
+        if name != "fp32":
+            codec = Codec(name, dim)
+            yield name, codec.code_size, partial(_through_codec, codec)
+    sample = torch.cat([each.references.patches[::3] for each in categories]).flatten(0, 2).numpy()
+    for label, factory in _FACTORIES.items():
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(sample)
+        yield label, index.sa_code_size(), partial(_through_faiss, index)
+
+
+def _through_codec(codec: Codec, patches: torch.Tensor) -> torch.Tensor:
+    return codec.decode(torch.from_numpy(codec.encode(Features(torch.zeros(len(patches), 1), patches)).codes))
+
+
+def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(index.sa_decode(index.sa_encode(patches.flatten(0, 2).numpy()))).view_as(patches)
+
+
+def scores(encoder: Encoder, references: Features, tests: Features, stored: torch.Tensor) -> Scores:
+    """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
+    count = len(stored)
+    codes = stored.contiguous().view(torch.uint8).numpy()
+    encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32")
+    memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
+    engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
+    scored = [score_image(memory, engine, tests.of(number), settings) for number in range(len(tests))]
+    return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
+
+
+def auroc(defective: list[NDArray[np.bool_]], found: list[Scores]) -> float:
+    """The mean of the categories' image AUROC."""
+    each = [roc_auc_score(truth, scored.images) for truth, scored in zip(defective, found, strict=True)]
+    return math.fsum(each) / len(each)
+
+
+def paths_of(category: Path) -> tuple[list[Path], list[Path], NDArray[np.bool_]]:
+    """A category's references and test images, and which of the latter are defective."""
+    tests = sorted(path for path in (category / "test").rglob("*") if path.is_file())
+    references = sorted((category / "train" / "good").iterdir())
+    return references, tests, np.array([path.parent.name != "good" for path in tests])
+
+
+def _read(encoder: Encoder, category: Path) -> CategoryFeatures:
+    references, tests, defective = paths_of(category)
+    return CategoryFeatures(_features(encoder, references), _features(encoder, tests), defective)
+
+
+def _features(encoder: Encoder, paths: list[Path]) -> Features:
+    each = [encoder.encode(prepare(decode_image(path), encoder.space.geometry)[None]) for path in paths]
+    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+
+
+if __name__ == "__main__":
+    typer.run(main)

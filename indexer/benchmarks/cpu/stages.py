@@ -1,0 +1,250 @@
+"""The measurements, in the order of the table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.benchmarks.cpu.clock import Subject, Timings, time_interleaved
+from indexer.benchmarks.cpu.growth import resident_growth
+from indexer.benchmarks.cpu.plan import QUICK, CpuPlan, Vit
+from indexer.benchmarks.cpu.subjects import (
+    LAYERS,
+    builtin_encoder,
+    cell_loop,
+    devices,
+    encoding,
+    filled_bank,
+    float_bank,
+    random_features,
+    space_of,
+    vit_encoder,
+)
+from indexer.benchmarks.machine import copying, multiplying
+from indexer.memory import Codec, MemoryBank
+from indexer.search import FaissEngine, PatchSearchEngine, TorchEngine
+from indexer.storage.lock import StoreLock
+from indexer.storage.segment_format import SegmentHeader
+from indexer.storage.segment_store import SegmentStore
+
+Tick = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was measured, at which sizes, the figure with its unit, what it compares to."""
+
+    what: str
+    size: str
+    figure: str
+    compared: str = ""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A claim the product makes, the figure found, and whether it holds; None where it cannot be measured."""
+
+    claim: str
+    figure: str
+    met: bool | None
+
+
+Measurement = Row | Expectation
+
+
+def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measurement]]]]:
+    """Every measurement with its name; each reports its progress to its argument."""
+    return [
+        *((f"{vit.name} features", partial(_retrieval, plan, vit)) for vit in plan.vits),
+        ("A larger memory", partial(_larger_memory, plan)),
+        ("Appending", partial(_appending, plan)),
+        ("Bytes", partial(_bytes, plan)),
+    ]
+
+
+def _retrieval(plan: CpuPlan, vit: Vit, tick: Tick) -> Iterator[Measurement]:
+    """Encoding, every engine and codec, the cell loop and the machine's own rates, in the same rounds."""
+    largest = vit is plan.vits[0]
+    tick("filling memories")
+    space = space_of(plan, vit.dim)
+    memories = {codec: filled_bank(space, codec, plan.references) for codec in ("fp16", "int8")}
+    query = random_features(space, 1, seed=1)
+    patches, descriptor = query.patches[0], query.global_descriptors[0].numpy()
+    fp16 = memories["fp16"]
+    rows = fp16.nearest_references(descriptor, plan.k).rows
+    bank = float_bank(fp16)
+    engines: dict[str, PatchSearchEngine] = {f"TorchEngine {device.type}": TorchEngine(device) for device in devices()}
+    engines["FaissEngine cpu"] = FaissEngine()
+
+    subjects: dict[str, Subject] = {"encode builtin": encoding(builtin_encoder(plan))} if largest else {}
+    rates: dict[str, int] = {}
+    for device in devices():
+        subjects[f"encode {device.type}"] = encoding(vit_encoder(plan, vit, device))
+        for name, (work, amount) in {"copy": copying(device), "multiply": multiplying(device)}.items():
+            subjects[f"{name} {device.type}"] = work
+            rates[f"{name} {device.type}"] = amount
+    subjects["global search"] = lambda: fp16.nearest_references(descriptor, plan.k)
+    for codec, memory in memories.items():
+        for name, engine in engines.items():
+            subjects[f"{name} {codec}"] = _searching(engine, memory, patches, rows, plan)
+    subjects["cell loop"] = lambda: cell_loop(bank, patches, rows, plan)
+    times = time_interleaved(subjects, plan.rounds, tick)
+
+    at = f"N = {plan.references}, K = {plan.k}, ρ = {plan.rho}, d = {vit.dim}"
+    if largest:
+        yield Row("encode, built-in", f"{plan.crop} px", _time(times.median("encode builtin")))
+    for device in devices():
+        yield Row(
+            f"encode, {vit.name} sized, {device.type}",
+            f"{plan.crop} px, fp32",
+            _time(times.median(f"encode {device.type}")),
+        )
+    yield Row("global search", f"N = {plan.references}, d = {vit.dim}", _time(times.median("global search")))
+    loop = times.median("cell loop")
+    yield Row("patch search, plain loop over cells", f"{at}, fp32", _time(loop))
+    for codec, memory in memories.items():
+        for name, engine in engines.items():
+            label = f"{name} {codec}"
+            device_name = "cuda" if engine.name == "torch-cuda" else "cpu"
+            over, floor = _floor(times, rates, label, device_name, memory, plan)
+            compared = f"{times.ratio('cell loop', label):.1f}× faster than the loop; {over:.1f}× the floor of {floor}"
+            yield Row(f"patch search, {name}", f"{at}, {codec}", _time(times.median(label)), compared)
+    copy, multiply = (rates[f"{name} cpu"] / times.median(f"{name} cpu") / 1e9 for name in ("copy", "multiply"))
+    rates_of = "copy of 256 MiB, read + written; fp32 product of 2048²"
+    yield Row("machine, beside the above", rates_of, f"{copy:.1f} GB/s; {multiply:.0f} GFLOP/s")
+
+    faster = times.ratio("cell loop", "TorchEngine cpu fp16")
+    yield Expectation(f"patch search ≥ 10× the cell loop on CPU (d = {vit.dim}, fp16)", f"{faster:.1f}×", faster >= 10)
+    if largest:
+        share = times.ratio("TorchEngine cpu fp16", "encode cpu")
+        claim = f"patch search of all four layers under 40 % of a {vit.name} encode, same CPU"
+        yield Expectation(claim, f"{share:.0%}", share < 0.4)
+
+
+def _floor(
+    times: Timings, rates: dict[str, int], label: str, device: str, memory: MemoryBank, plan: CpuPlan
+) -> tuple[float, str]:
+    """How far a search is above the least time it could take, and that time in words.
+
+    The least: one read of the retrieved codes at the copy's rate, or the products at the multiplication's, whichever
+    is longer, as if both overlapped perfectly.
+    """
+    read = min(plan.k, memory.rows) * memory.code_bytes / memory.rows  # bytes
+    products = 2 * LAYERS * min(plan.k, memory.rows) * plan.candidates * memory.space.dim
+    reading = read * times.median(f"copy {device}") / rates[f"copy {device}"]
+    computing = products * times.median(f"multiply {device}") / rates[f"multiply {device}"]
+    words = (
+        f"{_time(max(reading, computing))} ({read / 1e6:.0f} MB read in {_time(reading)}, "
+        f"{products / 1e9:.1f} GFLOP in {_time(computing)})"
+    )
+    return times.median(label) / max(reading, computing), words
+
+
+def _larger_memory(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    tick("filling memories")
+    space = space_of(plan, plan.small_dim)
+    query = random_features(space, 1, seed=1)
+    descriptor = query.global_descriptors[0].numpy()
+    subjects: dict[str, Subject] = {}
+    counts = (plan.references, plan.many)
+    for count in counts:
+        memory = filled_bank(space, "fp16", count)
+        rows = memory.nearest_references(descriptor, plan.k).rows
+        subjects[f"{count} global"] = _retrieving(memory, descriptor, plan.k)
+        for device in devices():
+            engine = TorchEngine(device)
+            subjects[f"{count} {device.type}"] = _searching(engine, memory, query.patches[0], rows, plan)
+    times = time_interleaved(subjects, plan.quick_rounds, tick)
+    few, many = counts
+    for count in counts:
+        yield Row("global search", f"N = {count}, d = {plan.small_dim}", _time(times.median(f"{count} global")))
+    for device in devices():
+        grew = times.ratio(f"{many} {device.type}", f"{few} {device.type}")
+        for count in counts:
+            yield Row(
+                f"patch search, TorchEngine {device.type}",
+                f"N = {count}, K = {plan.k}, d = {plan.small_dim}, fp16",
+                _time(times.median(f"{count} {device.type}")),
+                f"{grew:.2f}× N = {few}" if count == many else "",
+            )
+        claim = f"patch search from N = {few} to {many} at the same K within 1.3×, {device.type}"
+        yield Expectation(claim, f"{grew:.2f}×", grew <= 1.3)
+
+
+def _appending(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    tick("filling memories")
+    space = space_of(plan, plan.vits[-1].dim)
+    # A virtual machine's first touch of a page is paid to its host: have every page touched before the clock runs.
+    needed = (sum(plan.append) + 4 * plan.quick_rounds) * LAYERS * space.cells * Codec("fp16", space.dim).code_size
+    torch.ones(needed, dtype=torch.uint8)
+    memories = {count: filled_bank(space, "fp16", count) for count in plan.append}
+    encoded = memories[plan.append[0]].codec.encode(random_features(space, 1))
+
+    def append(count: int) -> None:
+        memory = memories[count]
+        memories[count] = memory.with_references([memory.rows], ["part"], encoded, memory.version + 1)
+
+    subjects: dict[str, Subject] = {str(count): partial(append, count) for count in plan.append}
+    times = time_interleaved(subjects, plan.quick_rounds, tick)
+    few, many = plan.append
+    for count in plan.append:
+        compared = f"{times.ratio(str(many), str(few)):.2f}× N = {few}" if count == many else ""
+        at = f"N = {count}, d = {space.dim}, fp16"
+        yield Row("append one reference", at, _time(times.median(str(count))), compared)
+
+
+def _bytes(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    vit = plan.vits[0]
+    at = f"{vit.name}, {plan.crop} px, fp16"
+    memory = filled_bank(space_of(plan, vit.dim), "fp16", 1)
+    encoded = memory.codec.encode(random_features(memory.space, 1))
+    tick("writing a segment")
+    with tempfile.TemporaryDirectory() as folder:
+        lock = StoreLock(Path(folder) / "lock")
+        header = SegmentHeader(
+            memory.space.fingerprint,
+            "fp16",
+            LAYERS,
+            memory.space.cells,
+            memory.codec.code_size,
+            memory.space.global_dim,
+            1,
+        )
+        with lock.shared():
+            on_disk = (
+                SegmentStore(Path(folder) / "segments", lock)
+                .write(encoded.global_descriptors, encoded.codes, header)
+                .size
+            )
+    in_memory = memory.code_bytes + encoded.global_descriptors.nbytes
+    yield Row("a reference on disk", at, f"{on_disk / 1e6:.2f} MB", "without its original image")
+    yield Row("a reference in memory", at, f"{in_memory / 1e6:.2f} MB")
+    tick(f"adding {plan.growth} references in a fresh process")
+    grew = resident_growth(vit.dim, plan == QUICK)
+    shown = "not measured here" if grew is None else f"{grew:.3f}×"
+    yield Row("resident memory over codes added", f"{plan.growth} references, {at}", shown)
+    largest = max(on_disk, in_memory)
+    yield Expectation(f"≤ 4.9 MB a reference ({at})", f"{largest / 1e6:.2f} MB", largest <= 4.9e6)
+    claim = "resident memory grows by at most 1.15× the codes as references are added"
+    yield Expectation(claim, shown, None if grew is None else grew <= 1.15)
+
+
+def _searching(
+    engine: PatchSearchEngine, memory: MemoryBank, patches: torch.Tensor, rows: NDArray[np.int64], plan: CpuPlan
+) -> Subject:
+    return lambda: engine.max_similarity(memory, patches, rows, plan.rho)
+
+
+def _retrieving(memory: MemoryBank, descriptor: NDArray[np.float32], k: int) -> Subject:
+    return lambda: memory.nearest_references(descriptor, k)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -1,0 +1,171 @@
+"""A closed loop over HTTP: clients that each send the next image when the last is answered, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import torch
+
+from indexer.benchmarks.cpu.stages import Expectation
+from indexer.benchmarks.cpu.subjects import vit_model
+from indexer.benchmarks.gpu.clock import Latencies
+from indexer.benchmarks.gpu.floors import Rates
+from indexer.benchmarks.gpu.plan import GpuPlan
+from indexer.benchmarks.gpu.report import Line, Note, Result
+from indexer.encoders import Geometry, prepare
+from indexer.imaging.decode import decode_image
+
+_START_SECONDS = 300
+
+
+def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
+    """Every number of clients with every image size. The floor is decoding, on the threads that the server has."""
+    with tempfile.TemporaryDirectory() as folder, _server(plan, device, Path(folder)) as server:
+        sides = {side: [_jpeg(side, seed) for seed in range(8)] for side in plan.image_sides}
+        smallest = min(plan.image_sides)
+        onboarding = [("images", (f"{i}.jpg", _jpeg(smallest, 100 + i), "image/jpeg")) for i in range(plan.onboarded)]
+        for start in range(0, len(onboarding), 16):
+            server.post(
+                "/references", data={"category": "part"}, files=onboarding[start : start + 16]
+            ).raise_for_status()
+        for side, images in sides.items():
+            decoding = _decoding(plan, images)
+            yield Note(f"decoding and resizing one JPEG of {side} px", f"{decoding * 1e3:.2f} ms on one thread")
+            for clients in plan.clients:
+                seconds, stages, wall, refused = _loop(server, clients, plan.seconds, images)
+                served = len(seconds) / wall
+                limit = plan.decode_threads / decoding
+                yield Line(
+                    "detect over HTTP, closed loop",
+                    f"{clients} clients, {side} px JPEG",
+                    Latencies(tuple(seconds)),
+                    floor=decoding,
+                    remark=f"{stages}; {refused} refused as busy; decoding allows {limit:.0f} images/s",
+                    served=served,
+                )
+
+
+def expectations(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Iterator[Expectation]:
+    """What HTTP keeps of the rate in process, or of the rate that decoding allows; nothing without both."""
+    lines = [each for each in results if isinstance(each, Line)]
+    in_process = [line.rate for line in lines if line.what.startswith("end to end")]
+    served = [line for line in lines if line.what.startswith("detect over HTTP")]
+    if not in_process or not served:
+        return
+    inside = max(in_process)
+    best = max(served, key=lambda line: line.rate)
+    allowed = plan.decode_threads / (best.floor or 1)
+    met = best.rate >= 0.7 * min(inside, allowed) if device.type == "cuda" else None
+    figure = f"{best.rate:.0f} images/s ({best.at}); {inside:.0f} in process; decoding allows {allowed:.0f}"
+    yield Expectation("over HTTP within 70 % of the rate in process, or of what decoding allows", figure, met)
+
+
+def _loop(
+    server: httpx.Client, clients: int, duration: float, images: list[bytes]
+) -> tuple[list[float], str, float, int]:
+    """Seconds of every answer, where the service says that the median one's time went, seconds in all, and how often
+    the server was busy."""
+    end = time.perf_counter() + duration
+
+    def client(number: int) -> tuple[list[float], list[dict[str, float]], int]:
+        seconds, timings, refused = [], [], 0
+        turn = 0
+        while turn == 0 or time.perf_counter() < end:
+            started = time.perf_counter()
+            body = [("images", ("part.jpg", images[(number + turn) % len(images)], "image/jpeg"))]
+            answer = server.post("/detect", data={"category": "part"}, files=body)
+            turn += 1
+            if answer.status_code == 503:
+                refused += 1
+                continue
+            answer.raise_for_status()
+            seconds.append(time.perf_counter() - started)
+            timings.append(answer.json()["results"][0]["timings"])
+        return seconds, timings, refused
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        each = list(pool.map(client, range(clients)))
+    wall = time.perf_counter() - started
+    timings = [timing for _, found, _ in each for timing in found]
+    stages = ", ".join(f"{name} {np.median([timing[name] for timing in timings]):.3g}" for name in timings[0])
+    return [second for found, _, _ in each for second in found], stages, wall, sum(refused for _, _, refused in each)
+
+
+@contextmanager
+def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx.Client]:
+    """`python -m service` with the plan's transformer of random weights, on a free port."""
+    vit_model(plan.vit, plan.crop).save_pretrained(folder / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "ACCESS": "open",
+        "DATA": folder / "data",
+        "PORT": port,
+        "ENCODER": folder / "model",
+        "DTYPE": plan.dtype,
+        "DEVICE": device.type,
+        "RESIZE": plan.resize,
+        "CROP": plan.crop,
+        "BATCH_SIZE": plan.micro_batch,
+        "QUEUE_SIZE": 4 * max(plan.clients),
+        "DECODE_THREADS": plan.decode_threads,
+        "COMPILE_ENCODER": plan.compiled,
+        "PREPARE_ON_DEVICE": device.type == "cuda",
+    }
+    environment = {**os.environ, **{f"TOUCHSTONE_{name}": str(value) for name, value in settings.items()}}
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=out, stderr=out)
+    limits = httpx.Limits(max_connections=None)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits, trust_env=False) as client:
+            end = time.monotonic() + _START_SECONDS
+            while not _ready(client):
+                if process.poll() is not None or time.monotonic() > end:
+                    said = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
+                    raise RuntimeError(f"the server did not start: {said}")
+                time.sleep(0.1)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _decoding(plan: GpuPlan, images: list[bytes]) -> float:
+    """Seconds to decode and resize one image on this thread."""
+    geometry = Geometry(plan.resize, plan.crop)
+    started = time.perf_counter()
+    for data in images:
+        prepare(decode_image(data), geometry)
+    return (time.perf_counter() - started) / len(images)
+
+
+def _jpeg(side: int, seed: int) -> bytes:
+    """An image of smooth shapes and grain, which compresses as a photograph does."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (side // 16 + 1, side // 16 + 1, 3)).astype(np.uint8)
+    smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    image = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()

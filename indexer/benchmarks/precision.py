@@ -1,0 +1,76 @@
+"""`python -m indexer.benchmarks.precision FOLDER`: what half precision and the device's resize change in scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from indexer.benchmarks.codecs import auroc, paths_of, scores
+from indexer.benchmarks.cpu.plan import Vit
+from indexer.benchmarks.cpu.subjects import vit_model
+from indexer.encoders import Encoder, EncoderSettings, Features, Geometry, load_encoder, prepare
+from indexer.encoders.base import Dtype
+from indexer.encoders.device_preprocessing import DevicePreparer
+from indexer.encoders.huggingface import VitEncoder
+from indexer.imaging.decode import decode_image
+
+_VIT = Vit("ViT-S", 384, 6, 12)
+_CPU = torch.device("cpu")
+Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="<category>/train/good, test/good and test/<defect>, as MVTec-AD's.")],
+    crop: Annotated[int, typer.Option(help="Side in pixels of what is inspected; the resize is 8/7 of it.")] = 224,
+) -> None:
+    """Print a Markdown table of score changes against float32 and Pillow, per encoder, all on the CPU.
+
+    The transformer has random weights (a DINOv3 ViT-S, seed 0): rounding behaves as in a trained one, verdicts do not.
+    """
+    geometry = Geometry(crop * 8 // 7, crop)
+    pillow: Prepare = partial(prepare, geometry=geometry)
+    builtin = load_encoder(EncoderSettings(resize=geometry.resize, crop=crop, device="cpu"))
+    subjects: dict[str, tuple[Encoder, Prepare]] = {
+        "built-in": (builtin, pillow),
+        "built-in, prepared by the device's resize": (builtin, DevicePreparer(_CPU, geometry)),
+        "random ViT-S": (_vit(geometry, "float32"), pillow),
+        "random ViT-S, bfloat16": (_vit(geometry, "bfloat16"), pillow),
+        "random ViT-S, prepared by the device's resize": (_vit(geometry, "float32"), DevicePreparer(_CPU, geometry)),
+    }
+    categories = [paths_of(each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
+    print("| encoder | scores | largest change | mean | image AUROC |\n|---|---|---|---|---|")
+    base: NDArray[np.float64] = np.zeros(0)
+    for name, (encoder, prepared) in subjects.items():
+        found = []
+        for references, tests, _ in categories:
+            stored, asked = (_features(encoder, prepared, paths) for paths in (references, tests))
+            found.append(scores(encoder, stored, asked, stored.patches))
+        images = np.concatenate([each.images for each in found])
+        if "," not in name:
+            base = images
+        change = np.abs(images - base)
+        quality = auroc([defective for *_, defective in categories], found)
+        span = f"{images.min():.3f} … {images.max():.3f}"
+        print(f"| {name} | {span} | {change.max():.1e} | {change.mean():.1e} | {quality:.4f} |", flush=True)
+
+
+def _vit(geometry: Geometry, dtype: Dtype) -> Encoder:
+    torch.manual_seed(0)
+    settings = EncoderSettings(_VIT.name, resize=geometry.resize, crop=geometry.crop, device="cpu", dtype=dtype)
+    return VitEncoder(vit_model(_VIT, geometry.crop), settings, geometry, _CPU)
+
+
+def _features(encoder: Encoder, prepared: Prepare, paths: list[Path]) -> Features:
+    each = [encoder.encode(prepared(decode_image(path))[None]) for path in paths]
+    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+
+
+if __name__ == "__main__":
+    typer.run(main)

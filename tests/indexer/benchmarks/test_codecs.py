@@ -1,0 +1,34 @@
+"""The study of codecs runs on a folder of images and has a row for every way to store a patch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from indexer.benchmarks.codecs import main
+from tests.service.pictures import part
+
+
+def test_every_codec_has_a_row_and_finer_ones_move_scores_less(tmp_path: Path) -> None:
+    for folder, images in {
+        "train/good": [part(seed) for seed in range(4)],
+        "test/good": [part(10)],
+        "test/scratch": [part(11, scratched=True)],
+    }.items():
+        (tmp_path / "disc" / folder).mkdir(parents=True)
+        for number, data in enumerate(images):
+            (tmp_path / "disc" / folder / f"{number}.png").write_bytes(data)
+    app = typer.Typer()
+    app.command()(main)
+    result = CliRunner().invoke(app, [str(tmp_path), "--crop", "112"])
+    assert result.exit_code == 0, result.output
+    row = r"^\| (\S.*?) \| (\d+) \| ([\d.]+) \| (\S+) \| \S+ \| \S+ \| \S+ \|$"
+    rows = re.findall(row, result.output, re.MULTILINE)
+    largest = {name: float(error) for name, _, _, error in rows}
+    assert largest.keys() >= {"fp16", "bf16", "int8", "FAISS SQ8", "FAISS EDEN, 8 bits"}
+    assert largest["fp16"] < largest["bf16"] < largest["FAISS SQ4"]
+    assert largest["fp16"] < largest["int8"] < largest["FAISS SQ4"]
+    assert largest["fp16"] < 1e-3
