@@ -2,7 +2,7 @@
 
 import typer
 
-from indexer.command import index
+from indexer.cli.index import index
 
 if __name__ == "__main__":
     typer.run(index)

@@ -12,7 +12,7 @@ from service.http.loopback import is_loopback
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.domain.retention import RetentionLimits
-    from indexer.retention import Policy
+    from indexer.history.policy import RetentionPolicy
 
 
 class Settings(DataSettings):
@@ -119,11 +119,11 @@ class Settings(DataSettings):
     )
 
     @property
-    def retention(self) -> Policy:
+    def retention(self) -> RetentionPolicy:
         """What is kept of the history."""
-        from indexer.retention import Policy
+        from indexer.history.policy import RetentionPolicy
 
-        return Policy(
+        return RetentionPolicy(
             inspections=_bounds(self.keep_inspections, self.keep_inspections_days),
             pictures=_bounds(self.keep_pictures, self.keep_pictures_days, self.keep_pictures_bytes),
             defects=_bounds(self.keep_defects, self.keep_defects_days),

@@ -16,11 +16,11 @@ import torch
 
 from indexer.domain.category import CategorySettings
 from indexer.encoders import Encoder, load_encoder
-from indexer.library import Library
-from indexer.retention import HISTORY, Pruner
+from indexer.history.pruner import HISTORY, Pruner
+from indexer.jobs.encoder_of_memory import encoder_of_memory
+from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine, choose_engine
 from indexer.search.warm_up import warm_up as warm_up_search
-from indexer.sizes import encoder_of_memory
 from indexer.verdicts.ranking import references_needed
 from service.auth.api_key_cache import KeyRing
 from service.background import Supervisor, Task
@@ -68,7 +68,7 @@ class Runtime:
     settings: Settings
     encoder: Encoder
     engine: PatchSearchEngine
-    library: Library
+    library: ReferenceStore
     owner: Owner
     detecting: Admission
     decoder: Decoder
@@ -101,7 +101,7 @@ class Runtime:
         encoder = load_encoder(encoder_of_memory(settings))
         if unseen := encoder.space.geometry.unseen:
             log.warning(_BORDER, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
-        library = Library.open(
+        library = ReferenceStore.open(
             settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
         )  # fmt: skip

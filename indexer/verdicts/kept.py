@@ -8,14 +8,14 @@ import numpy as np
 
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.library import Library
+from indexer.references.reference_store import ReferenceStore
 from indexer.verdicts.leave_one_out import NOBODY, LeaveOneOut, padded
 from indexer.verdicts.measures import Measures
 
 log = logging.getLogger("touchstone")
 
 
-def read_kept(library: Library, category: str) -> tuple[int, LeaveOneOut] | None:
+def read_kept(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOut] | None:
     """The snapshot's version and the results; None when there are none, or none that can be read."""
     published = library.published
     kept = library.catalogue.calibrations.read(category, published.memory_id)
@@ -29,7 +29,7 @@ def read_kept(library: Library, category: str) -> tuple[int, LeaveOneOut] | None
         return None
 
 
-def kept_measures(library: Library, category: str, settings: ScoringSettings) -> list[Measures]:
+def kept_measures(library: ReferenceStore, category: str, settings: ScoringSettings) -> list[Measures]:
     """What the references calibrated last measured; nothing under another K or ρ, or once one of them is gone."""
     kept = read_kept(library, category)
     if kept is None:

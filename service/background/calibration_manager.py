@@ -13,8 +13,8 @@ from typing import TypeVar
 from indexer.domain.errors import CatalogueError, CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.library import Library
 from indexer.memory import MemoryBank
+from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine
 from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.kept import read_kept, to_kept
@@ -73,7 +73,7 @@ class Calibrations:
     catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
     """
 
-    def __init__(self, owner: Owner, engine: PatchSearchEngine, library: Library) -> None:
+    def __init__(self, owner: Owner, engine: PatchSearchEngine, library: ReferenceStore) -> None:
         self._owner = owner
         self._engine = engine
         self._library = library

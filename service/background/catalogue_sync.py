@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from indexer.library import Library
+from indexer.references.reference_store import ReferenceStore
 
 _RELOAD_SECONDS = 30.0  # between attempts to read damaged segments again
 
@@ -13,13 +13,13 @@ _RELOAD_SECONDS = 30.0  # between attempts to read damaged segments again
 class CatalogueSync:
     """Publishes what other processes commit, and damaged segments once they have been restored."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: ReferenceStore) -> None:
         self._library = library
         self._reload_at = time.monotonic() + _RELOAD_SECONDS
 
     def round(self, _: threading.Event) -> None:
         """See `Task`."""
         self._library.refresh()
-        if self._library.damaged and time.monotonic() >= self._reload_at:
+        if self._library.corrupt_segments and time.monotonic() >= self._reload_at:
             self._reload_at = time.monotonic() + _RELOAD_SECONDS
             self._library.reload_damaged()

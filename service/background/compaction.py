@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from indexer.library import Library
+from indexer.references.reference_store import ReferenceStore
 
 
 class Compaction:
     """Compacts segments, when the snapshot has changed and it is worth it: apart, since it may take seconds."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: ReferenceStore) -> None:
         self._library = library
         self._tidied = 0
 
@@ -18,5 +18,5 @@ class Compaction:
         """See `Task`."""
         version = self._library.memory.version
         if version != self._tidied:
-            self._library.tidy()
+            self._library.compact_if_needed()
             self._tidied = version

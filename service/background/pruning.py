@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from indexer.catalogue.retention import Retention
 from indexer.domain.retention import GroupUsage
-from indexer.retention import Pruner, Step
+from indexer.history.pruner import Pruner, PruneStep
 from service.observability.metrics import Metrics
 
 log = logging.getLogger("touchstone")
@@ -56,7 +56,7 @@ class Pruning:
         self.holdings = self._retention.holdings() if taken else before
         self.finished = time.time()
 
-    def _take(self, steps: Iterator[Step], stopping: threading.Event) -> int:
+    def _take(self, steps: Iterator[PruneStep], stopping: threading.Event) -> int:
         """Take every step; returns how many there were."""
         taken, room = 0, 0
         begun = time.monotonic()

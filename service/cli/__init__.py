@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from indexer.command import index
+from indexer.cli.index import index
 from service.cli import encoders, keys
 from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate

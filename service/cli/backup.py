@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
-from indexer.progress import progress
+from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
+from indexer.cli.progress import progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
-    from indexer.backup import Done
+    from indexer.jobs.backup_report import BackupReport
     from indexer.storage.data_folder import DataFolder
 
 
@@ -35,10 +35,10 @@ def backup(
 
     Exit code 0; 1 when something is damaged, and the rest was saved; 2 when nothing was.
     """
-    from indexer import backup as job
+    from indexer.jobs.backup import backup as run
 
     with _named(data, database_url) as settings, progress() as shown:
-        done = job.backup(_existing(settings), target, shown.task("files").reach, read_all=check)
+        done = run(_existing(settings), target, shown.task("files").reach, read_all=check)
     new = f"{done.copied} of them new ({done.copied_bytes} bytes)"
     mended = f", {len(done.mended)} copied anew" if done.mended else ""
     _tell(f"backup {done.name}: {done.files} files, {new}{mended}{_lost(done)}", done)
@@ -54,10 +54,10 @@ def restore(
 
     Exit code 0; 1 when some files are damaged or missing, and the rest was restored; 2 when nothing was.
     """
-    from indexer import backup as job
+    from indexer.jobs.restore import restore as run
 
     with _named(data, database_url) as settings, progress() as shown:
-        done = job.restore(source, settings.data, settings.database_url, shown.task("files").reach, name)
+        done = run(source, settings.data, settings.database_url, shown.task("files").reach, name)
     _tell(f"restored backup {done.name}: {done.files} files{_lost(done)}", done)
 
 
@@ -73,13 +73,14 @@ def verify(
 
     Exit code 0; 1 with a line for each thing that is damaged; 2 when it cannot be checked.
     """
-    from indexer import backup as job
+    from indexer.jobs.verify import verify as run
+    from indexer.jobs.verify import verify_backup
 
     if name is not None and saved is None:
         fail("--name is of a backup: give --backup FOLDER, too")
     with _named(data, database_url) as settings, progress() as shown:
         report = shown.task("files").reach
-        done = job.verify(_existing(settings), report) if saved is None else job.verify_backup(saved, report, name)
+        done = run(_existing(settings), report) if saved is None else verify_backup(saved, report, name)
     which = f"backup {done.name}: " if saved is not None else ""
     _tell(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
@@ -95,8 +96,8 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from sqlalchemy.exc import SQLAlchemyError
 
-    from indexer.backup import BackupError
     from indexer.domain.errors import CatalogueError
+    from indexer.jobs.backup_archive import BackupError
 
     sign()
     try:
@@ -105,11 +106,11 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
         fail(str(error))
 
 
-def _lost(done: Done) -> str:
+def _lost(done: BackupReport) -> str:
     return f", {len(done.damaged)} problems" if done.damaged else ""
 
 
-def _tell(summary: str, done: Done) -> None:
+def _tell(summary: str, done: BackupReport) -> None:
     for line in (*done.mended, *done.damaged):
         print(line, file=sys.stderr)
     print(summary)

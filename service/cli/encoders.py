@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from indexer.options import fail, printer
-from indexer.progress import progress
+from indexer.cli.options import fail, printer
+from indexer.cli.progress import progress
 
 Folder = Annotated[Path, typer.Option(help="Folder of encoders, one of which `TOUCHSTONE_ENCODER` can name.")]
 _DEFAULT = Path("encoders")

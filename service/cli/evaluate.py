@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from indexer.options import fail, printer, read_settings
+from indexer.cli.options import fail, printer, read_settings
 from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings, sign
+from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.settings import DataSettings
 from indexer.text import TextRefused, plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.cli.options import Data, DatabaseUrl, fail, read_settings
 from indexer.settings import DataSettings
 
 

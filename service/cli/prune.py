@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, fail, read_settings
+from indexer.cli.options import Data, DatabaseUrl, fail, read_settings
 from service.settings import Settings
 
 
@@ -25,7 +25,7 @@ def prune(
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
     from indexer.domain.errors import CatalogueError
-    from indexer.retention import Pruner
+    from indexer.history.pruner import Pruner
     from indexer.storage.data_folder import DataFolder
 
     failed: list[str] = []
@@ -35,7 +35,7 @@ def prune(
         try:
             pruner = Pruner(folder, catalogue, settings.retention, settings.min_free_bytes)
             kinds = [holding.kind for holding in catalogue.retention.holdings()]
-            for cut in pruner.cuts(kinds):
+            for cut in pruner.plan(kinds):
                 amount = catalogue.retention.size_of(cut)
                 name = "no category" if cut.kind.category is None else cut.kind.category
                 whose = "defects" if cut.kind.defect else "others"

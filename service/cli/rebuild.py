@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
-from indexer.progress import Progress, progress
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
+from indexer.cli.progress import Progress, progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rebuild(
     from indexer.catalogue.catalogue import Catalogue
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
-    from indexer.reencoding import Unreadable
+    from indexer.jobs.reencoder import ImagesUnreadable
     from indexer.storage.data_folder import DataFolder
 
     if damaged and codec is not None:
@@ -62,7 +62,7 @@ def rebuild(
         folder = DataFolder.existing(settings.data, settings.database_url)
         with closing(Catalogue.open(folder.database)) as catalogue, progress() as shown:
             told = work(settings, folder, catalogue, shown, drop_unreadable)
-    except Unreadable as unreadable:
+    except ImagesUnreadable as unreadable:
         for each in unreadable.references:
             _say(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
         _say(f"{unreadable}: restore them from a backup, or give --drop-unreadable. What can be read is encoded.")
@@ -78,9 +78,9 @@ def _rebuild(
 ) -> list[str]:
     """Encode everything again and switch; returns what to say of it."""
     from indexer.encoders import load_encoder
-    from indexer.rebuild import Rebuild
+    from indexer.jobs.reencode import ReencodeJob
 
-    job = Rebuild(folder, catalogue, load_encoder(settings.encoder_settings), settings.codec)
+    job = ReencodeJob(folder, catalogue, load_encoder(settings.encoder_settings), settings.codec)
     done = job.run(
         settings.image_limits, settings.decode_threads, shown.task("encoding again", job.remaining()).advance,
         drop_unreadable=drop_unreadable,
@@ -95,10 +95,10 @@ def _mend(
 ) -> list[str]:
     """Encode again what lies in damaged segments; returns what to say of it."""
     from indexer.encoders import load_encoder
-    from indexer.mending import Mending
-    from indexer.sizes import encoder_of_memory
+    from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.jobs.repair import RepairJob
 
-    mending = Mending(folder, catalogue, load_encoder(encoder_of_memory(settings)))
+    mending = RepairJob(folder, catalogue, load_encoder(encoder_of_memory(settings)))
     damaged = mending.damaged(shown.task("looking for damaged segments").reach)
     if not damaged:
         return ["No segment is damaged."]

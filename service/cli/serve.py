@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from indexer.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_settings
 from service.settings import Settings
 
 

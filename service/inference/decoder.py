@@ -22,7 +22,7 @@ from indexer.encoders.device_preprocessing import DevicePreparer
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
 from indexer.imaging.reading import read_pixels, reading_for
-from indexer.library import Original
+from indexer.references.reference_store import SourceImage
 from service.inference.in_flight import Budget
 from service.observability.metrics import Metrics
 from service.observability.tracing import Stage
@@ -43,7 +43,7 @@ class Picture:
     channel, None of others.
     """
 
-    original: Original
+    original: SourceImage
     prepared: torch.Tensor
     thumbnail: bytes
     stage: Stage
@@ -103,7 +103,7 @@ class Decoder:
         found = await self._run(self._largest, upload.files)
         return max((each for each in found if each is not None), default=None)
 
-    async def again(self, original: Original, work: Callable[[NDArray[np.uint8]], T]) -> T:
+    async def again(self, original: SourceImage, work: Callable[[NDArray[np.uint8]], T]) -> T:
         """Decode a picture once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
 
         def run() -> T:
@@ -145,7 +145,7 @@ class Decoder:
             return refused
         height, width = image.shape[:2]
         digest = hashlib.sha256(file.data).hexdigest()
-        original = Original(
+        original = SourceImage(
             file.name,
             file.data,
             digest,

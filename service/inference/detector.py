@@ -15,7 +15,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.encoders import FeatureSpace
 from indexer.evidence import Evidence, explain
-from indexer.loader import Published
+from indexer.references.snapshot_loader import PublishedState
 from indexer.regions import Region, find_regions
 from indexer.scoring import NoReferences, Scored, scoring
 from indexer.search import PatchSearchEngine, SearchCoroutine
@@ -87,7 +87,7 @@ class Inspector:
     calibrations: Calibrations
 
     def inspect(
-        self, turn: Turn, picture: Picture, category: str | None, published: Published
+        self, turn: Turn, picture: Picture, category: str | None, published: PublishedState
     ) -> SearchCoroutine[Detection]:
         """Score one picture against the turn's snapshot and decide on it.
 

@@ -9,11 +9,11 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.notice import Notice
 from indexer.domain.profile import Group, Profile
 from indexer.domain.reading import Reading
-from indexer.loader import Published
+from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import Decoder, Picture, Upload
 
 
-def reading_of_parts(published: Published, category: str | None, stated: BitDepth | None) -> Reading:
+def reading_of_parts(published: PublishedState, category: str | None, stated: BitDepth | None) -> Reading:
     """How images to be inspected are read. stated: the bit depth that the request names.
 
     With no category they are read as all categories have it; where these differ in the bit depth it is not known, and
@@ -27,7 +27,7 @@ def reading_of_parts(published: Published, category: str | None, stated: BitDept
 
 
 async def reading_of_references(
-    published: Published, category: str, stated: BitDepth | None, decoder: Decoder, upload: Upload
+    published: PublishedState, category: str, stated: BitDepth | None, decoder: Decoder, upload: Upload
 ) -> tuple[Reading, bool]:
     """How images that are to become references are read, and whether the bit depth was told from their values."""
     profile = published.profiles.get(category, Profile())

@@ -68,7 +68,9 @@ class StateMetrics(Collector):
         yield _single("references", "Live references in that snapshot.", len(memory))
         yield _single("memory_bytes", "Bytes of its stored codes.", memory.code_bytes)
         yield _single(
-            "damaged_segments", "Segments that failed their check and are not served.", len(running.library.damaged)
+            "damaged_segments",
+            "Segments that failed their check and are not served.",
+            len(running.library.corrupt_segments),
         )
         yield _single("trouble", "1 while the service is not ready, see /readyz.", float(running.not_ready is not None))
         build = _gauge(

@@ -12,8 +12,8 @@ from pathlib import Path
 from indexer.domain.errors import CatalogueError, CommitUncertain, RequestKeyReused
 from indexer.domain.inspection import Inspection
 from indexer.domain.stored_file import map_name, original_name, thumbnail_name
-from indexer.library import Library
-from indexer.retention import HISTORY, Pruner
+from indexer.history.pruner import HISTORY, Pruner
+from indexer.references.reference_store import ReferenceStore
 from indexer.storage.durable import write_durably
 from service.inference.decoder import Picture
 from service.inference.detector import Detection
@@ -97,7 +97,7 @@ class Recorder:
     row names them: a row may be there although its commit seemed to fail, or belong to another try.
     """
 
-    def __init__(self, data: Path, library: Library, pruner: Pruner, min_free_bytes: int) -> None:
+    def __init__(self, data: Path, library: ReferenceStore, pruner: Pruner, min_free_bytes: int) -> None:
         self._data = data
         self._library = library
         self._pruner = pruner

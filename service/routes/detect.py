@@ -22,7 +22,7 @@ from indexer.domain.inspection import Inspection
 from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import encode_png
 from indexer.imaging.heatmap import render_overlay
-from indexer.loader import Published
+from indexer.references.snapshot_loader import PublishedState
 from indexer.scoring import NoReferences
 from indexer.search import SearchCoroutine
 from indexer.verdicts.ranking import references_needed
@@ -146,7 +146,7 @@ async def detect(
     return DetectAnswer(version=running.library.memory.version, results=tuple(results))
 
 
-def _check_references(published: Published, category: str | None) -> None:
+def _check_references(published: PublishedState, category: str | None) -> None:
     if category is not None and category not in published.settings:
         raise ProblemError("not-found", f"There is no category {category!r}.")
     if len(published.memory.rows_of(category)) == 0:
@@ -156,7 +156,7 @@ def _check_references(published: Published, category: str | None) -> None:
 async def _inspect(
     running: Runtime,
     category: str | None,
-    published: Published,
+    published: PublishedState,
     decoded: Sequence[Picture | ImageRejected],
 ) -> list[Detection | ProblemError]:
     """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""

@@ -79,7 +79,7 @@ async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
 
 
 def _damaged(running: Runtime) -> tuple[str, ...]:
-    return tuple(damage.name for damage in running.library.damaged)
+    return tuple(damage.name for damage in running.library.corrupt_segments)
 
 
 def _limits(settings: Settings) -> UploadLimits:

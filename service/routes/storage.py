@@ -47,7 +47,7 @@ def _storage(running: Runtime) -> StorageView:
     holdings = {each.kind: each for each in retention.holdings()}
     references = {each.category: each for each in retention.reference_holdings()}
     goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
-        (cut.kind, cut.what): retention.size_of(cut) for cut in running.pruner.cuts(holdings)
+        (cut.kind, cut.what): retention.size_of(cut) for cut in running.pruner.plan(holdings)
     }
     names = {kind.category for kind in holdings} | set(references)
     disk, least = shutil.disk_usage(running.settings.data), running.settings.min_free_bytes

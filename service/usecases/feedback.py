@@ -39,7 +39,7 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
         await asyncio.to_thread(running.library.catalogue.categories.get, category)
     except CategoryNotFound:
         raise ProblemError("conflict", f"The category {category!r} was removed: restore it first.") from None
-    known = await asyncio.to_thread(running.library.known, category, [inspection.image_sha256])
+    known = await asyncio.to_thread(running.library.find_existing, category, [inspection.image_sha256])
     if known and inspection.judgement == "good":
         return inspection
     if inspection.kept_bytes is None:

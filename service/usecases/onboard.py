@@ -13,8 +13,8 @@ from indexer.domain.finding import Finding, FindingKind
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
-from indexer.library import Added, Outcome
 from indexer.memory import EncodedReferences, MemoryBank
+from indexer.references.reference_store import AddOutcome, AddResult
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
 from service.inference.decoder import File, Picture, Upload
@@ -36,7 +36,7 @@ class Onboarded:
     findings: dict[int, tuple[Finding, ...]]
     refused: dict[int, Finding]
     kept: tuple[int, ...]
-    added: Added
+    added: AddResult
     outliers_need: int | None
 
 
@@ -75,7 +75,7 @@ async def onboard(
 
 async def restore(
     running: Runtime, category: str, references: Sequence[Reference]
-) -> list[Outcome | ImageRejected | OriginalUnreadable]:
+) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
     """Make references that were removed ones again, together, with what was known of each, and their category too.
 
     Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
@@ -86,7 +86,7 @@ async def restore(
 
 async def _restore(
     running: Runtime, category: str, references: Sequence[Reference], held: Lease
-) -> list[Outcome | ImageRejected | OriginalUnreadable]:
+) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
     read = [await _read_again(running, each, held) for each in references]
     pictures = [(each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, Picture)]
     encoded = await _encode(running, category, [picture for _, picture in pictures])
@@ -124,7 +124,7 @@ async def encode_picture(running: Runtime, picture: Picture) -> EncodedReference
 async def _encode(running: Runtime, category: str, pictures: Sequence[Picture]) -> dict[str, EncodedReferences]:
     """By sha256, of the pictures that are not references of the category yet."""
     digests = [picture.original.sha256 for picture in pictures]
-    known = await asyncio.to_thread(running.library.known, category, digests)
+    known = await asyncio.to_thread(running.library.find_existing, category, digests)
 
     fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
     encode = _encoding(running)

@@ -172,7 +172,7 @@ async def _searched(
         [decoded] = await running.onboarding_decoder.decode(Upload((File(each.filename, data),)), reading)
         if isinstance(decoded, ImageRejected):
             continue
-        known = await asyncio.to_thread(running.library.known, name, [sha256])
+        known = await asyncio.to_thread(running.library.find_existing, name, [sha256])
         work = _both(running, name, tuple(known.values()), now, then)
         waiting[each.id] = asyncio.wrap_future(running.owner.onboard(decoded.prepared, work))
     answers = await asyncio.gather(*waiting.values(), return_exceptions=True)

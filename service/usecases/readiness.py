@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from indexer.encoders import Encoder
-from indexer.library import Library
 from indexer.memory import MemoryBank
+from indexer.references.reference_store import ReferenceStore
 from service.inference.worker import Owner
 from service.recording.disk_space import has_room
 
@@ -46,7 +46,9 @@ class Readiness:
     less priority than everything else: it stands in nobody's way, is refused by no full queue, and counts as nothing.
     """
 
-    def __init__(self, encoder: Encoder, owner: Owner, library: Library, data: Path, min_free_bytes: int) -> None:
+    def __init__(
+        self, encoder: Encoder, owner: Owner, library: ReferenceStore, data: Path, min_free_bytes: int
+    ) -> None:
         self._encoder = encoder
         self._owner = owner
         self._library = library
@@ -68,7 +70,7 @@ class Readiness:
         published, seen = self._library.published, self._seen
         if published.superseded_by is not None:
             return f"The references are held by encoder {published.superseded_by} now: restart the service with it."
-        if damaged := len(published.damaged):
+        if damaged := len(published.corrupt_segments):
             return f"{damaged} damaged segment(s) are not served: restore them, or run `touchstone rebuild --damaged`."
         if seen.error is None and (age := time.monotonic() - seen.at) > _STALE_SECONDS:
             return f"Whether the encoder works has not been checked for {age:.0f} s."

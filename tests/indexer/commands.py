@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from indexer.encoders import Encoder, EncoderSettings, load_encoder
-from indexer.library import Library
+from indexer.references.reference_store import ReferenceStore
 from service.cli import app
 
 
@@ -40,11 +40,11 @@ def small_encoder(crop: int = 112) -> Encoder:
     return load_encoder(EncoderSettings("filterbank", resize=128, crop=crop, device="cpu"))
 
 
-def opened(data: Path, crop: int = 112, codec: str = "fp16") -> Library:
-    return Library.open(data, small_encoder(crop).space, codec=codec)
+def opened(data: Path, crop: int = 112, codec: str = "fp16") -> ReferenceStore:
+    return ReferenceStore.open(data, small_encoder(crop).space, codec=codec)
 
 
-def references(library: Library) -> dict[str, str]:
+def references(library: ReferenceStore) -> dict[str, str]:
     """Category by file name, of every live reference; fails if a picture is there twice."""
     page = library.catalogue.references.page(limit=1000)
     assert page.next_cursor is None

@@ -24,7 +24,7 @@ LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 
 @dataclass(frozen=True)
 class StoreParts:
-    """The parts that `indexer.library` joins, on one folder."""
+    """The parts that `indexer.references.reference_store` joins, on one folder."""
 
     root: Path
     catalogue: Catalogue

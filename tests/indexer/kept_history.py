@@ -17,7 +17,8 @@ from indexer.catalogue.stored_files import named_files
 from indexer.domain.inspection import Inspection
 from indexer.domain.reference import NewReference
 from indexer.domain.retention import RetentionLimits
-from indexer.retention import Policy, Pruner
+from indexer.history.policy import RetentionPolicy
+from indexer.history.pruner import Pruner
 from indexer.storage.data_folder import DataFolder
 from tests.indexer.data_folder_process import StoreParts, write_segment
 
@@ -94,7 +95,7 @@ class History(NamedTuple):
             self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
 
     def pruner(self, **bounds: RetentionLimits) -> Pruner:
-        return Pruner(self.place, self.catalogue, Policy(**bounds), 0)
+        return Pruner(self.place, self.catalogue, RetentionPolicy(**bounds), 0)
 
     def prune(self, **bounds: RetentionLimits) -> None:
         for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):

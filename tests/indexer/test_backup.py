@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from indexer.backup import BackupError, Done, backup, restore, verify, verify_backup
-from indexer.backup.archive import Archive, SavedFile
 from indexer.catalogue import migrations
 from indexer.catalogue.dump import State
 from indexer.catalogue.engine import Transactions, connect
 from indexer.domain.errors import BeingRestored, CatalogueError
-from indexer.library import Library
+from indexer.jobs.backup import backup
+from indexer.jobs.backup_archive import Archive, BackupError, SavedFile
+from indexer.jobs.backup_report import BackupReport
+from indexer.jobs.restore import restore
+from indexer.jobs.verify import verify, verify_backup
+from indexer.references.reference_store import ReferenceStore
 from indexer.storage.data_folder import DataFolder
 from tests.helpers.random_features import feature_space
 from tests.indexer.data_folder_process import StoreParts
@@ -31,7 +34,7 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     folder = StoreParts.open(data, database)
     folder.append("bolt", [b"one", b"two"])
     first = backup(DataFolder.existing(data, database), saved, quiet)
-    assert (first.files, first.copied, first.damaged) == (3, 3, ())
+    assert (first.files, first.copied, first.corrupt_segments) == (3, 3, ())
     folder.append("bolt", [b"three"])
     second = backup(DataFolder.existing(data, database), saved, quiet)
     assert (second.files, second.copied) == (5, 2)
@@ -101,7 +104,7 @@ def test_a_backup_whose_lists_are_cut_off_is_refused_and_restores_nothing(tmp_pa
         restore(saved, tmp_path / "again", elsewhere, quiet)
     if kind == "rows":  # the end of them is read last
         with pytest.raises(BeingRestored, match="touchstone restore"):
-            Library.open(tmp_path / "again", feature_space(), database_url=elsewhere)
+            ReferenceStore.open(tmp_path / "again", feature_space(), database_url=elsewhere)
     assert not (tmp_path / "again").exists() or not (tmp_path / "again" / "catalogue.sqlite").exists()
 
 
@@ -147,7 +150,7 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder}/data/catalogue.sqlite"
 
 
-def saved_folder(tmp_path: Path) -> tuple[Done, Path, StoreParts]:
+def saved_folder(tmp_path: Path) -> tuple[BackupReport, Path, StoreParts]:
     """A backup of a folder with two references, where it is, and the folder."""
     folder = StoreParts.open(tmp_path / "data", url_of(tmp_path))
     folder.append("bolt", [b"one", b"two"])

@@ -188,7 +188,7 @@ def test_a_kill_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     library = opened(data)
     assert len(references(library)) == len(library.memory) == 180
-    assert library.damaged == ()
+    assert library.corrupt_segments == ()
     library.close()
 
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 from sqlalchemy import Engine, event, insert, select
 
-from indexer.backup import backup, restore
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import LeaveOneOutRow
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
-from indexer.library import Library
+from indexer.jobs.backup import backup
+from indexer.jobs.restore import restore
+from indexer.references.reference_store import ReferenceStore
 from indexer.search import TorchEngine
 from indexer.storage.data_folder import DataFolder
 from indexer.verdicts.kept import read_kept, to_kept
@@ -35,21 +36,21 @@ K, RHO = 3, 1
 
 
 @pytest.fixture
-def library(tmp_path: Path, database: str) -> Iterator[Library]:
+def library(tmp_path: Path, database: str) -> Iterator[ReferenceStore]:
     """Forty references, of which each is searched for among three."""
-    opened = Library.open(tmp_path / "data", feature_space(), database_url=database)
+    opened = ReferenceStore.open(tmp_path / "data", feature_space(), database_url=database)
     add(opened, "disc", *range(40))
     add(opened, "plate", *range(5))
     yield opened
     opened.close()
 
 
-def searched(library: Library, before: LeaveOneOut | None = None, category: str = "disc") -> LeaveOneOut:
+def searched(library: ReferenceStore, before: LeaveOneOut | None = None, category: str = "disc") -> LeaveOneOut:
     return finished(leave_one_out(library.memory, ENGINE, category, K, RHO, before))
 
 
 def keep(
-    library: Library, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
+    library: ReferenceStore, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
 ) -> StoredCalibration:
     kept = to_kept(library.memory.version, found)
     library.catalogue.calibrations.keep(category, library.memory_id, kept, base)
@@ -57,7 +58,7 @@ def keep(
 
 
 @contextmanager
-def written(library: Library) -> Iterator[list[int]]:
+def written(library: ReferenceStore) -> Iterator[list[int]]:
     """The reference ids of results that are inserted meanwhile."""
     ids: list[int] = []
     engine: Engine = library.catalogue._transactions._writer
@@ -71,7 +72,7 @@ def written(library: Library) -> Iterator[list[int]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_what_is_kept_is_read_again_exactly(library: Library) -> None:
+def test_what_is_kept_is_read_again_exactly(library: ReferenceStore) -> None:
     found = searched(library)
     kept = keep(library, "disc", found)
     keep(library, "plate", searched(library, category="plate"))
@@ -87,7 +88,7 @@ def test_what_is_kept_is_read_again_exactly(library: Library) -> None:
         library.catalogue.calibrations.keep("nut", library.memory_id, kept)
 
 
-def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: Library) -> None:
+def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: ReferenceStore) -> None:
     found = searched(library)
     base = keep(library, "disc", found)
     with written(library) as ids:
@@ -105,7 +106,7 @@ def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: 
     assert [each.reference_id for each in less.references] == [each.reference_id for each in base.references]
 
 
-def test_a_change_against_what_another_process_has_replaced_is_kept_whole(library: Library) -> None:
+def test_a_change_against_what_another_process_has_replaced_is_kept_whole(library: ReferenceStore) -> None:
     found = searched(library)
     base = keep(library, "disc", found)
     add(library, "disc", 100)
@@ -122,7 +123,7 @@ def test_a_change_against_what_another_process_has_replaced_is_kept_whole(librar
     assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
 
 
-def test_what_does_not_fit_is_made_again(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_does_not_fit_is_made_again(library: ReferenceStore, caplog: pytest.LogCaptureFixture) -> None:
     reference = int(library.memory.ids[0])
     odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
     library.catalogue.calibrations.keep("disc", library.memory_id, odd)
@@ -130,7 +131,7 @@ def test_what_does_not_fit_is_made_again(library: Library, caplog: pytest.LogCap
     assert "made again" in caplog.text
 
 
-def test_a_category_that_goes_takes_its_results_along(library: Library) -> None:
+def test_a_category_that_goes_takes_its_results_along(library: ReferenceStore) -> None:
     keep(library, "disc", searched(library))
     kept = keep(library, "plate", searched(library, category="plate"))
     library.remove_category("disc")
@@ -148,7 +149,7 @@ def blob(found: LeaveOneOut) -> bytes:
     return file.getvalue()
 
 
-def as_before(url: str, library: Library, states: dict[str, bytes]) -> None:
+def as_before(url: str, library: ReferenceStore, states: dict[str, bytes]) -> None:
     """The database as an older version left it, with these blobs."""
     engine = connect(url)
     migrations.downgrade(engine, "0004")
@@ -168,7 +169,7 @@ def as_before(url: str, library: Library, states: dict[str, bytes]) -> None:
 
 
 def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_read(
-    library: Library, database: str
+    library: ReferenceStore, database: str
 ) -> None:
     found = searched(library)
     as_before(database, library, {"disc": blob(found), "plate": b"PK of another layout"})
@@ -181,7 +182,9 @@ def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_r
     assert read_kept(library, "plate") is None
 
 
-def test_a_backup_carries_results_also_one_by_an_older_version(library: Library, database: str, tmp_path: Path) -> None:
+def test_a_backup_carries_results_also_one_by_an_older_version(
+    library: ReferenceStore, database: str, tmp_path: Path
+) -> None:
     found = searched(library)
     kept = keep(library, "disc", found)
     data = tmp_path / "data"
@@ -191,7 +194,7 @@ def test_a_backup_carries_results_also_one_by_an_older_version(library: Library,
     for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path))):
         there = tmp_path / name
         restore(made or tmp_path / "backup", there, None, lambda *_: None)
-        opened = Library.open(there, feature_space())
+        opened = ReferenceStore.open(there, feature_space())
         assert opened.catalogue.calibrations.read("disc", opened.memory_id) == kept
         opened.close()
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.bulk import find_categories
-from indexer.bulk import index as index_folders
 from indexer.catalogue.catalogue import Catalogue
 from indexer.cores import Cores
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
-from indexer.library import Library
-from indexer.rebuild import Rebuild
+from indexer.jobs.bulk_index import find_categories
+from indexer.jobs.bulk_index import index as index_folders
+from indexer.jobs.reencode import ReencodeJob
+from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchQuery, TorchEngine
 from indexer.storage.data_folder import DataFolder
 from tests.helpers.memory_banks import filled
@@ -95,7 +95,7 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
 def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path: Path) -> None:
     parts, root, limits = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data", ImageLimits()
     first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
-    with closing(Library.open(root, first.space)) as library:
+    with closing(ReferenceStore.open(root, first.space)) as library:
         [tally] = index_folders(
             library, first, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
         )
@@ -103,5 +103,5 @@ def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path
     second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))
     folder = DataFolder.existing(root, None)
     with closing(Catalogue.open(folder.database)) as catalogue:
-        Rebuild(folder, catalogue, second, None).run(limits, 1, lambda _: None)
+        ReencodeJob(folder, catalogue, second, None).run(limits, 1, lambda _: None)
     assert first.threads == second.threads == {1}

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from indexer.domain.errors import MemoryInactive, StorageFull
-from indexer.library import Library, Original
 from indexer.memory import Codec, EncodedReferences
+from indexer.references.reference_store import ReferenceStore, SourceImage
 from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()
 
 
-def originals(*pictures: bytes) -> list[Original]:
-    return [Original("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in pictures]
+def originals(*pictures: bytes) -> list[SourceImage]:
+    return [SourceImage("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in pictures]
 
 
-def add(library: Library, *pictures: bytes) -> list[int]:
+def add(library: ReferenceStore, *pictures: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
     for number, each in enumerate(originals(*pictures)):
         codec = Codec.from_name("fp16", SPACE.dim)
@@ -41,12 +41,12 @@ def orphan(data: Path) -> Path:
 
 
 def test_a_library_opens_without_looking_at_pictures_and_sweeps_segments(tmp_path: Path) -> None:
-    library = Library.open(tmp_path, SPACE)
+    library = ReferenceStore.open(tmp_path, SPACE)
     add(library, b"one")
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
     left.write_bytes(b"left")
     picture = orphan(tmp_path)
-    again = Library.open(tmp_path, SPACE)
+    again = ReferenceStore.open(tmp_path, SPACE)
     assert len(again.memory) == 1
     assert picture.is_file(), "the history's pruning looks for it, in the background"
     assert not left.exists()
@@ -58,7 +58,7 @@ def test_a_library_opens_without_looking_at_pictures_and_sweeps_segments(tmp_pat
 def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    library = Library.open(tmp_path, SPACE)
+    library = ReferenceStore.open(tmp_path, SPACE)
     [one] = add(library, b"one")
     picture, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
     if kind == "refused by the catalogue":
@@ -72,7 +72,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
         def full(*_: Sequence[object]) -> None:
             raise StorageFull("no room")
 
-        monkeypatch.setattr("indexer.library.write_segment", full)
+        monkeypatch.setattr("indexer.references.reference_store.write_segment", full)
         with pytest.raises(StorageFull):
             add(library, b"one", b"two", b"three")
     assert files(tmp_path, "segments", "originals") == before | {picture.name}
@@ -80,7 +80,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
 
 
 def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_picture(tmp_path: Path) -> None:
-    library = Library.open(tmp_path, SPACE)
+    library = ReferenceStore.open(tmp_path, SPACE)
     for each in (b"one", b"two", b"three"):
         add(library, each)
     before, picture = files(tmp_path, "segments"), orphan(tmp_path)

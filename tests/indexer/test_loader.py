@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import loader
 from indexer.domain.errors import CatalogueUnavailable, MemoryInactive
-from indexer.library import Library, Original, write_segment
-from indexer.loader import Loader
 from indexer.memory import Codec, join
+from indexer.references import snapshot_loader
+from indexer.references.reference_store import ReferenceStore, SourceImage, write_segment
+from indexer.references.snapshot_loader import SnapshotLoader
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import Segment, SegmentStore
 from tests.helpers.random_features import feature_space, random_features
@@ -24,18 +24,18 @@ from tests.helpers.random_features import feature_space, random_features
 SPACE = feature_space()
 
 
-def add(library: Library, category: str, *seeds: int) -> list[int]:
+def add(library: ReferenceStore, category: str, *seeds: int) -> list[int]:
     """Make pictures that are nothing but their number references of a category."""
     originals, encoded = [], {}
     for seed in seeds:
         data = f"{category} {seed}".encode()
         digest = hashlib.sha256(data).hexdigest()
-        originals.append(Original(f"{seed}.png", data, digest, ".png", 4, 3))
+        originals.append(SourceImage(f"{seed}.png", data, digest, ".png", 4, 3))
         encoded[digest] = library.memory.codec.encode(random_features(SPACE, 1, seed))
     return [each.reference_id for each in library.add(category, originals, encoded).outcomes]
 
 
-def ids(library: Library) -> list[int]:
+def ids(library: ReferenceStore) -> list[int]:
     """Live references of the snapshot; fails if one is there twice."""
     found = library.memory.ids[library.memory.rows_of()].tolist()
     assert len(set(found)) == len(found)
@@ -63,22 +63,22 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Library, Library]]:
+def pair(tmp_path: Path) -> Iterator[tuple[ReferenceStore, ReferenceStore]]:
     """One that adds, one that follows, on the same folder."""
-    one, two = (Library.open(tmp_path / "data", SPACE) for _ in range(2))
+    one, two = (ReferenceStore.open(tmp_path / "data", SPACE) for _ in range(2))
     yield one, two
     one.close()
     two.close()
 
 
-def segments(library: Library) -> list[str]:
+def segments(library: ReferenceStore) -> list[str]:
     return [each.segment.name for each in library.catalogue.segments.of(library.memory_id)]
 
 
 def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_refresh_works(
-    pair: tuple[Library, Library], disk: Disk, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[ReferenceStore, ReferenceStore], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "_LOAD_BATCH", 2)  # so that something is in the arena before the error
+    monkeypatch.setattr(snapshot_loader, "_LOAD_BATCH", 2)  # so that something is in the arena before the error
     writer, follower = pair
     first = add(writer, "disc", 1, 2)
     before = follower.refresh()
@@ -89,7 +89,7 @@ def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_
         with pytest.raises(OSError, match="Input/output error"):
             follower.refresh()
         assert follower.memory is before
-        assert follower.damaged == ()
+        assert follower.corrupt_segments == ()
     found = follower.memory.nearest_references(random_features(SPACE, 1, 1).global_descriptors[0].numpy(), 5)
     assert sorted(follower.memory.ids[found.rows].tolist()) == first
     disk.bad.clear()
@@ -104,7 +104,7 @@ def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_
 
 
 def test_a_catalogue_that_goes_away_in_the_midst_of_a_refresh_leaves_the_snapshot(
-    pair: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[ReferenceStore, ReferenceStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, follower = pair
     add(writer, "disc", 1)
@@ -123,7 +123,10 @@ def test_a_catalogue_that_goes_away_in_the_midst_of_a_refresh_leaves_the_snapsho
 
 
 def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_it_can_be_read(
-    pair: tuple[Library, Library], disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pair: tuple[ReferenceStore, ReferenceStore],
+    disk: Disk,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     writer, follower = pair
     lost = add(writer, "disc", 1, 2)
@@ -131,12 +134,12 @@ def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_
     disk.bad = set(segments(writer)[:1])
     with pytest.raises(OSError, match="Input/output error"):
         follower.refresh()
-    monkeypatch.setattr(Loader.refresh, "__defaults__", (0.0,))
+    monkeypatch.setattr(SnapshotLoader.refresh, "__defaults__", (0.0,))
     with caplog.at_level(logging.ERROR, "touchstone"):
         follower.refresh()
         follower.reload_damaged()
         follower.refresh()
-    [damage] = follower.damaged
+    [damage] = follower.corrupt_segments
     assert (damage.name, damage.reason) == (segments(writer)[0], "unreadable")
     assert len([record for record in caplog.records if damage.name in record.message]) == 1
     assert ids(follower) == [each for each in ids(writer) if each not in lost]
@@ -144,7 +147,7 @@ def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_
     writer.remove(lost[:1])
     disk.bad.clear()
     follower.reload_damaged()
-    assert follower.damaged == ()
+    assert follower.corrupt_segments == ()
     assert ids(follower) == ids(writer)
     assert set(later) <= set(ids(follower))
     add(writer, "disc", 5)
@@ -153,19 +156,19 @@ def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_
 
 
 def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, disk: Disk) -> None:
-    library = Library.open(tmp_path, SPACE)
+    library = ReferenceStore.open(tmp_path, SPACE)
     add(library, "disc", 1)
     kept = add(library, "disc", 2)
     disk.bad = set(segments(library)[:1])
     library.close()
-    again = Library.open(tmp_path, SPACE)
-    assert [each.reason for each in again.damaged] == ["unreadable"]
+    again = ReferenceStore.open(tmp_path, SPACE)
+    assert [each.reason for each in again.corrupt_segments] == ["unreadable"]
     assert ids(again) == kept
     again.close()
 
 
 def test_what_is_committed_is_acknowledged_although_it_cannot_be_published_yet(
-    pair: tuple[Library, Library], disk: Disk
+    pair: tuple[ReferenceStore, ReferenceStore], disk: Disk
 ) -> None:
     writer, follower = pair
     first = add(writer, "disc", 1)
@@ -177,7 +180,7 @@ def test_what_is_committed_is_acknowledged_although_it_cannot_be_published_yet(
     assert ids(follower) == [*first, *added]
 
 
-def test_settings_are_published_with_the_snapshot(pair: tuple[Library, Library]) -> None:
+def test_settings_are_published_with_the_snapshot(pair: tuple[ReferenceStore, ReferenceStore]) -> None:
     writer, follower = pair
     add(writer, "disc", 1)
     assert writer.published.settings["disc"].k == 150
@@ -189,11 +192,11 @@ def test_settings_are_published_with_the_snapshot(pair: tuple[Library, Library])
     assert writer.published.settings == {}
 
 
-def data_of(library: Library) -> Path:
+def data_of(library: ReferenceStore) -> Path:
     return Path(library.files._path).parent
 
 
-def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint) -> int:
+def switched(library: ReferenceStore, codec: str, fingerprint: str = SPACE.fingerprint) -> int:
     """Serve the same references in another memory, as a rebuild does; returns the memory's number."""
     space = feature_space(fingerprint=fingerprint)
     made = library.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
@@ -213,7 +216,7 @@ def switched(library: Library, codec: str, fingerprint: str = SPACE.fingerprint)
     return made.id
 
 
-def test_a_memory_of_another_codec_is_taken_over(pair: tuple[Library, Library]) -> None:
+def test_a_memory_of_another_codec_is_taken_over(pair: tuple[ReferenceStore, ReferenceStore]) -> None:
     writer, follower = pair
     known = add(writer, "disc", 1, 2, 3)
     before = follower.refresh()
@@ -228,14 +231,14 @@ def test_a_memory_of_another_codec_is_taken_over(pair: tuple[Library, Library]) 
     data = b"late"
     digest = hashlib.sha256(data).hexdigest()
     with pytest.raises(MemoryInactive):
-        follower.add("disc", [Original("9.png", data, digest, ".png", 4, 3)], {digest: late})
+        follower.add("disc", [SourceImage("9.png", data, digest, ".png", 4, 3)], {digest: late})
     more = add(follower, "disc", 4)
     writer.refresh()
     assert ids(writer) == ids(follower) == [*known, *more]
 
 
 def test_removals_and_settings_are_followed_while_another_codec_is_loaded(
-    pair: tuple[Library, Library], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[ReferenceStore, ReferenceStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, follower = pair
     known = add(writer, "disc", 1, 2, 3)
@@ -265,17 +268,19 @@ def test_removals_and_settings_are_followed_while_another_codec_is_loaded(
     assert follower.published.settings["disc"].k == 3
 
 
-def test_a_folder_opens_with_whatever_codec_it_holds_unless_another_is_asked_for(pair: tuple[Library, Library]) -> None:
+def test_a_folder_opens_with_whatever_codec_it_holds_unless_another_is_asked_for(
+    pair: tuple[ReferenceStore, ReferenceStore],
+) -> None:
     writer, _ = pair
     add(writer, "disc", 1)
     switched(writer, "int8")
-    again = Library.open(data_of(writer), SPACE)
+    again = ReferenceStore.open(data_of(writer), SPACE)
     assert again.memory.codec.name == "int8"
     again.close()
 
 
 def test_after_a_switch_to_another_encoder_removals_and_settings_are_still_followed(
-    pair: tuple[Library, Library], caplog: pytest.LogCaptureFixture
+    pair: tuple[ReferenceStore, ReferenceStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     writer, follower = pair
     known = add(writer, "disc", 1, 2, 3)
@@ -295,7 +300,7 @@ def test_after_a_switch_to_another_encoder_removals_and_settings_are_still_follo
     assert follower.published.settings["disc"].k == 3
     assert follower.memory.version == version
     # Once the folder holds a memory of this encoder again, it is followed as before.
-    back = Library.open(data_of(writer), feature_space(fingerprint="e" * 64))
+    back = ReferenceStore.open(data_of(writer), feature_space(fingerprint="e" * 64))
     assert len(back.memory) == 2
     switched(back, "fp16")
     back.close()

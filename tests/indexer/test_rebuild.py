@@ -151,13 +151,13 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_pictures(i
     damaged, lost = spoilt_segment(indexed)
     others = {path: path.stat().st_mtime_ns for path in (indexed / "segments").iterdir() if path != damaged}
     running = opened(indexed)  # as a service that goes on with what is whole
-    assert [damage.name for damage in running.damaged] == [damaged.name]
+    assert [damage.name for damage in running.corrupt_segments] == [damaged.name]
     done = touchstone("rebuild", "--damaged", data=indexed)
     assert done.exit_code == 0, done.output
     assert f"{len(lost)} references of 1 damaged segments were encoded again" in done.stdout
     running.refresh()
     running.reload_damaged()
-    assert running.damaged == ()
+    assert running.corrupt_segments == ()
     assert sorted(running.memory.ids[running.memory.rows_of()].tolist()) == ids
     running.close()
     assert score(indexed, 112, "fp16") == pytest.approx(before, abs=1e-6)
@@ -182,14 +182,14 @@ def test_a_lost_picture_keeps_no_other_reference_of_its_segment_from_being_mende
     assert f"unreadable: reference {victim.id}," in refused.stdout
     library = opened(indexed)
     assert len(library.memory) == 11
-    assert [damage.name for damage in library.damaged] == [damaged.name], "one reference is still not served"
+    assert [damage.name for damage in library.corrupt_segments] == [damaged.name], "one reference is still not served"
     library.close()
     done = touchstone("rebuild", "--damaged", "--drop-unreadable", data=indexed)
     assert done.exit_code == 0, done.output
     assert f"taken back: reference {victim.id}," in done.stdout
     library = opened(indexed)
     assert len(library.memory) == 11
-    assert library.damaged == ()
+    assert library.corrupt_segments == ()
     library.close()
     assert not damaged.exists()
 

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from indexer.backup import verify
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.engine import Transactions, connect
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.stored_files import StoredFiles
 from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimits
-from indexer.retention import Policy, Pruner
+from indexer.history.policy import RetentionPolicy
+from indexer.history.pruner import Pruner
+from indexer.jobs.verify import verify
 from tests.indexer.kept_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +178,7 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
     monkeypatch.setattr(shutil, "disk_usage", usage)
 
     def make_room(least: int) -> None:
-        for step in Pruner(history.place, history.catalogue, Policy(), least).with_room():
+        for step in Pruner(history.place, history.catalogue, RetentionPolicy(), least).with_room():
             assert step.why in ("room", None)
 
     make_room(5_000)
@@ -196,7 +197,7 @@ def test_room_that_pending_files_will_give_back_is_not_taken_twice(
     monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100_000, 0, 10_000))
     history.record(*map(inspection, range(10)))
-    pruner = Pruner(history.place, history.catalogue, Policy(), 6_000)
+    pruner = Pruner(history.place, history.catalogue, RetentionPolicy(), 6_000)
     with history.folder.lock.shared():
         for _ in range(3):
             for _ in pruner.with_room():

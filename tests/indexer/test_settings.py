@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from indexer.options import read_settings
+from indexer.cli.options import read_settings
 from indexer.settings import DataSettings
 from tests.indexer.commands import touchstone
 

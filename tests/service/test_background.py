@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import CatalogueUnavailable
+from indexer.history.pruner import Pruner
 from indexer.memory import MemoryBank
-from indexer.retention import Pruner
 from service.app import create_app
 from service.auth import Role, new_key
 from service.background import Supervisor, Task

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from indexer.backup import backup, restore, verify
 from indexer.catalogue.catalogue import Catalogue
 from indexer.encoders.base import FeatureSpace
-from indexer.library import Library
+from indexer.jobs.backup import backup
+from indexer.jobs.restore import restore
+from indexer.jobs.verify import verify
+from indexer.references.reference_store import ReferenceStore
 from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.commands import opened, touchstone
@@ -105,7 +107,9 @@ class Work:
         record = catalogue.memories.active()
         catalogue.close()
         assert record is not None
-        library = Library.open(self._data, FeatureSpace.from_json(record.space_json), database_url=self._database)
+        library = ReferenceStore.open(
+            self._data, FeatureSpace.from_json(record.space_json), database_url=self._database
+        )
         while not self._stop.is_set():
             self.compactions += library.compact() > 0
             library.refresh()

@@ -16,11 +16,11 @@ from service.http.problems import PROBLEMS, TYPES, ProblemError, translate
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {
-    "indexer.backup.archive.BackupError": "of the commands backup, restore and verify",
-    "indexer.backup.files.FileFault": "of the commands backup, restore and verify",
-    "indexer.bulk.NothingToIndex": "of the command index",
-    "indexer.rebuild.NothingToRebuild": "of the command rebuild",
-    "indexer.reencoding.Unreadable": "of the command rebuild",
+    "indexer.jobs.backup_archive.BackupError": "of the commands backup, restore and verify",
+    "indexer.jobs.checked_files.FileFault": "of the commands backup, restore and verify",
+    "indexer.jobs.bulk_index.NothingToIndex": "of the command index",
+    "indexer.jobs.reencode.NothingToRebuild": "of the command rebuild",
+    "indexer.jobs.reencoder.ImagesUnreadable": "of the command rebuild",
     "indexer.evaluation.dataset.DatasetError": "of the command evaluate",
     "indexer.domain.errors.BeingRestored": "a service does not start on such a folder",
     "indexer.domain.errors.NoDataFolder": "of the commands that only read; a service makes its folder",

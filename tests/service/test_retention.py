@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from indexer.backup import verify
+from indexer.jobs.verify import verify
 from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.kept_history import History, inspection

@@ -94,7 +94,7 @@ def _compact(data: Path, database_url: str | None, log: Path) -> None:
     from indexer.catalogue.catalogue import Catalogue
     from indexer.domain.errors import CorruptSegmentError, SegmentsChanged
     from indexer.encoders.base import FeatureSpace
-    from indexer.library import Library
+    from indexer.references.reference_store import ReferenceStore
     from indexer.storage.data_folder import DataFolder
 
     catalogue = Catalogue.open(DataFolder.existing(data, database_url).database)
@@ -102,7 +102,7 @@ def _compact(data: Path, database_url: str | None, log: Path) -> None:
     catalogue.close()
     assert record is not None
     space = FeatureSpace.from_json(record.space_json)
-    library = Library.open(data, space, codec=record.codec, database_url=database_url)
+    library = ReferenceStore.open(data, space, codec=record.codec, database_url=database_url)
     for turn in itertools.count():
         try:
             library.compact()

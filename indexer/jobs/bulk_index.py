@@ -21,8 +21,8 @@ from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits,
 from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
 from indexer.imaging.reading import read_pixels, reading_for
-from indexer.library import Library, Original
 from indexer.memory import EncodedReferences
+from indexer.references.reference_store import ReferenceStore, SourceImage
 from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance
@@ -40,7 +40,7 @@ class NothingToIndex(ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class CategoryFolder:
     """The pictures of one category. misnamed: why its folder's name cannot be a category's; None when it can."""
 
     category: str
@@ -52,12 +52,12 @@ class Found:
 class Layout:
     """What lies under a folder. passed_over: what is not hidden and no picture by its suffix."""
 
-    categories: tuple[Found, ...]
+    categories: tuple[CategoryFolder, ...]
     passed_over: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RejectedImage:
     """A picture that was skipped, and why."""
 
     path: Path
@@ -65,7 +65,7 @@ class Refusal:
 
 
 @dataclass
-class Tally:
+class IndexReport:
     """What became of one category's pictures so far.
 
     found: what screening found in pictures that were kept. outliers_need: how many more pictures it takes to find
@@ -75,7 +75,7 @@ class Tally:
     category: str
     added: int = 0
     known: int = 0
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[RejectedImage] = field(default_factory=list)
     found: list[tuple[Path, Finding]] = field(default_factory=list)
     outliers_need: int | None = None
 
@@ -83,14 +83,14 @@ class Tally:
 @dataclass(frozen=True)
 class _Loaded:
     path: Path
-    original: Original
+    original: SourceImage
     prepared: torch.Tensor  # uint8 (3, crop, crop)
 
 
 @dataclass(frozen=True)
 class _Encoded:
     path: Path
-    original: Original
+    original: SourceImage
     codes: EncodedReferences
 
 
@@ -121,24 +121,24 @@ def find_categories(root: Path) -> Layout:
     return Layout(tuple(found), tuple(passed_over))
 
 
-def _found(folder: Path, paths: tuple[Path, ...]) -> Found:
+def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
     try:
-        return Found(category_name(folder.name), paths)
+        return CategoryFolder(category_name(folder.name), paths)
     except TextRefused as refused:
-        return Found(readable(folder.name, LONGEST), paths, f"The folder's name {refused}: rename it.")
+        return CategoryFolder(readable(folder.name, LONGEST), paths, f"The folder's name {refused}: rename it.")
 
 
 def index(
-    library: Library,
+    library: ReferenceStore,
     encoder: Encoder,
-    found: Sequence[Found],
+    found: Sequence[CategoryFolder],
     *,
     limits: ImageLimits,
     decoders: int,
-    advance: Callable[[Tally, int], None],
+    advance: Callable[[IndexReport, int], None],
     screen: PatchSearchEngine | None = None,
     depth: BitDepth | None = None,
-) -> tuple[Tally, ...]:
+) -> tuple[IndexReport, ...]:
     """Make the pictures references of their categories; what is one already is neither encoded nor added again.
 
     advance: told the category's tally and how many more pictures are done. Every 32 pictures are committed together, so
@@ -153,10 +153,10 @@ def index(
     with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
         on_cores = cores.encoding(encoder)
         for each in found:
-            tally = Tally(each.category)
+            tally = IndexReport(each.category)
             tallies.append(tally)
             if each.misnamed is not None:
-                tally.refused = [Refusal(path, each.misnamed) for path in each.paths]
+                tally.refused = [RejectedImage(path, each.misnamed) for path in each.paths]
                 advance(tally, len(each.paths))
                 continue
             screened = None if screen is None else _Screened(library, screen, tally)
@@ -182,15 +182,19 @@ def index(
     return tuple(tallies)
 
 
-def _note(tally: Tally, path: Path, reason: str | None) -> None:
+def _note(tally: IndexReport, path: Path, reason: str | None) -> None:
     if reason is None:
         tally.known += 1
     else:
-        tally.refused.append(Refusal(path, reason))
+        tally.refused.append(RejectedImage(path, reason))
 
 
 def _reading(
-    pool: ThreadPoolExecutor, library: Library, found: Found, limits: ImageLimits, depth: BitDepth | None
+    pool: ThreadPoolExecutor,
+    library: ReferenceStore,
+    found: CategoryFolder,
+    limits: ImageLimits,
+    depth: BitDepth | None,
 ) -> Reading:
     """How a category's pictures are read: see `Profile.reading`. Some from all over the folder are looked at."""
     published = library.published
@@ -215,7 +219,12 @@ def _largest(path: Path, limits: ImageLimits) -> int | None:
 
 
 def _loaded_ahead(
-    pool: ThreadPoolExecutor, library: Library, encoder: Encoder, found: Found, limits: ImageLimits, reading: Reading
+    pool: ThreadPoolExecutor,
+    library: ReferenceStore,
+    encoder: Encoder,
+    found: CategoryFolder,
+    limits: ImageLimits,
+    reading: Reading,
 ) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
     """Batches of a category's pictures, each decoded while the one before is worked on."""
 
@@ -224,7 +233,7 @@ def _loaded_ahead(
         try:
             data = path.read_bytes() if path.stat().st_size <= limits.max_bytes else b""
             digest = hashlib.sha256(data).hexdigest()
-            if data and library.known(found.category, [digest]):
+            if data and library.find_existing(found.category, [digest]):
                 return None
             stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
             own = reading_for(stored, reading)
@@ -236,10 +245,17 @@ def _loaded_ahead(
         height, width = image.shape[:2]
         prepared = prepare(image, encoder.space.geometry)
         look = Appearance.of(prepared, width, height)
-        original = Original(
-            readable(path.name, LONGEST_FILENAME), data, digest, detect_suffix(data), width, height, look,
-            encoding=stored.encoding, reading=own,
-        )  # fmt: skip
+        original = SourceImage(
+            readable(path.name, LONGEST_FILENAME),
+            data,
+            digest,
+            detect_suffix(data),
+            width,
+            height,
+            look,
+            encoding=stored.encoding,
+            reading=own,
+        )
         return _Loaded(path, original, prepared)
 
     def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:
@@ -254,7 +270,7 @@ def _loaded_ahead(
 class _Screened:
     """Holds one category's pictures, commit by commit, against each other and against the references there are."""
 
-    def __init__(self, library: Library, engine: PatchSearchEngine, tally: Tally) -> None:
+    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, tally: IndexReport) -> None:
         self._library, self._engine, self._tally = library, engine, tally
         known = {each.name: each.settings for each in library.catalogue.categories.list()}
         self._settings = known.get(tally.category, CategorySettings())
@@ -277,7 +293,7 @@ class _Screened:
         for each, findings in zip(fresh, found, strict=True):
             reason = next((finding for finding in findings if finding.kind in self._settings.refuse), None)
             if reason is not None:
-                self._tally.refused.append(Refusal(each.path, f"{reason.kind}: {reason.detail}"))
+                self._tally.refused.append(RejectedImage(each.path, f"{reason.kind}: {reason.detail}"))
                 continue
             self._tally.found += ((each.path, finding) for finding in findings)
             kept.append(replace(each, original=replace(each.original, findings=findings)))
@@ -285,7 +301,7 @@ class _Screened:
         return kept
 
 
-def _commit(library: Library, tally: Tally, waiting: Sequence[_Encoded]) -> None:
+def _commit(library: ReferenceStore, tally: IndexReport, waiting: Sequence[_Encoded]) -> None:
     if not waiting:
         return
     originals = [each.original for each in waiting]

@@ -20,11 +20,11 @@ from indexer.memory import Codec, EncodedReferences, join
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 
-SEGMENT = 64  # references to encode and store together: what a kill costs at most
+SEGMENT_ROWS = 64  # references to encode and store together: what a kill costs at most
 _BATCH = 8  # pictures encoded at once
 
 
-class Unreadable(Exception):
+class ImagesUnreadable(Exception):
     """Kept pictures that are gone or damaged, so that they cannot be encoded again."""
 
     def __init__(self, references: Sequence[Reference]) -> None:
@@ -44,8 +44,9 @@ class Reencoded:
 class Reencoder:
     """Encodes the references of one data folder; pictures are decoded on the pool's threads."""
 
-    def __init__(self, originals: ImageStore, encoder: Encoder, codec: Codec, limits: ImageLimits,
-                 pool: ThreadPoolExecutor) -> None:  # fmt: skip
+    def __init__(
+        self, originals: ImageStore, encoder: Encoder, codec: Codec, limits: ImageLimits, pool: ThreadPoolExecutor
+    ) -> None:
         self._originals = originals
         self._encoder = encoder
         self._codec = codec

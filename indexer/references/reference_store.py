@@ -27,8 +27,8 @@ from indexer.domain.reference import NewReference
 from indexer.domain.snapshot import SegmentFile, SegmentUsage
 from indexer.domain.stored_file import original_path
 from indexer.encoders.base import FeatureSpace
-from indexer.loader import Loader, Published
 from indexer.memory import DEFAULT_CODEC, EncodedReferences, MemoryBank, join
+from indexer.references.snapshot_loader import PublishedState, SnapshotLoader
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 from indexer.storage.lock import StoreLock
@@ -44,7 +44,7 @@ log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
-class Original:
+class SourceImage:
     """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
 
     appearance, findings: from screening, where it was screened. encoding, reading: how it was stored and read.
@@ -65,7 +65,7 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AddOutcome:
     """What became of one picture: its own reference, or the one that already holds the same bytes."""
 
     filename: str
@@ -74,14 +74,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Added:
+class AddResult:
     """A committed addition; `version` is the first snapshot that holds everything named here."""
 
     version: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[AddOutcome, ...]
 
 
-class Library:
+class ReferenceStore:
     """Durable references and the newest snapshot of their memory. Safe to use from several threads and processes.
 
     An addition is on the disk (segment, picture), then in the catalogue (one transaction), then in the snapshot, in
@@ -97,7 +97,7 @@ class Library:
         )
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = ImageStore(folder.root / "originals", self._files)
-        self._loader = Loader(catalogue, self._segments, memory, memory_id)
+        self._loader = SnapshotLoader(catalogue, self._segments, memory, memory_id)
 
     @classmethod
     def open(
@@ -108,12 +108,12 @@ class Library:
         codec: str | None = None,
         database_url: str | None = None,
         codes_on_disk: bool = False,
-    ) -> Library:
+    ) -> ReferenceStore:
         """Open or create a data folder, sweep the segments that a crash left behind, and load and verify every segment.
 
         codec: how patches are stored; None for whatever the folder has, fp16 in a new one. database_url: None keeps the
         catalogue in the folder, as SQLite. codes_on_disk: search patches in files of the folder, as much again as the
-        segments, rather than in memory. Segments that fail their check are named in `damaged` and not served.
+        segments, rather than in memory. Segments that fail their check are named in `corrupt_segments` and not served.
         FeatureSpaceMismatch when the folder was made with another encoder or codec; SchemaMismatch from the catalogue;
         BeingRestored.
         """
@@ -149,7 +149,7 @@ class Library:
         self.catalogue.close()
 
     @property
-    def published(self) -> Published:
+    def published(self) -> PublishedState:
         """What detection reads: the newest snapshot this process knows, with all that goes with it."""
         return self._loader.published
 
@@ -164,24 +164,26 @@ class Library:
         return self.published.memory_id
 
     @property
-    def damaged(self) -> tuple[CorruptSegmentError, ...]:
+    def corrupt_segments(self) -> tuple[CorruptSegmentError, ...]:
         """Segments that failed their check and are not served."""
-        return self.published.damaged
+        return self.published.corrupt_segments
 
-    def known(self, category: str, digests: Collection[str]) -> dict[str, int]:
+    def find_existing(self, category: str, digests: Collection[str]) -> dict[str, int]:
         """Which of these pictures (sha256) are live references of the category already, with their ids."""
         return self.catalogue.references.live_digests(category, digests)
 
-    def add(self, category: str, originals: Sequence[Original], encoded: Mapping[str, EncodedReferences]) -> Added:
+    def add(
+        self, category: str, originals: Sequence[SourceImage], encoded: Mapping[str, EncodedReferences]
+    ) -> AddResult:
         """Make pictures references of a category, together.
 
-        encoded: by sha256, one reference each in the memory's codec; of a picture that is a live reference already
-        (`known`) it may be left out. Returns after the commit, with the snapshot published. A picture that is known, or
-        comes twice, is a duplicate: adding the same pictures again changes nothing. StorageFull when there is no room,
+        encoded: by sha256, one reference each in the memory's codec; an image that is a live reference already
+        (`find_existing`) may be left out. Returns after the commit, with the snapshot published. An image that is a
+        reference, or comes twice, is a duplicate: adding it again changes nothing. StorageFull when the disk is full,
         MemoryInactive when the folder has been switched to a memory that these do not fit; then nothing was added.
         """
         published = self.published
-        known = self.known(category, [original.sha256 for original in originals])
+        known = self.find_existing(category, [original.sha256 for original in originals])
         fresh = {each.sha256: each for each in originals if each.sha256 not in known}
         missing = fresh.keys() - encoded.keys()
         if missing:
@@ -202,11 +204,11 @@ class Library:
         for original in originals:
             status: Literal["added", "duplicate"] = "added" if original.sha256 in added else "duplicate"
             added.discard(original.sha256)
-            outcomes.append(Outcome(original.filename, status, ids[original.sha256]))
-        return Added(version, tuple(outcomes))
+            outcomes.append(AddOutcome(original.filename, status, ids[original.sha256]))
+        return AddResult(version, tuple(outcomes))
 
     def promote(
-        self, inspection_id: str, original: Original, encoded: EncodedReferences, confirmed: Sequence[str] = ()
+        self, inspection_id: str, original: SourceImage, encoded: EncodedReferences, confirmed: Sequence[str] = ()
     ) -> Inspection:
         """Call an inspected part good and make its picture a reference: see `Inspections.promote`.
 
@@ -253,11 +255,11 @@ class Library:
         return changed
 
     def refresh(self) -> MemoryBank:
-        """Bring the snapshot up to what any process has committed, and return it: see `Loader.refresh`."""
+        """Bring the snapshot up to what any process has committed, and return it: see `SnapshotLoader.refresh`."""
         return self._loader.refresh().memory
 
     def reload_damaged(self) -> None:
-        """Serve damaged segments that have been restored meanwhile: see `Loader.reload_damaged`."""
+        """Serve damaged segments that have been restored meanwhile: see `SnapshotLoader.reload_damaged`."""
         self._loader.reload_damaged()
 
     def _follow(self) -> None:
@@ -292,7 +294,7 @@ class Library:
         with self._files.shared():
             published = self.published
             usages = self.catalogue.segments.of(published.memory_id)
-            damaged = {damage.name for damage in published.damaged}
+            damaged = {damage.name for damage in published.corrupt_segments}
             waiting = [each for each in usages if _worth_compacting(each) and each.segment.name not in damaged]
             while waiting:
                 group = [waiting.pop(0)]
@@ -305,7 +307,7 @@ class Library:
         self._give_back([f"segments/{name}" for name in replaced])
         return len(replaced)
 
-    def tidy(self) -> int:
+    def compact_if_needed(self) -> int:
         """Compact once many segments are small or partly removed; returns how many were replaced, often none."""
         usages = self.catalogue.segments.of(self.memory_id)
         if sum(map(_worth_compacting, usages)) < _MANY_SEGMENTS:
@@ -317,7 +319,7 @@ class Library:
 
     @contextmanager
     def _written(
-        self, published: Published, originals: Collection[Original], encoded: EncodedReferences
+        self, published: PublishedState, originals: Collection[SourceImage], encoded: EncodedReferences
     ) -> Iterator[SegmentFile]:
         """Write pictures and their segment; the block commits them. If it fails, what nothing needs is given back."""
         written: list[str] = []
@@ -339,7 +341,7 @@ class Library:
             for _ in self._sweeper.delete(paths):
                 pass
 
-    def _rewrite(self, published: Published, old: Sequence[SegmentFile]) -> None:
+    def _rewrite(self, published: PublishedState, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}
         everything = self.catalogue.segments.changes_since(0, published.memory_id).added
         parts = [self._loader.read(each, published.memory) for each in everything if each.segment.name in names]
@@ -350,14 +352,22 @@ class Library:
         )
 
 
-def _new_reference(original: Original) -> NewReference:
+def _new_reference(original: SourceImage) -> NewReference:
     appearance = None if original.appearance is None else asdict(original.appearance)
     findings = tuple(asdict(finding) for finding in original.findings)
     return NewReference(
-        original.sha256, original.suffix, original.filename, original.width, original.height, appearance, findings,
-        len(original.data), encoding=None if original.encoding is None else original.encoding.to_json(),
-        reading=original.reading.to_json(), inspection_id=original.inspection_id,
-    )  # fmt: skip
+        original.sha256,
+        original.suffix,
+        original.filename,
+        original.width,
+        original.height,
+        appearance,
+        findings,
+        len(original.data),
+        encoding=None if original.encoding is None else original.encoding.to_json(),
+        reading=original.reading.to_json(),
+        inspection_id=original.inspection_id,
+    )
 
 
 def _worth_compacting(usage: SegmentUsage) -> bool:

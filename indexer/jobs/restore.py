@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.backup.archive import Archive
-from indexer.backup.files import FileFault, copy
-from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.dump import fill, new_database, revision_of
+from indexer.jobs.backup_archive import Archive
+from indexer.jobs.backup_report import BackupReport, Progress
+from indexer.jobs.checked_files import FileFault, copy
 from indexer.storage.data_folder import DataFolder
 
 
 def restore(
     source: Path, data: Path, database_url: str | None, progress: Progress, name: str | None = None
-) -> Done:  # fmt: skip
+) -> BackupReport:
     """Put a backup, the newest or the one named, into an empty data folder and an empty database, of either kind.
 
     Every file is checked on its way; those that are damaged or missing are reported, and the rest is restored. The
@@ -47,4 +47,6 @@ def restore(
         unserved = catalogue.dump.count_in(segments)
     finally:
         catalogue.close()
-    return Done(chosen, len(saved), len(saved) - len(lost), copied_bytes, damaged=tuple(damaged), unserved=unserved)
+    return BackupReport(
+        chosen, len(saved), len(saved) - len(lost), copied_bytes, damaged=tuple(damaged), unserved=unserved
+    )

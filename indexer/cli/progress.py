@@ -71,9 +71,12 @@ def progress() -> Iterator[Progress]:
     """Report while the block runs."""
     console = Console(stderr=True)
     columns = (
-        bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
-    )  # fmt: skip
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+    )
     with bars.Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=_WINDOW
     ) as bar:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.domain.retention import CountAndBytes, PruneCutoff, PruneTarget, RetentionGroup, RetentionLimits
+from indexer.domain.retention import CountAndBytes, PruneCutoff, RetentionGroup
+from indexer.history.policy import RetentionPolicy
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import DeletionStep, OrphanDeleter
 
@@ -20,30 +21,9 @@ _ROWS = 100  # inspections in one transaction: others wait for it to end
 _FILES = 200  # files struck out in one transaction
 _ABANDONED = 100_000  # paths remembered: 10 MB
 
-_ALL = RetentionLimits()
-
 
 @dataclass(frozen=True)
-class Policy:
-    """What is kept of each category: its defects, and its other inspections; themselves, and their pictures and maps.
-
-    An inspection that goes takes its picture, map and thumbnail with it. A thumbnail otherwise stays.
-    """
-
-    inspections: RetentionLimits = _ALL
-    pictures: RetentionLimits = _ALL
-    defects: RetentionLimits = _ALL
-    defect_pictures: RetentionLimits = _ALL
-
-    def bounds(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
-        """Those of one kind."""
-        if what == "inspections":
-            return self.defects if defect else self.inspections
-        return self.defect_pictures if defect else self.pictures
-
-
-@dataclass(frozen=True)
-class Step:
+class PruneStep:
     """What one step took away. what: inspections, the pictures and maps of some, or files. why: a bound, or room.
 
     Files go after what they belonged to; `why` is None for them. failed: a line for each that cannot be deleted.
@@ -62,7 +42,7 @@ class Pruner:
     them. They may raise CatalogueError, StorageFull and OSError; what was not taken then is taken the next time.
     """
 
-    def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: Policy, min_free_bytes: int) -> None:
+    def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: RetentionPolicy, min_free_bytes: int) -> None:
         self._data = folder.root
         self._retention = catalogue.retention
         self._sweeper = OrphanDeleter(
@@ -79,7 +59,7 @@ class Pruner:
         """
         self._abandoned.extend(paths)
 
-    def without_abandoned(self) -> Iterator[Step]:
+    def without_abandoned(self) -> Iterator[PruneStep]:
         """Delete what was abandoned, unless something names it."""
         while self._abandoned:
             some = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
@@ -93,7 +73,7 @@ class Pruner:
             if dealt < len(some):
                 return  # somebody is recording all the time
 
-    def cuts(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneCutoff]:
+    def plan(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneCutoff]:
         """What is beyond the policy's bounds now."""
         now = datetime.now(UTC)
         for kind in kinds:
@@ -103,13 +83,13 @@ class Pruner:
                 if cut is not None:
                     yield cut
 
-    def within_bounds(self, kinds: Iterable[RetentionGroup]) -> Iterator[Step]:
+    def within_bounds(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneStep]:
         """Take away what is beyond the policy's bounds, oldest first, inspections before pictures."""
         yield from self._deleted()
-        for cut in self.cuts(kinds):
+        for cut in self.plan(kinds):
             yield from self._taken(cut, "bounds")
 
-    def room_wanted(self) -> int:
+    def bytes_to_free(self) -> int:
         """How many bytes of pictures have to go so that twice the least that must be free is free; 0 for none.
 
         Twice: the oldest pictures go before it comes to refusing new history.
@@ -119,25 +99,25 @@ class Pruner:
             return 0
         return max(0, 2 * self._min_free_bytes - free - self._retention.pending().bytes)
 
-    def with_room(self) -> Iterator[Step]:
+    def with_room(self) -> Iterator[PruneStep]:
         """While the disk is low, take away the oldest pictures of any category; never those of defects."""
         if shutil.disk_usage(self._data).free < 2 * self._min_free_bytes:
             yield from self._deleted()
-            if wanted := self.room_wanted():
+            if wanted := self.bytes_to_free():
                 for cut in self._retention.plan_to_free(wanted):
                     yield from self._taken(cut, "room")
 
-    def without_orphans(self) -> Iterator[Step]:
+    def without_orphans(self) -> Iterator[PruneStep]:
         """Delete files that nothing names, as crashes, compactions and old references leave them."""
         for swept in self._sweeper.orphans("segments", "originals", HISTORY):
             yield _files_gone(swept)
 
-    def _taken(self, cut: PruneCutoff, why: Literal["bounds", "room"]) -> Iterator[Step]:
+    def _taken(self, cut: PruneCutoff, why: Literal["bounds", "room"]) -> Iterator[PruneStep]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
-            yield Step(cut.what, why, amount)
+            yield PruneStep(cut.what, why, amount)
             yield from self._deleted()
 
-    def _deleted(self) -> Iterator[Step]:
+    def _deleted(self) -> Iterator[PruneStep]:
         """Delete the files that are pending.
 
         A crash before they are struck out has them deleted again. If one of them is recorded and pruned anew just then,
@@ -154,5 +134,5 @@ class Pruner:
                 return  # somebody is recording all the time
 
 
-def _files_gone(swept: DeletionStep) -> Step:
-    return Step("files", None, CountAndBytes(swept.deleted, swept.bytes), swept.failed)
+def _files_gone(swept: DeletionStep) -> PruneStep:
+    return PruneStep("files", None, CountAndBytes(swept.deleted, swept.bytes), swept.failed)

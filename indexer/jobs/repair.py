@@ -11,23 +11,23 @@ from indexer.domain.reference import Reference
 from indexer.domain.snapshot import SegmentRows
 from indexer.encoders import Encoder, FeatureSpace
 from indexer.imaging.decode import ImageLimits
-from indexer.library import write_segment
+from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
 from indexer.memory import Codec
-from indexer.reencoding import SEGMENT, Reencoder, Unreadable
+from indexer.references.reference_store import write_segment
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import SegmentStore
 
 
 @dataclass(frozen=True)
-class Mended:
+class RepairReport:
     """What a repair did. references: how many are served again. dropped: those that were taken back instead."""
 
     references: int
     dropped: tuple[Reference, ...]
 
 
-class Mending:
+class RepairJob:
     """One repair of the memory being served. Detection goes on with what is whole.
 
     A repair that was killed is taken up again by the next. FeatureSpaceMismatch when the memory is of another encoder.
@@ -62,9 +62,14 @@ class Mending:
         return tuple(found)
 
     def run(
-        self, damaged: tuple[SegmentRows, ...], limits: ImageLimits, decoders: int, advance: Callable[[int], None],
-        *, drop_unreadable: bool = False,
-    ) -> Mended:  # fmt: skip
+        self,
+        damaged: tuple[SegmentRows, ...],
+        limits: ImageLimits,
+        decoders: int,
+        advance: Callable[[int], None],
+        *,
+        drop_unreadable: bool = False,
+    ) -> RepairReport:
         """Encode the references of these segments. advance: told how many more were dealt with.
 
         Unreadable, at the end, when the pictures of some cannot be read: the others are mended, and these still lack
@@ -75,8 +80,8 @@ class Mending:
         unreadable: list[Reference] = []
         ids = [row.reference_id for each in damaged for row in each.rows]
         with Reencoder.working(self._folder, self._encoder, codec, limits, decoders) as reencoder:
-            for start in range(0, len(ids), SEGMENT):
-                some = [self._catalogue.references.get(each) for each in ids[start : start + SEGMENT]]
+            for start in range(0, len(ids), SEGMENT_ROWS):
+                some = [self._catalogue.references.get(each) for each in ids[start : start + SEGMENT_ROWS]]
                 done = reencoder.encode(some, advance)
                 if done.codes is not None:
                     with self._files.shared():
@@ -89,8 +94,8 @@ class Mending:
             self._catalogue.references.remove([each.id for each in unreadable])
         self._let_go({each.segment.name for each in damaged})
         if unreadable and not drop_unreadable:
-            raise Unreadable(unreadable)
-        return Mended(mended, tuple(unreadable))
+            raise ImagesUnreadable(unreadable)
+        return RepairReport(mended, tuple(unreadable))
 
     def _let_go(self, damaged: set[str]) -> None:
         """Delete those of the damaged segments that no live reference lies in any more."""

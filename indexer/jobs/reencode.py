@@ -11,9 +11,9 @@ from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
 from indexer.encoders import Encoder
 from indexer.imaging.decode import ImageLimits
-from indexer.library import write_segment
+from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
 from indexer.memory import Codec
-from indexer.reencoding import SEGMENT, Reencoder, Unreadable
+from indexer.references.reference_store import write_segment
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import SegmentStore
@@ -24,7 +24,7 @@ class NothingToRebuild(ValueError):
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class ReencodeReport:
     """A finished rebuild.
 
     codec: of the new memory. dropped: references whose pictures could not be read, taken back. same_encoder: whether
@@ -38,7 +38,7 @@ class Rebuilt:
     same_encoder: bool
 
 
-class Rebuild:
+class ReencodeJob:
     """One rebuild of a data folder. Detection goes on with the old memory until the switch, which is one transaction.
 
     A memory that a killed rebuild left unfinished is taken up again. References added meanwhile are encoded too.
@@ -63,7 +63,7 @@ class Rebuild:
 
     def run(
         self, limits: ImageLimits, decoders: int, advance: Callable[[int], None], *, drop_unreadable: bool = False
-    ) -> Rebuilt:
+    ) -> ReencodeReport:
         """Encode what is left and switch. advance: told how many more pictures are done.
 
         drop_unreadable: take back references whose pictures are gone or damaged, instead of raising Unreadable. What
@@ -74,7 +74,7 @@ class Rebuild:
             while True:
                 unreadable = self._encode_rest(reencoder, advance)
                 if unreadable and not drop_unreadable:
-                    raise Unreadable(unreadable)
+                    raise ImagesUnreadable(unreadable)
                 self._catalogue.references.remove([each.id for each in unreadable])
                 dropped += unreadable
                 try:
@@ -87,7 +87,7 @@ class Rebuild:
             pass
         references = sum(category.references for category in self._catalogue.categories.list())
         same_encoder = self._old.fingerprint == self._new.fingerprint
-        return Rebuilt(version, references, self._new.codec, tuple(dropped), same_encoder)
+        return ReencodeReport(version, references, self._new.codec, tuple(dropped), same_encoder)
 
     def _memories(self, codec_name: str | None) -> tuple[MemoryRecord, MemoryRecord]:
         old, space = self._catalogue.memories.active(), self._encoder.space
@@ -102,7 +102,7 @@ class Rebuild:
         """Place every reference that is not in the new memory yet; returns those whose pictures cannot be read."""
         unreadable: list[Reference] = []
         after = 0
-        while references := self._catalogue.references.unplaced(self._new.id, SEGMENT, after):
+        while references := self._catalogue.references.unplaced(self._new.id, SEGMENT_ROWS, after):
             after = references[-1].id
             done = reencoder.encode(references, advance)
             unreadable += done.unreadable

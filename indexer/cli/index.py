@@ -10,14 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
+from indexer.cli.progress import progress
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
-from indexer.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
-from indexer.progress import progress
 from indexer.settings import DataSettings
 from indexer.text import readable
 
 if TYPE_CHECKING:
-    from indexer.bulk import Tally
+    from indexer.jobs.bulk_index import IndexReport
 
 _SHOWN = 20  # refused pictures, and as many findings, named on the screen
 
@@ -55,50 +55,65 @@ def index(
     # torch takes seconds to import; --help should not.
     from sqlalchemy.exc import SQLAlchemyError
 
-    from indexer.bulk import NothingToIndex, find_categories
-    from indexer.bulk import index as run
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError, load_encoder
-    from indexer.library import Library
+    from indexer.jobs.bulk_index import NothingToIndex, find_categories
+    from indexer.jobs.bulk_index import index as run
+    from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.references.reference_store import ReferenceStore
     from indexer.search import choose_engine
-    from indexer.sizes import encoder_of_memory
 
     sign()
     console = printer()
     try:
         found = find_categories(folder)
         loaded = load_encoder(encoder_of_memory(settings))
-        library = Library.open(
-            settings.data, loaded.space, codec=settings.codec, database_url=settings.database_url,
+        library = ReferenceStore.open(
+            settings.data,
+            loaded.space,
+            codec=settings.codec,
+            database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
-        )  # fmt: skip
+        )
         try:
-            if library.damaged:
-                raise OSError(
-                    f"{library.damaged[0]}: restore it, or run `touchstone rebuild --damaged`, before adding more"
-                )
+            if library.corrupt_segments:
+                [first, *_] = library.corrupt_segments
+                raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
             with progress() as shown:
                 task = shown.task("", sum(len(each.paths) for each in found.categories))
 
-                def advance(tally: Tally, count: int) -> None:
+                def advance(tally: IndexReport, count: int) -> None:
                     task.advance(count, tally.category)
 
                 tallies = run(
-                    library, loaded, found.categories, limits=settings.image_limits, decoders=settings.decode_threads,
-                    advance=advance, screen=choose_engine(loaded.device) if screen else None, depth=depth,
-                )  # fmt: skip
-            library.tidy()
+                    library,
+                    loaded,
+                    found.categories,
+                    limits=settings.image_limits,
+                    decoders=settings.decode_threads,
+                    advance=advance,
+                    screen=choose_engine(loaded.device) if screen else None,
+                    depth=depth,
+                )
+            library.compact_if_needed()
         finally:
             library.close()
-    except (NothingToIndex, EncoderError, FeatureSpaceMismatch, CatalogueError, SQLAlchemyError, OSError,
-            ValueError) as error:  # fmt: skip
+    except (
+        NothingToIndex,
+        EncoderError,
+        FeatureSpaceMismatch,
+        CatalogueError,
+        SQLAlchemyError,
+        OSError,
+        ValueError,
+    ) as error:
         fail(str(error))
     _summarise(console, tallies, found.passed_over)
     if any(tally.refused for tally in tallies):
         raise typer.Exit(1)
 
 
-def _summarise(console: Console, tallies: Sequence[Tally], passed_over: Sequence[Path]) -> None:
+def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Sequence[Path]) -> None:
     table = Table(title="References", header_style="bold")
     table.add_column("category")
     for heading in ("added", "there already", "refused", "findings"):
@@ -113,7 +128,7 @@ def _summarise(console: Console, tallies: Sequence[Tally], passed_over: Sequence
             console.print(
                 f"{each.category}: too few pictures to find outliers among them: it takes {each.outliers_need} more",
                 soft_wrap=True,
-            )  # fmt: skip
+            )
     _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
 
 

@@ -9,7 +9,7 @@ Progress = Callable[[int, int], None]  # files done, files in all
 
 
 @dataclass(frozen=True)
-class Done:
+class BackupReport:
     """What was done with the backup `name`, or with a data folder.
 
     files: in all. copied: those that were new, of `copied_bytes`. mended: those whose copy was damaged and was copied

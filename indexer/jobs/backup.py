@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from indexer.backup.archive import Archive, BackupError, SavedFile
-from indexer.backup.files import FileFault, check, check_size, copy
-from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
+from indexer.jobs.backup_archive import Archive, BackupError, SavedFile
+from indexer.jobs.backup_report import BackupReport, Progress
+from indexer.jobs.checked_files import FileFault, check, check_size, copy
 from indexer.storage.data_folder import DataFolder
 
 
-def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> Done:
+def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> BackupReport:
     """Copy what the catalogue holds now, and the files it names that the target lacks. Services may go on.
 
     A file that an earlier backup saved is trusted if it still has its size; read_all: if it has its checksum. One that
@@ -53,7 +53,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
     finally:
         catalogue.close()
     archive.write_files(name, saved)  # last: a backup without it is not one
-    return Done(name, len(named), copied, copied_bytes, tuple(mended), tuple(damaged))
+    return BackupReport(name, len(named), copied, copied_bytes, tuple(mended), tuple(damaged))
 
 
 def _saved_before(archive: Archive) -> tuple[dict[str, SavedFile], list[str]]:

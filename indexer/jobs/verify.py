@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from indexer.backup.archive import Archive
-from indexer.backup.files import FileFault, check
-from indexer.backup.report import Done, Progress
 from indexer.catalogue.catalogue import Catalogue
+from indexer.jobs.backup_archive import Archive
+from indexer.jobs.backup_report import BackupReport, Progress
+from indexer.jobs.checked_files import FileFault, check
 from indexer.storage.data_folder import DataFolder
 
 
-def verify(folder: DataFolder, progress: Progress) -> Done:
+def verify(folder: DataFolder, progress: Progress) -> BackupReport:
     """Read every file that the catalogue names and compare it with its checksum; hold the catalogue against itself.
 
     Which means: SQLite's own check of its file, every reference placed, and in a row that its segment has. Services
@@ -27,10 +27,10 @@ def verify(folder: DataFolder, progress: Progress) -> Done:
             damaged += faults_of(files, len(named), progress)
     finally:
         catalogue.close()
-    return Done("", len(named), damaged=damaged)
+    return BackupReport("", len(named), damaged=damaged)
 
 
-def verify_backup(source: Path, progress: Progress, name: str | None = None) -> Done:
+def verify_backup(source: Path, progress: Progress, name: str | None = None) -> BackupReport:
     """Read every file of a backup, the newest or the one named, and the rows of its catalogue. BackupError."""
     archive = Archive(source)
     chosen = archive.choose(name)
@@ -38,12 +38,10 @@ def verify_backup(source: Path, progress: Progress, name: str | None = None) -> 
         pass
     saved = archive.files_of(chosen)
     files = ((each.path, archive.file(each.path), each.sha256) for each in saved)
-    return Done(chosen, len(saved), damaged=faults_of(files, len(saved), progress))
+    return BackupReport(chosen, len(saved), damaged=faults_of(files, len(saved), progress))
 
 
-def faults_of(
-    files: Iterable[tuple[str, Path, str | None]], total: int, progress: Progress
-) -> tuple[str, ...]:  # fmt: skip
+def faults_of(files: Iterable[tuple[str, Path, str | None]], total: int, progress: Progress) -> tuple[str, ...]:
     """A line for each file that is missing, damaged or unreadable. files: how each is called, where it lies, sha256."""
     damaged = []
     for number, (name, path, sha256) in enumerate(files):

@@ -28,13 +28,13 @@ log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedState:
     """What detection reads, replaced as a whole.
 
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
-    name; profiles: how its references were stored, by the same. version: of the catalogue that this follows; larger
-    than the snapshot's only once the data folder has been switched to another memory. damaged: segments that are not
-    served. superseded_by: the encoder of a memory that this process cannot serve in the place of this one.
+    name; profiles: how its references were stored, by category. version: of the catalogue that this follows; larger
+    than the snapshot's only once the data folder has been switched to another memory. corrupt_segments: not
+    served. superseded_by: the encoder of a newer memory that this process cannot serve.
     """
 
     memory: MemoryBank
@@ -42,27 +42,27 @@ class Published:
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     version: int = 0
-    damaged: tuple[CorruptSegmentError, ...] = ()
+    corrupt_segments: tuple[CorruptSegmentError, ...] = ()
     superseded_by: str | None = None
 
 
-class Loader:
+class SnapshotLoader:
     """Holds the newest published state of one data folder; safe to use from several threads."""
 
     def __init__(self, catalogue: Catalogue, segments: SegmentStore, memory: MemoryBank, memory_id: int) -> None:
         self._catalogue = catalogue
         self._segments = segments
-        self._published = Published(memory, memory_id)
+        self._published = PublishedState(memory, memory_id)
         self._failing_since: dict[str, float] = {}  # segment → when the system first refused to read it
         self._refreshing = threading.Lock()
         self._adopting = threading.Lock()
 
     @property
-    def published(self) -> Published:
+    def published(self) -> PublishedState:
         """The newest state this process knows."""
         return self._published
 
-    def refresh(self, patience: float = _PATIENCE_SECONDS, *, adopt: bool = True) -> Published:
+    def refresh(self, patience: float = _PATIENCE_SECONDS, *, adopt: bool = True) -> PublishedState:
         """Publish what any process has committed since the last refresh.
 
         After a switch to another memory, removals and settings are still followed. One of the same encoder, such as one
@@ -94,7 +94,7 @@ class Loader:
         """Read damaged segments again: what has been restored meanwhile is served from now on. Raises as `refresh`."""
         with self._refreshing:
             now = self._published
-            if not now.damaged or now.superseded_by is not None:
+            if not now.corrupt_segments or now.superseded_by is not None:
                 return
             everything = self._catalogue.segments.changes_since(0, now.memory_id)
             if everything.active is None or everything.active.id != now.memory_id:
@@ -102,11 +102,12 @@ class Loader:
             here = set(now.memory.ids[now.memory.rows_of()].tolist())
             live = {row.reference_id for each in everything.added for row in each.rows}
             lacking = tuple(
-                SegmentRows(each.segment, rows) for each in everything.added
+                SegmentRows(each.segment, rows)
+                for each in everything.added
                 if (rows := tuple(row for row in each.rows if row.reference_id not in here))
-            )  # fmt: skip
+            )
             changes = replace(everything, added=lacking, removed=tuple(here - live))
-            self._publish(self._loaded(replace(now, damaged=()), changes, 0.0))
+            self._publish(self._loaded(replace(now, corrupt_segments=()), changes, 0.0))
 
     def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
         """Some rows of a segment. Raises CorruptSegmentError, and OSError when the file cannot be read now."""
@@ -118,9 +119,9 @@ class Loader:
         picked = [row.row for row in rows.rows]
         return encoded if picked == list(range(header.count)) else encoded.select(picked)
 
-    def _publish(self, published: Published) -> None:
-        known = {damage.name for damage in self._published.damaged}
-        for damage in published.damaged:
+    def _publish(self, published: PublishedState) -> None:
+        known = {damage.name for damage in self._published.corrupt_segments}
+        for damage in published.corrupt_segments:
             if damage.name not in known:
                 log.error("%s: its references are not served", damage)
         if published.superseded_by not in (None, self._published.superseded_by):
@@ -138,19 +139,22 @@ class Loader:
         empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
         everything = self._catalogue.segments.changes_since(0, active.id)
         if everything.active == active:  # else it was switched again: the next refresh looks anew
-            adopted = self._loaded(Published(empty, active.id), everything, patience)
+            adopted = self._loaded(PublishedState(empty, active.id), everything, patience)
             with self._refreshing:
                 self._publish(adopted)
 
-    def _left_behind(self, now: Published, changes: SnapshotDelta, superseded_by: str | None) -> Published:
+    def _left_behind(self, now: PublishedState, changes: SnapshotDelta, superseded_by: str | None) -> PublishedState:
         """What can still be followed once the references are in another memory: all but what was added."""
         return replace(
-            now, memory=now.memory.without_references(changes.removed, now.memory.version),
-            settings=self._catalogue.categories.settings(), profiles=self._catalogue.references.profiles(),
-            version=changes.version, superseded_by=superseded_by,
-        )  # fmt: skip
+            now,
+            memory=now.memory.without_references(changes.removed, now.memory.version),
+            settings=self._catalogue.categories.settings(),
+            profiles=self._catalogue.references.profiles(),
+            version=changes.version,
+            superseded_by=superseded_by,
+        )
 
-    def _loaded(self, now: Published, changes: SnapshotDelta, patience: float) -> Published:
+    def _loaded(self, now: PublishedState, changes: SnapshotDelta, patience: float) -> PublishedState:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
@@ -165,14 +169,14 @@ class Loader:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not given back: %s", error)
-        return Published(memory, now.memory_id, settings, profiles, changes.version, damaged)
+        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
     def _entered(
-        self, now: Published, changes: SnapshotDelta, patience: float
+        self, now: PublishedState, changes: SnapshotDelta, patience: float
     ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
         memory = now.memory
-        damaged = {error.name: error for error in now.damaged}
+        damaged = {error.name: error for error in now.corrupt_segments}
         parts: list[EncodedReferences] = []
         ids: list[int] = []
         categories: list[str] = []
@@ -190,7 +194,7 @@ class Loader:
         memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
         return memory, tuple(damaged.values())
 
-    def _part(self, rows: SegmentRows, now: Published, patience: float) -> EncodedReferences | CorruptSegmentError:
+    def _part(self, rows: SegmentRows, now: PublishedState, patience: float) -> EncodedReferences | CorruptSegmentError:
         """The features of some rows, or why they cannot be served."""
         name = rows.segment.name
         try:
@@ -207,7 +211,7 @@ class Loader:
         self._failing_since.pop(name, None)
         return part
 
-    def _read_or_moved(self, rows: SegmentRows, now: Published) -> EncodedReferences:
+    def _read_or_moved(self, rows: SegmentRows, now: PublishedState) -> EncodedReferences:
         try:
             return self.read(rows, now.memory)
         except CorruptSegmentError:
@@ -216,7 +220,7 @@ class Loader:
                 raise
             return moved
 
-    def _moved(self, missing: SegmentRows, now: Published) -> EncodedReferences | None:
+    def _moved(self, missing: SegmentRows, now: PublishedState) -> EncodedReferences | None:
         """The same references' features from the segments they lie in now; None if they have not moved."""
         wanted = {row.reference_id: position for position, row in enumerate(missing.rows)}
         found: dict[int, EncodedReferences] = {}

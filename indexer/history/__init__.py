@@ -1,0 +1,1 @@
+"""The history of inspections: how long it is stored."""

@@ -1,0 +1,28 @@
+"""What is stored of each category's history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.domain.retention import PruneTarget, RetentionLimits
+
+_ALL = RetentionLimits()
+
+
+@dataclass(frozen=True)
+class RetentionPolicy:
+    """What is kept of each category: its defects, and its other inspections; themselves, and their pictures and maps.
+
+    An inspection that goes takes its picture, map and thumbnail with it. A thumbnail otherwise stays.
+    """
+
+    inspections: RetentionLimits = _ALL
+    pictures: RetentionLimits = _ALL
+    defects: RetentionLimits = _ALL
+    defect_pictures: RetentionLimits = _ALL
+
+    def bounds(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
+        """Those of one kind."""
+        if what == "inspections":
+            return self.defects if defect else self.inspections
+        return self.defect_pictures if defect else self.pictures

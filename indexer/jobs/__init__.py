@@ -1,0 +1,1 @@
+"""Long work on a whole data folder: indexing, encoding again, backups."""
