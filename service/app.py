@@ -1,4 +1,4 @@
-"""Puts the service together."""
+"""Assembles the FastAPI application."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from service import console
-from service.auth import AccessControl
+from service.auth import AccessControlMiddleware
 from service.http import problems
-from service.http.middleware.access_log import Observed
-from service.http.middleware.body_limit import BodyLimit
-from service.http.middleware.head import HeadAsGet
-from service.http.middleware.header_limit import HeaderLimit
-from service.http.middleware.headers import AnswerHeaders
-from service.http.middleware.request_id import RequestId
-from service.http.middleware.root_path import RootPath
-from service.http.query_parameters import only_declared
+from service.http.middleware.access_log import AccessLogMiddleware
+from service.http.middleware.body_limit import BodyLimitMiddleware
+from service.http.middleware.head import HeadMiddleware
+from service.http.middleware.header_limit import HeaderLimitMiddleware
+from service.http.middleware.headers import ResponseHeadersMiddleware
+from service.http.middleware.request_id import RequestIdMiddleware
+from service.http.middleware.root_path import RootPathMiddleware
+from service.http.query_parameters import check_query_parameters
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
-from service.state import Runtime
+from service.state import AppState
 
 _DESCRIPTION = """Finds defects in pictures of products with no training.
 
@@ -30,44 +30,55 @@ Teach it a product with `POST /references`; ask about a part with `POST /detect`
 `application/problem+json` with a stable `type` and a `request_id`."""
 
 
-def create_app(running: Runtime) -> FastAPI:
-    """The application around what `Runtime.start` made. At its end it finishes accepted work and stops that."""
+def create_app(state: AppState) -> FastAPI:
+    """The application around what `AppState.start` made. At its end it finishes accepted work and stops that."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.runtime = running
-        asyncio.get_running_loop().set_default_executor(running.threads.catalogue.executor)
+        app.state.app_state = state
+        asyncio.get_running_loop().set_default_executor(state.thread_pools.catalogue.executor)
         try:
-            await running.threads.files(running.begin)
+            await state.thread_pools.files(state.begin)
             yield
         finally:
-            await running.threads.files(running.stop)
+            await state.thread_pools.files(state.stop)
 
-    settings = running.settings
+    settings = state.settings
     app = FastAPI(
-        title="Touchstone", version=version("touchstone"), description=_DESCRIPTION, lifespan=lifespan,
-        docs_url=None, redoc_url=None,
-    )  # fmt: skip
+        title="Touchstone",
+        version=version("touchstone"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     problems.install(app)
     app.add_middleware(
-        BodyLimit, most_bytes=settings.max_request_bytes, most_json_bytes=settings.max_json_bytes,
-        seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second,
-        detecting=running.detecting.held_bytes, others=running.onboarding.held_bytes,
-    )  # fmt: skip
-    ring = None if settings.access == "open" else running.ring
+        BodyLimitMiddleware,
+        most_bytes=settings.max_request_bytes,
+        most_json_bytes=settings.max_json_bytes,
+        seconds=settings.body_seconds,
+        bytes_per_second=settings.body_bytes_per_second,
+        detecting=state.detecting.held_bytes,
+        others=state.onboarding.held_bytes,
+    )
+    api_keys = None if settings.access == "open" else state.api_keys
     app.add_middleware(
-        AccessControl, ring=ring, look_up=running.key_sync.soon, requests_per_minute=settings.requests_per_minute,
+        AccessControlMiddleware,
+        api_keys=api_keys,
+        look_up=state.key_sync.soon,
+        requests_per_minute=settings.requests_per_minute,
         host=settings.host,
-    )  # fmt: skip
-    app.add_middleware(HeaderLimit, most=settings.max_headers, most_bytes=settings.max_header_bytes)
-    app.add_middleware(RequestId)
-    app.add_middleware(AnswerHeaders, version=lambda: running.library.memory.version)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(Observed, metrics=running.metrics, tracing=running.tracing)
-    app.add_middleware(RootPath, root_path=settings.root_path)
-    # The door is `AccessControl`; this only lets /docs ask for the key that it wants.
-    told = [] if ring is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
-    checked = [Depends(only_declared)]
+    )
+    app.add_middleware(HeaderLimitMiddleware, most=settings.max_headers, most_bytes=settings.max_header_bytes)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(ResponseHeadersMiddleware, version=lambda: state.library.memory.version)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(AccessLogMiddleware, metrics=state.metrics, tracing=state.tracing)
+    app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
+    # The door is `AccessControlMiddleware`; this only lets /docs ask for the key that it wants.
+    told = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
+    checked = [Depends(check_query_parameters)]
     for room in (detect, references, categories, preview, inspections, storage, admin, health):
         app.include_router(room.router, dependencies=[*told, *checked])
     app.include_router(health.probes, dependencies=checked)

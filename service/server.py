@@ -11,11 +11,11 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.http.connection_limits import Door
+from service.http.connection_limits import ConnectionLimits
 from service.http.file_descriptors import connections_allowed
 from service.observability import logs
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 
 _GRACE_SECONDS = 30
 
@@ -23,27 +23,37 @@ _GRACE_SECONDS = 30
 def serve(settings: Settings) -> None:
     """Listen and answer until SIGTERM or SIGINT; accepted work is finished first.
 
-    Raises what `Runtime.start` does, and OSError when nobody can listen there.
+    Raises what `AppState.start` does, and OSError when nobody can listen there.
     """
     logs.configure(settings.log_format)
     _check_address(settings.host, settings.port)
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    running = Runtime.start(settings)
+    state = AppState.start(settings)
     connections = connections_allowed(settings.max_connections)
-    door = Door(
-        connections, settings.header_seconds, settings.keep_alive_seconds, settings.send_seconds,
-        refused=running.metrics.problem,
-    )  # fmt: skip
+    limits = ConnectionLimits(
+        connections,
+        settings.header_seconds,
+        settings.keep_alive_seconds,
+        settings.send_seconds,
+        on_rejected=state.metrics.problem,
+    )
     _Server(
-        running,
+        state,
         uvicorn.Config(
-            create_app(running), host=settings.host, port=settings.port, http=door.protocol, ws="none",
-            h11_max_incomplete_event_size=settings.max_header_bytes, backlog=2 * connections,
+            create_app(state),
+            host=settings.host,
+            port=settings.port,
+            http=limits.protocol,
+            ws="none",
+            h11_max_incomplete_event_size=settings.max_header_bytes,
+            backlog=2 * connections,
             timeout_graceful_shutdown=_GRACE_SECONDS,
-            log_config=None, access_log=False, server_header=False,
+            log_config=None,
+            access_log=False,
+            server_header=False,
         ),
-    ).run()  # fmt: skip
+    ).run()
 
 
 def _check_address(host: str, port: int) -> None:
@@ -65,14 +75,14 @@ class _Server(uvicorn.Server):
     They would otherwise be waited for until the grace is over.
     """
 
-    def __init__(self, running: Runtime, config: uvicorn.Config) -> None:
+    def __init__(self, state: AppState, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._running = running
+        self._state = state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._running.shortage.watch(asyncio.get_running_loop())
+        self._state.descriptor_shortage.watch(asyncio.get_running_loop())
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._running.feed.close()
+        self._state.inspection_stream.close()
         super().handle_exit(sig, frame)

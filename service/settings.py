@@ -46,10 +46,11 @@ class Settings(DataSettings):
     )
 
     min_free_bytes: int = Field(
-        1 << 30, ge=0,
+        1 << 30,
+        ge=0,
         description="With less left on the data folder's disk, inspections are answered but not kept. "
         "With less than twice that, the oldest pictures of good parts go.",
-    )  # fmt: skip
+    )
     keep_inspections: int = Field(1_000_000, ge=0, description="Inspections kept of each category; 0 for any number.")
     keep_inspections_days: float = Field(365, ge=0, le=36_500, description="How long they are kept; 0 for ever.")
     keep_pictures: int = Field(
@@ -74,9 +75,11 @@ class Settings(DataSettings):
     batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
     queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures waiting; beyond it requests get 503.")
     onboarding_size: int = Field(
-        128, ge=1, le=100_000,
+        128,
+        ge=1,
+        le=100_000,
         description="Most pictures under way to become references, or of feedback or masks; beyond it 503.",
-    )  # fmt: skip
+    )
     deadline_ms: float = Field(10_000, gt=0, description="A detection not begun after this long is dropped with 504.")
     refresh_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
 
@@ -91,13 +94,15 @@ class Settings(DataSettings):
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
     max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with pictures, in bytes.")
     max_held_bytes: int = Field(
-        1 << 30, ge=1,
+        1 << 30,
+        ge=1,
         description="Most bytes of picture files held, of detections and of all else; beyond it 503.",
-    )  # fmt: skip
+    )
     max_decoded_bytes: int = Field(
-        2 << 30, ge=1,
+        2 << 30,
+        ge=1,
         description="Most bytes of pictures about to be decoded, of detections and of all else; beyond it 503.",
-    )  # fmt: skip
+    )
     max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without pictures, in bytes.")
     body_seconds: float = Field(
         20.0, gt=0, description="Time for a request's body to come; what has come adds to it, see the next."

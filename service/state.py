@@ -1,4 +1,4 @@
-"""Everything a running service holds, made once at start-up and taken down in order."""
+"""The state of a running service: built at start-up, closed in order."""
 
 from __future__ import annotations
 
@@ -22,77 +22,81 @@ from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine, choose_engine
 from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.verdicts.ranking import references_needed
-from service.auth.api_key_cache import KeyRing
+from service.auth.api_key_cache import ApiKeyCache
 from service.background import Supervisor, Task
-from service.background.calibration_manager import Calibrations
+from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
-from service.http.event_stream import Feed
-from service.http.file_descriptors import Shortage
+from service.http.event_stream import InspectionStream
+from service.http.file_descriptors import FileDescriptorShortage
 from service.http.problems import ProblemError, memory_switched
-from service.inference.decoder import Decoder, preparer
-from service.inference.detector import Inspector
-from service.inference.in_flight import Admission, Budget
+from service.inference.decoder import Decoder, choose_preprocessing
+from service.inference.detector import Detector
+from service.inference.in_flight import Budget, InFlightLimits
 from service.inference.warm_up import warm_up
-from service.inference.worker import Owner
-from service.observability.gauges import StateMetrics
+from service.inference.worker import InferenceWorker
+from service.observability.gauges import GaugeCollector
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
-from service.recording.disk_space import has_room
+from service.recording.disk_space import has_free_space
 from service.recording.recorder import Recorder
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
-from service.thread_pools import Threads
+from service.thread_pools import ThreadPools
 from service.usecases.readiness import CHECK_SECONDS, Readiness
 
 log = logging.getLogger("touchstone")
 
-_BORDER = (
+_BORDER_WARNING = (
     "the memory looks at the centre %d of %d pixels: a border of %.0f %% of every picture is not inspected; "
     "`touchstone rebuild` makes it one that looks at all"
 )
 
-_REACH_SECONDS = 2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
-_KEY_SECONDS = 0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+_MAX_VERSION_WAIT_SECONDS = (
+    2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
+)
+_KEY_SYNC_SECONDS = (
+    0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+)
 _ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
-_START_SECONDS = 60.0  # for the first picture to go through the encoder
+_START_SECONDS = 60.0  # for the first image to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
 
 
 @dataclass
-class Runtime:
+class AppState:
     """What routes work with."""
 
     settings: Settings
     encoder: Encoder
     engine: PatchSearchEngine
     library: ReferenceStore
-    owner: Owner
-    detecting: Admission
+    worker: InferenceWorker
+    detecting: InFlightLimits
     decoder: Decoder
-    onboarding: Admission
+    onboarding: InFlightLimits
     onboarding_decoder: Decoder
-    calibrations: Calibrations
-    inspector: Inspector
+    calibrations: CalibrationManager
+    detector: Detector
     metrics: Metrics
     tracing: Tracing
-    ring: KeyRing
+    api_keys: ApiKeyCache
     pruner: Pruner
     pruning: Pruning
     recorder: Recorder
-    threads: Threads
-    feed: Feed
+    thread_pools: ThreadPools
+    inspection_stream: InspectionStream
     readiness: Readiness
     catalogue_sync: Task
     key_sync: Task
     background: Supervisor
-    shortage: Shortage = field(default_factory=Shortage)
-    previewing: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
+    descriptor_shortage: FileDescriptorShortage = field(default_factory=FileDescriptorShortage)
+    preview_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
-    def start(cls, settings: Settings) -> Runtime:
+    def start(cls, settings: Settings) -> AppState:
         """Load the encoder and the memory.
 
         EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
@@ -100,86 +104,122 @@ class Runtime:
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
         encoder = load_encoder(encoder_of_memory(settings))
         if unseen := encoder.space.geometry.unseen:
-            log.warning(_BORDER, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
+            log.warning(_BORDER_WARNING, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
         library = ReferenceStore.open(
-            settings.data, encoder.space, codec=settings.codec, database_url=settings.database_url,
+            settings.data,
+            encoder.space,
+            codec=settings.codec,
+            database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
-        )  # fmt: skip
+        )
         (settings.data / HISTORY).mkdir(exist_ok=True)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         if encoder.device.type == "cuda":
             # What is left to the CPU are small steps on many threads: each splitting its own over all cores costs more.
             torch.set_num_threads(1)
-        owner = Owner(
-            encoder, engine, lambda: library.memory, metrics, batch_size=settings.batch_size,
-            batch_wait=settings.batch_wait_ms / 1000, queue_size=settings.queue_size,
-        )  # fmt: skip
+        worker = InferenceWorker(
+            encoder,
+            engine,
+            lambda: library.memory,
+            metrics,
+            batch_size=settings.batch_size,
+            max_batch_delay=settings.batch_wait_ms / 1000,
+            queue_size=settings.queue_size,
+        )
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
-            owner.calibrate(lambda _: warm_up(encoder, settings.batch_size)).result()
+            worker.submit_calibration(lambda _: warm_up(encoder, settings.batch_size)).result()
         if encoder.device.type == "cuda":
             rhos = {CategorySettings().rho, *(each.rho for each in library.catalogue.categories.settings().values())}
-            owner.calibrate(lambda memory: warm_up_search(engine, memory, rhos)).result()
-        calibrations = Calibrations(owner, engine, library)
-        detecting = _admission(settings, settings.queue_size + settings.batch_size, lambda: owner.retry_after)
-        onboarding = _admission(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)
+            worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
+        calibrations = CalibrationManager(worker, engine, library)
+        detecting = _in_flight_limits(settings, settings.queue_size + settings.batch_size, lambda: worker.retry_after)
+        onboarding = _in_flight_limits(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)
         decoder, onboarding_decoder = (
             Decoder(
-                settings.decode_threads, settings.image_limits, preparer(encoder, settings), metrics,
+                settings.decode_threads,
+                settings.image_limits,
+                choose_preprocessing(encoder, settings),
+                metrics,
                 kind.decoded_bytes,
             )
             for kind in (detecting, onboarding)
-        )  # fmt: skip
-        ring = KeyRing(library.catalogue.api_keys)
-        ring.refresh()
+        )
+        api_keys = ApiKeyCache(library.catalogue.api_keys)
+        api_keys.refresh()
         pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
         pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)
-        feed = Feed(library.catalogue.inspections)
-        readiness = Readiness(encoder, owner, library, settings.data, settings.min_free_bytes)
+        inspection_stream = InspectionStream(library.catalogue.inspections)
+        readiness = Readiness(encoder, worker, library, settings.data, settings.min_free_bytes)
         refresh = settings.refresh_ms / 1000
         task = partial(Task, metrics=metrics)
         catalogue_sync = task(
             "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
         )
         key_sync = task(
-            "key-sync", partial(refresh_keys, ring), seconds=_KEY_SECONDS, most_seconds=2 * _KEY_SECONDS,
-            least_seconds=_KEY_SECONDS, stalls_after=10,
-        )  # fmt: skip
-        background = Supervisor((
-            catalogue_sync, key_sync,
-            task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
-            task("pruning", pruning.round, seconds=pruning.pause),
-            task("compaction", Compaction(library).round, seconds=refresh),
-            task("event-stream", feed.round, seconds=refresh, most_seconds=5, stalls_after=60),
-            task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
-        ))  # fmt: skip
-        running = cls(
-            settings, encoder, engine, library, owner, detecting, decoder, onboarding, onboarding_decoder,
-            calibrations, Inspector(engine, calibrations),
-            metrics, tracing, ring, pruner, pruning,
-            Recorder(settings.data, library, pruner, settings.min_free_bytes), Threads(), feed,
-            readiness, catalogue_sync, key_sync, background,
-        )  # fmt: skip
-        metrics.registry.register(StateMetrics(running))
-        return running
+            "key-sync",
+            partial(refresh_keys, api_keys),
+            seconds=_KEY_SYNC_SECONDS,
+            most_seconds=2 * _KEY_SYNC_SECONDS,
+            least_seconds=_KEY_SYNC_SECONDS,
+            stalls_after=10,
+        )
+        background = Supervisor(
+            (
+                catalogue_sync,
+                key_sync,
+                task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
+                task("pruning", pruning.round, seconds=pruning.pause),
+                task("compaction", Compaction(library).round, seconds=refresh),
+                task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
+                task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
+            )
+        )
+        state = cls(
+            settings,
+            encoder,
+            engine,
+            library,
+            worker,
+            detecting,
+            decoder,
+            onboarding,
+            onboarding_decoder,
+            calibrations,
+            Detector(engine, calibrations),
+            metrics,
+            tracing,
+            api_keys,
+            pruner,
+            pruning,
+            Recorder(settings.data, library, pruner, settings.min_free_bytes),
+            ThreadPools(),
+            inspection_stream,
+            readiness,
+            catalogue_sync,
+            key_sync,
+            background,
+        )
+        metrics.registry.register(GaugeCollector(state))
+        return state
 
     def begin(self) -> None:
-        """Send a first picture through the encoder, then begin all background work."""
+        """Send a first image through the encoder, then begin all background work."""
         self.readiness.round(patience=_START_SECONDS)
         self.background.start()
 
     def stop(self) -> None:
         """Finish accepted work, then let go of everything."""
         self.background.stop()
-        self.owner.stop()
+        self.worker.stop()
         self.background.join(_JOIN_SECONDS)
         self.decoder.close()
         self.onboarding_decoder.close()
-        self.threads.close()
+        self.thread_pools.close()
         self.library.close()
         self.tracing.close()
 
     @property
-    def inspections_folder(self) -> Path:
+    def history_folder(self) -> Path:
         """Where the maps and thumbnails of inspections lie."""
         return self.settings.data / HISTORY
 
@@ -199,10 +239,12 @@ class Runtime:
             state, found = "none", None
         rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
         return CalibrationView(
-            state=state, progress=1.0 if state == "ready" else self.calibrations.progress(name),
+            state=state,
+            progress=1.0 if state == "ready" else self.calibrations.progress(name),
             threshold=None if found is None else found.scores.level(rate),
             region_level=None if found is None else found.peaks.level(rate),
-            references=0 if found is None else len(found), references_needed=references_needed(rate),
+            references=0 if found is None else len(found),
+            references_needed=references_needed(rate),
             reached=found is not None and found.scores.reaches(rate),
             duplicates=0 if found is None else found.duplicates,
             unfamiliar=UnfamiliarView(
@@ -212,30 +254,30 @@ class Runtime:
             ),
             layer_weights=None if found is None else found.layer_weights,
             version=None if found is None else found.version,
-        )  # fmt: skip
+        )
 
-    def keeps_history(self) -> bool:
+    def recording_enabled(self) -> bool:
         """Whether inspections are kept; not when the disk is nearly full."""
-        return has_room(self.settings.data, self.settings.min_free_bytes)
+        return has_free_space(self.settings.data, self.settings.min_free_bytes)
 
     @property
-    def not_ready(self) -> str | None:
+    def not_ready_reason(self) -> str | None:
         """Why the service is not ready to inspect, in one line; None when it is."""
         ended = [task.name for task in self.background.states() if task.state == "ended"]
         if ended:
             return f"Background work has ended ({', '.join(ended)}): restart the service."
-        return self.shortage.reason or self.readiness.reason
+        return self.descriptor_shortage.reason or self.readiness.reason
 
-    async def reach(self, version: int) -> None:
+    async def wait_for_version(self, version: int) -> None:
         """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long.
 
         All requests that wait share one look at the catalogue, and then what is looked at anyway.
         """
         if self.library.memory.version >= version:
             return
-        end = time.monotonic() + _REACH_SECONDS
+        end = time.monotonic() + _MAX_VERSION_WAIT_SECONDS
         with suppress(Exception):  # the task logs what went wrong; another look may go well
-            await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _REACH_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS)
         while self.library.memory.version < version:
             if self.library.published.superseded_by is not None:
                 raise memory_switched()
@@ -245,6 +287,6 @@ class Runtime:
             await asyncio.sleep(0.05)
 
 
-def _admission(settings: Settings, pictures: int, retry_after: Callable[[], int]) -> Admission:
-    bounds = (pictures, settings.max_decoded_bytes, settings.max_held_bytes)
-    return Admission(*(Budget(bound, retry_after) for bound in bounds))
+def _in_flight_limits(settings: Settings, images: int, retry_after: Callable[[], int]) -> InFlightLimits:
+    bounds = (images, settings.max_decoded_bytes, settings.max_held_bytes)
+    return InFlightLimits(*(Budget(bound, retry_after) for bound in bounds))

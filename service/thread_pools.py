@@ -1,4 +1,4 @@
-"""The threads on which requests wait for something slow: pools apart, so that none waits for what another waits for."""
+"""Thread pools for blocking work, separate so that one that is full delays no other kind of work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LINE = 8
+_DETECTION = 8
 _CATALOGUE = 16
 _FILES = 4
 
 
-class Pool:
-    """Some threads. A coroutine waits for what one of them does, in the context of whoever asks."""
+class ThreadPool:
+    """A thread pool that a coroutine can await; work runs in the caller's context."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -29,24 +29,24 @@ class Pool:
         return await asyncio.get_running_loop().run_in_executor(self.executor, call)
 
     def close(self) -> None:
-        """Drop what waits, and let the threads end."""
+        """Cancel queued work, and let the threads end."""
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 
-class Threads:
+class ThreadPools:
     """Every pool of a service but those that decode.
 
-    line: what a detection needs beside the encoder: its record, which gives up on a database soon, and its pictures.
+    detection: what a detection needs beside the encoder: its record, which gives up on a database soon, and its images.
     catalogue: whoever else asks the database. It is the loop's default, so `asyncio.to_thread` means it. files: kept
-    pictures, read and drawn for people.
+    images, read and drawn for people.
     """
 
     def __init__(self) -> None:
-        self.line = Pool("line", _LINE)
-        self.catalogue = Pool("catalogue", _CATALOGUE)
-        self.files = Pool("files", _FILES)
+        self.detection = ThreadPool("detection", _DETECTION)
+        self.catalogue = ThreadPool("catalogue", _CATALOGUE)
+        self.files = ThreadPool("files", _FILES)
 
     def close(self) -> None:
         """End them all, without waiting for a thread that hangs."""
-        for pool in (self.line, self.catalogue, self.files):
+        for pool in (self.detection, self.catalogue, self.files):
             pool.close()

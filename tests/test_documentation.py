@@ -10,7 +10,7 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 from tests.service.conftest import settings
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ def test_every_setting_is_in_the_settings_page_with_its_meaning() -> None:
 
 
 def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
-    running = Runtime.start(settings(tmp_path))
+    running = AppState.start(settings(tmp_path))
     try:
         paths = create_app(running).openapi()["paths"]
     finally:
@@ -42,7 +42,7 @@ def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
 
 
 def test_every_metric_is_in_the_metrics_page_with_its_kind_labels_and_meaning(tmp_path: Path) -> None:
-    running = Runtime.start(settings(tmp_path))
+    running = AppState.start(settings(tmp_path))
     try:
         collected = [*running.metrics.registry.collect()]
     finally:

@@ -1,4 +1,4 @@
-"""The door: every request shows its key here, before anything of its body is read."""
+"""Authenticates every request, and checks its role, before its body is read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from indexer.domain.actor import Actor, acting
 from indexer.domain.api_key import ApiKey
-from service.auth.api_key_cache import KeyRing
-from service.auth.rate_limit import Rates
-from service.auth.roles import Role, needed
+from service.auth.api_key_cache import ApiKeyCache
+from service.auth.rate_limit import RateLimiter
+from service.auth.roles import Role, required_role
 from service.http.middleware.root_path import route_path
 from service.http.problems import ProblemError, send_problem
 
@@ -23,26 +23,30 @@ _PATIENCE_SECONDS = 5.0  # to wait for the catalogue to say whether a key exists
 _PORT = re.compile(rb":\d*$")
 
 
-class AccessControl:
+class AccessControlMiddleware:
     """Lets a request in that has the role its route needs, and names the actor for the audit trail.
 
-    With `ring` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
+    With `api_keys` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
     not use a visitor's browser to reach it, so browsers' cross-site writes are refused, and so is every `Host` but this
     machine's: a name of the page's own could have been made to point here, which to a browser is the same site.
 
-    look_up: has the ring refreshed, for a key that it does not know. host: the address listened on.
+    look_up: has the api_keys refreshed, for a key that it does not know. host: the address listened on.
     """
 
     def __init__(
-        self, app: ASGIApp, ring: KeyRing | None, look_up: Callable[[], Future[None]], requests_per_minute: int,
+        self,
+        app: ASGIApp,
+        api_keys: ApiKeyCache | None,
+        look_up: Callable[[], Future[None]],
+        requests_per_minute: int,
         host: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._app = app
-        self._ring = ring
+        self._api_keys = api_keys
         self._look_up = look_up
         self._hosts = {b"localhost", b"127.0.0.1", b"[::1]", host.lower().encode(), f"[{host}]".lower().encode()}
         self._requests_per_minute = requests_per_minute
-        self._rates = Rates()
+        self._rates = RateLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,11 +54,11 @@ class AccessControl:
             return
         headers = dict(scope["headers"])
         try:
-            if self._ring is None:
+            if self._api_keys is None:
                 self._refuse_foreign_pages(scope["method"], headers)
                 actor, role = Actor("local", None, scope["request_id"]), Role.ADMIN
             else:
-                actor, role = await self._admitted(self._ring, scope, headers)
+                actor, role = await self._admitted(self._api_keys, scope, headers)
         except ProblemError as problem:
             await send_problem(problem, scope, send)
             return
@@ -65,12 +69,12 @@ class AccessControl:
         finally:
             acting.reset(token)
 
-    async def _admitted(self, ring: KeyRing, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Actor, Role]:
-        role = needed(scope["method"], route_path(scope))
+    async def _admitted(self, api_keys: ApiKeyCache, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Actor, Role]:
+        role = required_role(scope["method"], route_path(scope))
         if role is Role.EVERYONE:
             return Actor("nobody", None, scope["request_id"]), role
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        key = await self._checked(ring, token.strip()) if scheme.lower() == "bearer" else None
+        key = await self._checked(api_keys, token.strip()) if scheme.lower() == "bearer" else None
         if key is None:
             raise ProblemError(
                 "unauthenticated", _UNKNOWN, headers={"WWW-Authenticate": "Bearer", "Connection": "close"}
@@ -85,8 +89,8 @@ class AccessControl:
             raise ProblemError("forbidden", detail, headers={"Connection": "close"})
         return Actor(key.name, key.id, scope["request_id"]), held
 
-    async def _checked(self, ring: KeyRing, token: str) -> ApiKey | None:
-        if not ring.knows(token):
+    async def _checked(self, api_keys: ApiKeyCache, token: str) -> ApiKey | None:
+        if not api_keys.knows(token):
             try:
                 await asyncio.wait_for(asyncio.wrap_future(self._look_up()), _PATIENCE_SECONDS)
             except Exception:  # the task that follows the keys has logged it
@@ -95,7 +99,7 @@ class AccessControl:
                     "The key cannot be checked: the database does not answer.",
                     headers={"Retry-After": "5"},
                 ) from None
-        return ring.check(token)
+        return api_keys.check(token)
 
     def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
         if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):

@@ -1,4 +1,4 @@
-"""The keys as a running service knows them: read with the catalogue's other changes, checked without asking it."""
+"""API keys in memory, refreshed from the catalogue, so that no request waits for the database."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True)
-class NewKey:
+class NewApiKey:
     """A key with its secret, which nobody can learn later: `token` is what a client sends."""
 
     key: ApiKey
     token: str
 
 
-def new_key(name: str, role: Role, days: float | None = None, requests_per_minute: int | None = None) -> NewKey:
+def generate_api_key(
+    name: str, role: Role, days: float | None = None, requests_per_minute: int | None = None
+) -> NewApiKey:
     """Make a key that the catalogue does not hold yet. days: until it expires; None never."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     expires = None if days is None else now + timedelta(days=days)
     key = ApiKey(key_id, name, role.word, _digest(secret), now, expires, None, requests_per_minute)
-    return NewKey(key, f"ts_{key_id}_{secret}")
+    return NewApiKey(key, f"ts_{key_id}_{secret}")
 
 
-class KeyRing:
+class ApiKeyCache:
     """The usable keys by id, as the catalogue held them at the last refresh."""
 
     def __init__(self, keys: ApiKeys) -> None:

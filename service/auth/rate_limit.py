@@ -1,4 +1,4 @@
-"""How often one key may ask: a bucket of a minute's requests that fills as time passes."""
+"""Rate limit per API key: a token bucket that refills as time passes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Bucket:
     at: float
 
 
-class Rates:
+class RateLimiter:
     """One bucket a key, in this process; a replica has its own. Used from the event loop only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,9 +26,9 @@ class Rates:
 
         A bucket holds ten seconds' worth, and at least one request: enough for a burst, too little to hide a flood.
         """
-        most, rate, now = max(1.0, per_minute / 6), per_minute / 60, self._clock()
-        bucket = self._buckets.setdefault(key_id, _Bucket(most, now))
-        bucket.tokens = min(most, bucket.tokens + (now - bucket.at) * rate)
+        capacity, rate, now = max(1.0, per_minute / 6), per_minute / 60, self._clock()
+        bucket = self._buckets.setdefault(key_id, _Bucket(capacity, now))
+        bucket.tokens = min(capacity, bucket.tokens + (now - bucket.at) * rate)
         bucket.at = now
         if bucket.tokens >= 1:
             bucket.tokens -= 1

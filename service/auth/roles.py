@@ -1,4 +1,4 @@
-"""Which role may call which route: the one place that says so. A test holds it against every route there is."""
+"""The role that each route requires. A test holds this table against every route."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Role(IntEnum):
 
 KEY_ROLES = (Role.LINE, Role.ENGINEER, Role.ADMIN)
 
-RULES: dict[tuple[str, str], Role] = {
+ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/healthz"): Role.EVERYONE,
     ("GET", "/readyz"): Role.EVERYONE,
     # Prometheus scrapes it from inside; the reverse proxy does not pass it on.
@@ -48,10 +48,10 @@ RULES: dict[tuple[str, str], Role] = {
 # What is not listed is an engineer's: onboarding, settings and history. A new route is never open by oversight.
 DEFAULT = Role.ENGINEER
 
-_PATTERNS = [(method, compile_path(path)[0], role) for (method, path), role in RULES.items()]
+_PATTERNS = [(method, compile_path(path)[0], role) for (method, path), role in ROUTE_ROLES.items()]
 
 
-def needed(method: str, path: str) -> Role:
+def required_role(method: str, path: str) -> Role:
     """The role that a request needs."""
     asked = "GET" if method == "HEAD" else method
     return next((role for verb, pattern, role in _PATTERNS if verb == asked and pattern.match(path)), DEFAULT)

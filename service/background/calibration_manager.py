@@ -1,4 +1,4 @@
-"""Keeps every category's calibration in step with its references, in the owner's spare time."""
+"""Recalibrates categories whose references or settings changed, at the lowest priority of the inference worker."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from indexer.verdicts.calibration import Calibration
 from indexer.verdicts.kept import read_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.verdicts.measures import Measures
-from service.inference.worker import Owner
+from service.inference.worker import InferenceWorker
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Basis:
+class CalibrationBasis:
     """What a calibration depends on: the category's live references, how they are stored and how they are scored."""
 
     references: tuple[int, ...]
@@ -34,7 +34,7 @@ class Basis:
     settings: ScoringSettings
 
     @classmethod
-    def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> Basis:
+    def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> CalibrationBasis:
         """As a snapshot has it now."""
         references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
         return cls(references, memory.codec.name, settings)
@@ -65,7 +65,7 @@ class _Unsaved:
     base: StoredCalibration | None
 
 
-class Calibrations:
+class CalibrationManager:
     """The latest finished calibration of each category, and the task that renews them.
 
     A reference is scored against its own category only, so that onboarding one product never moves another's threshold.
@@ -73,11 +73,11 @@ class Calibrations:
     catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
     """
 
-    def __init__(self, owner: Owner, engine: PatchSearchEngine, library: ReferenceStore) -> None:
-        self._owner = owner
+    def __init__(self, worker: InferenceWorker, engine: PatchSearchEngine, library: ReferenceStore) -> None:
+        self._worker = worker
         self._engine = engine
         self._library = library
-        self._found: dict[str, tuple[Basis, Calibration]] = {}
+        self._found: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._progress: dict[str, float] = {}
 
@@ -89,7 +89,7 @@ class Calibrations:
     def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
         """Whether the latest calibration is of the references and settings there are now."""
         found = self._found.get(category)
-        return found is not None and found[0] == Basis.of(memory, category, settings)
+        return found is not None and found[0] == CalibrationBasis.of(memory, category, settings)
 
     def progress(self, category: str) -> float:
         """How much of the calibration in progress is done, 0 to 1."""
@@ -114,7 +114,7 @@ class Calibrations:
                 self._renew(category)
                 self._save(category)
             except Exception as error:
-                if stopping.is_set():  # the owner takes no more steps
+                if stopping.is_set():  # the worker takes no more steps
                     return
                 failed[category] = error
             finally:
@@ -133,7 +133,7 @@ class Calibrations:
         if settings is None:
             return
         scoring = settings.scoring
-        basis = Basis.of(memory, category, scoring)
+        basis = CalibrationBasis.of(memory, category, scoring)
         found = self._found.get(category)
         if found is not None and found[0] == basis:
             return
@@ -155,9 +155,14 @@ class Calibrations:
         measures = self._taken(_measured(result, memory, weighed), category, basis)
         if measures is not None:
             calibration = Calibration.of(
-                category, version, basis.key, [each for _, each in measures], result.duplicates,
-                [reference_id for reference_id, _ in measures], weighed.layer_weights,
-            )  # fmt: skip
+                category,
+                version,
+                basis.key,
+                [each for _, each in measures],
+                result.duplicates,
+                [reference_id for reference_id, _ in measures],
+                weighed.layer_weights,
+            )
             self._found[category] = (basis, calibration)
 
     def _save(self, category: str) -> None:
@@ -168,7 +173,7 @@ class Calibrations:
                 self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept, unsaved.base)
             del self._unsaved[category]
 
-    def _taken(self, steps: Generator[float, None, T], category: str, basis: Basis) -> T | None:
+    def _taken(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
         """What the steps return, taken one a turn; None when the category's references changed on the way."""
         memory = self._library.memory
         ended: list[T] = []
@@ -181,9 +186,9 @@ class Calibrations:
                 return 1.0
 
         while not ended:
-            self._progress[category] = self._owner.calibrate(step).result()
+            self._progress[category] = self._worker.submit_calibration(step).result()
             newest = self._library.memory
-            if newest is not memory and Basis.of(newest, category, basis.settings) != basis:
+            if newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis:
                 return None
             memory = newest
         return ended[0]

@@ -1,4 +1,4 @@
-"""What follows the catalogue in the background: the snapshot, and the segments that it is loaded from."""
+"""Publishes a new snapshot when any process has committed to the catalogue."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""Reads the API keys again, several times a second."""
+"""Refreshes the API key cache several times per second."""
 
 from __future__ import annotations
 
 import threading
 
 from indexer.catalogue.timeouts import patient
-from service.auth.api_key_cache import KeyRing
+from service.auth.api_key_cache import ApiKeyCache
 
-_KEY_PATIENCE_SECONDS = 2.0  # for one look
+_TIMEOUT_SECONDS = 2.0  # for one look
 
 
-def refresh_keys(ring: KeyRing, _: threading.Event) -> None:
+def refresh_keys(api_keys: ApiKeyCache, _: threading.Event) -> None:
     with patient(
-        lock=_KEY_PATIENCE_SECONDS, answer=_KEY_PATIENCE_SECONDS
+        lock=_TIMEOUT_SECONDS, answer=_TIMEOUT_SECONDS
     ):  # it is what first notices that a database answers again
-        ring.refresh()
+        api_keys.refresh()

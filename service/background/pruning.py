@@ -1,4 +1,4 @@
-"""Prunes the history in the background, with a pause after each step as long as the step took."""
+"""Prunes the history in the background, pausing after each step for as long as the step took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs background tasks, each on a thread of its own: one that fails is logged, counted, named and tried again."""
+"""Runs background tasks, one thread each; a failure is logged, counted, named in `/readyz` and retried."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from indexer.domain.errors import CatalogueError
-from service.inference.worker import Stopped
+from service.inference.worker import WorkerStoppedError
 from service.observability.metrics import Metrics
 
 log = logging.getLogger("touchstone")
@@ -48,9 +48,16 @@ class Task:
     """
 
     def __init__(
-        self, name: str, work: Work, metrics: Metrics, *, seconds: float, most_seconds: float = 30.0,
-        least_seconds: float = 0.05, stalls_after: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        work: Work,
+        metrics: Metrics,
+        *,
+        seconds: float,
+        most_seconds: float = 30.0,
+        least_seconds: float = 0.05,
+        stalls_after: float | None = None,
+    ) -> None:
         self.name = name
         self._work = work
         self._metrics = metrics
@@ -87,7 +94,7 @@ class Task:
         future: Future[None] = Future()
         with self._changed:
             if self._stopping.is_set():
-                future.set_exception(Stopped("the service is stopping"))
+                future.set_exception(WorkerStoppedError("the service is stopping"))
             else:
                 self._waiting.append(future)
                 self._changed.notify()
@@ -130,7 +137,7 @@ class Task:
             pause = min(self._most_seconds, self._seconds * 2 ** min(self._failures, 16))
         for future in self._waiting:
             if future.set_running_or_notify_cancel():
-                future.set_exception(Stopped("the service is stopping"))
+                future.set_exception(WorkerStoppedError("the service is stopping"))
 
     def _turn(self, pause: float) -> list[Future[None]] | None:
         """Wait until the next round is due, or asked for; returns who asked, None once the service stops."""

@@ -15,8 +15,10 @@ from service.cli.serve import serve
 
 app = typer.Typer(
     help="Touchstone finds defects in pictures of products with no training.",
-    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
 app.command()(serve)
 app.command()(index)
 app.command()(rebuild)

@@ -69,7 +69,7 @@ def verify(
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Check every segment, picture and map against the catalogue, while services go on; or every file of a backup.
+    """Check every segment, image and map against the catalogue, while services go on; or every file of a backup.
 
     Exit code 0; 1 with a line for each thing that is damaged; 2 when it cannot be checked.
     """

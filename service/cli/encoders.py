@@ -40,9 +40,15 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
     for each in PUBLISHED:
         gated = "form" if each.gated else ""
         table.add_row(
-            each.name, each.family, each.size, str(each.patch), f"{each.millions} M", each.licence, gated,
+            each.name,
+            each.family,
+            each.size,
+            str(each.patch),
+            f"{each.millions} M",
+            each.licence,
+            gated,
             each.here(folder) or "",
-        )  # fmt: skip
+        )
     for path in others_here(folder):
         table.add_row(path, "", "", "", "", "", "", str(folder))
     printer().print(table)

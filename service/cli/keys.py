@@ -33,9 +33,9 @@ def create(
     name = _plain("name", name)
     if not name:
         fail("the name is empty")
-    from service.auth import Role, new_key
+    from service.auth import Role, generate_api_key
 
-    made = new_key(name, Role[role.upper()], days, requests_per_minute)
+    made = generate_api_key(name, Role[role.upper()], days, requests_per_minute)
     with _catalogue(data, database_url) as catalogue:
         catalogue.api_keys.create(made.key)
     print(made.token)

@@ -29,7 +29,7 @@ def rebuild(
         bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
     ] = False,
 ) -> None:
-    """Encode all kept pictures again, with another encoder, size or codec, and switch to the new memory at once.
+    """Encode all kept images again, with another encoder, size or codec, and switch to the new memory at once.
 
     A running service goes on with the old memory until the switch. A new codec it then takes over by itself; for a new
     encoder or size it says in /readyz that it must be restarted, and detects with the old memory until it is. Run the
@@ -39,7 +39,7 @@ def rebuild(
     With --damaged it reads every segment, and encodes the references of those that are damaged again, with the sizes
     and codec that they had; --encoder must be theirs. Running services take them over within a minute.
 
-    Exit code: 0 done; 1 some kept pictures cannot be read: nothing was switched, or all but they were mended; 2 nothing
+    Exit code: 0 done; 1 some kept images cannot be read: nothing was switched, or all but they were mended; 2 nothing
     could be done.
 
     Example:  touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
@@ -82,9 +82,11 @@ def _rebuild(
 
     job = ReencodeJob(folder, catalogue, load_encoder(settings.encoder_settings), settings.codec)
     done = job.run(
-        settings.image_limits, settings.decode_threads, shown.task("encoding again", job.remaining()).advance,
+        settings.image_limits,
+        settings.decode_threads,
+        shown.task("encoding again", job.remaining()).advance,
         drop_unreadable=drop_unreadable,
-    )  # fmt: skip
+    )
     then = "running services take it over" if done.same_encoder else "restart running services with it"
     held = f"{done.references} references are held by {settings.encoder} ({done.codec})"
     return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: {then}."]
@@ -103,9 +105,12 @@ def _mend(
     if not damaged:
         return ["No segment is damaged."]
     done = mending.run(
-        damaged, settings.image_limits, settings.decode_threads,
-        shown.task("encoding again", sum(len(each.rows) for each in damaged)).advance, drop_unreadable=drop_unreadable,
-    )  # fmt: skip
+        damaged,
+        settings.image_limits,
+        settings.decode_threads,
+        shown.task("encoding again", sum(len(each.rows) for each in damaged)).advance,
+        drop_unreadable=drop_unreadable,
+    )
     mended = f"{done.references} references of {len(damaged)} damaged segments were encoded again"
     return [*map(_taken_back, done.dropped), f"{mended}: running services take them over within a minute."]
 

@@ -22,9 +22,14 @@ def serve(
 ) -> None:
     """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
     settings = read_settings(
-        Settings, data=data, host=host, port=port, encoder=encoder, database_url=database_url,
+        Settings,
+        data=data,
+        host=host,
+        port=port,
+        encoder=encoder,
+        database_url=database_url,
         access="open" if open_access else None,
-    )  # fmt: skip
+    )
     # torch and FastAPI take seconds to import; --help should not.
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError

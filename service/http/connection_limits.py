@@ -1,4 +1,4 @@
-"""Keeps clients that are slow, silent or too many from keeping the others out."""
+"""Limits connections: their number, slow headers, idle time, stalled responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from service.http.middleware.headers import CAREFUL
+from service.http.middleware.headers import SECURITY_HEADERS
 from service.http.middleware.request_id import HEADER
 from service.http.problems import MEDIA_TYPE, ProblemError
 
@@ -34,23 +34,23 @@ _Phase = Literal["fresh", "kept", "headers", "rest", "working"]
 
 
 @dataclass
-class Door:
-    """What all connections share. most: at once; refused: called with each problem's type."""
+class ConnectionLimits:
+    """What all connections share. max_connections: at once; on_rejected: called with each problem's type."""
 
-    most: int
+    max_connections: int
     header_seconds: float
     keep_alive_seconds: float
     send_seconds: float
-    refused: Callable[[str], None]
+    on_rejected: Callable[[str], None]
     lingering: set[asyncio.Transport] = field(default_factory=set)
 
     @property
     def protocol(self) -> Any:
         """What uvicorn is to make a connection's protocol with."""
-        return partial(GuardedProtocol, door=self)
+        return partial(LimitedH11Protocol, limits=self)
 
 
-class GuardedProtocol(H11Protocol):
+class LimitedH11Protocol(H11Protocol):
     """uvicorn's HTTP/1.1, with an end to waiting for headers, to idling, and to answers that nobody takes.
 
     With as many connections as there may be, a new one takes the place of the one that has been without a request for
@@ -64,10 +64,10 @@ class GuardedProtocol(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        door: Door,
+        limits: ConnectionLimits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
+        self._limits = limits
         self._phase: _Phase = "working"
         self._since = 0.0
         self._leaving = False  # the last answer is given: nothing that comes is looked at
@@ -76,20 +76,23 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Watch the new connection, or refuse it."""
-        super().connection_made(cast(asyncio.Transport, _PoliteTransport(transport, self._close)))
+        super().connection_made(cast(asyncio.Transport, _LingeringTransport(transport, self._close)))
         self._enter("fresh")
-        if len(self.connections) > self._door.most and not self._make_room():
-            self._refuse(ProblemError(
-                "too-many-connections", f"There are {self._door.most} connections already, all at work; try again.",
-                headers={"Retry-After": "1"},
-            ))  # fmt: skip
+        if len(self.connections) > self._limits.max_connections and not self._close_longest_idle():
+            self._reject(
+                ProblemError(
+                    "too-many-connections",
+                    f"There are {self._limits.max_connections} connections already, all at work; try again.",
+                    headers={"Retry-After": "1"},
+                )
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
         for timer in (self._deadline, self._stalled):
             if timer is not None:
                 timer.cancel()
-        self._door.lingering.discard(self.transport)
+        self._limits.lingering.discard(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -106,12 +109,12 @@ class GuardedProtocol(H11Protocol):
         self._watch()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing: uvicorn's own timer does not see that half a request has come already; `_too_late` does."""
+        """Nothing: uvicorn's own timer does not see that half a request has come already; `_on_timeout` does."""
 
     def pause_writing(self) -> None:
         """The client does not take the answer: give it some time."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._door.send_seconds, self.transport.abort)
+        self._stalled = self.loop.call_later(self._limits.send_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client takes the answer again, or has gone."""
@@ -124,9 +127,9 @@ class GuardedProtocol(H11Protocol):
         error = sys.exc_info()[1]
         if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
             most = self.config.h11_max_incomplete_event_size
-            self._refuse(ProblemError("headers-too-large", f"A request's headers may have at most {most} bytes."))
+            self._reject(ProblemError("headers-too-large", f"A request's headers may have at most {most} bytes."))
         else:
-            self._refuse(ProblemError("malformed-request", msg))
+            self._reject(ProblemError("malformed-request", msg))
 
     def shutdown(self) -> None:
         """Close now, or after the answer that is under way."""
@@ -154,19 +157,19 @@ class GuardedProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         if phase != "working":
-            seconds = self._door.keep_alive_seconds if phase == "kept" else self._door.header_seconds
-            self._deadline = self.loop.call_later(seconds, self._too_late)
+            seconds = self._limits.keep_alive_seconds if phase == "kept" else self._limits.header_seconds
+            self._deadline = self.loop.call_later(seconds, self._on_timeout)
 
-    def _too_late(self) -> None:
+    def _on_timeout(self) -> None:
         if self._phase == "headers":
-            detail = f"The request's headers did not come within {self._door.header_seconds:g} seconds."
-            self._refuse(ProblemError("request-timeout", detail))
+            detail = f"The request's headers did not come within {self._limits.header_seconds:g} seconds."
+            self._reject(ProblemError("request-timeout", detail))
         else:
             self.transport.close()
 
-    def _make_room(self) -> bool:
+    def _close_longest_idle(self) -> bool:
         """Close the connection that has had no request for longest; whether there was one."""
-        others = (each for each in self.connections if isinstance(each, GuardedProtocol) and each is not self)
+        others = (each for each in self.connections if isinstance(each, LimitedH11Protocol) and each is not self)
         idle = [each for each in others if each._phase in ("fresh", "kept", "headers") and not each._leaving]
         if not idle:
             return False
@@ -175,10 +178,10 @@ class GuardedProtocol(H11Protocol):
         longest.transport.close()
         return True
 
-    def _refuse(self, problem: ProblemError) -> None:
+    def _reject(self, problem: ProblemError) -> None:
         """Answer below the app, and close once the client has had time to read it."""
         self._leaving = True
-        self._door.refused(problem.kind)
+        self._limits.on_rejected(problem.kind)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -187,7 +190,7 @@ class GuardedProtocol(H11Protocol):
                 return
         self.conn.send_failed()
         request_id = uuid.uuid4().hex
-        self.transport.write(_answer(problem, request_id))
+        self.transport.write(_response(problem, request_id))
         facts = {"problem": problem.kind, "client": self.client and self.client[0], "request_id": request_id}
         log.info("connection refused: %s", problem.detail, extra=facts)
         self._leave()
@@ -205,12 +208,12 @@ class GuardedProtocol(H11Protocol):
         self._enter("working")
         self._unset_keepalive_if_required()
         self.connections.discard(self)
-        if len(self._door.lingering) >= self._door.most or not self.transport.can_write_eof():
+        if len(self._limits.lingering) >= self._limits.max_connections or not self.transport.can_write_eof():
             self.transport.close()
             return
         self.flow.resume_reading()
         self.transport.write_eof()
-        self._door.lingering.add(self.transport)
+        self._limits.lingering.add(self.transport)
         self._since = self.loop.time()
         self._linger()
 
@@ -221,7 +224,7 @@ class GuardedProtocol(H11Protocol):
         self._deadline = self.loop.call_later(min(_LINGER_SECONDS, left), self.transport.abort)
 
 
-class _PoliteTransport:
+class _LingeringTransport:
     """A transport whose `close` is the protocol's to carry out; uvicorn closes after an answer whatever still comes."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[asyncio.Transport], None]) -> None:
@@ -242,12 +245,16 @@ class _PoliteTransport:
         return self._closing or self._transport.is_closing()
 
 
-def _answer(problem: ProblemError, request_id: str) -> bytes:
+def _response(problem: ProblemError, request_id: str) -> bytes:
     body = problem.body(request_id)
     content = body.model_dump_json(exclude_none=True).encode()
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), "connection": "close",
-               **problem.headers}  # fmt: skip
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(content)),
+        "connection": "close",
+        **problem.headers,
+    }
     lines = [f"HTTP/1.1 {body.status} {HTTPStatus(body.status).phrase}".encode()]
     lines += [f"{name.lower()}: {value}".encode() for name, value in headers.items()]
-    lines += [b"%b: %b" % pair for pair in (*CAREFUL, (HEADER, request_id.encode()))]
+    lines += [b"%b: %b" % pair for pair in (*SECURITY_HEADERS, (HEADER, request_id.encode()))]
     return b"\r\n".join(lines) + b"\r\n\r\n" + content

@@ -1,4 +1,4 @@
-"""Ends long work whose client has gone, so that the next one need not wait for it."""
+"""Cancels a request's work when its client disconnects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from starlette.requests import ClientDisconnect
 T = TypeVar("T")
 
 
-async def while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns. Once the client has closed its connection, `work` is cancelled, and ClientDisconnect raised.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; if the client disconnects first, cancel it and raise ClientDisconnect.
 
-    The request's body must have been read. Jobs of `work` that wait in the owner's line are dropped; one that has begun
-    is finished.
+    The request's body must have been read. Queued jobs of `work` are dropped; one that is running is finished.
     """
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -30,6 +29,6 @@ async def while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

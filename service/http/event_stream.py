@@ -1,4 +1,4 @@
-"""Follows the history as it grows, whichever process writes it: one task reads it for all who listen."""
+"""Streams new inspections as server-sent events: one task polls the history for all subscribers."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from indexer.domain.errors import CatalogueError
 from indexer.domain.inspection import Inspection, InspectionFilter
 from service.schemas.inspections import inspection_view
 
-_LATEST = timedelta(seconds=5)  # an inspection is recorded no later than this after its time, or it is not told
+_MAX_RECORDING_DELAY = timedelta(
+    seconds=5
+)  # an inspection is recorded no later than this after its time, or it is not sent
 _PAGE = 500
-_MOST_WAITING = 1000  # events that a listener may be behind; then it is cut off, and comes back for what it missed
-_QUIET_SECONDS = 15.0
+_MAX_PENDING_EVENTS = (
+    1000  # events that a subscriber may be behind; then it is cut off, and comes back for what it missed
+)
+_KEEP_ALIVE_SECONDS = 15.0
 _RECONNECT_MS = 2000
 
 
-class Listener:
+class Subscriber:
     """One stream's events, as they wait for it. Used on the event loop's thread."""
 
-    def __init__(self, matching: InspectionFilter, loop: asyncio.AbstractEventLoop) -> None:
-        self.matching = matching
+    def __init__(self, filter: InspectionFilter, loop: asyncio.AbstractEventLoop) -> None:
+        self.filter = filter
         self._loop = loop
         self._events: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
         self._behind = False
 
-    def tell(self, inspection_id: str, event: str) -> None:
+    def send(self, inspection_id: str, event: str) -> None:
         """Let an event wait for it. Safe on any thread."""
         self._on_loop((inspection_id, event))
 
@@ -40,7 +44,7 @@ class Listener:
 
     async def next(self) -> tuple[str, str] | None:
         """The next event, with its inspection's id; None at the end. TimeoutError when nothing happened for a while."""
-        return await asyncio.wait_for(self._events.get(), _QUIET_SECONDS)
+        return await asyncio.wait_for(self._events.get(), _KEEP_ALIVE_SECONDS)
 
     def _on_loop(self, event: tuple[str, str] | None) -> None:
         try:
@@ -51,107 +55,107 @@ class Listener:
     def _put(self, event: tuple[str, str] | None) -> None:
         if self._behind:
             return
-        self._behind = self._events.qsize() >= _MOST_WAITING
+        self._behind = self._events.qsize() >= _MAX_PENDING_EVENTS
         self._events.put_nowait(None if self._behind else event)
 
 
-class Feed:
+class InspectionStream:
     """Reads what was recorded since it last looked, while anybody listens, and tells each what it wants to hear."""
 
     def __init__(self, inspections: Inspections) -> None:
         self._inspections = inspections
-        self._listeners: set[Listener] = set()
+        self._subscribers: set[Subscriber] = set()
         self._lock = threading.Lock()
         self._since = datetime.now(UTC)
-        self._told: dict[str, datetime] = {}
+        self._sent: dict[str, datetime] = {}
         self._closed = False
 
     def round(self, _: threading.Event) -> None:
         """See `Task`."""
         with self._lock:
-            listeners = tuple(self._listeners)
-        if not listeners:
+            subscribers = tuple(self._subscribers)
+        if not subscribers:
             return
         for inspection in self._fresh():
             event = _event(inspection)
-            for listener in listeners:
-                if listener.matching.matches(inspection):
-                    listener.tell(inspection.id, event)
+            for subscriber in subscribers:
+                if subscriber.filter.matches(inspection):
+                    subscriber.send(inspection.id, event)
 
     def close(self) -> None:
         """End every stream, and those still to come. Safe in a signal handler."""
         self._closed = True
-        for listener in tuple(self._listeners):
-            listener.end()
+        for subscriber in tuple(self._subscribers):
+            subscriber.end()
 
     @contextmanager
-    def listening(self, matching: InspectionFilter) -> Iterator[Listener]:
+    def subscribe(self, filter: InspectionFilter) -> Iterator[Subscriber]:
         """Hear of what is recorded from now on."""
-        listener = Listener(matching, asyncio.get_running_loop())
+        subscriber = Subscriber(filter, asyncio.get_running_loop())
         with self._lock:
-            if not self._listeners:  # nobody has heard of what came since the last one left
-                self._since, self._told = datetime.now(UTC), {}
-            self._listeners.add(listener)
+            if not self._subscribers:  # nobody has heard of what came since the last one left
+                self._since, self._sent = datetime.now(UTC), {}
+            self._subscribers.add(subscriber)
         if self._closed:
-            listener.end()
+            subscriber.end()
         try:
-            yield listener
+            yield subscriber
         finally:
             with self._lock:
-                self._listeners.discard(listener)
+                self._subscribers.discard(subscriber)
 
-    def since(self, matching: InspectionFilter, moment: datetime) -> list[Inspection]:
+    def since(self, filter: InspectionFilter, moment: datetime) -> list[Inspection]:
         """What was recorded from a moment on, oldest first: the newest page of it. CatalogueError."""
-        since = moment if matching.since is None else max(moment, matching.since)
-        return list(self._inspections.page(replace(matching, since=since), None, _PAGE).items)[::-1]
+        since = moment if filter.since is None else max(moment, filter.since)
+        return list(self._inspections.page(replace(filter, since=since), None, _PAGE).items)[::-1]
 
     def _fresh(self) -> list[Inspection]:
-        """What was recorded and not told yet, oldest first."""
-        matching = InspectionFilter(since=self._since)
+        """What was recorded and not sent yet, oldest first."""
+        filter = InspectionFilter(since=self._since)
         fresh: list[Inspection] = []
         cursor: str | None = None
         while True:
-            page = self._inspections.page(matching, cursor, _PAGE)
-            new = [each for each in page.items if each.id not in self._told]
+            page = self._inspections.page(filter, cursor, _PAGE)
+            new = [each for each in page.items if each.id not in self._sent]
             fresh += new
             cursor = page.next_cursor
             if cursor is None or not new:
                 break
-        self._told |= {each.id: each.at for each in fresh}
-        if self._told:
-            self._since = max(self._since, max(self._told.values()) - _LATEST)
-            self._told = {key: at for key, at in self._told.items() if at >= self._since}
+        self._sent |= {each.id: each.at for each in fresh}
+        if self._sent:
+            self._since = max(self._since, max(self._sent.values()) - _MAX_RECORDING_DELAY)
+            self._sent = {key: at for key, at in self._sent.items() if at >= self._since}
         return fresh[::-1]
 
 
 async def server_sent_events(
-    feed: Feed, matching: InspectionFilter, missed_since: datetime | None
+    stream: InspectionStream, filter: InspectionFilter, missed_since: datetime | None
 ) -> AsyncIterator[str]:
     """What is recorded from now on, oldest first, until the service stops; a comment now and then shows life.
 
     missed_since: begin with what was recorded from then on, the newest 500 of it.
     """
-    with feed.listening(matching) as listener:
+    with stream.subscribe(filter) as subscriber:
         yield f"retry: {_RECONNECT_MS}\n\n"
-        told: set[str] = set()
+        sent: set[str] = set()
         if missed_since is not None:
             try:
-                missed = await asyncio.to_thread(feed.since, matching, missed_since)
+                missed = await asyncio.to_thread(stream.since, filter, missed_since)
             except CatalogueError:
                 return  # the browser comes back
-            told = {each.id for each in missed}
+            sent = {each.id for each in missed}
             for each in missed:
                 yield _event(each)
         while True:
             try:
-                told_next = await listener.next()
+                next_event = await subscriber.next()
             except TimeoutError:
                 yield ": quiet\n\n"
                 continue
-            if told_next is None:
+            if next_event is None:
                 return
-            inspection_id, event = told_next
-            if inspection_id not in told:
+            inspection_id, event = next_event
+            if inspection_id not in sent:
                 yield event
 
 

@@ -1,4 +1,4 @@
-"""Keeps the service within the number of files that it may have open, of which every connection is one."""
+"""Keeps connections within the limit on open files."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ def connections_allowed(wanted: int) -> int:
     if allowed < wanted:
         log.warning(
             "at most %d connections instead of %d: only %d files may be open (ulimit -n, LimitNOFILE)",
-            allowed, wanted, limit,
-        )  # fmt: skip
+            allowed,
+            wanted,
+            limit,
+        )
     return allowed
 
 
-class Shortage:
+class FileDescriptorShortage:
     """Notices when connections wait because no more files may be open. asyncio tries again after a second by itself.
 
     It reports each failed attempt, of which there may be thousands a second: the log tells them every 10 seconds.

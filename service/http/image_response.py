@@ -1,4 +1,4 @@
-"""Kept pictures as they are shown: as they were sent, or made smaller in a format that every browser knows."""
+"""Responds with a stored image, as it was uploaded or downscaled to JPEG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import Query, Response
 
 from indexer.imaging.decode import ImageLimits, decode_image
 from indexer.imaging.encode import downscale, encode_jpeg
-from service.thread_pools import Pool
+from service.thread_pools import ThreadPool
 
 MEDIA_TYPES = {
     ".jpg": "image/jpeg",
@@ -23,13 +23,15 @@ Side = Annotated[
     Query(ge=16, le=4096, description="Longest side in pixels: the picture is made no larger than this, as JPEG."),
 ]
 
-UNCHANGING = {"Cache-Control": "private, max-age=604800, immutable"}  # an id's picture never changes
+IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=604800, immutable"}  # an id's image never changes
 _QUALITY = 88
 
 
-async def pictured(files: Pool, data: bytes, suffix: str, side: int | None, limits: ImageLimits) -> Response:
-    """A kept picture's bytes; with a side, upright, no larger than that, as JPEG."""
+async def image_response(
+    files: ThreadPool, data: bytes, suffix: str, side: int | None, limits: ImageLimits
+) -> Response:
+    """A kept image's bytes; with a side, upright, no larger than that, as JPEG."""
     if side is None:
-        return Response(data, media_type=MEDIA_TYPES[suffix], headers=UNCHANGING)
+        return Response(data, media_type=MEDIA_TYPES[suffix], headers=IMMUTABLE_HEADERS)
     smaller = await files(lambda: encode_jpeg(downscale(decode_image(data, limits), side), _QUALITY))
-    return Response(smaller, media_type="image/jpeg", headers=UNCHANGING)
+    return Response(smaller, media_type="image/jpeg", headers=IMMUTABLE_HEADERS)

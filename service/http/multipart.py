@@ -1,4 +1,4 @@
-"""Multipart bodies as they were sent: names and values as bytes, and file names in either way of writing them."""
+"""Parses multipart bodies: names, values as bytes, file names in `filename` or `filename*`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one shape of every error: RFC 9457 problem details, with stable types and a request id."""
+"""Maps every error to RFC 9457 problem details with a stable type."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.scoring import NoReferences
 from indexer.text import TextRefused, readable
 from service.http.middleware.root_path import route_path
-from service.inference.worker import Busy, DeadlineExceeded, Stopped
+from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
 
 log = logging.getLogger("touchstone")
 MEDIA_TYPE = "application/problem+json"
@@ -70,11 +70,21 @@ TYPES: dict[str, tuple[int, str]] = {
 }
 
 _ANYWHERE = (
-    "invalid-request", "unauthenticated", "forbidden", "rate-limited", "unavailable", "storage-unavailable", "internal",
-    "headers-too-large", "request-too-large", "request-timeout", "malformed-request", "too-many-connections",
-)  # fmt: skip
+    "invalid-request",
+    "unauthenticated",
+    "forbidden",
+    "rate-limited",
+    "unavailable",
+    "storage-unavailable",
+    "internal",
+    "headers-too-large",
+    "request-too-large",
+    "request-timeout",
+    "malformed-request",
+    "too-many-connections",
+)
 
-_REFUSAL_TYPES = {
+_REJECTION_TYPES = {
     "too-many-bytes": "image-too-large",
     "too-many-pixels": "image-too-large",
     "side-too-long": "image-too-large",
@@ -118,26 +128,32 @@ class ProblemError(Exception):
         """What is sent."""
         status, title = TYPES[self.kind]
         return Problem(
-            type=f"/problems/{self.kind}", title=title, status=status, detail=self.detail, request_id=request_id,
-            **({"reason": self.reason} if self.reason else {}), **self.more,
-        )  # fmt: skip
+            type=f"/problems/{self.kind}",
+            title=title,
+            status=status,
+            detail=self.detail,
+            request_id=request_id,
+            **({"reason": self.reason} if self.reason else {}),
+            **self.more,
+        )
 
 
-def from_refusal(refused: ImageRejected) -> ProblemError:
-    """The problem for a picture that the decoder refused."""
-    return ProblemError(_REFUSAL_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
+def from_rejection(refused: ImageRejected) -> ProblemError:
+    """The problem for an image that the decoder refused."""
+    return ProblemError(_REJECTION_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
 
 
 def memory_switched() -> ProblemError:
     """The problem of a request for a memory that this process does not serve."""
     return ProblemError(
-        "memory-switched", "The references have moved to another memory, and nothing of this request was kept. Try "
+        "memory-switched",
+        "The references have moved to another memory, and nothing of this request was kept. Try "
         "again; while /readyz names another encoder, restart the service with that one.",
         headers={"Retry-After": "5"},
-    )  # fmt: skip
+    )
 
 
-def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def documented_problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses for these problem types, plus those that any route may give."""
     by_status: dict[int | str, list[str]] = {}
     for kind in dict.fromkeys((*kinds, *_ANYWHERE)):
@@ -151,7 +167,7 @@ def documented(*kinds: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def translate(error: Exception) -> ProblemError:
+def to_problem(error: Exception) -> ProblemError:
     """The problem that stands for an error of the product or of the framework: that of its nearest class here."""
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
@@ -181,28 +197,29 @@ def _system_error(error: OSError) -> ProblemError:
         "storage-unavailable",
         "The data folder cannot be used, so nothing of this request is certain to be kept: send it again.",
         headers={"Retry-After": "5"},
-    )  # fmt: skip
+    )
 
 
 def _device_memory_full(error: Exception) -> ProblemError:
     log.error("the device's memory is full: %s", error)
     return ProblemError(
-        "device-memory-full", "The accelerator's memory is full; nothing was lost. Try again later.",
+        "device-memory-full",
+        "The accelerator's memory is full; nothing was lost. Try again later.",
         headers={"Retry-After": "5"},
-    )  # fmt: skip
+    )
 
 
-def _busy(error: Busy) -> ProblemError:
+def _busy(error: QueueFullError) -> ProblemError:
     return ProblemError(
         "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
     )
 
 
-def _stopped(_: Stopped) -> ProblemError:
+def _stopped(_: WorkerStoppedError) -> ProblemError:
     return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
 
 
-def _deadline_exceeded(_: DeadlineExceeded) -> ProblemError:
+def _deadline_exceeded(_: DeadlineExceededError) -> ProblemError:
     return ProblemError(
         "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
     )
@@ -259,15 +276,15 @@ def _from_framework(error: HTTPException) -> ProblemError:
 # here, or to have a reason why no request meets it.
 PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
-    ImageRejected: from_refusal,
+    ImageRejected: from_rejection,
     NoReferences: _no_references,
     StorageFull: _storage_full,
     OSError: _system_error,
     DeviceMemoryFull: _device_memory_full,
     torch.OutOfMemoryError: _device_memory_full,
-    Busy: _busy,
-    Stopped: _stopped,
-    DeadlineExceeded: _deadline_exceeded,
+    QueueFullError: _busy,
+    WorkerStoppedError: _stopped,
+    DeadlineExceededError: _deadline_exceeded,
     CatalogueBusy: _unavailable,
     CatalogueUnavailable: _unavailable,
     MemoryInactive: lambda _: memory_switched(),
@@ -282,9 +299,9 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
 }
 
 
-async def answer(request: Request, error: Exception) -> JSONResponse:
+async def problem_response(request: Request, error: Exception) -> JSONResponse:
     """The response for any error."""
-    problem = translate(error)
+    problem = to_problem(error)
     request.scope["problem"] = problem.kind
     if problem.kind == "method-not-allowed":
         problem.headers["Allow"] = _allowed(request)
@@ -307,7 +324,7 @@ def _allowed(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem."""
     for kind in PROBLEMS:
-        app.add_exception_handler(cast(type[Exception], kind), answer)
+        app.add_exception_handler(cast(type[Exception], kind), problem_response)
 
 
 async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:

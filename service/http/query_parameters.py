@@ -1,4 +1,4 @@
-"""What a request's path and query may hold: UTF-8, and the parameters that its route declares, each once."""
+"""Rejects query parameters that the route does not declare, that repeat, or that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from indexer.text import TextRefused, readable, utf8
 from service.http.problems import ProblemError
 
 
-async def only_declared(request: Request) -> None:
+async def check_query_parameters(request: Request) -> None:
     """Refuse what would otherwise be ignored, or silently read as something else. ProblemError."""
     query: bytes = request.scope["query_string"]
     for what, raw in (("path", request.scope["raw_path"]), ("query", query)):

@@ -1,4 +1,4 @@
-"""Reading multipart uploads within limits: how many files, which fields, and the decoded pictures."""
+"""Parses multipart uploads within limits on files, fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException
 from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
 from service.http import multipart
 from service.http.problems import ProblemError
-from service.inference.decoder import File, Upload
+from service.inference.decoder import ImageFile, Upload
 
 IMAGES = "images"
 Fields = TypeVar("Fields", bound=BaseModel)
@@ -36,7 +36,7 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
                 "request-too-large", f"At most {most_images} pictures fit in one request: send the others in another."
             ) from None
         raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.message}") from None
-    files: list[File] = []
+    files: list[ImageFile] = []
     values: dict[str, str] = {}
     try:
         for raw, value in body.items():
@@ -58,12 +58,12 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
         raise RequestValidationError(error.errors(include_context=False)) from None
 
 
-def _file(raw: bytes, data: bytes) -> File:
+def _file(raw: bytes, data: bytes) -> ImageFile:
     try:
-        return File(plain(PurePath(utf8(raw)).name, LONGEST_FILENAME) or "unnamed", data)
+        return ImageFile(plain(PurePath(utf8(raw)).name, LONGEST_FILENAME) or "unnamed", data)
     except TextRefused as refused:
         name = readable(raw.decode(errors="replace"), LONGEST_FILENAME)
-        return File(name, data, f"The file's name {refused}: send it under another.")
+        return ImageFile(name, data, f"The file's name {refused}: send it under another.")
 
 
 def _text(name: str, raw: bytes) -> str:

@@ -35,10 +35,10 @@ _THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An uploaded picture as the encoder takes it. prepared: uint8 (3, crop, crop).
+class DecodedImage:
+    """An uploaded image as the encoder takes it. prepared: uint8 (3, crop, crop).
 
-    Its pixels are let go of once that is made: decoded, a request's pictures would take gigabytes together. thumbnail:
+    Its pixels are let go of once that is made: decoded, a request's images would take gigabytes together. thumbnail:
     made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a
     channel, None of others.
     """
@@ -51,7 +51,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class File:
+class ImageFile:
     """One uploaded file. The name is kept for people to read; it never becomes a path.
 
     misnamed: why the file is not taken under the name it came with; `name` is then a readable form of that.
@@ -66,21 +66,23 @@ class File:
 class Upload:
     """The files of a multipart body under `images`, in order."""
 
-    files: tuple[File, ...]
+    files: tuple[ImageFile, ...]
 
 
 # RGB uint8 (height, width, 3) → uint8 (3, crop, crop); called from several threads
-Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
+Preprocess = Callable[[NDArray[np.uint8]], torch.Tensor]
 
 
 class Decoder:
-    """Decodes and prepares pictures on a bounded number of threads; no more pixels are held than those decode at once.
+    """Decodes and preprocesses images on a bounded number of threads, which bounds the pixels in memory.
 
-    Requests take turns, so that one of many pictures does not hold one of a single picture. budget: of the bytes that
-    pictures waiting here will have as pixels. Busy, before any is decoded, when they do not fit; their headers tell.
+    Requests take turns, so that one of many images does not delay one of a single image. budget: of the decoded bytes
+    of queued images, read from their headers; QueueFullError, before any is decoded, when they do not fit.
     """
 
-    def __init__(self, threads: int, limits: ImageLimits, prepare: Prepare, metrics: Metrics, budget: Budget) -> None:
+    def __init__(
+        self, threads: int, limits: ImageLimits, prepare: Preprocess, metrics: Metrics, budget: Budget
+    ) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._headers = ThreadPoolExecutor(1, thread_name_prefix="headers")
@@ -89,11 +91,11 @@ class Decoder:
         self._prepare = prepare
         self._metrics = metrics
 
-    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[Picture | ImageRejected]:
-        """Every file of an upload as a picture, or as the reason why not, in order."""
+    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[DecodedImage | ImageRejected]:
+        """Every file of an upload as an image, or as the reason why not, in order."""
         return await self._run(lambda file: self._decode(file, reading), upload.files)
 
-    async def read(self, file: File) -> RawImage:
+    async def read(self, file: ImageFile) -> RawImage:
         """One file as it is stored. ImageRejected."""
         [stored] = await self._run(self._read, (file,))
         return stored
@@ -104,7 +106,7 @@ class Decoder:
         return max((each for each in found if each is not None), default=None)
 
     async def again(self, original: SourceImage, work: Callable[[NDArray[np.uint8]], T]) -> T:
-        """Decode a picture once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
+        """Decode an image once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""
 
         def run() -> T:
             return work(read_pixels(read_image(original.data, self._limits), original.reading))
@@ -116,25 +118,25 @@ class Decoder:
         self._headers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
-    async def _run(self, work: Callable[[File], T], files: Sequence[File]) -> list[T]:
+    async def _run(self, work: Callable[[ImageFile], T], files: Sequence[ImageFile]) -> list[T]:
         loop = asyncio.get_running_loop()
         sizes = await loop.run_in_executor(self._headers, self._sizes, files)
         waiting = asyncio.Semaphore(self._threads)  # the others of this request get in line behind those of the next
 
-        async def run(file: File, size: int) -> T:
+        async def run(file: ImageFile, size: int) -> T:
             try:
                 async with waiting:
                     return await loop.run_in_executor(self._pool, work, file)
             finally:
-                lease.give_back(size)
+                lease.release(size)
 
         with self._budget.lease(sum(sizes)) as lease:
             return await asyncio.gather(*(run(file, size) for file, size in zip(files, sizes, strict=True)))
 
-    def _sizes(self, files: Sequence[File]) -> list[int]:
+    def _sizes(self, files: Sequence[ImageFile]) -> list[int]:
         return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
 
-    def _decode(self, file: File, reading: Reading) -> Picture | ImageRejected:
+    def _decode(self, file: ImageFile, reading: Reading) -> DecodedImage | ImageRejected:
         begun = time.monotonic()
         try:
             stored = self._read(file)
@@ -159,14 +161,14 @@ class Decoder:
         thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
-        return Picture(original, prepared, thumbnail, stage, stored.largest)
+        return DecodedImage(original, prepared, thumbnail, stage, stored.largest)
 
-    def _read(self, file: File) -> RawImage:
+    def _read(self, file: ImageFile) -> RawImage:
         if file.misnamed is not None:
             raise ImageRejected("bad-name", file.misnamed)
         return read_image(file.data, self._limits)
 
-    def _largest(self, file: File) -> int | None:
+    def _largest(self, file: ImageFile) -> int | None:
         if not has_sixteen_bits(io.BytesIO(file.data)):
             return None
         try:
@@ -175,8 +177,8 @@ class Decoder:
             return None
 
 
-def preparer(encoder: Encoder, settings: Settings) -> Prepare:
-    """What makes decoded pictures ready for the encoder, where the settings say."""
+def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
+    """What makes decoded images ready for the encoder, where the settings say."""
     if settings.prepare_on_device:
         return DevicePreparer(encoder.device, encoder.space.geometry)
     return partial(prepare, geometry=encoder.space.geometry)

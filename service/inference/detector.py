@@ -1,4 +1,4 @@
-"""One picture's way from its turn at the owner to an answer: score, verdict, regions and evidence."""
+"""Detects anomalies in one encoded image: score, verdict, regions, evidence."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from indexer.scoring import NoReferences, Scored, scoring
 from indexer.search import PatchSearchEngine, SearchCoroutine
 from indexer.verdicts.calibration import Calibration, decide, weighed
 from indexer.verdicts.measures import Measures, mean_distance
-from service.background.calibration_manager import Calibrations
-from service.inference.decoder import Picture
+from service.background.calibration_manager import CalibrationManager
+from service.inference.decoder import DecodedImage
 from service.inference.image_reading import notices_of_part
-from service.inference.worker import Turn
+from service.inference.worker import JobContext
 from service.observability.tracing import Stage
 
 _TOP_REFERENCES = 5
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class RetrievedReference:
     """One of the most similar references."""
 
     reference_id: int
@@ -40,8 +40,8 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class BetterCategory:
-    """Another category that a picture fits better than the one that was asked for.
+class AlternativeCategory:
+    """Another category that an image fits better than the one that was asked for.
 
     similarity: of its most similar reference; own_similarity: of the asked category's. mean_distance,
     own_mean_distance: of the patches to either. score, p_value: as if that category had been asked for.
@@ -58,7 +58,7 @@ class BetterCategory:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found out about one picture. map: float32 (256, 256). Times in seconds.
+    """What was found out about one image. map: float32 (256, 256). Times in seconds.
 
     stages: when it waited, was encoded and was searched for. notices: what people should know of how it was read.
     """
@@ -70,26 +70,26 @@ class Detection:
     version: int
     map: NDArray[np.float32]
     regions: tuple[tuple[Region, Evidence], ...]
-    references: tuple[Neighbour, ...]
-    better_category: BetterCategory | None
-    queued: float
-    encoding: float
-    searching: float
+    references: tuple[RetrievedReference, ...]
+    better_category: AlternativeCategory | None
+    queue_seconds: float
+    encode_seconds: float
+    search_seconds: float
     stages: tuple[Stage, ...]
     notices: tuple[Notice, ...]
 
 
 @dataclass(frozen=True)
-class Inspector:
-    """Inspects pictures on the owner thread."""
+class Detector:
+    """Inspects images on the worker thread."""
 
     engine: PatchSearchEngine
-    calibrations: Calibrations
+    calibrations: CalibrationManager
 
-    def inspect(
-        self, turn: Turn, picture: Picture, category: str | None, published: PublishedState
+    def detect(
+        self, turn: JobContext, image: DecodedImage, category: str | None, published: PublishedState
     ) -> SearchCoroutine[Detection]:
-        """Score one picture against the turn's snapshot and decide on it.
+        """Score one image against the turn's snapshot and decide on it.
 
         category: whose references to search; None recognises it by the most similar reference of all. What is searched
         is what the threshold was calibrated on. published: settings, and how references were stored. NoReferences.
@@ -109,31 +109,39 @@ class Inspector:
         decision = decide(measures, calibration, chosen.limits)
         better = None
         if likeliest != applied:
-            better = yield from self._better(
+            better = yield from self._alternative_category(
                 turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, as_calibrated
             )
-        original = picture.original
-        regions = _found_regions(decision, scored.map, memory.space, (original.width, original.height))
+        original = image.original
+        regions = _anomalous_regions(decision, scored.map, memory.space, (original.width, original.height))
         explained = tuple(
             (region, explain(memory, turn.features, scored, region.peak_cell, as_calibrated)) for region in regions
         )
         rows = scored.neighbours.rows
         ended = time.monotonic()
         return Detection(
-            category=applied, decision=decision, measures=measures, calibration=calibration, version=memory.version,
-            map=scored.map, regions=explained,
+            category=applied,
+            decision=decision,
+            measures=measures,
+            calibration=calibration,
+            version=memory.version,
+            map=scored.map,
+            regions=explained,
             references=tuple(
-                Neighbour(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
+                RetrievedReference(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
                 for row, similarity in zip(rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False)
             ),
-            better_category=better, queued=turn.queued, encoding=turn.encoding,
-            searching=(ended - started) / turn.together, stages=(*turn.stages, Stage("search", started, ended)),
-            notices=notices_of_part(picture, published.profiles.get(applied, Profile()), memory.space.geometry.unseen),
-        )  # fmt: skip
+            better_category=better,
+            queue_seconds=turn.queue_seconds,
+            encode_seconds=turn.encode_seconds,
+            search_seconds=(ended - started) / turn.search_batch_size,
+            stages=(*turn.stages, Stage("search", started, ended)),
+            notices=notices_of_part(image, published.profiles.get(applied, Profile()), memory.space.geometry.unseen),
+        )
 
-    def _better(
-        self, turn: Turn, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings
-    ) -> SearchCoroutine[BetterCategory | None]:
+    def _alternative_category(
+        self, turn: JobContext, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings
+    ) -> SearchCoroutine[AlternativeCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
 
         Both are compared in the cells, and by the layers, of the category that was asked for.
@@ -145,13 +153,13 @@ class Inspector:
             return None
         p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
         similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
-        return BetterCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
+        return AlternativeCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
 
 
-def _found_regions(
+def _anomalous_regions(
     decision: Decision, anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
 ) -> tuple[Region, ...]:
-    """The map above the level that good parts' maps stay under; a picture of another verdict has no regions.
+    """The map above the level that good parts' maps stay under; an image of another verdict has no regions.
 
     A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
     level: then the threshold is the level, which the largest pixels are above.

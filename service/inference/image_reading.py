@@ -1,4 +1,4 @@
-"""How a request's images are read: by what it says, else by what is known of the categories that they may belong to."""
+"""Decides how a request's images are read: by its own fields, else by what is known of the category."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from indexer.domain.notice import Notice
 from indexer.domain.profile import Group, Profile
 from indexer.domain.reading import Reading
 from indexer.references.snapshot_loader import PublishedState
-from service.inference.decoder import Decoder, Picture, Upload
+from service.inference.decoder import DecodedImage, Decoder, Upload
 
 
 def reading_of_parts(published: PublishedState, category: str | None, stated: BitDepth | None) -> Reading:
@@ -36,12 +36,12 @@ async def reading_of_references(
     return profile.reading(depth, largest), largest is not None
 
 
-def notices_of_part(picture: Picture, profile: Profile, unseen: float) -> tuple[Notice, ...]:
-    """What people should know of how an inspected picture was read.
+def notices_of_part(image: DecodedImage, profile: Profile, unseen: float) -> tuple[Notice, ...]:
+    """What people should know of how an inspected image was read.
 
-    profile: of the references that it is compared with. unseen: the share of every picture that is cut off.
+    profile: of the references that it is compared with. unseen: the share of every image that is cut off.
     """
-    original, found = picture.original, _of_depth(picture, inferred=False)
+    original, found = image.original, _of_depth(image, inferred=False)
     if original.encoding is not None:
         found += profile.notices_of_part(original.encoding, original.reading, original.width, original.height)
     if unseen:
@@ -50,31 +50,33 @@ def notices_of_part(picture: Picture, profile: Profile, unseen: float) -> tuple[
     return tuple(found)
 
 
-def notices_of_references(pictures: Sequence[Picture], profile: Profile, *, inferred: bool) -> list[tuple[Notice, ...]]:
+def notices_of_references(
+    images: Sequence[DecodedImage], profile: Profile, *, inferred: bool
+) -> list[tuple[Notice, ...]]:
     """What people should know of how each of some new references was read.
 
     profile: of the references that there are. inferred: whether the bit depth was told from their values.
     """
-    originals = [picture.original for picture in pictures]
+    originals = [image.original for image in images]
     profile = profile.joined(Group(each.encoding, each.reading, each.width, each.height, 1) for each in originals)
     told = []
-    for picture, each in zip(pictures, originals, strict=True):
-        found = _of_depth(picture, inferred=inferred)
+    for image, each in zip(images, originals, strict=True):
+        found = _of_depth(image, inferred=inferred)
         if each.encoding is not None:
             found += profile.notices_of_reference(each.encoding, each.reading, each.width, each.height)
         told.append(tuple(found))
     return told
 
 
-def _of_depth(picture: Picture, *, inferred: bool) -> list[Notice]:
-    depth = picture.original.reading.depth or FULL
+def _of_depth(image: DecodedImage, *, inferred: bool) -> list[Notice]:
+    depth = image.original.reading.depth or FULL
     found: list[Notice] = []
-    if picture.largest is not None and inferred:
+    if image.largest is not None and inferred:
         detail = f"It is read as {depth} bits a channel, which hold every value: say bit_depth if it has others."
         found.append(Notice("bit_depth_inferred", detail))
-    if picture.largest is not None and is_narrow(picture.largest, depth):
+    if image.largest is not None and is_narrow(image.largest, depth):
         detail = (
-            f"Its values go up to {picture.largest} of {(1 << depth) - 1}, a quarter of the range at most: if the "
+            f"Its values go up to {image.largest} of {(1 << depth) - 1}, a quarter of the range at most: if the "
             "camera's files have fewer bits, say bit_depth."
         )
         found.append(Notice("narrow_range", detail))

@@ -1,4 +1,4 @@
-"""The one thread that owns the encoder and the search: work waits in line, in batches, detection first."""
+"""The inference worker: one thread runs encoder, search in batches, taking jobs from priority queues."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from service.observability.tracing import Stage
 T = TypeVar("T")
 
 
-class Busy(RuntimeError):
-    """The queue is full. `retry_after`: seconds after which there should be room."""
+class QueueFullError(RuntimeError):
+    """The queue is full. retry_after: estimated seconds until there is free space."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("the queue is full")
         self.retry_after = retry_after
 
 
-class DeadlineExceeded(RuntimeError):
-    """The work was not begun in time, and has been dropped before it cost anything."""
+class DeadlineExceededError(RuntimeError):
+    """The job did not start before its deadline and was dropped unprocessed."""
 
 
-class Stopped(RuntimeError):
-    """The owner has been stopped and takes no more work."""
+class WorkerStoppedError(RuntimeError):
+    """The worker has been stopped and accepts no more work."""
 
 
 class Priority(IntEnum):
-    """Who goes first: lines before engineers before housekeeping."""
+    """Order of the queues: detection first, then onboarding, then calibration."""
 
     DETECT = 0
     ONBOARD = 1
@@ -47,25 +47,25 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What a job is given when its turn comes.
+class JobContext:
+    """What a job runs with.
 
-    memory: the snapshot of its whole batch. features: of its picture, as a batch of one. Times in seconds,
-    `encoding` its share of the batch's. together: pictures that are searched for in one search, this one among them.
-    stages: when it waited, and when its batch was in the encoder.
+    memory: the snapshot that its batch searches. features: of its image, a batch of one. queue_seconds: waiting time.
+    encode_seconds: its share of the batch's encoding time. search_batch_size: images searched together with this one,
+    itself included. stages: intervals for traces.
     """
 
     memory: MemoryBank
     features: Features
-    queued: float
-    encoding: float
-    together: int
+    queue_seconds: float
+    encode_seconds: float
+    search_batch_size: int
     stages: tuple[Stage, ...]
 
 
 @dataclass
 class _Job:
-    picture: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
+    image: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
     work: Callable[[Any], Any]
     deadline: float
     priority: Priority
@@ -73,179 +73,186 @@ class _Job:
     future: Future[Any] = field(default_factory=Future)
 
 
-class Owner:
-    """Runs jobs one batch at a time on one thread.
+class InferenceWorker:
+    """Runs queued jobs on one thread, batch by batch.
 
-    A batch holds jobs of one priority. A picture that makes its batch fail is found by encoding the batch's pictures
-    singly, and fails alone. `snapshot` gives the memory to search, once per batch. Detections of a batch put their
-    questions to `engine` together, as many as it gains by.
+    A batch holds jobs of one priority. If encoding a batch fails, its images are encoded one by one, so that only the
+    image at fault fails. `snapshot` returns the memory bank to search, once per batch. The searches of a batch's
+    detections are batched, up to the engine's limit.
     """
 
     def __init__(
-        self, encoder: Encoder, engine: PatchSearchEngine, snapshot: Callable[[], MemoryBank], metrics: Metrics, *,
-        batch_size: int, batch_wait: float, queue_size: int,
-    ) -> None:  # fmt: skip
+        self,
+        encoder: Encoder,
+        engine: PatchSearchEngine,
+        snapshot: Callable[[], MemoryBank],
+        metrics: Metrics,
+        *,
+        batch_size: int,
+        max_batch_delay: float,
+        queue_size: int,
+    ) -> None:
         self._encoder = encoder
         self._engine = engine
         self._snapshot = snapshot
         self._metrics = metrics
         self._batch_size = batch_size
-        self._batch_wait = batch_wait
+        self._max_batch_delay = max_batch_delay
         self._queue_size = queue_size
-        self._lines: dict[Priority, deque[_Job]] = {priority: deque() for priority in Priority}
+        self._queues: dict[Priority, deque[_Job]] = {priority: deque() for priority in Priority}
         self._changed = threading.Condition()
         self._stopping = False
-        self._seconds_a_picture = 0.1  # running estimate, for Retry-After
-        self.encoded = (0.0, 0.0)  # when pictures last went through the encoder (monotonic), and the seconds of each
+        self._seconds_per_image = 0.1  # running estimate, for Retry-After
+        self.encoded = (0.0, 0.0)  # when images last went through the encoder (monotonic), and the seconds of each
         self.finished = time.monotonic()  # when a batch or a step was last finished
-        self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="inference-worker", daemon=True)
         self._thread.start()
 
-    def detect(
-        self, pictures: Sequence[tuple[torch.Tensor, Callable[[Turn], SearchCoroutine[T]]]], deadline: float
+    def submit_detections(
+        self, images: Sequence[tuple[torch.Tensor, Callable[[JobContext], SearchCoroutine[T]]]], deadline: float
     ) -> list[Future[T]]:
-        """Queue the pictures of one request, all or none, each with what it asks in its turn on the owner thread.
+        """Queue the images of one request, all or none, each with the search to run on the worker thread.
 
-        deadline: seconds from now in which each has to begin. Busy when they do not fit; a request larger than the
-        whole queue is taken when nothing else waits.
+        deadline: seconds from now within which each must start. Raises QueueFullError when they do not fit; a request
+        larger than the whole queue is accepted when the queue is empty.
         """
-        with self._changed:  # held throughout: another request, or the end of the owner, comes before or after
-            waiting = len(self._lines[Priority.DETECT])
-            if waiting and waiting + len(pictures) > self._queue_size:
-                raise Busy(self.retry_after)
-            return [self._put(Priority.DETECT, picture, work, deadline) for picture, work in pictures]
+        with self._changed:  # held throughout: another request, or the end of the worker, comes before or after
+            waiting = len(self._queues[Priority.DETECT])
+            if waiting and waiting + len(images) > self._queue_size:
+                raise QueueFullError(self.retry_after)
+            return [self._enqueue(Priority.DETECT, image, work, deadline) for image, work in images]
 
-    def onboard(self, picture: torch.Tensor, work: Callable[[Turn], T]) -> Future[T]:
-        """Queue a picture whose features are wanted, behind every detection."""
-        return self._put(Priority.ONBOARD, picture, work, float("inf"))
+    def submit_onboarding(self, image: torch.Tensor, work: Callable[[JobContext], T]) -> Future[T]:
+        """Queue an image to encode for onboarding; runs after all detections."""
+        return self._enqueue(Priority.ONBOARD, image, work, float("inf"))
 
-    def screen(self, work: Callable[[MemoryBank], T]) -> Future[T]:
-        """Queue a step of onboarding that needs no encoding, behind every detection."""
-        return self._put(Priority.ONBOARD, None, work, float("inf"))
+    def submit_screening(self, work: Callable[[MemoryBank], T]) -> Future[T]:
+        """Queue an onboarding step without encoding; runs after all detections."""
+        return self._enqueue(Priority.ONBOARD, None, work, float("inf"))
 
-    def calibrate(self, work: Callable[[MemoryBank], T]) -> Future[T]:
-        """Queue a step that needs the memory only, behind everything else."""
-        return self._put(Priority.CALIBRATE, None, work, float("inf"))
+    def submit_calibration(self, work: Callable[[MemoryBank], T]) -> Future[T]:
+        """Queue a step on the memory bank; runs after all other work."""
+        return self._enqueue(Priority.CALIBRATE, None, work, float("inf"))
 
     @property
     def retry_after(self) -> int:
-        """Seconds after which what waits now should be done."""
-        return max(1, round(self.waiting * self._seconds_a_picture))
+        """Estimated seconds until the queued detections are done."""
+        return max(1, round(self.waiting * self._seconds_per_image))
 
     @property
     def waiting(self) -> int:
         """Detections in the queue."""
-        return len(self._lines[Priority.DETECT])
+        return len(self._queues[Priority.DETECT])
 
-    def lines(self) -> dict[str, tuple[int, float | None]]:
-        """How many jobs wait in each line, and since when (monotonic seconds) the first of them."""
+    def queue_stats(self) -> dict[str, tuple[int, float | None]]:
+        """Per queue: its length, and when its first job was queued (monotonic seconds)."""
         with self._changed:
             return {
-                priority.name.lower(): (len(line), line[0].accepted if line else None)
-                for priority, line in self._lines.items()
+                priority.name.lower(): (len(queue), queue[0].accepted if queue else None)
+                for priority, queue in self._queues.items()
             }
 
     def stop(self) -> None:
-        """Finish what was accepted, drop calibration steps, and end the thread."""
+        """Finish accepted jobs, cancel calibration steps, end the thread."""
         with self._changed:
             self._stopping = True
-            for job in self._lines[Priority.CALIBRATE]:
+            for job in self._queues[Priority.CALIBRATE]:
                 job.future.cancel()
-            self._lines[Priority.CALIBRATE].clear()
+            self._queues[Priority.CALIBRATE].clear()
             self._changed.notify_all()
         self._thread.join()
 
-    def _put(
-        self, priority: Priority, picture: torch.Tensor | None, work: Callable[[Any], Any], deadline: float
+    def _enqueue(
+        self, priority: Priority, image: torch.Tensor | None, work: Callable[[Any], Any], deadline: float
     ) -> Future[Any]:
-        job = _Job(picture, work, time.monotonic() + deadline, priority)
+        job = _Job(image, work, time.monotonic() + deadline, priority)
         with self._changed:
             if self._stopping:
-                raise Stopped("the service is stopping")
-            self._lines[priority].append(job)
+                raise WorkerStoppedError("the service is stopping")
+            self._queues[priority].append(job)
             self._changed.notify_all()
         return job.future
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
-            self._serve(batch)
+            self._run_batch(batch)
             self.finished = time.monotonic()
 
     def _next_batch(self) -> list[_Job] | None:
-        """The next jobs of the most urgent line, waiting for some; None when stopped and done."""
+        """Wait for the next batch of the most urgent queue; None when stopped and drained."""
         with self._changed:
-            while not (line := self._most_urgent()):
+            while not (queue := self._next_queue()):
                 if self._stopping:
                     return None
                 self._changed.wait()
-            if line is self._lines[Priority.DETECT] and len(line) < self._batch_size:
-                self._changed.wait_for(lambda: len(line) >= self._batch_size or self._stopping, self._batch_wait)
-            # Work without a picture is taken singly, so that a detection waits for one step of it at most.
-            size = 1 if line[0].picture is None else self._batch_size
-            taken = [line.popleft()]
-            while line and len(taken) < size and line[0].picture is not None:
-                taken.append(line.popleft())
-        return [job for job in taken if self._begins(job)]
+            if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
+                self._changed.wait_for(lambda: len(queue) >= self._batch_size or self._stopping, self._max_batch_delay)
+            # Work without an image is taken singly, so that a detection waits for one step of it at most.
+            size = 1 if queue[0].image is None else self._batch_size
+            batch = [queue.popleft()]
+            while queue and len(batch) < size and queue[0].image is not None:
+                batch.append(queue.popleft())
+        return [job for job in batch if self._should_run(job)]
 
-    def _most_urgent(self) -> deque[_Job] | None:
-        return next((line for line in self._lines.values() if line), None)
+    def _next_queue(self) -> deque[_Job] | None:
+        return next((queue for queue in self._queues.values() if queue), None)
 
     @staticmethod
-    def _begins(job: _Job) -> bool:
-        """Whether a job is still wanted; one whose deadline has passed fails here."""
+    def _should_run(job: _Job) -> bool:
+        """Whether a job was neither cancelled nor past its deadline, which fails it."""
         if not job.future.set_running_or_notify_cancel():
             return False
         if time.monotonic() > job.deadline:
-            job.future.set_exception(DeadlineExceeded("the picture waited longer than the deadline"))
+            job.future.set_exception(DeadlineExceededError("the picture waited longer than the deadline"))
             return False
         return True
 
-    def _serve(self, batch: list[_Job]) -> None:
+    def _run_batch(self, batch: list[_Job]) -> None:
         memory = self._snapshot()
         started = time.monotonic()
-        pictures = [job for job in batch if job.picture is not None]
+        images = [job for job in batch if job.image is not None]
         for job in batch:
-            if job.picture is None:
-                _settle(job, memory)
-        if not pictures:
+            if job.image is None:
+                _run_job(job, memory)
+        if not images:
             return
         try:
-            features = self._encoder.encode(torch.stack([job.picture for job in pictures if job.picture is not None]))
-        except Exception as error:  # whatever an encoder does with a picture, the thread lives on
-            if len(pictures) == 1:
-                pictures[0].future.set_exception(error)
+            features = self._encoder.encode(torch.stack([job.image for job in images if job.image is not None]))
+        except Exception as error:  # whatever an encoder does with an image, the thread lives on
+            if len(images) == 1:
+                images[0].future.set_exception(error)
                 return
-            for job in pictures:
-                self._serve([job])
+            for job in images:
+                self._run_batch([job])
             return
         encoded = time.monotonic()
-        encoding, priority = (encoded - started) / len(pictures), pictures[0].priority
-        self.encoded = encoded, encoding
-        self._metrics.batch(priority.name.lower(), len(pictures))
+        encode_seconds, priority = (encoded - started) / len(images), images[0].priority
+        self.encoded = encoded, encode_seconds
+        self._metrics.batch(priority.name.lower(), len(images))
         max_queries = self._engine.max_queries if priority is Priority.DETECT else 1
-        for start in range(0, len(pictures), max_queries):
-            jobs = pictures[start : start + max_queries]
-            turns = [
-                Turn(
+        for start in range(0, len(images), max_queries):
+            jobs = images[start : start + max_queries]
+            contexts = [
+                JobContext(
                     memory,
                     features.of(start + number),
                     started - job.accepted,
-                    encoding,
+                    encode_seconds,
                     len(jobs),
                     (Stage("queue", job.accepted, started), Stage("encode", started, encoded)),
                 )
                 for number, job in enumerate(jobs)
             ]
             if priority is Priority.DETECT:
-                self._search(memory, jobs, turns)
+                self._search(memory, jobs, contexts)
             else:
-                _settle(jobs[0], turns[0])
-        spent = (time.monotonic() - started) / len(pictures)
-        self._seconds_a_picture += 0.2 * (spent - self._seconds_a_picture)
+                _run_job(jobs[0], contexts[0])
+        spent = (time.monotonic() - started) / len(images)
+        self._seconds_per_image += 0.2 * (spent - self._seconds_per_image)
 
-    def _search(self, memory: MemoryBank, jobs: Sequence[_Job], turns: Sequence[Turn]) -> None:
-        """Let detections ask their questions together, and tell each what it found."""
-        coroutines = [job.work(turn) for job, turn in zip(jobs, turns, strict=True)]
+    def _search(self, memory: MemoryBank, jobs: Sequence[_Job], contexts: Sequence[JobContext]) -> None:
+        """Batch the searches of several detections, and set each job's result."""
+        coroutines = [job.work(context) for job, context in zip(jobs, contexts, strict=True)]
         for job, found in zip(jobs, run_batched(self._engine, memory, coroutines), strict=True):
             if isinstance(found, Exception):
                 job.future.set_exception(found)
@@ -253,7 +260,7 @@ class Owner:
                 job.future.set_result(found)
 
 
-def _settle(job: _Job, given: MemoryBank | Turn) -> None:
+def _run_job(job: _Job, given: MemoryBank | JobContext) -> None:
     try:
         result = job.work(given)
     except Exception as error:  # the job's own failure belongs to whoever waits for it

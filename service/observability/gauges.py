@@ -1,4 +1,4 @@
-"""The gauges of `/metrics`, read from the running service at the moment Prometheus asks."""
+"""Gauges of `/metrics`, read from the service's state at each scrape."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from prometheus_client.registry import Collector
 from indexer.domain.retention import GroupUsage
 
 if TYPE_CHECKING:
-    from service.state import Runtime
+    from service.state import AppState
 
 log = logging.getLogger("touchstone")
 
 
-class StateMetrics(Collector):
+class GaugeCollector(Collector):
     """What the service holds now: its queues, its memory, its disk and its GPU."""
 
-    def __init__(self, running: Runtime) -> None:
-        self._running = running
+    def __init__(self, state: AppState) -> None:
+        self._state = state
 
     def describe(self) -> list[Metric]:
         """Nothing: the names are known from the collection itself."""
@@ -45,7 +45,7 @@ class StateMetrics(Collector):
         depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "line")
         age = _gauge("queue_age_seconds", "How long the oldest of them has waited.", "line")
         now = time.monotonic()
-        for line, (waiting, oldest) in self._running.owner.lines().items():
+        for line, (waiting, oldest) in self._state.worker.queue_stats().items():
             depth.add_metric([line], waiting)
             age.add_metric([line], 0.0 if oldest is None else now - oldest)
         yield depth
@@ -53,34 +53,36 @@ class StateMetrics(Collector):
         pictures = _gauge("pictures_in_flight", "Pictures of requests between arrival and answer.", "line")
         decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "line")
         uploads = _gauge("held_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "line")
-        for line, kind in (("detect", self._running.detecting), ("onboard", self._running.onboarding)):
-            pictures.add_metric([line], kind.pictures.used)
-            decoded.add_metric([line], kind.decoded_bytes.used)
-            uploads.add_metric([line], kind.held_bytes.used)
+        for line, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
+            pictures.add_metric([line], limits.images.used)
+            decoded.add_metric([line], limits.decoded_bytes.used)
+            uploads.add_metric([line], limits.held_bytes.used)
         yield pictures
         yield decoded
         yield uploads
 
     def _memory(self) -> Iterator[Metric]:
-        running = self._running
-        memory, space = running.library.memory, running.encoder.space
+        state = self._state
+        memory, space = state.library.memory, state.encoder.space
         yield _single("snapshot_version", "Version of the snapshot that answers.", memory.version)
         yield _single("references", "Live references in that snapshot.", len(memory))
         yield _single("memory_bytes", "Bytes of its stored codes.", memory.code_bytes)
         yield _single(
             "damaged_segments",
             "Segments that failed their check and are not served.",
-            len(running.library.corrupt_segments),
+            len(state.library.corrupt_segments),
         )
-        yield _single("trouble", "1 while the service is not ready, see /readyz.", float(running.not_ready is not None))
+        yield _single(
+            "trouble", "1 while the service is not ready, see /readyz.", float(state.not_ready_reason is not None)
+        )
         build = _gauge(
             "build_info", "Always 1; the labels say what is running.", "version", "encoder", "engine", "codec"
         )
-        build.add_metric([version("touchstone"), space.encoder, running.engine.name, memory.codec.name], 1)
+        build.add_metric([version("touchstone"), space.encoder, state.engine.name, memory.codec.name], 1)
         yield build
 
     def _disk(self) -> Iterator[Metric]:
-        found = os.statvfs(self._running.settings.data)
+        found = os.statvfs(self._state.settings.data)
         yield _single("disk_free_bytes", "Room left on the data folder's disk.", found.f_bavail * found.f_frsize)
         yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
 
@@ -88,23 +90,24 @@ class StateMetrics(Collector):
         kept = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
         pictured = _gauge("history_pictures", "Those whose pictures and maps are kept.", "category")
         size = _gauge("history_picture_bytes", "Bytes of these pictures and maps.", "category")
-        pruning = self._running.pruning
+        pruning = self._state.pruning
         by_label: dict[str, list[GroupUsage]] = {}
         for holding in pruning.holdings:
-            by_label.setdefault(self._running.metrics.label(holding.kind.category or ""), []).append(holding)
+            by_label.setdefault(self._state.metrics.label(holding.kind.category or ""), []).append(holding)
         for label, holdings in by_label.items():
             kept.add_metric([label], sum(holding.inspections for holding in holdings))
             pictured.add_metric([label], sum(holding.pictures for holding in holdings))
             size.add_metric([label], sum(holding.picture_bytes for holding in holdings))
         yield from (kept, pictured, size)
         yield _single(
-            "history_pruned_timestamp_seconds", "When the history was last brought within its limits; 0 before that.",
+            "history_pruned_timestamp_seconds",
+            "When the history was last brought within its limits; 0 before that.",
             pruning.finished or 0.0,
-        )  # fmt: skip
+        )
 
     def _background(self) -> Iterator[Metric]:
         failing = _gauge("background_failing", "1 while a background task fails, stalls or has ended.", "task")
-        for each in self._running.background.states():
+        for each in self._state.background.states():
             failing.add_metric([each.name], float(each.state != "working"))
         yield failing
 
@@ -112,7 +115,7 @@ class StateMetrics(Collector):
         used = _gauge("gpu_memory_used_bytes", "Memory in use on the service's GPU, by anyone.", "device")
         size = _gauge("gpu_memory_size_bytes", "Memory of that GPU.", "device")
         busy = _gauge("gpu_utilization_ratio", "Share of the last second in which the GPU computed.", "device")
-        device = self._running.encoder.device
+        device = self._state.encoder.device
         if device.type == "cuda":
             free, total = torch.cuda.mem_get_info(device)
             used.add_metric([str(device)], total - free)
@@ -121,7 +124,7 @@ class StateMetrics(Collector):
         yield used
         yield size
         yield busy
-        stats = self._running.engine.codes.stats
+        stats = self._state.engine.codes.stats
         found = _counter(
             "device_codes_references", "Retrieved references by whether the GPU held their codes.", "found"
         )

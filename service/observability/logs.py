@@ -1,4 +1,4 @@
-"""How log lines look: one JSON object a line with the request's id, or plain text."""
+"""Log formats: one JSON object per line, or plain text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SECRET = re.compile(r"ts_[0-9a-f]{12}_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s:]*:[^@\s]+(?=@)")
 
 
-def discreet(text: str) -> str:
+def redact(text: str) -> str:
     """The text without API keys, and without names and passwords inside URLs."""
     return _SECRET.sub(lambda found: "ts_…" if found[0].startswith("ts_") else "…", text)
 
@@ -40,7 +40,7 @@ class JsonLines(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return discreet(json.dumps(line, ensure_ascii=False, default=str))
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class PlainText(logging.Formatter):
@@ -53,7 +53,7 @@ class PlainText(logging.Formatter):
         facts = "".join(f" {name}={value}" for name, value in known.items())
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return discreet(f"{at} {record.levelname.lower():7} {record.getMessage()}{facts}{trace}")
+        return redact(f"{at} {record.levelname.lower():7} {record.getMessage()}{facts}{trace}")
 
 
 def configure(style: Literal["json", "text"]) -> None:

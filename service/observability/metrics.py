@@ -1,4 +1,4 @@
-"""Every number about the service's work that Prometheus reads at `/metrics`; docs/metrics.md explains each."""
+"""Counters, histograms of `/metrics`; docs/metrics.md explains each."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ class Metrics:
         self._problems.labels(kind).inc()
 
     def refused(self, reason: str) -> None:
-        """The decoder refused a picture."""
+        """The decoder refused an image."""
         self._refused.labels(reason).inc()
 
     def batch(self, line: str, pictures: int) -> None:
-        """Pictures of one line went through the encoder together."""
+        """Images of one line went through the encoder together."""
         self._batches.labels(line).observe(pictures)
 
     def stage(self, stage: str, seconds: float) -> None:
-        """One picture spent this long in a stage."""
+        """One image spent this long in a stage."""
         self._stages.labels(stage).observe(seconds)
 
     def inspected(self, category: str, verdict: str, p_value: float | None) -> None:
-        """A picture was inspected."""
+        """An image was inspected."""
         label = self.label(category)
         self._verdicts.labels(label, verdict).inc()
         if p_value is not None:
             self._p_values.labels(label).observe(p_value)
 
     def onboarded(self, outcome: str) -> None:
-        """A picture became a reference, was one already, or was refused."""
+        """An image became a reference, was one already, or was refused."""
         self._onboarded.labels(outcome).inc()
 
     def unrecorded(self, inspections: int) -> None:
@@ -94,7 +94,7 @@ class Metrics:
         self._background_failures.labels(task).inc(count)
 
     def pruned(self, what: str, why: str | None, count: int, size: int) -> None:
-        """Inspections or pictures were taken out of the history, because of bounds or for room; or files deleted."""
+        """Inspections or images were taken out of the history, because of bounds or for room; or files deleted."""
         if why is not None:
             self._pruned.labels(what, why).inc(count)
         else:

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: one span a request, one below it for each stage of each picture; nothing unless configured."""
+"""OpenTelemetry traces: a span per request, with a child span per stage of each image; off unless configured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a picture went through, from `begin` to `end` (monotonic seconds)."""
+    """What an image went through, from `begin` to `end` (monotonic seconds)."""
 
     name: str
     begin: float
@@ -73,7 +73,7 @@ class Tracing:
             yield span
 
     def stages(self, stages: Iterable[Stage]) -> None:
-        """A span for each stage of a picture, when it really was, below the present request's span."""
+        """A span for each stage of an image, when it really was, below the present request's span."""
         if self._provider is None:
             return
         tracer = self._provider.get_tracer("touchstone")

@@ -1,4 +1,4 @@
-"""A circuit breaker: once one detection has waited for the database in vain, the others do not."""
+"""A circuit breaker: after one detection has waited for the database in vain, the others skip it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that may be sent again under an `Idempotency-Key`: how it is recognised."""
+"""Recognises a repeated request by its `Idempotency-Key`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class KeyedRequest:
     """What a request is recognised by.
 
     key: of the client's API key and its `Idempotency-Key`, so that two clients may count from 1. digest: of what was
-    sent under it, pictures and fields; file names, which a client may make up anew, do not count. Both are hex of 64
+    sent under it, images and fields; file names, which a client may make up anew, do not count. Both are hex of 64
     digits.
     """
 
@@ -27,11 +27,11 @@ class KeyedRequest:
     @classmethod
     def of(cls, client: str | None, idempotency_key: str, upload: Upload, fields: BaseModel) -> KeyedRequest:
         """client: id of the API key; None where access is open."""
-        pictures = [hashlib.sha256(file.data).hexdigest() for file in upload.files]
-        return cls(_digest([client, idempotency_key]), _digest([pictures, fields.model_dump(mode="json")]))
+        images = [hashlib.sha256(file.data).hexdigest() for file in upload.files]
+        return cls(_digest([client, idempotency_key]), _digest([images, fields.model_dump(mode="json")]))
 
     def inspection_id(self, position: int) -> str:
-        """The id of one picture's inspection: always the same, so that it cannot be recorded twice."""
+        """The id of one image's inspection: always the same, so that it cannot be recorded twice."""
         return _digest([self.key, position])[:32]
 
 

@@ -1,4 +1,4 @@
-"""Inspections as they are shown, and their maps as pictures."""
+"""Anomaly maps as PNG images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def map_png(anomaly_map: NDArray[np.float32]) -> bytes:
 
 
 def heat_png(folder: Path, inspection: Inspection, space: FeatureSpace) -> bytes | None:
-    """The kept map as colours to lay over the whole picture, RGBA PNG; None when it is no longer kept."""
+    """The kept map as colours to lay over the whole image, RGBA PNG; None when it is no longer kept."""
     path = folder / (inspection.map_name or "")
     levels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if levels is None:

@@ -1,4 +1,4 @@
-"""Detections become history: a catalogue row, the picture as it was sent and made small, and the map as a PNG."""
+"""Records detections in the history: catalogue row, image, thumbnail, anomaly map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from indexer.domain.stored_file import map_name, original_name, thumbnail_name
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.references.reference_store import ReferenceStore
 from indexer.storage.durable import write_durably
-from service.inference.decoder import Picture
+from service.inference.decoder import DecodedImage
 from service.inference.detector import Detection
 from service.recording.circuit_breaker import CircuitBreaker
-from service.recording.disk_space import has_room
+from service.recording.disk_space import has_free_space
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import map_png
 from service.schemas.inspections import Timings
@@ -27,12 +27,12 @@ log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
-class Finding:
+class PendingInspection:
     """A detection about to become history. total_ms: from the request's arrival to the answer."""
 
     id: str
     at: datetime
-    picture: Picture
+    image: DecodedImage
     detection: Detection
     part_id: str | None
     station: str | None
@@ -42,44 +42,66 @@ class Finding:
 
     def inspection(self, kept_bytes: int | None = None, thumbnail_bytes: int | None = None) -> Inspection:
         """The row to keep, with the sizes of what is kept beside it."""
-        original, detection, decision = self.picture.original, self.detection, self.detection.decision
+        original, detection, decision = self.image.original, self.detection, self.detection.decision
         calibration = detection.calibration
         return Inspection(
-            id=self.id, at=self.at, filename=original.filename, verdict=decision.verdict,
-            score=detection.measures.score, version=detection.version,
-            width=original.width, height=original.height, category=detection.category,
-            part_id=self.part_id, station=self.station, threshold=decision.threshold, p_value=decision.p_value,
+            id=self.id,
+            at=self.at,
+            filename=original.filename,
+            verdict=decision.verdict,
+            score=detection.measures.score,
+            version=detection.version,
+            width=original.width,
+            height=original.height,
+            category=detection.category,
+            part_id=self.part_id,
+            station=self.station,
+            threshold=decision.threshold,
+            p_value=decision.p_value,
             regions=tuple(
                 {
-                    "box": region.box, "area": region.area, "peak": region.peak, "centroid": region.centroid,
-                    "polygon": region.polygon, "evidence": asdict(evidence),
+                    "box": region.box,
+                    "area": region.area,
+                    "peak": region.peak,
+                    "centroid": region.centroid,
+                    "polygon": region.polygon,
+                    "evidence": asdict(evidence),
                 }
                 for region, evidence in detection.regions
             ),
             references=tuple(asdict(neighbour) for neighbour in detection.references),
             timings=Timings(
-                queue_ms=detection.queued * 1000, encode_ms=detection.encoding * 1000,
-                search_ms=detection.searching * 1000, total_ms=self.total_ms,
+                queue_ms=detection.queue_seconds * 1000,
+                encode_ms=detection.encode_seconds * 1000,
+                search_ms=detection.search_seconds * 1000,
+                total_ms=self.total_ms,
             ).model_dump(),
-            image_sha256=original.sha256, image_suffix=original.suffix, map_name=map_name(self.id, self.attempt),
+            image_sha256=original.sha256,
+            image_suffix=original.suffix,
+            map_name=map_name(self.id, self.attempt),
             calibration_key=None if calibration is None else calibration.key,
             calibration_size=None if calibration is None else len(calibration),
             familiarity={
-                "statistic": decision.unfamiliarity, "level": decision.unfamiliar_level,
-                "p_value": decision.unfamiliar_p_value, "median_distance": detection.measures.median,
-                "similarity": 1.0 - detection.measures.remoteness, "uniformity": detection.measures.uniformity,
+                "statistic": decision.unfamiliarity,
+                "level": decision.unfamiliar_level,
+                "p_value": decision.unfamiliar_p_value,
+                "median_distance": detection.measures.median,
+                "similarity": 1.0 - detection.measures.remoteness,
+                "uniformity": detection.measures.uniformity,
             },
             better_category=None if detection.better_category is None else asdict(detection.better_category),
-            kept_bytes=kept_bytes, thumbnail_bytes=thumbnail_bytes,
+            kept_bytes=kept_bytes,
+            thumbnail_bytes=thumbnail_bytes,
             encoding=None if original.encoding is None else original.encoding.to_json(),
-            reading=original.reading.to_json(), notices=tuple(map(asdict, detection.notices)),
+            reading=original.reading.to_json(),
+            notices=tuple(map(asdict, detection.notices)),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordResult:
     """What became of a request's findings.
 
     kept: whether they are in the history; None when the database's answer to that was lost. earlier: by id, those that
@@ -121,8 +143,8 @@ class Recorder:
             raise RequestKeyReused("the key was used for a request with other content")
         return found
 
-    def record(self, findings: Sequence[Finding]) -> Recording:
-        """Keep the findings of one request, all or none, with their pictures and maps.
+    def record(self, findings: Sequence[PendingInspection]) -> RecordResult:
+        """Keep the findings of one request, all or none, with their images and maps.
 
         RequestKeyReused when the request's key was used for another one meanwhile.
         """
@@ -130,17 +152,17 @@ class Recorder:
         originals: list[str] = []
         rows: list[Inspection] = []
         for finding in findings:
-            drawn, original, small = map_png(finding.detection.map), finding.picture.original, finding.picture.thumbnail
+            drawn, original, small = map_png(finding.detection.map), finding.image.original, finding.image.thumbnail
             row = finding.inspection(len(original.data) + len(drawn), len(small))
             rows.append(row)
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}
             originals.append(f"originals/{original_name(original.sha256, original.suffix)}")
         try:
-            if not has_room(self._data, self._min_free_bytes) or not self._breaker.closed():
-                return Recording(False)
+            if not has_free_space(self._data, self._min_free_bytes) or not self._breaker.closed():
+                return RecordResult(False)
             with self._library.files.shared():
                 for finding in findings:
-                    self._library.keep_original(finding.picture.original.data, finding.picture.original.suffix)
+                    self._library.keep_original(finding.image.original.data, finding.image.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
                 with self._breaker.asking():
                     earlier = self._library.catalogue.inspections.record(rows)
@@ -150,6 +172,6 @@ class Recorder:
         except (OSError, CatalogueError) as error:
             log.error("inspections are not recorded, as far as is known: %s", error)
             self._pruner.abandon([*files, *originals])
-            return Recording(None if isinstance(error, CommitUncertain) else False)
+            return RecordResult(None if isinstance(error, CommitUncertain) else False)
         self._pruner.abandon([f"{HISTORY}/{row.map_name}" for row in rows if row.id in earlier])
-        return Recording(True, earlier)
+        return RecordResult(True, earlier)

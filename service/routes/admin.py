@@ -1,4 +1,4 @@
-"""`/access`, `/keys`, `/audit`: who am I, who may do what, and who did what."""
+"""`/access`, `/keys`, `/audit`."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from indexer.domain.api_key import ApiKey
-from service.auth.api_key_cache import new_key
+from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
-from service.http.problems import documented
-from service.routes.dependencies import runtime
+from service.http.problems import documented_problems
+from service.routes.dependencies import app_state
 from service.schemas.administration import (
     AccessView,
     AuditEntryView,
     AuditPage,
-    KeyBody,
-    KeysAnswer,
+    CreateKeyRequest,
+    KeysResponse,
     KeyView,
     NewKeyView,
 )
 from service.schemas.text import Text
-from service.state import Runtime
+from service.state import AppState
 
 router = APIRouter(tags=["administration"])
 
 
-@router.get("/access", responses=documented())
-async def access(request: Request, running: Annotated[Runtime, Depends(runtime)]) -> AccessView:
+@router.get("/access", responses=documented_problems())
+async def access(request: Request, state: Annotated[AppState, Depends(app_state)]) -> AccessView:
     """Who is asking, and what they may do."""
     actor, role = request.scope["access"]
-    return AccessView(access=running.settings.access, name=actor.name, key_id=actor.key_id, role=role.word)
+    return AccessView(access=state.settings.access, name=actor.name, key_id=actor.key_id, role=role.word)
 
 
-@router.get("/keys", responses=documented())
-async def keys(running: Annotated[Runtime, Depends(runtime)]) -> KeysAnswer:
+@router.get("/keys", responses=documented_problems())
+async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
     """Every API key, oldest first, also those that have expired or were revoked. Secrets are not known to anybody."""
-    found = await asyncio.to_thread(running.library.catalogue.api_keys.list)
-    return KeysAnswer(keys=tuple(map(_view, found)))
+    found = await asyncio.to_thread(state.library.catalogue.api_keys.list)
+    return KeysResponse(keys=tuple(map(_view, found)))
 
 
-@router.post("/keys", responses=documented())
-async def create_key(body: KeyBody, running: Annotated[Runtime, Depends(runtime)]) -> NewKeyView:
+@router.post("/keys", responses=documented_problems())
+async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(app_state)]) -> NewKeyView:
     """Make a key. The answer holds its token, once: only a hash of it is kept."""
-    made = new_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
-    await asyncio.to_thread(running.library.catalogue.api_keys.create, made.key)
-    await asyncio.to_thread(running.ring.learn, made.key)
+    made = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
+    await asyncio.to_thread(state.library.catalogue.api_keys.create, made.key)
+    await asyncio.to_thread(state.api_keys.learn, made.key)
     return NewKeyView(**_view(made.key).model_dump(), token=made.token)
 
 
-@router.delete("/keys/{key_id}", responses=documented("not-found"))
-async def revoke_key(key_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> KeyView:
+@router.delete("/keys/{key_id}", responses=documented_problems("not-found"))
+async def revoke_key(key_id: Text, state: Annotated[AppState, Depends(app_state)]) -> KeyView:
     """End a key: here at once, in other replicas within a second. Ending it again changes nothing."""
-    revoked = await asyncio.to_thread(running.library.catalogue.api_keys.revoke, key_id)
-    await asyncio.to_thread(running.ring.learn, revoked)
+    revoked = await asyncio.to_thread(state.library.catalogue.api_keys.revoke, key_id)
+    await asyncio.to_thread(state.api_keys.learn, revoked)
     return _view(revoked)
 
 
-@router.get("/audit", responses=documented())
+@router.get("/audit", responses=documented_problems())
 async def audit(
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     actor: Annotated[Text | None, Query()] = None,
     action: Annotated[Text | None, Query(examples=["settings.changed"])] = None,
     target: Annotated[Text | None, Query()] = None,
@@ -68,10 +68,8 @@ async def audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> AuditPage:
     """Every change, newest first: who, what, when, and how it was before and after."""
-    trail = running.library.catalogue.audit
-    page = await asyncio.to_thread(
-        trail.entries, actor=actor, action=action, target=target, cursor=cursor, limit=limit
-    )  # fmt: skip
+    trail = state.library.catalogue.audit
+    page = await asyncio.to_thread(trail.entries, actor=actor, action=action, target=target, cursor=cursor, limit=limit)
     entries = tuple(AuditEntryView(**vars(entry)) for entry in page.items)
     return AuditPage(entries=entries, next_cursor=page.next_cursor)
 

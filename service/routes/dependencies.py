@@ -1,4 +1,4 @@
-"""What a request has of what may be under way, until it is answered: at first room for one picture, or it is 503."""
+"""FastAPI dependencies: the service's state, leases on its in-flight limits."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.inference.in_flight import Lease
-from service.state import Runtime
+from service.state import AppState
 
 
-async def runtime(request: Request) -> Runtime:
+async def app_state(request: Request) -> AppState:
     """The running service, for routes to depend on. A coroutine: any other function would cost a thread of the pool."""
-    found: Runtime = request.app.state.runtime
+    found: AppState = request.app.state.app_state
     return found
 
 
-async def _detection(running: Annotated[Runtime, Depends(runtime)]) -> AsyncIterator[Lease]:
-    with running.detecting.pictures.lease(1) as pictures:
-        yield pictures
+async def _detection(state: Annotated[AppState, Depends(app_state)]) -> AsyncIterator[Lease]:
+    with state.detecting.images.lease(1) as images:
+        yield images
 
 
-async def _onboarding(running: Annotated[Runtime, Depends(runtime)]) -> AsyncIterator[Lease]:
-    with running.onboarding.pictures.lease(1) as pictures:
-        yield pictures
+async def _onboarding(state: Annotated[AppState, Depends(app_state)]) -> AsyncIterator[Lease]:
+    with state.onboarding.images.lease(1) as images:
+        yield images
 
 
-async def _held(running: Annotated[Runtime, Depends(runtime)]) -> AsyncIterator[Lease]:
-    with running.onboarding.held_bytes.lease() as held:
+async def _stored_bytes(state: Annotated[AppState, Depends(app_state)]) -> AsyncIterator[Lease]:
+    with state.onboarding.held_bytes.lease() as held:
         yield held
 
 
 DetectionLease = Annotated[Lease, Depends(_detection)]
 OnboardingLease = Annotated[Lease, Depends(_onboarding)]
-HeldLease = Annotated[Lease, Depends(_held)]  # of bytes; none yet
+StoredBytesLease = Annotated[Lease, Depends(_stored_bytes)]  # of bytes; none yet

@@ -1,4 +1,4 @@
-"""`POST /detect`: is this part good?"""
+"""`POST /detect`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from indexer.references.snapshot_loader import PublishedState
 from indexer.scoring import NoReferences
 from indexer.search import SearchCoroutine
 from indexer.verdicts.ranking import references_needed
-from service.http.problems import ProblemError, documented, translate
+from service.http.problems import ProblemError, documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
-from service.inference.decoder import Picture, Upload
+from service.inference.decoder import DecodedImage, Upload
 from service.inference.detector import Detection
 from service.inference.image_reading import reading_of_parts
-from service.inference.worker import Turn
+from service.inference.worker import JobContext
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.map_images import MAP_SCALE, map_png
-from service.recording.recorder import Finding
-from service.routes.dependencies import DetectionLease, runtime
+from service.recording.recorder import PendingInspection
+from service.routes.dependencies import DetectionLease, app_state
 from service.schemas.categories import BitDepthField
-from service.schemas.detection import DetectAnswer, DetectionView, MapView, RefusedView
+from service.schemas.detection import DetectionView, DetectResponse, MapView, RejectedImageView
 from service.schemas.inspections import InspectionView, inspection_view
 from service.schemas.text import CategoryName, HeaderText, Text
-from service.state import Runtime
+from service.state import AppState
 
 router = APIRouter(tags=["detect"])
 
@@ -49,10 +49,10 @@ _Key = Annotated[
     Header(
         alias="Idempotency-Key",
         description="The same request again, with the same API key, answers what was recorded and inspects nothing "
-        "twice; `map` and `overlay` are null then. With other pictures or fields it is refused. A key is known for as "
+        "twice; `map` and `overlay` are null then. With other images or fields it is refused. A key is known for as "
         "long as its inspection is kept.",
     ),
-]  # fmt: skip
+]
 
 log = logging.getLogger("touchstone")
 
@@ -74,76 +74,87 @@ class _Options(BaseModel):
         None, description="Bits that the camera puts into files of 16 a channel; else as the category has it."
     )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
-    overlay: bool = Field(False, description="The picture with the map and the regions drawn in, as PNG.")
+    overlay: bool = Field(False, description="The image with the map and the regions drawn in, as PNG.")
 
 
 @router.post(
     "/detect",
     openapi_extra=documented_upload(_Options),
-    responses=documented(
-        "no-references", "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large",
-        "idempotency-key-reused", "snapshot-behind", "busy", "deadline-exceeded", "not-ready",
+    responses=documented_problems(
+        "no-references",
+        "not-found",
+        "image-refused",
+        "image-too-large",
+        "unsupported-format",
+        "request-too-large",
+        "idempotency-key-reused",
+        "snapshot-behind",
+        "busy",
+        "deadline-exceeded",
+        "not-ready",
     ),
-)  # fmt: skip
+)
 async def detect(
     request: Request,
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     admitted: DetectionLease,
     idempotency_key: _Key = None,
-) -> DetectAnswer:
-    """Inspect one or several pictures; one result per picture, in order.
+) -> DetectResponse:
+    """Inspect one or several images; one result per image, in order.
 
-    A picture that cannot be used gives an error in its place; if it is the only one, it is the answer's own error.
+    An image that cannot be used gives an error in its place; if it is the only one, it is the answer's own error.
     """
     begun = time.monotonic()
-    upload, options = await read_upload(request, _Options, running.settings.max_images)
+    upload, options = await read_upload(request, _Options, state.settings.max_images)
     admitted.add(len(upload.files) - 1)
-    await running.reach(options.min_version)
+    await state.wait_for_version(options.min_version)
     actor, _ = request.scope["access"]
     keyed = None
     kept: dict[str, Inspection] = {}
     if idempotency_key is not None:
-        keyed = await running.threads.line(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
-        kept = await running.threads.line(running.recorder.earlier, keyed)
+        keyed = await state.thread_pools.detection(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
+        kept = await state.thread_pools.detection(state.recorder.earlier, keyed)
     ids = [new_inspection_id() if keyed is None else keyed.inspection_id(each) for each in range(len(upload.files))]
     fresh = [position for position in range(len(ids)) if ids[position] not in kept]
-    published = running.library.published
+    published = state.library.published
     settings = published.settings
     if fresh:
         _check_references(published, options.category)
     reading = reading_of_parts(published, options.category, options.bit_depth)
-    decoded = await running.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)), reading)
-    found = await _inspect(running, options.category, published, decoded)
-    _time(running, decoded, found)
+    decoded = await state.decoder.decode(Upload(tuple(upload.files[position] for position in fresh)), reading)
+    found = await _inspect(state, options.category, published, decoded)
+    _time(state, decoded, found)
     if len(ids) == 1 and found and isinstance(found[0], ProblemError):
         raise found[0]
 
     at, total_ms = datetime.now(UTC), (time.monotonic() - begun) * 1000
     findings = {
-        position: Finding(ids[position], at, picture, detection, options.part_id, options.station, total_ms, keyed)
-        for position, picture, detection in zip(fresh, decoded, found, strict=True)
-        if isinstance(picture, Picture) and isinstance(detection, Detection)
+        position: PendingInspection(
+            ids[position], at, image, detection, options.part_id, options.station, total_ms, keyed
+        )
+        for position, image, detection in zip(fresh, decoded, found, strict=True)
+        if isinstance(image, DecodedImage) and isinstance(detection, Detection)
     }
-    recording = await running.threads.line(running.recorder.record, list(findings.values()))
-    running.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
+    recording = await state.thread_pools.detection(state.recorder.record, list(findings.values()))
+    state.metrics.stage("record", time.monotonic() - begun - total_ms / 1000)
     kept |= recording.earlier
-    _count(running, [each.detection for each in findings.values() if each.id not in kept], recorded=recording.kept)
+    _count(state, [each.detection for each in findings.values() if each.id not in kept], recorded=recording.kept)
     problems = {position: each for position, each in zip(fresh, found, strict=True) if isinstance(each, ProblemError)}
-    results: list[DetectionView | RefusedView] = []
+    results: list[DetectionView | RejectedImageView] = []
     for position, inspection_id in enumerate(ids):
         if inspection_id in kept:
             shown = inspection_view(kept[inspection_id])
             needed = _references_needed(shown, settings)
             results.append(DetectionView(**shown.model_dump(), recorded=True, references_needed=needed))
         elif position in problems:
-            running.metrics.problem(problems[position].kind)
+            state.metrics.problem(problems[position].kind)
             error = problems[position].body(request.scope["request_id"])
-            results.append(RefusedView(filename=upload.files[position].name, error=error))
+            results.append(RejectedImageView(filename=upload.files[position].name, error=error))
         else:
-            overlay = await _overlay(running, findings[position]) if options.overlay else None
+            overlay = await _overlay(state, findings[position]) if options.overlay else None
             view = partial(_answer, findings[position], options, settings, overlay, recorded=recording.kept)
-            results.append(await running.threads.line(view))
-    return DetectAnswer(version=running.library.memory.version, results=tuple(results))
+            results.append(await state.thread_pools.detection(view))
+    return DetectResponse(version=state.library.memory.version, results=tuple(results))
 
 
 def _check_references(published: PublishedState, category: str | None) -> None:
@@ -154,20 +165,20 @@ def _check_references(published: PublishedState, category: str | None) -> None:
 
 
 async def _inspect(
-    running: Runtime,
+    state: AppState,
     category: str | None,
     published: PublishedState,
-    decoded: Sequence[Picture | ImageRejected],
+    decoded: Sequence[DecodedImage | ImageRejected],
 ) -> list[Detection | ProblemError]:
-    """What was found in each picture, or why nothing was, in order. Busy when the queue is full."""
+    """What was found in each image, or why nothing was, in order. QueueFullError when the queue is full."""
 
-    def work_on(picture: Picture) -> Callable[[Turn], SearchCoroutine[Detection]]:
-        return lambda turn: running.inspector.inspect(turn, picture, category, published)
+    def work_on(image: DecodedImage) -> Callable[[JobContext], SearchCoroutine[Detection]]:
+        return lambda turn: state.detector.detect(turn, image, category, published)
 
-    pictures = [each for each in decoded if isinstance(each, Picture)]
-    batches = max(1, -(-len(pictures) // running.settings.batch_size))
-    futures = running.owner.detect(
-        [(picture.prepared, work_on(picture)) for picture in pictures], running.settings.deadline_ms / 1000 * batches
+    images = [each for each in decoded if isinstance(each, DecodedImage)]
+    batches = max(1, -(-len(images) // state.settings.batch_size))
+    futures = state.worker.submit_detections(
+        [(image.prepared, work_on(image)) for image in images], state.settings.deadline_ms / 1000 * batches
     )
     answers = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
     found: list[Detection | ProblemError] = []
@@ -176,30 +187,34 @@ async def _inspect(
         if isinstance(answer, Detection):
             found.append(answer)
         elif isinstance(answer, Exception):
-            found.append(translate(answer))
+            found.append(to_problem(answer))
         else:
             raise answer
     return found
 
 
 def _time(
-    running: Runtime, decoded: Sequence[Picture | ImageRejected], found: Sequence[Detection | ProblemError]
+    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[Detection | ProblemError]
 ) -> None:
-    """Time the stages that each picture went through."""
-    for picture, detection in zip(decoded, found, strict=True):
-        if isinstance(picture, Picture) and isinstance(detection, Detection):
-            stages = {"queue": detection.queued, "encode": detection.encoding, "search": detection.searching}
+    """Time the stages that each image went through."""
+    for image, detection in zip(decoded, found, strict=True):
+        if isinstance(image, DecodedImage) and isinstance(detection, Detection):
+            stages = {
+                "queue": detection.queue_seconds,
+                "encode": detection.encode_seconds,
+                "search": detection.search_seconds,
+            }
             for stage, seconds in stages.items():
-                running.metrics.stage(stage, seconds)
-            running.tracing.stages((picture.stage, *detection.stages))
+                state.metrics.stage(stage, seconds)
+            state.tracing.stages((image.stage, *detection.stages))
 
 
-def _count(running: Runtime, detections: Sequence[Detection], *, recorded: bool | None) -> None:
+def _count(state: AppState, detections: Sequence[Detection], *, recorded: bool | None) -> None:
     """Count what was found; a request that was answered before has been counted then."""
     for each in detections:
-        running.metrics.inspected(each.category, each.decision.verdict, each.decision.p_value)
+        state.metrics.inspected(each.category, each.decision.verdict, each.decision.p_value)
     if not recorded:
-        running.metrics.unrecorded(len(detections))
+        state.metrics.unrecorded(len(detections))
 
 
 def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySettings]) -> int | None:
@@ -208,19 +223,19 @@ def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySet
     return references_needed(settings.get(shown.category, CategorySettings()).false_reject_rate)
 
 
-async def _overlay(running: Runtime, finding: Finding) -> str:
-    """The picture with the map and the regions drawn in, as PNG in base64."""
-    detection, space = finding.detection, running.encoder.space
+async def _overlay(state: AppState, finding: PendingInspection) -> str:
+    """The image with the map and the regions drawn in, as PNG in base64."""
+    detection, space = finding.detection, state.encoder.space
     regions = [region for region, _ in detection.regions]
 
     def draw(image: NDArray[np.uint8]) -> str:
         return _base64(encode_png(render_overlay(image, detection.map, detection.decision.threshold, regions, space)))
 
-    return await running.decoder.again(finding.picture.original, draw)
+    return await state.decoder.again(finding.image.original, draw)
 
 
 def _answer(
-    finding: Finding,
+    finding: PendingInspection,
     options: _Options,
     settings: Mapping[str, CategorySettings],
     overlay: str | None,
@@ -237,9 +252,12 @@ def _answer(
         anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
     shown = inspection_view(finding.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
     return DetectionView(
-        **shown.model_dump(), map=anomaly_map, overlay=overlay, recorded=recorded,
+        **shown.model_dump(),
+        map=anomaly_map,
+        overlay=overlay,
+        recorded=recorded,
         references_needed=_references_needed(shown, settings),
-    )  # fmt: skip
+    )
 
 
 def _base64(data: bytes) -> str:

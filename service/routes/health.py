@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`, `/version`: is it alive, can it inspect, how is it doing, and what is it?"""
+"""`/healthz`, `/readyz`, `/metrics`, `/version`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from indexer.imaging.decode import FORMATS
-from service.http.problems import ProblemError, documented
-from service.routes.dependencies import runtime
+from service.http.problems import ProblemError, documented_problems
+from service.routes.dependencies import app_state
 from service.schemas.health import EncoderView, Live, Ready, TaskView, UploadLimits, VersionView
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 
 router = APIRouter(tags=["health"])
 probes = APIRouter(tags=["health"])  # for those who have no key
@@ -26,65 +26,88 @@ _NOTES = {
 }
 
 
-@probes.get("/healthz", responses=documented())
+@probes.get("/healthz", responses=documented_problems())
 async def healthz() -> Live:
     """The process answers; says nothing about the memory."""
     return Live()
 
 
-@probes.get("/readyz", responses=documented("not-ready"))
-async def readyz(running: Annotated[Runtime, Depends(runtime)]) -> Ready:
-    """Ready to inspect, as last seen: pictures go through the encoder, and every stored segment passed its check.
+@probes.get("/readyz", responses=documented_problems("not-ready"))
+async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
+    """Ready to inspect, as last seen: images go through the encoder, and every stored segment passed its check.
 
     The service looks every two seconds by itself, so that asking costs nothing. Background work that fails is named in
     `failing`; it is tried again, and detection goes on without it.
     """
-    failing = tuple(TaskView(**asdict(task)) for task in running.background.states() if task.state != "working")
-    reason = running.not_ready
+    failing = tuple(TaskView(**asdict(task)) for task in state.background.states() if task.state != "working")
+    reason = state.not_ready_reason
     if reason is not None:
         raise ProblemError(
-            "not-ready", reason, headers={"Retry-After": "5"}, damaged_segments=_damaged(running),
+            "not-ready",
+            reason,
+            headers={"Retry-After": "5"},
+            damaged_segments=_damaged(state),
             failing=[task.model_dump(mode="json") for task in failing],
-        )  # fmt: skip
-    memory, seen = running.library.memory, running.readiness.seen
+        )
+    memory, seen = state.library.memory, state.readiness.seen
     return Ready(
-        version=memory.version, references=len(memory), forward_ms=seen.forward_ms, keeps_history=seen.keeps_history,
+        version=memory.version,
+        references=len(memory),
+        forward_ms=seen.forward_ms,
+        keeps_history=seen.keeps_history,
         failing=failing,
-    )  # fmt: skip
+    )
 
 
 @probes.get(
-    "/metrics", response_class=Response, responses={**documented(), 200: {"content": {"text/plain": {}}}}
-)  # fmt: skip
-def metrics(running: Annotated[Runtime, Depends(runtime)]) -> Response:
+    "/metrics", response_class=Response, responses={**documented_problems(), 200: {"content": {"text/plain": {}}}}
+)
+def metrics(state: Annotated[AppState, Depends(app_state)]) -> Response:
     """Numbers for Prometheus, each explained in docs/metrics.md."""
-    return Response(running.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(state.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/version", responses=documented())
-async def what(running: Annotated[Runtime, Depends(runtime)]) -> VersionView:
+@router.get("/version", responses=documented_problems())
+async def what(state: Annotated[AppState, Depends(app_state)]) -> VersionView:
     """What is running: the product, the encoder in plain words, the memory; and how large an upload may be."""
-    space, memory = running.encoder.space, running.library.memory
-    note = _NOTES.get(running.settings.encoder, f"Loaded from {running.settings.encoder}.")
+    space, memory = state.encoder.space, state.library.memory
+    note = _NOTES.get(state.settings.encoder, f"Loaded from {state.settings.encoder}.")
     return VersionView(
-        touchstone=version("touchstone"), engine=running.engine.name, codec=memory.codec.name,
+        touchstone=version("touchstone"),
+        engine=state.engine.name,
+        codec=memory.codec.name,
         encoder=EncoderView(
-            name=space.encoder, note=note, layers=space.layers, grid=space.grid, dim=space.dim,
-            resize=space.geometry.resize, crop=space.geometry.crop, unseen=space.geometry.unseen,
-            device=str(running.encoder.device), fingerprint=space.fingerprint,
+            name=space.encoder,
+            note=note,
+            layers=space.layers,
+            grid=space.grid,
+            dim=space.dim,
+            resize=space.geometry.resize,
+            crop=space.geometry.crop,
+            unseen=space.geometry.unseen,
+            device=str(state.encoder.device),
+            fingerprint=space.fingerprint,
         ),
-        snapshot=memory.version, references=len(memory), keeps_history=running.keeps_history(),
-        damaged_segments=_damaged(running), limits=_limits(running.settings),
-    )  # fmt: skip
+        snapshot=memory.version,
+        references=len(memory),
+        keeps_history=state.recording_enabled(),
+        damaged_segments=_damaged(state),
+        limits=_limits(state.settings),
+    )
 
 
-def _damaged(running: Runtime) -> tuple[str, ...]:
-    return tuple(damage.name for damage in running.library.corrupt_segments)
+def _damaged(state: AppState) -> tuple[str, ...]:
+    return tuple(damage.name for damage in state.library.corrupt_segments)
 
 
 def _limits(settings: Settings) -> UploadLimits:
     image = settings.image_limits
     return UploadLimits(
-        formats=FORMATS, max_images=settings.max_images, max_request_bytes=settings.max_request_bytes,
-        max_image_bytes=image.max_bytes, max_pixels=image.max_pixels, max_side=image.max_side, min_side=image.min_side,
-    )  # fmt: skip
+        formats=FORMATS,
+        max_images=settings.max_images,
+        max_request_bytes=settings.max_request_bytes,
+        max_image_bytes=image.max_bytes,
+        max_pixels=image.max_pixels,
+        max_side=image.max_side,
+        min_side=image.min_side,
+    )

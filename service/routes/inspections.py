@@ -1,4 +1,4 @@
-"""`/inspections`: what was inspected, what it looked like, and what a person says of it."""
+"""`/inspections`: history, maps, images, live stream, feedback."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pydantic import AfterValidator, BeforeValidator
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
 from service.http.event_stream import server_sent_events
-from service.http.image_response import UNCHANGING, Side, pictured
-from service.http.problems import ProblemError, documented
+from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
+from service.http.problems import ProblemError, documented_problems
 from service.inference.decoder import THUMBNAIL_SIDE
 from service.inference.in_flight import Lease
 from service.recording.map_images import heat_png
-from service.routes.dependencies import HeldLease, runtime
+from service.routes.dependencies import StoredBytesLease, app_state
 from service.schemas.inspections import (
-    FeedbackBody,
+    FeedbackRequest,
     InspectionPage,
     InspectionView,
     Judgement,
@@ -34,9 +34,9 @@ from service.schemas.inspections import (
     inspection_view,
 )
 from service.schemas.text import CategoryName, HeaderText, Text
-from service.state import Runtime
-from service.usecases.feedback import call_good
-from service.usecases.stored_images import read_kept
+from service.state import AppState
+from service.usecases.feedback import mark_as_good
+from service.usecases.stored_images import read_stored_image
 
 
 def _written_out(value: object) -> object:
@@ -58,8 +58,22 @@ _Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 
-_CSV = ("id", "at", "filename", "category", "verdict", "score", "threshold", "p_value", "version", "part_id", "station",
-        "judgement", "judged_at", "promoted_reference_id")  # fmt: skip
+_CSV = (
+    "id",
+    "at",
+    "filename",
+    "category",
+    "verdict",
+    "score",
+    "threshold",
+    "p_value",
+    "version",
+    "part_id",
+    "station",
+    "judgement",
+    "judged_at",
+    "promoted_reference_id",
+)
 _CSV_PART = 1 << 16  # characters sent together: each part costs a change of threads
 
 # A proxy that collected the events before it passed them on would show each part too late (nginx does, unless told).
@@ -82,16 +96,16 @@ async def _filter(
 Wanted = Annotated[InspectionFilter, Depends(_filter)]
 
 
-@router.get("", responses={**documented(), 200: {"model": InspectionPage, "content": {"text/csv": {}}}})
+@router.get("", responses={**documented_problems(), 200: {"model": InspectionPage, "content": {"text/csv": {}}}})
 async def inspections(
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Annotated[Literal["json", "csv"], Query(description="csv: everything that matches, streamed.")] = "json",
 ) -> Response:
     """The history, newest first."""
-    catalogue = running.library.catalogue
+    catalogue = state.library.catalogue
     if format == "csv":
         parts = _csv_parts(catalogue.inspections.iterate(wanted))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
@@ -103,27 +117,30 @@ async def inspections(
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
-@router.get("/trend", responses=documented())
+@router.get("/trend", responses=documented_problems())
 async def trend(
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
     points: Annotated[int, Query(ge=1, le=500, description="Stretches of time, at most.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
-    found = await asyncio.to_thread(running.library.catalogue.inspections.trend, wanted, points)
+    found = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
     return TrendView(
-        total=found.total, first=found.first, last=found.last, stretch_seconds=found.stretch.total_seconds(),
+        total=found.total,
+        first=found.first,
+        last=found.last,
+        stretch_seconds=found.stretch.total_seconds(),
         points=tuple(TrendPointView(**asdict(point)) for point in found.points),
-    )  # fmt: skip
+    )
 
 
 @router.get(
     "/stream",
     response_class=StreamingResponse,
-    responses={**documented("not-found"), 200: {"content": {"text/event-stream": {}}}},
+    responses={**documented_problems("not-found"), 200: {"content": {"text/event-stream": {}}}},
 )
 async def stream(
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
     last_event_id: Annotated[
         HeaderText | None, Header(description="Inspection to go on after; without it, from now on.")
@@ -134,93 +151,96 @@ async def stream(
     Data is what `GET /inspections/{inspection_id}` answers, the event's id is the inspection's. An inspection may come
     twice around a reconnection; its id tells.
     """
-    missed_since = None if last_event_id is None else (await _find(running, last_event_id)).at
-    events = server_sent_events(running.feed, wanted, missed_since)
+    missed_since = None if last_event_id is None else (await _find(state, last_event_id)).at
+    events = server_sent_events(state.inspection_stream, wanted, missed_since)
     return StreamingResponse(events, media_type="text/event-stream", headers=_STREAMED)
 
 
-@router.get("/{inspection_id}", responses=documented("not-found"))
-async def inspection(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> InspectionView:
+@router.get("/{inspection_id}", responses=documented_problems("not-found"))
+async def inspection(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> InspectionView:
     """One inspection."""
-    return inspection_view(await _find(running, inspection_id))
+    return inspection_view(await _find(state, inspection_id))
 
 
-@router.get("/{inspection_id}/map.png", response_class=Response, responses=documented("not-found"))
-async def anomaly_map(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> Response:
+@router.get("/{inspection_id}/map.png", response_class=Response, responses=documented_problems("not-found"))
+async def anomaly_map(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> Response:
     """The anomaly map over the crop: 16-bit grey PNG, 256×256, value / 65535 × 2."""
-    found = await _find(running, inspection_id)
-    return Response(await _file(running, found.map_name), media_type="image/png")
+    found = await _find(state, inspection_id)
+    return Response(await _file(state, found.map_name), media_type="image/png")
 
 
-@router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented("not-found"))
-async def heat(inspection_id: Text, running: Annotated[Runtime, Depends(runtime)]) -> Response:
-    """The anomaly map in colours, transparent where nothing is wrong: to be laid over the whole picture.
+@router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented_problems("not-found"))
+async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> Response:
+    """The anomaly map in colours, transparent where nothing is wrong: to be laid over the whole image.
 
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
-    found = await _find(running, inspection_id)
-    data = await running.threads.files(heat_png, running.inspections_folder, found, running.encoder.space)
+    found = await _find(state, inspection_id)
+    data = await state.thread_pools.files(heat_png, state.history_folder, found, state.encoder.space)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")
-    return Response(data, media_type="image/png", headers=UNCHANGING)
+    return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
 
 
-@router.get("/{inspection_id}/image", response_class=Response, responses=documented("not-found", "busy"))
+@router.get("/{inspection_id}/image", response_class=Response, responses=documented_problems("not-found", "busy"))
 async def image(
-    inspection_id: Text, running: Annotated[Runtime, Depends(runtime)], held: HeldLease, side: Side = None
+    inspection_id: Text, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
 ) -> Response:
-    """The picture as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
-    found = await _find(running, inspection_id)
+    """The image as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
+    found = await _find(state, inspection_id)
     gone = found.kept_bytes is None
     if found.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
-        data = await _file(running, thumbnail_name(inspection_id))
-        return await pictured(running.threads.files, data, ".jpg", side, running.settings.image_limits)
+        data = await _file(state, thumbnail_name(inspection_id))
+        return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
     if gone and found.thumbnail_bytes is not None:
-        raise ProblemError("not-found", "The picture as it was sent is no longer kept; `side` gives a small one.")
-    data, suffix = await _picture(running, found, held)
-    return await pictured(running.threads.files, data, suffix, side, running.settings.image_limits)
+        raise ProblemError("not-found", "The image as it was sent is no longer kept; `side` gives a small one.")
+    data, suffix = await _picture(state, found, held)
+    return await image_response(state.thread_pools.files, data, suffix, side, state.settings.image_limits)
 
 
 @router.post(
     "/{inspection_id}/feedback",
-    responses=documented("not-found", "storage-full", "conflict", "confirmation-needed", "busy"),
+    responses=documented_problems("not-found", "storage-full", "conflict", "confirmation-needed", "busy"),
 )
 async def feedback(
-    inspection_id: Text, body: FeedbackBody, running: Annotated[Runtime, Depends(runtime)], request: Request,
-    held: HeldLease,
-) -> InspectionView:  # fmt: skip
+    inspection_id: Text,
+    body: FeedbackRequest,
+    state: Annotated[AppState, Depends(app_state)],
+    request: Request,
+    held: StoredBytesLease,
+) -> InspectionView:
     """Say whether the part was good or defective, or take that back.
 
-    A good part's picture becomes a reference of its category, so the same false reject does not come back. Any later
-    judgement takes that reference out again, unless it was one before. `good` needs the picture: once that is no longer
-    kept, it is a conflict. A picture that would move the threshold far, or does not look like the product, is held:
+    A good part's image becomes a reference of its category, so the same false reject does not come back. Any later
+    judgement takes that reference out again, unless it was one before. `good` needs the image: once that is no longer
+    kept, it is a conflict. An image that would move the threshold far, or does not look like the product, is held:
     `confirmation-needed` tells its `effect`, and `confirm` goes on.
     """
     if body.judgement != "good":
         judgement = None if body.judgement == "none" else body.judgement
-        return inspection_view(await asyncio.to_thread(running.library.set_label, inspection_id, judgement))
-    found = await _find(running, inspection_id)
+        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, judgement))
+    found = await _find(state, inspection_id)
     _, role = request.scope["access"]
-    with running.onboarding.pictures.lease(1):
-        return inspection_view(await call_good(running, found, held, confirm=body.confirm, role=role))
+    with state.onboarding.images.lease(1):
+        return inspection_view(await mark_as_good(state, found, held, confirm=body.confirm, role=role))
 
 
-async def _find(running: Runtime, inspection_id: str) -> Inspection:
-    return await asyncio.to_thread(running.library.catalogue.inspections.get, inspection_id)
+async def _find(state: AppState, inspection_id: str) -> Inspection:
+    return await asyncio.to_thread(state.library.catalogue.inspections.get, inspection_id)
 
 
-async def _file(running: Runtime, name: str | None) -> bytes:
+async def _file(state: AppState, name: str | None) -> bytes:
     """A map or a thumbnail, which may be deleted at any moment. ProblemError when it is."""
     try:
-        return await running.threads.files((running.inspections_folder / (name or "")).read_bytes)
+        return await state.thread_pools.files((state.history_folder / (name or "")).read_bytes)
     except (FileNotFoundError, IsADirectoryError):
         raise ProblemError("not-found", "This is no longer kept.") from None
 
 
-async def _picture(running: Runtime, found: Inspection, held: Lease) -> tuple[bytes, str]:
+async def _picture(state: AppState, found: Inspection, held: Lease) -> tuple[bytes, str]:
     if found.kept_bytes is None or found.image_sha256 is None or found.image_suffix is None:
-        raise ProblemError("not-found", "The picture of this inspection is no longer kept.")
-    data = await read_kept(running, found.image_sha256, found.image_suffix, held)
+        raise ProblemError("not-found", "The image of this inspection is no longer kept.")
+    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
     return data, found.image_suffix
 
 

@@ -1,4 +1,4 @@
-"""`/references`: teach the product what good parts look like, look at that, and take it back."""
+"""`/references`: add, list, show, remove, restore."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.profile import Profile
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
-from service.http.image_response import Side, pictured
-from service.http.problems import documented, from_refusal
+from service.http.image_response import Side, image_response
+from service.http.problems import documented_problems, from_rejection
 from service.http.uploads import documented_upload, read_upload
-from service.inference.decoder import Picture
+from service.inference.decoder import DecodedImage
 from service.inference.image_reading import notices_of_references, reading_of_references
-from service.routes.dependencies import HeldLease, OnboardingLease, runtime
+from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
 from service.schemas.categories import BitDepthField
 from service.schemas.encoding import NoticeView, encoding_view
 from service.schemas.references import (
     FindingView,
     ReferencePage,
     ReferenceResult,
-    ReferencesAnswer,
+    ReferencesResponse,
     ReferenceView,
     Removed,
 )
 from service.schemas.text import CategoryName, Text
-from service.state import Runtime
+from service.state import AppState
 from service.usecases import onboard
-from service.usecases.stored_images import read_kept
+from service.usecases.stored_images import read_stored_image
 
 router = APIRouter(prefix="/references", tags=["references"])
 
@@ -53,7 +53,7 @@ class _Options(BaseModel):
     category: CategoryName
     refuse: Annotated[tuple[FindingKind, ...] | None, BeforeValidator(_listed)] = Field(
         None,
-        description="Findings for which a picture is refused, comma separated, or `none`; the category's setting if "
+        description="Findings for which an image is refused, comma separated, or `none`; the category's setting if "
         f"left out. Findings: {', '.join(FINDING_KINDS)}.",
         json_schema_extra={"type": "string"},
     )
@@ -67,7 +67,7 @@ class _Options(BaseModel):
 @router.post(
     "",
     openapi_extra=documented_upload(_Options),
-    responses=documented(
+    responses=documented_problems(
         "image-refused",
         "image-too-large",
         "unsupported-format",
@@ -78,29 +78,29 @@ class _Options(BaseModel):
     ),
 )
 async def add(
-    request: Request, running: Annotated[Runtime, Depends(runtime)], admitted: OnboardingLease
-) -> ReferencesAnswer:
-    """Make pictures of good parts references of a category, which is created if it is new.
+    request: Request, state: Annotated[AppState, Depends(app_state)], admitted: OnboardingLease
+) -> ReferencesResponse:
+    """Make images of good parts references of a category, which is created if it is new.
 
-    All accepted pictures become references together, durably, before the answer. Pictures that cannot be used are
+    All accepted images become references together, durably, before the answer. Images that cannot be used are
     refused one by one. Each is screened: what was found is told in `findings`, and it is kept all the same unless
-    `refuse` says otherwise. Sending the same pictures again changes nothing.
+    `refuse` says otherwise. Sending the same images again changes nothing.
     """
-    upload, options = await read_upload(request, _Options, running.settings.max_images)
+    upload, options = await read_upload(request, _Options, state.settings.max_images)
     admitted.add(len(upload.files) - 1)
-    published = running.library.published
+    published = state.library.published
     reading, inferred = await reading_of_references(
-        published, options.category, options.bit_depth, running.onboarding_decoder, upload
+        published, options.category, options.bit_depth, state.onboarding_decoder, upload
     )
-    decoded = await running.onboarding_decoder.decode(upload, reading)
-    pictures = {position: each for position, each in enumerate(decoded) if isinstance(each, Picture)}
-    if not pictures:
-        raise from_refusal(next(each for each in decoded if isinstance(each, ImageRejected)))
+    decoded = await state.onboarding_decoder.decode(upload, reading)
+    images = {position: each for position, each in enumerate(decoded) if isinstance(each, DecodedImage)}
+    if not images:
+        raise from_rejection(next(each for each in decoded if isinstance(each, ImageRejected)))
     settings = published.settings.get(options.category, CategorySettings())
     profile = published.profiles.get(options.category, Profile())
-    told = dict(zip(pictures, notices_of_references(list(pictures.values()), profile, inferred=inferred), strict=True))
+    told = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
     refuse = settings.refuse if options.refuse is None else options.refuse
-    onboarded = await onboard.onboard(running, options.category, pictures, settings, refuse)
+    onboarded = await onboard.onboard(state, options.category, images, settings, refuse)
     outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
     results = []
     for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
@@ -123,17 +123,22 @@ async def add(
             )
     counts = [result.status for result in results]
     for status in counts:
-        running.metrics.onboarded(status)
-    return ReferencesAnswer(
-        category=options.category, version=onboarded.added.version, results=tuple(results),
-        added=counts.count("added"), duplicates=counts.count("duplicate"), refused=counts.count("refused"),
-        outliers_need=onboarded.outliers_need, calibration=running.calibration_view(options.category, settings),
-    )  # fmt: skip
+        state.metrics.onboarded(status)
+    return ReferencesResponse(
+        category=options.category,
+        version=onboarded.added.version,
+        results=tuple(results),
+        added=counts.count("added"),
+        duplicates=counts.count("duplicate"),
+        refused=counts.count("refused"),
+        outliers_need=onboarded.outliers_need,
+        calibration=state.calibration_view(options.category, settings),
+    )
 
 
-@router.get("", responses=documented())
+@router.get("", responses=documented_problems())
 async def references(
-    running: Annotated[Runtime, Depends(runtime)],
+    state: Annotated[AppState, Depends(app_state)],
     category: Annotated[CategoryName | None, Query()] = None,
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -141,50 +146,50 @@ async def references(
     from_feedback: Annotated[bool, Query(description="Only those that feedback made.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
-    found = running.library.catalogue.references.page
+    found = state.library.catalogue.references.page
     page = await asyncio.to_thread(found, category, cursor, limit, removed=removed, from_feedback=from_feedback)
     return ReferencePage(references=tuple(_view(each) for each in page.items), next_cursor=page.next_cursor)
 
 
-@router.get("/{reference_id}", responses=documented("not-found"))
-async def reference(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> ReferenceView:
+@router.get("/{reference_id}", responses=documented_problems("not-found"))
+async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> ReferenceView:
     """One reference, also when it has been taken back."""
-    return _view(await asyncio.to_thread(running.library.catalogue.references.get, reference_id))
+    return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
 
 
-@router.get("/{reference_id}/image", response_class=Response, responses=documented("not-found", "busy"))
+@router.get("/{reference_id}/image", response_class=Response, responses=documented_problems("not-found", "busy"))
 async def image(
-    reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], held: HeldLease, side: Side = None
+    reference_id: _Id, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
 ) -> Response:
-    """The picture as it was sent, or smaller."""
-    found = await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
-    data = await read_kept(running, found.image_sha256, found.image_suffix, held)
-    return await pictured(running.threads.files, data, found.image_suffix, side, running.settings.image_limits)
+    """The image as it was sent, or smaller."""
+    found = await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
+    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
+    return await image_response(state.thread_pools.files, data, found.image_suffix, side, state.settings.image_limits)
 
 
-@router.post("/{reference_id}/restore", responses=documented("not-found", "storage-full", "not-ready", "busy"))
+@router.post("/{reference_id}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "busy"))
 async def restore(
-    reference_id: _Id, running: Annotated[Runtime, Depends(runtime)], _admitted: OnboardingLease
+    reference_id: _Id, state: Annotated[AppState, Depends(app_state)], _admitted: OnboardingLease
 ) -> ReferenceView:
     """Make a reference that was taken back one again; the answer is the live one, with an id of its own.
 
-    Possible while its picture is kept, 30 days. Restoring one that is live changes nothing.
+    Possible while its image is kept, 30 days. Restoring one that is live changes nothing.
     """
-    catalogue = running.library.catalogue
+    catalogue = state.library.catalogue
     found = await asyncio.to_thread(catalogue.references.get, reference_id)
     if found.removed_at is None:
         return _view(found)
-    [outcome] = await onboard.restore(running, found.category, [found])
+    [outcome] = await onboard.restore(state, found.category, [found])
     if isinstance(outcome, Exception):
         raise outcome
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 
-@router.delete("/{reference_id}", responses=documented("not-found"))
-async def remove(reference_id: _Id, running: Annotated[Runtime, Depends(runtime)]) -> Removed:
+@router.delete("/{reference_id}", responses=documented_problems("not-found"))
+async def remove(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> Removed:
     """Take a reference back. Taking it back again changes nothing."""
-    await asyncio.to_thread(running.library.catalogue.references.get, reference_id)
-    return Removed(version=await asyncio.to_thread(running.library.remove, [reference_id]))
+    await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
+    return Removed(version=await asyncio.to_thread(state.library.remove, [reference_id]))
 
 
 def _view(found: Reference) -> ReferenceView:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.text import Text
 
 KeyRole = Literal["line", "engineer", "admin"]
@@ -20,7 +20,7 @@ def _no_boolean(given: object) -> object:
     return given
 
 
-class AccessView(Answer):
+class AccessView(ResponseModel):
     """Who is asking. open: nobody is asked for a key, and everybody is an admin."""
 
     access: Literal["keys", "open"]
@@ -29,7 +29,7 @@ class AccessView(Answer):
     role: KeyRole
 
 
-class KeyBody(BaseModel):
+class CreateKeyRequest(BaseModel):
     """A key to make."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "press-4", "role": "line"}]})
@@ -44,7 +44,7 @@ class KeyBody(BaseModel):
     )
 
 
-class KeyView(Answer):
+class KeyView(ResponseModel):
     """A key, without its secret."""
 
     id: str
@@ -62,13 +62,13 @@ class NewKeyView(KeyView):
     token: str = Field(description="What clients send as `Authorization: Bearer …`. Shown this once.")
 
 
-class KeysAnswer(Answer):
+class KeysResponse(ResponseModel):
     """Every key, oldest first."""
 
     keys: tuple[KeyView, ...]
 
 
-class AuditEntryView(Answer):
+class AuditEntryView(ResponseModel):
     """One change. `before` and `after` hold what was different."""
 
     id: int
@@ -82,7 +82,7 @@ class AuditEntryView(Answer):
     after: dict[str, Any]
 
 
-class AuditPage(Answer):
+class AuditPage(ResponseModel):
     """Changes, newest first; `next_cursor` continues."""
 
     entries: tuple[AuditEntryView, ...]

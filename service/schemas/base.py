@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Something that the service says."""
 
     model_config = ConfigDict(frozen=True)

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 
 
-class UnfamiliarView(Answer):
+class UnfamiliarView(ResponseModel):
     """Where a category's level for `unfamiliar` stands."""
 
     level: float | None = Field(description="Null with fewer than 8 references.")
@@ -18,7 +18,7 @@ class UnfamiliarView(Answer):
     references_needed: int
 
 
-class CalibrationView(Answer):
+class CalibrationView(ResponseModel):
     """Where a category's threshold stands."""
 
     state: Literal["ready", "pending", "none"] = Field(
@@ -38,7 +38,7 @@ class CalibrationView(Answer):
     version: int | None = None
 
 
-class DriftView(Answer):
+class DriftView(ResponseModel):
     """Whether good production is still like the references: a test on the p-values of inspections."""
 
     state: Literal["steady", "drifting"]
@@ -51,7 +51,7 @@ class DriftView(Answer):
     flagged_at: datetime | None
 
 
-class ScoresAnswer(Answer):
+class ScoresResponse(ResponseModel):
     """Leave-one-out scores of a category's references. version: the snapshot they were computed on."""
 
     version: int | None

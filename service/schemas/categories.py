@@ -9,12 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.finding import FindingKind
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 
 
-class RegionOfInterestView(Answer):
-    """Where pictures are inspected: the polygons, or a mask to be had as a picture."""
+class RegionOfInterestView(ResponseModel):
+    """Where images are inspected: the polygons, or a mask to be had as an image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     mask: bool
@@ -28,7 +28,7 @@ def _number(given: object) -> object:
 BitDepthField = Annotated[BitDepth | None, BeforeValidator(_number)]
 
 
-class SettingsView(Answer):
+class SettingsView(ResponseModel):
     """How a category is inspected."""
 
     k: int
@@ -46,7 +46,7 @@ _Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class PolygonsBody(BaseModel):
-    """Polygons whose corners are (x, y) in fractions of the picture's width and height; inside any is inspected."""
+    """Polygons whose corners are (x, y) in fractions of the image's width and height; inside any is inspected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class SettingsPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
 
-    k: int = Field(150, ge=1, le=100_000, description="References retrieved per picture.")
+    k: int = Field(150, ge=1, le=100_000, description="References retrieved per image.")
     rho: int = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
     layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None,
@@ -74,7 +74,7 @@ class SettingsPatch(BaseModel):
     threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
     unfamiliar_rate: float = Field(0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`.")
     region_of_interest: PolygonsBody | None = Field(
-        None, description="Where pictures are inspected; null is everywhere. A mask picture is set by its own route."
+        None, description="Where images are inspected; null is everywhere. A mask image is set by its own route."
     )
     refuse: tuple[FindingKind, ...] = Field((), description="Findings for which new references are refused.")
     bit_depth: BitDepth | None = Field(
@@ -84,7 +84,7 @@ class SettingsPatch(BaseModel):
     )
 
 
-class CategoryView(Answer):
+class CategoryView(ResponseModel):
     """A product."""
 
     name: str
@@ -95,7 +95,7 @@ class CategoryView(Answer):
     drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
 
 
-class RemovedCategoryView(Answer):
+class RemovedCategoryView(ResponseModel):
     """A category that was removed, and can be restored for 30 days."""
 
     name: str
@@ -103,14 +103,14 @@ class RemovedCategoryView(Answer):
     references: int = Field(description="How many of the references removed with it can be restored.")
 
 
-class CategoriesAnswer(Answer):
+class CategoriesResponse(ResponseModel):
     """All categories by name, and those that can be restored."""
 
     categories: tuple[CategoryView, ...]
     removed: tuple[RemovedCategoryView, ...]
 
 
-class LostReference(Answer):
+class LostReference(ResponseModel):
     """A reference that could not be restored, and why."""
 
     reference_id: int
@@ -118,7 +118,7 @@ class LostReference(Answer):
     detail: str
 
 
-class RestoredCategory(Answer):
+class RestoredCategory(ResponseModel):
     """A category that is one again, with the references that one request restored; `next_cursor` restores more."""
 
     category: CategoryView

@@ -1,4 +1,4 @@
-"""Inspections as they are answered at once, with the pictures that were asked for."""
+"""Inspections as they are answered at once, with the images that were asked for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from service.http.problems import Problem
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.inspections import InspectionView
 
 
-class MapView(Answer):
+class MapView(ResponseModel):
     """The anomaly map over the inspected crop, 256×256."""
 
     format: Literal["png16", "npy"]
@@ -20,10 +20,10 @@ class MapView(Answer):
 
 
 class DetectionView(InspectionView):
-    """An inspection with the pictures that were asked for."""
+    """An inspection with the images that were asked for."""
 
     map: MapView | None = None
-    overlay: str | None = Field(None, description="Base64 of a PNG: the picture with the map and regions drawn in.")
+    overlay: str | None = Field(None, description="Base64 of a PNG: the image with the map and regions drawn in.")
     recorded: bool | None = Field(
         description="Whether the history has this inspection: false when it had no room or the database did not "
         "answer; null when the database's answer was lost, and `GET /inspections/{id}` will tell."
@@ -33,15 +33,15 @@ class DetectionView(InspectionView):
     )
 
 
-class RefusedView(Answer):
-    """A picture of several that could not be inspected."""
+class RejectedImageView(ResponseModel):
+    """An image of several that could not be inspected."""
 
     filename: str
     error: Problem
 
 
-class DetectAnswer(Answer):
-    """One result per picture, in order."""
+class DetectResponse(ResponseModel):
+    """One result per image, in order."""
 
     version: int
-    results: tuple[DetectionView | RefusedView, ...]
+    results: tuple[DetectionView | RejectedImageView, ...]

@@ -8,17 +8,17 @@ from indexer.domain.bit_depth import BitDepth
 from indexer.domain.encoding import Encoding
 from indexer.domain.notice import NoticeKind
 from indexer.domain.reading import Reading
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 
 
-class NoticeView(Answer):
+class NoticeView(ResponseModel):
     """Something to know of how an image was read, beside what was found in it."""
 
     kind: NoticeKind
     detail: str = Field(description="A sentence for people, which says what to do where something can be done.")
 
 
-class EncodingView(Answer):
+class EncodingView(ResponseModel):
     """How an image was stored, and what was made of that when it was read."""
 
     format: str = Field(description="JPEG, PNG, BMP, TIFF or WEBP.")
@@ -36,6 +36,7 @@ def encoding_view(encoding: str | None, reading: str | None) -> EncodingView | N
         return None
     stored, read = Encoding.from_json(encoding), Reading.from_json(reading)
     return EncodingView(
-        **vars(stored), bit_depth=read.depth if stored.bits == 16 else None,
+        **vars(stored),
+        bit_depth=read.depth if stored.bits == 16 else None,
         read_as=None if read.stored_as is None else str(read.stored_as),
-    )  # fmt: skip
+    )

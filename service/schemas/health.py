@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 
 
-class EncoderView(Answer):
+class EncoderView(ResponseModel):
     """The encoder in use, plainly."""
 
     name: str
@@ -20,24 +20,24 @@ class EncoderView(Answer):
     dim: int
     resize: int
     crop: int
-    unseen: float = Field(description="Share of a picture's area that is cut off as its border and not inspected.")
+    unseen: float = Field(description="Share of an image's area that is cut off as its border and not inspected.")
     device: str
     fingerprint: str
 
 
-class UploadLimits(Answer):
-    """What a client can know before it sends pictures; what is beyond is refused."""
+class UploadLimits(ResponseModel):
+    """What a client can know before it sends images; what is beyond is refused."""
 
-    formats: tuple[str, ...] = Field(description="Picture formats that are read.")
-    max_images: int = Field(description="Pictures in one request.")
-    max_request_bytes: int = Field(description="Bytes of one request with pictures.")
-    max_image_bytes: int = Field(description="Bytes of one picture's file.")
-    max_pixels: int = Field(description="Pixels of one picture.")
-    max_side: int = Field(description="Pixels of a picture's longest side.")
-    min_side: int = Field(description="Pixels of a picture's shortest side.")
+    formats: tuple[str, ...] = Field(description="Image formats that are read.")
+    max_images: int = Field(description="Images in one request.")
+    max_request_bytes: int = Field(description="Bytes of one request with images.")
+    max_image_bytes: int = Field(description="Bytes of one image's file.")
+    max_pixels: int = Field(description="Pixels of one image.")
+    max_side: int = Field(description="Pixels of an image's longest side.")
+    min_side: int = Field(description="Pixels of an image's shortest side.")
 
 
-class VersionView(Answer):
+class VersionView(ResponseModel):
     """What is running, and what it takes."""
 
     touchstone: str
@@ -51,13 +51,13 @@ class VersionView(Answer):
     limits: UploadLimits
 
 
-class Live(Answer):
+class Live(ResponseModel):
     """The process answers."""
 
     status: Literal["live"] = "live"
 
 
-class TaskView(Answer):
+class TaskView(ResponseModel):
     """Background work that is not done as it should be; the log says more."""
 
     name: str
@@ -69,12 +69,12 @@ class TaskView(Answer):
     error: str | None = Field(description="The kind of the last failure.")
 
 
-class Ready(Answer):
-    """Pictures go through the encoder and every stored segment passed its check."""
+class Ready(ResponseModel):
+    """Images go through the encoder and every stored segment passed its check."""
 
     status: Literal["ready"] = "ready"
     version: int
     references: int
-    forward_ms: float = Field(description="What a picture last took in the encoder, in milliseconds.")
+    forward_ms: float = Field(description="What an image last took in the encoder, in milliseconds.")
     keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
     failing: tuple[TaskView, ...] = Field(description="Background work that is not done as it should be.")

@@ -9,42 +9,42 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.inspection import Inspection
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
 ConfirmationReason = Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
-PictureKept = Literal["whole", "thumbnail", "none"]
+ImageAvailability = Literal["whole", "thumbnail", "none"]
 
 
-class EvidenceView(Answer):
+class EvidenceView(ResponseModel):
     """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
 
     reference_id: int
     cell: tuple[int, int] = Field(description="(row, column) of the stored patch in the grid.")
     box: tuple[float, float, float, float] | None = Field(
         None,
-        description="Where that patch is in the reference's picture: x, y, width, height in fractions of its width and "
+        description="Where that patch is in the reference's image: x, y, width, height in fractions of its width and "
         "height. Null in inspections older than this field.",
     )
     layer: str
     distance: float = Field(description="1 − cosine, 0 to 2.")
 
 
-class FamiliarityView(Answer):
-    """How like anything referenced the picture is. Beyond `level` the verdict is `unfamiliar`."""
+class FamiliarityView(ResponseModel):
+    """How like anything referenced the image is. Beyond `level` the verdict is `unfamiliar`."""
 
     statistic: float | None = Field(description="Spreads beyond the references' usual; null before calibration.")
     level: float | None = Field(description="Null with fewer than 8 references.")
     p_value: float | None = Field(description="Rank of the statistic among the references' own.")
     median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
     similarity: float = Field(description="Of the most similar reference, −1 to 1.")
-    uniformity: float = Field(description="How alike the picture's own patches are; 1 of a frame that shows nothing.")
+    uniformity: float = Field(description="How alike the image's own patches are; 1 of a frame that shows nothing.")
 
 
-class BetterCategoryView(Answer):
-    """Another category that the picture fits better than the one asked for, as a whole and patch by patch."""
+class AlternativeCategoryView(ResponseModel):
+    """Another category that the image fits better than the one asked for, as a whole and patch by patch."""
 
     category: str
     similarity: float = Field(description="Of the other category's most similar reference.")
@@ -55,8 +55,8 @@ class BetterCategoryView(Answer):
     p_value: float | None
 
 
-class RegionView(Answer):
-    """A connected region above the level that good parts stay under, in pixels of the picture as sent."""
+class RegionView(ResponseModel):
+    """A connected region above the level that good parts stay under, in pixels of the image as sent."""
 
     box: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     area: float
@@ -66,7 +66,7 @@ class RegionView(Answer):
     evidence: EvidenceView
 
 
-class NeighbourView(Answer):
+class RetrievedReferenceView(ResponseModel):
     """One of the most similar references."""
 
     reference_id: int
@@ -74,7 +74,7 @@ class NeighbourView(Answer):
     similarity: float = Field(description="Inner product of global descriptors, −1 to 1.")
 
 
-class Timings(Answer):
+class Timings(ResponseModel):
     """Milliseconds."""
 
     queue_ms: float
@@ -83,8 +83,8 @@ class Timings(Answer):
     total_ms: float
 
 
-class InspectionView(Answer):
-    """The answer for one picture. `score` is raw; higher is more anomalous."""
+class InspectionView(ResponseModel):
+    """The answer for one image. `score` is raw; higher is more anomalous."""
 
     id: str
     at: datetime
@@ -100,28 +100,28 @@ class InspectionView(Answer):
     part_id: str | None = None
     station: str | None = None
     regions: tuple[RegionView, ...] = ()
-    references: tuple[NeighbourView, ...] = ()
+    references: tuple[RetrievedReferenceView, ...] = ()
     familiarity: FamiliarityView | None = None
-    better_category: BetterCategoryView | None = Field(
+    better_category: AlternativeCategoryView | None = Field(
         None, description="With `category` given: another one that fits better."
     )
     timings: Timings
     judgement: Judgement | None = None
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
-    picture: PictureKept = Field("none", description="What is kept of the picture; `whole` has its map, too.")
+    picture: ImageAvailability = Field("none", description="What is kept of the image; `whole` has its map, too.")
     encoding: EncodingView | None = Field(None, description="Null of inspections from before it was noted.")
-    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the picture was read.")
+    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
 
 
-class InspectionPage(Answer):
+class InspectionPage(ResponseModel):
     """Inspections, newest first; `next_cursor` continues."""
 
     inspections: tuple[InspectionView, ...]
     next_cursor: str | None
 
 
-class TrendPointView(Answer):
+class TrendPointView(ResponseModel):
     """The inspections of one stretch of time from `at` on."""
 
     at: datetime
@@ -132,7 +132,7 @@ class TrendPointView(Answer):
     verdicts: dict[Verdict, int]
 
 
-class TrendView(Answer):
+class TrendView(ResponseModel):
     """Inspections over time, oldest first; stretches without any are left out."""
 
     total: int
@@ -142,8 +142,8 @@ class TrendView(Answer):
     points: tuple[TrendPointView, ...]
 
 
-class FeedbackBody(BaseModel):
-    """What a person says: `good` makes the picture a reference, `none` takes the judgement and that reference back."""
+class FeedbackRequest(BaseModel):
+    """What a person says: `good` makes the image a reference, `none` takes the judgement and that reference back."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -151,16 +151,16 @@ class FeedbackBody(BaseModel):
     confirm: bool = Field(False, description="Make it a reference although `confirmation-needed` was answered.")
 
 
-class ReasonView(Answer):
-    """Why a picture should be confirmed before it becomes a reference. category: the other one that it fits better."""
+class ReasonView(ResponseModel):
+    """Why an image should be confirmed before it becomes a reference. category: the other one that it fits better."""
 
     reason: ConfirmationReason
     detail: str
     category: str | None = None
 
 
-class EffectView(Answer):
-    """What a picture would do as a reference: `effect` of a `confirmation-needed`."""
+class EffectView(ResponseModel):
+    """What an image would do as a reference: `effect` of a `confirmation-needed`."""
 
     score: float | None = Field(description="Against the references there are; null without any.")
     threshold_before: float | None = Field(description="The calibrated one; null before calibration.")
@@ -177,8 +177,8 @@ def inspection_view(inspection: Inspection) -> InspectionView:
     )
 
 
-def image_availability(inspection: Inspection) -> PictureKept:
-    """What is left of its picture."""
+def image_availability(inspection: Inspection) -> ImageAvailability:
+    """What is left of its image."""
     if inspection.kept_bytes is not None:
         return "whole"
     return "none" if inspection.thumbnail_bytes is None else "thumbnail"

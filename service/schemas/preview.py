@@ -7,47 +7,47 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.categories import SettingsPatch
 from service.schemas.inspections import Verdict
 
 
-class PreviewBody(SettingsPatch):
+class PreviewRequest(SettingsPatch):
     """Settings to try; what is left out is as it is.
 
     `refuse` and `bit_depth` make no difference to what is a reference or was inspected already.
     """
 
 
-class HeldView(Answer):
-    """A picture held against one group of settings."""
+class JudgedScoreView(ResponseModel):
+    """An image held against one group of settings."""
 
     score: float
     p_value: float | None
     verdict: Verdict
 
 
-class PreviewedReference(Answer):
+class PreviewedReference(ResponseModel):
     """A reference, scored against the others."""
 
     reference_id: int
-    before: HeldView
-    after: HeldView
+    before: JudgedScoreView
+    after: JudgedScoreView
 
 
-class PreviewedInspection(Answer):
+class PreviewedInspection(ResponseModel):
     """A recent part. stale: its kept score was measured with other references or search settings than there are now."""
 
     inspection_id: str
     at: datetime
     filename: str
     stale: bool
-    before: HeldView
-    after: HeldView
+    before: JudgedScoreView
+    after: JudgedScoreView
 
 
-class PreviewSide(Answer):
-    """What pictures are held against, and how many come to which verdict."""
+class PreviewSide(ResponseModel):
+    """What images are held against, and how many come to which verdict."""
 
     threshold: float | None
     reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
@@ -56,7 +56,7 @@ class PreviewSide(Answer):
     inspections: dict[Verdict, int]
 
 
-class PreviewAnswer(Answer):
+class PreviewResponse(ResponseModel):
     """What settings would change, had a category had them. Nothing was changed."""
 
     version: int
@@ -79,5 +79,5 @@ class PreviewAnswer(Answer):
         description="Highest score afterwards first, at most `limit`; the counts are of all."
     )
     inspections: tuple[PreviewedInspection, ...] = Field(
-        description="Newest first; those of the latest `limit` whose picture is kept."
+        description="Newest first; those of the latest `limit` whose image is kept."
     )

@@ -1,4 +1,4 @@
-"""References, and what became of pictures that were to become some."""
+"""References, and what became of images that were to become some."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Literal
 from pydantic import Field
 
 from indexer.domain.finding import FindingKind
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 from service.schemas.calibration import CalibrationView
 from service.schemas.encoding import EncodingView, NoticeView
 
 
-class FindingView(Answer):
-    """What screening found in a picture, with the evidence."""
+class FindingView(ResponseModel):
+    """What screening found in an image, with the evidence."""
 
     kind: FindingKind
     detail: str
     value: float = Field(description="What was measured.")
-    usual: float | None = Field(None, description="What the category's other pictures measure.")
+    usual: float | None = Field(None, description="What the category's other images measure.")
     limit: float | None = Field(None, description="Where the finding begins.")
     reference_id: int | None = Field(None, description="The reference it was compared with.")
     picture: int | None = Field(None, description="Or the position in the same request.")
     category: str | None = Field(None, description="Of that reference, where it is another.")
 
 
-class ReferenceResult(Answer):
-    """What became of one picture. One refused by screening has the finding's kind as its reason."""
+class ReferenceResult(ResponseModel):
+    """What became of one image. One refused by screening has the finding's kind as its reason."""
 
     filename: str
     status: Literal["added", "duplicate", "refused"]
@@ -35,11 +35,11 @@ class ReferenceResult(Answer):
     reason: str | None = None
     detail: str | None = None
     findings: tuple[FindingView, ...] = ()
-    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the picture was read.")
+    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
 
 
-class ReferencesAnswer(Answer):
-    """One result per picture, in order."""
+class ReferencesResponse(ResponseModel):
+    """One result per image, in order."""
 
     category: str
     version: int
@@ -48,13 +48,13 @@ class ReferencesAnswer(Answer):
     duplicates: int
     refused: int
     outliers_need: int | None = Field(
-        description="How many more pictures, of the same request or calibrated already, it takes to find outliers "
-        "among them; 0 when outliers were looked for; null when none of the pictures is new."
+        description="How many more images, of the same request or calibrated already, it takes to find outliers "
+        "among them; 0 when outliers were looked for; null when none of the images is new."
     )
     calibration: CalibrationView
 
 
-class ReferenceView(Answer):
+class ReferenceView(ResponseModel):
     """A reference. `removed_at` is set once it has been taken back."""
 
     id: int
@@ -74,14 +74,14 @@ class ReferenceView(Answer):
     encoding: EncodingView | None = Field(None, description="Null of references from before it was noted.")
 
 
-class ReferencePage(Answer):
+class ReferencePage(ResponseModel):
     """References in order of id; `next_cursor` continues."""
 
     references: tuple[ReferenceView, ...]
     next_cursor: str | None
 
 
-class Removed(Answer):
+class Removed(ResponseModel):
     """A version of the memory without what was removed."""
 
     version: int

@@ -6,17 +6,17 @@ from datetime import datetime
 
 from pydantic import Field
 
-from service.schemas.base import Answer
+from service.schemas.base import ResponseModel
 
 
-class AmountView(Answer):
+class CountAndBytesView(ResponseModel):
     """So many, and their bytes."""
 
     count: int
     bytes: int
 
 
-class BoundsView(Answer):
+class RetentionLimitsView(ResponseModel):
     """What is kept of each category; null is without a limit. Each limit holds by itself."""
 
     count: int | None
@@ -24,54 +24,56 @@ class BoundsView(Answer):
     bytes: int | None
 
 
-class PolicyView(Answer):
+class RetentionPolicyView(ResponseModel):
     """The limits in force, which settings give. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
 
-    inspections: BoundsView
-    pictures: BoundsView
-    defects: BoundsView
-    defect_pictures: BoundsView
+    inspections: RetentionLimitsView
+    pictures: RetentionLimitsView
+    defects: RetentionLimitsView
+    defect_pictures: RetentionLimitsView
 
 
-class KeptView(Answer):
+class GroupUsageView(ResponseModel):
     """Inspections of one kind. `pictures` are counted with their maps, for each inspection that has them."""
 
     inspections: int
     oldest: datetime | None
-    pictures: AmountView
+    pictures: CountAndBytesView
     thumbnail_bytes: int
-    next_inspections: AmountView = Field(description="What the next pruning takes away; bytes are of thumbnails.")
-    next_pictures: AmountView = Field(description="Beyond the limits now; they may belong to those inspections.")
+    next_inspections: CountAndBytesView = Field(
+        description="What the next pruning takes away; bytes are of thumbnails."
+    )
+    next_pictures: CountAndBytesView = Field(description="Beyond the limits now; they may belong to those inspections.")
 
 
-class ReferencesKept(Answer):
-    """Live references. Those added before their pictures' bytes were noted count none."""
+class ReferenceUsageView(ResponseModel):
+    """Live references. Those added before their images' bytes were noted count none."""
 
     count: int
     picture_bytes: int
     code_bytes: int
 
 
-class CategoryStorage(Answer):
+class CategoryStorage(ResponseModel):
     """A category. `name` is null for inspections without one."""
 
     name: str | None
-    references: ReferencesKept
-    defects: KeptView
-    others: KeptView
+    references: ReferenceUsageView
+    defects: GroupUsageView
+    others: GroupUsageView
 
 
-class DiskView(Answer):
+class DiskUsageView(ResponseModel):
     """The disk of the data folder."""
 
     free: int
     size: int
-    pictures_go_below: int = Field(description="With less free, the oldest pictures of what is no defect go.")
+    pictures_go_below: int = Field(description="With less free, the oldest images of what is no defect go.")
     history_stops_below: int = Field(description="With less free, inspections are answered but not kept.")
     keeps_history: bool
 
 
-class MemoryView(Answer):
+class MemoryUsageView(ResponseModel):
     """Bytes held in memory: the references' codes; and what anyone uses of the GPU, null where there is none."""
 
     codes: int
@@ -79,12 +81,12 @@ class MemoryView(Answer):
     gpu_size: int | None
 
 
-class StorageView(Answer):
+class StorageView(ResponseModel):
     """What is kept."""
 
     categories: tuple[CategoryStorage, ...]
-    limits: PolicyView
-    disk: DiskView
-    memory: MemoryView
-    awaiting_deletion: AmountView = Field(description="Files that nothing needs and that are not yet deleted.")
+    limits: RetentionPolicyView
+    disk: DiskUsageView
+    memory: MemoryUsageView
+    awaiting_deletion: CountAndBytesView = Field(description="Files that nothing needs and that are not yet deleted.")
     pruned_at: datetime | None = Field(description="When this process last brought the history within its limits.")

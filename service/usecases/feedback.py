@@ -1,4 +1,4 @@
-"""A person calls an inspected part good: its picture becomes a reference, unless somebody should confirm that first."""
+"""Labels an inspection as good: its image becomes a reference, after confirmation where it looks wrong."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from indexer.verdicts.calibration import decide
 from indexer.verdicts.effect import Effect, effect_of
 from indexer.verdicts.screening import FEWEST, Compared, Screening
 from service.auth.roles import Role
-from service.http.problems import ProblemError, from_refusal, memory_switched
-from service.inference.decoder import File, Upload
+from service.http.problems import ProblemError, from_rejection, memory_switched
+from service.inference.decoder import ImageFile, Upload
 from service.inference.in_flight import Lease
 from service.schemas.inspections import ConfirmationReason, EffectView, ReasonView
-from service.state import Runtime
-from service.usecases.onboard import encode_picture, look
-from service.usecases.stored_images import read_kept
+from service.state import AppState
+from service.usecases.onboard import encode_picture, photo_appearance
+from service.usecases.stored_images import read_stored_image
 
 
-async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, confirm: bool, role: Role) -> Inspection:
-    """Make an inspected picture a reference of its category, and keep that the part was called good, together.
+async def mark_as_good(
+    state: AppState, inspection: Inspection, held: Lease, *, confirm: bool, role: Role
+) -> Inspection:
+    """Make an inspected image a reference of its category, and keep that the part was called good, together.
 
-    held: for the picture's bytes. confirm: the person knows what it would do. role: the person's. ProblemError
+    held: for the image's bytes. confirm: the person knows what it would do. role: the person's. ProblemError
     `confirmation-needed`, with the effect, when it would move the threshold far or does not look like the product, and
     `forbidden` when this role may not confirm that.
     """
@@ -36,10 +38,10 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
         raise ProblemError("conflict", "The inspection has no category that its picture could become a reference of.")
     try:
-        await asyncio.to_thread(running.library.catalogue.categories.get, category)
+        await asyncio.to_thread(state.library.catalogue.categories.get, category)
     except CategoryNotFound:
         raise ProblemError("conflict", f"The category {category!r} was removed: restore it first.") from None
-    known = await asyncio.to_thread(running.library.find_existing, category, [inspection.image_sha256])
+    known = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
     if known and inspection.judgement == "good":
         return inspection
     if inspection.kept_bytes is None:
@@ -47,20 +49,20 @@ async def call_good(running: Runtime, inspection: Inspection, held: Lease, *, co
             "conflict",
             "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
-    data = await read_kept(running, inspection.image_sha256, inspection.image_suffix, held)
+    data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, held)
     reading = Reading.from_json(inspection.reading)
-    [picture] = await running.onboarding_decoder.decode(Upload((File(inspection.filename, data),)), reading)
-    if isinstance(picture, ImageRejected):
-        raise from_refusal(picture)
-    encoded = await encode_picture(running, picture)
+    [image] = await state.onboarding_decoder.decode(Upload((ImageFile(inspection.filename, data),)), reading)
+    if isinstance(image, ImageRejected):
+        raise from_rejection(image)
+    encoded = await encode_picture(state, image)
     confirmed: tuple[ConfirmationReason, ...] = ()
     if not known:
-        effect = await _effect(running, inspection, category, encoded)
+        effect = await _effect(state, inspection, category, encoded)
         confirmed = tuple(each.reason for each in effect.reasons)
         if confirmed:
-            _check_confirmation(effect, confirm=confirm, role=role, needed=Role[running.settings.confirm_role.upper()])
-    original = replace(picture.original, appearance=look(picture))
-    return await asyncio.to_thread(running.library.promote, inspection.id, original, encoded, confirmed)
+            _check_confirmation(effect, confirm=confirm, role=role, needed=Role[state.settings.confirm_role.upper()])
+    original = replace(image.original, appearance=photo_appearance(image))
+    return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, confirmed)
 
 
 def _check_confirmation(effect: EffectView, *, confirm: bool, role: Role, needed: Role) -> None:
@@ -75,26 +77,28 @@ def _check_confirmation(effect: EffectView, *, confirm: bool, role: Role, needed
     raise ProblemError(kind, detail, effect=effect.model_dump(), confirm_role=needed.word)
 
 
-async def _effect(running: Runtime, inspection: Inspection, category: str, encoded: EncodedReferences) -> EffectView:
-    """What the picture would do as a reference, for about the work of two detections, behind all detections."""
-    published = running.library.published
+async def _effect(state: AppState, inspection: Inspection, category: str, encoded: EncodedReferences) -> EffectView:
+    """What the image would do as a reference, for about the work of two detections, behind all detections."""
+    published = state.library.published
     if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
         raise memory_switched()
     settings = published.settings.get(category, CategorySettings())
-    screening = Screening(
-        published.memory, running.engine, category, settings.scoring, [encoded], [inspection.filename]
-    )
-    compared = await asyncio.wrap_future(running.owner.screen(lambda _: screening.compare(0)))
-    effect = effect_of(compared, running.calibrations.of(category), settings.false_reject_rate)
-    reasons = tuple(_reasons(running, inspection, category, settings, compared, effect))
+    screening = Screening(published.memory, state.engine, category, settings.scoring, [encoded], [inspection.filename])
+    compared = await asyncio.wrap_future(state.worker.submit_screening(lambda _: screening.compare(0)))
+    effect = effect_of(compared, state.calibrations.of(category), settings.false_reject_rate)
+    reasons = tuple(_reasons(state, inspection, category, settings, compared, effect))
     return EffectView(**asdict(effect), reasons=reasons)
 
 
 def _reasons(
-    running: Runtime, inspection: Inspection, category: str, settings: CategorySettings, compared: Compared,
+    state: AppState,
+    inspection: Inspection,
+    category: str,
+    settings: CategorySettings,
+    compared: Compared,
     effect: Effect,
-) -> Iterator[ReasonView]:  # fmt: skip
-    memory, calibration = running.library.memory, running.calibrations.of(category)
+) -> Iterator[ReasonView]:
+    memory, calibration = state.library.memory, state.calibrations.of(category)
     if effect.far:
         detail = (
             f"The threshold of {category!r} would move from {effect.threshold_before:.3f} to "
@@ -108,15 +112,15 @@ def _reasons(
     unfamiliar = measures is not None and decide(measures, calibration, settings.limits).verdict == "unfamiliar"
     if unfamiliar or inspection.verdict == "unfamiliar":
         yield ReasonView(reason="unfamiliar", detail=f"The picture looks like none of the references of {category!r}.")
-    if (other := _other_category(running, inspection, compared)) is not None:
+    if (other := _other_category(state, inspection, compared)) is not None:
         detail = f"The picture fits {other!r} better than {category!r}."
         yield ReasonView(reason="other_category", detail=detail, category=other)
 
 
-def _other_category(running: Runtime, inspection: Inspection, compared: Compared) -> str | None:
-    """The category that the picture fits better, now or, if that still has references, when it was inspected."""
+def _other_category(state: AppState, inspection: Inspection, compared: Compared) -> str | None:
+    """The category that the image fits better, now or, if that still has references, when it was inspected."""
     for finding in compared.findings:
         if finding.kind == "other_category":
             return finding.category
     then = str((inspection.better_category or {}).get("category", ""))
-    return then if then and len(running.library.memory.rows_of(then)) else None
+    return then if then and len(state.library.memory.rows_of(then)) else None

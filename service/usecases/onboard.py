@@ -1,4 +1,4 @@
-"""How pictures become references: encoded, screened, and committed together."""
+"""Adds images as references: encode, screen, commit."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.reference_store import AddOutcome, AddResult
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
-from service.inference.decoder import File, Picture, Upload
+from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.in_flight import Lease
-from service.inference.worker import Turn
-from service.state import Runtime
-from service.usecases.stored_images import read_kept
+from service.inference.worker import JobContext
+from service.state import AppState
+from service.usecases.stored_images import read_stored_image
 
 
 @dataclass(frozen=True)
-class Onboarded:
-    """What became of the pictures of one request, by their positions in it.
+class OnboardingResult:
+    """What became of the images of one request, by their positions in it.
 
-    findings: of every picture that was screened. refused: those not kept, each with the finding that decided it. kept:
-    the positions of `added.outcomes`. outliers_need: how many more pictures it takes to find outliers among them;
+    findings: of every image that was screened. refused: those not kept, each with the finding that decided it. kept:
+    the positions of `added.outcomes`. outliers_need: how many more images it takes to find outliers among them;
     None when none was screened.
     """
 
@@ -41,19 +41,22 @@ class Onboarded:
 
 
 async def onboard(
-    running: Runtime, category: str, pictures: Mapping[int, Picture], settings: CategorySettings,
+    state: AppState,
+    category: str,
+    pictures: Mapping[int, DecodedImage],
+    settings: CategorySettings,
     refuse: Collection[FindingKind],
-) -> Onboarded:  # fmt: skip
-    """Encode pictures behind all detections, screen them, and commit together those not refused.
+) -> OnboardingResult:
+    """Encode images behind all detections, screen them, and commit together those not refused.
 
-    pictures: by position in the request. refuse: findings for which a picture is refused; with any other it is kept.
-    Pictures known already, or sent twice, are neither encoded nor screened again.
+    images: by position in the request. refuse: findings for which an image is refused; with any other it is kept.
+    Images known already, or sent twice, are neither encoded nor screened again.
     """
-    encoded = await _encode(running, category, list(pictures.values()))
+    encoded = await _encode(state, category, list(pictures.values()))
     first = {picture.original.sha256: position for position, picture in reversed(list(pictures.items()))}
     fresh = [position for digest, position in sorted(first.items(), key=lambda each: each[1]) if digest in encoded]
     screened = {each: pictures[each] for each in fresh}
-    findings, needed = await _screen(running, category, settings, screened, encoded)
+    findings, needed = await _screen(state, category, settings, screened, encoded)
     reasons = {
         position: next(each for each in found if each.kind in refuse)
         for position, found in findings.items()
@@ -66,83 +69,90 @@ async def onboard(
     }
     kept = tuple(position for position in pictures if position not in refused)
     originals = [
-        replace(pictures[each].original, appearance=look(pictures[each]), findings=findings.get(each, ()))
+        replace(pictures[each].original, appearance=photo_appearance(pictures[each]), findings=findings.get(each, ()))
         for each in kept
     ]
-    added = await asyncio.to_thread(running.library.add, category, originals, encoded)
-    return Onboarded(findings, refused, kept, added, needed)
+    added = await asyncio.to_thread(state.library.add, category, originals, encoded)
+    return OnboardingResult(findings, refused, kept, added, needed)
 
 
 async def restore(
-    running: Runtime, category: str, references: Sequence[Reference]
+    state: AppState, category: str, references: Sequence[Reference]
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
     """Make references that were removed ones again, together, with what was known of each, and their category too.
 
-    Returns what became of each: one whose picture is gone, or cannot be read any more, keeps none of the others.
+    Returns what became of each: one whose image is gone, or cannot be read any more, keeps none of the others.
     """
-    with running.onboarding.held_bytes.lease() as held:
-        return await _restore(running, category, references, held)
+    with state.onboarding.held_bytes.lease() as held:
+        return await _restore(state, category, references, held)
 
 
 async def _restore(
-    running: Runtime, category: str, references: Sequence[Reference], held: Lease
+    state: AppState, category: str, references: Sequence[Reference], held: Lease
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
-    read = [await _read_again(running, each, held) for each in references]
-    pictures = [(each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, Picture)]
-    encoded = await _encode(running, category, [picture for _, picture in pictures])
+    read = [await _read_again(state, each, held) for each in references]
+    pictures = [
+        (each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, DecodedImage)
+    ]
+    encoded = await _encode(state, category, [picture for _, picture in pictures])
     originals = [
         replace(
-            picture.original, appearance=look(picture), inspection_id=each.inspection_id,
+            picture.original,
+            appearance=photo_appearance(picture),
+            inspection_id=each.inspection_id,
             findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in each.findings),
         )
         for each, picture in pictures
-    ]  # fmt: skip
+    ]
     if originals:  # which would begin a category anew that was removed
-        await asyncio.to_thread(running.library.restore_category, category)
-    added = await asyncio.to_thread(running.library.add, category, originals, encoded)
+        await asyncio.to_thread(state.library.restore_category, category)
+    added = await asyncio.to_thread(state.library.add, category, originals, encoded)
     outcomes = iter(added.outcomes)
-    return [next(outcomes) if isinstance(each, Picture) else each for each in read]
+    return [next(outcomes) if isinstance(each, DecodedImage) else each for each in read]
 
 
 async def _read_again(
-    running: Runtime, reference: Reference, held: Lease
-) -> Picture | ImageRejected | OriginalUnreadable:
+    state: AppState, reference: Reference, held: Lease
+) -> DecodedImage | ImageRejected | OriginalUnreadable:
     try:
-        data = await read_kept(running, reference.image_sha256, reference.image_suffix, held)
+        data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, held)
     except OriginalUnreadable as error:
         return error
-    upload = Upload((File(reference.filename, data),))
-    [picture] = await running.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
+    upload = Upload((ImageFile(reference.filename, data),))
+    [picture] = await state.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
     return picture
 
 
-async def encode_picture(running: Runtime, picture: Picture) -> EncodedReferences:
-    """One picture as a reference, encoded behind all detections."""
-    return await asyncio.wrap_future(running.owner.onboard(picture.prepared, _encoding(running)))
+async def encode_picture(state: AppState, picture: DecodedImage) -> EncodedReferences:
+    """One image as a reference, encoded behind all detections."""
+    return await asyncio.wrap_future(state.worker.submit_onboarding(picture.prepared, _encoding(state)))
 
 
-async def _encode(running: Runtime, category: str, pictures: Sequence[Picture]) -> dict[str, EncodedReferences]:
-    """By sha256, of the pictures that are not references of the category yet."""
+async def _encode(state: AppState, category: str, pictures: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
+    """By sha256, of the images that are not references of the category yet."""
     digests = [picture.original.sha256 for picture in pictures]
-    known = await asyncio.to_thread(running.library.find_existing, category, digests)
+    known = await asyncio.to_thread(state.library.find_existing, category, digests)
 
     fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
-    encode = _encoding(running)
-    futures = [running.owner.onboard(picture.prepared, encode) for picture in fresh.values()]
+    encode = _encoding(state)
+    futures = [state.worker.submit_onboarding(picture.prepared, encode) for picture in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
     return dict(zip(fresh, encoded, strict=True))
 
 
-def _encoding(running: Runtime) -> Callable[[Turn], EncodedReferences]:
-    codec = running.library.memory.codec
+def _encoding(state: AppState) -> Callable[[JobContext], EncodedReferences]:
+    codec = state.library.memory.codec
     return lambda turn: codec.encode(turn.features)
 
 
 async def _screen(
-    running: Runtime, category: str, settings: CategorySettings, pictures: Mapping[int, Picture],
+    state: AppState,
+    category: str,
+    settings: CategorySettings,
+    pictures: Mapping[int, DecodedImage],
     encoded: Mapping[str, EncodedReferences],
-) -> tuple[dict[int, tuple[Finding, ...]], int | None]:  # fmt: skip
-    """Every picture's findings, and how many more it takes to find outliers among them.
+) -> tuple[dict[int, tuple[Finding, ...]], int | None]:
+    """Every image's findings, and how many more it takes to find outliers among them.
 
     Each is compared with the others in a turn of its own, behind all detections.
     """
@@ -150,25 +160,28 @@ async def _screen(
         return {}, None
     positions = list(pictures)
     parts = [encoded[picture.original.sha256] for picture in pictures.values()]
-    memory = running.library.memory
+    memory = state.library.memory
     if any(part.codec != memory.codec.name for part in parts):
         raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
     names = [picture.original.filename for picture in pictures.values()]
-    screening = Screening(memory, running.engine, category, settings.scoring, parts, names)
+    screening = Screening(memory, state.engine, category, settings.scoring, parts, names)
 
     def comparing(number: int) -> Callable[[MemoryBank], Compared]:
         return lambda _: screening.compare(number)
 
-    turns = [running.owner.screen(comparing(number)) for number in range(len(positions))]
+    turns = [state.worker.submit_screening(comparing(number)) for number in range(len(positions))]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
-    calibration = running.calibrations.of(category)
+    calibration = state.calibrations.of(category)
     known = () if calibration is None else calibration.measures
-    space = running.encoder.space
-    kept = await asyncio.to_thread(running.library.catalogue.references.appearances, category)
+    space = state.encoder.space
+    kept = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
     found = findings_of(
-        compared, [look(picture) for picture in pictures.values()], known, [Appearance(**each) for each in kept],
+        compared,
+        [photo_appearance(picture) for picture in pictures.values()],
+        known,
+        [Appearance(**each) for each in kept],
         space.geometry.crop / space.grid[0],
-    )  # fmt: skip
+    )
     told = {
         position: tuple(
             each if each.picture is None else replace(each, picture=positions[each.picture]) for each in findings
@@ -178,6 +191,6 @@ async def _screen(
     return told, outliers_need(compared, known)
 
 
-def look(picture: Picture) -> Appearance:
-    """How a picture looks as a photograph."""
+def photo_appearance(picture: DecodedImage) -> Appearance:
+    """How an image looks as a photograph."""
     return Appearance.of(picture.prepared.cpu(), picture.original.width, picture.original.height)

@@ -1,4 +1,4 @@
-"""What other settings would make of a category's references and recent parts, with nothing changed."""
+"""Previews other settings on a category's references, its latest inspections; nothing is changed."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from indexer.scoring import NoReferences, score_image
 from indexer.verdicts.calibration import Calibration, decide, weighed
 from indexer.verdicts.estimate import Estimate, estimate
 from indexer.verdicts.measures import Measures, measure
-from service.inference.decoder import File, Upload
-from service.inference.worker import Turn
-from service.state import Runtime
+from service.inference.decoder import ImageFile, Upload
+from service.inference.worker import JobContext
+from service.state import AppState
 
 T = TypeVar("T")
 
-MOST_SEARCHED = 48  # references searched for anew; with as many or fewer nothing is estimated
-MOST_MEASURED = 512  # references measured anew from the searches that are kept, which takes milliseconds each
+MAX_SEARCHED = 48  # references searched for anew; with as many or fewer nothing is estimated
+MAX_MEASURED = 512  # references measured anew from the searches that are kept, which takes milliseconds each
 
 
 @dataclass(frozen=True)
-class Held:
-    """A picture under one group of settings."""
+class JudgedScore:
+    """An image under one group of settings."""
 
     score: float
     decision: Decision
 
 
 @dataclass(frozen=True)
-class Compared:
+class SettingsComparison:
     """A reference, or a recent part, as it is judged now and as it would be."""
 
-    before: Held
-    after: Held
+    before: JudgedScore
+    after: JudgedScore
 
     @property
     def changed(self) -> bool:
@@ -65,38 +65,41 @@ class Preview:
     basis: Literal["none", "kept", "measured", "estimated"]
     measured: int
     searched_again: bool
-    references: tuple[tuple[int, Compared], ...]
-    inspections: tuple[tuple[Inspection, Compared], ...]
+    references: tuple[tuple[int, SettingsComparison], ...]
+    inspections: tuple[tuple[Inspection, SettingsComparison], ...]
     stale: frozenset[str]
 
 
-async def preview(running: Runtime, name: str, now: CategorySettings, then: CategorySettings, limit: int) -> Preview:
+async def preview(state: AppState, name: str, now: CategorySettings, then: CategorySettings, limit: int) -> Preview:
     """Hold references and the latest `limit` inspections against settings that a category does not have yet.
 
-    Where only rates and the threshold differ, every score is known already. Otherwise pictures that are kept are
+    Where only rates and the threshold differ, every score is known already. Otherwise images that are kept are
     encoded and searched again, and references measured, behind every detection.
     """
-    memory = running.library.memory
-    before = running.calibrations.of(name)
+    memory = state.library.memory
+    before = state.calibrations.of(name)
     matching = InspectionFilter(category=name)
-    page = await asyncio.to_thread(running.library.catalogue.inspections.page, matching, None, limit)
+    page = await asyncio.to_thread(state.library.catalogue.inspections.page, matching, None, limit)
     recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
     again = now.scoring != then.scoring
     found = Estimate(before, 0) if before is not None else None
     if again:
-        async with running.previewing:
+        async with state.preview_lock:
             if before is not None:
-                found = await _estimated(running, memory, before, then.scoring)
+                found = await _estimate(state, memory, before, then.scoring)
             new = None if found is None else found.calibration
-            measures = await _searched(running, name, recent, weighed(now.scoring, before), weighed(then.scoring, new))
+            measures = await _search_again(
+                state, name, recent, weighed(now.scoring, before), weighed(then.scoring, new)
+            )
     else:
-        measures = {each.id: (_kept(each), _kept(each)) for each in recent}
+        measures = {each.id: (_recorded_measures(each), _recorded_measures(each)) for each in recent}
     after = None if found is None else found.calibration
     stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
 
-    def compared(old: Measures, new: Measures) -> Compared:
-        return Compared(
-            Held(old.score, decide(old, before, now.limits)), Held(new.score, decide(new, after, then.limits))
+    def compared(old: Measures, new: Measures) -> SettingsComparison:
+        return SettingsComparison(
+            JudgedScore(old.score, decide(old, before, now.limits)),
+            JudgedScore(new.score, decide(new, after, then.limits)),
         )
 
     references = () if before is None or after is None else tuple(_pairs(before, after))
@@ -106,12 +109,16 @@ async def preview(running: Runtime, name: str, now: CategorySettings, then: Cate
     elif again:
         basis = "measured" if found is not None and found.measured == len(after) else "estimated"
     return Preview(
-        version=memory.version, before=before, after=after, basis=basis,
-        measured=0 if found is None else found.measured, searched_again=again,
+        version=memory.version,
+        before=before,
+        after=after,
+        basis=basis,
+        measured=0 if found is None else found.measured,
+        searched_again=again,
         references=tuple((one, compared(old, new)) for one, old, new in references),
         inspections=tuple((each, compared(*measures[each.id])) for each in recent if each.id in measures),
         stale=frozenset(stale),
-    )  # fmt: skip
+    )
 
 
 def _pairs(before: Calibration, after: Calibration) -> Generator[tuple[int, Measures, Measures], None, None]:
@@ -122,7 +129,7 @@ def _pairs(before: Calibration, after: Calibration) -> Generator[tuple[int, Meas
         yield one, known[one], new
 
 
-def _kept(inspection: Inspection) -> Measures:
+def _recorded_measures(inspection: Inspection) -> Measures:
     """What is kept of an inspection's measures. The peak is not, and no verdict depends on it."""
     found = inspection.familiarity or {}
     median, similarity, uniformity = (
@@ -131,16 +138,16 @@ def _kept(inspection: Inspection) -> Measures:
     return Measures(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
 
 
-async def _estimated(running: Runtime, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> Estimate:
-    """The calibration under other settings, a reference a turn, in the owner's spare time."""
-    kept = await asyncio.to_thread(running.calibrations.searches, before.category)
+async def _estimate(state: AppState, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> Estimate:
+    """The calibration under other settings, a reference a turn, in the worker's idle time."""
+    kept = await asyncio.to_thread(state.calibrations.searches, before.category)
     if kept is None:
         return Estimate(before, 0)
-    most = MOST_MEASURED if (kept.k, kept.rho) == (settings.k, settings.rho) else MOST_SEARCHED
-    return await _taken(running, estimate(memory, running.engine, before, kept, settings, most))
+    most = MAX_MEASURED if (kept.k, kept.rho) == (settings.k, settings.rho) else MAX_SEARCHED
+    return await _run_steps(state, estimate(memory, state.engine, before, kept, settings, most))
 
 
-async def _taken(running: Runtime, steps: Generator[float, None, T]) -> T:
+async def _run_steps(state: AppState, steps: Generator[float, None, T]) -> T:
     ended: list[T] = []
 
     def step(_: MemoryBank) -> None:
@@ -150,31 +157,31 @@ async def _taken(running: Runtime, steps: Generator[float, None, T]) -> T:
             ended.append(end.value)
 
     while not ended:
-        await asyncio.wrap_future(running.owner.calibrate(step))
+        await asyncio.wrap_future(state.worker.submit_calibration(step))
     return ended[0]
 
 
-async def _searched(
-    running: Runtime, name: str, recent: Sequence[Inspection], now: ScoringSettings, then: ScoringSettings
+async def _search_again(
+    state: AppState, name: str, recent: Sequence[Inspection], now: ScoringSettings, then: ScoringSettings
 ) -> dict[str, tuple[Measures, Measures]]:
-    """What each inspection whose picture can be read measures now and would measure, by its id.
+    """What each inspection whose image can be read measures now and would measure, by its id.
 
-    One picture at a time is held decoded. A picture that has become a reference is compared with the others only.
+    One image at a time is held decoded. An image that has become a reference is compared with the others only.
     """
     waiting = {}
     for each in recent:
         sha256, suffix = each.image_sha256 or "", each.image_suffix or ""
         try:
-            data = await running.threads.files(running.library.read_original, sha256, suffix)
+            data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
         except OriginalUnreadable:
             continue
         reading = Reading.from_json(each.reading)
-        [decoded] = await running.onboarding_decoder.decode(Upload((File(each.filename, data),)), reading)
+        [decoded] = await state.onboarding_decoder.decode(Upload((ImageFile(each.filename, data),)), reading)
         if isinstance(decoded, ImageRejected):
             continue
-        known = await asyncio.to_thread(running.library.find_existing, name, [sha256])
-        work = _both(running, name, tuple(known.values()), now, then)
-        waiting[each.id] = asyncio.wrap_future(running.owner.onboard(decoded.prepared, work))
+        known = await asyncio.to_thread(state.library.find_existing, name, [sha256])
+        work = _measure_twice(state, name, tuple(known.values()), now, then)
+        waiting[each.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
     answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
     found = {}
     for inspection_id, answer in zip(waiting, answers, strict=True):
@@ -185,18 +192,18 @@ async def _searched(
     return found
 
 
-def _both(
-    running: Runtime, name: str, own: Sequence[int], now: ScoringSettings, then: ScoringSettings
-) -> Callable[[Turn], tuple[Measures, Measures]]:
-    def work(turn: Turn) -> tuple[Measures, Measures]:
+def _measure_twice(
+    state: AppState, name: str, own: Sequence[int], now: ScoringSettings, then: ScoringSettings
+) -> Callable[[JobContext], tuple[Measures, Measures]]:
+    def work(turn: JobContext) -> tuple[Measures, Measures]:
         memory, space, features = turn.memory, turn.memory.space, turn.features
         without = [row for row, one in enumerate(memory.ids.tolist()) if one in own] if own else []
-        scored = score_image(memory, running.engine, features, then, name, without)
+        scored = score_image(memory, state.engine, features, then, name, without)
         after = Measures.of(scored, features, space, then)
         if (now.k, now.rho) == (then.k, then.rho):  # the search is the same
             nearest = float(scored.neighbours.similarities[0])
             return measure(scored.distances, nearest, features, space, now), after
-        scored = score_image(memory, running.engine, features, now, name, without)
+        scored = score_image(memory, state.engine, features, now, name, without)
         return Measures.of(scored, features, space, now), after
 
     return work

@@ -1,4 +1,4 @@
-"""Whether the service can inspect: looked at every few seconds, so that a probe only reads what was last seen."""
+"""Checks every few seconds that the service can inspect; a probe only reads the last result."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import torch
 from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
-from service.inference.worker import Owner
-from service.recording.disk_space import has_room
+from service.inference.worker import InferenceWorker
+from service.recording.disk_space import has_free_space
 
 log = logging.getLogger("touchstone")
 
 CHECK_SECONDS = 2.0
-_FRESH_SECONDS = 3.0  # for which pictures that went through the encoder show that it works
+_FRESH_SECONDS = 3.0  # for which images that went through the encoder show that it works
 _ROUND_SECONDS = 1.0  # that a round waits for the encoder; what takes longer is looked at by the next
 _STUCK_SECONDS = 30.0  # without anything finished, while something waits
 _STALE_SECONDS = 60.0  # after which a check tells nothing any more
 
 
 @dataclass(frozen=True)
-class Seen:
+class SelfCheckResult:
     """What a check saw, at `at` (monotonic seconds). error: why the encoder does not work; None when it does.
 
-    forward_ms: what a picture last took in the encoder. keeps_history: whether the disk has room for inspections.
+    forward_ms: what an image last took in the encoder. keeps_history: whether the disk has room for inspections.
     """
 
     at: float
@@ -40,27 +40,27 @@ class Seen:
 
 
 class Readiness:
-    """Checks that pictures go through the encoder, and holds the last check's result.
+    """Checks that images go through the encoder, and holds the last check's result.
 
-    While detections or new references go through it, these show that it works. Otherwise a blank picture is sent, with
+    While detections or new references go through it, these show that it works. Otherwise a blank image is sent, with
     less priority than everything else: it stands in nobody's way, is refused by no full queue, and counts as nothing.
     """
 
     def __init__(
-        self, encoder: Encoder, owner: Owner, library: ReferenceStore, data: Path, min_free_bytes: int
+        self, encoder: Encoder, worker: InferenceWorker, library: ReferenceStore, data: Path, min_free_bytes: int
     ) -> None:
         self._encoder = encoder
-        self._owner = owner
+        self._worker = worker
         self._library = library
         self._data = data
         self._min_free_bytes = min_free_bytes
-        self._seen = Seen(-_STALE_SECONDS, None, 0.0, keeps_history=False)
+        self._seen = SelfCheckResult(-_STALE_SECONDS, None, 0.0, keeps_history=False)
         self._blank: tuple[Future[float], float] | None = None  # on its way, and since when
         self._blank_error: tuple[BaseException, float] | None = None  # how the last one failed, and when
         self._encoded = (0.0, 0.0)  # when something last went through the encoder, and the seconds that it took
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> SelfCheckResult:
         """The last check."""
         return self._seen
 
@@ -78,15 +78,18 @@ class Readiness:
 
     def round(self, _: threading.Event | None = None, patience: float = _ROUND_SECONDS) -> None:
         """See `Task`. patience: seconds to wait for the encoder."""
-        self._seen = Seen(
-            time.monotonic(), self._look(patience), self._encoded[1] * 1000, has_room(self._data, self._min_free_bytes)
+        self._seen = SelfCheckResult(
+            time.monotonic(),
+            self._look(patience),
+            self._encoded[1] * 1000,
+            has_free_space(self._data, self._min_free_bytes),
         )
 
     def _look(self, patience: float) -> str | None:
         """Why the encoder does not work; None when it does."""
-        self._encoded = max(self._encoded, self._owner.encoded)
+        self._encoded = max(self._encoded, self._worker.encoded)
         if self._blank is None and time.monotonic() - self._encoded[0] > _FRESH_SECONDS:
-            self._blank = self._owner.calibrate(self._forward), time.monotonic()
+            self._blank = self._worker.submit_calibration(self._forward), time.monotonic()
         if self._blank is not None:
             future, since = self._blank
             wait([future], patience)
@@ -99,14 +102,14 @@ class Readiness:
                     if self._blank_error is None:
                         log.error("no picture goes through the encoder", exc_info=error)
                     self._blank_error = error, time.monotonic()
-            elif (stuck := time.monotonic() - max(since, self._owner.finished)) > _STUCK_SECONDS:
+            elif (stuck := time.monotonic() - max(since, self._worker.finished)) > _STUCK_SECONDS:
                 return f"Nothing has come out of the encoder or the search for {stuck:.0f} s."
         if self._blank_error is not None and self._blank_error[1] > self._encoded[0]:
             return f"No picture goes through the encoder: {type(self._blank_error[0]).__name__}, see the log."
         return None
 
     def _forward(self, _: MemoryBank) -> float:
-        """Encode a blank picture; returns the seconds it took."""
+        """Encode a blank image; returns the seconds it took."""
         begun = time.monotonic()
         side = self._encoder.space.geometry.crop
         self._encoder.encode(torch.zeros((1, 3, side, side), dtype=torch.uint8)).global_descriptors.cpu()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from service.inference.in_flight import Lease
-from service.state import Runtime
+from service.state import AppState
 
 
-async def read_kept(running: Runtime, sha256: str, suffix: str, held: Lease) -> bytes:
-    """The bytes of a kept picture, counted among those that the request holds. OriginalUnreadable; Busy."""
-    data = await running.threads.files(running.library.read_original, sha256, suffix)
+async def read_stored_image(state: AppState, sha256: str, suffix: str, held: Lease) -> bytes:
+    """The bytes of a kept image, counted among those that the request holds. OriginalUnreadable; QueueFullError."""
+    data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
     held.add(len(data))
     return data

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from indexer.catalogue.catalogue import Catalogue
-from service.auth.api_key_cache import new_key
+from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import DESKTOP, TABLET, Watched
@@ -183,7 +183,7 @@ def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(bro
     with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin", REFRESH_MS="100") as running:
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
-        made = new_key("engineer", Role.ENGINEER)
+        made = generate_api_key("engineer", Role.ENGINEER)
         catalogue.api_keys.create(made.key)
         catalogue.close()
         running.client.headers["Authorization"] = f"Bearer {made.token}"

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from indexer.catalogue.catalogue import Catalogue
-from service.auth.api_key_cache import new_key
+from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
 from tests.console.accessibility import assert_accessible
 from tests.console.conftest import DESKTOP, Watched
@@ -26,7 +26,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerPr
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         tokens = {}
         for role in (Role.LINE, Role.ENGINEER, Role.ADMIN):
-            made = new_key(f"the {role.word}", role)
+            made = generate_api_key(f"the {role.word}", role)
             catalogue.api_keys.create(made.key)
             tokens[role] = made.token
         catalogue.close()

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 from tests.service.pictures import part
 
 Files = list[tuple[str, tuple[str, bytes, str]]]
@@ -30,7 +30,7 @@ def files(*pictures: bytes) -> Files:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """A client of a service with no references."""
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as running:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as running:
         yield running
 
 
@@ -38,7 +38,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of a service that knows 24 good discs and 6 plates, calibrated at a false-reject rate of 5 %."""
     with TestClient(
-        create_app(Runtime.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
+        create_app(AppState.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
     ) as running:
         onboard(running, "disc", *(part(seed) for seed in range(24)))
         onboard(running, "plate", *(part(seed, kind=1) for seed in range(6)))

@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.api_key import ApiKey
 from service.app import create_app
-from service.auth import RULES, Role, new_key
-from service.auth.api_key_cache import KeyRing
-from service.auth.rate_limit import Rates
-from service.auth.roles import DEFAULT, KEY_ROLES, needed
+from service.auth import ROUTE_ROLES, Role, generate_api_key
+from service.auth.api_key_cache import ApiKeyCache
+from service.auth.rate_limit import RateLimiter
+from service.auth.roles import DEFAULT, KEY_ROLES, required_role
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 from tests.service.conftest import files, settings
 from tests.service.pictures import part
 from tests.service.test_problems import check_problem
@@ -28,12 +28,12 @@ class Plant:
     """A service that asks for keys, and one key of each role."""
 
     def __init__(self, data: Path, **more: object) -> None:
-        running = Runtime.start(settings(data, access="keys", **more))
+        running = AppState.start(settings(data, access="keys", **more))
         self.catalogue = running.library.catalogue
         self.client = TestClient(create_app(running), base_url="http://localhost")
         self.tokens: dict[Role, str] = {}
         for role in KEY_ROLES:
-            made = new_key(role.word, role)
+            made = generate_api_key(role.word, role)
             self.catalogue.api_keys.create(made.key)
             self.tokens[role] = made.token
 
@@ -58,7 +58,7 @@ def test_the_documentation_asks_for_a_key_where_one_is_needed(plant: Plant) -> N
     described = plant.client.get("/openapi.json").json()
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     for method, path in routes(plant.client):
-        needs = RULES.get((method, path), DEFAULT) is not Role.EVERYONE
+        needs = ROUTE_ROLES.get((method, path), DEFAULT) is not Role.EVERYONE
         assert ("security" in described["paths"][path][method.lower()]) is needs, (method, path)
 
 
@@ -66,8 +66,8 @@ def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant
     tried = 0
     for method, template in routes(plant.client):
         path = re.sub(r"{[^}]*}", "1", template)
-        minimum = RULES.get((method, template), DEFAULT)
-        assert needed(method, path) is minimum, (method, template)
+        minimum = ROUTE_ROLES.get((method, template), DEFAULT)
+        assert required_role(method, path) is minimum, (method, template)
         for role in (Role.EVERYONE, *KEY_ROLES):
             headers = {} if role is Role.EVERYONE else plant.bearer(role)
             # The stream never ends by itself; a filter that it refuses ends it.
@@ -87,10 +87,10 @@ def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant
 
 def test_a_route_that_the_table_does_not_name_is_not_open() -> None:
     for path in ("/nowhere", "/detect/", "//keys", "/keys/", "/KEYS", "/audit/x", "/references/1/image"):
-        assert needed("GET", path) >= Role.ENGINEER, path
-    assert needed("TRACE", "/healthz") is Role.ENGINEER
-    assert needed("HEAD", "/healthz") is Role.EVERYONE
-    assert not {key for key in RULES if key[0] != "GET" and RULES[key] is Role.EVERYONE}
+        assert required_role("GET", path) >= Role.ENGINEER, path
+    assert required_role("TRACE", "/healthz") is Role.ENGINEER
+    assert required_role("HEAD", "/healthz") is Role.EVERYONE
+    assert not {key for key in ROUTE_ROLES if key[0] != "GET" and ROUTE_ROLES[key] is Role.EVERYONE}
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_a_key_is_made_used_and_revoked_over_http(plant: Plant) -> None:
 
 def test_a_key_stops_at_its_expiry(database: str) -> None:
     catalogue = Catalogue.open(database)
-    made = new_key("shift", Role.LINE, days=1)
+    made = generate_api_key("shift", Role.LINE, days=1)
     late = ApiKey(**{**vars(made.key), "expires_at": datetime.now(UTC) - timedelta(seconds=1)})
     catalogue.api_keys.create(late)
-    ring = KeyRing(catalogue.api_keys)
+    ring = ApiKeyCache(catalogue.api_keys)
     ring.refresh()
     assert catalogue.api_keys.list() == (late,)
     assert ring.check(made.token) is None
@@ -150,7 +150,7 @@ def test_a_key_stops_at_its_expiry(database: str) -> None:
 
 
 def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
-    path = plant.client.app.state.runtime.settings.data  # type: ignore[attr-defined]
+    path = plant.client.app.state.app_state.settings.data  # type: ignore[attr-defined]
     kept = b"".join(each.read_bytes() for each in path.glob("catalogue.sqlite*"))
     for token in plant.tokens.values():
         _, key_id, secret = token.split("_", 2)
@@ -160,7 +160,7 @@ def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
 
 def test_a_key_over_its_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
     plant = Plant(tmp_path, requests_per_minute=12)
-    generous = new_key("generous", Role.LINE, requests_per_minute=0)
+    generous = generate_api_key("generous", Role.LINE, requests_per_minute=0)
     plant.catalogue.api_keys.create(generous.key)
     with plant.client as client:
         codes = [client.get("/access", headers=plant.bearer(Role.LINE)).status_code for _ in range(4)]
@@ -175,7 +175,7 @@ def test_a_key_over_its_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
 
 def test_a_bucket_fills_as_time_passes() -> None:
     now = [0.0]
-    rates = Rates(lambda: now[0])
+    rates = RateLimiter(lambda: now[0])
     assert [rates.wait("a", 60) for _ in range(11)] == [0] * 10 + [1]
     now[0] = 0.5
     assert rates.wait("a", 60) == 1

@@ -19,8 +19,8 @@ from starlette.testclient import TestClient
 from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.inference.in_flight import Budget
-from service.inference.worker import Busy
-from service.state import Runtime
+from service.inference.worker import QueueFullError
+from service.state import AppState
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
@@ -76,17 +76,17 @@ def check_busy(answer: httpx.Response) -> None:
 def test_a_budget_counts_what_is_added_and_given_back() -> None:
     budget = Budget(10, lambda: 7)
     with budget.lease(4) as first, budget.lease(6) as second:
-        with pytest.raises(Busy) as caught, budget.lease(1):
+        with pytest.raises(QueueFullError) as caught, budget.lease(1):
             pass
         assert caught.value.retry_after == 7
         with budget.lease() as nothing:
             nothing.add(0)
-        second.give_back(2)
+        second.release(2)
         first.add(2)
-        with pytest.raises(Busy):
+        with pytest.raises(QueueFullError):
             first.add(1)
-        assert (budget.used, first.held, second.held) == (10, 6, 4)
-        second.give_back(99)
+        assert (budget.used, first.acquired, second.acquired) == (10, 6, 4)
+        second.release(99)
         assert budget.used == 6
     assert budget.used == 0
 
@@ -95,10 +95,10 @@ def test_what_is_larger_than_a_whole_budget_is_taken_alone() -> None:
     budget = Budget(10, lambda: 1)
     with budget.lease(11) as alone:
         alone.add(5)
-        with budget.lease() as nothing, pytest.raises(Busy):
+        with budget.lease() as nothing, pytest.raises(QueueFullError):
             nothing.add(1)
     with budget.lease(1) as little:
-        with pytest.raises(Busy), budget.lease(11):
+        with pytest.raises(QueueFullError), budget.lease(11):
             pass
         little.add(11)
 
@@ -106,18 +106,18 @@ def test_what_is_larger_than_a_whole_budget_is_taken_alone() -> None:
 @pytest.mark.parametrize(("route", "line"), [("/detect", "detecting"), ("/references", "onboarding")])
 def test_pictures_under_way_are_counted_and_not_requests(client: TestClient, route: str, line: str) -> None:
     onboard(client, "disc", part(1), part(2))
-    kind = getattr(client.app.state.runtime, line)  # type: ignore[attr-defined]
-    given = client.app.state.runtime.settings  # type: ignore[attr-defined]
+    kind = getattr(client.app.state.app_state, line)  # type: ignore[attr-defined]
+    given = client.app.state.app_state.settings  # type: ignore[attr-defined]
     most = given.queue_size + given.batch_size if line == "detecting" else given.onboarding_size
     fields = {"category": "disc"}
-    with kind.pictures.lease(most - 2) as others:
+    with kind.images.lease(most - 2) as others:
         answer = client.post(route, data=fields, files=files(*(part(seed) for seed in range(3))))
         check_busy(answer)
         assert client.post(route, data=fields, files=files(part(3), part(4))).status_code == 200
         others.add(2)
         check_busy(client.post(route, data=fields, files=files(b"not even a picture")))
     assert client.post(route, data=fields, files=files(part(5), part(6), part(7))).status_code == 200
-    assert (kind.pictures.used, kind.decoded_bytes.used, kind.held_bytes.used) == (0, 0, 0)
+    assert (kind.images.used, kind.decoded_bytes.used, kind.held_bytes.used) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("path", ["region-of-interest", "restore", "restore all", "feedback"])
@@ -127,7 +127,7 @@ def test_every_route_that_decodes_has_its_part_in_the_bounds(client: TestClient,
     assert client.delete(f"/references/{one}").status_code == 200
     if path == "restore all":
         assert client.delete("/categories/disc").status_code == 200
-    kind = client.app.state.runtime.onboarding  # type: ignore[attr-defined]
+    kind = client.app.state.app_state.onboarding  # type: ignore[attr-defined]
 
     def asked() -> httpx.Response:
         if path == "region-of-interest":
@@ -138,16 +138,16 @@ def test_every_route_that_decodes_has_its_part_in_the_bounds(client: TestClient,
             return client.post(f"/references/{one}/{path}")
         return client.post(f"/inspections/{inspected}/{path}", json={"judgement": "good", "confirm": True})
 
-    for budget in (kind.pictures, kind.decoded_bytes, kind.held_bytes):
+    for budget in (kind.images, kind.decoded_bytes, kind.held_bytes):
         with budget.lease(1 << 40):
             check_busy(asked())
     assert asked().status_code == 200
-    assert (kind.pictures.used, kind.decoded_bytes.used, kind.held_bytes.used) == (0, 0, 0)
+    assert (kind.images.used, kind.decoded_bytes.used, kind.held_bytes.used) == (0, 0, 0)
 
 
 def test_a_category_is_restored_whatever_the_bounds(tmp_path: Path) -> None:
     small = settings(tmp_path, onboarding_size=2, max_held_bytes=100_000, max_decoded_bytes=100_000)
-    with TestClient(create_app(Runtime.start(small)), base_url="http://localhost") as client:
+    with TestClient(create_app(AppState.start(small)), base_url="http://localhost") as client:
         onboard(client, "disc", *(part(seed) for seed in range(5)))
         assert client.delete("/categories/disc").status_code == 200
         answer = client.post("/categories/disc/restore")
@@ -157,7 +157,7 @@ def test_a_category_is_restored_whatever_the_bounds(tmp_path: Path) -> None:
 def test_kept_pictures_that_are_sent_are_counted(client: TestClient) -> None:
     [one, _] = onboard(client, "disc", part(1), part(2))
     inspected = client.post("/detect", files=files(part(3))).json()["results"][0]["id"]
-    held = client.app.state.runtime.onboarding.held_bytes  # type: ignore[attr-defined]
+    held = client.app.state.app_state.onboarding.held_bytes  # type: ignore[attr-defined]
     for path in (f"/references/{one}/image", f"/inspections/{inspected}/image", f"/references/{one}/image?side=64"):
         with held.lease(1 << 40):
             check_busy(client.get(path))

@@ -19,11 +19,11 @@ from indexer.domain.errors import CatalogueUnavailable
 from indexer.history.pruner import Pruner
 from indexer.memory import MemoryBank
 from service.app import create_app
-from service.auth import Role, new_key
+from service.auth import Role, generate_api_key
 from service.background import Supervisor, Task
-from service.inference.worker import Stopped
+from service.inference.worker import WorkerStoppedError
 from service.observability.metrics import Metrics
-from service.state import Runtime
+from service.state import AppState
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part
@@ -134,7 +134,7 @@ def test_all_who_ask_for_a_round_share_the_next_one(run: Callable[..., Task]) ->
     with pytest.raises(OSError, match="away"):
         task.soon().result(PATIENCE)
     task.stop()
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkerStoppedError):
         task.soon().result(PATIENCE)
 
 
@@ -150,13 +150,13 @@ def test_a_round_that_hangs_is_seen(run: Callable[..., Task]) -> None:
 @pytest.fixture
 def keyed(tmp_path: Path) -> Iterator[tuple[TestClient, Catalogue]]:
     """A service that asks for keys and looks for changes once an hour, and its catalogue."""
-    running = Runtime.start(settings(tmp_path, access="keys", refresh_ms=3_600_000))
+    running = AppState.start(settings(tmp_path, access="keys", refresh_ms=3_600_000))
     with TestClient(create_app(running), base_url="http://localhost") as client:
         yield client, running.library.catalogue
 
 
 def bearer(catalogue: Catalogue, role: Role) -> dict[str, str]:
-    made = new_key(role.word, role)
+    made = generate_api_key(role.word, role)
     catalogue.api_keys.create(made.key)
     return {"Authorization": f"Bearer {made.token}"}
 
@@ -167,7 +167,7 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
     client, catalogue = keyed
     line = bearer(catalogue, Role.LINE)
     assert client.get("/access", headers=line).status_code == 200
-    running: Runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     release, blocked = threading.Event(), threading.Event()
 
     def block(_: MemoryBank) -> None:
@@ -178,7 +178,7 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
         for _ in range(200):  # more than the loop's pool has threads
             asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
 
-    running.owner.calibrate(block)
+    running.worker.submit_calibration(block)
     assert blocked.wait(PATIENCE)
     assert client.portal is not None
     client.portal.call(hang)

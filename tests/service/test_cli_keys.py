@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
-from service.auth.api_key_cache import KeyRing
+from service.auth.api_key_cache import ApiKeyCache
 
 
 def touchstone(*words: str, data: Path, database: str = "") -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> N
     made = touchstone("keys", "create", "press-4", "--days", "30", data=tmp_path, database=database)
     assert (made.returncode, made.stderr) == (0, "")
     catalogue = Catalogue.open(database)
-    ring = KeyRing(catalogue.api_keys)
+    ring = ApiKeyCache(catalogue.api_keys)
     ring.refresh()
     key = ring.check(made.stdout.strip())
     assert key is not None

@@ -19,7 +19,7 @@ from indexer.evaluation.run import Subject, score_samples
 from indexer.memory import DEFAULT_CODEC
 from indexer.search import choose_engine
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.indexer.evaluation import trees
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 
@@ -45,7 +45,7 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     search = Search(ScoringSettings(), among).balancing()
     evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]
 
-    with TestClient(create_app(Runtime.start(given)), base_url="http://localhost") as client:
+    with TestClient(create_app(AppState.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []
         for category in dataset.categories:
             pictures = [each.path.read_bytes() for each in dataset.references if each.category == category]

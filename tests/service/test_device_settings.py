@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
 
@@ -18,7 +18,7 @@ def test_pictures_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
     for on_device in (False, True):
         data = tmp_path / str(on_device)
         with TestClient(
-            create_app(Runtime.start(settings(data, prepare_on_device=on_device))), base_url="http://localhost"
+            create_app(AppState.start(settings(data, prepare_on_device=on_device))), base_url="http://localhost"
         ) as client:
             onboard(client, "disc", *(part(seed) for seed in range(4)))
             answer = client.post("/detect", files=files(part(9, scratched=True)))
@@ -30,7 +30,7 @@ def test_codes_on_the_disk_give_the_same_answer_before_and_after_a_restart(tmp_p
     scores = []
     for on_disk in (False, True, True):
         with TestClient(
-            create_app(Runtime.start(settings(tmp_path, codes_on_disk=on_disk))), base_url="http://localhost"
+            create_app(AppState.start(settings(tmp_path, codes_on_disk=on_disk))), base_url="http://localhost"
         ) as client:
             onboard(client, "disc", *(part(seed) for seed in range(4))) if not scores else None
             answer = client.post("/detect", files=files(part(9, scratched=True)))
@@ -40,6 +40,6 @@ def test_codes_on_the_disk_give_the_same_answer_before_and_after_a_restart(tmp_p
 
 def test_compiling_the_built_in_encoder_is_nothing_and_starts_anyway(tmp_path: Path) -> None:
     with TestClient(
-        create_app(Runtime.start(settings(tmp_path, compile_encoder=True, batch_size=3))), base_url="http://localhost"
+        create_app(AppState.start(settings(tmp_path, compile_encoder=True, batch_size=3))), base_url="http://localhost"
     ) as client:
         assert client.get("/readyz").status_code == 200

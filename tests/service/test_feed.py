@@ -18,7 +18,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.inspections import Inspections
 from indexer.domain.inspection import Inspection, InspectionFilter
 from service.http import event_stream as feeds
-from service.http.event_stream import Feed, server_sent_events
+from service.http.event_stream import InspectionStream, server_sent_events
 
 NUMBERS = itertools.count()
 
@@ -72,7 +72,7 @@ class Ear:
 
 @asynccontextmanager
 async def listening(
-    feed: Feed, matching: InspectionFilter | None = None, since: datetime | None = None
+    feed: InspectionStream, matching: InspectionFilter | None = None, since: datetime | None = None
 ) -> AsyncIterator[Ear]:
     events = server_sent_events(feed, matching or InspectionFilter(), since)
     assert (await anext(events)).startswith("retry: ")
@@ -86,7 +86,7 @@ async def listening(
         await events.aclose()  # type: ignore[attr-defined]
 
 
-async def look(feed: Feed) -> None:
+async def look(feed: InspectionStream) -> None:
     """A round of the task, as on its own thread, and time for what it says to be heard."""
     await asyncio.to_thread(feed.round, threading.Event())
     for _ in range(20):
@@ -96,7 +96,7 @@ async def look(feed: Feed) -> None:
 def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
     async def run() -> None:
         history = Counted(catalogue.inspections)
-        feed = Feed(history)  # type: ignore[arg-type]
+        feed = InspectionStream(history)  # type: ignore[arg-type]
         await look(feed)
         assert history.reads == 0, "nobody listens"
         async with AsyncExitStack() as house:
@@ -117,7 +117,7 @@ def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
 
 def test_each_listener_is_told_what_it_asked_for_and_nothing_twice(catalogue: Catalogue) -> None:
     async def run() -> None:
-        feed = Feed(catalogue.inspections)
+        feed = InspectionStream(catalogue.inspections)
         async with listening(feed) as everything, listening(feed, InspectionFilter(station="S2")) as second:
             begun = datetime.now(UTC)
             one, two = inspection(station="S1"), inspection(station="S2")
@@ -136,7 +136,7 @@ def test_each_listener_is_told_what_it_asked_for_and_nothing_twice(catalogue: Ca
 
 def test_a_listener_that_comes_back_is_told_what_it_missed_once(catalogue: Catalogue) -> None:
     async def run() -> None:
-        feed = Feed(catalogue.inspections)
+        feed = InspectionStream(catalogue.inspections)
         missed = [inspection() for _ in range(3)]
         catalogue.inspections.record(missed)
         async with listening(feed, since=missed[0].at) as ear:
@@ -154,7 +154,7 @@ def test_more_than_a_page_between_two_looks_is_told_whole(
 ) -> None:
     async def run() -> None:
         monkeypatch.setattr(feeds, "_PAGE", 7)
-        feed = Feed(catalogue.inspections)
+        feed = InspectionStream(catalogue.inspections)
         async with listening(feed) as ear:
             made = [inspection() for _ in range(40)]
             catalogue.inspections.record(made)
@@ -168,8 +168,8 @@ def test_a_listener_that_does_not_keep_up_is_cut_off_and_no_other_waits(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> None:
-        monkeypatch.setattr(feeds, "_MOST_WAITING", 5)
-        feed = Feed(catalogue.inspections)
+        monkeypatch.setattr(feeds, "_MAX_PENDING_EVENTS", 5)
+        feed = InspectionStream(catalogue.inspections)
         slow = server_sent_events(feed, InspectionFilter(), None)
         await anext(slow)
         reading = asyncio.ensure_future(anext(slow))
@@ -183,14 +183,14 @@ def test_a_listener_that_does_not_keep_up_is_cut_off_and_no_other_waits(
         await reading
         heard = [event async for event in slow]
         assert len(heard) == 5, "then it ends, and the browser asks again with the last id that it heard"
-        assert len(feed._listeners) == 0
+        assert len(feed._subscribers) == 0
 
     asyncio.run(run())
 
 
 def test_streams_end_when_the_service_does(catalogue: Catalogue) -> None:
     async def run() -> None:
-        feed = Feed(catalogue.inspections)
+        feed = InspectionStream(catalogue.inspections)
         async with listening(feed) as ear:
             feed.close()
             await look(feed)

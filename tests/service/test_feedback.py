@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from indexer.catalogue.catalogue import Catalogue
 from indexer.storage.data_folder import DataFolder
 from service.app import create_app
-from service.auth import Role, new_key
-from service.state import Runtime
+from service.auth import Role, generate_api_key
+from service.state import AppState
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
@@ -51,7 +51,7 @@ def reasons(problem: dict[str, Any]) -> set[str]:
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service that knows 24 discs and 6 plates, calibrated."""
     with TestClient(
-        create_app(Runtime.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
+        create_app(AppState.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
     ) as client:
         onboard(client, "disc", *(varied(seed) for seed in range(24)))
         onboard(client, "plate", *(part(seed, kind=1) for seed in range(6)))
@@ -115,7 +115,7 @@ def test_a_part_that_looked_unfamiliar_is_held_though_it_no_longer_does(known: T
 
 
 def test_while_the_effect_is_not_known_good_is_held_too(tmp_path: Path) -> None:
-    running = Runtime.start(settings(tmp_path, refresh_ms=3_600_000))  # calibrated once, before there is anything
+    running = AppState.start(settings(tmp_path, refresh_ms=3_600_000))  # calibrated once, before there is anything
     with TestClient(create_app(running), base_url="http://localhost") as client:
         onboard(client, "disc", *(varied(seed) for seed in range(8)))
         fine = inspect(client, varied(20))
@@ -126,7 +126,7 @@ def test_while_the_effect_is_not_known_good_is_held_too(tmp_path: Path) -> None:
 
 
 def test_with_a_few_references_a_wrong_product_is_held_too(tmp_path: Path) -> None:
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as client:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
         onboard(client, "disc", *(varied(seed) for seed in range(3)))
         wait_until_calibrated(client, "disc")
         body = check_problem(say(client, inspect(client, part(1, kind=1)), "good"), 409, "confirmation-needed")
@@ -136,7 +136,7 @@ def test_with_a_few_references_a_wrong_product_is_held_too(tmp_path: Path) -> No
 
 def test_who_may_confirm_can_be_reserved(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    keys = {role: new_key(role.word, role) for role in (Role.ENGINEER, Role.ADMIN)}
+    keys = {role: generate_api_key(role.word, role) for role in (Role.ENGINEER, Role.ADMIN)}
     with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin").wait_until_live() as server:
         catalogue = Catalogue.open(DataFolder.existing(data).database)
         for key in keys.values():

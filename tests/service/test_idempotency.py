@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.storage.data_folder import DataFolder
-from service.auth import Role, new_key
+from service.auth import Role, generate_api_key
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
@@ -94,7 +94,7 @@ def test_other_content_at_the_same_moment_is_refused_too(taught: TestClient) -> 
 
 def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    keys = [new_key(name, Role.ENGINEER) for name in ("one", "two")]
+    keys = [generate_api_key(name, Role.ENGINEER) for name in ("one", "two")]
     with ServerProcess(data, ACCESS="keys") as server:
         server.wait_until_live()
         catalogue = Catalogue.open(DataFolder.existing(data).database)

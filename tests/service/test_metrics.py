@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.observability import logs
 from service.observability.metrics import OTHER, Metrics
-from service.state import Runtime
+from service.state import AppState
 from tests.service.collector import collector
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
@@ -69,16 +69,16 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
 
 
 def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
-    owner = client.app.state.runtime.owner  # type: ignore[attr-defined]
+    worker = client.app.state.app_state.worker  # type: ignore[attr-defined]
     held, hold = threading.Event(), threading.Event()
 
     def block(_: object) -> None:
         held.set()
         hold.wait(30)
 
-    owner.screen(block)  # a line that nothing in the background uses
+    worker.submit_screening(block)  # a line that nothing in the background uses
     assert held.wait(30)
-    owner.screen(lambda _: None)
+    worker.submit_screening(lambda _: None)
     waiting = scrape(client)
     hold.set()
     assert value(waiting, "queue_depth", line="onboard") == 1
@@ -148,7 +148,7 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
     monkeypatch.delenv("NO_PROXY", raising=False)
     caller = "4bf92f3577b34da6a3ce929d0e0e4736"
     with collector() as (endpoint, received):
-        running = Runtime.start(settings(tmp_path, traces_endpoint=endpoint, batch_wait_ms=1000))
+        running = AppState.start(settings(tmp_path, traces_endpoint=endpoint, batch_wait_ms=1000))
         with TestClient(create_app(running), base_url="http://localhost") as client:
             onboard(client, "disc", part(1), part(2))
             headers = {"traceparent": f"00-{caller}-00f067aa0ba902b7-01", "X-Request-ID": "line-9"}

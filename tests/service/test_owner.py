@@ -16,7 +16,13 @@ from indexer.encoders import Features
 from indexer.memory import MemoryBank
 from indexer.scoring import scoring
 from indexer.search import PatchMatches, PatchQuery, SearchCoroutine, TorchEngine
-from service.inference.worker import Busy, DeadlineExceeded, Owner, Stopped, Turn
+from service.inference.worker import (
+    DeadlineExceededError,
+    InferenceWorker,
+    JobContext,
+    QueueFullError,
+    WorkerStoppedError,
+)
 from service.observability.metrics import Metrics
 from tests.helpers.random_features import feature_space, random_features
 
@@ -48,7 +54,7 @@ def picture(value: int) -> torch.Tensor:
     return torch.full((3, 4, 4), value, dtype=torch.uint8)
 
 
-def brightness(turn: Turn) -> SearchCoroutine[int]:
+def brightness(turn: JobContext) -> SearchCoroutine[int]:
     yield from ()
     return int(turn.features.global_descriptors[0, 0])
 
@@ -59,46 +65,56 @@ def encoder() -> GatedEncoder:
 
 
 @pytest.fixture
-def owner(encoder: GatedEncoder) -> Iterator[Owner]:
+def worker(encoder: GatedEncoder) -> Iterator[InferenceWorker]:
     memory = MemoryBank.empty(encoder.space)
-    running = Owner(
-        encoder, TorchEngine(encoder.device), lambda: memory, Metrics(9), batch_size=4, batch_wait=0.02, queue_size=6
+    running = InferenceWorker(
+        encoder,
+        TorchEngine(encoder.device),
+        lambda: memory,
+        Metrics(9),
+        batch_size=4,
+        max_batch_delay=0.02,
+        queue_size=6,
     )
     yield running
     encoder.gate.set()
     running.stop()
 
 
-def held(owner: Owner, encoder: GatedEncoder) -> Future[int]:
+def held(worker: InferenceWorker, encoder: GatedEncoder) -> Future[int]:
     """Occupy the owner with one picture until the gate opens."""
-    [future] = owner.detect([(picture(0), brightness)], 60)
+    [future] = worker.submit_detections([(picture(0), brightness)], 60)
     assert encoder.entered.wait(5)
     return future
 
 
-def detect(owner: Owner, *values: int, deadline: float = 60) -> list[Future[int]]:
-    return owner.detect([(picture(value), brightness) for value in values], deadline)
+def detect(worker: InferenceWorker, *values: int, deadline: float = 60) -> list[Future[int]]:
+    return worker.submit_detections([(picture(value), brightness) for value in values], deadline)
 
 
-def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(owner: Owner, encoder: GatedEncoder) -> None:
-    first = held(owner, encoder)
-    futures = detect(owner, 1, 2, 3) + detect(owner, 4, 5)
+def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(
+    worker: InferenceWorker, encoder: GatedEncoder
+) -> None:
+    first = held(worker, encoder)
+    futures = detect(worker, 1, 2, 3) + detect(worker, 4, 5)
     encoder.gate.set()
     assert [future.result(5) for future in [first, *futures]] == [0, 1, 2, 3, 4, 5]
     assert encoder.batches == [[0], [1, 2, 3, 4], [5]]
 
 
-def test_detections_go_before_onboarding_and_onboarding_before_calibration(owner: Owner, encoder: GatedEncoder) -> None:
-    first = held(owner, encoder)
+def test_detections_go_before_onboarding_and_onboarding_before_calibration(
+    worker: InferenceWorker, encoder: GatedEncoder
+) -> None:
+    first = held(worker, encoder)
     order: list[str] = []
 
-    def detection(turn: Turn) -> SearchCoroutine[None]:
+    def detection(turn: JobContext) -> SearchCoroutine[None]:
         yield from ()
         order.append("detection")
 
-    calibration = owner.calibrate(lambda memory: order.append("calibration"))
-    onboarding = owner.onboard(picture(7), lambda turn: order.append("onboarding"))
-    [detected] = owner.detect([(picture(8), detection)], 60)
+    calibration = worker.submit_calibration(lambda memory: order.append("calibration"))
+    onboarding = worker.submit_onboarding(picture(7), lambda turn: order.append("onboarding"))
+    [detected] = worker.submit_detections([(picture(8), detection)], 60)
     encoder.gate.set()
     for future in (first, calibration, onboarding, detected):
         future.result(5)
@@ -107,37 +123,37 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(owner
     assert [8] in encoder.batches
 
 
-def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(owner: Owner, encoder: GatedEncoder) -> None:
-    first = held(owner, encoder)
-    good, bad, other = detect(owner, 1, POISON, 3)
+def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+    first = held(worker, encoder)
+    good, bad, other = detect(worker, 1, POISON, 3)
     encoder.gate.set()
     assert (first.result(5), good.result(5), other.result(5)) == (0, 1, 3)
     with pytest.raises(RuntimeError, match="cannot encode white"):
         bad.result(5)
-    assert detect(owner, 9)[0].result(5) == 9
+    assert detect(worker, 9)[0].result(5) == 9
 
 
-def test_work_that_raises_fails_alone(owner: Owner, encoder: GatedEncoder) -> None:
+def test_work_that_raises_fails_alone(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     encoder.gate.set()
 
-    def fail(turn: Turn) -> SearchCoroutine[int]:
+    def fail(turn: JobContext) -> SearchCoroutine[int]:
         yield from ()
         raise KeyError("work")
 
-    bad, good = owner.detect([(picture(1), fail), (picture(2), brightness)], 60)
+    bad, good = worker.submit_detections([(picture(1), fail), (picture(2), brightness)], 60)
     with pytest.raises(KeyError):
         bad.result(5)
     assert good.result(5) == 2
 
 
-def test_a_full_queue_refuses_a_request_whole_and_at_once(owner: Owner, encoder: GatedEncoder) -> None:
-    held(owner, encoder)
-    detect(owner, 1, 2, 3, 4)
-    with pytest.raises(Busy) as refused:
-        detect(owner, 5, 6, 7)
+def test_a_full_queue_refuses_a_request_whole_and_at_once(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+    held(worker, encoder)
+    detect(worker, 1, 2, 3, 4)
+    with pytest.raises(QueueFullError) as refused:
+        detect(worker, 5, 6, 7)
     assert refused.value.retry_after >= 1
-    assert owner.waiting == 4
-    assert len(detect(owner, 5, 6)) == 2
+    assert worker.waiting == 4
+    assert len(detect(worker, 5, 6)) == 2
 
 
 class _Meanwhile(list[Any]):
@@ -156,51 +172,55 @@ class _Meanwhile(list[Any]):
             yield item
 
 
-def test_requests_at_once_share_the_queue_whole_or_not_at_all(owner: Owner, encoder: GatedEncoder) -> None:
-    held(owner, encoder)
+def test_requests_at_once_share_the_queue_whole_or_not_at_all(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+    held(worker, encoder)
     refused: list[Exception] = []
 
     def other() -> None:
         try:
-            detect(owner, 1, 2)
-        except Busy as error:
+            detect(worker, 1, 2)
+        except QueueFullError as error:
             refused.append(error)
 
-    futures = owner.detect(_Meanwhile([(picture(each), brightness) for each in range(6)], other), 60)
-    assert (len(futures), owner.waiting) == (6, 6)
+    futures = worker.submit_detections(_Meanwhile([(picture(each), brightness) for each in range(6)], other), 60)
+    assert (len(futures), worker.waiting) == (6, 6)
     encoder.gate.set()
     assert [each.result(20) for each in futures] == [*range(6)]
     assert len(refused) == 1
 
 
 def test_an_owner_that_is_stopped_while_a_request_comes_takes_all_of_it_or_nothing(
-    owner: Owner, encoder: GatedEncoder
+    worker: InferenceWorker, encoder: GatedEncoder
 ) -> None:
     encoder.gate.set()
-    futures = owner.detect(_Meanwhile([(picture(each), brightness) for each in range(6)], owner.stop), 60)
+    futures = worker.submit_detections(_Meanwhile([(picture(each), brightness) for each in range(6)], worker.stop), 60)
     assert [each.result(20) for each in futures] == [*range(6)]
 
 
-def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(owner: Owner, encoder: GatedEncoder) -> None:
+def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(
+    worker: InferenceWorker, encoder: GatedEncoder
+) -> None:
     encoder.gate.set()
-    assert [future.result(5) for future in detect(owner, *range(20))] == list(range(20))
+    assert [future.result(5) for future in detect(worker, *range(20))] == list(range(20))
 
 
-def test_past_its_deadline_a_picture_is_dropped_before_the_encoder(owner: Owner, encoder: GatedEncoder) -> None:
-    first = held(owner, encoder)
-    [late] = detect(owner, 1, deadline=0.01)
-    [fine] = detect(owner, 2)
+def test_past_its_deadline_a_picture_is_dropped_before_the_encoder(
+    worker: InferenceWorker, encoder: GatedEncoder
+) -> None:
+    first = held(worker, encoder)
+    [late] = detect(worker, 1, deadline=0.01)
+    [fine] = detect(worker, 2)
     time.sleep(0.05)
     encoder.gate.set()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         late.result(5)
     assert (first.result(5), fine.result(5)) == (0, 2)
     assert encoder.batches == [[0], [2]]
 
 
-def test_a_cancelled_picture_is_not_encoded(owner: Owner, encoder: GatedEncoder) -> None:
-    first = held(owner, encoder)
-    [gone, fine] = detect(owner, 1, 2)
+def test_a_cancelled_picture_is_not_encoded(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+    first = held(worker, encoder)
+    [gone, fine] = detect(worker, 1, 2)
     assert gone.cancel()
     encoder.gate.set()
     assert (first.result(5), fine.result(5)) == (0, 2)
@@ -209,16 +229,18 @@ def test_a_cancelled_picture_is_not_encoded(owner: Owner, encoder: GatedEncoder)
     assert encoder.batches == [[0], [2]]
 
 
-def test_stopping_finishes_what_was_accepted_and_takes_nothing_more(owner: Owner, encoder: GatedEncoder) -> None:
-    held(owner, encoder)
-    futures = detect(owner, 1, 2)
-    stopper = threading.Thread(target=owner.stop)
+def test_stopping_finishes_what_was_accepted_and_takes_nothing_more(
+    worker: InferenceWorker, encoder: GatedEncoder
+) -> None:
+    held(worker, encoder)
+    futures = detect(worker, 1, 2)
+    stopper = threading.Thread(target=worker.stop)
     stopper.start()
     encoder.gate.set()
     stopper.join(5)
     assert [future.result(0) for future in futures] == [1, 2]
-    with pytest.raises(Stopped):
-        detect(owner, 3)
+    with pytest.raises(WorkerStoppedError):
+        detect(worker, 3)
 
 
 class Counted(TorchEngine):
@@ -240,18 +262,20 @@ def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder
     empty = MemoryBank.empty(encoder.space)
     memory = empty.with_references([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
     engine = Counted()
-    owner = Owner(encoder, engine, lambda: memory, Metrics(9), batch_size=6, batch_wait=0.02, queue_size=9)
+    worker = InferenceWorker(
+        encoder, engine, lambda: memory, Metrics(9), batch_size=6, max_batch_delay=0.02, queue_size=9
+    )
 
-    def scored(turn: Turn) -> SearchCoroutine[tuple[float, int]]:
+    def scored(turn: JobContext) -> SearchCoroutine[tuple[float, int]]:
         found = yield from scoring(turn.memory, engine, turn.features, ScoringSettings())
-        return found.score, turn.together
+        return found.score, turn.search_batch_size
 
-    first = held(owner, encoder)
-    futures = owner.detect([(picture(value), scored) for value in range(1, 7)], 60)
+    first = held(worker, encoder)
+    futures = worker.submit_detections([(picture(value), scored) for value in range(1, 7)], 60)
     encoder.gate.set()
     first.result(5)
     results = [future.result(5) for future in futures]
     assert [score for score, _ in results] == pytest.approx([1.0] * 6)  # blank patches are like nothing
     assert [together for _, together in results] == [4] * 4 + [2] * 2
     assert engine.together == [4, 2]
-    owner.stop()
+    worker.stop()

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 import indexer
 import service
-from service.http.problems import PROBLEMS, TYPES, ProblemError, translate
+from service.http.problems import PROBLEMS, TYPES, ProblemError, to_problem
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {
@@ -75,12 +75,12 @@ def test_every_mapping_makes_a_problem_that_is_documented() -> None:
             for attribute in ("detail", "reason", "retry_after"):
                 if not hasattr(error, attribute):
                     setattr(error, attribute, "1")
-            assert translate(error).kind in TYPES  # type: ignore[arg-type]
-            assert translate(error).kind != "internal", kind  # type: ignore[arg-type]
-    assert translate(ClientDisconnect()).kind in TYPES
+            assert to_problem(error).kind in TYPES  # type: ignore[arg-type]
+            assert to_problem(error).kind != "internal", kind  # type: ignore[arg-type]
+    assert to_problem(ClientDisconnect()).kind in TYPES
 
 
 def test_what_nobody_expected_is_internal_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    assert translate(ZeroDivisionError("at /srv")).kind == "internal"
-    assert "at /srv" not in translate(ZeroDivisionError("at /srv")).detail
+    assert to_problem(ZeroDivisionError("at /srv")).kind == "internal"
+    assert "at /srv" not in to_problem(ZeroDivisionError("at /srv")).detail
     assert caplog.records[0].exc_info is not None

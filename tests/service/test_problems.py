@@ -90,7 +90,7 @@ def test_ten_thousand_files_are_refused(taught: TestClient) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: TestClient) -> None:
-    huge = taught.app.state.runtime.settings.max_request_bytes + 1  # type: ignore[attr-defined]
+    huge = taught.app.state.app_state.settings.max_request_bytes + 1  # type: ignore[attr-defined]
     declared = taught.post("/detect", content=b"x", headers={"content-length": str(huge)})
     check_problem(declared, 413, "request-too-large")
 
@@ -104,7 +104,7 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: 
 
 
 def test_an_accelerator_without_memory_is_said_and_detection_goes_on_when_there_is_some(taught: TestClient) -> None:
-    engine = taught.app.state.runtime.engine  # type: ignore[attr-defined]
+    engine = taught.app.state.app_state.engine  # type: ignore[attr-defined]
     codes, engine.codes = engine.codes, DeviceCodeCache(torch.device("cpu"), 7)  # seven bytes
     try:
         answer = taught.post("/detect", files=files(part(1)))

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
 from service.app import create_app
-from service.auth import Role, new_key
-from service.state import Runtime
+from service.auth import Role, generate_api_key
+from service.state import AppState
 from service.usecases import readiness
 from tests.service.conftest import files, onboard, settings
 from tests.service.pictures import part
@@ -26,7 +26,7 @@ from tests.service.test_problems import check_problem
 
 
 def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: Path) -> None:
-    running = Runtime.start(settings(tmp_path, queue_size=1, batch_size=1))
+    running = AppState.start(settings(tmp_path, queue_size=1, batch_size=1))
     release, blocked = threading.Event(), threading.Event()
 
     def block(_: MemoryBank) -> None:
@@ -35,18 +35,18 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
 
     with TestClient(create_app(running), base_url="http://localhost") as client:
         onboard(client, "disc", part(1), part(2))
-        running.owner.calibrate(block)
+        running.worker.submit_calibration(block)
         assert blocked.wait(20)
         waiting = [threading.Thread(target=lambda: client.post("/detect", files=files(part(3)))) for _ in range(2)]
         try:
             for thread in waiting:
                 thread.start()
-            eventually(lambda: running.owner.waiting, "a detection waits")
+            eventually(lambda: running.worker.waiting, "a detection waits")
             begun = time.monotonic()
             for _ in range(100):
                 assert client.get("/readyz").status_code == 200
             assert time.monotonic() - begun < 5, "a hundred looks at what is known"
-            assert running.owner.lines()["detect"][0] <= 1
+            assert running.worker.queue_stats()["detect"][0] <= 1
         finally:
             release.set()
             for thread in waiting:
@@ -54,8 +54,8 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
 
 
 def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
-    running = Runtime.start(settings(tmp_path, access="keys"))
-    made = new_key("line", Role.LINE)
+    running = AppState.start(settings(tmp_path, access="keys"))
+    made = generate_api_key("line", Role.LINE)
     running.library.catalogue.api_keys.create(made.key)
     release = threading.Event()
 
@@ -79,7 +79,7 @@ def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
 
 
 def test_a_probe_counts_as_no_detection_and_sends_no_picture_of_its_own(client: TestClient) -> None:
-    running: Runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     before, blanks = scrape(client), encodings(running)
     for _ in range(30):
         assert client.get("/readyz").status_code == 200
@@ -93,7 +93,7 @@ def test_a_probe_counts_as_no_detection_and_sends_no_picture_of_its_own(client: 
     assert 1 <= len(blanks) <= 3, "one every few seconds, however many ask"
 
 
-def encodings(running: Runtime) -> list[int]:
+def encodings(running: AppState) -> list[int]:
     """The batch sizes of what goes through the encoder from now on."""
     found: list[int] = []
     encode = running.encoder.encode
@@ -108,7 +108,7 @@ def encodings(running: Runtime) -> list[int]:
 
 def test_detections_are_proof_enough_that_pictures_go_through(client: TestClient) -> None:
     onboard(client, "disc", part(1), part(2))
-    running: Runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     sizes = encodings(running)
     detections = 0
     end = time.monotonic() + 3 * readiness.CHECK_SECONDS
@@ -122,7 +122,7 @@ def test_detections_are_proof_enough_that_pictures_go_through(client: TestClient
 def test_an_encoder_that_fails_is_not_ready_until_it_works_again(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder: Encoder = client.app.state.runtime.encoder  # type: ignore[attr-defined]
+    encoder: Encoder = client.app.state.app_state.encoder  # type: ignore[attr-defined]
     assert client.get("/readyz").status_code == 200
 
     def broken(_: torch.Tensor) -> None:
@@ -141,9 +141,9 @@ def test_an_encoder_that_fails_is_not_ready_until_it_works_again(
 
 def test_an_encoder_that_hangs_is_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "_STUCK_SECONDS", 1.0)
-    running: Runtime = client.app.state.runtime  # type: ignore[attr-defined]
+    running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     release = threading.Event()
-    running.owner.calibrate(lambda _: release.wait(60))
+    running.worker.submit_calibration(lambda _: release.wait(60))
     try:
         eventually(lambda: client.get("/readyz").status_code == 503, "nobody noticed")
         assert "Nothing has come out" in client.get("/readyz").json()["detail"]

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from indexer.imaging.encode import encode_png
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, settings, wait_until_calibrated
 
@@ -40,7 +40,7 @@ def stored(seen: np.ndarray, bits: int, shift: int = 0) -> bytes:
 def service(data: Path) -> TestClient:
     """A client of a service that inspects whole pictures."""
     return TestClient(
-        create_app(Runtime.start(settings(data).model_copy(update={"resize": 112}))), base_url="http://localhost"
+        create_app(AppState.start(settings(data).model_copy(update={"resize": 112}))), base_url="http://localhost"
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files, onboard, settings
@@ -190,7 +190,7 @@ def failing(tmp_path: Path) -> Iterator[TestClient]:
 
     event.listen(Engine, "do_connect", connecting)
     try:
-        with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as client:
+        with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
             onboard(client, "disc", part(1), part(2))
             yield client
     finally:
@@ -202,7 +202,7 @@ def failing(tmp_path: Path) -> Iterator[TestClient]:
 def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     failing: TestClient, moment: str, tmp_path: Path
 ) -> None:
-    runtime: Runtime = failing.app.state.runtime  # type: ignore[attr-defined]
+    runtime: AppState = failing.app.state.app_state  # type: ignore[attr-defined]
     found = detect(failing, 3)
     assert found["recorded"] is True
     _Failing.moment = moment

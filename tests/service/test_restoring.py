@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.service.conftest import onboard, settings, wait_until_calibrated
 from tests.service.pictures import part, varied
 from tests.service.test_feedback import inspect, made_from, say
@@ -143,7 +143,7 @@ def test_a_reference_from_feedback_is_one_still_when_it_comes_back(client: TestC
 
 
 def test_replicas_restore_at_the_same_time_what_is_there_once(tmp_path: Path) -> None:
-    one, other = (TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") for _ in "12")
+    one, other = (TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") for _ in "12")
     with one, other:
         onboard(one, "disc", *(part(seed) for seed in range(4)))
         one.delete("/categories/disc").raise_for_status()

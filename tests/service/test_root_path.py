@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.auth.roles import Role
-from service.state import Runtime
+from service.state import AppState
 from tests.helpers.sub_path_proxy import SubPathProxy
 from tests.service.conftest import settings
 from tests.service.pictures import part
@@ -72,7 +72,7 @@ def test_a_root_path_that_is_none_is_refused(tmp_path: Path, wrong: str) -> None
 
 def test_a_slash_at_its_end_does_no_harm(tmp_path: Path) -> None:
     assert settings(tmp_path, root_path="/touchstone/").root_path == "/touchstone"
-    with TestClient(create_app(Runtime.start(settings(tmp_path, root_path="/"))), base_url="http://localhost") as here:
+    with TestClient(create_app(AppState.start(settings(tmp_path, root_path="/"))), base_url="http://localhost") as here:
         assert here.get("/healthz").status_code == 200
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from indexer.catalogue.catalogue import Catalogue
-from service.auth import NewKey, Role, new_key
+from service.auth import NewApiKey, Role, generate_api_key
 from service.observability import logs
 from service.settings import Settings
 from tests.postgres_server import PostgresServer
@@ -26,8 +26,8 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     database = postgres.new_database(migrated=True)
     url = make_url(database).set(password=PASSWORD).render_as_string(hide_password=False)
     catalogue = Catalogue.open(database)
-    good, ended = new_key("engineer", Role.ENGINEER), new_key("ended", Role.ENGINEER)
-    stranger = new_key("stranger", Role.ADMIN)
+    good, ended = generate_api_key("engineer", Role.ENGINEER), generate_api_key("ended", Role.ENGINEER)
+    stranger = generate_api_key("stranger", Role.ADMIN)
     for each in (good, ended):
         catalogue.api_keys.create(each.key)
     catalogue.api_keys.revoke(ended.key.id)
@@ -59,7 +59,11 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
             try:
                 assert ask("GET", "/references", headers=keyed) == 503
                 assert (
-                    ask("GET", "/categories", headers={"Authorization": f"Bearer {new_key('x', Role.LINE).token}"})
+                    ask(
+                        "GET",
+                        "/categories",
+                        headers={"Authorization": f"Bearer {generate_api_key('x', Role.LINE).token}"},
+                    )
                     == 503
                 )
                 end = time.monotonic() + 60
@@ -82,7 +86,7 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     postgres.drop(database)
 
 
-def assert_discreet(text: str, *keys: NewKey) -> None:
+def assert_discreet(text: str, *keys: NewApiKey) -> None:
     """Check that there is no key, no part of one that opens, no stored hash, no password."""
     for key in keys:
         for secret in (key.token, key.token.split("_", 2)[2], key.key.digest):
@@ -100,7 +104,7 @@ def test_settings_do_not_show_what_is_in_their_urls() -> None:
 
 @pytest.mark.parametrize("style", [logs.JsonLines, logs.PlainText])
 def test_a_password_in_a_url_and_a_key_do_not_reach_the_log(style: type[logs.JsonLines | logs.PlainText]) -> None:
-    key = new_key("x", Role.LINE)
+    key = generate_api_key("x", Role.LINE)
     record = logs.logging.LogRecord(
         "x", 20, "x", 1, "at postgresql://me:%s@host/db with %s!", (PASSWORD, key.token), None
     )

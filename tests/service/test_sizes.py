@@ -14,7 +14,7 @@ from indexer.domain.errors import FeatureSpaceMismatch
 from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.settings import Settings
-from service.state import Runtime
+from service.state import AppState
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part
@@ -38,7 +38,7 @@ def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service at the default sizes that knows 24 plates."""
-    running = Runtime.start(Settings(data=tmp_path_factory.mktemp("plates"), device="cpu"))
+    running = AppState.start(Settings(data=tmp_path_factory.mktemp("plates"), device="cpu"))
     with TestClient(create_app(running), base_url="http://localhost") as client:
         onboard(client, "plate", *(plate(seed) for seed in range(24)))
         client.patch("/categories/plate", json={"false_reject_rate": 0.05})
@@ -69,11 +69,11 @@ def test_nothing_is_cut_off_unless_it_is_chosen(plates: TestClient) -> None:
 def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as client:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
         onboard(client, "disc", part(1))
         before = client.get("/version").json()["encoder"]
     caplog.clear()
-    running = Runtime.start(Settings(data=tmp_path, device="cpu"))
+    running = AppState.start(Settings(data=tmp_path, device="cpu"))
     assert "a border of 23 % of every picture is not inspected" in caplog.text
     with TestClient(create_app(running), base_url="http://localhost") as client:
         encoder = client.get("/version").json()["encoder"]
@@ -81,7 +81,7 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         assert encoder["unseen"] == pytest.approx(1 - (112 / 128) ** 2)
         assert client.post("/detect", files=files(part(2))).status_code == 200
     with pytest.raises(FeatureSpaceMismatch, match="looks at 128 → 112 pixels, not 448 → 448"):
-        Runtime.start(Settings(data=tmp_path, device="cpu", resize=448))
+        AppState.start(Settings(data=tmp_path, device="cpu", resize=448))
 
 
 def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path
     rebuilt = touchstone("rebuild", data=data, sized=False)
     assert rebuilt.exit_code == 0, rebuilt.stderr
     with TestClient(
-        create_app(Runtime.start(Settings(data=data, device="cpu"))), base_url="http://localhost"
+        create_app(AppState.start(Settings(data=data, device="cpu"))), base_url="http://localhost"
     ) as client:
         version = client.get("/version").json()
     assert (version["references"], version["encoder"]["resize"], version["encoder"]["unseen"]) == (3, 448, 0.0)

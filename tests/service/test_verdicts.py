@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from indexer.imaging.encode import encode_png
 from service.app import create_app
-from service.state import Runtime
+from service.state import AppState
 from tests.indexer.commands import touchstone
 from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part, varied
@@ -33,7 +33,7 @@ def category(client: TestClient, name: str = "disc") -> dict[str, Any]:
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of a service that knows 24 discs and 24 plates."""
     with TestClient(
-        create_app(Runtime.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
+        create_app(AppState.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
     ) as running:
         onboard(running, "disc", *(varied(seed) for seed in range(24)))
         onboard(running, "plate", *(part(seed, kind=1) for seed in range(24)))
@@ -179,7 +179,7 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
 
 
 def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) -> None:
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as first:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as first:
         onboard(first, "disc", *(varied(seed) for seed in range(60)))
         wait_until_calibrated(first, "disc")
         assert category(first)["drift"] is None
@@ -188,13 +188,13 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
         steady = category(first)["drift"]
         assert (steady["state"], steady["inspections"], sum(steady["p_values"])) == ("steady", 30, 30)
         # Another process on the same data counts in the same test.
-        with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as second:
+        with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as second:
             assert category(second)["drift"] == steady
             wait_until_calibrated(second, "disc")
             scratched = files(*(varied(seed, scratched=True) for seed in range(200, 260)))
             second.post("/detect", data={"category": "disc"}, files=scratched)
             first.post("/detect", data={"category": "disc"}, files=good)
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as again:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
         found = category(again)["drift"]
         assert (found["state"], found["inspections"]) == ("drifting", 120)
         assert found["flagged_at"] is not None
@@ -206,11 +206,11 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
 def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as first:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as first:
         onboard(first, "disc", *(varied(seed) for seed in range(20)))
         before = wait_until_calibrated(first, "disc")
-    with TestClient(create_app(Runtime.start(settings(tmp_path))), base_url="http://localhost") as again:
-        engine = again.app.state.runtime.engine
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
+        engine = again.app.state.app_state.engine
         monkeypatch.setattr(engine, "best", None)  # a search would fail
         assert wait_until_calibrated(again, "disc") == before
         monkeypatch.undo()
@@ -239,7 +239,7 @@ def test_what_was_indexed_is_calibrated_at_the_next_start_and_beside_a_running_s
         assert done.exit_code == 0, done.stderr
 
     indexed(*range(12))
-    with TestClient(create_app(Runtime.start(settings(tmp_path / "data"))), base_url="http://localhost") as running:
+    with TestClient(create_app(AppState.start(settings(tmp_path / "data"))), base_url="http://localhost") as running:
         before = wait_until_calibrated(running, "disc")
         assert before["references"] == 12
         indexed(*range(12, 16))

@@ -16,7 +16,7 @@ from indexer.scoring import scoring
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from indexer.verdicts.leave_one_out import leave_one_out
-from service.inference.worker import Owner, Turn
+from service.inference.worker import InferenceWorker, JobContext
 from service.observability.metrics import Metrics
 
 SETTINGS = ScoringSettings()
@@ -29,18 +29,20 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
     memory = MemoryBank.empty(encoder.space)
     for each in references:
         memory = memory.with_references([memory.rows], ["product"], memory.codec.encode(each), memory.version + 1)
-    owner = Owner(encoder, engine, lambda: memory, Metrics(0), batch_size=8, batch_wait=0.0, queue_size=64)
+    worker = InferenceWorker(
+        encoder, engine, lambda: memory, Metrics(0), batch_size=8, max_batch_delay=0.0, queue_size=64
+    )
     side = encoder.space.geometry.crop
     picture = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
 
     def detected() -> float:
-        def score(turn: Turn) -> SearchCoroutine[float]:
+        def score(turn: JobContext) -> SearchCoroutine[float]:
             scored = yield from scoring(turn.memory, engine, turn.features, SETTINGS, "product")
             return scored.score
 
         time.sleep(_PAUSE)
         begun = time.perf_counter()
-        owner.detect([(picture, score)], 600)[0].result()
+        worker.submit_detections([(picture, score)], 600)[0].result()
         return time.perf_counter() - begun
 
     stop = threading.Event()
@@ -49,7 +51,7 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
     def calibrate() -> None:
         while not stop.is_set():
             steps = leave_one_out(memory, engine, "product", SETTINGS.k, SETTINGS.rho)
-            while not stop.is_set() and (share := owner.calibrate(_one(steps)).result()) is not None:
+            while not stop.is_set() and (share := worker.submit_calibration(_one(steps)).result()) is not None:
                 done.append(share)
 
     try:
@@ -61,7 +63,7 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
         stop.set()
         beside.join()
     finally:
-        owner.stop()
+        worker.stop()
     yield f"A detection beside calibration, {len(references)} references, {len(done)} steps taken meanwhile:\n"
     yield "| Owner | Median | 90 % | Longest |"
     yield "|---|---|---|---|"

@@ -19,7 +19,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import ChangeRow
 from indexer.storage.data_folder import DataFolder
-from service.auth import Role, new_key
+from service.auth import Role, generate_api_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
@@ -100,7 +100,7 @@ class _Storm:
         return server
 
     def _new_token(self) -> str:
-        made = new_key("torture", Role.ENGINEER)
+        made = generate_api_key("torture", Role.ENGINEER)
         with self._catalogue() as catalogue:
             catalogue.api_keys.create(made.key)
         return made.token

@@ -36,7 +36,7 @@ class Evidence:
     """(row, column) of the stored patch in the grid."""
 
     box: Box | None = None
-    """Where that patch is in the reference's picture: x, y, width, height in fractions of its width and height. None in
+    """Where that patch is in the reference's image: x, y, width, height in fractions of its width and height. None in
     inspections older than this field.
     """
 
@@ -47,7 +47,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A connected region above the level that good parts stay under, in pixels of the picture as sent."""
+    """A connected region above the level that good parts stay under, in pixels of the image as sent."""
 
     box: Box
     """x, y, width, height."""
@@ -71,7 +71,7 @@ class RetrievedReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Familiarity:
-    """How like anything referenced the picture is. Beyond `level` the verdict is `unfamiliar`."""
+    """How like anything referenced the image is. Beyond `level` the verdict is `unfamiliar`."""
 
     statistic: float | None
     """Spreads beyond the references' usual; None before calibration."""
@@ -89,12 +89,12 @@ class Familiarity:
     """Of the most similar reference, −1 to 1."""
 
     uniformity: float
-    """How alike the picture's own patches are; 1 of a frame that shows nothing."""
+    """How alike the image's own patches are; 1 of a frame that shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlternativeCategory:
-    """Another category that the picture fits better than the one asked for, as a whole and patch by patch."""
+    """Another category that the image fits better than the one asked for, as a whole and patch by patch."""
 
     category: str
     similarity: float
@@ -174,7 +174,7 @@ class AnomalyMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The answer for one picture. `score` is raw; higher is more anomalous."""
+    """The answer for one image. `score` is raw; higher is more anomalous."""
 
     id: str
     at: datetime
@@ -204,22 +204,22 @@ class Inspection:
     judged_at: datetime | None = None
     promoted_reference_id: int | None = None
     picture: Literal["whole", "thumbnail", "none"] = "none"
-    """What is kept of the picture; `whole` has its map, too."""
+    """What is kept of the image; `whole` has its map, too."""
 
     encoding: Encoding | None = None
     """None of inspections from before it was noted."""
 
     notices: tuple[Notice, ...] = ()
-    """What to know of how the picture was read."""
+    """What to know of how the image was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Inspection):
-    """An inspection with the pictures that were asked for."""
+    """An inspection with the images that were asked for."""
 
     map: AnomalyMap | None = None
     overlay: str | None = None
-    """Base64 of a PNG: the picture with the map and regions drawn in."""
+    """Base64 of a PNG: the image with the map and regions drawn in."""
 
     recorded: bool | None
     """Whether the history has this inspection: false when it had no room or the database did not answer; None when the
@@ -232,7 +232,7 @@ class Detection(Inspection):
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedImage:
-    """A picture of several that could not be inspected."""
+    """An image of several that could not be inspected."""
 
     filename: str
     error: ProblemDetails
@@ -240,7 +240,7 @@ class RejectedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectResponse:
-    """One result per picture, in order."""
+    """One result per image, in order."""
 
     version: int
     results: tuple[Detection | RejectedImage, ...]
@@ -248,7 +248,7 @@ class DetectResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What screening found in a picture, with the evidence."""
+    """What screening found in an image, with the evidence."""
 
     kind: FindingKind
     detail: str
@@ -256,7 +256,7 @@ class Finding:
     """What was measured."""
 
     usual: float | None = None
-    """What the category's other pictures measure."""
+    """What the category's other images measure."""
 
     limit: float | None = None
     """Where the finding begins."""
@@ -273,7 +273,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceResult:
-    """What became of one picture. One refused by screening has the finding's kind as its reason."""
+    """What became of one image. One refused by screening has the finding's kind as its reason."""
 
     filename: str
     status: Literal["added", "duplicate", "refused"]
@@ -282,7 +282,7 @@ class ReferenceResult:
     detail: str | None = None
     findings: tuple[Finding, ...] = ()
     notices: tuple[Notice, ...] = ()
-    """What to know of how the picture was read."""
+    """What to know of how the image was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,7 +335,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencesResponse:
-    """One result per picture, in order."""
+    """One result per image, in order."""
 
     category: str
     version: int
@@ -344,8 +344,8 @@ class ReferencesResponse:
     duplicates: int
     refused: int
     outliers_need: int | None
-    """How many more pictures, of the same request or calibrated already, it takes to find outliers among them; 0 when
-    outliers were looked for; None when none of the pictures is new.
+    """How many more images, of the same request or calibrated already, it takes to find outliers among them; 0 when
+    outliers were looked for; None when none of the images is new.
     """
 
     calibration: Calibration
@@ -392,7 +392,7 @@ class Removed:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionOfInterest:
-    """Where pictures are inspected: the polygons, or a mask to be had as a picture."""
+    """Where images are inspected: the polygons, or a mask to be had as an image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     mask: bool
@@ -499,7 +499,7 @@ class RestoredCategory:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewSide:
-    """What pictures are held against, and how many come to which verdict."""
+    """What images are held against, and how many come to which verdict."""
 
     threshold: float | None
     reached: bool
@@ -512,7 +512,7 @@ class PreviewSide:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedScore:
-    """A picture held against one group of settings."""
+    """An image held against one group of settings."""
 
     score: float
     p_value: float | None
@@ -568,7 +568,7 @@ class Preview:
     """Highest score afterwards first, at most `limit`; the counts are of all."""
 
     inspections: tuple[PreviewedInspection, ...]
-    """Newest first; those of the latest `limit` whose picture is kept."""
+    """Newest first; those of the latest `limit` whose image is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -610,7 +610,7 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceUsage:
-    """Live references. Those added before their pictures' bytes were noted count none."""
+    """Live references. Those added before their images' bytes were noted count none."""
 
     count: int
     picture_bytes: int
@@ -676,7 +676,7 @@ class DiskUsage:
     free: int
     size: int
     pictures_go_below: int
-    """With less free, the oldest pictures of what is no defect go."""
+    """With less free, the oldest images of what is no defect go."""
 
     history_stops_below: int
     """With less free, inspections are answered but not kept."""
@@ -781,7 +781,7 @@ class Encoder:
     resize: int
     crop: int
     unseen: float
-    """Share of a picture's area that is cut off as its border and not inspected."""
+    """Share of an image's area that is cut off as its border and not inspected."""
 
     device: str
     fingerprint: str
@@ -789,28 +789,28 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """What a client can know before it sends pictures; what is beyond is refused."""
+    """What a client can know before it sends images; what is beyond is refused."""
 
     formats: tuple[str, ...]
-    """Picture formats that are read."""
+    """Image formats that are read."""
 
     max_images: int
-    """Pictures in one request."""
+    """Images in one request."""
 
     max_request_bytes: int
-    """Bytes of one request with pictures."""
+    """Bytes of one request with images."""
 
     max_image_bytes: int
-    """Bytes of one picture's file."""
+    """Bytes of one image's file."""
 
     max_pixels: int
-    """Pixels of one picture."""
+    """Pixels of one image."""
 
     max_side: int
-    """Pixels of a picture's longest side."""
+    """Pixels of an image's longest side."""
 
     min_side: int
-    """Pixels of a picture's shortest side."""
+    """Pixels of an image's shortest side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -855,13 +855,13 @@ class BackgroundTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """Pictures go through the encoder and every stored segment passed its check."""
+    """Images go through the encoder and every stored segment passed its check."""
 
     status: Literal["ready"]
     version: int
     references: int
     forward_ms: float
-    """What a picture last took in the encoder, in milliseconds."""
+    """What an image last took in the encoder, in milliseconds."""
 
     keeps_history: bool
     """False when the disk is nearly full: detection goes on, unrecorded."""
@@ -877,7 +877,7 @@ class SettingsChanges(TypedDict, total=False):
     """
 
     k: int
-    """References retrieved per picture. 1 to 100000."""
+    """References retrieved per image. 1 to 100000."""
 
     rho: int
     """Neighbourhood radius in grid cells. 0 to 16."""
@@ -896,7 +896,7 @@ class SettingsChanges(TypedDict, total=False):
     """Share of good parts that may be `unfamiliar`. At least 1e-06, less than 1."""
 
     region_of_interest: Polygons | None
-    """Where pictures are inspected; None is everywhere. A mask picture is set by its own route."""
+    """Where images are inspected; None is everywhere. A mask image is set by its own route."""
 
     refuse: Sequence[FindingKind]
     """Findings for which new references are refused."""
@@ -908,6 +908,6 @@ class SettingsChanges(TypedDict, total=False):
 
 
 class Polygons(TypedDict):
-    """Polygons whose corners are (x, y) in fractions of the picture's width and height; inside any is inspected."""
+    """Polygons whose corners are (x, y) in fractions of the image's width and height; inside any is inspected."""
 
     polygons: Sequence[Sequence[Sequence[float]]]

@@ -1,4 +1,4 @@
-"""What is written down about every request: a metric, a log line and a span."""
+"""Records a metric, a log line, a trace span for every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNMATCHED = "unmatched"  # stands for every path that is no route, so that stran
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged when they fail
 
 
-class Observed:
+class AccessLogMiddleware:
     """The outermost layer: sees every request from its first byte to its answer's last."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
@@ -48,16 +48,26 @@ class Observed:
                 if problem is not None:
                     self._metrics.problem(problem)
                 _log(scope, route, status, seconds, problem)
-                describe(span, {
-                    "http.request.method": scope["method"], "http.route": route, "http.response.status_code": status,
-                    "error.type": problem, "touchstone.request_id": scope.get("request_id"),
-                })  # fmt: skip
+                describe(
+                    span,
+                    {
+                        "http.request.method": scope["method"],
+                        "http.route": route,
+                        "http.response.status_code": status,
+                        "error.type": problem,
+                        "touchstone.request_id": scope.get("request_id"),
+                    },
+                )
 
 
 def _log(scope: Scope, route: str, status: int, seconds: float, problem: str | None) -> None:
     level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO if status < 500 else logging.WARNING
     facts = {
-        "method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1),
-        "request_id": scope.get("request_id"), "problem": problem,
-    }  # fmt: skip
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "request_id": scope.get("request_id"),
+        "problem": problem,
+    }
     log.log(level, "request", extra={name: value for name, value in facts.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Bounds on what one request may bring: headers, body, and the time that its body takes."""
+"""Limits the size of a request's body, its rate, the bytes of all bodies in flight."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.middleware.root_path import route_path
-from service.http.problems import ProblemError, send_problem, translate
+from service.http.problems import ProblemError, send_problem, to_problem
 from service.inference.in_flight import Budget, Lease
-from service.inference.worker import Busy
+from service.inference.worker import QueueFullError
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """Refuses a body that is too large, by its declared length or as soon as it grows beyond, or that comes too slowly.
 
-    Pictures come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
+    Images come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
     to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client counts.
-    Bodies with pictures are held until the answer, and all under way together within a budget: detecting, that of
+    Bodies with images are held until the answer, and all under way together within a budget: detecting, that of
     detections; others, that of all else.
     """
 
     def __init__(
-        self, app: ASGIApp, *, most_bytes: int, most_json_bytes: int, seconds: float, bytes_per_second: int,
-        detecting: Budget, others: Budget,
-    ) -> None:  # fmt: skip
+        self,
+        app: ASGIApp,
+        *,
+        most_bytes: int,
+        most_json_bytes: int,
+        seconds: float,
+        bytes_per_second: int,
+        detecting: Budget,
+        others: Budget,
+    ) -> None:
         self._app = app
         self._detecting = detecting
         self._others = others
@@ -55,8 +62,8 @@ class BodyLimit:
             return
         try:
             lease.add(int(declared) if multipart else 0)
-        except Busy as busy:
-            await send_problem(translate(busy), scope, send)
+        except QueueFullError as busy:
+            await send_problem(to_problem(busy), scope, send)
             return
         seen, waited, whole, begun = 0, 0.0, False, False
         refusal: ProblemError | None = None
@@ -78,11 +85,11 @@ class BodyLimit:
             if seen > most:
                 refusal = too_large
                 raise refusal
-            if multipart and seen > lease.held:  # its length was not declared
+            if multipart and seen > lease.acquired:  # its length was not declared
                 try:
-                    lease.add(seen - lease.held)
-                except Busy as busy:
-                    refusal = translate(busy)
+                    lease.add(seen - lease.acquired)
+                except QueueFullError as busy:
+                    refusal = to_problem(busy)
                     raise refusal from None
             return message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class HeadAsGet:
+class HeadMiddleware:
     """Answers HEAD wherever there is a GET, with what GET would answer but its body (RFC 9110, section 9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.http.problems import ProblemError, send_problem
 
 
-class HeaderLimit:
+class HeaderLimitMiddleware:
     """Refuses a request with too many headers, or too long ones, that came at once.
 
     Headers that come bit by bit are refused where they are put together, as soon as they are too long.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # A page of ours may say more precisely what it needs: what an answer carries already is left alone.
-CAREFUL = [
+SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -17,7 +17,7 @@ CAREFUL = [
 ]
 
 
-class AnswerHeaders:
+class ResponseHeadersMiddleware:
     """Tells browsers to be careful with every answer, and every client which snapshot this process had then.
 
     After a write the snapshot holds it: give its number as `min_version` to any replica to read what was written.
@@ -31,7 +31,7 @@ class AnswerHeaders:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                added = [*CAREFUL, (b"x-snapshot-version", str(self._version()).encode())]
+                added = [*SECURITY_HEADERS, (b"x-snapshot-version", str(self._version()).encode())]
                 message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
             await send(message)
 

@@ -1,4 +1,4 @@
-"""What every request and answer carries: an id for the logs, and headers that make browsers careful."""
+"""Assigns a request id, which the response, the log lines, problems all carry."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import send_problem, translate
+from service.http.problems import send_problem, to_problem
 from service.observability import logs
 
 HEADER = b"x-request-id"
 _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestId:
+class RequestIdMiddleware:
     """Takes a sane `X-Request-ID` or makes one, and sends it back with the answer, even that of a crash."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +41,7 @@ class RequestId:
         try:
             await self._app(scope, receive, tagged)
         except Exception as error:
-            problem = translate(error)  # which logs what nobody expected
+            problem = to_problem(error)  # which logs what nobody expected
             if begun:
                 raise
             await send_problem(problem, scope, tagged)

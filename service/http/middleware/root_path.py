@@ -1,4 +1,4 @@
-"""The path under which a reverse proxy shows the service, such as `/touchstone`."""
+"""Serves below the path prefix of a reverse proxy, such as `/touchstone`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class RootPath:
+class RootPathMiddleware:
     """Serves the same whether a proxy passes on the path under which it shows the service, or strips it.
 
     A request's path then begins with it, as the framework wants; and a redirect names no scheme and host, which only
