@@ -70,7 +70,7 @@ torture: $(READY)  ## Overload, 200 kills, database outage, clock jumps, fuzzing
 test-gpu: $(READY)  ## Run what touches a CUDA card, on the card: kernels, memory, encoder, preprocessing, the bench's trial
 	@$(BIN)/python -c 'import sys, torch; sys.exit("test-gpu: no CUDA card here" if not torch.cuda.is_available() else 0)'
 	@$(BIN)/python -m pytest tests/gpu tests/indexer/search/test_engines.py tests/indexer/memory/test_device_cache.py tests/indexer/memory/test_bank.py \
-		tests/indexer/test_encoders.py tests/indexer/test_preprocessing.py tests/indexer/benchmarks/test_gpu.py
+		tests/indexer/encoders/test_vit.py tests/indexer/encoders/test_preprocessing.py tests/indexer/benchmarks/test_gpu.py
 
 bench-gpu: $(READY)  ## Measure a CUDA card; the tables land in docs/performance-gpu.md
 	@$(BIN)/python -m indexer.benchmarks.gpu --write docs/performance-gpu.md

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, prepare
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, preprocess
 from indexer.imaging.decode import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
 from indexer.scoring import score_image
@@ -103,7 +103,7 @@ def scores(encoder: Encoder, references: Features, tests: Features, stored: torc
     encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32")
     memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
-    scored = [score_image(memory, engine, tests.of(number), settings) for number in range(len(tests))]
+    scored = [score_image(memory, engine, tests.item(number), settings) for number in range(len(tests))]
     return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
 
 
@@ -126,7 +126,7 @@ def _read(encoder: Encoder, category: Path) -> CategoryFeatures:
 
 
 def _features(encoder: Encoder, paths: list[Path]) -> Features:
-    each = [encoder.encode(prepare(decode_image(path), encoder.space.geometry)[None]) for path in paths]
+    each = [encoder.encode(preprocess(decode_image(path), encoder.space.geometry)[None]) for path in paths]
     return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
 
 

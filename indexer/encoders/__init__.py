@@ -1,4 +1,4 @@
-"""Encoders: frozen networks (or a fixed descriptor) that turn pictures into comparable features."""
+"""Encoders: frozen networks (or a fixed descriptor) that turn images into comparable features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
 from indexer.encoders.filterbank.encoder import FilterBankEncoder
-from indexer.encoders.preprocessing import Geometry, prepare
+from indexer.encoders.preprocessing import InputGeometry, preprocess
 
 __all__ = [
     "BUILTIN",
@@ -19,10 +19,10 @@ __all__ = [
     "EncoderSettings",
     "FeatureSpace",
     "Features",
-    "Geometry",
+    "InputGeometry",
     "choose_device",
     "load_encoder",
-    "prepare",
+    "preprocess",
 ]
 
 BUILTIN = "builtin"
@@ -30,10 +30,10 @@ FILTER_BANK = "filterbank"
 
 
 def load_encoder(settings: EncoderSettings) -> Encoder:
-    """Load what the settings name. EncoderError, one line, when it cannot be had."""
+    """Load what the settings name. EncoderError, one line, when it cannot be loaded."""
     device = choose_device(settings.device)
     try:
-        geometry = Geometry(settings.resize, settings.crop)
+        geometry = InputGeometry(settings.resize, settings.crop)
     except ValueError as error:
         raise EncoderError(str(error)) from error
     if settings.model == FILTER_BANK:
@@ -43,7 +43,7 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     # transformers takes seconds to import: the encoders that ship with the product do without.
     try:
         from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
-        from indexer.encoders.huggingface import VitEncoder
+        from indexer.encoders.vit import VitEncoder
     except (ImportError, RuntimeError) as error:
         raise EncoderError(_why_not_imported(error)) from error
 

@@ -1,4 +1,4 @@
-"""What an encoder is to the rest of the product, and the values it speaks in."""
+"""The encoder protocol with its values: feature space, features, settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal, Protocol
 
 import torch
 
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.preprocessing import InputGeometry
 
 
 class EncoderError(ValueError):
-    """An encoder cannot be had as asked; the message is one line that says what to do."""
+    """An encoder cannot be loaded as requested; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FeatureSpace:
     grid: tuple[int, int]
     dim: int
     global_dim: int
-    geometry: Geometry
+    geometry: InputGeometry
     fingerprint: str
 
     @property
@@ -48,13 +48,13 @@ class FeatureSpace:
         fields = json.loads(text)
         fields["layers"] = tuple(fields["layers"])
         fields["grid"] = tuple(fields["grid"])
-        fields["geometry"] = Geometry(**fields["geometry"])
+        fields["geometry"] = InputGeometry(**fields["geometry"])
         return cls(**fields)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder saw in a batch of B images.
+    """The features of a batch of B images.
 
     global_descriptors: float32 (B, global_dim), the L2-normalised global descriptors (CLS of the last layer).
     patches: float32 (B, layers, cells, dim), each patch L2-normalised; cells are row-major.
@@ -66,9 +66,9 @@ class Features:
     def __len__(self) -> int:
         return len(self.global_descriptors)
 
-    def of(self, number: int) -> Features:
+    def item(self, index: int) -> Features:
         """One image of the batch, as a batch of one."""
-        return self.slice(number, number + 1)
+        return self.slice(index, index + 1)
 
     def slice(self, start: int, stop: int) -> Features:
         """Images start … stop − 1 of the batch."""
@@ -96,7 +96,7 @@ class EncoderSettings:
     model: `builtin`, `builtin-fine`, `filterbank`, a Hugging Face hub id, `timm:` and a timm model, a local folder with
     the files of either, or a checkpoint file as published by the authors (`.pth`, `.pt`, `.tar`, `.safetensors`).
     layers: 1-based transformer layers; None spreads four evenly as the paper does (4, 7, 10, 12 of 12).
-    resize, crop: pixels; the picture is resized to a square of `resize` and its centre `crop` is looked at.
+    resize, crop: pixels; the image is resized to a square of `resize` and its centre `crop` is looked at.
     device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.
     compiled: compile a transformer once for each bucket of batch sizes (1, 2, 4, …), on CUDA into CUDA graphs.
     """

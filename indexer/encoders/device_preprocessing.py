@@ -1,4 +1,4 @@
-"""Preparing pictures on the encoder's device, so that CPU threads only decode."""
+"""Preprocesses images on the encoder's device, so that CPU threads only decode."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.preprocessing import InputGeometry
 
 
-class DevicePreparer:
-    """What `prepare` does, on a device: the same antialiased resize, each value within 1/255 of Pillow's.
+class DevicePreprocessor:
+    """What `preprocess` does, on a device: the same antialiased resize, each value within 1/255 of Pillow's.
 
-    Safe to call from several threads. On CUDA each thread has a stream of its own, so that one picture's transfer (from
+    Safe to call from several threads. On CUDA each thread has a stream of its own, so that one image's transfer (from
     pinned memory) and resize run beside the encoder's work on another's.
     """
 
-    def __init__(self, device: torch.device, geometry: Geometry) -> None:
+    def __init__(self, device: torch.device, geometry: InputGeometry) -> None:
         self._device = device
         self._geometry = geometry
         self._threads = threading.local()

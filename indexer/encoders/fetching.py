@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
-)  # fmt: skip
+)
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from indexer.encoders.base import EncoderError

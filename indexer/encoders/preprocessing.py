@@ -1,4 +1,4 @@
-"""From a decoded picture to the square of pixels an encoder sees, and back to the picture's own coordinates."""
+"""Resizes and crops a decoded image to the square an encoder takes; maps coordinates back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class Geometry:
+class InputGeometry:
     """Resize to a square of `resize` pixels, then keep the centre square of `crop` pixels (paper: 512, 448).
 
-    With both the same nothing is cut off, and every part of a picture is looked at.
+    With both the same nothing is cut off, and every part of an image is looked at.
     """
 
     resize: int
@@ -31,11 +31,11 @@ class Geometry:
 
     @property
     def unseen(self) -> float:
-        """The share of a picture's area that is cut off, 0 to 1: its border."""
+        """The share of an image's area that is cut off, 0 to 1: its border."""
         return 1.0 - (self.crop / self.resize) ** 2
 
     def to_original(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-        """Positions (n, 2) as (x, y) in the crop → positions in the original picture of size (width, height).
+        """Positions (n, 2) as (x, y) in the crop → positions in the original image of size (width, height).
 
         Positions are continuous: pixel i covers [i, i + 1).
         """
@@ -43,7 +43,7 @@ class Geometry:
         return moved
 
 
-def prepare(image: NDArray[np.uint8], geometry: Geometry) -> torch.Tensor:
+def preprocess(image: NDArray[np.uint8], geometry: InputGeometry) -> torch.Tensor:
     """RGB image uint8 (height, width, 3) → uint8 (3, crop, crop).
 
     The resize is Pillow's own antialiased bilinear one, so it equals what the method was published with. It is done in

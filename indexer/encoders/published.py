@@ -84,16 +84,32 @@ PUBLISHED: tuple[Published, ...] = (
     _timm("vit_small_patch16_224.dino", "DINO", "ViT-S", 16, 22),
     _timm("vit_base_patch16_224.dino", "DINO", "ViT-B", 16, 86),
     Published(
-        "ibot_vitb_16_rand_mask.pth", "iBOT", "ViT-B", 16, 86, "Apache-2.0",
+        "ibot_vitb_16_rand_mask.pth",
+        "iBOT",
+        "ViT-B",
+        16,
+        86,
+        "Apache-2.0",
         url="https://lf3-nlp-opensource.bytetos.com/obj/nlp-opensource/archive/2022/ibot/vitb_16_rand_mask/checkpoint_teacher.pth",
     ),
     Published(
-        "vit-b-300ep.pth.tar", "MoCo v3", "ViT-B", 16, 86, _NC,
+        "vit-b-300ep.pth.tar",
+        "MoCo v3",
+        "ViT-B",
+        16,
+        86,
+        _NC,
         url="https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar",
     ),
     Published(
-        "D-iGPT_B_PT_1K.pth", "D-iGPT", "ViT-B", 16, 86, "not stated",
-        url="https://github.com/OliverRensu/D-iGPT#checkpoint", by_hand=True,
+        "D-iGPT_B_PT_1K.pth",
+        "D-iGPT",
+        "ViT-B",
+        16,
+        86,
+        "not stated",
+        url="https://github.com/OliverRensu/D-iGPT#checkpoint",
+        by_hand=True,
     ),
     _timm("vit_base_patch16_224.mae", "MAE", "ViT-B", 16, 86, _NC),
     _timm("vit_large_patch16_224.mae", "MAE", "ViT-L", 16, 303, _NC),
@@ -104,7 +120,7 @@ PUBLISHED: tuple[Published, ...] = (
     _timm("beit_large_patch16_224.in22k_ft_in22k", "BEiT", "ViT-L", 16, 303),
     _timm("beitv2_base_patch16_224.in1k_ft_in22k", "BEiT v2", "ViT-B", 16, 86),
     _timm("beitv2_large_patch16_224.in1k_ft_in22k", "BEiT v2", "ViT-L", 16, 303),
-)  # fmt: skip
+)
 
 
 def gated(name: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.snapshot import SegmentFile
 from indexer.encoders import Encoder, Features
-from indexer.encoders.preprocessing import Geometry, prepare
+from indexer.encoders.preprocessing import InputGeometry, preprocess
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
@@ -40,11 +40,11 @@ class Loaded:
     prepared: torch.Tensor
 
 
-def load_picture(path: Path, geometry: Geometry) -> Loaded:
+def load_picture(path: Path, geometry: InputGeometry) -> Loaded:
     """Read, decode and prepare one picture, as the service does. DatasetError when it cannot be used."""
     try:
         data = path.read_bytes()
-        return Loaded(path, hashlib.sha256(data).hexdigest(), prepare(decode_image(data), geometry))
+        return Loaded(path, hashlib.sha256(data).hexdigest(), preprocess(decode_image(data), geometry))
     except ImageRejected as refused:
         raise DatasetError(f"{path}: {refused.detail}") from refused
     except OSError as error:
@@ -69,7 +69,7 @@ def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Feature
 def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
     """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
     for batch in encoded_batches(encoder, paths):
-        yield from (batch.of(number) for number in range(len(batch)))
+        yield from (batch.item(number) for number in range(len(batch)))
 
 
 class FeatureCache:

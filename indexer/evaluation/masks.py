@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from indexer.domain.bit_depth import FULL
-from indexer.encoders import Geometry, prepare
+from indexer.encoders import InputGeometry, preprocess
 from indexer.evaluation.dataset import Sample
 from indexer.imaging.bit_depth import to_bytes
 from indexer.imaging.decode import read_image
@@ -17,7 +17,7 @@ from indexer.scoring import MAP_SIDE
 _MOST_NUMBERS = 32
 
 
-def read_mask(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
+def read_mask(sample: Sample, geometry: InputGeometry) -> NDArray[np.bool_]:
     """The defective pixels of a sample whose pixels are known, bool (256, 256), all False for a good part.
 
     The mask goes the way of the picture (resize, crop), then to the map's side by nearest neighbour, and is foreground
@@ -31,7 +31,7 @@ def read_mask(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
         grey = np.where(levels > 0, np.uint8(255), np.uint8(0))
     else:
         grey = levels.astype(np.uint8) if levels.dtype == np.uint8 else to_bytes(levels.astype(np.uint16), FULL)
-    crop = prepare(np.repeat(grey[..., None], 3, axis=2), geometry).to(torch.float32)  # (3, crop, crop)
+    crop = preprocess(np.repeat(grey[..., None], 3, axis=2), geometry).to(torch.float32)  # (3, crop, crop)
     nearest = F.interpolate(crop[None], size=(MAP_SIDE, MAP_SIDE), mode="nearest")[0]
     foreground: NDArray[np.bool_] = (nearest > 0).any(dim=0).numpy()
     return foreground

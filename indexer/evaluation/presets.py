@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Geometry
+from indexer.encoders import InputGeometry
 from indexer.evaluation.dataset import Layout
 
 
@@ -15,11 +15,11 @@ class Preset:
 
     title: str
     scoring: ScoringSettings
-    geometry: Geometry
+    geometry: InputGeometry
     whole: tuple[int, int, int] | None = None
 
 
-_SIZE = Geometry(512, 448)
+_SIZE = InputGeometry(512, 448)
 PRESETS: dict[Layout, Preset] = {
     "mvtec-ad": Preset("MVTec-AD", ScoringSettings(150, 1), _SIZE, (15, 3629, 1725)),
     "visa": Preset("VisA", ScoringSettings(900, 2), _SIZE, (12, 8659, 2162)),

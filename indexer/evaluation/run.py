@@ -152,7 +152,7 @@ def score_samples(
     weigh = [_Weights(memory, subject.engine, search) for memory, search in zip(memories, searches, strict=True)]
     done = 0
     for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
-        images = map(batch.of, range(len(batch)))
+        images = map(batch.item, range(len(batch)))
         coroutines = [
             scoring(memory, subject.engine, image, weights.of(category), category)
             for image, sample in zip(images, samples[done : done + len(batch)], strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.domain.roi import RegionOfInterest
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.preprocessing import InputGeometry
 from indexer.imaging.encode import encode_png
 
 MASK_SIDE = 256  # pixels of a kept mask: finer than any grid, and a few hundred bytes as PNG
@@ -58,7 +58,7 @@ class Inspected:
 
 
 @lru_cache(maxsize=256)
-def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: Geometry) -> Inspected:
+def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: InputGeometry) -> Inspected:
     """The grid cells (rows, columns) of which half or more lies in the region.
 
     ValueError when there is none: the region lies outside of the centre that the encoder looks at, or is too small.

@@ -16,7 +16,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.finding import Finding
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, prepare
+from indexer.encoders import Encoder, preprocess
 from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
@@ -170,7 +170,7 @@ def index(
                 if fresh:
                     features = on_cores.encode(torch.stack([loaded.prepared for loaded in fresh]))
                     waiting += (
-                        _Encoded(loaded.path, loaded.original, codec.encode(features.of(number)))
+                        _Encoded(loaded.path, loaded.original, codec.encode(features.item(number)))
                         for number, loaded in enumerate(fresh)
                     )
                 if len(waiting) >= _COMMIT:
@@ -243,7 +243,7 @@ def _loaded_ahead(
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
-        prepared = prepare(image, encoder.space.geometry)
+        prepared = preprocess(image, encoder.space.geometry)
         look = Appearance.of(prepared, width, height)
         original = SourceImage(
             readable(path.name, LONGEST_FILENAME),

@@ -13,7 +13,7 @@ from indexer.cores import Cores
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
-from indexer.encoders import Encoder, prepare
+from indexer.encoders import Encoder, preprocess
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
 from indexer.imaging.reading import read_pixels
 from indexer.memory import Codec, EncodedReferences, join
@@ -86,6 +86,6 @@ class Reencoder:
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            return prepare(image, self._encoder.space.geometry)
+            return preprocess(image, self._encoder.space.geometry)
         except (OriginalUnreadable, ImageRejected, OSError):
             return None

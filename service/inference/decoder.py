@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, prepare
-from indexer.encoders.device_preprocessing import DevicePreparer
+from indexer.encoders import Encoder, preprocess
+from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
 from indexer.imaging.reading import read_pixels, reading_for
@@ -88,7 +88,7 @@ class Decoder:
         self._headers = ThreadPoolExecutor(1, thread_name_prefix="headers")
         self._budget = budget
         self._limits = limits
-        self._prepare = prepare
+        self._preprocess = preprocess
         self._metrics = metrics
 
     async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[DecodedImage | ImageRejected]:
@@ -157,7 +157,7 @@ class Decoder:
             encoding=stored.encoding,
             reading=reading,
         )
-        prepared = self._prepare(image)
+        prepared = self._preprocess(image)
         thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
@@ -180,5 +180,5 @@ class Decoder:
 def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
     """What makes decoded images ready for the encoder, where the settings say."""
     if settings.prepare_on_device:
-        return DevicePreparer(encoder.device, encoder.space.geometry)
-    return partial(prepare, geometry=encoder.space.geometry)
+        return DevicePreprocessor(encoder.device, encoder.space.geometry)
+    return partial(preprocess, geometry=encoder.space.geometry)

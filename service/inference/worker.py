@@ -235,7 +235,7 @@ class InferenceWorker:
             contexts = [
                 JobContext(
                     memory,
-                    features.of(start + number),
+                    features.item(start + number),
                     started - job.accepted,
                     encode_seconds,
                     len(jobs),

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from indexer.benchmarks.gpu.forward import encoder_of
 from indexer.benchmarks.gpu.plan import QUICK
-from indexer.encoders import Geometry, prepare
-from indexer.encoders.device_preprocessing import DevicePreparer
+from indexer.encoders import InputGeometry, preprocess
+from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull
 from indexer.search import PatchSearchEngine, TorchEngine, choose_engine
 from indexer.search.gpu_global_index import GpuGlobalIndex
@@ -76,8 +76,8 @@ def test_faiss_on_the_card_finds_what_the_host_finds_under_filters_and_removals(
 @pytest.mark.parametrize("side", [300, 512, 2048])
 def test_the_card_prepares_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
-    found = DevicePreparer(CUDA, Geometry(512, 448))(image)
-    assert (found.cpu().int() - prepare(image, Geometry(512, 448)).int()).abs().max() <= 1
+    found = DevicePreprocessor(CUDA, InputGeometry(512, 448))(image)
+    assert (found.cpu().int() - preprocess(image, InputGeometry(512, 448)).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from indexer.encoders.base import Features, FeatureSpace, Geometry
+from indexer.encoders.base import Features, FeatureSpace, InputGeometry
 
 
 def feature_space(
@@ -13,7 +13,7 @@ def feature_space(
 ) -> FeatureSpace:
     """A feature space that no encoder made."""
     names = tuple(f"layer{number}" for number in range(layers))
-    geometry = Geometry(resize=max(grid) * 16 + 8, crop=max(grid) * 16)
+    geometry = InputGeometry(resize=max(grid) * 16 + 8, crop=max(grid) * 16)
     return FeatureSpace("random", names, grid, dim, global_dim, geometry, fingerprint)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace, Geometry
+from indexer.encoders.base import Features, FeatureSpace, InputGeometry
 from indexer.evidence import explain
 from indexer.imaging.heatmap import render_overlay
 from indexer.regions import MOST_REGIONS, find_regions
@@ -16,7 +16,7 @@ from indexer.search import PatchSearchEngine
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features
 
-SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, Geometry(512, 448), "f" * 64)
+SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, InputGeometry(512, 448), "f" * 64)
 
 
 def test_a_region_has_the_place_and_size_of_the_blob() -> None:

@@ -15,7 +15,7 @@ from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import SchemaMismatch
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import prepare
+from indexer.encoders import preprocess
 from indexer.imaging.decode import decode_image
 from indexer.scoring import score_image
 from indexer.search import TorchEngine
@@ -27,7 +27,7 @@ from tests.service.pictures import part
 def score(data: Path, crop: int, codec: str) -> float:
     """Of a scratched part against whatever the folder holds."""
     library, encoder = opened(data, crop, codec), small_encoder(crop)
-    picture = prepare(decode_image(part(500, scratched=True)), encoder.space.geometry)
+    picture = preprocess(decode_image(part(500, scratched=True)), encoder.space.geometry)
     features = encoder.encode(picture[None])
     found = score_image(library.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
     library.close()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.demo.factory import PRODUCTS, render_defective, render_good, test_seed
-from indexer.encoders import Encoder, Features, prepare
+from indexer.encoders import Encoder, Features, preprocess
 from indexer.imaging.decode import decode_image
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Product:
     def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
         """From pictures by kind, each encoded by itself."""
         found = {
-            kind: [encoder.encode(prepare(picture, encoder.space.geometry)[None]) for picture in pictures]
+            kind: [encoder.encode(preprocess(picture, encoder.space.geometry)[None]) for picture in pictures]
             for kind, pictures in kinds.items()
         }
         return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from indexer.benchmarks.cpu.plan import CpuPlan, Vit
 from indexer.benchmarks.gpu.plan import GpuPlan
-from indexer.encoders import Encoder, EncoderSettings, Features, FeatureSpace, Geometry, load_encoder
+from indexer.encoders import Encoder, EncoderSettings, Features, FeatureSpace, InputGeometry, load_encoder
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
@@ -51,10 +51,10 @@ def vit_model(vit: Vit, crop: int) -> PreTrainedModel:
 
 def vit_encoder(plan: CpuPlan, vit: Vit, device: torch.device) -> Encoder:
     """An encoder around such a model, in float32."""
-    from indexer.encoders.huggingface import VitEncoder
+    from indexer.encoders.vit import VitEncoder
 
     settings = EncoderSettings(model=vit.name, resize=plan.resize, crop=plan.crop, device=device.type)
-    return VitEncoder(vit_model(vit, plan.crop), settings, Geometry(plan.resize, plan.crop), device)
+    return VitEncoder(vit_model(vit, plan.crop), settings, InputGeometry(plan.resize, plan.crop), device)
 
 
 def encoding(encoder: Encoder) -> Callable[[], object]:
@@ -68,7 +68,9 @@ def encoding(encoder: Encoder) -> Callable[[], object]:
 def space_of(plan: CpuPlan | GpuPlan, dim: int) -> FeatureSpace:
     """A feature space of the plan's grid, four layers and `dim` values per patch and per global descriptor."""
     names = tuple(f"layer {number + 1}" for number in range(LAYERS))
-    return FeatureSpace("random", names, (plan.side, plan.side), dim, dim, Geometry(plan.resize, plan.crop), "0" * 64)
+    return FeatureSpace(
+        "random", names, (plan.side, plan.side), dim, dim, InputGeometry(plan.resize, plan.crop), "0" * 64
+    )
 
 
 def random_features(space: FeatureSpace, count: int, seed: int = 0) -> Features:

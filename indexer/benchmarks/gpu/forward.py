@@ -17,9 +17,9 @@ from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Result
 from indexer.benchmarks.gpu.retrieval import engines
-from indexer.encoders import Encoder, EncoderSettings, Geometry
+from indexer.encoders import Encoder, EncoderSettings, InputGeometry
 from indexer.encoders.base import Dtype
-from indexer.encoders.huggingface import VitEncoder
+from indexer.encoders.vit import VitEncoder
 from indexer.memory import MemoryBank
 from indexer.scoring import draw_map, image_score
 from indexer.search import PatchQuery
@@ -35,7 +35,7 @@ def encoder_of(plan: GpuPlan, device: torch.device, compiled: bool) -> Encoder:
         dtype=cast(Dtype, plan.dtype),
         compiled=compiled,
     )
-    return VitEncoder(vit_model(plan.vit, plan.crop), settings, Geometry(plan.resize, plan.crop), device)
+    return VitEncoder(vit_model(plan.vit, plan.crop), settings, InputGeometry(plan.resize, plan.crop), device)
 
 
 def encoding(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:

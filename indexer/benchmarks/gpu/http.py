@@ -25,7 +25,7 @@ from indexer.benchmarks.gpu.clock import Latencies
 from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Note, Result
-from indexer.encoders import Geometry, prepare
+from indexer.encoders import InputGeometry, preprocess
 from indexer.imaging.decode import decode_image
 
 _START_SECONDS = 300
@@ -155,10 +155,10 @@ def _ready(client: httpx.Client) -> bool:
 
 def _decoding(plan: GpuPlan, images: list[bytes]) -> float:
     """Seconds to decode and resize one image on this thread."""
-    geometry = Geometry(plan.resize, plan.crop)
+    geometry = InputGeometry(plan.resize, plan.crop)
     started = time.perf_counter()
     for data in images:
-        prepare(decode_image(data), geometry)
+        preprocess(decode_image(data), geometry)
     return (time.perf_counter() - started) / len(images)
 
 

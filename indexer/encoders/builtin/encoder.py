@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from indexer.encoders.base import EncoderError, Features, FeatureSpace
 from indexer.encoders.builtin.network import WIDTH, VisionTransformer
 from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.preprocessing import InputGeometry
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 LAYERS = ("filters", "network")
@@ -49,7 +49,7 @@ class BuiltinEncoder:
     The global descriptor joins the filters' with the network's CLS token.
     """
 
-    def __init__(self, name: str, geometry: Geometry, device: torch.device, weights: Path = WEIGHTS) -> None:
+    def __init__(self, name: str, geometry: InputGeometry, device: torch.device, weights: Path = WEIGHTS) -> None:
         """name: one of `VARIANTS`. EncoderError when the crop is no multiple of 16 pixels or weights are missing."""
         if geometry.crop % PATCH:
             raise EncoderError(f"the built-in encoder needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
@@ -96,7 +96,7 @@ class BuiltinEncoder:
         return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1))
 
 
-def _fingerprint(weights: Path, name: str, geometry: Geometry) -> str:
+def _fingerprint(weights: Path, name: str, geometry: InputGeometry) -> str:
     digest = hashlib.sha256(weights.read_bytes())
     variant = VARIANTS[name]
     digest.update(

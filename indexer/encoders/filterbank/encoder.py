@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from indexer.encoders.base import EncoderError, Features, FeatureSpace
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.preprocessing import InputGeometry
 
 PATCH = 16
 _REVISION = 2  # of the arithmetic below: raise it when features change, so that older memories are refused
@@ -38,7 +38,7 @@ class FilterBankEncoder:
     EncoderError when the crop is not a multiple of 16 pixels or the constants do not fit this code.
     """
 
-    def __init__(self, geometry: Geometry, device: torch.device, constants: Path = CONSTANTS) -> None:
+    def __init__(self, geometry: InputGeometry, device: torch.device, constants: Path = CONSTANTS) -> None:
         if geometry.crop % PATCH:
             raise EncoderError(f"the filter bank needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
         self.device = device
@@ -117,7 +117,7 @@ def _with_length(whitened: torch.Tensor, constant: float) -> torch.Tensor:
     return F.normalize(padded, dim=-1)
 
 
-def fingerprint(constants: Path, geometry: Geometry) -> str:
+def fingerprint(constants: Path, geometry: InputGeometry) -> str:
     """Equal where the filter bank's features are: sha256 over constants, the arithmetic's revision, geometry."""
     digest = hashlib.sha256(constants.read_bytes())
     digest.update(json.dumps([_REVISION, LAYERS, geometry.resize, geometry.crop, "float32"]).encode())

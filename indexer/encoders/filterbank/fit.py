@@ -73,8 +73,8 @@ def fit(scenes: int, seed: int, device: torch.device, checkpoint: Path | None = 
     patches, done = _resumed(checkpoint, seed, scenes)
     for number in track(range(done, scenes), "photographing procedural scenes", total=scenes, completed=done):
         rng = np.random.default_rng([seed, number])
-        picture = scene(rng, _SIDE)
-        views = [torch.from_numpy(photograph(rng, picture, _CROP, _SHIFT)).permute(2, 0, 1)[None] for _ in range(2)]
+        image = scene(rng, _SIDE)
+        views = [torch.from_numpy(photograph(rng, image, _CROP, _SHIFT)).permute(2, 0, 1)[None] for _ in range(2)]
         first, second = (bank.describe(view.to(device)) for view in views)
         for moments, one, other in zip(patches, first, second, strict=True):
             moments.add(one[0], other[0])

@@ -1,4 +1,4 @@
-"""Pictures made from nothing but a seed: what the built-in encoder's constants are fitted on."""
+"""Images made from nothing but a seed: what the built-in encoder's constants are fitted on."""
 
 from __future__ import annotations
 

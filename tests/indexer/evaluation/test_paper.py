@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from indexer.encoders import FeatureSpace, Geometry
+from indexer.encoders import FeatureSpace, InputGeometry
 from indexer.evaluation import paper
 from indexer.evaluation.dataset import Dataset, Reference, Sample
 from indexer.evaluation.measured import Measured
@@ -46,7 +46,7 @@ DINOV3 = FeatureSpace(
     (28, 28),
     768,
     768,
-    Geometry(512, 448),
+    InputGeometry(512, 448),
     "0" * 64,
 )
 OURS = Figures(0.99, 0.98, 0.97, 0.96, 0.75, 0.74, 0.93, aupro_sampled=0.95)
@@ -180,7 +180,7 @@ def test_every_protocol_of_the_paper_has_its_lines(
 
 
 def small(space: FeatureSpace) -> FeatureSpace:
-    return replace(space, geometry=Geometry(256, 224))
+    return replace(space, geometry=InputGeometry(256, 224))
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Geometry
+from indexer.encoders import InputGeometry
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import inspected_cells, rasterise, region_from_mask
 from indexer.scoring import draw_map, score_cells
 from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
-SQUARE = Geometry(resize=64, crop=64)
+SQUARE = InputGeometry(resize=64, crop=64)
 
 
 def mask(inside: np.ndarray) -> RegionOfInterest:
@@ -41,10 +41,10 @@ def test_a_mask_says_the_same_as_polygons_whatever_its_size() -> None:
 
 def test_the_crop_is_what_the_region_is_seen_through() -> None:
     middle = RegionOfInterest(polygons=(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)),))
-    assert inspected_cells(middle, (4, 4), Geometry(resize=128, crop=64)).cells.all()
+    assert inspected_cells(middle, (4, 4), InputGeometry(resize=128, crop=64)).cells.all()
     corner = RegionOfInterest(polygons=(((0.0, 0.0), (0.2, 0.0), (0.0, 0.2)),))
     with pytest.raises(ValueError, match="no grid cell"):
-        inspected_cells(corner, (4, 4), Geometry(resize=128, crop=64))
+        inspected_cells(corner, (4, 4), InputGeometry(resize=128, crop=64))
 
 
 def test_a_defect_outside_scores_nothing_and_one_inside_as_much_as_ever() -> None:

@@ -22,9 +22,9 @@ def test_images_that_ask_together_score_as_they_do_alone(engine: PatchSearchEngi
     features = random_features(memory.space, 5, 8)
     chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))
     wishes = [(ScoringSettings(k), category) for k, category in chosen]
-    coroutines = [scoring(memory, engine, features.of(i), *wish) for i, wish in enumerate(wishes)]
+    coroutines = [scoring(memory, engine, features.item(i), *wish) for i, wish in enumerate(wishes)]
     for i, (found, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
-        alone = score_image(memory, engine, features.of(i), *wish)
+        alone = score_image(memory, engine, features.item(i), *wish)
         assert not isinstance(found, Exception)
         assert found.score == pytest.approx(alone.score, abs=1e-6)
         np.testing.assert_allclose(found.map, alone.map, rtol=0, atol=1e-6)
@@ -37,12 +37,12 @@ def test_an_image_that_fails_does_so_alone_and_one_that_asks_twice_is_answered_t
     features = random_features(memory.space, 3, 8)
 
     def twice() -> SearchCoroutine[tuple[float, float]]:
-        first = yield from scoring(memory, engine, features.of(0), ScoringSettings())
-        second = yield from scoring(memory, engine, features.of(0), ScoringSettings(), "nut")
+        first = yield from scoring(memory, engine, features.item(0), ScoringSettings())
+        second = yield from scoring(memory, engine, features.item(0), ScoringSettings(), "nut")
         return first.score, second.score
 
-    lost = scoring(memory, engine, features.of(1), ScoringSettings(), "screw")
-    once = scoring(memory, engine, features.of(2), ScoringSettings())
+    lost = scoring(memory, engine, features.item(1), ScoringSettings(), "screw")
+    once = scoring(memory, engine, features.item(2), ScoringSettings())
     both, none, one = run_batched(engine, memory, [twice(), lost, once])
     assert isinstance(both, tuple)
     assert both[0] <= both[1]  # of all references, and of some of them
@@ -67,9 +67,9 @@ def test_a_search_that_does_not_fit_is_tried_image_by_image() -> None:
     memory, _ = filled(12, "fp32")
     engine = Short(most=8)
     features = random_features(memory.space, 3, 8)
-    coroutines = [scoring(memory, engine, features.of(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
+    coroutines = [scoring(memory, engine, features.item(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
     first, second, third = run_batched(engine, memory, coroutines)
     assert isinstance(second, MemoryError)
     for i, k, found in ((0, 8, first), (2, 5, third)):
         assert not isinstance(found, Exception)
-        assert found.score == score_image(memory, ENGINES[1], features.of(i), ScoringSettings(k)).score
+        assert found.score == score_image(memory, ENGINES[1], features.item(i), ScoringSettings(k)).score

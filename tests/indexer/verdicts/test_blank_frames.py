@@ -8,7 +8,7 @@ import pytest
 from clients.demo.factory import render_good
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
-from indexer.encoders.preprocessing import prepare
+from indexer.encoders.preprocessing import preprocess
 from indexer.verdicts.measures import measure
 
 
@@ -18,7 +18,7 @@ def test_a_frame_of_any_grey_with_a_sensors_noise_is_blank_and_a_part_is_not(enc
     distances = np.zeros((len(encoder.space.layers), encoder.space.cells), np.float32)
 
     def blank(image: np.ndarray) -> bool:
-        features = encoder.encode(prepare(image, encoder.space.geometry)[None])
+        features = encoder.encode(preprocess(image, encoder.space.geometry)[None])
         return measure(distances, 1.0, features, encoder.space, ScoringSettings()).blank
 
     noise = np.random.default_rng(0).normal(0, 2, (512, 512, 3))

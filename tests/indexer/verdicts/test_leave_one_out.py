@@ -18,7 +18,7 @@ from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
-from indexer.encoders.preprocessing import prepare
+from indexer.encoders.preprocessing import preprocess
 from indexer.memory import MemoryBank
 from indexer.scoring import score_image
 from indexer.search import TorchEngine
@@ -105,10 +105,10 @@ def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> No
     measures = dict(found.measures(memory, ScoringSettings()))
     assert list(measures) == list(range(12))
     without_twin = score_image(
-        memory.without_references([12], 2), ENGINE, features.of(0), ScoringSettings(), "nut", exclude_rows=[0]
+        memory.without_references([12], 2), ENGINE, features.item(0), ScoringSettings(), "nut", exclude_rows=[0]
     )
     assert measures[0].score == pytest.approx(without_twin.score, abs=1e-5)
-    with_twin = score_image(memory, ENGINE, features.of(0), ScoringSettings(), "nut", exclude_rows=[0])
+    with_twin = score_image(memory, ENGINE, features.item(0), ScoringSettings(), "nut", exclude_rows=[0])
     assert measures[0].score > 10 * with_twin.score
 
 
@@ -128,7 +128,7 @@ def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) 
     pictures = [render_good(product, seed).image for seed in range(24)]
     noise = np.random.default_rng(7).normal(0, 2, pictures[3].shape)  # of the sensor: the part and the camera are still
     again = np.clip(pictures[3] + noise, 0, 255).astype(np.uint8)
-    features = encoder.encode(torch.stack([prepare(each, encoder.space.geometry) for each in [*pictures, again]]))
+    features = encoder.encode(torch.stack([preprocess(each, encoder.space.geometry) for each in [*pictures, again]]))
     memory = MemoryBank.empty(encoder.space)
     memory = memory.with_references(range(25), [product] * 25, memory.codec.encode(features), 1)
     assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
@@ -152,7 +152,7 @@ def test_an_updated_result_equals_one_from_scratch(k: int, rho: int, seed: int, 
     state = finished(leave_one_out(memory, ENGINE, "nut", k, rho))
     for number, change in enumerate(changes):
         if change == "add":
-            new = features.of(14 + number)
+            new = features.item(14 + number)
             memory = memory.with_references([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
         else:
             memory = memory.without_references([int(change)], memory.version + 1)
@@ -164,7 +164,7 @@ def test_a_reference_taken_back_leaves_what_was() -> None:
     features = random_features(feature_space(), 15, 5)
     memory = with_references(features.slice(0, 14))
     before = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    more = memory.with_references([14], ["nut"], memory.codec.encode(features.of(14)), 2)
+    more = memory.with_references([14], ["nut"], memory.codec.encode(features.item(14)), 2)
     changed = finished(leave_one_out(more, ENGINE, "nut", 150, 1, before))
     assert not np.allclose(changed.best[:14], before.best)
     back = finished(leave_one_out(more.without_references([14], 3), ENGINE, "nut", 150, 1, changed))
@@ -180,7 +180,7 @@ def test_one_more_reference_costs_one_search_and_one_less_none() -> None:
     counting = CountingEngine(torch.device("cpu"))
     before = finished(leave_one_out(memory, counting, "nut", 150, 1))
     assert counting.searches == 40
-    more = memory.with_references([40], ["nut"], memory.codec.encode(features.of(40)), 2)
+    more = memory.with_references([40], ["nut"], memory.codec.encode(features.item(40)), 2)
     after = finished(leave_one_out(more, counting, "nut", 150, 1, before))
     assert counting.searches == 41
     finished(leave_one_out(more.without_references([3], 3), counting, "nut", 150, 1, after))

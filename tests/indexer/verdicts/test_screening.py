@@ -9,7 +9,7 @@ import torch
 
 from clients.demo.factory import render_good
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import EncoderSettings, load_encoder, prepare
+from indexer.encoders import EncoderSettings, load_encoder, preprocess
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.search import TorchEngine
@@ -85,7 +85,7 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
     encoder = load_encoder(EncoderSettings(encoder_name, device="cpu"))
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
+        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.geometry)[None]))
 
     for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
         memory = MemoryBank.empty(encoder.space)
@@ -111,7 +111,7 @@ def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     memory = MemoryBank.empty(encoder.space)
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(prepare(picture, encoder.space.geometry)[None]))
+        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.geometry)[None]))
 
     good = [render_good("fabric", number).image for number in range(6)]
     noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)

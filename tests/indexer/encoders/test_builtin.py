@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from indexer.encoders import EncoderError, EncoderSettings, Geometry, load_encoder
+from indexer.encoders import EncoderError, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.builtin.convert import fold
 from indexer.encoders.builtin.encoder import LAYER_VALUES, LAYERS, VARIANTS, WEIGHTS, BuiltinEncoder
 from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
@@ -26,7 +26,7 @@ HELD_GLOBALS = [0.01154, 0.06691, -0.01076, -0.07142]
 
 @pytest.fixture(scope="module")
 def encoder() -> BuiltinEncoder:
-    return BuiltinEncoder("builtin", Geometry(128, 96), CPU)
+    return BuiltinEncoder("builtin", InputGeometry(128, 96), CPU)
 
 
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_nothing_configured_gives_the_built_in_encoder_and_its_finer_variant_is_
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("crop", [16, 96, 112])
 def test_features_have_the_announced_shape_and_unit_length(name: str, crop: int) -> None:
-    encoder = BuiltinEncoder(name, Geometry(128, crop), CPU)
+    encoder = BuiltinEncoder(name, InputGeometry(128, crop), CPU)
     features, space = encoder.encode(views(0, 2, crop)), encoder.space
     assert space.grid == (crop // 16, crop // 16)
     assert features.patches.shape == (2, 2, space.cells, space.dim)
@@ -74,9 +74,9 @@ def test_an_answer_does_not_depend_on_the_batch(encoder: BuiltinEncoder) -> None
 
 def test_a_crop_that_is_no_multiple_of_16_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="multiple of 16"):
-        BuiltinEncoder("builtin", Geometry(128, 100), CPU)
+        BuiltinEncoder("builtin", InputGeometry(128, 100), CPU)
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        BuiltinEncoder("builtin", Geometry(128, 96), CPU, tmp_path / "gone.safetensors")
+        BuiltinEncoder("builtin", InputGeometry(128, 96), CPU, tmp_path / "gone.safetensors")
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 80, dtype=torch.uint8)])
@@ -92,12 +92,12 @@ def test_the_fingerprint_tells_variants_geometries_and_weights_apart(encoder: Bu
     other.write_bytes(stored)
     prints = [
         encoder.space.fingerprint,
-        BuiltinEncoder("builtin", Geometry(128, 112), CPU).space.fingerprint,
-        BuiltinEncoder("builtin-fine", Geometry(128, 96), CPU).space.fingerprint,
-        BuiltinEncoder("builtin", Geometry(128, 96), CPU, other).space.fingerprint,
+        BuiltinEncoder("builtin", InputGeometry(128, 112), CPU).space.fingerprint,
+        BuiltinEncoder("builtin-fine", InputGeometry(128, 96), CPU).space.fingerprint,
+        BuiltinEncoder("builtin", InputGeometry(128, 96), CPU, other).space.fingerprint,
     ]
     assert len(set(prints)) == 4
-    assert BuiltinEncoder("builtin", Geometry(128, 96), CPU).space.fingerprint == prints[0]
+    assert BuiltinEncoder("builtin", InputGeometry(128, 96), CPU).space.fingerprint == prints[0]
 
 
 def test_features_are_those_that_stored_memories_hold(encoder: BuiltinEncoder) -> None:
@@ -120,7 +120,7 @@ def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: BuiltinEnco
 
 
 def test_global_descriptors_tell_scenes_apart() -> None:
-    encoder = BuiltinEncoder("builtin", Geometry(224, 192), CPU)
+    encoder = BuiltinEncoder("builtin", InputGeometry(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
     global_descriptors = encoder.encode(batch).global_descriptors
     similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
@@ -183,5 +183,5 @@ def test_the_shipped_weights_are_small_finite_and_say_where_they_come_from() -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_and_cpu_agree(encoder: BuiltinEncoder) -> None:
     batch = views(5, 2)
-    there = BuiltinEncoder("builtin", Geometry(128, 96), torch.device("cuda")).encode(batch)
+    there = BuiltinEncoder("builtin", InputGeometry(128, 96), torch.device("cuda")).encode(batch)
     torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=5e-3, rtol=0)

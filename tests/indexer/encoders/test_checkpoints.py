@@ -17,9 +17,9 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from indexer.encoders import Encoder, EncoderError, EncoderSettings, Geometry, load_encoder
+from indexer.encoders import Encoder, EncoderError, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.checkpoints.weights import Weights
-from indexer.encoders.huggingface import VitEncoder
+from indexer.encoders.vit import VitEncoder
 from tests.indexer.published import (
     DEPTH,
     LARGER,
@@ -214,7 +214,7 @@ def test_a_model_that_sees_something_else_each_time_is_refused() -> None:
                                     patch_size=8, image_size=32)  # fmt: skip
     settings = EncoderSettings("random", None, NATIVE, NATIVE, "cpu")
     with pytest.raises(EncoderError, match="something else in the same picture each time"):
-        VitEncoder(Shuffling(config), settings, Geometry(NATIVE, NATIVE), torch.device("cpu"))
+        VitEncoder(Shuffling(config), settings, InputGeometry(NATIVE, NATIVE), torch.device("cpu"))
 
 
 def test_beit_of_transformers_gives_the_same_tokens(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from torch import nn
 from torch.nn import functional as F
 
-from indexer.encoders import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace, Geometry, load_encoder
+from indexer.encoders import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace, InputGeometry, load_encoder
 from indexer.encoders.checkpoints import load_checkpoint
 from indexer.encoders.checkpoints.dinov3 import set_periods
-from indexer.encoders.huggingface import IMAGENET_MEAN, IMAGENET_STD, choose_layers
-from indexer.encoders.positions import resize_positions
+from indexer.encoders.position_embeddings import resize_positions
+from indexer.encoders.vit import IMAGENET_MEAN, IMAGENET_STD, choose_layers
 
 WIDTH, DEPTH, PATCH = 32, 4, 8
 CROP = 48
@@ -425,7 +425,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(monkeypatch: pytest.MonkeyPatc
     def refuse(*_args: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr("indexer.encoders.huggingface.cached_file", refuse)
+    monkeypatch.setattr("indexer.encoders.vit.cached_file", refuse)
     with pytest.raises(EncoderError, match=words) as refusal:
         load_encoder(replace(SETTINGS, model="some/model"))
     one_line(refusal.value)
@@ -681,4 +681,4 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
 
 def test_geometry_travels_into_the_space(folders: dict[str, Path]) -> None:
-    assert load(folders[VIT.name]).space.geometry == Geometry(56, CROP)
+    assert load(folders[VIT.name]).space.geometry == InputGeometry(56, CROP)

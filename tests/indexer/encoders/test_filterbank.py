@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from indexer.encoders import EncoderError, EncoderSettings, Geometry, load_encoder
+from indexer.encoders import EncoderError, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.filterbank import fit as fitting
 from indexer.encoders.filterbank.encoder import CONSTANTS, FilterBank, FilterBankEncoder
 from indexer.encoders.filterbank.fit import fit
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def encoder() -> FilterBankEncoder:
-    return FilterBankEncoder(Geometry(128, 96), CPU)
+    return FilterBankEncoder(InputGeometry(128, 96), CPU)
 
 
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
@@ -58,7 +58,7 @@ def test_an_answer_depends_neither_on_the_run_nor_on_the_batch(encoder: FilterBa
 @pytest.mark.parametrize("crop", [16, 32, 80, 224])
 @pytest.mark.parametrize("value", [0, 255])
 def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, value: int) -> None:
-    encoder = FilterBankEncoder(Geometry(crop, crop), CPU)
+    encoder = FilterBankEncoder(InputGeometry(crop, crop), CPU)
     features = encoder.encode(torch.full((1, 3, crop, crop), value, dtype=torch.uint8))
     assert encoder.space.grid == (crop // 16, crop // 16)
     assert torch.isfinite(features.patches).all()
@@ -67,12 +67,12 @@ def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, valu
 
 def test_a_crop_that_is_no_multiple_of_16_is_refused() -> None:
     with pytest.raises(EncoderError, match="multiple of 16"):
-        FilterBankEncoder(Geometry(128, 100), CPU)
+        FilterBankEncoder(InputGeometry(128, 100), CPU)
 
 
 def test_missing_constants_are_named(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        FilterBankEncoder(Geometry(512, 448), CPU, tmp_path / "gone.safetensors")
+        FilterBankEncoder(InputGeometry(512, 448), CPU, tmp_path / "gone.safetensors")
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 80, dtype=torch.uint8)])
@@ -82,7 +82,7 @@ def test_pictures_that_were_not_prepared_are_refused(encoder: FilterBankEncoder,
 
 
 def test_the_fingerprint_tells_geometries_apart_and_nothing_else() -> None:
-    geometries = [Geometry(128, 96), Geometry(128, 112), Geometry(112, 96)]
+    geometries = [InputGeometry(128, 96), InputGeometry(128, 112), InputGeometry(112, 96)]
     prints = [FilterBankEncoder(geometry, CPU).space.fingerprint for geometry in geometries]
     assert len(set(prints)) == 3
     assert FilterBankEncoder(geometries[0], CPU).space.fingerprint == prints[0]
@@ -93,14 +93,14 @@ def test_the_fingerprint_changes_with_the_constants(encoder: FilterBankEncoder, 
     stored = bytearray(CONSTANTS.read_bytes())
     stored[-1] ^= 1
     other.write_bytes(stored)
-    assert FilterBankEncoder(Geometry(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
+    assert FilterBankEncoder(InputGeometry(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
 
 
 def test_features_are_those_that_stored_memories_hold() -> None:
     # A change of the arithmetic that moves these figures must raise `_REVISION`; refitted constants bring their own.
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
     picture = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
-    features = FilterBankEncoder(Geometry(128, 96), CPU).encode(picture.to(torch.uint8))
+    features = FilterBankEncoder(InputGeometry(128, 96), CPU).encode(picture.to(torch.uint8))
     held = [[-0.0012, 0.01731, 0.08707], [-0.01931, 0.00603, -0.00326],
             [-0.00087, 0.01856, -0.03801], [0.02731, 0.02002, -0.16536]]  # fmt: skip
     torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(held), atol=2e-4, rtol=0)
@@ -137,7 +137,7 @@ def test_the_strength_of_a_pattern_is_not_lost_in_a_cosine(encoder: FilterBankEn
 
 
 def test_global_descriptors_tell_scenes_apart() -> None:
-    encoder = FilterBankEncoder(Geometry(224, 192), CPU)
+    encoder = FilterBankEncoder(InputGeometry(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
     global_descriptors = encoder.encode(batch).global_descriptors
     similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
@@ -187,5 +187,5 @@ def test_procedural_scenes_differ_by_seed_and_repeat_for_a_seed() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_and_cpu_agree(encoder: FilterBankEncoder) -> None:
     batch = views(5, 2)
-    there = FilterBankEncoder(Geometry(128, 96), torch.device("cuda")).encode(batch)
+    there = FilterBankEncoder(InputGeometry(128, 96), torch.device("cuda")).encode(batch)
     torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=2e-3, rtol=0)

@@ -25,15 +25,15 @@ from transformers import (
     PreTrainedModel,
     ViTConfig,
     ViTModel,
-)  # fmt: skip
+)
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.hub_names import CONFIG, WEIGHTS, repository_of
-from indexer.encoders.positions import resize_positions
-from indexer.encoders.preprocessing import Geometry
+from indexer.encoders.position_embeddings import resize_positions
+from indexer.encoders.preprocessing import InputGeometry
 from indexer.encoders.published import gated
 from indexer.encoders.timm_models import is_timm, load_timm
 
@@ -47,9 +47,17 @@ _UNUSED = ("pooler.", "mask_token")
 # What shapes the forward pass beside the weights.
 _FINGERPRINTED = ("model_type", "patch_size", "num_attention_heads", "hidden_act", "layer_norm_eps", "rope_theta")
 _OF_MAE = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
-    "image_size", "patch_size", "num_channels", "qkv_bias",
-)  # fmt: skip
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "qkv_bias",
+)
 _SUFFIX = re.compile(r"(\.(pth|pt|tar|safetensors))+$")
 _BLOCK = 1 << 24
 
@@ -71,7 +79,7 @@ class VitEncoder:
         self,
         model: PreTrainedModel,
         settings: EncoderSettings,
-        geometry: Geometry,
+        geometry: InputGeometry,
         device: torch.device,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -111,7 +119,7 @@ class VitEncoder:
         self._check_forward()
 
     @classmethod
-    def pretrained(cls, settings: EncoderSettings, geometry: Geometry, device: torch.device) -> VitEncoder:
+    def pretrained(cls, settings: EncoderSettings, geometry: InputGeometry, device: torch.device) -> VitEncoder:
         """Load a hub id, a model of timm's or a local folder, with its own mean and std where it names them."""
         name = settings.model
         folder = Path(name).expanduser()
@@ -174,7 +182,7 @@ class VitEncoder:
         wide = torch.finfo(self._model.dtype).eps * 64
         if not torch.allclose(last, again, rtol=wide, atol=wide):
             raise EncoderError(
-                f"{name} sees something else in the same picture each time, as with patches masked at random"
+                f"{name} sees something else in the same image each time, as with patches masked at random"
             )
         # Whether the last hidden state is before or after the norm differs between architectures and versions.
         if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self._norm(states[-1]), states[-1])):
@@ -182,7 +190,7 @@ class VitEncoder:
 
 
 def bucket(count: int) -> int:
-    """The batch size that `count` pictures are filled up to when the encoder is compiled: the next power of two."""
+    """The batch size that `count` images are filled up to when the encoder is compiled: the next power of two."""
     return 1 << (count - 1).bit_length()
 
 
@@ -234,7 +242,7 @@ def _final_norm(model: PreTrainedModel) -> nn.Module:
     )
 
 
-def _grid(model: PreTrainedModel, geometry: Geometry) -> tuple[int, int]:
+def _grid(model: PreTrainedModel, geometry: InputGeometry) -> tuple[int, int]:
     """(rows, columns) of patches in a crop."""
     size = getattr(model.config, "patch_size", None)
     height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
@@ -271,7 +279,7 @@ def _normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _fingerprint(
     model: PreTrainedModel,
     layers: Sequence[int],
-    geometry: Geometry,
+    geometry: InputGeometry,
     mean: Sequence[float],
     std: Sequence[float],
     dtype: str,
