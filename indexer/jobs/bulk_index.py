@@ -22,7 +22,8 @@ from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
 from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import EncodedReferences
-from indexer.references.reference_store import ReferenceStore, SourceImage
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.source_image import SourceImage
 from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
 from indexer.verdicts.appearance import Appearance

@@ -13,7 +13,7 @@ from indexer.encoders import Encoder, FeatureSpace
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
 from indexer.memory import Codec
-from indexer.references.reference_store import write_segment
+from indexer.references.segment_writer import write_segment
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import SegmentStore

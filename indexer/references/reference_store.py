@@ -1,67 +1,38 @@
-"""The references of one data folder: files, catalogue and memory kept in step, in the order that survives a crash."""
+"""Adds and removes the references of one data folder, in the order that survives a crash."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.category import Category, SettingsChanges
-from indexer.domain.encoding import Encoding
 from indexer.domain.errors import (
     CatalogueError,
     CorruptSegmentError,
     FeatureSpaceMismatch,
     MemoryInactive,
-    SegmentsChanged,
-    StorageFull,
 )
-from indexer.domain.finding import Finding
 from indexer.domain.inspection import Inspection
-from indexer.domain.reading import Reading
-from indexer.domain.reference import NewReference
-from indexer.domain.snapshot import SegmentFile, SegmentUsage
+from indexer.domain.snapshot import SegmentFile
 from indexer.domain.stored_file import original_path
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import DEFAULT_CODEC, EncodedReferences, MemoryBank, join
+from indexer.references.compaction import Compactor
+from indexer.references.segment_writer import write_segment
 from indexer.references.snapshot_loader import PublishedState, SnapshotLoader
+from indexer.references.source_image import SourceImage, to_new_reference
 from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter
-from indexer.storage.segment_format import SegmentHeader
 from indexer.storage.segment_store import SegmentStore
-from indexer.verdicts.appearance import Appearance
-
-_FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
-_MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 log = logging.getLogger("touchstone")
-
-
-@dataclass(frozen=True)
-class SourceImage:
-    """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
-
-    appearance, findings: from screening, where it was screened. encoding, reading: how it was stored and read.
-    inspection_id: the inspection that feedback makes it a reference from.
-    """
-
-    filename: str
-    data: bytes
-    sha256: str
-    suffix: str
-    width: int
-    height: int
-    appearance: Appearance | None = None
-    findings: tuple[Finding, ...] = ()
-    encoding: Encoding | None = None
-    reading: Reading = Reading()  # noqa: RUF009 - it is frozen
-    inspection_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +63,13 @@ class ReferenceStore:
         self.folder = folder
         self.catalogue = catalogue
         self._files = folder.lock
-        self._sweeper = OrphanDeleter(
+        self._orphans = OrphanDeleter(
             folder.root, self._files, catalogue.stored_files.named, catalogue.stored_files.needed
         )
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = ImageStore(folder.root / "originals", self._files)
         self._loader = SnapshotLoader(catalogue, self._segments, memory, memory_id)
+        self._compactor = Compactor(catalogue, self._segments, self._loader, self._files, self._orphans)
 
     @classmethod
     def open(
@@ -139,7 +111,7 @@ class ReferenceStore:
             )
         empty = MemoryBank.empty(space, record.codec, folder=data if codes_on_disk else None)
         library = cls(folder, catalogue, empty, record.id)
-        for _ in library._sweeper.orphans("segments"):
+        for _ in library._orphans.orphans("segments"):
             pass  # pictures may be many: pruning looks for those, in the background
         library._loader.refresh(patience=0.0)
         return library
@@ -193,7 +165,7 @@ class ReferenceStore:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):
                 raise MemoryInactive("this data folder has switched to another codec: encode the pictures again")
             with self._written(published, fresh.values(), join([encoded[sha256] for sha256 in fresh])) as segment:
-                references = [_new_reference(each) for each in fresh.values()]
+                references = [to_new_reference(each) for each in fresh.values()]
                 appended = self.catalogue.references.append(category, segment, references, published.memory_id)
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.
@@ -218,7 +190,7 @@ class ReferenceStore:
         if encoded.codec != published.memory.codec.name:
             raise MemoryInactive("this data folder has switched to another codec: encode the picture again")
         with self._written(published, [original], encoded) as segment:
-            reference = replace(_new_reference(original), inspection_id=inspection_id)
+            reference = replace(to_new_reference(original), inspection_id=inspection_id)
             promoted = self.catalogue.inspections.promote(
                 inspection_id, segment, reference, published.memory_id, confirmed
             )
@@ -286,36 +258,12 @@ class ReferenceStore:
         return self._files
 
     def compact(self) -> int:
-        """Rewrite small or partly removed segments into full ones; returns how many were replaced.
-
-        Detection goes on: rows move on the disk only, and a crash leaves either the old segments or the new one.
-        """
-        replaced: list[str] = []
-        with self._files.shared():
-            published = self.published
-            usages = self.catalogue.segments.of(published.memory_id)
-            damaged = {damage.name for damage in published.corrupt_segments}
-            waiting = [each for each in usages if _worth_compacting(each) and each.segment.name not in damaged]
-            while waiting:
-                group = [waiting.pop(0)]
-                while waiting and sum(each.live for each in group) + waiting[0].live <= _FULL_SEGMENT:
-                    group.append(waiting.pop(0))
-                if len(group) == 1 and group[0].live == group[0].segment.count:
-                    continue
-                self._rewrite(published, [each.segment for each in group])
-                replaced += (each.segment.name for each in group)
-        self._give_back([f"segments/{name}" for name in replaced])
-        return len(replaced)
+        """Rewrite small or partly removed segments into full ones: see `Compactor.compact`."""
+        return self._compactor.compact()
 
     def compact_if_needed(self) -> int:
-        """Compact once many segments are small or partly removed; returns how many were replaced, often none."""
-        usages = self.catalogue.segments.of(self.memory_id)
-        if sum(map(_worth_compacting, usages)) < _MANY_SEGMENTS:
-            return 0
-        try:
-            return self.compact()
-        except (CorruptSegmentError, SegmentsChanged, StorageFull):
-            return 0  # another time: nothing is lost by waiting
+        """Compact once many segments are small or partly removed: see `Compactor.compact_if_needed`."""
+        return self._compactor.compact_if_needed()
 
     @contextmanager
     def _written(
@@ -332,50 +280,5 @@ class ReferenceStore:
                 written.append(f"segments/{segment.name}")
                 yield segment
         except Exception:
-            self._give_back(written)
+            self._orphans.delete_if_possible(written)
             raise
-
-    def _give_back(self, paths: Sequence[str]) -> None:
-        """Delete those of some files that nothing needs, or leave them to a later sweep."""
-        with suppress(CatalogueError, OSError):
-            for _ in self._sweeper.delete(paths):
-                pass
-
-    def _rewrite(self, published: PublishedState, old: Sequence[SegmentFile]) -> None:
-        names = {segment.name for segment in old}
-        everything = self.catalogue.segments.changes_since(0, published.memory_id).added
-        parts = [self._loader.read(each, published.memory) for each in everything if each.segment.name in names]
-        ids = [row.reference_id for each in everything if each.segment.name in names for row in each.rows]
-        segment = write_segment(self._segments, join(parts), published.memory.space) if ids else None
-        self.catalogue.segments.replace(
-            published.memory_id, names, segment, {reference_id: row for row, reference_id in enumerate(ids)}
-        )
-
-
-def _new_reference(original: SourceImage) -> NewReference:
-    appearance = None if original.appearance is None else asdict(original.appearance)
-    findings = tuple(asdict(finding) for finding in original.findings)
-    return NewReference(
-        original.sha256,
-        original.suffix,
-        original.filename,
-        original.width,
-        original.height,
-        appearance,
-        findings,
-        len(original.data),
-        encoding=None if original.encoding is None else original.encoding.to_json(),
-        reading=original.reading.to_json(),
-        inspection_id=original.inspection_id,
-    )
-
-
-def _worth_compacting(usage: SegmentUsage) -> bool:
-    return usage.live < usage.segment.count or usage.live < _FULL_SEGMENT
-
-
-def write_segment(store: SegmentStore, encoded: EncodedReferences, space: FeatureSpace) -> SegmentFile:
-    """Write references of a feature space as one durable segment. StorageFull when there is no room."""
-    count, layers, cells, code_size = encoded.codes.shape
-    header = SegmentHeader(space.fingerprint, encoded.codec, layers, cells, code_size, space.global_dim, count)
-    return store.write(encoded.global_descriptors, encoded.codes, header)

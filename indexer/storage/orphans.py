@@ -6,10 +6,11 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.domain.errors import CatalogueError
 from indexer.storage.lock import StoreLock
 
 Names = Callable[[Sequence[str]], Collection[str]]  # those of some files, paths in the folder, that are named
@@ -72,6 +73,12 @@ class OrphanDeleter:
                 return
             done += step.files
             yield step
+
+    def delete_if_possible(self, paths: Sequence[str]) -> None:
+        """Delete those of some files that are not needed; what fails is left to `orphans`."""
+        with suppress(CatalogueError, OSError):
+            for _ in self.delete(paths):
+                pass
 
     def _step(self, paths: Sequence[str]) -> DeletionStep:
         files, deleted, size = 0, 0, 0

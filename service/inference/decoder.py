@@ -22,7 +22,7 @@ from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
 from indexer.imaging.reading import read_pixels, reading_for
-from indexer.references.reference_store import SourceImage
+from indexer.references.source_image import SourceImage
 from service.inference.in_flight import Budget
 from service.observability.metrics import Metrics
 from service.observability.tracing import Stage

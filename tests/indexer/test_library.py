@@ -10,7 +10,8 @@ import pytest
 
 from indexer.domain.errors import MemoryInactive, StorageFull
 from indexer.memory import Codec, EncodedReferences
-from indexer.references.reference_store import ReferenceStore, SourceImage
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.source_image import SourceImage
 from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()

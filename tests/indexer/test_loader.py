@@ -15,8 +15,10 @@ import pytest
 from indexer.domain.errors import CatalogueUnavailable, MemoryInactive
 from indexer.memory import Codec, join
 from indexer.references import snapshot_loader
-from indexer.references.reference_store import ReferenceStore, SourceImage, write_segment
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.segment_writer import write_segment
 from indexer.references.snapshot_loader import SnapshotLoader
+from indexer.references.source_image import SourceImage
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import Segment, SegmentStore
 from tests.helpers.random_features import feature_space, random_features
