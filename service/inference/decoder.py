@@ -81,7 +81,7 @@ class Decoder:
     """
 
     def __init__(
-        self, threads: int, limits: ImageLimits, prepare: Preprocess, metrics: Metrics, budget: Budget
+        self, threads: int, limits: ImageLimits, preprocess: Preprocess, metrics: Metrics, budget: Budget
     ) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
