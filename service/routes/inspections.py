@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -18,6 +15,7 @@ from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
 from service.http.event_stream import server_sent_events
 from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
+from service.http.inspection_csv import csv_parts, stream_csv
 from service.http.problems import ProblemError, documented_problems
 from service.inference.decoder import THUMBNAIL_SIDE
 from service.inference.in_flight import Lease
@@ -58,24 +56,6 @@ _Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 
-_CSV = (
-    "id",
-    "at",
-    "filename",
-    "category",
-    "verdict",
-    "score",
-    "threshold",
-    "p_value",
-    "version",
-    "part_id",
-    "station",
-    "judgement",
-    "judged_at",
-    "promoted_reference_id",
-)
-_CSV_PART = 1 << 16  # characters sent together: each part costs a change of threads
-
 # A proxy that collected the events before it passed them on would show each part too late (nginx does, unless told).
 _STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -107,9 +87,9 @@ async def inspections(
     """The history, newest first."""
     catalogue = state.library.catalogue
     if format == "csv":
-        parts = _csv_parts(catalogue.inspections.iterate(wanted))
+        parts = csv_parts(catalogue.inspections.iterate(wanted))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
-        lines = _streamed(first, parts)
+        lines = stream_csv(first, parts)
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)
@@ -242,29 +222,3 @@ async def _picture(state: AppState, found: Inspection, held: Lease) -> tuple[byt
         raise ProblemError("not-found", "The image of this inspection is no longer kept.")
     data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
     return data, found.image_suffix
-
-
-async def _streamed(first: str, others: Iterator[str]) -> AsyncIterator[str]:
-    yield first
-    while (part := await asyncio.to_thread(next, others, None)) is not None:
-        yield part
-
-
-def _csv_parts(found: Iterator[Inspection]) -> Iterator[str]:
-    lines = io.StringIO()
-    writer = csv.writer(lines)
-    writer.writerow(_CSV)
-    for each in found:
-        writer.writerow([_cell(getattr(each, column)) for column in _CSV])
-        if lines.tell() > _CSV_PART:
-            yield lines.getvalue()
-            lines.seek(0)
-            lines.truncate()
-    yield lines.getvalue()
-
-
-def _cell(value: object) -> str:
-    """A cell's text. Spreadsheets run text that begins like a formula: a quote mark keeps it text."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
