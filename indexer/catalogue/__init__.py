@@ -1,1 +1,1 @@
-"""What exists, in SQL: categories, references, the segments that hold them, and the inspections made with them."""
+"""All SQL: categories, references, segments, inspections, API keys."""

@@ -1,4 +1,4 @@
-"""API keys as the catalogue holds them: everything about a key but the secret itself."""
+"""The table of API keys, without their secrets."""
 
 from __future__ import annotations
 

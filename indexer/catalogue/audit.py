@@ -1,4 +1,4 @@
-"""Who changed what, and when: written in the transaction of the change itself, so that neither is without the other."""
+"""The audit trail, written in the transaction of each change."""
 
 from __future__ import annotations
 

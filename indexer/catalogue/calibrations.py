@@ -1,4 +1,4 @@
-"""What each category's verdicts rest on: its calibration, and the drift test that its inspections count in."""
+"""Stored leave-one-out results of each category; its drift test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place that speaks SQL: what exists, as transactions that either happened or did not."""
+"""The catalogue: one database of a data folder, as transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole catalogue as rows that a database of either kind can be filled with, of this version or an older one."""
+"""Exports a catalogue as rows; fills a new database of either kind from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to SQLite or PostgreSQL on which a commit is durable, and whose failures have names."""
+"""Connections to SQLite or PostgreSQL with durable commits; translates database errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history: what was answered to every picture, and what people said about it afterwards."""
+"""The history of inspections, with their labels."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class Inspections:
     def set_label(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
         """Keep that somebody calls the part a defect, or takes back what was said. Raises InspectionNotFound.
 
-        The reference that the picture became is removed in the same transaction, unless another inspection of the same
-        picture is called good.
+        The reference that the image became is removed in the same transaction, unless another inspection of the same
+        image is called good.
         """
 
         def write() -> Inspection:
@@ -135,9 +135,9 @@ class Inspections:
         memory_id: int,
         confirmed: Sequence[str] = (),
     ) -> Inspection:
-        """Keep that somebody calls the part good, and make its picture a reference of its category, together.
+        """Keep that somebody calls the part good, and make its image a reference of its category, together.
 
-        segment: of one row. confirmed: what the person was warned of. Where the picture is a live reference already,
+        segment: of one row. confirmed: what the person was warned of. Where the image is a live reference already,
         only what was said is kept, and the inspection names the reference if feedback made it; then the segment stays
         unknown. Raises InspectionNotFound, CategoryNotFound when the category was removed, ValueError without a
         category, and as `References.append`.

@@ -1,4 +1,4 @@
-"""Which references are live, and how they cease to be."""
+"""SQL conditions for live, removed or restorable references."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import CategoryRow, ReferenceRow
 
 LIVE = ReferenceRow.removed_at.is_(None)
-RESTORABLE = timedelta(days=30)  # after its removal a reference's picture is kept so long, and can be restored
+RESTORABLE = timedelta(days=30)  # after its removal a reference's image is kept so long, and can be restored
 
 
 def live_ids(connection: Connection, ids: Iterable[int]) -> set[int]:
@@ -39,13 +39,13 @@ def live_digests(connection: Connection, category: str, digests: Iterable[str]) 
 
 
 def restorable() -> tuple[ColumnElement[bool], ...]:
-    """Of references: removed together with their category, which is joined; their pictures are kept, none is live."""
+    """Of references: removed together with their category, which is joined; their images are kept, none is live."""
     together = ReferenceRow.removed_version == CategoryRow.removed_version
     return together, ReferenceRow.removed_at > now() - RESTORABLE, ~added_again()
 
 
 def added_again() -> ColumnElement[bool]:
-    """Of a reference: the same picture became one of its category once more."""
+    """Of a reference: the same image became one of its category once more."""
     later = aliased(ReferenceRow)
     return exists().where(
         later.category_id == ReferenceRow.category_id,

@@ -1,4 +1,4 @@
-"""Memories: the one that is served, and those that are being filled to take its place."""
+"""Memories: one is served, others are filled to replace it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which memory holds which reference, in which row of which segment."""
+"""Maps references of a memory to rows of its segments."""
 
 from __future__ import annotations
 

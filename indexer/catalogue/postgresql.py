@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that give up on a server which keeps silent."""
+"""PostgreSQL connections that time out when the server is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several parts of the catalogue need alike: the time, lists of bearable length, pages, a category's id."""
+"""Helpers of several queries: time, batches, pages, category ids."""
 
 from __future__ import annotations
 

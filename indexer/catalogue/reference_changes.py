@@ -1,4 +1,4 @@
-"""How references are gained and lost inside a transaction, whoever it is that adds or removes them."""
+"""Adds or removes references inside a transaction."""
 
 from __future__ import annotations
 

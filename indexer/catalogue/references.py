@@ -1,4 +1,4 @@
-"""References: added, taken back, looked up."""
+"""The table of references: append, remove, look up."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class References:
     ) -> Page[Reference]:
         """Live references by id, of one category or of all. Raises InvalidCursor.
 
-        removed: instead those that were taken back, each picture once, and none that is live again. from_feedback: only
+        removed: instead those that were taken back, each image once, and none that is live again. from_feedback: only
         those that feedback made.
         """
         statement = _references().where(~LIVE & ~added_again() if removed else LIVE)

@@ -1,4 +1,4 @@
-"""Finds which inspections are beyond what is to be kept, and takes them out in small transactions, oldest first."""
+"""Prunes inspections beyond a limit in small transactions, oldest first."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Retention:
         return None if not found else PruneCutoff(kind, what, *max((row.at, row.id) for row in found))
 
     def plan_to_free(self, wanted: int) -> tuple[PruneCutoff, ...]:
-        """Where to cut the pictures of what is no defect, of whatever category, to give back so many bytes or all."""
+        """Where to cut the images of what is no defect, of whatever category, to give back so many bytes or all."""
         good = (HAS_PICTURE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
             categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
@@ -204,7 +204,7 @@ def _reaching(
 
 
 def _files(row: Any, what: PruneTarget) -> list[tuple[str, int]]:
-    """The files that an inspection ceases to name, and their bytes; a map counts with its picture."""
+    """The files that an inspection ceases to name, and their bytes; a map counts with its image."""
     files = []
     if row.kept_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
         files.append((original_path(row.image_sha256, row.image_suffix), row.kept_bytes))

@@ -1,4 +1,4 @@
-"""Segments: what a snapshot is loaded from, and how many small ones become one."""
+"""The table of segments: what a snapshot lacks, how compaction replaces segments."""
 
 from __future__ import annotations
 

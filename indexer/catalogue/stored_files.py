@@ -1,4 +1,4 @@
-"""Which files of a data folder the catalogue names, and so needs."""
+"""The files of a data folder that the catalogue refers to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
 
 
 class StoredFiles:
-    """Answers about segments, pictures, maps and thumbnails, as paths in the data folder."""
+    """Answers about segments, images, maps and thumbnails, as paths in the data folder."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -37,7 +37,7 @@ class StoredFiles:
 
 
 def named_files(connection: Connection) -> Iterator[NamedFile]:
-    """Every file that the catalogue needs: segments, pictures of references and inspections, maps, thumbnails."""
+    """Every file that the catalogue needs: segments, images of references and inspections, maps, thumbnails."""
     used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield NamedFile(f"segments/{row.name}", row.sha256)
@@ -67,7 +67,7 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
 
 
 def needs_picture(now: datetime) -> ColumnElement[bool]:
-    """Whether a reference's picture is needed: it is live, or may be restored."""
+    """Whether a reference's image is needed: it is live, or may be restored."""
     return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - RESTORABLE)
 
 

@@ -1,4 +1,4 @@
-"""The tables, in types that mean the same on SQLite and PostgreSQL."""
+"""The tables, in types that mean the same on SQLite as on PostgreSQL."""
 
 from __future__ import annotations
 

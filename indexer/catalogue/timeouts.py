@@ -1,4 +1,4 @@
-"""How long the database is waited for, before a caller is told that it is busy or does not answer."""
+"""Timeouts for locks held by others, for responses of the database."""
 
 from __future__ import annotations
 

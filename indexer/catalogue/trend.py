@@ -1,4 +1,4 @@
-"""How inspections went over time: counts and scores in equal stretches, added up by the database."""
+"""Counts of inspections in equal buckets of time, aggregated by the database."""
 
 from __future__ import annotations
 

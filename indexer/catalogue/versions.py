@@ -1,4 +1,4 @@
-"""The snapshots' version numbers: one for each commit that changes what detection sees."""
+"""Version numbers of snapshots: one for each commit that changes what detection sees."""
 
 from __future__ import annotations
 

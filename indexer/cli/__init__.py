@@ -1,1 +1,1 @@
-"""What the commands share."""
+"""The command line of the indexer."""

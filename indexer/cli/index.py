@@ -1,4 +1,4 @@
-"""`touchstone index` and `python -m indexer`: the bulk job as a command."""
+"""`touchstone index`, also as `python -m indexer`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from indexer.text import readable
 if TYPE_CHECKING:
     from indexer.jobs.bulk_index import IndexReport
 
-_SHOWN = 20  # refused pictures, and as many findings, named on the screen
+_SHOWN = 20  # refused images, and as many findings, named on the screen
 
 
 def index(

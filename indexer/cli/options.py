@@ -1,4 +1,4 @@
-"""What commands share: options, how they print, and how one ends when it is given something it cannot use."""
+"""Options shared by commands; how a command prints or fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal; elsewhere, as in a log, a line every few seconds."""
+"""Progress of long work: a bar on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Plain frozen values and the errors of the product; imports nothing but the standard library."""
+"""Plain frozen values of the product; imports nothing but the standard library."""

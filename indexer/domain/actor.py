@@ -1,4 +1,4 @@
-"""Who is at work: the author of the changes that the audit trail records."""
+"""The author of a change, for the audit trail."""
 
 from __future__ import annotations
 

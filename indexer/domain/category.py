@@ -1,4 +1,4 @@
-"""Categories and how each is inspected."""
+"""Categories, each with its settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CategorySettings:
     layer, not all zero; None = as the references say, see `LeaveOneOut.balanced`. false_reject_rate: share of good
     parts that may be rejected, in (0, 1). threshold: manual score threshold ≥ 0 that overrides calibration; None =
     calibrated. unfamiliar_rate: share of good parts that may be called unfamiliar, in (0, 1). region_of_interest: what
-    of the picture scores; None = all of it.
+    of the image scores; None = all of it.
     refuse: findings for which a new reference is refused rather than reported. bit_depth: how many bits files of 16 a
     channel use, from the lowest; None = not decided, read as 16.
     """

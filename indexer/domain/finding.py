@@ -16,7 +16,7 @@ FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 class Finding:
     """One finding with its evidence.
 
-    detail: a sentence for people. value: what was measured; usual: what the category's other pictures measure; limit:
+    detail: a sentence for people. value: what was measured; usual: what the category's other images measure; limit:
     where the finding begins. reference_id, picture: the reference, or the position in the same request, that it was
     compared with. category: of that reference, where it is another one.
     """

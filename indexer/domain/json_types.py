@@ -1,4 +1,4 @@
-"""What JSON can hold, as types."""
+"""Types of values that JSON can hold."""
 
 from __future__ import annotations
 

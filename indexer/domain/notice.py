@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 NoticeKind = Literal[
-    "narrow_range", "bit_depth_inferred", "stored_differently", "read_as_references", "other_size",
+    "narrow_range",
+    "bit_depth_inferred",
+    "stored_differently",
+    "read_as_references",
+    "other_size",
     "border_not_inspected",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)

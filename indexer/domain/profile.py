@@ -1,4 +1,4 @@
-"""How a category's references were stored, and whether another image can be compared with them as it is."""
+"""How a category's references were stored: what decides whether another image can be compared with them."""
 
 from __future__ import annotations
 
@@ -101,9 +101,10 @@ class Profile:
     def _like(self, encoding: Encoding) -> int:
         """How many references were stored like that."""
         return sum(
-            group.count for group in self.groups
+            group.count
+            for group in self.groups
             if group.compared_as is not None and group.compared_as.is_like(encoding)
-        )  # fmt: skip
+        )
 
     def notices_of_part(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
         """What differs between an inspected image, as it was read, and the references."""

@@ -1,4 +1,4 @@
-"""References: to be added, stored, added and removed."""
+"""References: new ones, stored ones, and the results of adding or removing some."""
 
 from __future__ import annotations
 

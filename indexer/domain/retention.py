@@ -1,4 +1,4 @@
-"""What is stored of the history, and what is pruned."""
+"""The limits of the history, its usage, what pruning removes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RetentionGroup:
 
 @dataclass(frozen=True)
 class GroupUsage:
-    """What is kept of one kind. picture_bytes: of pictures and maps, counted for each inspection that has them."""
+    """What is kept of one kind. picture_bytes: of images and maps, counted for each inspection that has them."""
 
     kind: RetentionGroup
     inspections: int
@@ -40,7 +40,7 @@ class GroupUsage:
 
 @dataclass(frozen=True)
 class PruneCutoff:
-    """An inspection of a kind, with which and before which all go: themselves, or their pictures and maps."""
+    """An inspection of a kind, with which and before which all go: themselves, or their images and maps."""
 
     kind: RetentionGroup
     what: PruneTarget
@@ -50,7 +50,7 @@ class PruneCutoff:
 
 @dataclass(frozen=True)
 class CountAndBytes:
-    """So many inspections, pictures with maps, or files, and the bytes of theirs."""
+    """So many inspections, images with maps, or files, and the bytes of theirs."""
 
     count: int
     bytes: int

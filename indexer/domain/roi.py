@@ -1,4 +1,4 @@
-"""Which part of an image is inspected, as polygons or a mask."""
+"""The region of interest of a category: polygons or a mask."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Polygon = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class RegionOfInterest:
-    """Where a category's pictures are inspected; ValueError when it is not well formed.
+    """Where a category's images are inspected; ValueError when it is not well formed.
 
     polygons: corners (x, y) in fractions of the picture's width and height, in [0, 1]; what lies in any of them is
-    inspected. mask: instead of polygons, base64 of a grey PNG, 256×256 over the whole picture; what is not 0 is
-    inspected. Fractions hold for pictures of every size, and for every encoder.
+    inspected. mask: instead of polygons, base64 of a grey PNG, 256×256 over the whole image; what is not 0 is
+    inspected. Fractions hold for images of every size, and for every encoder.
     """
 
     polygons: tuple[Polygon, ...] = ()

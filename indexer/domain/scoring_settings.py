@@ -1,4 +1,4 @@
-"""The hyperparameters of the method: K, ρ, the layer weights and what of an image scores."""
+"""The hyperparameters of scoring: K, ρ, layer weights, region of interest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexer.domain.roi import RegionOfInterest
 class ScoringSettings:
     """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
 
-    region: what of the picture scores; None is all of it, as in the paper.
+    region: what of the image scores; None is all of it, as in the paper.
     """
 
     k: int = 150

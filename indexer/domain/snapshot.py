@@ -1,4 +1,4 @@
-"""What a snapshot of a memory is loaded from: segments, the rows of live references, and what changed."""
+"""What a snapshot of a memory is loaded from: segments, rows of live references, deltas."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class NamedFile:
 
 
 def original_path(sha256: str, suffix: str) -> str:
-    """The file of a picture."""
+    """The file of an image."""
     return f"originals/{original_name(sha256, suffix)}"
 
 

@@ -1,4 +1,4 @@
-"""What an engineer accepts, and the verdict on an image."""
+"""The verdict on an image, with the settings that decide it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DecisionSettings:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on a picture, with what it was held against; each None while nothing is calibrated.
+    """The verdict on an image, with what it was held against; each None while nothing is calibrated.
 
     threshold: of the score. p_value: of the score. region_level: what a pixel of the map must exceed to be part of a
     region. unfamiliarity, unfamiliar_level, unfamiliar_p_value: the statistic of `Familiarity`, its level, its rank.

@@ -1,1 +1,1 @@
-"""The history of inspections: how long it is stored."""
+"""Retention of the history of inspections."""

@@ -1,4 +1,4 @@
-"""What is stored of each category's history."""
+"""Retention limits of each kind of inspection."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ALL = RetentionLimits()
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """What is kept of each category: its defects, and its other inspections; themselves, and their pictures and maps.
+    """What is kept of each category: its defects, and its other inspections; themselves, and their images and maps.
 
-    An inspection that goes takes its picture, map and thumbnail with it. A thumbnail otherwise stays.
+    An inspection that goes takes its image, map and thumbnail with it. A thumbnail otherwise stays.
     """
 
     inspections: RetentionLimits = _ALL

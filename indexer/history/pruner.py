@@ -1,4 +1,4 @@
-"""Keeps the history of inspections within its bounds, and the disk from filling, in steps that delay nobody."""
+"""Deletes inspections or images beyond their limits, in short steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ABANDONED = 100_000  # paths remembered: 10 MB
 
 @dataclass(frozen=True)
 class PruneStep:
-    """What one step took away. what: inspections, the pictures and maps of some, or files. why: a bound, or room.
+    """What one step took away. what: inspections, the images and maps of some, or files. why: a bound, or room.
 
     Files go after what they belonged to; `why` is None for them. failed: a line for each that cannot be deleted.
     """
@@ -84,15 +84,15 @@ class Pruner:
                     yield cut
 
     def within_bounds(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneStep]:
-        """Take away what is beyond the policy's bounds, oldest first, inspections before pictures."""
+        """Take away what is beyond the policy's bounds, oldest first, inspections before images."""
         yield from self._deleted()
         for cut in self.plan(kinds):
             yield from self._taken(cut, "bounds")
 
     def bytes_to_free(self) -> int:
-        """How many bytes of pictures have to go so that twice the least that must be free is free; 0 for none.
+        """How many bytes of images have to go so that twice the least that must be free is free; 0 for none.
 
-        Twice: the oldest pictures go before it comes to refusing new history.
+        Twice: the oldest images go before it comes to refusing new history.
         """
         free = shutil.disk_usage(self._data).free
         if free >= 2 * self._min_free_bytes:
@@ -100,7 +100,7 @@ class Pruner:
         return max(0, 2 * self._min_free_bytes - free - self._retention.pending().bytes)
 
     def with_room(self) -> Iterator[PruneStep]:
-        """While the disk is low, take away the oldest pictures of any category; never those of defects."""
+        """While the disk is low, take away the oldest images of any category; never those of defects."""
         if shutil.disk_usage(self._data).free < 2 * self._min_free_bytes:
             yield from self._deleted()
             if wanted := self.bytes_to_free():

@@ -1,1 +1,1 @@
-"""Long work on a whole data folder: indexing, encoding again, backups."""
+"""Jobs on a whole data folder: bulk indexing, re-encoding, repair, backups."""

@@ -1,4 +1,4 @@
-"""Saves a data folder while services go on: what a folder of backups has already is not copied again."""
+"""Backs up a data folder while services run, incrementally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of backups: files that all of them share, and for each a list of its files and the catalogue's rows."""
+"""The folder of backups: shared files, plus a list of files with the catalogue's rows for each backup."""
 
 from __future__ import annotations
 

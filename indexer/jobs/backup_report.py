@@ -1,4 +1,4 @@
-"""What saving, checking and restoring say about themselves."""
+"""The result of a backup, a check or a restore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class BackupReport:
     """What was done with the backup `name`, or with a data folder.
 
     files: in all. copied: those that were new, of `copied_bytes`. mended: those whose copy was damaged and was copied
-    anew. damaged: a line for each fault. unserved: references whose features were lost, while their pictures are kept.
+    anew. damaged: a line for each fault. unserved: references whose features were lost, while their images are kept.
     """
 
     name: str

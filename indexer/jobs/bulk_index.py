@@ -1,4 +1,4 @@
-"""The bulk job: whole folders of pictures become references, decoded beside the encoder, and resumed after a kill."""
+"""Bulk indexing: adds whole folders of images as references, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.kept import kept_measures
 from indexer.verdicts.screening import Screening, findings_of, outliers_need
 
-BATCH = 8  # pictures encoded at once
-_COMMIT = 32  # pictures made references together: what a kill costs at most
-_LOOKED_AT = 64  # pictures of a category whose values tell how many bits their files use
+BATCH = 8  # images encoded at once
+_COMMIT = 32  # images made references together: what a kill costs at most
+_LOOKED_AT = 64  # images of a category whose values tell how many bits their files use
 _GOOD = Path("train") / "good"
 
 
@@ -42,7 +42,7 @@ class NothingToIndex(ValueError):
 
 @dataclass(frozen=True)
 class CategoryFolder:
-    """The pictures of one category. misnamed: why its folder's name cannot be a category's; None when it can."""
+    """The images of one category. misnamed: why its folder's name cannot be a category's; None when it can."""
 
     category: str
     paths: tuple[Path, ...]
@@ -51,7 +51,7 @@ class CategoryFolder:
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies under a folder. passed_over: what is not hidden and no picture by its suffix."""
+    """What lies under a folder. passed_over: what is not hidden and no image by its suffix."""
 
     categories: tuple[CategoryFolder, ...]
     passed_over: tuple[Path, ...]
@@ -59,7 +59,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class RejectedImage:
-    """A picture that was skipped, and why."""
+    """An image that was skipped, and why."""
 
     path: Path
     detail: str
@@ -67,9 +67,9 @@ class RejectedImage:
 
 @dataclass
 class IndexReport:
-    """What became of one category's pictures so far.
+    """What became of one category's images so far.
 
-    found: what screening found in pictures that were kept. outliers_need: how many more pictures it takes to find
+    found: what screening found in images that were kept. outliers_need: how many more images it takes to find
     outliers among them; None while nothing was screened.
     """
 
@@ -98,7 +98,7 @@ class _Encoded:
 def find_categories(root: Path) -> Layout:
     """What lies under a folder: `<category>/train/good/*` (MVTec-AD) or `<category>/*`, category by category.
 
-    A folder whose name breaks the rule for text is named in a readable form. NothingToIndex when there is no picture.
+    A folder whose name breaks the rule for text is named in a readable form. NothingToIndex when there is no image.
     """
     if not root.is_dir():
         raise NothingToIndex(f"{root} is not a folder")
@@ -140,12 +140,12 @@ def index(
     screen: PatchSearchEngine | None = None,
     depth: BitDepth | None = None,
 ) -> tuple[IndexReport, ...]:
-    """Make the pictures references of their categories; what is one already is neither encoded nor added again.
+    """Make the images references of their categories; what is one already is neither encoded nor added again.
 
-    advance: told the category's tally and how many more pictures are done. Every 32 pictures are committed together, so
-    that a kill loses no more than those, and another run goes on from there. Pictures that cannot be used are noted
-    and passed over. screen: what to search with to hold the pictures of each commit against each other and against the
-    references there are, as the service does; None adds them without. Findings stay with the references, and a picture
+    advance: told the category's tally and how many more images are done. Every 32 images are committed together, so
+    that a kill loses no more than those, and another run goes on from there. Images that cannot be used are noted
+    and passed over. screen: what to search with to hold the images of each commit against each other and against the
+    references there are, as the service does; None adds them without. Findings stay with the references, and an image
     is refused for those that the category's settings name. depth: bits in use, of files that have 16 a channel; None
     for what the category has, or what the values tell. StorageFull and CatalogueError end it; what was committed
     stays.
@@ -197,7 +197,7 @@ def _reading(
     limits: ImageLimits,
     depth: BitDepth | None,
 ) -> Reading:
-    """How a category's pictures are read: see `Profile.reading`. Some from all over the folder are looked at."""
+    """How a category's images are read: see `Profile.reading`. Some from all over the folder are looked at."""
     published = library.published
     profile = published.profiles.get(found.category, Profile())
     depth = depth or published.settings.get(found.category, CategorySettings()).bit_depth
@@ -227,10 +227,10 @@ def _loaded_ahead(
     limits: ImageLimits,
     reading: Reading,
 ) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
-    """Batches of a category's pictures, each decoded while the one before is worked on."""
+    """Batches of a category's images, each decoded while the one before is worked on."""
 
     def load(path: Path) -> _Loaded | str | None:
-        """The picture; None if it is a reference already; or why it cannot be used."""
+        """The image; None if it is a reference already; or why it cannot be used."""
         try:
             data = path.read_bytes() if path.stat().st_size <= limits.max_bytes else b""
             digest = hashlib.sha256(data).hexdigest()
@@ -269,7 +269,7 @@ def _loaded_ahead(
 
 
 class _Screened:
-    """Holds one category's pictures, commit by commit, against each other and against the references there are."""
+    """Holds one category's images, commit by commit, against each other and against the references there are."""
 
     def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, tally: IndexReport) -> None:
         self._library, self._engine, self._tally = library, engine, tally
@@ -278,7 +278,7 @@ class _Screened:
         self._measured = kept_measures(library, tally.category, self._settings.scoring)
 
     def kept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
-        """The pictures that are not refused, with what was found in them. The same picture twice is screened once."""
+        """The images that are not refused, with what was found in them. The same image twice is screened once."""
         fresh = list({each.original.sha256: each for each in reversed(waiting)}.values())[::-1]
         memory, category = self._library.memory, self._tally.category
         codes, names = [each.codes for each in fresh], [each.original.filename for each in fresh]
@@ -309,4 +309,4 @@ def _commit(library: ReferenceStore, tally: IndexReport, waiting: Sequence[_Enco
     added = library.add(tally.category, originals, {each.original.sha256: each.codes for each in waiting})
     fresh = sum(outcome.status == "added" for outcome in added.outcomes)
     tally.added += fresh
-    tally.known += len(waiting) - fresh  # the same picture twice among these, or another process was quicker
+    tally.known += len(waiting) - fresh  # the same image twice among these, or another process was quicker

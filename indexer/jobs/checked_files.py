@@ -1,4 +1,4 @@
-"""Files copied and checked, with a word for what is wrong with one: missing, damaged, or why it cannot be read."""
+"""Copies or checks files by their checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexer.imaging.decode import ImageLimits, ImageRejected, decode_image
 from indexer.storage.durable import sync_folder
 
 _PIECE = 4 << 20
-_ANY_SIZE = ImageLimits(min_side=1)  # of thumbnails, which are as narrow as their pictures
+_ANY_SIZE = ImageLimits(min_side=1)  # of thumbnails, which are as narrow as their images
 
 
 class FileFault(Exception):
@@ -57,7 +57,7 @@ def copy(source: Path, target: Path, sha256: str | None) -> Content:
 
 
 def check(path: Path, sha256: str | None) -> None:
-    """Read a whole file. FileFault unless it has its checksum or, if that is not known, is a whole picture."""
+    """Read a whole file. FileFault unless it has its checksum or, if that is not known, is a whole image."""
     if sha256 is not None:
         digest = hashlib.sha256()
         for piece in _pieces(path):

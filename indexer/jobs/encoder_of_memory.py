@@ -1,4 +1,4 @@
-"""Which sizes images are looked at in: those that somebody chose, else those of the memory that is there."""
+"""Encoder settings that default to the sizes of the existing memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Re-encodes every kept picture with another encoder into a new memory, and switches to it at once."""
+"""Re-encodes all stored images into a new memory, then switches to it atomically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NothingToRebuild(ValueError):
 class ReencodeReport:
     """A finished rebuild.
 
-    codec: of the new memory. dropped: references whose pictures could not be read, taken back. same_encoder: whether
+    codec: of the new memory. dropped: references whose images could not be read, taken back. same_encoder: whether
     running services can go on with the new memory without being restarted.
     """
 
@@ -64,9 +64,9 @@ class ReencodeJob:
     def run(
         self, limits: ImageLimits, decoders: int, advance: Callable[[int], None], *, drop_unreadable: bool = False
     ) -> ReencodeReport:
-        """Encode what is left and switch. advance: told how many more pictures are done.
+        """Encode what is left and switch. advance: told how many more images are done.
 
-        drop_unreadable: take back references whose pictures are gone or damaged, instead of raising Unreadable. What
+        drop_unreadable: take back references whose images are gone or damaged, instead of raising Unreadable. What
         was encoded is kept for the next run when it ends early, as by StorageFull.
         """
         dropped: list[Reference] = []
@@ -99,7 +99,7 @@ class ReencodeJob:
         return old, self._catalogue.memories.prepare(space.to_json(), space.fingerprint, codec)
 
     def _encode_rest(self, reencoder: Reencoder, advance: Callable[[int], None]) -> list[Reference]:
-        """Place every reference that is not in the new memory yet; returns those whose pictures cannot be read."""
+        """Place every reference that is not in the new memory yet; returns those whose images cannot be read."""
         unreadable: list[Reference] = []
         after = 0
         while references := self._catalogue.references.unplaced(self._new.id, SEGMENT_ROWS, after):

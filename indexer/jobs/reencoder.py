@@ -1,4 +1,4 @@
-"""Encodes references again from the pictures that are kept of them."""
+"""Encodes references again from their stored images."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 
 SEGMENT_ROWS = 64  # references to encode and store together: what a kill costs at most
-_BATCH = 8  # pictures encoded at once
+_BATCH = 8  # images encoded at once
 
 
 class ImagesUnreadable(Exception):
-    """Kept pictures that are gone or damaged, so that they cannot be encoded again."""
+    """Kept images that are gone or damaged, so that they cannot be encoded again."""
 
     def __init__(self, references: Sequence[Reference]) -> None:
         super().__init__(f"{len(references)} kept pictures cannot be read")
@@ -42,7 +42,7 @@ class Reencoded:
 
 
 class Reencoder:
-    """Encodes the references of one data folder; pictures are decoded on the pool's threads."""
+    """Encodes the references of one data folder; images are decoded on the pool's threads."""
 
     def __init__(
         self, originals: ImageStore, encoder: Encoder, codec: Codec, limits: ImageLimits, pool: ThreadPoolExecutor
@@ -82,7 +82,7 @@ class Reencoder:
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
 
     def _prepared(self, reference: Reference) -> torch.Tensor | None:
-        """The reference's picture as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
+        """The reference's image as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))

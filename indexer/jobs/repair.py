@@ -1,4 +1,4 @@
-"""Encodes the references of damaged segments again, so that they are served again."""
+"""Re-encodes the references of corrupt segments."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class RepairJob:
     ) -> RepairReport:
         """Encode the references of these segments. advance: told how many more were dealt with.
 
-        Unreadable, at the end, when the pictures of some cannot be read: the others are mended, and these still lack
+        Unreadable, at the end, when the images of some cannot be read: the others are mended, and these still lack
         their segment. drop_unreadable: take such back instead.
         """
         codec = Codec.from_name(self._memory.codec, self._encoder.space.dim)

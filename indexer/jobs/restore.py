@@ -1,4 +1,4 @@
-"""Puts a backup back: all of it that is whole, and a word about the rest."""
+"""Restores a backup, as far as its files are whole."""
 
 from __future__ import annotations
 

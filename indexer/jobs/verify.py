@@ -1,4 +1,4 @@
-"""Reads every file of a data folder or of a backup, and says what is wrong with each."""
+"""Verifies every file of a data folder or of a backup against its checksum."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The references of one data folder: files, catalogue and memory bank kept in step."""
+"""References of one data folder: files, catalogue, memory bank."""

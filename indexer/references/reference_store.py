@@ -55,7 +55,7 @@ class AddResult:
 class ReferenceStore:
     """Durable references and the newest snapshot of their memory. Safe to use from several threads and processes.
 
-    An addition is on the disk (segment, picture), then in the catalogue (one transaction), then in the snapshot, in
+    An addition is on the disk (segment, image), then in the catalogue (one transaction), then in the snapshot, in
     that order, and acknowledged last. What other processes commit to the same folder arrives by `refresh`.
     """
 
@@ -112,7 +112,7 @@ class ReferenceStore:
         empty = MemoryBank.empty(space, record.codec, folder=data if codes_on_disk else None)
         library = cls(folder, catalogue, empty, record.id)
         for _ in library._orphans.orphans("segments"):
-            pass  # pictures may be many: pruning looks for those, in the background
+            pass  # images may be many: pruning looks for those, in the background
         library._loader.refresh(patience=0.0)
         return library
 
@@ -141,13 +141,13 @@ class ReferenceStore:
         return self.published.corrupt_segments
 
     def find_existing(self, category: str, digests: Collection[str]) -> dict[str, int]:
-        """Which of these pictures (sha256) are live references of the category already, with their ids."""
+        """Which of these images (sha256) are live references of the category already, with their ids."""
         return self.catalogue.references.live_digests(category, digests)
 
     def add(
         self, category: str, originals: Sequence[SourceImage], encoded: Mapping[str, EncodedReferences]
     ) -> AddResult:
-        """Make pictures references of a category, together.
+        """Make images references of a category, together.
 
         encoded: by sha256, one reference each in the memory's codec; an image that is a live reference already
         (`find_existing`) may be left out. Returns after the commit, with the snapshot published. An image that is a
@@ -182,9 +182,9 @@ class ReferenceStore:
     def promote(
         self, inspection_id: str, original: SourceImage, encoded: EncodedReferences, confirmed: Sequence[str] = ()
     ) -> Inspection:
-        """Call an inspected part good and make its picture a reference: see `Inspections.promote`.
+        """Call an inspected part good and make its image a reference: see `Inspections.promote`.
 
-        encoded: the picture as one reference. Raises StorageFull, and as `Inspections.promote`.
+        encoded: the image as one reference. Raises StorageFull, and as `Inspections.promote`.
         """
         published = self.published
         if encoded.codec != published.memory.codec.name:
@@ -216,7 +216,7 @@ class ReferenceStore:
         return version
 
     def restore_category(self, name: str) -> None:
-        """Make a removed category one again; its references are restored as pictures. CategoryNotFound."""
+        """Make a removed category one again; its references are restored as images. CategoryNotFound."""
         self.catalogue.categories.restore(name)
         self._follow()
 
@@ -249,7 +249,7 @@ class ReferenceStore:
         return self._originals.write(data, suffix)
 
     def read_original(self, sha256: str, suffix: str) -> bytes:
-        """The bytes of a kept picture. OriginalUnreadable when they are gone or changed."""
+        """The bytes of a kept image. OriginalUnreadable when they are gone or changed."""
         return self._originals.read(sha256, suffix)
 
     @property
@@ -269,7 +269,7 @@ class ReferenceStore:
     def _written(
         self, published: PublishedState, originals: Collection[SourceImage], encoded: EncodedReferences
     ) -> Iterator[SegmentFile]:
-        """Write pictures and their segment; the block commits them. If it fails, what nothing needs is given back."""
+        """Write images and their segment; the block commits them. If it fails, what nothing needs is given back."""
         written: list[str] = []
         try:
             with self._files.shared():

@@ -1,4 +1,4 @@
-"""Brings the snapshot that detection reads up to what the catalogue holds: a change as a whole, or nothing of it."""
+"""Loads committed changes into the published snapshot, each change whole or not at all."""
 
 from __future__ import annotations
 

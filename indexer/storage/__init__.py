@@ -1,1 +1,1 @@
-"""Files of a data folder that survive a crash."""
+"""Crash-safe files of a data folder."""

@@ -1,4 +1,4 @@
-"""A data folder: which database is its catalogue, and whether it may be used now."""
+"""A data folder with the URL of its catalogue; refuses one that is not fully restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes files and folders so that they survive a crash."""
+"""Atomic, durable writes of files; durable creation of folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images as they were uploaded, by the digest of their bytes."""
+"""Content-addressed store of the uploaded images."""
 
 from __future__ import annotations
 

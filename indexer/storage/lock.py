@@ -1,4 +1,4 @@
-"""Keeps files from being deleted before the catalogue names them."""
+"""A file lock: shared for writers, exclusive for the deletion of orphans."""
 
 from __future__ import annotations
 

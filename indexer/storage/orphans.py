@@ -1,4 +1,4 @@
-"""Deletes files that nothing names, a few at a time, so that whoever adds files hardly waits."""
+"""Deletes files that the catalogue does not refer to, in short steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The format of a segment file: a header, then the arrays."""
+"""The binary format of a segment file: header, descriptors, codes."""
 
 from __future__ import annotations
 

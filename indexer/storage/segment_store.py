@@ -1,4 +1,4 @@
-"""The folder of segment files."""
+"""The folder of segment files: write, read with verification, remove."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def switched(library: ReferenceStore, codec: str, fingerprint: str = SPACE.finge
     old = library.memory_id
     library.catalogue.memories.switch(made.id)
     library.catalogue.memories.retire(old)
-    files = library.catalogue.files
+    files = library.catalogue.stored_files
     for _ in OrphanDeleter(data_of(library), library.files, files.named, files.needed).orphans("segments"):
         pass
     return made.id

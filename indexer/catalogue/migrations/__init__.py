@@ -1,4 +1,4 @@
-"""Which revision a database has, which one this version needs, and the way from one to the other."""
+"""Schema revisions: checks which one a database has, upgrades or downgrades it."""
 
 from __future__ import annotations
 
