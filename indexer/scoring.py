@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -119,6 +119,13 @@ def score_fused(
     pixels = inspected.pixels(MAP_SIDE)
     anomaly_map[~pixels] = 0.0
     return image_score(anomaly_map[pixels]), anomaly_map
+
+
+def rescaled(scored: Scored, scale: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> Scored:
+    """A scored image with its distances multiplied by `scale`, float32 (layers, cells): their map and score."""
+    distances = scored.distances * scale
+    score, anomaly_map = score_cells(distances, space, settings)
+    return replace(scored, score=score, map=anomaly_map, distances=distances)
 
 
 def draw_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:

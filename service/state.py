@@ -24,6 +24,7 @@ from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.verdicts.ranking import references_needed
 from service.auth.api_key_cache import ApiKeyCache
 from service.background import Supervisor, Task
+from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
@@ -163,11 +164,15 @@ class AppState:
             least_seconds=_KEY_SYNC_SECONDS,
             stalls_after=10,
         )
+        adaptations = Adaptations(worker, encoder, engine, library, calibrations, settings.image_limits)
+        adapting = task("adaptation", adaptations.round, seconds=refresh, most_seconds=5)
+        adaptations.asked = adapting.soon
         background = Supervisor(
             (
                 catalogue_sync,
                 key_sync,
                 task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
+                adapting,
                 task("pruning", pruning.round, seconds=pruning.pause),
                 task("compaction", Compaction(library).round, seconds=refresh),
                 task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
@@ -185,7 +190,7 @@ class AppState:
             onboarding,
             onboarding_decoder,
             calibrations,
-            Detector(engine, calibrations),
+            Detector(engine, calibrations, adaptations),
             metrics,
             tracing,
             api_keys,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL, Engine
 
 from indexer.catalogue import migrations
+from indexer.catalogue.adaptations import Adaptations
 from indexer.catalogue.api_keys import ApiKeys
 from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
@@ -38,6 +39,7 @@ class Catalogue:
         self.dump = Dump(self._transactions)
         self.categories = Categories(self._transactions)
         self.calibrations = Calibrations(self._transactions)
+        self.adaptations = Adaptations(self._transactions)
         self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
         self.api_keys = ApiKeys(self._transactions)

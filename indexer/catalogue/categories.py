@@ -13,7 +13,7 @@ from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
-from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, ReferenceRow
+from indexer.catalogue.tables import AdaptationRow, CalibrationRow, CategoryRow, DriftRow, ReferenceRow
 from indexer.catalogue.versions import commit_version
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import Category, CategorySettings, RemovedCategory, SettingsChanges
@@ -76,6 +76,7 @@ class Categories:
             version = commit_version(connection, "removed", detail={"category": name, "references": list(ids)})
             mark_removed(connection, version, inside)
             forget_calibrations(connection, CalibrationRow.category_id == category)
+            connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
             gone = {"removed_at": now(), "removed_version": version}
             connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(**gone))

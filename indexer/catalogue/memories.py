@@ -14,7 +14,7 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.placements import placed, placed_ids, record_segment
 from indexer.catalogue.queries import now
-from indexer.catalogue.tables import CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.tables import AdaptationRow, CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version
 from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
 from indexer.domain.snapshot import MemoryRecord, SegmentFile
@@ -91,6 +91,7 @@ class Memories:
                 raise ValueError("the memory being served cannot be retired")
             connection.execute(delete(PlacementRow).where(PlacementRow.memory_id == memory_id))
             forget_calibrations(connection, CalibrationRow.memory_id == memory_id)
+            connection.execute(delete(AdaptationRow).where(AdaptationRow.memory_id == memory_id))
             connection.execute(
                 update(SegmentRow)
                 .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))

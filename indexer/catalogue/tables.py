@@ -270,6 +270,19 @@ class CalibrationRow(Base):
     rho: Mapped[int]
 
 
+class AdaptationRow(Base):
+    """A category's calibration for images of one encoding. key: of the calibration that it was made beside."""
+
+    __tablename__ = "adaptation"
+
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"), primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
+    encoding: Mapped[str] = mapped_column(String(256), primary_key=True)
+    key: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class LeaveOneOutRow(Base):
     """What one reference of a category found among the others. Arrays are little endian: int64, or float32 of values.
 

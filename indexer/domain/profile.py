@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import Literal
 
 from indexer.domain.bit_depth import FULL, BitDepth, depth_of
 from indexer.domain.encoding import Encoding
@@ -16,6 +17,14 @@ from indexer.domain.reading import Reading
 _SOME = 0.1  # of the references: as many, stored like an image, and the category's threshold knows such
 _NEARLY_ALL = 0.9
 _OTHER_SIZE = 1.5  # larger or smaller by this factor
+
+# By which calibration an image was judged: the category's own, one for images that are stored like it, or none yet.
+Judged = Literal["own", "adapted", "waiting"]
+_JUDGED: dict[Judged, str] = {
+    "own": "Scores may be higher for that alone: store both alike.",
+    "adapted": "It was judged by references stored like it; faint defects show best when both are stored alike.",
+    "waiting": "Until it is calibrated for such images, which has begun, the verdict is uncalibrated.",
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,18 @@ class Profile:
         return sum(group.count for group in self.groups)
 
     @cached_property
-    def commonest(self) -> Encoding | None:
-        """What most references were stored as; None where it is not known of any."""
+    def _counts(self) -> dict[Encoding, int]:
+        """How many references are compared as each encoding, as far as it is known."""
         counts: dict[Encoding, int] = {}
         for group in self.groups:
             if group.compared_as is not None:
                 counts[group.compared_as] = counts.get(group.compared_as, 0) + group.count
-        return max(counts, key=lambda each: counts[each]) if counts else None
+        return counts
+
+    @cached_property
+    def commonest(self) -> Encoding | None:
+        """What most references were stored as; None where it is not known of any."""
+        return max(self._counts, key=lambda each: self._counts[each]) if self._counts else None
 
     @cached_property
     def usual(self) -> Encoding | None:
@@ -95,23 +109,27 @@ class Profile:
 
     def knows(self, encoding: Encoding) -> bool:
         """Whether enough references were stored like an image of this encoding; also where nothing is known of them."""
-        known = sum(group.count for group in self.groups if group.compared_as is not None)
-        return self._like(encoding) >= _SOME * known
+        return self._like(encoding) >= _SOME * sum(self._counts.values())
+
+    def is_finer_than(self, encoding: Encoding) -> bool:
+        """Whether nearly all references would be like an image of this encoding, had they been stored so, too."""
+        finer = sum(count for each, count in self._counts.items() if each.is_finer_than(encoding))
+        return not self.knows(encoding) and finer >= _NEARLY_ALL * self.count
 
     def _like(self, encoding: Encoding) -> int:
         """How many references were stored like that."""
-        return sum(
-            group.count
-            for group in self.groups
-            if group.compared_as is not None and group.compared_as.is_like(encoding)
-        )
+        return sum(count for each, count in self._counts.items() if each.is_like(encoding))
 
-    def notices_of_part(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
-        """What differs between an inspected image, as it was read, and the references."""
+    def notices_of_part(
+        self, encoding: Encoding, reading: Reading, width: int, height: int, judged: Judged
+    ) -> list[Notice]:
+        """What differs between an inspected image, as it was read, and the references. judged: by which calibration."""
         found = self._read_alike(encoding, reading)
         if not found and not self.knows(encoding):
             those = "of several kinds" if self.usual is None else str(self.usual)
-            found.append(Notice("stored_differently", f"It is {encoding}; the references are {those}."))
+            found.append(
+                Notice("stored_differently", f"It is {encoding}; the references are {those}. {_JUDGED[judged]}")
+            )
         return [*found, *self._of_size(width, height)]
 
     def notices_of_reference(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:

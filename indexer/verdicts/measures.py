@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,6 +57,15 @@ def measure(
         score, float(anomaly_map.max()), _median(distances, space, settings), _remoteness(similarity),
         _uniformity(features, space, settings),
     )  # fmt: skip
+
+
+def with_distances(
+    measures: Measures, distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> Measures:
+    """The same picture's measures with other patch distances, float32 (layers, cells)."""
+    score, anomaly_map = score_cells(distances, space, settings)
+    median = _median(distances, space, settings)
+    return replace(measures, score=score, peak=float(anomaly_map.max()), median=median)
 
 
 def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:

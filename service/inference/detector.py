@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.domain.category import CategorySettings
 from indexer.domain.notice import Notice
-from indexer.domain.profile import Profile
+from indexer.domain.profile import Judged, Profile
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.encoders import FeatureSpace
@@ -19,8 +19,10 @@ from indexer.references.snapshot_loader import PublishedState
 from indexer.regions import Region, find_regions
 from indexer.scoring import NoReferences, Scored, scoring
 from indexer.search import PatchSearchEngine, SearchCoroutine
+from indexer.verdicts.adaptation import Adaptation
 from indexer.verdicts.calibration import Calibration, decide, weighed
 from indexer.verdicts.measures import Measures, mean_distance
+from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
 from service.inference.decoder import DecodedImage
 from service.inference.image_reading import notices_of_part
@@ -85,6 +87,7 @@ class Detector:
 
     engine: PatchSearchEngine
     calibrations: CalibrationManager
+    adaptations: Adaptations
 
     def detect(
         self, turn: JobContext, image: DecodedImage, category: str | None, published: PublishedState
@@ -102,15 +105,17 @@ class Detector:
             raise NoReferences("the memory is empty")
         applied = likeliest if category is None else category
         chosen = settings.get(applied, CategorySettings())
-        calibration = self.calibrations.of(applied)
-        as_calibrated = weighed(chosen.scoring, calibration)
-        scored = yield from scoring(memory, self.engine, turn.features, as_calibrated, applied)
+        profile = published.profiles.get(applied, Profile())
+        calibration, adaptation, judged = self._held_against(applied, image, profile)
+        as_calibrated = weighed(chosen.scoring, calibration or self.calibrations.of(applied))
+        found = yield from scoring(memory, self.engine, turn.features, as_calibrated, applied)
+        scored = found if adaptation is None else adaptation.applied(found, memory.space, as_calibrated)
         measures = Measures.of(scored, turn.features, memory.space, as_calibrated)
         decision = decide(measures, calibration, chosen.limits)
         better = None
         if likeliest != applied:
             better = yield from self._alternative_category(
-                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, scored, as_calibrated
+                turn, likeliest, settings.get(likeliest, CategorySettings()).scoring, found, as_calibrated
             )
         original = image.original
         regions = _anomalous_regions(decision, scored.map, memory.space, (original.width, original.height))
@@ -136,8 +141,22 @@ class Detector:
             encode_seconds=turn.encode_seconds,
             search_seconds=(ended - started) / turn.search_batch_size,
             stages=(*turn.stages, Stage("search", started, ended)),
-            notices=notices_of_part(image, published.profiles.get(applied, Profile()), memory.space.geometry.unseen),
+            notices=notices_of_part(image, profile, memory.space.geometry.unseen, judged),
         )
+
+    def _held_against(
+        self, category: str, image: DecodedImage, profile: Profile
+    ) -> tuple[Calibration | None, Adaptation | None, Judged]:
+        """The calibration that an image is held against, how its distances are adapted to that, and of what kind."""
+        encoding = image.original.encoding
+        if encoding is None or not profile.is_finer_than(encoding):
+            return self.calibrations.of(category), None, "own"
+        adaptation = self.adaptations.of(category, encoding)
+        if adaptation == "waiting":
+            return None, None, "waiting"
+        if adaptation == "impossible":
+            return self.calibrations.of(category), None, "own"
+        return adaptation.calibration, adaptation, "adapted"
 
     def _alternative_category(
         self, turn: JobContext, category: str, settings: ScoringSettings, own: Scored, own_settings: ScoringSettings

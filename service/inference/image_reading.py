@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from indexer.domain.bit_depth import FULL, BitDepth, is_narrow
 from indexer.domain.category import CategorySettings
 from indexer.domain.notice import Notice
-from indexer.domain.profile import Group, Profile
+from indexer.domain.profile import Group, Judged, Profile
 from indexer.domain.reading import Reading
 from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, Decoder, Upload
@@ -36,14 +36,15 @@ async def reading_of_references(
     return profile.reading(depth, largest), largest is not None
 
 
-def notices_of_part(image: DecodedImage, profile: Profile, unseen: float) -> tuple[Notice, ...]:
+def notices_of_part(image: DecodedImage, profile: Profile, unseen: float, judged: Judged) -> tuple[Notice, ...]:
     """What people should know of how an inspected image was read.
 
-    profile: of the references that it is compared with. unseen: the share of every image that is cut off.
+    profile: of the references that it is compared with. unseen: the share of every image that is cut off. judged: by
+    which calibration.
     """
     original, found = image.original, _of_depth(image, inferred=False)
     if original.encoding is not None:
-        found += profile.notices_of_part(original.encoding, original.reading, original.width, original.height)
+        found += profile.notices_of_part(original.encoding, original.reading, original.width, original.height, judged)
     if unseen:
         detail = f"Its border, {unseen:.0%} of it, is cut off and was not inspected: see `touchstone rebuild`."
         found.append(Notice("border_not_inspected", detail))

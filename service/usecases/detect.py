@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
+from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
 from indexer.scoring import NoReferences
@@ -74,6 +75,7 @@ async def detect(
         _check_references(published, parameters.category)
     reading = reading_of_parts(published, parameters.category, parameters.bit_depth)
     decoded = await state.decoder.decode(Upload(tuple(upload.files[index] for index in new)), reading)
+    await _wait_for_adaptation(state, parameters.category, published, decoded)
     detections = await _inspect(state, parameters.category, published, decoded)
     _time(state, decoded, detections)
     if count == 1 and detections and isinstance(detections[0], ProblemError):
@@ -107,6 +109,22 @@ def _check_references(published: PublishedState, category: str | None) -> None:
         raise ProblemError("not-found", f"There is no category {category!r}.")
     if len(published.memory.rows_of(category)) == 0:
         raise NoReferences("the memory is empty" if category is None else f"no references of {category!r}")
+
+
+async def _wait_for_adaptation(
+    state: AppState,
+    category: str | None,
+    published: PublishedState,
+    decoded: Sequence[DecodedImage | ImageRejected],
+) -> None:
+    """Give the category's first calibration for images that are stored like these half of the deadline to be made."""
+    if category is None:
+        return
+    profile = published.profiles.get(category, Profile())
+    encodings = {each.original.encoding for each in decoded if isinstance(each, DecodedImage)}
+    for encoding in encodings:
+        if encoding is not None and profile.is_finer_than(encoding):
+            await state.detector.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
 
 
 async def _inspect(

@@ -18,26 +18,41 @@ from indexer.imaging.decode import decode_image
 T = TypeVar("T")
 Picture = NDArray[np.uint8]
 Kinds = dict[str, list[Picture]]
+MOST_PICTURES = 60  # of a kind and a product, that are stored in other ways
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some pictures of one product."""
+
+    references: list[Picture]
+    good: list[Picture]
+    defective: list[Picture]
 
 
 @dataclass(frozen=True)
 class Product:
-    """Features of one product's pictures: references, fresh good parts, defective parts, views gone wrong by name."""
+    """Features of one product's pictures: references, fresh good parts, defective parts, views gone wrong by name.
+
+    pictures: some of them, to be stored in other ways.
+    """
 
     name: str
     references: list[Features]
     good: list[Features]
     defective: list[Features]
     odd: dict[str, list[Features]]
+    pictures: Pictures | None = None
 
     @classmethod
     def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
         """From pictures by kind, each encoded by itself."""
+        pictures = Pictures(*(kinds[kind][:MOST_PICTURES] for kind in ("references", "good", "defective")))
         found = {
             kind: [encoder.encode(preprocess(picture, encoder.space.geometry)[None]) for picture in pictures]
             for kind, pictures in kinds.items()
         }
-        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found)
+        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found, pictures)
 
 
 def together(name: str, products: Sequence[Product]) -> Product:
@@ -138,6 +153,18 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
         ]
         kinds = {"references": shuffled(read(name, "train", "good")), "good": good, "defective": defective, **views}
         yield Product.encoded(encoder, name, kinds)
+
+
+def photographs(folder: Path) -> Iterator[Pictures]:
+    """Some pictures of each product that is laid out as MVTec-AD lays it out."""
+    for path in sorted(each for each in folder.iterdir() if (each / "train/good").is_dir()):
+        kinds = sorted(each for each in (path / "test").iterdir() if each.name != "good")
+        files = [
+            sorted((path / "train/good").iterdir()),
+            sorted((path / "test/good").iterdir()),
+            [file for kind in kinds for file in sorted(kind.iterdir())],
+        ]
+        yield Pictures(*([decode_image(file) for file in shuffled(group)[:MOST_PICTURES]] for group in files))
 
 
 def shuffled(pictures: Sequence[T]) -> list[T]:

@@ -24,10 +24,11 @@ from indexer.search import PatchSearchEngine, TorchEngine
 from indexer.verdicts.calibration import Calibration, decide
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
 from indexer.verdicts.measures import Measures
+from tests.study.codecs import codecs
 from tests.study.few import outliers
 from tests.study.fits import named
 from tests.study.latency import beside_calibration
-from tests.study.products import Product, real, rendered, together
+from tests.study.products import MOST_PICTURES, Product, photographs, real, rendered, together
 from tests.study.searches import compared
 
 RATES = (0.005, 0.01, 0.05, 0.1)
@@ -196,6 +197,7 @@ def main() -> None:
     parser.add_argument("--products", nargs="+", choices=PRODUCTS, default=PRODUCTS, help="of the rendered factory")
     parser.add_argument("--odd", type=int, default=5, help="pictures of each kind of odd view (default 5)")
     parser.add_argument("--boards", type=Path, help="folder of real products in MVTec-AD's layout")
+    parser.add_argument("--photos", type=Path, help="folder of photographs in that layout, to be stored in other ways")
     parser.add_argument("--keep", type=Path, help="folder where rendered pictures stay, to be used again")
     parser.add_argument("--rate", type=float, default=0.01, help="false-reject rate of the verdicts (default 0.01)")
     given = parser.parse_args()
@@ -213,6 +215,9 @@ def main() -> None:
     lines += beside_calibration(encoder, engine, products[0].references)
     lines += compared("Searches: rendered, 60 references each", encoder, engine, products, 60)
     lines += outliers("Outliers among few: rendered", encoder, products)
+    title = f"Stored in another way: rendered, {MOST_PICTURES} references each, at a rate of 5.0%"
+    stored = [product.pictures for product in products if product.pictures is not None]
+    lines += codecs(title, encoder, engine, stored, 0.05, "PNG")
     if len(products) > 1:
         lines += named("Better category: rendered, 60 references each", encoder, engine, products, 60, given.rate)
     if given.boards is not None:
@@ -227,6 +232,9 @@ def main() -> None:
         lines += compared("Searches: real boards", encoder, engine, boards, 1000)
         lines += outliers("Outliers among few: real boards", encoder, boards)
         lines += named("Better category: real boards, at a rate of 5.0%", encoder, engine, boards, 1000, 0.05)
+    if given.photos is not None:
+        title = f"Stored in another way: photographs, up to {MOST_PICTURES} references each, at a rate of 5.0%"
+        lines += codecs(title, encoder, engine, list(photographs(given.photos)), 0.05, "as they are, JPEG 92")
     text = "\n".join(lines)
     Console().print(text, markup=False, soft_wrap=True)
     if given.write is not None:

@@ -1,0 +1,57 @@
+"""Calibrations for images that are stored in another way than a category's references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from indexer.catalogue.engine import Transactions
+from indexer.catalogue.queries import id_of_category, now
+from indexer.catalogue.tables import AdaptationRow, CategoryRow
+
+MOST = 4  # of one category: cameras have few ways of storing
+
+
+@dataclass(frozen=True)
+class KeptAdaptation:
+    """key: of the calibration that it was made beside. state: `Adaptation` as bytes."""
+
+    key: str
+    state: bytes
+
+
+class Adaptations:
+    """The adaptations of one data folder. encoding: `Encoding` in JSON."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def read(self, category: str, memory_id: int, encoding: str) -> KeptAdaptation | None:
+        """What is kept for images of one encoding."""
+        with self._transactions.reading() as connection:
+            found = connection.execute(
+                select(AdaptationRow.key, AdaptationRow.state)
+                .join(CategoryRow, CategoryRow.id == AdaptationRow.category_id)
+                .where(
+                    CategoryRow.name == category, CategoryRow.removed_at.is_(None),
+                    AdaptationRow.memory_id == memory_id, AdaptationRow.encoding == encoding,
+                )
+            ).one_or_none()  # fmt: skip
+            return None if found is None else KeptAdaptation(found.key, found.state)
+
+    def keep(self, category: str, memory_id: int, encoding: str, kept: KeptAdaptation) -> None:
+        """Keep one in the place of an older one; of several, the four made last stay. UnknownCategory."""
+        with self._transactions.writing() as connection:
+            category_id = id_of_category(connection, category)
+            these = (AdaptationRow.category_id == category_id, AdaptationRow.memory_id == memory_id)
+            connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding == encoding))
+            connection.execute(
+                insert(AdaptationRow).values(
+                    category_id=category_id, memory_id=memory_id, encoding=encoding, key=kept.key, at=now(),
+                    state=kept.state,
+                )
+            )  # fmt: skip
+            newest = select(AdaptationRow.encoding).where(*these).order_by(AdaptationRow.at.desc())
+            old = connection.scalars(newest.offset(MOST)).all()
+            connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding.in_(old)))

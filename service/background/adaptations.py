@@ -1,0 +1,210 @@
+"""Calibrates categories for images that are stored more coarsely than their references, once such images come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from indexer.catalogue.adaptations import MOST, KeptAdaptation
+from indexer.domain.encoding import Encoding
+from indexer.domain.errors import CategoryNotFound, OriginalUnreadable
+from indexer.domain.reading import Reading
+from indexer.domain.reference import Reference
+from indexer.encoders import Encoder, preprocess
+from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
+from indexer.imaging.encoding import apply_encoding
+from indexer.imaging.reading import read_pixels
+from indexer.memory import MemoryBank
+from indexer.references.reference_store import ReferenceStore
+from indexer.search import PatchSearchEngine
+from indexer.verdicts.adaptation import Adaptation, Adapting
+from indexer.verdicts.calibration import Calibration, weighed
+from indexer.verdicts.kept import read_kept
+from indexer.verdicts.ranking import references_needed
+from service.background.calibration_manager import CalibrationBasis, CalibrationManager
+from service.inference.worker import InferenceWorker
+
+log = logging.getLogger("touchstone")
+
+_FEWEST_TAKEN = 512  # references, if there are so many: more only when the false-reject rate needs them
+
+
+@dataclass
+class _Wanted:
+    """Images of one encoding that a category has met. found: the latest adaptation; None before the first.
+
+    waiting: done once there is an adaptation, or none can be made.
+    """
+
+    found: Adaptation | None = None
+    failed: str | None = None  # key of the calibration beside which none could be made
+    waiting: Future[None] = field(default_factory=Future)
+    awaited: bool = False
+
+
+class Adaptations:
+    """The latest adaptation for each category and encoding that was asked for, and the task that makes them.
+
+    They are kept in the catalogue, so that a restart, or another process on the same data, finds them. A reference is
+    read again, stored like the images, and searched for in the owner's spare time: a detection waits for one step at
+    most. One that is out of date serves until it has been made again.
+    """
+
+    def __init__(
+        self,
+        worker: InferenceWorker,
+        encoder: Encoder,
+        engine: PatchSearchEngine,
+        library: ReferenceStore,
+        calibrations: CalibrationManager,
+        limits: ImageLimits,
+    ) -> None:
+        self._worker = worker
+        self._encoder = encoder
+        self._engine = engine
+        self._library = library
+        self._calibrations = calibrations
+        self._limits = limits
+        self._wanted: dict[tuple[str, Encoding], _Wanted] = {}
+        self._changing = threading.Lock()
+        self.asked: Callable[[], object] = lambda: None  # has a round begin soon
+
+    def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
+        """The latest adaptation; while there is none it is made, if that is possible."""
+        wanted = self._want(category, encoding)
+        return wanted.found or ("waiting" if wanted.failed is None else "impossible")
+
+    async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
+        """Return once there is an adaptation, or none can be made, or after so many seconds.
+
+        Only the first who asks waits: a line of such images must not hold up everybody else meanwhile.
+        """
+        if self._calibrations.of(category) is None:
+            return
+        wanted = self._want(category, encoding)
+        with self._changing:
+            if wanted.awaited or wanted.found is not None:
+                return
+            wanted.awaited = True
+        await asyncio.wait([asyncio.wrap_future(wanted.waiting)], timeout=seconds)
+
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: make what is wanted and not there, or out of date."""
+        with self._changing:
+            wanted = list(self._wanted.items())
+        for (category, encoding), each in wanted:
+            if stopping.is_set():
+                return
+            if category not in self._library.published.settings:
+                with self._changing:
+                    self._wanted.pop((category, encoding), None)
+                continue
+            self._renew(category, encoding, each, stopping)
+
+    def _want(self, category: str, encoding: Encoding) -> _Wanted:
+        with self._changing:
+            wanted = self._wanted.get((category, encoding))
+            if wanted is not None:
+                return wanted
+            others = [key for key in self._wanted if key[0] == category]
+            for key in others[: len(others) + 1 - MOST]:
+                del self._wanted[key]
+            wanted = self._wanted[category, encoding] = _Wanted()
+        self.asked()
+        return wanted
+
+    def _renew(self, category: str, encoding: Encoding, wanted: _Wanted, stopping: threading.Event) -> None:
+        published = self._library.published
+        settings, known = published.settings[category], self._calibrations.of(category)
+        basis = CalibrationBasis.of(published.memory, category, settings.scoring)
+        if known is None or known.key != basis.key:
+            return  # the category's own calibration comes first
+        if wanted.failed == known.key or (wanted.found is not None and wanted.found.calibration.key == known.key):
+            return
+        catalogue, name = self._library.catalogue.adaptations, encoding.to_json()
+        kept = catalogue.read(category, published.memory_id, name)
+        found = None
+        if kept is not None and kept.key == known.key:
+            try:
+                found = Adaptation.from_bytes(kept.state, known)
+            except ValueError:
+                log.warning("the kept calibration of %s for %s cannot be read; it is made again", category, encoding)
+        if found is None:
+            most = max(_FEWEST_TAKEN, references_needed(settings.false_reject_rate))
+            made = self._made(published.memory, category, basis, known, encoding, most, stopping)
+            if made is None:
+                return  # references have changed meanwhile, or the service stops: another round
+            if isinstance(made, Adaptation):
+                found = made
+                try:
+                    catalogue.keep(category, published.memory_id, name, KeptAdaptation(known.key, made.to_bytes()))
+                except CategoryNotFound:  # it was removed meanwhile
+                    return
+        wanted.found, wanted.failed = found or wanted.found, known.key if found is None else None
+        if not wanted.waiting.done():
+            wanted.waiting.set_result(None)
+
+    def _made(
+        self,
+        memory: MemoryBank,
+        category: str,
+        basis: CalibrationBasis,
+        known: Calibration,
+        encoding: Encoding,
+        most: int,
+        stopping: threading.Event,
+    ) -> Adaptation | str | None:
+        """The adaptation, why there can be none, or None when it was not finished."""
+        kept = read_kept(self._library, category)
+        if kept is None or not basis.is_of(kept[1]):
+            return None
+        adapting = Adapting(memory, self._engine, weighed(basis.settings, known), kept[1], known, most)
+        references = self._references(category)
+        log.info("%s is calibrated for images that are %s", category, encoding)
+        for reference_id in adapting.wanted:
+            if (prepared := self._stored(references.get(reference_id), encoding)) is not None:
+                self._worker.submit_calibration(_adding(self._encoder, adapting, reference_id, prepared)).result()
+            newest = self._library.memory
+            if stopping.is_set() or (
+                newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis
+            ):
+                return None
+        made = adapting.result()
+        if made is None:
+            log.error("%s cannot be calibrated for images that are %s: its pictures cannot be read", category, encoding)
+            return "unreadable"
+        return made
+
+    def _references(self, category: str) -> dict[int, Reference]:
+        found: dict[int, Reference] = {}
+        cursor: str | None = None
+        while True:
+            page = self._library.catalogue.references.page(category, cursor, 1000)
+            found |= {each.id: each for each in page.items}
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    def _stored(self, reference: Reference | None, encoding: Encoding) -> torch.Tensor | None:
+        """A reference's picture as it would be, had it been stored so: uint8 (3, crop, crop). None if unreadable."""
+        if reference is None:
+            return None
+        try:
+            data = self._library.read_original(reference.image_sha256, reference.image_suffix)
+            image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
+            return preprocess(apply_encoding(image, encoding), self._encoder.space.geometry)
+        except (OriginalUnreadable, ImageRejected, OSError):
+            return None
+
+
+def _adding(
+    encoder: Encoder, adapting: Adapting, reference_id: int, prepared: torch.Tensor
+) -> Callable[[MemoryBank], None]:
+    return lambda _: adapting.add(reference_id, encoder.encode(prepared[None]))

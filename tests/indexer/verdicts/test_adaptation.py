@@ -1,0 +1,104 @@
+"""A calibration for images that are stored in another way: exact where storing changes nothing, and kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.encoders.base import Features
+from indexer.memory import MemoryBank
+from indexer.scoring import score_image
+from indexer.search import TorchEngine
+from indexer.verdicts.adaptation import Adaptation, Adapting
+from indexer.verdicts.calibration import Calibration
+from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.verdicts.measures import Measures
+from tests.helpers.random_features import feature_space, random_features
+from tests.indexer.verdicts.test_leave_one_out import finished
+
+ENGINE, SETTINGS = TorchEngine(torch.device("cpu")), ScoringSettings(k=5)
+COUNT = 24
+
+
+def noisy(features: Features, amount: float, seed: int) -> Features:
+    """The same image as a codec would leave it: every patch changed a little."""
+    noise = torch.randn(features.patches.shape, generator=torch.Generator().manual_seed(seed))
+    patches = torch.nn.functional.normalize(features.patches + amount * noise, dim=-1)
+    return Features(features.global_descriptors, patches)
+
+
+@pytest.fixture(scope="module")
+def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
+    """A memory of similar images, with its calibration."""
+    space = feature_space((6, 6))
+    base = random_features(space, 1, seed=1)
+    images = [noisy(base, 0.15, seed) for seed in range(COUNT)]
+    memory = MemoryBank.empty(space, "fp32")
+    for number, each in enumerate(images):
+        memory = memory.with_references([number], ["nut"], memory.codec.encode(each), number + 1)
+    found = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
+    measured = list(found.measures(memory, SETTINGS))
+    known = Calibration.of(
+        "nut", memory.version, "key", [each for _, each in measured], found.duplicates, [one for one, _ in measured]
+    )
+    return memory, found, known, images
+
+
+def adapted(taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]], amount: float) -> Adaptation:
+    memory, found, known, images = taught
+    adapting = Adapting(memory, ENGINE, SETTINGS, found, known, COUNT)
+    for one in adapting.wanted:
+        adapting.add(one, noisy(images[one], amount, 1000 + one) if amount else images[one])
+    made = adapting.result()
+    assert made is not None
+    return made
+
+
+def test_where_storing_changes_nothing_the_calibration_is_the_own_one(
+    taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]],
+) -> None:
+    made = adapted(taught, 0.0)
+    np.testing.assert_allclose(made.scale, 1.0, atol=1e-4)
+    np.testing.assert_allclose(made.calibration.scores.values, taught[2].scores.values, atol=1e-5)
+    assert made.calibration.key == taught[2].key
+
+
+def test_images_that_all_differ_more_are_ranked_among_references_that_do(
+    taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]],
+) -> None:
+    memory, _, known, _ = taught
+    made, base = adapted(taught, 0.1), random_features(memory.space, 1, seed=1)
+    assert (made.scale < 1).mean() > 0.9
+    plain, told = [], []
+    for seed in range(40):
+        features = noisy(noisy(base, 0.15, 5000 + seed), 0.1, 9000 + seed)
+        scored = score_image(memory, ENGINE, features, SETTINGS, "nut")
+        plain.append(known.scores.p_value(scored.score))
+        score = Measures.of(made.applied(scored, memory.space, SETTINGS), features, memory.space, SETTINGS).score
+        told.append(made.calibration.scores.p_value(score))
+    assert np.mean(plain) < 0.1
+    assert 0.3 < np.mean(told) < 0.7
+
+
+def test_it_is_kept_and_read_as_it_was(taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]) -> None:
+    made = adapted(taught, 0.1)
+    read = Adaptation.from_bytes(made.to_bytes(), taught[2])
+    np.testing.assert_array_equal(read.scale, made.scale)
+    assert read.calibration.measures == made.calibration.measures
+    assert read.calibration.references == made.calibration.references
+    for damaged in (b"", made.to_bytes()[:200]):
+        with pytest.raises(ValueError, match="cannot be read"):
+            Adaptation.from_bytes(damaged, taught[2])
+
+
+def test_no_more_references_are_taken_than_wanted_and_with_few_of_them_there_is_none(
+    taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]],
+) -> None:
+    memory, found, known, images = taught
+    adapting = Adapting(memory, ENGINE, SETTINGS, found, known, 10)
+    assert 5 <= len(adapting.wanted) <= 10
+    for one in adapting.wanted[: len(adapting.wanted) // 2 - 1]:
+        adapting.add(one, images[one])
+    assert adapting.result() is None

@@ -1,0 +1,137 @@
+"""Parts stored in another way than the references: good ones pass at about the promised rate, defects do not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from clients.demo.factory import render_defective, render_good
+from clients.demo.factory import test_seed as part_seed
+from indexer.imaging.encode import encode_png
+from service.app import create_app
+from service.settings import Settings
+from service.state import AppState
+from tests.service.conftest import files, onboard, wait_until_calibrated
+
+PRODUCT, REFERENCES, GOOD, DEFECTIVE = "board", 30, 24, 12
+
+
+def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def start(data: Path) -> TestClient:
+    running = AppState.start(Settings(data=data, device="cpu", deadline_ms=240_000))
+    return TestClient(create_app(running), base_url="http://localhost")
+
+
+def good() -> list[np.ndarray]:
+    return [render_good(PRODUCT, part_seed(0, number)).image for number in range(GOOD)]
+
+
+def defective() -> list[np.ndarray]:
+    return [render_defective(PRODUCT, part_seed(0, GOOD + number)).image for number in range(DEFECTIVE)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one product twice: referenced as PNG, and as JPEG of quality 90."""
+    data = tmp_path_factory.mktemp("codecs")
+    images = [render_good(PRODUCT, seed).image for seed in range(REFERENCES)]
+    with start(data) as client:
+        onboard(client, "png", *map(encode_png, images))
+        onboard(client, "jpeg", *map(jpeg, images))
+        for category in ("png", "jpeg"):
+            client.patch(f"/categories/{category}", json={"false_reject_rate": 0.05})
+            wait_until_calibrated(client, category)
+    return data
+
+
+@pytest.fixture
+def client(data: Path) -> Iterator[TestClient]:
+    with start(data) as running:
+        for category in ("png", "jpeg"):
+            wait_until_calibrated(running, category)
+        yield running
+
+
+def detect(client: TestClient, category: str, parts: list[bytes]) -> list[dict[str, Any]]:
+    answer = client.post("/detect", data={"category": category}, files=files(*parts))
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"]  # type: ignore[no-any-return]
+
+
+def kinds(results: list[dict[str, Any]]) -> set[str]:
+    return {notice["kind"] for result in results for notice in result["notices"]}
+
+
+def test_parts_that_are_stored_like_the_references_have_nothing_to_be_told(client: TestClient) -> None:
+    results = detect(client, "png", list(map(encode_png, good()))) + detect(client, "jpeg", list(map(jpeg, good())))
+    assert kinds(results) == set()
+    assert sum(result["verdict"] == "normal" for result in results) >= 2 * GOOD - 5
+
+
+@pytest.mark.parametrize(("quality", "least_found"), [(90, 8), (75, 6)])
+def test_jpeg_parts_of_png_references_are_judged_by_references_stored_like_them(
+    client: TestClient, quality: int, least_found: int
+) -> None:
+    passed = detect(client, "png", [jpeg(image, quality) for image in good()])
+    found = detect(client, "png", [jpeg(image, quality) for image in defective()])
+    assert sum(result["verdict"] == "normal" for result in passed) >= GOOD - 4  # at 5 % one of 24, on average
+    assert sum(result["verdict"] == "anomalous" for result in found) >= least_found
+    assert kinds(passed + found) == {"stored_differently"}
+    said = passed[0]["notices"][0]["detail"]
+    assert said.startswith(f"It is JPEG, quality {quality}, 4:2:0; the references are PNG. It was judged by")
+    assert passed[0]["encoding"]["quality"] == quality
+
+
+def test_png_parts_of_jpeg_references_are_read_as_those(client: TestClient) -> None:
+    parts = good() + defective()
+    alike = detect(client, "jpeg", list(map(jpeg, parts)))
+    found = detect(client, "jpeg", list(map(encode_png, parts)))
+    assert (kinds(alike), kinds(found)) == (set(), {"read_as_references"})
+    assert found[0]["encoding"]["read_as"] == "JPEG, quality 90, 4:2:0"
+    assert sum(result["verdict"] == "normal" for result in found[:GOOD]) >= GOOD - 4
+    for one, other in zip(alike, found, strict=True):  # two encoders of JPEG differ a little
+        assert other["score"] == pytest.approx(one["score"], rel=0.1)
+
+
+def test_the_calibration_for_such_images_outlives_a_restart_and_follows_the_references(data: Path) -> None:
+    part = jpeg(good()[0])
+    with start(data) as client:
+        wait_until_calibrated(client, "png")
+        before = detect(client, "png", [part])[0]
+        assert before["threshold"] is not None
+    with start(data) as client:
+        wait_until_calibrated(client, "png")
+        begun = time.monotonic()
+        again = detect(client, "png", [part])[0]
+        assert time.monotonic() - begun < 5  # it was not made again
+        assert (again["score"], again["threshold"]) == pytest.approx((before["score"], before["threshold"]))
+        [added] = onboard(client, "png", encode_png(render_good(PRODUCT, 900).image))
+        wait_until_calibrated(client, "png")
+        assert detect(client, "png", [part])[0]["verdict"] == again["verdict"]  # by the one that there is
+        client.delete(f"/references/{added}")
+
+
+def test_references_that_are_stored_in_another_way_than_most_are_told_so(client: TestClient) -> None:
+    extra = render_good(PRODUCT, 901).image
+    for category, data, kind in (("png", jpeg(extra), "stored_differently"),
+                                 ("jpeg", encode_png(extra), "read_as_references")):  # fmt: skip
+        answer = client.post("/references", data={"category": category}, files=files(data)).json()
+        assert kind in {notice["kind"] for notice in answer["results"][0]["notices"]}
+        client.delete(f"/references/{answer['results'][0]['reference_id']}")
+
+
+def test_a_part_of_another_size_is_told(client: TestClient) -> None:
+    small = cv2.resize(good()[0], (256, 256), interpolation=cv2.INTER_AREA)
+    [result] = detect(client, "png", [encode_png(small)])
+    assert kinds([result]) == {"other_size"}
+    assert "0.5 times as many a side" in result["notices"][0]["detail"]

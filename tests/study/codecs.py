@@ -1,0 +1,130 @@
+"""What it does to good and defective parts when they are stored in another way than the references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from indexer.domain.encoding import Encoding
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import DecisionSettings
+from indexer.encoders import Encoder, Features, preprocess
+from indexer.imaging.encoding import apply_encoding
+from indexer.memory import MemoryBank
+from indexer.scoring import score_image
+from indexer.search import PatchSearchEngine
+from indexer.verdicts.adaptation import Adaptation, Adapting
+from indexer.verdicts.calibration import Calibration, decide
+from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
+from indexer.verdicts.measures import Measures
+from tests.study.products import Picture, Pictures
+
+SETTINGS = ScoringSettings()
+_CATEGORY = "product"
+JPEGS = tuple(
+    Encoding("JPEG", True, 8, quality, subsampling)
+    for quality, subsampling in ((95, "4:2:0"), (90, "4:4:4"), (90, "4:2:0"), (75, "4:2:0"), (50, "4:2:0"))
+)
+
+
+@dataclass
+class _Shown:
+    """Verdicts and scores of good and of defective parts."""
+
+    good: list[bool] = field(default_factory=list)  # whether the verdict is normal
+    defective: list[bool] = field(default_factory=list)
+    auroc: list[float] = field(default_factory=list)  # of each product
+
+    def cells(self) -> str:
+        """Good parts that are not normal, defective ones that are not, and the mean AUROC."""
+        rejected, found = self.good.count(False), self.defective.count(False)
+        return f"{rejected} of {len(self.good)} | {found} of {len(self.defective)} | {np.mean(self.auroc):.3f}"
+
+
+class _References:
+    """One product's references, stored in one way, with their calibration."""
+
+    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, pictures: Sequence[Picture]) -> None:
+        self.encoder, self.engine, self.pictures = encoder, engine, pictures
+        self.memory = MemoryBank.empty(encoder.space)
+        for number, each in enumerate(pictures):
+            encoded = self.memory.codec.encode(self.features(each))
+            self.memory = self.memory.with_references([number], [_CATEGORY], encoded, number + 1)
+        self.found: LeaveOneOut = _ended(leave_one_out(self.memory, engine, _CATEGORY, SETTINGS.k, SETTINGS.rho))
+        measured = list(self.found.measures(self.memory, SETTINGS))
+        ids, measures = [one for one, _ in measured], [each for _, each in measured]
+        self.calibration = Calibration.of(_CATEGORY, self.memory.version, "", measures, self.found.duplicates, ids)
+
+    def features(self, picture: Picture) -> Features:
+        return self.encoder.encode(preprocess(picture, self.encoder.space.geometry)[None])
+
+    def adapted(self, encoding: Encoding) -> Adaptation:
+        """As the service calibrates for images that are stored so."""
+        adapting = Adapting(self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.pictures))
+        for one in adapting.wanted:
+            adapting.add(one, self.features(apply_encoding(self.pictures[one], encoding)))
+        made = adapting.result()
+        assert made is not None
+        return made
+
+    def show(self, shown: _Shown, parts: Pictures, store: Callable[[Picture], Picture], limits: DecisionSettings,
+             adaptation: Adaptation | None = None) -> None:  # fmt: skip
+        """Judge good and defective parts, stored in some way, by the own calibration or by an adaptation."""
+        scores: dict[str, list[float]] = {}
+        for kind, pictures in (("good", parts.good), ("defective", parts.defective)):
+            for picture in pictures:
+                features = self.features(store(picture))
+                scored = score_image(self.memory, self.engine, features, SETTINGS, _CATEGORY)
+                if adaptation is not None:
+                    scored = adaptation.applied(scored, self.memory.space, SETTINGS)
+                measures = Measures.of(scored, features, self.memory.space, SETTINGS)
+                calibration = self.calibration if adaptation is None else adaptation.calibration
+                getattr(shown, kind).append(decide(measures, calibration, limits).verdict == "normal")
+                scores.setdefault(kind, []).append(measures.score)
+        good, bad = np.array(scores["good"]), np.array(scores["defective"])
+        shown.auroc.append(float(((bad[:, None] > good) + 0.5 * (bad[:, None] == good)).mean()))
+
+
+def _ended(steps: Steps) -> LeaveOneOut:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: LeaveOneOut = end.value
+            return found
+
+
+def codecs(
+    title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Pictures], rate: float, native: str
+) -> Iterator[str]:
+    """A table: each way of storing parts, judged by the category's own calibration and as the service judges it.
+
+    native: what the references are stored as, in words.
+    """
+    limits = DecisionSettings(rate)
+    usual, plain, adapted = _Shown(), [_Shown() for _ in JPEGS], [_Shown() for _ in JPEGS]
+    finer, read_alike = _Shown(), _Shown()
+    [coarse] = [each for each in JPEGS if (each.quality, each.subsampling) == (90, "4:2:0")]
+    for product in products:
+        references = _References(encoder, engine, product.references)
+        references.show(usual, product, lambda picture: picture, limits)
+        for encoding, before, after in zip(JPEGS, plain, adapted, strict=True):
+            references.show(before, product, partial(apply_encoding, encoding=encoding), limits)
+            references.show(
+                after, product, partial(apply_encoding, encoding=encoding), limits, references.adapted(encoding)
+            )
+        references = _References(encoder, engine, [apply_encoding(each, coarse) for each in product.references])
+        references.show(finer, product, lambda picture: picture, limits)
+        references.show(read_alike, product, partial(apply_encoding, encoding=coarse), limits)
+    yield f"### {title}\n"
+    heads = "good not normal | defects not normal | image AUROC"
+    yield f"| References | Parts | Own calibration: {heads} | As the service judges: {heads} |"
+    yield f"|---|---|{'---|' * 6}"
+    yield f"| {native} | alike | {usual.cells()} | {usual.cells()} |"
+    for encoding, before, after in zip(JPEGS, plain, adapted, strict=True):
+        yield f"| {native} | {encoding} | {before.cells()} | {after.cells()} |"
+    yield f"| {coarse} | {native} | {finer.cells()} | {read_alike.cells()} |"
+    yield ""
