@@ -13,14 +13,25 @@ from alembic.script import ScriptDirectory
 from indexer import catalogue
 from indexer.catalogue import migrations
 
+_DOMAIN = sorted(Path(catalogue.__file__).parents[1].glob("domain/[a-z]*.py"))
 HEAVY = {"torch", "cv2", "faiss", "transformers", "alembic", "numpy", "PIL"}
 
 
-def loaded(code: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has loaded after running some code."""
-    report = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after running some code."""
+    report = "import sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def loaded(code: str) -> set[str]:
+    """The top-level packages of `modules_after`."""
+    return {name.partition(".")[0] for name in modules_after(code)}
+
+
+def rooms_after(code: str) -> set[str]:
+    """The packages of `indexer` that are loaded after running some code."""
+    return {name.split(".")[1] for name in modules_after(code) if name.startswith("indexer.")}
 
 
 def test_the_catalogue_loads_neither_torch_nor_opencv() -> None:
@@ -40,12 +51,16 @@ def test_listing_keys_loads_neither_torch_nor_opencv(tmp_path: Path) -> None:
     assert HEAVY & packages == set()
 
 
-@pytest.mark.parametrize(
-    "path", sorted(Path(catalogue.__file__).parents[1].glob("domain/*.py")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", _DOMAIN, ids=lambda path: path.stem)
 def test_domain_values_load_the_standard_library_only(path: Path) -> None:
     packages = loaded(f"import indexer.domain.{path.stem}")
     assert packages <= sys.stdlib_module_names | loaded("pass") | {"indexer"}
+
+
+def test_the_domain_depends_on_nothing_and_the_catalogue_on_the_domain_only() -> None:
+    names = ", ".join(f"indexer.domain.{path.stem}" for path in _DOMAIN)
+    assert rooms_after(f"import {names}") == {"domain"}
+    assert rooms_after("from indexer.catalogue.catalogue import Catalogue") == {"catalogue", "domain"}
 
 
 def test_the_schema_that_is_needed_is_the_newest() -> None:
