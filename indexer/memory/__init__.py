@@ -1,4 +1,4 @@
-"""The memory of good parts: codes, global index and the snapshots that searches hold."""
+"""The memory bank of good parts: codes, global index and immutable snapshots."""
 
 from indexer.memory.bank import MemoryBank
 from indexer.memory.codec import CODEC_NAMES, DEFAULT_CODEC, Codec, EncodedReferences, join

@@ -1,4 +1,4 @@
-"""The memory of good parts: an immutable snapshot that a search holds while writers prepare the next one."""
+"""The memory bank: immutable snapshots of all references, searched while the next one is built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MemoryBank:
 
     Nothing reachable from a snapshot changes after it was made. The next snapshot shares the codes of this one, so it
     costs the new reference's own bytes (and copies of the row tables, 13 bytes a row). A removed reference keeps its
-    row, unsearched, until the library compacts.
+    row, unsearched, until the next compaction.
 
     ids: int64 (rows,) reference ids. category_numbers: int32 (rows,) indices into `category_names`.
     live: bool (rows,). blocks: the arena's blocks, each uint8 (capacity, layers, cells, code_size).
@@ -105,7 +105,7 @@ class MemoryBank:
         )
 
     def without_references(self, ids: Sequence[int], version: int) -> MemoryBank:
-        """The snapshot without these references; ids that are not there are ignored."""
+        """The snapshot without these references; unknown ids are ignored."""
         live = self.live & ~np.isin(self.ids, np.asarray(ids, np.int64))
         return MemoryBank(
             self.space,
@@ -129,7 +129,7 @@ class MemoryBank:
         return np.flatnonzero(self._allowed(category))
 
     def row_of(self, reference_id: int) -> int:
-        """The row of a live reference; KeyError when it is not there."""
+        """The row of a live reference; KeyError when there is none."""
         found = np.flatnonzero((self.ids == reference_id) & self.live)
         if len(found) == 0:
             raise KeyError(reference_id)

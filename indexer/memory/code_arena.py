@@ -1,4 +1,4 @@
-"""Where patch codes lie in memory: blocks that grow at the end while searches read what is already there."""
+"""Append-only storage of patch codes in blocks; searches read written rows while new ones are appended."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 _FIRST_BLOCK = 16  # references
-_LARGEST_BLOCK = 1024
-_LARGEST_FILE = 64  # reserved for good, unlike memory
+_MAX_BLOCK = 1024
+_MAX_FILE = 64  # reserved for good, unlike memory
 
 
 class CodeArena:
@@ -22,8 +22,8 @@ class CodeArena:
     is reserved whole but becomes resident only where it is written, so blocks can double without costing memory.
     One writer; readers hold the blocks' tensors and only look at rows that were written before they got them.
 
-    With a folder, blocks are mapped files there, which the system reads as they are needed and drops from memory when
-    it needs the room. A file has no name: it goes when nobody holds its block, however the process ends.
+    With a folder, blocks are mapped files there, which the system reads as they are needed and drops from memory
+    under pressure. A file has no name: it is deleted when its block is released, however the process ends.
     """
 
     def __init__(self, shape: tuple[int, int, int], folder: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class CodeArena:
     def append(self, codes: NDArray[np.uint8]) -> None:
         """Store codes (n, layers, cells, code_size) as rows `rows` … `rows + n - 1`.
 
-        OSError when the folder's disk has no room for another block; then nothing was stored.
+        OSError when the folder's disk has no space for another block; then nothing was stored.
         """
         if codes.shape[1:] != self.shape:
             raise ValueError(f"codes of shape {codes.shape[1:]} do not fit a memory of {self.shape}")
@@ -57,16 +57,16 @@ class CodeArena:
         self.rows = end
 
     def truncate(self, rows: int) -> None:
-        """Give up what lies beyond this many rows. No snapshot may have been published that looks at it."""
+        """Discard the rows beyond this many. No published snapshot may reference them."""
         self.rows = min(self.rows, rows)
 
     def _block(self) -> torch.Tensor:
         """An empty block, at most as large as all before it."""
         if self.folder is None:
-            shape = (min(max(self.capacity, _FIRST_BLOCK), _LARGEST_BLOCK), *self.shape)
+            shape = (min(max(self.capacity, _FIRST_BLOCK), _MAX_BLOCK), *self.shape)
             return torch.empty(shape, dtype=torch.uint8)
-        shape = (min(max(self.capacity, _FIRST_BLOCK), _LARGEST_FILE), *self.shape)
+        shape = (min(max(self.capacity, _FIRST_BLOCK), _MAX_FILE), *self.shape)
         with tempfile.TemporaryFile(dir=self.folder) as file:
-            # Room is taken now: a page that finds none when it is written would kill the process.
+            # Space is reserved now: a page without disk space would kill the process when it is written.
             os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
             return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))

@@ -1,4 +1,4 @@
-"""How one patch vector is stored: the formats of a memory's codes, with the error each one brings."""
+"""Encodes patch vectors as stored codes; the bound of each format's error stands beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CODEC_NAMES: tuple[CodecName, ...] = ("fp32", "fp16", "bf16", "int8")
 DEFAULT_CODEC: CodecName = "fp16"
 
 _SCALE_BYTES = 4  # one float32 scale ends every int8 code
-_INT8_LEVELS = 127
+_INT8_MAX = 127
 _FLOATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -37,7 +37,7 @@ class EncodedReferences:
         return len(self.global_descriptors)
 
     def select(self, picked: Sequence[int]) -> EncodedReferences:
-        """Those of the references, in this order."""
+        """The selected references, in this order."""
         return EncodedReferences(self.global_descriptors[picked], self.codes[picked], self.codec)
 
 
@@ -60,7 +60,7 @@ class Codec:
 
     `fp32` is exact. `fp16` rounds every value to 11 bits: an inner product moves by at most 5e-4.
     `bf16` rounds to 8 bits, enough for an encoder that computes in them: by at most 4e-3.
-    `int8` keeps 127 levels either side of zero and one float32 scale per patch, the scale being the patch's largest
+    `int8` has 127 steps either side of zero and one float32 scale per patch, the scale being the patch's largest
     magnitude over 127; nothing is fitted, so a code never depends on what was stored before it. An inner product
     with a unit vector moves by at most `√dim · scale / 2`.
     """
@@ -85,9 +85,9 @@ class Codec:
         patches = features.patches.detach().to("cpu", torch.float32)  # (n, layers, cells, dim)
         global_descriptors = features.global_descriptors.detach().to("cpu", torch.float32).contiguous().numpy()
         if self.name == "int8":
-            scale = patches.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / _INT8_LEVELS
-            levels = torch.round(patches / scale).to(torch.int8)
-            codes = torch.cat([levels.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
+            scale = patches.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / _INT8_MAX
+            quantised = torch.round(patches / scale).to(torch.int8)
+            codes = torch.cat([quantised.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
         else:
             codes = patches.to(_FLOATS[self.name]).contiguous().view(torch.uint8)
         return EncodedReferences(global_descriptors, codes.numpy(), self.name)
@@ -95,7 +95,7 @@ class Codec:
     def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device.
 
-        out: where to write them, if there is a place already.
+        out: a tensor to write them into.
         """
         if out is None:
             out = torch.empty((*codes.shape[:-1], self.dim), device=codes.device)

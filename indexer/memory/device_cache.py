@@ -1,4 +1,4 @@
-"""Where a search finds the codes of the references it retrieved: in the host's blocks or, some of them, on a device."""
+"""Caches codes on a device, least recently used evicted first; on a CPU searches read the host's blocks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from indexer.memory.bank import MemoryBank
 from indexer.memory.code_arena import CodeArena
 
 _FIRST_BLOCK = 16  # references
-_LARGEST_BLOCK = 256
+_MAX_BLOCK = 256
 
 _NO_SLOT = -1
 
 
 class DeviceMemoryFull(RuntimeError):
-    """The device has no room for a single reference's codes; nothing is lost, and the host still has them all."""
+    """The device's memory cannot hold a single reference's codes; the host still has all of them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CodeChunk:
 @dataclass(frozen=True)
 class CacheStats:
     """Since the start: rows that were on the device when they were asked for, rows that were not, rows put out for
-    others, bytes copied to the device. bytes_held: of the device, now; budget: the most it may become."""
+    others, bytes copied to the device. resident_bytes: reserved on the device now; budget: their maximum."""
 
     hits: int
     misses: int
@@ -52,15 +52,15 @@ class CacheStats:
 
 
 class CodeSource(Protocol):
-    """Gives a search its codes. A maximum over passes is exact, so whoever holds too little gives several."""
+    """Provides the codes of retrieved rows, in one or several passes: a maximum over passes is exact."""
 
     @property
     def stats(self) -> CacheStats:
-        """What was found at hand and what was not."""
+        """Cache counters."""
         ...
 
     def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
-        """Distinct rows (k,) of a memory, each in exactly one pass; a pass is valid until the next is asked for."""
+        """Distinct rows (k,) of a memory, each in exactly one pass; a pass is valid until the next is requested."""
         ...
 
 
@@ -82,12 +82,12 @@ class HostCodes:
 
 
 class DeviceCodeCache:
-    """Codes of the references used last, on a device, in at most `budget` bytes; the host's blocks stay the truth.
+    """An LRU cache of codes on a device, in at most `budget` bytes; the host's blocks stay the source.
 
-    A slot holds one reference. Slots come in blocks that are added while there is room, and never move. A row that has
-    no slot is copied into the one unused for longest, so a small budget costs time and never an answer. When the device
-    refuses a block, what it gave so far is the budget from then on. Rows of a memory never change once written, so a
-    copy never goes stale. What is known of slots and rows lies in arrays: a request asks for hundreds of rows, and a
+    A slot holds one reference. Slots come in blocks that are added within the budget, and never move. A row that has
+    no slot is copied into the least recently used one, so a small budget costs time but never a result. When the device
+    refuses a block, the bytes reserved so far are the budget from then on. Rows of a memory bank never change once
+    written, so a copy never goes stale. Slots and rows are tracked in arrays: a request has hundreds of rows, and a
     step of the interpreter for each would take longer than the search itself.
 
     Not thread-safe: one thread owns a device's searches.
@@ -97,13 +97,13 @@ class DeviceCodeCache:
         self._device = device
         self._budget = budget
         self._shape: tuple[int, ...] = ()
-        self._limit = 0  # most slots
+        self._limit = 0  # maximum number of slots
         self._blocks: list[torch.Tensor] = []
         self._starts = np.zeros(1, np.int64)  # each block's first slot, and one beyond the last
         self._used = np.zeros(0, np.int64)  # (slots,), the pass that last used it; 0 for a slot that holds nothing
         self._pass = 0
         self._slots: dict[weakref.ref[CodeArena], NDArray[np.int64]] = {}  # (rows,), each row's slot, or `_NO_SLOT`
-        self._tenants: list[tuple[weakref.ref[CodeArena], int] | None] = []  # (slots,), the row that is in it
+        self._occupants: list[tuple[weakref.ref[CodeArena], int] | None] = []  # (slots,), the row it holds
         self._staging: list[tuple[torch.Tensor, torch.cuda.Event]] = []
         self._hits = self._misses = self._evictions = self._moved = 0
 
@@ -119,26 +119,26 @@ class DeviceCodeCache:
         slots = self._slots_of(memory)
         here = slots[rows] != _NO_SLOT
         capacity = self._reserve(int(np.count_nonzero(~here)))
-        # What is here goes first, lest the first pass put it out.
+        # Cached rows come first, or the first pass might evict them.
         order = np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)])
         for start in range(0, len(order), capacity):
-            yield self._held(memory, slots, rows, order[start : start + capacity])
+            yield self._acquire(memory, slots, rows, order[start : start + capacity])
 
-    def _held(
+    def _acquire(
         self, memory: MemoryBank, slots: NDArray[np.int64], rows: NDArray[np.int64], query_positions: NDArray[np.int64]
     ) -> list[CodeChunk]:
-        """The wanted rows, no more than there are slots, brought to the device."""
+        """Chunks of these rows, at most as many as there are slots, loaded into the cache."""
         self._pass += 1
-        asked = rows[query_positions]
-        found = slots[asked]
-        missing = asked[found == _NO_SLOT]
+        requested = rows[query_positions]
+        found = slots[requested]
+        missing = requested[found == _NO_SLOT]
         self._used[found[found != _NO_SLOT]] = self._pass
-        self._hits += len(asked) - len(missing)
+        self._hits += len(requested) - len(missing)
         self._misses += len(missing)
         if len(missing):
-            self._bring(memory, slots, missing)
-        found = slots[asked]
-        order = np.argsort(found)  # of each block in order, for whoever gathers
+            self._load(memory, slots, missing)
+        found = slots[requested]
+        order = np.argsort(found)  # ascending within each block, for gathering
         found = found[order]
         edges = np.searchsorted(found, self._starts)
         return [
@@ -147,43 +147,43 @@ class DeviceCodeCache:
             if first < stop
         ]
 
-    def _bring(self, memory: MemoryBank, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
-        """Copy these rows into the slots unused for longest."""
+    def _load(self, memory: MemoryBank, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
+        """Copy these rows into the least recently used slots."""
         arena = weakref.ref(memory.arena)
-        oldest = np.argsort(self._used, kind="stable")[: len(missing)]
-        for row, slot in zip(missing.tolist(), oldest.tolist(), strict=True):
-            if (tenant := self._tenants[slot]) is not None:
-                self._slots[tenant[0]][tenant[1]] = _NO_SLOT
+        least_recent = np.argsort(self._used, kind="stable")[: len(missing)]
+        for row, slot in zip(missing.tolist(), least_recent.tolist(), strict=True):
+            if (occupant := self._occupants[slot]) is not None:
+                self._slots[occupant[0]][occupant[1]] = _NO_SLOT
                 self._evictions += 1
             block = int(np.searchsorted(self._starts, slot, side="right")) - 1
             self._copy(memory.codes_of(row), self._blocks[block][slot - int(self._starts[block])])
-            self._tenants[slot] = (arena, row)
+            self._occupants[slot] = (arena, row)
             slots[row] = slot
             self._used[slot] = self._pass
 
     def _slots_of(self, memory: MemoryBank) -> NDArray[np.int64]:
-        """The slots of a memory's rows; those of memories that are no more become free."""
-        for gone in [arena for arena in self._slots if arena() is None]:
-            freed = self._slots.pop(gone)
+        """The slots of a memory's rows; those of banks that were garbage-collected become free."""
+        for dead in [arena for arena in self._slots if arena() is None]:
+            freed = self._slots.pop(dead)
             for slot in freed[freed != _NO_SLOT].tolist():
-                self._tenants[slot] = None
+                self._occupants[slot] = None
                 self._used[slot] = 0
         arena = weakref.ref(memory.arena)
         slots = self._slots.get(arena)
         if slots is None or len(slots) < memory.rows:
-            known = np.zeros(0, np.int64) if slots is None else slots
-            slots = np.full(max(memory.rows, 2 * len(known)), _NO_SLOT, np.int64)
-            slots[: len(known)] = known
+            previous = np.zeros(0, np.int64) if slots is None else slots
+            slots = np.full(max(memory.rows, 2 * len(previous)), _NO_SLOT, np.int64)
+            slots[: len(previous)] = previous
             self._slots[arena] = slots
         return slots
 
     def _fit(self, shape: tuple[int, ...]) -> None:
-        """Make slots of this shape; those of another are given back."""
+        """Make slots of this shape; those of another are released."""
         if shape == self._shape:
             return
         self._shape, self._blocks, self._staging = shape, [], []
         self._starts, self._used = np.zeros(1, np.int64), np.zeros(0, np.int64)
-        self._slots, self._tenants = {}, []
+        self._slots, self._occupants = {}, []
         run = _padded(shape)
         self._limit = self._budget // run
         if self._limit == 0:
@@ -191,11 +191,11 @@ class DeviceCodeCache:
             raise DeviceMemoryFull(f"{self._budget} bytes of the device hold no reference, which takes {run} bytes")
 
     def _reserve(self, missing: int) -> int:
-        """Have a free slot for each of `missing` references, or as many as may be; returns all slots there are."""
+        """Have a free slot for each of `missing` references, or as many as fit; returns the number of all slots."""
         slots = len(self._used)
         free = int(np.count_nonzero(self._used == 0))
         while slots < self._limit and free < missing:
-            size = min(max(slots, _FIRST_BLOCK), _LARGEST_BLOCK, self._limit - slots)
+            size = min(max(slots, _FIRST_BLOCK), _MAX_BLOCK, self._limit - slots)
             try:
                 block = self._unfilled(size)
             except torch.OutOfMemoryError as error:
@@ -208,7 +208,7 @@ class DeviceCodeCache:
             free += size
             self._starts = np.append(self._starts, slots)
             self._used = np.append(self._used, np.zeros(size, np.int64))
-            self._tenants.extend([None] * size)
+            self._occupants.extend([None] * size)
         return slots
 
     def _unfilled(self, slots: int) -> torch.Tensor:
@@ -244,7 +244,7 @@ def _padded(shape: Sequence[int]) -> int:
 
 
 def code_source_for(device: torch.device, share: float = 0.5) -> CodeSource:
-    """The codes as a search on this device finds them. share: of a CUDA device's memory, the most they may take."""
+    """The codes as a search on this device finds them. share: maximum fraction of a CUDA device's memory."""
     if device.type != "cuda":
         return HostCodes()
     _, total = torch.cuda.mem_get_info(device)

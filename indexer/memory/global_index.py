@@ -59,15 +59,15 @@ class GlobalIndex:
         """
         rows: list[NDArray[np.int64]] = []
         similarities: list[NDArray[np.float32]] = []
-        for number, block in enumerate(self.blocks):
-            base = number * _BLOCK
+        for index, block in enumerate(self.blocks):
+            base = index * _BLOCK
             inside = allowed[base : base + block.ntotal]
-            wanted = min(k, int(np.count_nonzero(inside)))
-            if wanted == 0:
+            count = min(k, int(np.count_nonzero(inside)))
+            if count == 0:
                 continue
             bitmap = np.packbits(inside, bitorder="little")
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bitmap))
-            scores, labels = block.search(query[None], wanted, params=parameters)
+            scores, labels = block.search(query[None], count, params=parameters)
             rows.append(labels[0] + base)
             similarities.append(scores[0])
         if not rows:

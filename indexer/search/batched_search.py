@@ -1,4 +1,4 @@
-"""Several images on their way through one patch search: each asks what it needs to know, all are answered together."""
+"""Batches the patch searches of several images: each image is a coroutine that yields its queries."""
 
 from __future__ import annotations
 
@@ -10,46 +10,47 @@ from indexer.search.engine import PatchMatches, PatchQuery, PatchSearchEngine
 
 T = TypeVar("T")
 
-# What one image does: it yields a question, is sent the answer, and in the end returns what it found.
+# One image's work: yields a query, is sent its matches, and in the end returns its result.
 SearchCoroutine = Generator[PatchQuery, PatchMatches, T]
 
 
 def run_batched(
     engine: PatchSearchEngine, memory: MemoryBank, coroutines: Sequence[SearchCoroutine[T]]
 ) -> list[T | Exception]:
-    """What each image found, or what it raised, in order; the questions that wait at the same time are searched as one.
+    """Run the coroutines to their ends and search all pending queries in one call each round.
 
-    A search that fails for several images is tried again for each, so that an image fails for its own reason only.
+    Returns each coroutine's result, or the exception it raised, in order. A search that fails for several images is
+    retried for each alone, so that an image fails for its own reason only.
     """
-    found: dict[int, T | Exception] = {}
-    waiting: dict[int, PatchQuery] = {}
+    results: dict[int, T | Exception] = {}
+    pending: dict[int, PatchQuery] = {}
 
-    def go_on(number: int, answer: PatchMatches | None) -> None:
+    def advance(index: int, matches: PatchMatches | None) -> None:
         try:
-            waiting[number] = next(coroutines[number]) if answer is None else coroutines[number].send(answer)
+            pending[index] = next(coroutines[index]) if matches is None else coroutines[index].send(matches)
         except StopIteration as end:
-            found[number] = end.value
-        except Exception as error:  # the image's own failure belongs to whoever asked
-            found[number] = error
+            results[index] = end.value
+        except Exception as error:  # the image's own failure belongs to its caller
+            results[index] = error
 
-    for number in range(len(coroutines)):
-        go_on(number, None)
-    while waiting:
-        asked, waiting = waiting, {}
-        for number, answer in zip(asked, _search(engine, memory, list(asked.values())), strict=True):
-            if isinstance(answer, PatchMatches):
-                go_on(number, answer)
+    for index in range(len(coroutines)):
+        advance(index, None)
+    while pending:
+        batch, pending = pending, {}
+        for index, matches in zip(batch, _search(engine, memory, list(batch.values())), strict=True):
+            if isinstance(matches, PatchMatches):
+                advance(index, matches)
             else:
-                found[number] = answer
-    return [found[number] for number in range(len(coroutines))]
+                results[index] = matches
+    return [results[index] for index in range(len(coroutines))]
 
 
 def _search(
-    engine: PatchSearchEngine, memory: MemoryBank, questions: Sequence[PatchQuery]
+    engine: PatchSearchEngine, memory: MemoryBank, queries: Sequence[PatchQuery]
 ) -> Sequence[PatchMatches | Exception]:
     try:
-        return engine.search(memory, questions)
-    except Exception as error:  # whatever it is, such as no room for so many: the images that it concerns are told
-        if len(questions) == 1:
+        return engine.search(memory, queries)
+    except Exception as error:  # whatever it is, such as too little memory for the batch: reported per image
+        if len(queries) == 1:
             return [error]
-        return [each for question in questions for each in _search(engine, memory, [question])]
+        return [result for query in queries for result in _search(engine, memory, [query])]

@@ -1,4 +1,4 @@
-"""What every patch search engine offers, so that any of them can be held against the same oracle."""
+"""The protocol of patch search engines (S_l(t) of the paper: exact, within a neighbourhood of each cell)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from indexer.memory.device_cache import CodeSource
 
 @dataclass(frozen=True)
 class PatchQuery:
-    """What one image asks.
+    """The patch search of one image.
 
     patches: float32 (layers, cells, dim), unit vectors, on any device. rows: int64 (k,), k ≥ 1, rows of the memory, in
     any order. rho: the neighbourhood's Chebyshev radius in cells. weights: float32 (layers,), summing to 1.
@@ -30,7 +30,7 @@ class PatchQuery:
 
 @dataclass(frozen=True)
 class BestMatch:
-    """Which stored patch was the best: its row of the memory and its cell, int64 (layers, cells) each."""
+    """The stored patch of the highest similarity: its row of the bank and its cell, int64 (layers, cells) each."""
 
     rows: NDArray[np.int64]
     cells: NDArray[np.int64]
@@ -38,10 +38,10 @@ class BestMatch:
 
 @dataclass(frozen=True)
 class PatchMatches:
-    """What one image is told.
+    """The result of one image's patch search.
 
     similarities: float32 (layers, cells), the largest inner product with any candidate. fused: float32 (cells,), the
-    weighted mean of 1 − similarity. best_match: None from engines that keep the maximum only.
+    weighted mean of 1 − similarity. best_match: None from engines that track the maximum only.
     """
 
     similarities: NDArray[np.float32]
@@ -53,8 +53,8 @@ class PatchSearchEngine(Protocol):
     """Exact patch search over the retrieved references."""
 
     name: str
-    max_queries: int  # images whose questions gain by being asked together; 1 where nothing is gained
-    codes: CodeSource  # its counters tell what a device held and what had to be sent
+    max_queries: int  # queries worth batching in one call; 1 where batching gains nothing
+    codes: CodeSource  # its stats count cache hits and copies
 
     def nearest_references(
         self,
@@ -64,7 +64,7 @@ class PatchSearchEngine(Protocol):
         category: str | None = None,
         exclude_rows: Sequence[int] = (),
     ) -> RetrievedReferences:
-        """Global retrieval: what `MemoryBank.nearest_references` gives, wherever it is computed."""
+        """Global retrieval: the result of `MemoryBank.nearest_references`, on any device."""
         ...
 
     def max_similarity(
@@ -72,19 +72,19 @@ class PatchSearchEngine(Protocol):
     ) -> NDArray[np.float32]:
         """The largest inner product of every query patch with its candidates (the maximum in S_l(t)).
 
-        Takes what a `PatchQuery` holds; returns float32 (layers, cells).
+        Arguments as in `PatchQuery`; returns float32 (layers, cells).
         """
         ...
 
-    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
-        """The answers to several images' questions, in order; each is what the image would be told alone."""
+    def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """The matches of several images' queries, in order; each equals the result of a search of its own."""
         ...
 
 
-def search_each(engine: PatchSearchEngine, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
-    """`PatchSearchEngine.search` of an engine that gains nothing from several questions at once."""
-    answers = []
-    for question in questions:
-        similarities = engine.max_similarity(memory, question.patches, question.rows, question.rho)
-        answers.append(PatchMatches(similarities, question.weights @ (1.0 - similarities)))
-    return answers
+def search_each(engine: PatchSearchEngine, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+    """`PatchSearchEngine.search` for an engine that gains nothing from batching."""
+    matches = []
+    for query in queries:
+        similarities = engine.max_similarity(memory, query.patches, query.rows, query.rho)
+        matches.append(PatchMatches(similarities, query.weights @ (1.0 - similarities)))
+    return matches

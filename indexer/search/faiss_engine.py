@@ -1,4 +1,4 @@
-"""Patch search with FAISS on the CPU: per layer one inverted-file index whose lists are the grid cells."""
+"""Searches patches with FAISS on the CPU: one inverted-file index a layer, whose lists are the grid cells."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class FaissEngine(GlobalRetrieval):
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
         keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
-        asking = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
-        layers, cells, _ = asking.shape
+        patches = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
+        layers, cells, _ = patches.shape
         best = np.empty((layers, cells), np.float32)
         retrieved = [memory.codes_of(int(row)) for row in rows]
         for layer in range(layers):
             lists = max(cells, keys.shape[1])  # FAISS probes no more lists than there are
             index = layer_index(memory.codec, lists, [codes[layer] for codes in retrieved])
-            best[layer] = _search(index, asking[layer], keys)
+            best[layer] = _search(index, patches[layer], keys)
         return best
 
-    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+    def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`."""
-        return search_each(self, memory, questions)
+        return search_each(self, memory, queries)
 
 
 def layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> faiss.IndexIVF:

@@ -1,4 +1,4 @@
-"""Global retrieval on a device, exact under category filters and removals, which GPU FAISS ignores."""
+"""Searches global descriptors on a GPU, exactly under category filters and removals, which GPU FAISS ignores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from indexer.memory import MemoryBank, RetrievedReferences
 
-_MOST_FROM_GPU = 2048  # FAISS's own limit on k there
+_MAX_GPU_K = 2048  # FAISS's own limit on k there
 
 # queries (1, dim), table (n, dim), k → inner products and rows of the table, (1, k) each, as NumPy arrays
 Knn = Callable[[torch.Tensor, torch.Tensor, int], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
-class _Findable:
-    """What a question without a descriptor comes to: rows int64 (n,), table float32 (n, dim) on the device."""
+class _CandidateTable:
+    """The candidates of a category filter: rows int64 (n,), table float32 (n, dim) on the device."""
 
     memory: weakref.ref[MemoryBank]
     category: str | None
@@ -32,13 +32,13 @@ class _Findable:
 
 
 class GpuGlobalIndex:
-    """The descriptors on a device, as blocks like the memory's own: a sealed block travels once.
+    """Copies of the global index's blocks on a device; a sealed block is copied once.
 
-    The classic GPU indices accept a selector and ignore it. So what may be found is gathered first, on the device, and
-    FAISS's flat search runs over exactly that. It costs one more read and write of the descriptors, 12 MB at
-    4,000 references of 768 values, and is right whatever was removed or filtered.
+    FAISS's GPU indices accept a selector and ignore it. So the candidates are gathered first, on the device, and its
+    flat search runs over exactly those. That costs one more read and write of the descriptors, 12 MB at 4,000
+    references of 768 values, and is exact whatever was removed or filtered.
 
-    FAISS's GPU resources are not thread-safe: the first thread that searches owns them, others are served by the host.
+    FAISS's GPU resources are not thread-safe: the first thread that searches owns them, others search on the host.
     """
 
     def __init__(self, device: torch.device, knn: Knn | None = None) -> None:
@@ -46,7 +46,7 @@ class GpuGlobalIndex:
         self._device = device
         self._knn = knn or (_faiss_knn() if hasattr(faiss, "StandardGpuResources") else _torch_knn)
         self._tables: weakref.WeakKeyDictionary[faiss.IndexFlatIP, torch.Tensor] = weakref.WeakKeyDictionary()
-        self._last: _Findable | None = None
+        self._last: _CandidateTable | None = None
         self._owner: int | None = None
 
     @torch.inference_mode()
@@ -59,21 +59,21 @@ class GpuGlobalIndex:
         exclude_rows: Sequence[int],
     ) -> RetrievedReferences:
         """See `MemoryBank.nearest_references`."""
-        if not self._mine():
+        if not self._owns_resources():
             return memory.nearest_references(descriptor, k, category, exclude_rows)
-        rows, table = self._findable(memory, category, frozenset(exclude_rows))
-        wanted = min(k, len(rows))
-        if wanted == 0 or wanted > _MOST_FROM_GPU:
+        rows, table = self._candidates(memory, category, frozenset(exclude_rows))
+        count = min(k, len(rows))
+        if count == 0 or count > _MAX_GPU_K:
             return memory.nearest_references(descriptor, k, category, exclude_rows)
         query = torch.from_numpy(np.ascontiguousarray(descriptor[None], np.float32)).to(self._device)
-        similarities, places = self._knn(query, table, wanted)
-        best = np.lexsort((places[0], -similarities[0]))  # equal ones by row, as on the host
-        return RetrievedReferences(rows[places[0][best]], similarities[0][best])
+        similarities, positions = self._knn(query, table, count)
+        best = np.lexsort((positions[0], -similarities[0]))  # equal ones by row, as on the host
+        return RetrievedReferences(rows[positions[0][best]], similarities[0][best])
 
-    def _findable(
+    def _candidates(
         self, memory: MemoryBank, category: str | None, exclude_rows: frozenset[int]
     ) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """The rows that may be found and their descriptors; kept, since all images of a micro-batch ask for them."""
+        """The candidates' rows and descriptors; cached, since all images of a micro-batch use the same."""
         last = self._last
         if (
             last is not None
@@ -84,15 +84,15 @@ class GpuGlobalIndex:
         rows = memory.rows_of(category)
         if exclude_rows:
             rows = rows[~np.isin(rows, list(exclude_rows))]
-        found = [torch.empty((0, memory.space.global_dim), device=self._device)]
+        tables = [torch.empty((0, memory.space.global_dim), device=self._device)]
         base = 0
         for block in memory.global_index.blocks:
             inside = rows[(rows >= base) & (rows < base + block.ntotal)] - base
             if len(inside):
-                found.append(self._table(block)[torch.from_numpy(inside).to(self._device)])
+                tables.append(self._table(block)[torch.from_numpy(inside).to(self._device)])
             base += block.ntotal
-        table = torch.cat(found)
-        self._last = _Findable(weakref.ref(memory), category, exclude_rows, rows, table)
+        table = torch.cat(tables)
+        self._last = _CandidateTable(weakref.ref(memory), category, exclude_rows, rows, table)
         return rows, table
 
     def _table(self, block: faiss.IndexFlatIP) -> torch.Tensor:
@@ -103,15 +103,15 @@ class GpuGlobalIndex:
             self._tables[block] = table
         return table
 
-    def _mine(self) -> bool:
-        """Whether this thread owns the resources, which the first to ask does."""
+    def _owns_resources(self) -> bool:
+        """Whether this thread owns the resources; the first caller does."""
         caller = threading.get_ident()
         self._owner = self._owner or caller
         return self._owner == caller
 
 
 class GlobalRetrieval:
-    """Global retrieval as every engine offers it: on the device where there is one, else on the host."""
+    """Global retrieval for every engine: on the device where there is one, else on the host."""
 
     def __init__(self, device: torch.device) -> None:
         self._index = GpuGlobalIndex(device) if device.type == "cuda" else None
@@ -131,17 +131,17 @@ class GlobalRetrieval:
 
 
 def _torch_knn(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    found, places = torch.topk(queries @ table.T, k)
-    return found.cpu().numpy(), places.cpu().numpy()
+    scores, positions = torch.topk(queries @ table.T, k)
+    return scores.cpu().numpy(), positions.cpu().numpy()
 
 
 def _faiss_knn() -> Knn:
-    import faiss.contrib.torch_utils  # lets FAISS read tensors where they lie
+    import faiss.contrib.torch_utils  # lets FAISS read tensors in place
 
     resources = faiss.StandardGpuResources()
 
     def search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        found, places = faiss.knn_gpu(resources, queries, table, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return found.cpu().numpy(), places.cpu().numpy()
+        scores, positions = faiss.knn_gpu(resources, queries, table, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return scores.cpu().numpy(), positions.cpu().numpy()
 
     return search

@@ -5,13 +5,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# How a patch is stored, as the kernels know it.
+# Codec formats as compile-time constants.
 FP32 = tl.constexpr(0)
 FP16 = tl.constexpr(1)
 INT8 = tl.constexpr(2)
 BF16 = tl.constexpr(3)
 
-NOTHING = -(2**63)  # a query that met no candidate yet
+NOTHING = -(2**63)  # a query without a candidate so far
 _NOTHING = tl.constexpr(NOTHING)
 _LARGEST = tl.constexpr(2**31 - 1)
 
@@ -93,25 +93,25 @@ def max_similarity(
         for start in range(0, dim, DEPTH):
             value = start + tl.arange(0, DEPTH)
             wanted = there[:, None] & (value < dim)[None, :]
-            asking = tl.load(
+            query_values = tl.load(
                 queries + answer[None, :] * dim + value[:, None], mask=asks[None, :] & (value < dim)[:, None], other=0.0
             )  # (DEPTH, COLUMNS)
             if FORMAT == FP32:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.float32)), ALIGNED)
                 stored = tl.load(table[:, None] + value[None, :], mask=wanted, other=0.0)
-                products = tl.dot(stored, asking, products, input_precision="ieee")
+                products = tl.dot(stored, query_values, products, input_precision="ieee")
             elif FORMAT == FP16:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.float16)), ALIGNED)
                 stored = tl.load(table[:, None] + value[None, :], mask=wanted, other=0.0)
-                products = tl.dot(stored, asking, products)
+                products = tl.dot(stored, query_values, products)
             elif FORMAT == BF16:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.int16)), ALIGNED)
                 stored = _widened(tl.load(table[:, None] + value[None, :], mask=wanted, other=0))
-                products = tl.dot(stored.to(tl.float16), asking, products)
+                products = tl.dot(stored.to(tl.float16), query_values, products)
             else:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.int8)), ALIGNED)
                 levels = tl.load(table[:, None] + value[None, :], mask=wanted, other=0)
-                products = tl.dot(levels.to(tl.float16), asking, products)
+                products = tl.dot(levels.to(tl.float16), query_values, products)
         if FORMAT == INT8:
             products *= _scale_at((codes + dim).to(tl.pointer_type(tl.uint8)), there)[:, None]
         owner = tl.load(owners + row, mask=there, other=0)
@@ -166,7 +166,7 @@ def rescore(
             total = tl.zeros((DEPTH,), tl.float32)
             for start in range(0, dim, DEPTH):
                 value = start + tl.arange(0, DEPTH)
-                asking = tl.load(queries + at * dim + value, mask=value < dim, other=0.0)
+                query_values = tl.load(queries + at * dim + value, mask=value < dim, other=0.0)
                 if FORMAT == FP32:
                     stored = tl.load(codes.to(tl.pointer_type(tl.float32)) + value, mask=value < dim, other=0.0)
                 elif FORMAT == FP16:
@@ -175,7 +175,7 @@ def rescore(
                     stored = _widened(tl.load(codes.to(tl.pointer_type(tl.int16)) + value, mask=value < dim, other=0))
                 else:
                     stored = tl.load(codes.to(tl.pointer_type(tl.int8)) + value, mask=value < dim, other=0)
-                total += asking * stored.to(tl.float32)
+                total += query_values * stored.to(tl.float32)
             exact = tl.sum(total)
             if FORMAT == INT8:
                 exact *= _scale_at((codes + dim).to(tl.pointer_type(tl.uint8)), True)

@@ -1,4 +1,4 @@
-"""Which images of a micro-batch read their references together: those that retrieved mostly the same ones."""
+"""Groups the queries of a micro-batch whose references overlap: each reference is read once a group."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def group_queries(retrieved: Sequence[NDArray[np.int64]]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     rows_of: list[NDArray[np.bool_]] = []  # per group, which rows any of its images retrieved
-    most = 1 + max((int(rows.max()) for rows in retrieved if len(rows)), default=0)
+    rows_in_all = 1 + max((int(rows.max()) for rows in retrieved if len(rows)), default=0)
     for image, rows in enumerate(retrieved):
-        for number, held in enumerate(rows_of):
-            if len(groups[number]) < MAX_GROUP_SIZE and 2 * np.count_nonzero(held[rows]) >= len(rows):
-                groups[number].append(image)
-                held[rows] = True
+        for index, members in enumerate(rows_of):
+            if len(groups[index]) < MAX_GROUP_SIZE and 2 * np.count_nonzero(members[rows]) >= len(rows):
+                groups[index].append(image)
+                members[rows] = True
                 break
         else:
             groups.append([image])
-            rows_of.append(np.zeros(most, np.bool_))
+            rows_of.append(np.zeros(rows_in_all, np.bool_))
             rows_of[-1][rows] = True
     return groups

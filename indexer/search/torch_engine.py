@@ -1,4 +1,4 @@
-"""Patch search with torch, on CPU or CUDA: blocks of cells, gathered rows, one batched product each."""
+"""Searches patches with torch, on CPU or CUDA: decodes a block of cells, then multiplies it with all its queries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from indexer.search.engine import PatchMatches, PatchQuery
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
-# What one block of cells may take decoded: on a CPU it should stay in the cache between decoding and the product.
+# Bytes of one decoded block of cells: on a CPU it should stay in the cache between decoding and the product.
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
-_NEVER = -4.0  # added to an inner product, it is below every one there is
+_NEVER = -4.0  # added to an inner product of unit vectors, it is below every other
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class _Wanted:
 class TorchEngine(GlobalRetrieval):
     """Every stored cell is decoded once and multiplied with the queries of all the cells it is a candidate for."""
 
-    max_queries = 1  # images asked for together share the decoding, yet a single one should not wait for that
+    max_queries = 1  # batching saves decoding, but a single image should not wait for it
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
-        """codes: where to find codes that the device can read."""
+        """codes: source of codes that the device can read."""
         super().__init__(device)
         self.name = f"torch-{device.type}"
         self.codes = codes or code_source_for(device)
@@ -44,42 +44,41 @@ class TorchEngine(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        [best] = self._together(memory, [_Wanted(queries, rows)], rho)
+        [best] = self._search_group(memory, [_Wanted(queries, rows)], rho)
         return best
 
-    def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
+    def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`.
 
         Queries that share most of their references form a group, whose references are decoded once. Queries that
         differ only in their weights are searched once.
         """
-        keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in questions]
-        distinct = dict(zip(keys, questions, strict=True))
+        keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in queries]
+        distinct = dict(zip(keys, queries, strict=True))
         best: dict[tuple[int, int, bytes], NDArray[np.float32]] = {}
-        for rho in {each.rho for each in questions}:
+        for rho in {each.rho for each in queries}:
             these = [key for key in distinct if key[0] == rho]
             asked = [_Wanted(distinct[key].patches, distinct[key].rows) for key in these]
-            for group in _groups(asked):
-                found = self._together(memory, [asked[index] for index in group], rho)
+            for group in _group_queries(asked):
+                found = self._search_group(memory, [asked[index] for index in group], rho)
                 best |= zip([these[index] for index in group], found, strict=True)
         return [
-            PatchMatches(best[key], question.weights @ (1.0 - best[key]))
-            for key, question in zip(keys, questions, strict=True)
+            PatchMatches(best[key], query.weights @ (1.0 - best[key])) for key, query in zip(keys, queries, strict=True)
         ]
 
     @torch.inference_mode()
-    def _together(self, memory: MemoryBank, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
+    def _search_group(self, memory: MemoryBank, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
         """For each image the largest inner products, float32 (layers, cells); all references are decoded once."""
         rows = np.unique(np.concatenate([each.rows for each in asked]))
         members = [np.isin(rows, each.rows) for each in asked]
-        over = self._anywhere if rho >= max(memory.space.grid) - 1 else self._nearby
+        over = self._search_all_cells if rho >= max(memory.space.grid) - 1 else self._search_neighbourhood
         best: list[NDArray[np.float32]] = []
         for chunks in self.codes.passes(memory, rows):
             found = over(memory, [each.patches for each in asked], members, chunks, rho)
             best = [np.maximum(one, other) for one, other in zip(best, found, strict=True)] if best else found
         return best
 
-    def _nearby(
+    def _search_neighbourhood(
         self,
         memory: MemoryBank,
         asked: Sequence[torch.Tensor],
@@ -87,7 +86,7 @@ class TorchEngine(GlobalRetrieval):
         chunks: list[CodeChunk],
         rho: int,
     ) -> list[NDArray[np.float32]]:
-        """`_together` over the references of one pass, within the neighbourhood of every cell."""
+        """`_search_group` over the references of one pass, within the neighbourhood of every cell."""
         layers, cells, dim = asked[0].shape
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
@@ -113,7 +112,7 @@ class TorchEngine(GlobalRetrieval):
             best[:, layer].scatter_reduce_(1, targets.flatten().expand(len(asked), -1), found.flatten(1), "amax")
         return list(best.cpu().numpy())
 
-    def _anywhere(
+    def _search_all_cells(
         self,
         memory: MemoryBank,
         asked: Sequence[torch.Tensor],
@@ -121,7 +120,7 @@ class TorchEngine(GlobalRetrieval):
         chunks: list[CodeChunk],
         rho: int,
     ) -> list[NDArray[np.float32]]:
-        """`_together` over the references of one pass where every cell is a candidate for every other."""
+        """`_search_group` over the references of one pass where every cell is a candidate for every other."""
         layers, cells, _ = asked[0].shape
         queries = [each.to(self._device, torch.float32) for each in asked]
         penalties = [self._penalty(each, chunks) for each in members]
@@ -138,7 +137,7 @@ class TorchEngine(GlobalRetrieval):
         return list(best.cpu().numpy())
 
     def _penalty(self, members: NDArray[np.bool_], chunks: Sequence[CodeChunk]) -> torch.Tensor | None:
-        """What keeps references that others retrieved from being found, float32 (k,); None if there are none."""
+        """Added to scores to exclude what only other images retrieved, float32 (k,); None if there is nothing."""
         if members.all():
             return None
         there = members[np.concatenate([chunk.query_positions for chunk in chunks])]
@@ -146,10 +145,10 @@ class TorchEngine(GlobalRetrieval):
 
 
 class _Blocks:
-    """The references of one pass, decoded some cells at a time into places that every block uses again: fresh ones
-    would cost a page fault for every page.
+    """Decodes the references of one pass, some cells at a time, into buffers that are reused: fresh ones would cost a
+    page fault for every page.
 
-    k: how many references. step: the most cells at a time.
+    k: how many references. step: maximum cells at a time.
     """
 
     def __init__(self, memory: MemoryBank, chunks: Sequence[CodeChunk], device: torch.device) -> None:
@@ -172,9 +171,10 @@ class _Blocks:
         return self._codec.decode(codes.transpose(0, 1), out=self._decoded[: stop - start])
 
 
-def _groups(asked: Sequence[_Wanted]) -> list[list[int]]:
-    """What is searched together: a question joins while the references of all are at most a third more than its own
-    and everybody else's. With less in common, products with others' references would cost more than decoding saves.
+def _group_queries(asked: Sequence[_Wanted]) -> list[list[int]]:
+    """Group the queries that share most references: one joins while the union is at most a third larger than each own.
+
+    With less in common, products with others' references would cost more than decoding saves.
     """
     groups: list[list[int]] = []
     unions: list[NDArray[np.int64]] = []

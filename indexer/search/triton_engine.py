@@ -1,4 +1,4 @@
-"""Patch search in two Triton launches for a whole micro-batch: every retrieved code is read once, where it lies."""
+"""Searches a whole micro-batch in two Triton launches that read every retrieved code once, in place."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
 
-_LEAST = 16  # the smallest side of a tile that tensor cores take
-_MOST_COLUMNS = 64
+_MIN_TILE = 16  # the smallest side of a tile that tensor cores take
+_MAX_COLUMNS = 64
 _FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "int8": kernels.INT8}
 
 
@@ -44,18 +44,18 @@ class Tile:
 
         The fastest of those that were timed on an H100 (docs/performance-gpu.md).
         """
-        columns = min(max(triton.next_power_of_2(queries), _LEAST), _MOST_COLUMNS)
-        depth = max(triton.next_power_of_2(dim), _LEAST)
+        columns = min(max(triton.next_power_of_2(queries), _MIN_TILE), _MAX_COLUMNS)
+        depth = max(triton.next_power_of_2(dim), _MIN_TILE)
         if codec in ("fp16", "bf16"):
-            if columns == _LEAST:
+            if columns == _MIN_TILE:
                 return cls(32, columns, min(depth, 128), stages=4)
-            if columns == _MOST_COLUMNS:
+            if columns == _MAX_COLUMNS:
                 return cls(128, columns, min(depth, 64))
         return cls(64, columns, min(depth, 64))
 
 
 class TritonEngine(GlobalRetrieval):
-    """Searches in half precision, then settles every winner in float32.
+    """Searches in half precision, then rescores every winner in float32.
 
     A program of the first kernel takes one stored cell of one layer and multiplies it with the queries of all the cells
     it is a candidate for, of every image of a group that shares its references; a table of pointers finds the codes in
@@ -70,7 +70,7 @@ class TritonEngine(GlobalRetrieval):
     max_queries = MAX_GROUP_SIZE
 
     def __init__(self, device: torch.device, codes: CodeSource | None = None) -> None:
-        """codes: where to find codes that the device can read."""
+        """codes: source of codes that the device can read."""
         super().__init__(device)
         self.name = f"triton-{device.type}"
         self.codes = codes or code_source_for(device)
@@ -86,13 +86,13 @@ class TritonEngine(GlobalRetrieval):
 
     @torch.inference_mode()
     def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
-        """See `PatchSearchEngine.search`. Questions of one ρ are answered together."""
+        """See `PatchSearchEngine.search`. Queries of one ρ are searched in one pass."""
         found: dict[int, PatchMatches] = {}
         for rho in {question.rho for question in questions}:
-            numbers = [number for number, question in enumerate(questions) if question.rho == rho]
-            together = self._answers(memory, [questions[number] for number in numbers], rho)
-            found.update(zip(numbers, together, strict=True))
-        return [found[number] for number in range(len(questions))]
+            indices = [index for index, question in enumerate(questions) if question.rho == rho]
+            together = self._answers(memory, [questions[index] for index in indices], rho)
+            found.update(zip(indices, together, strict=True))
+        return [found[index] for index in range(len(questions))]
 
     def _answers(self, memory: MemoryBank, questions: Sequence[PatchQuery], rho: int) -> list[PatchMatches]:
         search = _Search(self._device, memory, questions, rho)
@@ -102,7 +102,7 @@ class TritonEngine(GlobalRetrieval):
 
 
 class _Search:
-    """Questions of one ρ on their way through the passes of a code source."""
+    """The queries of one ρ, searched pass by pass over a code source."""
 
     def __init__(self, device: torch.device, memory: MemoryBank, questions: Sequence[PatchQuery], rho: int) -> None:
         self._device = device
@@ -120,7 +120,7 @@ class _Search:
         self._asking = self._queries if self._codec.name == "fp32" else self._queries.half()
         self._weights = np.stack([question.weights for question in questions])
         shape = self._queries.shape[:3]  # (images, layers, cells)
-        # All that is found lies side by side, so that one copy brings it to the host.
+        # All results lie in one tensor, so that one copy brings them to the host.
         self._found = torch.zeros((4, _aligned(math.prod(shape))), device=device)
         self._similarities = self._found[0, : math.prod(shape)].view(shape).fill_(-torch.inf)
         self._nearest_rows = self._found[1, : math.prod(shape)].view(torch.int32).view(shape)
@@ -136,7 +136,7 @@ class _Search:
         listed = np.concatenate(inside)
         owned = np.concatenate([owners[each] for owners, each in zip(self._owners, inside, strict=True)])
         bounds = np.cumsum([0, *(len(each) for each in inside)])
-        pointers, owners, groups, names, seats, weights = _sent(
+        pointers, owners, groups, names, seats, weights = _to_device(
             self._device,
             addresses[listed],
             owned,
@@ -192,7 +192,7 @@ class _Search:
         )
 
     def answers(self) -> list[PatchMatches]:
-        """What was found, on the host."""
+        """The matches of all queries, on the host."""
         shape = self._queries.shape[:3]
         found = self._found.cpu().numpy()
         similarities = found[0, : math.prod(shape)].reshape(shape)
@@ -209,7 +209,7 @@ def _aligned(count: int) -> int:
     return -(-count // 4) * 4
 
 
-def _sent(device: torch.device, *arrays: NDArray[np.generic]) -> list[torch.Tensor]:
+def _to_device(device: torch.device, *arrays: NDArray[np.generic]) -> list[torch.Tensor]:
     """Arrays on the device, in one transfer: each small one would take the host as long as dozens of references."""
     starts = np.cumsum([0, *(4 * _aligned(-(-array.nbytes // 4)) for array in arrays)])
     together = np.zeros(starts[-1], np.uint8)

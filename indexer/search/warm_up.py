@@ -1,4 +1,4 @@
-"""A first search before anybody waits for one: what it compiles is there when the first image comes."""
+"""Searches once before the first request, so that kernels are compiled by then."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from indexer.search.engine import PatchQuery, PatchSearchEngine
 
 
 def warm_up(engine: PatchSearchEngine, memory: MemoryBank, rhos: Iterable[int]) -> None:
-    """Search a memory like this one, of a single reference, for as many images as the engine may get at once."""
+    """Search a bank of one reference in the same space, for 1, 2, 4, … up to `max_queries` images."""
     space = memory.space
     random = torch.Generator().manual_seed(0)
     patches = F.normalize(torch.randn((1, len(space.layers), space.cells, space.dim), generator=random), dim=-1)
     global_descriptors = F.normalize(torch.randn((1, space.global_dim), generator=random), dim=-1)
     encoded = memory.codec.encode(Features(global_descriptors, patches))
-    one = MemoryBank.empty(space, memory.codec.name).with_references([1], ["warm-up"], encoded, 1)
+    bank = MemoryBank.empty(space, memory.codec.name).with_references([1], ["warm-up"], encoded, 1)
     weights = np.full(len(space.layers), 1 / len(space.layers), np.float32)
-    engine.nearest_references(one, global_descriptors[0].numpy(), 1)
+    engine.nearest_references(bank, global_descriptors[0].numpy(), 1)
     for rho in rhos:
-        for doublings in range(engine.max_queries.bit_length()):
-            engine.search(one, [PatchQuery(patches[0], np.zeros(1, np.int64), rho, weights)] * (1 << doublings))
+        for power in range(engine.max_queries.bit_length()):
+            engine.search(bank, [PatchQuery(patches[0], np.zeros(1, np.int64), rho, weights)] * (1 << power))
