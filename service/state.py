@@ -104,8 +104,6 @@ class AppState:
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
         encoder = load_encoder(encoder_of_memory(settings))
-        if unseen := encoder.space.geometry.unseen:
-            log.warning(_BORDER_WARNING, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
         library = ReferenceStore.open(
             settings.data,
             encoder.space,
@@ -113,6 +111,8 @@ class AppState:
             database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
         )
+        if unseen := encoder.space.geometry.unseen:
+            log.warning(_BORDER_WARNING, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
         (settings.data / HISTORY).mkdir(exist_ok=True)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         if encoder.device.type == "cuda":
