@@ -81,7 +81,7 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
             again = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
             assert again["results"][0] == {
                 "filename": "0.png", "status": "duplicate", "reference_id": acknowledged[filename],
-                "reason": None, "detail": None, "findings": [],
+                "reason": None, "detail": None, "findings": [], "notices": [],
             }  # fmt: skip
 
 
@@ -160,6 +160,8 @@ def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path
         wait_for(lambda: one.client.get("/version").json()["references"] == 30)
         wait_for(lambda: two.client.get("/version").json()["references"] == 30)
         assert one.references() == two.references()
+        for server in (one, two):
+            server.wait_until_calibrated("disc")
         assert one.score(part(500)) == pytest.approx(two.score(part(500)), abs=1e-6)
         gone = next(iter(one.references()))
         one.client.delete(f"/references/{gone}")
