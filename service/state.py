@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -21,7 +20,6 @@ from indexer.jobs.encoder_of_memory import encoder_of_memory
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine, choose_engine
 from indexer.search.warm_up import warm_up as warm_up_search
-from indexer.verdicts.ranking import references_needed
 from service.auth.api_key_cache import ApiKeyCache
 from service.background import Supervisor, Task
 from service.background.adaptations import Adaptations
@@ -43,7 +41,6 @@ from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
 from service.recording.disk_space import has_free_space
 from service.recording.recorder import Recorder
-from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.settings import Settings
 from service.thread_pools import ThreadPools
 from service.usecases.readiness import CHECK_SECONDS, Readiness
@@ -232,34 +229,6 @@ class AppState:
     def category_settings(self) -> Mapping[str, CategorySettings]:
         """Every category's settings, by name, as they go with the newest snapshot: no database is asked."""
         return self.library.published.settings
-
-    def calibration_view(self, name: str, settings: CategorySettings) -> CalibrationView:
-        """Where a category's calibration stands now."""
-        memory = self.library.memory
-        found = self.calibrations.of(name)
-        state: Literal["ready", "pending", "none"] = "pending"
-        if self.calibrations.is_current(memory, name, settings.scoring):
-            state = "ready"
-        if len(memory.rows_of(name)) < 2:
-            state, found = "none", None
-        rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
-        return CalibrationView(
-            state=state,
-            progress=1.0 if state == "ready" else self.calibrations.progress(name),
-            threshold=None if found is None else found.scores.level(rate),
-            region_level=None if found is None else found.peaks.level(rate),
-            references=0 if found is None else len(found),
-            references_needed=references_needed(rate),
-            reached=found is not None and found.scores.reaches(rate),
-            duplicates=0 if found is None else found.duplicates,
-            unfamiliar=UnfamiliarView(
-                level=None if found is None else found.familiarity.level(unfamiliar_rate),
-                reached=found is not None and found.familiarity.ranking.reaches(unfamiliar_rate),
-                references_needed=references_needed(unfamiliar_rate),
-            ),
-            layer_weights=None if found is None else found.layer_weights,
-            version=None if found is None else found.version,
-        )
 
     def recording_enabled(self) -> bool:
         """Whether inspections are kept; not when the disk is nearly full."""

@@ -20,6 +20,7 @@ from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import MASK_SIDE, inspected_cells, rasterise, region_from_mask
 from service.http.problems import ProblemError, documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
+from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, app_state
 from service.schemas.calibration import DriftView, ScoresResponse
 from service.schemas.categories import (
@@ -215,7 +216,7 @@ def _view(state: AppState, found: Category, kept: DriftTest | None) -> CategoryV
         references=found.references,
         created=found.created_at,
         settings=SettingsView(**settings),
-        calibration=state.calibration_view(found.name, found.settings),
+        calibration=calibration_view(state, found.name, found.settings),
         drift=None if kept is None else _drift_view(kept),
     )
 

@@ -9,16 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from indexer.domain.category import CategorySettings
 from indexer.domain.finding import FINDING_KINDS, FindingKind
-from indexer.domain.profile import Profile
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
+from indexer.references.reference_store import AddOutcome
 from service.http.image_response import Side, image_response
-from service.http.problems import documented_problems, from_rejection
+from service.http.problems import documented_problems
 from service.http.uploads import documented_upload, read_upload
-from service.inference.decoder import DecodedImage
-from service.inference.image_reading import notices_of_references, reading_of_references
+from service.inference.decoder import ImageFile
+from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
 from service.schemas.categories import BitDepthField
 from service.schemas.encoding import NoticeView, encoding_view
@@ -88,51 +87,20 @@ async def add(
     """
     upload, options = await read_upload(request, _Options, state.settings.max_images)
     admitted.add(len(upload.files) - 1)
-    published = state.library.published
-    reading, inferred = await reading_of_references(
-        published, options.category, options.bit_depth, state.onboarding_decoder, upload
-    )
-    decoded = await state.onboarding_decoder.decode(upload, reading)
-    images = {position: each for position, each in enumerate(decoded) if isinstance(each, DecodedImage)}
-    if not images:
-        raise from_rejection(next(each for each in decoded if isinstance(each, ImageRejected)))
-    settings = published.settings.get(options.category, CategorySettings())
-    profile = published.profiles.get(options.category, Profile())
-    told = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
-    refuse = settings.refuse if options.refuse is None else options.refuse
-    onboarded = await onboard.onboard(state, options.category, images, settings, refuse)
-    outcomes = dict(zip(onboarded.kept, onboarded.added.outcomes, strict=True))
-    results = []
-    for position, (file, each) in enumerate(zip(upload.files, decoded, strict=True)):
-        findings = tuple(FindingView(**asdict(found)) for found in onboarded.findings.get(position, ()))
-        notices = tuple(NoticeView(**asdict(notice)) for notice in told.get(position, ()))
-        refusal = each if isinstance(each, ImageRejected) else onboarded.refused.get(position)
-        if refusal is None:
-            results.append(ReferenceResult(**asdict(outcomes[position]), findings=findings, notices=notices))
-        else:
-            reason = refusal.reason if isinstance(refusal, ImageRejected) else refusal.kind
-            results.append(
-                ReferenceResult(
-                    filename=file.name,
-                    status="refused",
-                    reason=reason,
-                    detail=refusal.detail,
-                    findings=findings,
-                    notices=notices,
-                )
-            )
+    onboarded = await onboard.onboard(state, upload, options.category, options.refuse, options.bit_depth)
+    results = [_result(file, image) for file, image in zip(upload.files, onboarded.images, strict=True)]
     counts = [result.status for result in results]
     for status in counts:
         state.metrics.onboarded(status)
     return ReferencesResponse(
         category=options.category,
-        version=onboarded.added.version,
+        version=onboarded.version,
         results=tuple(results),
         added=counts.count("added"),
         duplicates=counts.count("duplicate"),
         refused=counts.count("refused"),
         outliers_need=onboarded.outliers_need,
-        calibration=state.calibration_view(options.category, settings),
+        calibration=calibration_view(state, options.category, onboarded.settings),
     )
 
 
@@ -190,6 +158,22 @@ async def remove(reference_id: _Id, state: Annotated[AppState, Depends(app_state
     """Take a reference back. Taking it back again changes nothing."""
     await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
     return Removed(version=await asyncio.to_thread(state.library.remove, [reference_id]))
+
+
+def _result(file: ImageFile, image: onboard.OnboardedImage) -> ReferenceResult:
+    findings = tuple(FindingView(**asdict(finding)) for finding in image.findings)
+    notices = tuple(NoticeView(**asdict(notice)) for notice in image.notices)
+    outcome = image.outcome
+    if isinstance(outcome, AddOutcome):
+        return ReferenceResult(**asdict(outcome), findings=findings, notices=notices)
+    return ReferenceResult(
+        filename=file.name,
+        status="refused",
+        reason=outcome.reason if isinstance(outcome, ImageRejected) else outcome.kind,
+        detail=outcome.detail,
+        findings=findings,
+        notices=notices,
+    )
 
 
 def _view(found: Reference) -> ReferenceView:

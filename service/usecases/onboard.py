@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import MemoryInactive, OriginalUnreadable
 from indexer.domain.finding import Finding, FindingKind
+from indexer.domain.notice import Notice
+from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
@@ -17,7 +20,9 @@ from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.reference_store import AddOutcome, AddResult
 from indexer.verdicts.appearance import Appearance
 from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
+from service.http.problems import from_rejection
 from service.inference.decoder import DecodedImage, ImageFile, Upload
+from service.inference.image_reading import notices_of_references, reading_of_references
 from service.inference.in_flight import Lease
 from service.inference.worker import JobContext
 from service.state import AppState
@@ -25,28 +30,88 @@ from service.usecases.stored_images import read_stored_image
 
 
 @dataclass(frozen=True)
-class OnboardingResult:
-    """What became of the images of one request, by their positions in it.
+class OnboardedImage:
+    """What became of one image.
 
-    findings: of every image that was screened. refused: those not kept, each with the finding that decided it. kept:
-    the positions of `added.outcomes`. outliers_need: how many more images it takes to find outliers among them;
-    None when none was screened.
+    outcome: how it was added, or why not: it could not be decoded, or a finding of screening rejected it.
+    """
+
+    outcome: AddOutcome | ImageRejected | Finding
+    findings: tuple[Finding, ...]
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class OnboardingResult:
+    """What became of the images of one request, in order.
+
+    version: of the snapshot that holds them. settings: of the category. outliers_need: how many more images it takes to
+    find outliers among them; None when none was screened.
+    """
+
+    version: int
+    images: tuple[OnboardedImage, ...]
+    settings: CategorySettings
+    outliers_need: int | None
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What became of decoded images, by their positions in the request.
+
+    findings: of every image that was screened. rejected: those not added, each with the finding that decided it. added:
+    the positions of `result.outcomes`.
     """
 
     findings: dict[int, tuple[Finding, ...]]
-    refused: dict[int, Finding]
-    kept: tuple[int, ...]
-    added: AddResult
+    rejected: dict[int, Finding]
+    added: tuple[int, ...]
+    result: AddResult
     outliers_need: int | None
 
 
 async def onboard(
     state: AppState,
+    upload: Upload,
+    category: str,
+    refuse: Collection[FindingKind] | None,
+    bit_depth: BitDepth | None,
+) -> OnboardingResult:
+    """Decode uploaded images and add those that pass screening to a category, which is created if it is new.
+
+    refuse: findings that reject an image; None uses the category's setting. bit_depth: of files with 16 bits per
+    channel; None uses the category's, or infers it. Raises ProblemError when no image can be decoded.
+    """
+    published = state.library.published
+    reading, inferred = await reading_of_references(published, category, bit_depth, state.onboarding_decoder, upload)
+    decoded = await state.onboarding_decoder.decode(upload, reading)
+    images = {index: image for index, image in enumerate(decoded) if isinstance(image, DecodedImage)}
+    if not images:
+        raise from_rejection(next(image for image in decoded if isinstance(image, ImageRejected)))
+    settings = published.settings.get(category, CategorySettings())
+    profile = published.profiles.get(category, Profile())
+    notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
+    added = await _add(state, category, images, settings, settings.refuse if refuse is None else refuse)
+    outcomes: dict[int, AddOutcome | Finding] = dict(zip(added.added, added.result.outcomes, strict=True))
+    outcomes |= added.rejected
+    onboarded = tuple(
+        OnboardedImage(
+            image if isinstance(image, ImageRejected) else outcomes[index],
+            added.findings.get(index, ()),
+            notices.get(index, ()),
+        )
+        for index, image in enumerate(decoded)
+    )
+    return OnboardingResult(added.result.version, onboarded, settings, added.outliers_need)
+
+
+async def _add(
+    state: AppState,
     category: str,
     pictures: Mapping[int, DecodedImage],
     settings: CategorySettings,
     refuse: Collection[FindingKind],
-) -> OnboardingResult:
+) -> _Added:
     """Encode images behind all detections, screen them, and commit together those not refused.
 
     images: by position in the request. refuse: findings for which an image is refused; with any other it is kept.
@@ -73,7 +138,7 @@ async def onboard(
         for each in kept
     ]
     added = await asyncio.to_thread(state.library.add, category, originals, encoded)
-    return OnboardingResult(findings, refused, kept, added, needed)
+    return _Added(findings, refused, kept, added, needed)
 
 
 async def restore(

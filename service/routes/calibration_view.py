@@ -1,0 +1,39 @@
+"""The state of a category's calibration as responses show it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from indexer.domain.category import CategorySettings
+from indexer.verdicts.ranking import references_needed
+from service.schemas.calibration import CalibrationView, UnfamiliarView
+from service.state import AppState
+
+
+def calibration_view(state: AppState, name: str, settings: CategorySettings) -> CalibrationView:
+    """Where a category's calibration stands now."""
+    memory = state.library.memory
+    found = state.calibrations.of(name)
+    calibration_state: Literal["ready", "pending", "none"] = "pending"
+    if state.calibrations.is_current(memory, name, settings.scoring):
+        calibration_state = "ready"
+    if len(memory.rows_of(name)) < 2:
+        calibration_state, found = "none", None
+    rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
+    return CalibrationView(
+        state=calibration_state,
+        progress=1.0 if calibration_state == "ready" else state.calibrations.progress(name),
+        threshold=None if found is None else found.scores.level(rate),
+        region_level=None if found is None else found.peaks.level(rate),
+        references=0 if found is None else len(found),
+        references_needed=references_needed(rate),
+        reached=found is not None and found.scores.reaches(rate),
+        duplicates=0 if found is None else found.duplicates,
+        unfamiliar=UnfamiliarView(
+            level=None if found is None else found.familiarity.level(unfamiliar_rate),
+            reached=found is not None and found.familiarity.ranking.reaches(unfamiliar_rate),
+            references_needed=references_needed(unfamiliar_rate),
+        ),
+        layer_weights=None if found is None else found.layer_weights,
+        version=None if found is None else found.version,
+    )
