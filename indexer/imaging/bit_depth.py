@@ -1,4 +1,4 @@
-"""Which value of a file with 16 bits a channel is white: cameras put 10, 12 or 14 bits into such files."""
+"""Scales the values of a 16-bit channel, of which a camera uses 10 to 16 bits, to bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product's only image decoder: bytes or a path in, pixels out, or a clear reason why not."""
+"""Decodes image files to pixels, or rejects them with a reason; the product's only decoder."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def decoded_bytes(file: BinaryIO, limits: ImageLimits) -> int:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether colour has 16 bits a channel, of which Pillow keeps 8. To be asked before the pixels are loaded."""
+    """Whether colour has 16 bits a channel, of which Pillow keeps 8. Call it before the pixels are loaded."""
     return any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
 
 
@@ -200,7 +200,7 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
 
 
 def _check_sums(data: bytes) -> None:
-    # Pillow compares a PNG's checksums only when asked to: a flipped bit would pass as an image.
+    # Pillow compares a PNG's checksums only on request: a flipped bit would pass as an image.
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()
 

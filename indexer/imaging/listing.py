@@ -1,4 +1,4 @@
-"""Images in folders, as the bulk job and the evaluation look for them."""
+"""Lists image files in folders, for the bulk job and the evaluation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file, or the disk does not say: whoever opens it then is told what is wrong, and names it."""
+    """Whether it is a file; True where the disk does not say, so that opening it reports the error by name."""
     try:
         return path.is_file()
     except OSError:
