@@ -214,6 +214,7 @@ def test_history_can_be_searched_paged_and_exported(taught: TestClient) -> None:
 def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(4)))
     odd = part(9, scratched=True)
+    wait_until_calibrated(client, "disc")  # scores are weighed by layer from then on
     found = client.post("/detect", files=files(odd)).json()["results"][0]
     path = f"/inspections/{found['id']}/feedback"
     judged = client.post(path, json={"judgement": "good", "confirm": True}).json()
@@ -224,6 +225,7 @@ def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) ->
     assert client.post(path, json={"judgement": "good"}).json()["promoted_reference_id"] == promoted
     undone = client.post(path, json={"judgement": "none"}).json()
     assert (undone["judgement"], undone["promoted_reference_id"]) == (None, None)
+    wait_until_calibrated(client, "disc")
     again = client.post("/detect", files=files(odd)).json()["results"][0]
     assert again["score"] == pytest.approx(found["score"], abs=1e-6)
     marked = client.post(path, json={"judgement": "defect"}).json()
