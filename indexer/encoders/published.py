@@ -116,6 +116,7 @@ PUBLISHED: tuple[Published, ...] = (
     _timm("vit_huge_patch14_224.mae", "MAE", "ViT-H", 14, 631, _NC),
     _timm("deit_small_patch16_224.fb_in1k", "DeiT", "ViT-S", 16, 22),
     _timm("deit_base_patch16_224.fb_in1k", "DeiT", "ViT-B", 16, 86),
+    _timm("vit_base_patch16_224.augreg_in21k", "ViT", "ViT-B", 16, 86),
     _timm("beit_base_patch16_224.in22k_ft_in22k", "BEiT", "ViT-B", 16, 86),
     _timm("beit_large_patch16_224.in22k_ft_in22k", "BEiT", "ViT-L", 16, 303),
     _timm("beitv2_base_patch16_224.in1k_ft_in22k", "BEiT v2", "ViT-B", 16, 86),
