@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -17,15 +19,43 @@ from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 # Bytes of one decoded block of cells: on a CPU it should stay in the cache between decoding and the product.
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
-_NEVER = -4.0  # added to an inner product of unit vectors, it is below every other
+_NO_MATCH = -2.0  # below every inner product there is
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One image's share of a search: patches float32 (layers, cells, dim), rows int64 (k,)."""
+class _Image:
+    """One image's share of a search.
+
+    patches: float32 (layers, cells, dim). selections: int64 (k,) each, rows among which the best is to be found.
+    """
 
     patches: torch.Tensor
-    rows: NDArray[np.int64]
+    selections: tuple[NDArray[np.int64], ...]
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """All rows that it is compared with, each once."""
+        return np.unique(np.concatenate(self.selections))
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Among which references of a pass an image is to find the best.
+
+    image: its number. columns: int64, places among the references of the pass; None for all of them.
+    """
+
+    image: int
+    columns: torch.Tensor | None
+
+    def best_of(self, scores: torch.Tensor, out: torch.Tensor) -> None:
+        """The largest of the image's inner products (…, k) with references selected; −2 where there is none."""
+        if self.columns is None:
+            torch.amax(scores, dim=-1, out=out)
+        elif len(self.columns):
+            torch.amax(scores.index_select(-1, self.columns), dim=-1, out=out)
+        else:
+            out.fill_(_NO_MATCH)
 
 
 class TorchEngine(GlobalRetrieval):
@@ -44,104 +74,114 @@ class TorchEngine(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        [best] = self._search_group(memory, [_Wanted(queries, rows)], rho)
+        [[best]] = self._search_group(memory, [_Image(queries, (rows,))], rho)
         return best
 
     def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`.
 
-        Queries that share most of their references form a group, whose references are decoded once. Queries that
-        differ only in their weights are searched once.
+        Images that share most of their references form a group, whose references are decoded once. An image that is
+        searched in several sets of references is multiplied once with all of them; queries that differ only in their
+        weights are searched once.
         """
         keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in queries]
         distinct = dict(zip(keys, queries, strict=True))
         best: dict[tuple[int, int, bytes], NDArray[np.float32]] = {}
         for rho in {each.rho for each in queries}:
-            these = [key for key in distinct if key[0] == rho]
-            asked = [_Wanted(distinct[key].patches, distinct[key].rows) for key in these]
-            for group in _group_queries(asked):
-                found = self._search_group(memory, [asked[index] for index in group], rho)
-                best |= zip([these[index] for index in group], found, strict=True)
+            keys_of_image: dict[int, list[tuple[int, int, bytes]]] = {}
+            for key in distinct:
+                if key[0] == rho:
+                    keys_of_image.setdefault(key[1], []).append(key)
+            by_image = list(keys_of_image.values())
+            images = [_Image(distinct[each[0]].patches, tuple(distinct[key].rows for key in each)) for each in by_image]
+            for group in _group_images(images):
+                found = self._search_group(memory, [images[index] for index in group], rho)
+                for index, similarities in zip(group, found, strict=True):
+                    best |= zip(by_image[index], similarities, strict=True)
         return [
             PatchMatches(best[key], query.weights @ (1.0 - best[key])) for key, query in zip(keys, queries, strict=True)
         ]
 
     @torch.inference_mode()
-    def _search_group(self, memory: MemoryBank, asked: Sequence[_Wanted], rho: int) -> list[NDArray[np.float32]]:
-        """For each image the largest inner products, float32 (layers, cells); all references are decoded once."""
-        rows = np.unique(np.concatenate([each.rows for each in asked]))
-        members = [np.isin(rows, each.rows) for each in asked]
+    def _search_group(self, memory: MemoryBank, images: Sequence[_Image], rho: int) -> list[list[NDArray[np.float32]]]:
+        """For each image and each of its selections the largest inner products, float32 (layers, cells); all references
+        are decoded once.
+        """
+        rows = np.unique(np.concatenate([each.rows for each in images]))
         over = self._search_all_cells if rho >= max(memory.space.grid) - 1 else self._search_neighbourhood
-        best: list[NDArray[np.float32]] = []
+        layers, cells, _ = images[0].patches.shape
+        best = np.full((sum(len(each.selections) for each in images), layers, cells), _NO_MATCH, np.float32)
+        queries = [each.patches.to(self._device, torch.float32) for each in images]
         for chunks in self.codes.passes(memory, rows):
-            found = over(memory, [each.patches for each in asked], members, chunks, rho)
-            best = [np.maximum(one, other) for one, other in zip(best, found, strict=True)] if best else found
-        return best
+            there = rows[np.concatenate([chunk.query_positions for chunk in chunks])]
+            selections = [
+                _Selection(number, self._columns(there, selected))
+                for number, each in enumerate(images)
+                for selected in each.selections
+            ]
+            np.maximum(best, over(memory, queries, selections, chunks, rho), out=best)
+        found = iter(best)
+        return [list(islice(found, len(each.selections))) for each in images]
 
     def _search_neighbourhood(
         self,
         memory: MemoryBank,
-        asked: Sequence[torch.Tensor],
-        members: Sequence[NDArray[np.bool_]],
+        queries: Sequence[torch.Tensor],
+        selections: Sequence[_Selection],
         chunks: list[CodeChunk],
         rho: int,
-    ) -> list[NDArray[np.float32]]:
-        """`_search_group` over the references of one pass, within the neighbourhood of every cell."""
-        layers, cells, dim = asked[0].shape
+    ) -> NDArray[np.float32]:
+        """The references of one pass, within the neighbourhood of every cell: (selections, layers, cells)."""
+        layers, cells, dim = queries[0].shape
         neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
         targets = neighbours.clamp_min(0)
-        queries = [each.to(self._device, torch.float32) for each in asked]
-        penalties = [self._penalty(each, chunks) for each in members]
         blocks = _Blocks(memory, chunks, self._device)
         products = torch.empty((blocks.step, neighbours.shape[1], blocks.k), device=self._device)
-        found = torch.empty((len(asked), cells, neighbours.shape[1]), device=self._device)  # by stored, by query cell
-        best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
+        found = torch.empty((len(selections), cells, neighbours.shape[1]), device=self._device)  # stored, query cells
+        best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
                 stop = min(start + blocks.step, cells)
                 stored = blocks.decoded(layer, start, stop)  # (count, k, dim)
-                for image, penalty in enumerate(penalties):
+                for image, chosen in groupby(enumerate(selections), lambda each: each[1].image):
                     asking = queries[image][layer].index_select(0, targets[start:stop].flatten())
                     asking = asking.view(stop - start, -1, dim)  # (count, (2ρ+1)², dim)
                     scores = torch.bmm(asking, stored.transpose(1, 2), out=products[: stop - start])
-                    if penalty is not None:
-                        scores += penalty
-                    torch.amax(scores, dim=2, out=found[image, start:stop])
-            found.masked_fill_(~inside, -2.0)
-            best[:, layer].scatter_reduce_(1, targets.flatten().expand(len(asked), -1), found.flatten(1), "amax")
-        return list(best.cpu().numpy())
+                    for index, selection in chosen:
+                        selection.best_of(scores, found[index, start:stop])
+            found.masked_fill_(~inside, _NO_MATCH)
+            best[:, layer].scatter_reduce_(1, targets.flatten().expand(len(selections), -1), found.flatten(1), "amax")
+        return best.cpu().numpy()
 
     def _search_all_cells(
         self,
         memory: MemoryBank,
-        asked: Sequence[torch.Tensor],
-        members: Sequence[NDArray[np.bool_]],
+        queries: Sequence[torch.Tensor],
+        selections: Sequence[_Selection],
         chunks: list[CodeChunk],
         rho: int,
-    ) -> list[NDArray[np.float32]]:
-        """`_search_group` over the references of one pass where every cell is a candidate for every other."""
-        layers, cells, _ = asked[0].shape
-        queries = [each.to(self._device, torch.float32) for each in asked]
-        penalties = [self._penalty(each, chunks) for each in members]
+    ) -> NDArray[np.float32]:
+        """The references of one pass, where every cell is a candidate for every other: (selections, layers, cells)."""
+        layers, cells, _ = queries[0].shape
         blocks = _Blocks(memory, chunks, self._device)
-        best = torch.full((len(asked), layers, cells), -2.0, device=self._device)
+        found = torch.empty((cells,), device=self._device)
+        best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
                 stored = blocks.decoded(layer, start, min(start + blocks.step, cells)).flatten(0, 1)
-                for image, penalty in enumerate(penalties):
+                for image, chosen in groupby(enumerate(selections), lambda each: each[1].image):
                     scores = queries[image][layer] @ stored.T  # (cells, count · k)
-                    if penalty is not None:
-                        scores.view(cells, -1, blocks.k).add_(penalty)
-                    torch.maximum(best[image, layer], scores.amax(1), out=best[image, layer])
-        return list(best.cpu().numpy())
+                    over_cells = scores.view(cells, -1, blocks.k).amax(1)  # (cells, k)
+                    for index, selection in chosen:
+                        selection.best_of(over_cells, found)
+                        torch.maximum(best[index, layer], found, out=best[index, layer])
+        return best.cpu().numpy()
 
-    def _penalty(self, members: NDArray[np.bool_], chunks: Sequence[CodeChunk]) -> torch.Tensor | None:
-        """Added to scores to exclude what only other images retrieved, float32 (k,); None if there is nothing."""
-        if members.all():
-            return None
-        there = members[np.concatenate([chunk.query_positions for chunk in chunks])]
-        return torch.from_numpy(np.where(there, 0.0, _NEVER).astype(np.float32)).to(self._device)
+    def _columns(self, there: NDArray[np.int64], selected: NDArray[np.int64]) -> torch.Tensor | None:
+        """Where selected rows stand among those of a pass; None where all of these are selected."""
+        members = np.isin(there, selected)
+        return None if members.all() else torch.from_numpy(np.flatnonzero(members)).to(self._device)
 
 
 class _Blocks:
@@ -171,17 +211,17 @@ class _Blocks:
         return self._codec.decode(codes.transpose(0, 1), out=self._decoded[: stop - start])
 
 
-def _group_queries(asked: Sequence[_Wanted]) -> list[list[int]]:
-    """Group the queries that share most references: one joins while the union is at most a third larger than each own.
+def _group_images(images: Sequence[_Image]) -> list[list[int]]:
+    """Group the images that share most references: one joins while the union is at most a third larger than each own.
 
     With less in common, products with others' references would cost more than decoding saves.
     """
     groups: list[list[int]] = []
     unions: list[NDArray[np.int64]] = []
-    for index, each in enumerate(asked):
+    for index, each in enumerate(images):
         for number, group in enumerate(groups):
             joined = np.union1d(unions[number], each.rows)
-            if 3 * len(joined) <= 4 * min(len(asked[other].rows) for other in (*group, index)):
+            if 3 * len(joined) <= 4 * min(len(images[other].rows) for other in (*group, index)):
                 unions[number] = joined
                 group.append(index)
                 break

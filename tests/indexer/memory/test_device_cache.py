@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from indexer.memory import MemoryBank
 from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull
-from indexer.search import PatchSearchEngine, TorchEngine
+from indexer.search import PatchQuery, PatchSearchEngine, TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
 from tests.helpers.random_features import random_features
@@ -106,6 +106,18 @@ def test_a_budget_for_not_even_one_reference_is_said() -> None:
     memory, _ = filled(3, "fp16")
     with pytest.raises(DeviceMemoryFull, match="hold no reference"):
         next(DeviceCodeCache(CPU, 7).passes(memory, np.arange(3)))
+
+
+def test_sets_of_references_that_lie_in_some_of_the_passes_only_are_answered() -> None:
+    memory, stored = filled(60, "fp32", grid=(2, 2))
+    patches, weights = random_features(memory.space, 1, 1).patches[0], np.array([0.5, 0.5], np.float32)
+    sets = [np.arange(60), np.arange(3), np.array([59]), np.arange(10, 40)]
+    for rho in (0, 1):
+        questions = [PatchQuery(patches, rows, rho, weights) for rows in sets]
+        found = TorchEngine(CPU, budgeted(memory, 20)).search(memory, questions)
+        for rows, answer in zip(sets, found, strict=True):
+            expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, rho)
+            np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=1e-5)
 
 
 def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,37 @@ def test_several_questions_get_the_answers_they_would_get_alone(engine: PatchSea
         alone = engine.max_similarity(memory, question.patches, question.rows, question.rho)
         np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
         np.testing.assert_allclose(answer.fused, weights @ (1 - alone), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("rho", [1, 9])
+def test_an_image_gets_of_each_set_of_references_what_it_would_get_of_that_alone(
+    engine: PatchSearchEngine, rho: int
+) -> None:
+    memory, stored = filled(40, "fp32", grid=(3, 4), dim=20)
+    patches = random_features(memory.space, 1, 3).patches[0]
+    weights = np.array([0.3, 0.7], np.float32)
+    sets = [np.arange(40), np.arange(7), np.arange(20, 40)[::-1], np.array([39]), np.arange(0, 40, 3)]
+    found = engine.search(memory, [PatchQuery(patches, rows, rho, weights) for rows in sets])
+    for rows, answer in zip(sets, found, strict=True):
+        expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, rho)
+        np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
+
+
+def test_what_an_image_asks_of_several_sets_of_references_takes_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, _ = filled(40, "fp16", grid=(3, 4), dim=20)
+    multiplied = list[int]()
+    bmm = torch.bmm
+
+    def counting(asking: torch.Tensor, stored: torch.Tensor, **options: Any) -> torch.Tensor:
+        multiplied.append(asking.shape[0] * stored.shape[2])  # cells and references
+        return bmm(asking, stored, **options)
+
+    monkeypatch.setattr(torch, "bmm", counting)
+    patches, weights = random_features(memory.space, 1, 3).patches[0], np.array([0.5, 0.5], np.float32)
+    sets = [np.arange(30), np.arange(5), np.arange(10, 20), np.array([3, 29])]
+    TorchEngine(torch.device("cpu")).search(memory, [PatchQuery(patches, rows, 1, weights) for rows in sets])
+    assert sum(multiplied) == 2 * 12 * 30  # layers, cells, and each reference once
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

@@ -20,10 +20,10 @@ from indexer.search import kernels
 def built(name, capability, form, code):
     kernel = getattr(kernels, name)
     queries = "*fp32" if form == 0 else "*fp16"
-    kinds = {"best": "*i64", "queries": "*fp32" if name == "settle" else queries, "pointers": "*i64", "owners": "*i64",
+    kinds = {"best": "*i64", "queries": "*fp32" if name == "rescore" else queries, "pointers": "*i64", "owners": "*i64",
              "groups": "*i32", "images": "*i32", "neighbours": "*i32", "names": "*i32", "weights": "*fp32",
              "similarities": "*fp32", "nearest_rows": "*i32", "nearest_cells": "*i32", "fused": "*fp32",
-             "layers": "i32", "cells": "i32", "dim": "i32", "chunks": "i32", "together": "i32"}
+             "layers": "i32", "cells": "i32", "dim": "i32", "column_tiles": "i32", "together": "i32"}
     constants = {"FORMAT": form, "CODE": code, "ALIGNED": math.gcd(code, 16), "WIDTH": 9, "ROWS": 64,
                  "COLUMNS": 16, "DEPTH": 64}
     signature = {n: kinds.get(n, "constexpr") for n in kernel.arg_names}
@@ -34,8 +34,8 @@ def built(name, capability, form, code):
 capability = int(sys.argv[1])
 found = {}
 for form, code in ((0, 3072), (1, 1536), (2, 784), (3, 1536)):
-    built("settle", capability, form, code)
-    search = built("find_best", capability, form, code)
+    built("rescore", capability, form, code)
+    search = built("max_similarity", capability, form, code)
     words = ("wgmma.mma_async", "mma.sync", "cp.async.cg", "cp.async.ca")
     found[form] = {word: search.asm["ptx"].count(word) for word in words} | {"shared": search.metadata.shared}
 print(json.dumps(found))
