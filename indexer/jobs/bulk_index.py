@@ -276,6 +276,7 @@ class _Screened:
         known = {each.name: each.settings for each in library.catalogue.categories.list()}
         self._settings = known.get(tally.category, CategorySettings())
         self._measured = kept_measures(library, tally.category, self._settings.scoring)
+        self._looks = [Appearance(**each) for each in library.catalogue.references.appearances(tally.category)]
 
     def kept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
         """The images that are not refused, with what was found in them. The same image twice is screened once."""
@@ -285,9 +286,8 @@ class _Screened:
         screening = Screening(memory, self._engine, category, self._settings.scoring, codes, names)
         compared = [screening.compare(number) for number in range(len(fresh))]
         looks = [each.original.appearance for each in fresh if each.original.appearance is not None]
-        others = [Appearance(**each) for each in self._library.catalogue.references.appearances(category)]
         cell = memory.space.geometry.crop / memory.space.grid[0]
-        found = findings_of(compared, looks, self._measured, others, cell)
+        found = findings_of(compared, looks, self._measured, self._looks, cell)
         self._tally.outliers_need = outliers_need(compared, self._measured)
         self._measured += [each.measures for each in compared if each.measures is not None]
         kept = []
@@ -298,6 +298,7 @@ class _Screened:
                 continue
             self._tally.found += ((each.path, finding) for finding in findings)
             kept.append(replace(each, original=replace(each.original, findings=findings)))
+        self._looks += [each.original.appearance for each in kept if each.original.appearance is not None]
         self._tally.known += len(waiting) - len(fresh)
         return kept
 

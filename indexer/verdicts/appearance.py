@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from indexer.domain.finding import Finding
 
@@ -38,12 +39,34 @@ class Appearance:
         return cls(float(grey.mean()) / 255, float(edges.var()) / (variance + 1.0), width / height)
 
 
-def photographic_findings(appearance: Appearance, others: Sequence[Appearance]) -> list[Finding]:
+@dataclass(frozen=True, eq=False)
+class Appearances:
+    """How many pictures look, each float64 (n,). sharpness: its natural logarithm."""
+
+    brightness: NDArray[np.float64]
+    sharpness: NDArray[np.float64]
+    shape: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Appearance]) -> Appearances:
+        """Of these pictures, in order."""
+        table = np.array([(each.brightness, each.sharpness, each.shape) for each in pictures]).reshape(-1, 3)
+        return cls(table[:, 0], np.log(np.maximum(table[:, 1], _NO_SHARPNESS)), table[:, 2])
+
+    def without(self, number: int) -> Appearances:
+        """Of all pictures but one."""
+        return Appearances(*(np.delete(each, number) for each in (self.brightness, self.sharpness, self.shape)))
+
+    def __len__(self) -> int:
+        return len(self.brightness)
+
+
+def photographic_findings(appearance: Appearance, others: Appearances) -> list[Finding]:
     """What is wrong with a picture as a photograph, by itself and against others of its category."""
     found = []
     light = appearance.brightness
-    usual = float(np.median([each.brightness for each in others])) if len(others) >= FEWEST else None
-    spread = _spread([each.brightness for each in others])
+    usual = float(np.median(others.brightness)) if len(others) >= FEWEST else None
+    spread = _spread(others.brightness)
     low = _DARK if usual is None else max(_DARK, min(usual / _LIGHT_RATIO, usual - _SPREADS * spread))
     high = _BRIGHT if usual is None else min(_BRIGHT, max(usual * _LIGHT_RATIO, usual + _SPREADS * spread))
     against = "" if usual is None else f"; the others have {usual:.2f}"
@@ -55,13 +78,12 @@ def photographic_findings(appearance: Appearance, others: Sequence[Appearance]) 
     if len(others) < FEWEST:
         return found
     # Sharpness is compared by ratio: six spreads below the usual would be below 0 where parts differ in it.
-    ratios = np.log([max(each.sharpness, _NO_SHARPNESS) for each in others])
-    usual = float(np.exp(np.median(ratios)))
-    low = usual / max(_SHARPNESS_RATIO, float(np.exp(_SPREADS * _spread(ratios.tolist()))))
+    usual = float(np.exp(np.median(others.sharpness)))
+    low = usual / max(_SHARPNESS_RATIO, float(np.exp(_SPREADS * _spread(others.sharpness))))
     if appearance.sharpness < low:
         detail = f"Sharpness {appearance.sharpness:.3f}; the others have {usual:.3f}."
         found.append(Finding("blurred", detail, appearance.sharpness, usual, low))
-    usual = float(np.median([each.shape for each in others]))
+    usual = float(np.median(others.shape))
     ratio = max(appearance.shape / usual, usual / appearance.shape)
     if ratio > _SHAPE_RATIO:
         detail = f"Its width is {appearance.shape:.2f} of its height; of the others it is {usual:.2f}."
@@ -69,6 +91,6 @@ def photographic_findings(appearance: Appearance, others: Sequence[Appearance]) 
     return found
 
 
-def _spread(values: Sequence[float]) -> float:
+def _spread(values: NDArray[np.float64]) -> float:
     """A robust standard deviation; 0 for no values."""
-    return 1.4826 * float(np.median(np.abs(np.array(values) - np.median(values)))) if len(values) else 0.0
+    return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0

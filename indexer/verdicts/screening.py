@@ -14,7 +14,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.appearance import Appearance, photographic_findings
+from indexer.verdicts.appearance import Appearance, Appearances, photographic_findings
 from indexer.verdicts.measures import Measures, mean_distance, measure
 from indexer.verdicts.pairs import answers, difference
 from indexer.verdicts.twins import PEERS, are_twins, usual_difference
@@ -181,7 +181,8 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
     if outliers_need(compared, known):
         return [each.findings for each in compared]
     measured = _measured(compared, known)
-    scores, medians = [each.score for each in measured], [each.median for each in measured]
+    usual_score, most = outlier_limit([each.score for each in measured])
+    usual, limit = outlier_limit([each.median for each in measured])
     answers = []
     for each in compared:
         findings = list(each.findings)
@@ -189,8 +190,6 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
             down, right = (cells * cell for cells in each.shift)
             moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
             score, median = each.measures.score, each.measures.median
-            usual, limit = outlier_limit(medians)
-            usual_score, most = outlier_limit(scores)
             if median > limit:
                 detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {usual:.3f}{moved}."
                 findings.append(Finding("differently_framed", detail, median, usual, limit))
@@ -213,8 +212,9 @@ def findings_of(
     looks: of the same pictures. known, kept: measures and looks of the references there are. cell: as for `judge`.
     """
     judged = judge(compared, known, cell)
+    all_ = Appearances.of([*kept, *looks])
     return [
-        (*photographic_findings(look, [*kept, *looks[:number], *looks[number + 1 :]]), *judged[number])
+        (*photographic_findings(look, all_.without(len(kept) + number)), *judged[number])
         for number, look in enumerate(looks)
     ]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from indexer.verdicts.appearance import Appearance, photographic_findings
+from indexer.verdicts.appearance import Appearance, Appearances, photographic_findings
 
 
 def look(image: np.ndarray, width: int = 160, height: int = 120) -> Appearance:
@@ -24,7 +24,7 @@ OTHERS = [look(picture(seed)) for seed in range(12)]
 
 
 def kinds(found: Appearance, others: list[Appearance] = OTHERS) -> list[str]:
-    return [each.kind for each in photographic_findings(found, others)]
+    return [each.kind for each in photographic_findings(found, Appearances.of(others))]
 
 
 def test_a_good_photograph_has_no_findings() -> None:
@@ -37,7 +37,7 @@ def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_
     assert kinds(look(np.clip(picture(50) + 110, 0, 255))) == ["too_bright"]
     assert kinds(look(cv2.GaussianBlur(picture(50), (0, 0), 4))) == ["blurred"]
     assert kinds(look(picture(50), 120, 160)) == ["differently_framed"]
-    [found] = photographic_findings(look(picture(50, 0.4)), OTHERS)
+    [found] = photographic_findings(look(picture(50, 0.4)), Appearances.of(OTHERS))
     assert found.usual is not None
     assert found.limit is not None
     assert found.value < found.limit < found.usual
