@@ -20,11 +20,13 @@ from indexer.domain.bit_depth import FULL, BitDepth, holds
 from indexer.domain.encoding import Encoding
 from indexer.imaging.bit_depth import to_bytes
 from indexer.imaging.encoding import detect_encoding
+from indexer.imaging.jpeg import has_more_scans
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
+_MOST_SCANS = 64  # of a JPEG; encoders write up to some twenty
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112
 
@@ -124,6 +126,8 @@ def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawIm
             _check_header(image, limits)
             if image.format == "PNG":
                 _check_sums(data)
+            if image.format in ("JPEG", "MPO") and has_more_scans(data, _MOST_SCANS):
+                raise ImageRejected("damaged", f"The JPEG has more than {_MOST_SCANS} scans, which no encoder writes.")
             return _stored(image, data)
     except UnidentifiedImageError:
         raise ImageRejected(

@@ -162,6 +162,12 @@ def _looping_tiff() -> bytes:
     return bytes(data)
 
 
+def _scanned(times: int) -> bytes:
+    """A JPEG whose last scan is repeated: decoding them takes half a minute."""
+    whole = saved(Image.new("L", (2000, 2000), 128), "JPEG", progressive=True)
+    return whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * times + whole[-2:]
+
+
 def _bombs() -> Cases:
     jpeg = saved(_image(), "JPEG")
     frame = jpeg.index(b"\xff\xc0")
@@ -171,6 +177,7 @@ def _bombs() -> Cases:
     profile = _chunk(b"iCCP", b"icc\x00\x00" + zlib.compress(bytes(64 << 20), 9))
     whole = saved(_image(), "PNG")
     refused = "too-many-pixels"
+    yield "JPEG of 2 000 scans in 44 kB", "scans.jpg", _scanned(2000), "damaged"
     yield "PNG of 2 147 483 647 pixels a side", "bomb.png", png(2**31 - 1, 2**31 - 1, 8, 0, b""), refused
     yield "PNG of 256 million white pixels in 31 kB", "bomb2.png", png(16000, 16000, 1, 0, bytes(2001) * 16000), refused
     yield "PNG with 64 MiB of packed text", "text.png", whole[:33] + inflated + whole[33:], "damaged"
@@ -302,6 +309,14 @@ def _metadata() -> Cases:
     )
     yield "PNG with an EXIF block of noise", "noise-exif.png", saved(_image(), "PNG", exif=bytes(range(99))), None
     yield "colour profile of noise", "profile.jpg", saved(_image(), "JPEG", icc_profile=bytes(range(256)) * 4), None
+    scans = b"\xff\xda" * 100
+    yield (
+        "JPEG with what looks like scans in its profile",
+        "scans-profile.jpg",
+        saved(_image(), "JPEG", progressive=True, icc_profile=scans),
+        None,
+    )
+    yield "JPEG with what looks like scans behind it", "scans-tail.jpg", saved(_image(), "JPEG") + scans, None
     yield "JPEG with garbage behind it", "tail.jpg", saved(_image(), "JPEG") + bytes(range(256)) * 9, None
     yield "PNG with a program behind it", "tail.png", saved(_image(), "PNG") + b"\x7fELF" + bytes(999), None
     yield "PNG with a flipped bit in its comment", "comment.png", _flip_in_comment(), "not-an-image"
