@@ -34,7 +34,7 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     folder = StoreParts.open(data, database)
     folder.append("bolt", [b"one", b"two"])
     first = backup(DataFolder.existing(data, database), saved, quiet)
-    assert (first.files, first.copied, first.corrupt_segments) == (3, 3, ())
+    assert (first.files, first.copied, first.damaged) == (3, 3, ())
     folder.append("bolt", [b"three"])
     second = backup(DataFolder.existing(data, database), saved, quiet)
     assert (second.files, second.copied) == (5, 2)

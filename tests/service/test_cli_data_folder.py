@@ -26,7 +26,7 @@ READING = {
     "verify": ["verify"],
 }
 CREATING = {"index": ["index", "{}/parts"], "migrate": ["migrate"], "serve": ["serve", "--open", "--port", "0"]}
-OTHERS = {"evaluate", "restore"}  # opens none; makes one, see test_backup.py
+OTHERS = {"encoders fetch", "evaluate", "restore"}  # opens none; makes one, see test_backup.py
 
 
 def names(group: typer.Typer, before: str = "") -> Iterator[str]:

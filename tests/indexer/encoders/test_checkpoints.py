@@ -213,7 +213,7 @@ def test_a_model_that_sees_something_else_each_time_is_refused() -> None:
     config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
                                     patch_size=8, image_size=32)  # fmt: skip
     settings = EncoderSettings("random", None, NATIVE, NATIVE, "cpu")
-    with pytest.raises(EncoderError, match="something else in the same picture each time"):
+    with pytest.raises(EncoderError, match="something else in the same image each time"):
         VitEncoder(Shuffling(config), settings, InputGeometry(NATIVE, NATIVE), torch.device("cpu"))
 
 

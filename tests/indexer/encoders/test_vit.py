@@ -182,7 +182,7 @@ def test_a_picture_has_the_same_features_alone_and_in_a_batch(folders: dict[str,
     batch = images(5)
     together = encoder.encode(batch)
     for number in range(5):
-        close(encoder.encode(batch[number : number + 1]), together.of(number), 2e-6)
+        close(encoder.encode(batch[number : number + 1]), together.item(number), 2e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

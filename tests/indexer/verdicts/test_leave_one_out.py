@@ -20,7 +20,7 @@ from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import preprocess
 from indexer.memory import MemoryBank
-from indexer.scoring import score_image
+from indexer.scoring import roi_cells, score_image
 from indexer.search import TorchEngine
 from indexer.verdicts.kept import from_kept, to_kept
 from indexer.verdicts.leave_one_out import LeaveOneOut, Steps, leave_one_out
@@ -237,7 +237,7 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
     part = ScoringSettings(region=corner)
     found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    inspected = part.inspected(memory.space)
+    inspected = roi_cells(part, memory.space)
     assert inspected is not None
     apart = (1.0 - found.best)[..., inspected.cells.ravel()].mean(axis=(0, 2))
     given = found.balanced(memory.space, part).layer_weights
