@@ -211,7 +211,7 @@ def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it
         before = wait_until_calibrated(first, "disc")
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
         engine = again.app.state.app_state.engine
-        monkeypatch.setattr(engine, "best", None)  # a search would fail
+        monkeypatch.setattr(engine, "max_similarity", None)  # a search would fail
         assert wait_until_calibrated(again, "disc") == before
         monkeypatch.undo()
         rejected = again.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
