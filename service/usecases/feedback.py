@@ -12,7 +12,7 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
-from indexer.verdicts.calibration import decide
+from indexer.verdicts.calibration import decide, weighed
 from indexer.verdicts.effect import Effect, effect_of
 from indexer.verdicts.screening import FEWEST, Compared, Screening
 from service.auth.roles import Role
@@ -83,9 +83,12 @@ async def _effect(state: AppState, inspection: Inspection, category: str, encode
     if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
         raise memory_switched()
     settings = published.settings.get(category, CategorySettings())
-    screening = Screening(published.memory, state.engine, category, settings.scoring, [encoded], [inspection.filename])
+    calibration = state.calibrations.of(category)
+    # What is held against the calibration is scored as it was, with its layer weights.
+    scoring = weighed(settings.scoring, calibration)
+    screening = Screening(published.memory, state.engine, category, scoring, [encoded], [inspection.filename])
     compared = await asyncio.wrap_future(state.worker.submit_screening(lambda _: screening.compare(0)))
-    effect = effect_of(compared, state.calibrations.of(category), settings.false_reject_rate)
+    effect = effect_of(compared, calibration, settings.false_reject_rate)
     reasons = tuple(_reasons(state, inspection, category, settings, compared, effect))
     return EffectView(**asdict(effect), reasons=reasons)
 
