@@ -97,19 +97,21 @@ def test_an_unreadable_file_or_one_that_is_no_image_is_reported_and_the_others_a
     (folder / "1.jfif").write_bytes(part(1))
     (folder / "2.png").symlink_to("/proc/self/mem")  # reading it is an I/O error, also for root
     (folder / "3.DIB").write_bytes(part(3))
+    (folder / "4.png").symlink_to("x" * 300)  # even its type cannot be read
     (folder / "p1.xml").write_text("<part/>")
     (folder / "Thumbs.db").write_bytes(b"\0")
     done = run("detect", "--category", "disc", folder, tmp_path / "missing.png", url=service)
     assert done.returncode == 2
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["1.jfif", "3.DIB"]
     errors = [line for line in done.stderr.splitlines() if line.startswith("touchstone-client: ")]
-    assert len(errors) == 3, done.stderr
+    assert len(errors) == 4, done.stderr
     assert "not image files: Thumbs.db, p1.xml" in errors[0]
     assert "missing.png: no such file" in errors[1]
     assert "2.png: Input/output error" in errors[2]
+    assert "4.png: File name too long" in errors[3]
     done = run("onboard", "mixed", folder, url=service)
     assert done.returncode == 1
-    assert "2 added, 0 duplicates, 1 refused" in done.stdout
+    assert "2 added, 0 duplicates, 2 refused" in done.stdout
     assert "unreadable" in done.stdout
     with Client(service) as client:
         client.remove_category("mixed")

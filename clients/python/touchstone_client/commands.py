@@ -264,7 +264,12 @@ def _collect_files(paths: Iterable[Path]) -> tuple[list[Path], bool]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+        return False
+    try:
+        return path.is_file()
+    except OSError:  # opening the file raises it again, and it is reported
+        return True
 
 
 def print_error(message: str) -> None:
