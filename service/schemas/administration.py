@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.base import ResponseModel
+from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.text import Text
 
 KeyRole = Literal["line", "engineer", "admin"]
-
-
-def _no_boolean(given: object) -> object:
-    """JSON's false is no 0, although Python's is."""
-    if isinstance(given, bool):
-        raise ValueError("a number is needed, not true or false")
-    return given
 
 
 class AccessView(ResponseModel):
@@ -36,10 +29,8 @@ class CreateKeyRequest(BaseModel):
 
     name: Text
     role: KeyRole
-    expires_in_days: Annotated[float | None, BeforeValidator(_no_boolean)] = Field(
-        None, gt=0, le=36_500, description="null: it does not expire."
-    )
-    requests_per_minute: Annotated[int | None, BeforeValidator(_no_boolean)] = Field(
+    expires_in_days: JsonFloat | None = Field(None, gt=0, le=36_500, description="null: it does not expire.")
+    requests_per_minute: JsonInt | None = Field(
         None, ge=0, le=10_000_000, description="Its own limit; null for the service's, 0 for none."
     )
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.finding import FindingKind
-from service.schemas.base import ResponseModel
+from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 
 
@@ -42,7 +42,7 @@ class SettingsView(ResponseModel):
     bit_depth: BitDepth | None
 
 
-_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]
 
 
 class PolygonsBody(BaseModel):
@@ -63,16 +63,20 @@ class SettingsPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
 
-    k: int = Field(150, ge=1, le=100_000, description="References retrieved per image.")
-    rho: int = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
-    layer_weights: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+    k: JsonInt = Field(150, ge=1, le=100_000, description="References retrieved per image.")
+    rho: JsonInt = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
+    layer_weights: list[Annotated[JsonFloat, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None,
         description="One weight per layer; null takes them from the references: a layer in which good parts differ "
         "much weighs less.",
     )
-    false_reject_rate: float = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
-    threshold: float | None = Field(None, ge=0, le=2, description="A manual threshold; null uses the calibrated one.")
-    unfamiliar_rate: float = Field(0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`.")
+    false_reject_rate: JsonFloat = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
+    threshold: JsonFloat | None = Field(
+        None, ge=0, le=2, description="A manual threshold; null uses the calibrated one."
+    )
+    unfamiliar_rate: JsonFloat = Field(
+        0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`."
+    )
     region_of_interest: PolygonsBody | None = Field(
         None, description="Where images are inspected; null is everywhere. A mask image is set by its own route."
     )

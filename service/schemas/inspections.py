@@ -148,7 +148,9 @@ class FeedbackRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     judgement: Literal["good", "defect", "none"]
-    confirm: bool = Field(False, description="Make it a reference although `confirmation-needed` was answered.")
+    confirm: bool = Field(
+        False, strict=True, description="Make it a reference although `confirmation-needed` was answered."
+    )
 
 
 class ReasonView(ResponseModel):

@@ -269,3 +269,33 @@ def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> Non
                 if status >= "400":
                     assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
     assert "images" in str(described["paths"]["/detect"]["post"]["requestBody"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/categories/disc", {"k": True}), ("PATCH", "/categories/disc", {"k": "3"}),
+        ("PATCH", "/categories/disc", {"false_reject_rate": "0.1"}), ("PATCH", "/categories/disc", {"threshold": True}),
+        ("PATCH", "/categories/disc", {"bit_depth": "12"}),
+        ("PATCH", "/categories/disc", {"layer_weights": [True, "1"]}),
+        ("PATCH", "/categories/disc", {"region_of_interest": {"polygons": [[[False, "0"], [1, 0], [1, 1]]]}}),
+        ("POST", "/categories/disc/preview", {"rho": "1"}),
+        ("POST", "/inspections/x/feedback", {"judgement": "good", "confirm": 1}),
+        ("POST", "/inspections/x/feedback", {"judgement": "good", "confirm": "yes"}),
+        ("POST", "/keys", {"name": "a", "role": "line", "requests_per_minute": "5"}),
+        ("POST", "/keys", {"name": "a", "role": "line", "expires_in_days": True}),
+    ],
+)  # fmt: skip
+def test_json_of_another_type_is_refused_and_not_guessed_at(
+    taught: TestClient, method: str, path: str, body: dict[str, object]
+) -> None:
+    before = taught.get("/categories/disc").json()["settings"]
+    answer = taught.request(method, path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert taught.get("/categories/disc").json()["settings"] == before
+
+
+def test_a_whole_number_may_be_written_with_a_point(taught: TestClient) -> None:
+    before = taught.get("/categories/plate").json()["settings"]["k"]
+    assert taught.patch("/categories/plate", json={"k": 7.0}).json()["settings"]["k"] == 7
+    assert taught.patch("/categories/plate", json={"k": before}).status_code == 200
