@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from indexer.calibration.leave_one_out import in_one_go
+from indexer.detection.scoring import Scored, scoring
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
@@ -23,9 +25,7 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
-from indexer.scoring import Scored, scoring
 from indexer.search import PatchSearchEngine, run_batched
-from indexer.verdicts.leave_one_out import in_one_go
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
 _REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change

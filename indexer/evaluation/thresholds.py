@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from indexer.calibration.leave_one_out import calibrate
 from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.protocols import Search
 from indexer.evaluation.run import Outcome
 from indexer.memory import MemoryBank
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.leave_one_out import calibrate
 
 
 @dataclass(frozen=True)

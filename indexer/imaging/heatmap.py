@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.detection.regions import Region
 from indexer.encoders.base import FeatureSpace
-from indexer.regions import Region
 
 _MAX_OPACITY = 0.65  # opacity where the map is highest
 _MAX_COLOUR = 0.86  # how far up the colour map heat goes: beyond it, Turbo turns dark

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from indexer.calibration.calibration_cache import kept_measures
 from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
@@ -24,11 +25,10 @@ from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
+from indexer.screening.photo_quality import Appearance
+from indexer.screening.screening import Screening, findings_of, outliers_need
 from indexer.search import PatchSearchEngine
 from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
-from indexer.verdicts.appearance import Appearance
-from indexer.verdicts.kept import kept_measures
-from indexer.verdicts.screening import Screening, findings_of, outliers_need
 
 BATCH = 8  # images encoded at once
 _COMMIT = 32  # images made references together: what a kill costs at most

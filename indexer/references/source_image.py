@@ -8,7 +8,7 @@ from indexer.domain.encoding import Encoding
 from indexer.domain.finding import Finding
 from indexer.domain.reading import Reading
 from indexer.domain.reference import NewReference
-from indexer.verdicts.appearance import Appearance
+from indexer.screening.photo_quality import Appearance
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ from typing import Literal
 
 import torch
 
+from indexer.calibration.adaptation import Adaptation, Adapting
+from indexer.calibration.calibration import Calibration, weighed
+from indexer.calibration.calibration_cache import read_kept
+from indexer.calibration.conformal import references_needed
 from indexer.catalogue.adaptations import MOST, KeptAdaptation
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import CategoryNotFound, OriginalUnreadable
@@ -24,10 +28,6 @@ from indexer.imaging.reading import read_pixels
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.adaptation import Adaptation, Adapting
-from indexer.verdicts.calibration import Calibration, weighed
-from indexer.verdicts.kept import read_kept
-from indexer.verdicts.ranking import references_needed
 from service.background.calibration_manager import CalibrationBasis, CalibrationManager
 from service.inference.worker import InferenceWorker
 

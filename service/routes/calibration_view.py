@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from indexer.calibration.conformal import references_needed
 from indexer.domain.category import CategorySettings
-from indexer.verdicts.ranking import references_needed
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.state import AppState
 

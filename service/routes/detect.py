@@ -14,11 +14,11 @@ from fastapi import APIRouter, Depends, Header, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.calibration.conformal import references_needed
 from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
 from indexer.imaging.encode import encode_png
 from indexer.imaging.heatmap import render_overlay
-from indexer.verdicts.ranking import references_needed
 from service.http.problems import ProblemError, documented_problems
 from service.http.uploads import documented_upload, read_upload
 from service.recording.idempotency import KeyedRequest

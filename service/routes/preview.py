@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from indexer.calibration.calibration import Calibration
 from indexer.domain.category import CategorySettings
-from indexer.verdicts.calibration import Calibration
 from service.http.disconnect import cancel_on_disconnect
 from service.http.problems import documented_problems
 from service.routes.categories import Name, settings_changes

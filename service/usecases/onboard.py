@@ -18,8 +18,8 @@ from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.reference_store import AddOutcome, AddResult
-from indexer.verdicts.appearance import Appearance
-from indexer.verdicts.screening import Compared, Screening, findings_of, outliers_need
+from indexer.screening.photo_quality import Appearance
+from indexer.screening.screening import Compared, Screening, findings_of, outliers_need
 from service.http.problems import from_rejection
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references

@@ -7,6 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from indexer.calibration.calibration import Calibration, decide, weighed
+from indexer.calibration.what_if import Estimate, estimate
+from indexer.detection.image_statistics import Measures, measure
+from indexer.detection.scoring import NoReferences, score_image
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.inspection import Inspection, InspectionFilter
@@ -15,10 +19,6 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
-from indexer.scoring import NoReferences, score_image
-from indexer.verdicts.calibration import Calibration, decide, weighed
-from indexer.verdicts.estimate import Estimate, estimate
-from indexer.verdicts.measures import Measures, measure
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState

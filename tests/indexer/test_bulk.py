@@ -14,15 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
+from indexer.calibration.calibration_cache import to_kept
+from indexer.calibration.leave_one_out import leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.imaging.decode import FORMATS
 from indexer.imaging.encode import encode_png
 from indexer.imaging.listing import IMAGE_SUFFIXES
 from indexer.search import TorchEngine
-from indexer.verdicts.kept import to_kept
-from indexer.verdicts.leave_one_out import leave_one_out
+from tests.indexer.calibration.test_leave_one_out import finished
 from tests.indexer.commands import environment, opened, references, started, touchstone
-from tests.indexer.verdicts.test_leave_one_out import finished
 from tests.service.pictures import part, varied
 
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from sqlalchemy import Engine, event, insert, select
 
+from indexer.calibration.calibration_cache import read_kept, to_kept
+from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.engine import connect
@@ -25,11 +27,9 @@ from indexer.jobs.restore import restore
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import TorchEngine
 from indexer.storage.data_folder import DataFolder
-from indexer.verdicts.kept import read_kept, to_kept
-from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from tests.helpers.random_features import feature_space
+from tests.indexer.calibration.test_leave_one_out import assert_same, finished
 from tests.indexer.test_loader import add
-from tests.indexer.verdicts.test_leave_one_out import assert_same, finished
 
 ENGINE = TorchEngine(torch.device("cpu"))
 K, RHO = 3, 1

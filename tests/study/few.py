@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from indexer.detection.image_statistics import Measures, measure
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.verdicts.measures import Measures, measure
-from indexer.verdicts.pairs import answers
-from indexer.verdicts.screening import outlier_limit
+from indexer.screening.screening import outlier_limit
+from indexer.search.reverse_search import answers
 from tests.study.products import Product
 
 SETTINGS = ScoringSettings()

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.calibration.adaptation import Adaptation, Adapting
+from indexer.calibration.calibration import Calibration
+from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.detection.image_statistics import Measures
+from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
-from indexer.scoring import score_image
 from indexer.search import TorchEngine
-from indexer.verdicts.adaptation import Adaptation, Adapting
-from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
-from indexer.verdicts.measures import Measures
 from tests.helpers.random_features import feature_space, random_features
-from tests.indexer.verdicts.test_leave_one_out import finished
+from tests.indexer.calibration.test_leave_one_out import finished
 
 ENGINE, SETTINGS = TorchEngine(torch.device("cpu")), ScoringSettings(k=5)
 COUNT = 24

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.detection.nearest_patch import explain
+from indexer.detection.regions import MOST_REGIONS, find_regions
+from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace, InputGeometry
-from indexer.evidence import explain
 from indexer.imaging.heatmap import render_overlay
-from indexer.regions import MOST_REGIONS, find_regions
-from indexer.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.calibration.calibration import Calibration
+from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.calibration.what_if import Estimate, estimate
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.search import TorchEngine
-from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.estimate import Estimate, estimate
-from indexer.verdicts.leave_one_out import LeaveOneOut, leave_one_out
 from tests.helpers.memory_banks import filled
 
 T = TypeVar("T")

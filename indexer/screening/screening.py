@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.calibration.near_duplicates import PEERS, are_twins, usual_difference
+from indexer.detection.image_statistics import Measures, mean_distance, measure
 from indexer.domain.finding import Finding
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
+from indexer.screening.photo_quality import Appearance, Appearances, photographic_findings
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.appearance import Appearance, Appearances, photographic_findings
-from indexer.verdicts.measures import Measures, mean_distance, measure
-from indexer.verdicts.pairs import answers, difference
-from indexer.verdicts.twins import PEERS, are_twins, usual_difference
+from indexer.search.reverse_search import answers, difference
 
 FEWEST = 8  # measured pictures before one can be called unlike the others
 _SPREADS = 6.0

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from indexer.calibration.calibration import Calibration, decide
+from indexer.calibration.conformal import Ranking, references_needed
+from indexer.detection.image_statistics import Measures
 from indexer.domain.verdict import DecisionSettings
-from indexer.verdicts.calibration import Calibration, decide
-from indexer.verdicts.measures import Measures
-from indexer.verdicts.ranking import Ranking, references_needed
 
 
 def part(score: float, median: float = 0.1, remoteness: float = 0.1, uniformity: float = 0.1) -> Measures:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from indexer.verdicts.appearance import Appearance, Appearances, photographic_findings
+from indexer.screening.photo_quality import Appearance, Appearances, photographic_findings
 
 
 def look(image: np.ndarray, width: int = 160, height: int = 120) -> Appearance:

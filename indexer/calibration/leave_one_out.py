@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.calibration.calibration import Calibration
+from indexer.calibration.near_duplicates import PEERS, twin_groups
+from indexer.detection.image_statistics import Measures, measure
+from indexer.detection.scoring import roi_cells
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring import roi_cells
 from indexer.search import PatchSearchEngine
-from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.measures import Measures, measure
-from indexer.verdicts.pairs import answers, best_at, difference
-from indexer.verdicts.twins import PEERS, twin_groups
+from indexer.search.reverse_search import answers, best_at, difference
 
 _ROWS_A_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.verdicts.twins import are_twins, usual_difference
+from indexer.calibration.near_duplicates import are_twins, usual_difference
 
 
 def test_seven_pictures_of_one_part_are_told_by_the_one_of_another() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from indexer.verdicts.calibration import Calibration
-from indexer.verdicts.ranking import Ranking
-from indexer.verdicts.screening import Compared, outlier_limit
+from indexer.calibration.calibration import Calibration
+from indexer.calibration.conformal import Ranking
+from indexer.screening.screening import Compared, outlier_limit
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from indexer.calibration.conformal import Ranking
+from indexer.calibration.novelty import Familiarity
+from indexer.detection.image_statistics import Measures
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision, DecisionSettings, Verdict
-from indexer.verdicts.familiarity import Familiarity
-from indexer.verdicts.measures import Measures
-from indexer.verdicts.ranking import Ranking
 
 
 @dataclass(frozen=True, eq=False)

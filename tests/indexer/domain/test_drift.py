@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from indexer.calibration.conformal import Ranking
 from indexer.domain.drift import DriftMartingale
-from indexer.verdicts.ranking import Ranking
 
 
 def p_values(rng: np.random.Generator, references: int, inspections: int, moved: float = 0.0) -> list[float]:

@@ -1,1 +1,0 @@
-"""Verdicts from good parts alone: calibration, unfamiliar pictures, screening of references, drift."""
