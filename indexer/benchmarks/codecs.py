@@ -16,11 +16,11 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, preprocess
 from indexer.imaging.decode import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
+from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
 
 _FACTORIES = {

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut
-from indexer.detection.image_statistics import Measures, measure, with_distances
-from indexer.detection.scoring import Scored, rescaled
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, measure, with_distances
+from indexer.scoring.scoring import Scored, rescaled
 from indexer.search import PatchSearchEngine
 
 _LEAST = 1e-3  # added to mean distances, so that a cell in which references are all alike is not blown up

@@ -7,10 +7,10 @@ import logging
 import numpy as np
 
 from indexer.calibration.leave_one_out import NOBODY, LeaveOneOut, padded
-from indexer.detection.image_statistics import Measures
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.references.reference_store import ReferenceStore
+from indexer.scoring.image_statistics import Measures
 
 log = logging.getLogger("touchstone")
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.near_duplicates import PEERS, twin_groups
-from indexer.detection.image_statistics import Measures, measure
-from indexer.detection.scoring import roi_cells
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, measure
+from indexer.scoring.scoring import roi_cells
 from indexer.search import PatchSearchEngine
 from indexer.search.reverse_search import answers, best_at, difference
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.conformal import Ranking
-from indexer.detection.image_statistics import Measures
+from indexer.scoring.image_statistics import Measures
 
 FEWEST = 8  # with fewer references neither the usual value nor the spread of anything is known
 _TAIL, _TAIL_SPREADS = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations

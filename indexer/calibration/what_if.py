@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, balanced_by, layer_distances
-from indexer.detection.image_statistics import Measures, measure
-from indexer.detection.scoring import Scored, score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, measure
+from indexer.scoring.scoring import Scored, score_image
 from indexer.search import PatchSearchEngine
 
 

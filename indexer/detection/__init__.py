@@ -1,1 +1,1 @@
-"""Detection: patch distances become a score, an anomaly map, a verdict, regions and their nearest patches."""
+"""Detects anomalies in one image: its verdict, its regions, the reference that each region is nearest to."""

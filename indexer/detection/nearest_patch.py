@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from indexer.detection.scoring import Scored, layer_weights
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import Scored, layer_weights
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 

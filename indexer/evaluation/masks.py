@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from indexer.detection.scoring import MAP_SIDE
 from indexer.domain.bit_depth import FULL
 from indexer.encoders import InputGeometry, preprocess
 from indexer.evaluation.dataset import Sample
 from indexer.imaging.bit_depth import to_bytes
 from indexer.imaging.decode import read_image
+from indexer.scoring.scoring import MAP_SIDE
 
 _MOST_NUMBERS = 32
 

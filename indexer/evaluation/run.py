@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from indexer.calibration.leave_one_out import in_one_go
-from indexer.detection.scoring import Scored, scoring
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
@@ -25,6 +24,7 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import Scored, scoring
 from indexer.search import PatchSearchEngine, run_batched
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps

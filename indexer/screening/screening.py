@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.calibration.near_duplicates import PEERS, are_twins, usual_difference
-from indexer.detection.image_statistics import Measures, mean_distance, measure
 from indexer.domain.finding import Finding
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
+from indexer.scoring.image_statistics import Measures, mean_distance, measure
 from indexer.screening.photo_quality import Appearance, Appearances, photographic_findings
 from indexer.search import PatchSearchEngine
 from indexer.search.reverse_search import answers, difference

@@ -13,12 +13,12 @@ from typing import TypeVar
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.calibration_cache import read_kept, to_kept
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
-from indexer.detection.image_statistics import Measures
 from indexer.domain.errors import CatalogueError, CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
+from indexer.scoring.image_statistics import Measures
 from indexer.search import PatchSearchEngine
 from service.inference.worker import InferenceWorker
 

@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 from starlette.types import Scope, Send
 
-from indexer.detection.scoring import NoReferences
 from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
@@ -30,6 +29,7 @@ from indexer.domain.errors import (
 )
 from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
+from indexer.scoring.scoring import NoReferences
 from indexer.text import TextRefused, readable
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.adaptation import Adaptation
-from indexer.calibration.calibration import Calibration, decide, weighed
-from indexer.detection.image_statistics import Measures, mean_distance
+from indexer.calibration.calibration import Calibration, weighed
+from indexer.detection.decision import decide
 from indexer.detection.nearest_patch import Evidence, explain
 from indexer.detection.regions import Region, find_regions
-from indexer.detection.scoring import NoReferences, Scored, scoring
 from indexer.domain.category import CategorySettings
 from indexer.domain.notice import Notice
 from indexer.domain.profile import Judged, Profile
@@ -21,6 +20,8 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.encoders import FeatureSpace
 from indexer.references.snapshot_loader import PublishedState
+from indexer.scoring.image_statistics import Measures, mean_distance
+from indexer.scoring.scoring import NoReferences, Scored, scoring
 from indexer.search import PatchSearchEngine, SearchCoroutine
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager

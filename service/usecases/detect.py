@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from indexer.detection.scoring import NoReferences
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
+from indexer.scoring.scoring import NoReferences
 from indexer.search import SearchCoroutine
 from service.http.problems import ProblemError, to_problem
 from service.inference.decoder import DecodedImage, Upload

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from indexer.calibration.calibration import decide, weighed
-from indexer.calibration.effect import Effect, effect_of
+from indexer.calibration.calibration import weighed
+from indexer.detection.decision import decide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.inspection import Inspection
 from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
+from indexer.screening.effect import Effect, effect_of
 from indexer.screening.screening import FEWEST, Compared, Screening
 from service.auth.roles import Role
 from service.http.problems import ProblemError, from_rejection, memory_switched

@@ -7,10 +7,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from indexer.calibration.calibration import Calibration, decide, weighed
+from indexer.calibration.calibration import Calibration, weighed
 from indexer.calibration.what_if import Estimate, estimate
-from indexer.detection.image_statistics import Measures, measure
-from indexer.detection.scoring import NoReferences, score_image
+from indexer.detection.decision import decide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.inspection import Inspection, InspectionFilter
@@ -19,6 +18,8 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, measure
+from indexer.scoring.scoring import NoReferences, score_image
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState

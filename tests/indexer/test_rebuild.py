@@ -13,11 +13,11 @@ from sqlalchemy import create_engine
 
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.detection.scoring import score_image
 from indexer.domain.errors import SchemaMismatch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import preprocess
 from indexer.imaging.decode import decode_image
+from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
 from tests.indexer.commands import opened, small_encoder, started, touchstone
 from tests.indexer.test_bulk import folder_of

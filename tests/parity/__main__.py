@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.evaluation.dataset import Dataset, Sample
@@ -28,6 +27,7 @@ from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import FIGURES, Figures, measure
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.tally import PixelTally
+from indexer.scoring.scoring import score_image
 from indexer.search import choose_engine
 
 _LAYERS = (3, 6, 9, 11)  # theirs count from 0

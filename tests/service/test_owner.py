@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from indexer.detection.scoring import scoring
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Features
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import scoring
 from indexer.search import PatchMatches, PatchQuery, SearchCoroutine, TorchEngine
 from service.inference.worker import (
     DeadlineExceededError,

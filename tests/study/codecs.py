@@ -9,16 +9,17 @@ from functools import partial
 import numpy as np
 
 from indexer.calibration.adaptation import Adaptation, Adapting
-from indexer.calibration.calibration import Calibration, decide
+from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
-from indexer.detection.image_statistics import Measures
-from indexer.detection.scoring import score_image
+from indexer.detection.decision import decide
 from indexer.domain.encoding import Encoding
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, Features, preprocess
 from indexer.imaging.encoding import apply_encoding
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures
+from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.study.products import Picture, Pictures
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from indexer.detection.image_statistics import Measures, measure
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, measure
 from indexer.screening.screening import outlier_limit
 from indexer.search.reverse_search import answers
 from tests.study.products import Product

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from indexer.calibration.calibration import decide
 from indexer.calibration.leave_one_out import calibrate
-from indexer.detection.image_statistics import Measures, mean_distance
-from indexer.detection.scoring import score_image
+from indexer.detection.decision import decide
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, mean_distance
+from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.study.products import Product
 

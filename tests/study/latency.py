@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from indexer.calibration.leave_one_out import leave_one_out
-from indexer.detection.scoring import scoring
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import scoring
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from service.inference.worker import InferenceWorker, JobContext

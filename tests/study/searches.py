@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score
 
 from indexer.calibration.conformal import Ranking
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
-from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.study.products import Product
 

@@ -15,14 +15,15 @@ from rich.console import Console
 from rich.progress import track
 
 from clients.demo.factory import PRODUCTS
-from indexer.calibration.calibration import Calibration, decide
+from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
-from indexer.detection.image_statistics import Measures
-from indexer.detection.scoring import score_image
+from indexer.detection.decision import decide
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures
+from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine, TorchEngine
 from tests.study.codecs import codecs
 from tests.study.few import outliers

@@ -17,11 +17,11 @@ from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Result
 from indexer.benchmarks.gpu.retrieval import engines
-from indexer.detection.scoring import draw_map, image_score
 from indexer.encoders import Encoder, EncoderSettings, InputGeometry
 from indexer.encoders.base import Dtype
 from indexer.encoders.vit import VitEncoder
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import draw_map, image_score
 from indexer.search import PatchQuery
 
 

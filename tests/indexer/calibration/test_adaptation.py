@@ -9,11 +9,11 @@ import torch
 from indexer.calibration.adaptation import Adaptation, Adapting
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
-from indexer.detection.image_statistics import Measures
-from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures
+from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
 from tests.helpers.random_features import feature_space, random_features
 from tests.indexer.calibration.test_leave_one_out import finished

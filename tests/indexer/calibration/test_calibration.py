@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from indexer.calibration.calibration import Calibration, decide
+from indexer.calibration.calibration import Calibration
 from indexer.calibration.conformal import Ranking, references_needed
-from indexer.detection.image_statistics import Measures
+from indexer.detection.decision import decide
 from indexer.domain.verdict import DecisionSettings
+from indexer.scoring.image_statistics import Measures
 
 
 def part(score: float, median: float = 0.1, remoteness: float = 0.1, uniformity: float = 0.1) -> Measures:

@@ -17,13 +17,13 @@ from clients.demo.factory import render_good
 from indexer.calibration.calibration_cache import from_kept, to_kept
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.calibration.near_duplicates import twin_groups
-from indexer.detection.scoring import roi_cells, score_image
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import preprocess
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import roi_cells, score_image
 from indexer.search import TorchEngine
 from indexer.search.reverse_search import answers, best_at
 from tests.helpers.memory_banks import filled

@@ -8,10 +8,10 @@ import torch
 
 from indexer.detection.nearest_patch import explain
 from indexer.detection.regions import MOST_REGIONS, find_regions
-from indexer.detection.scoring import score_image
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace, InputGeometry
 from indexer.imaging.heatmap import render_overlay
+from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features

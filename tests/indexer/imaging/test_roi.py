@@ -7,12 +7,12 @@ import base64
 import numpy as np
 import pytest
 
-from indexer.detection.scoring import draw_map, score_cells
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import InputGeometry
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import inspected_cells, rasterise, region_from_mask
+from indexer.scoring.scoring import draw_map, score_cells
 from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))

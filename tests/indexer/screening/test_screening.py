@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from clients.demo.factory import render_good
-from indexer.detection.image_statistics import Measures
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder, preprocess
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank
+from indexer.scoring.image_statistics import Measures
 from indexer.screening.screening import FEWEST, Compared, Screening, judge, outliers_need
 from indexer.search import TorchEngine
 from tests.helpers.random_features import feature_space

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.detection.scoring import NoReferences, score_image, scoring
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
+from indexer.scoring.scoring import NoReferences, score_image, scoring
 from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine, SearchCoroutine, TorchEngine, run_batched
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from indexer.detection.scoring import NoReferences, draw_map, image_score, score_image
 from indexer.domain.scoring_settings import ScoringSettings
+from indexer.scoring.scoring import NoReferences, draw_map, image_score, score_image
 from indexer.search import TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities

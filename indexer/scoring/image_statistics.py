@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.detection.scoring import Scored, layer_weights, roi_cells, score_cells
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
+from indexer.scoring.scoring import Scored, layer_weights, roi_cells, score_cells
 
 # Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
 _BLANK = 0.99

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from clients.demo.factory import render_good
-from indexer.detection.image_statistics import measure
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.preprocessing import preprocess
+from indexer.scoring.image_statistics import measure
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin", "builtin-fine"])
