@@ -17,6 +17,8 @@ CatalogueError                  anything between the product and its database
 CorruptSegmentError             a segment file that must not be served
 OriginalUnreadable              a stored image that is missing or changed
 FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
+GeometryError                   (ValueError) an input geometry that cannot be
+OtherProportions                (ValueError) an image that does not fit its category's geometry
 OSError
 ├── StorageFull                 no space left on the disk
 ├── NoDataFolder                there is none
@@ -140,3 +142,19 @@ class BeingRestored(OSError):
 
 class FeatureSpaceMismatch(RuntimeError):
     """The data folder holds features of another encoder or codec; they are never mixed."""
+
+
+class GeometryError(ValueError):
+    """An input geometry that cannot be; the message is one line that names what would fit."""
+
+
+class OtherProportions(ValueError):
+    """An image of other proportions than its category inspects. image_size, expected: (width, height)."""
+
+    def __init__(self, image_size: tuple[int, int], expected: tuple[int, int]) -> None:
+        super().__init__(
+            f"an image of {image_size[0]} × {image_size[1]} pixels does not have the proportions of "
+            f"{expected[0]} × {expected[1]}"
+        )
+        self.image_size = image_size
+        self.expected = expected
