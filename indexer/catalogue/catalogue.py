@@ -12,6 +12,7 @@ from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
 from indexer.catalogue.dump import Dump
 from indexer.catalogue.engine import Transactions, connect, migration_lock
+from indexer.catalogue.geometries import Geometries
 from indexer.catalogue.inspections import Inspections
 from indexer.catalogue.memories import Memories
 from indexer.catalogue.references import References
@@ -35,6 +36,7 @@ class Catalogue:
         self.memories = Memories(self._transactions)
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
+        self.geometries = Geometries(self._transactions)
         self.stored_files = StoredFiles(self._transactions)
         self.dump = Dump(self._transactions)
         self.categories = Categories(self._transactions)

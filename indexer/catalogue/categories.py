@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.engine import Transactions
+from indexer.catalogue.geometries import forget_geometries
 from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
 from indexer.catalogue.tables import AdaptationRow, CalibrationRow, CategoryRow, DriftRow, ReferenceRow
@@ -113,6 +114,7 @@ def ensure_category(connection: Connection, name: str) -> int:
         return connection.execute(insert(CategoryRow).values(name=name, **fresh).returning(CategoryRow.id)).scalar_one()
     if found.removed_at is not None:
         connection.execute(update(CategoryRow).where(CategoryRow.id == found.id).values(**fresh))
+        forget_geometries(connection, found.id)
     return cast(int, found.id)
 
 

@@ -67,6 +67,7 @@ class Dump:
             "SELECT count(*) FROM placement JOIN segment ON segment.id = placement.segment_id "
             "JOIN reference ON reference.id = placement.reference_id "
             "JOIN memory ON memory.id = placement.memory_id AND memory.active "
+            "JOIN category_geometry ON category_geometry.id = placement.geometry_id AND category_geometry.active "
             "WHERE reference.removed_at IS NULL AND segment.name = :name"
         )
         with self._transactions.reading() as connection:
@@ -106,7 +107,9 @@ def fill(engine: Engine, revision: str, rows: Iterator[Row]) -> None:
 def _unplaced(connection: Connection) -> Iterator[str]:
     unplaced = text(
         "SELECT id FROM reference WHERE removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM placement "
-        "JOIN memory ON memory.id = placement.memory_id AND memory.active WHERE placement.reference_id = reference.id)"
+        "JOIN memory ON memory.id = placement.memory_id AND memory.active "
+        "JOIN category_geometry ON category_geometry.id = placement.geometry_id AND category_geometry.active "
+        "WHERE placement.reference_id = reference.id)"
     )
     for number in connection.scalars(unplaced):
         yield f"reference {number}: not in the memory being served"

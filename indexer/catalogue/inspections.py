@@ -133,6 +133,7 @@ class Inspections:
         segment: SegmentFile,
         reference: NewReference,
         memory_id: int,
+        geometry_json: str,
         confirmed: Sequence[str] = (),
     ) -> Inspection:
         """Keep that somebody calls the part good, and make its image a reference of its category, together.
@@ -149,7 +150,9 @@ class Inspections:
                 if before.category is None:
                     raise ValueError(f"inspection {inspection_id} has no category")
                 check_not_removed(connection, before.category)
-                appended = append_references(connection, before.category, segment, [reference], memory_id)
+                appended = append_references(
+                    connection, before.category, segment, [reference], memory_id, geometry_json
+                )
                 [promoted] = appended.reference_ids
                 ours = not appended.duplicates or _is_promoted(connection, promoted)
                 if before.judgement != "good" or (ours and before.promoted_reference_id != promoted):

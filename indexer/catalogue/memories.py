@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +10,13 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.engine import Transactions
-from indexer.catalogue.live_references import LIVE, live_ids
-from indexer.catalogue.placements import placed, placed_ids, record_segment
+from indexer.catalogue.live_references import LIVE
+from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import now
 from indexer.catalogue.tables import AdaptationRow, CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version
 from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
-from indexer.domain.snapshot import MemoryRecord, SegmentFile
+from indexer.domain.snapshot import MemoryRecord
 
 
 class Memories:
@@ -43,7 +42,7 @@ class Memories:
             return replace(created, active=True)
 
     def prepare(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
-        """A memory of this space and codec that is not served, begun before or new: `place`, then `switch`."""
+        """A memory of this space and codec that is not served, begun before or new: fill it, then `switch`."""
         with self._transactions.writing() as connection:
             row = connection.execute(
                 select(MemoryRow.__table__)
@@ -52,21 +51,6 @@ class Memories:
                 .limit(1)
             ).one_or_none()
             return _record(row) if row else _create(connection, space_json, fingerprint, codec)
-
-    def place(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
-        """Record a segment of re-encoded references in a memory that is not served.
-
-        rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over.
-        Returns how many were placed; with none, the segment is not recorded. Raises MemoryNotFound, and ValueError
-        for the memory being served.
-        """
-        with self._transactions.writing() as connection:
-            if _find(connection, memory_id).active:
-                raise ValueError("references enter the memory being served through append")
-            wanted = live_ids(connection, rows) - placed_ids(connection, memory_id, rows)
-            if wanted:
-                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(wanted)})
-            return len(wanted)
 
     def switch(self, memory_id: int) -> int:
         """Serve another memory from the returned version on. Raises MemoryNotFound, MemoryIncomplete."""

@@ -10,19 +10,25 @@ from sqlalchemy import Connection, insert
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.categories import decide_depth, ensure_category
+from indexer.catalogue.geometries import ensure_geometry, geometry_of
 from indexer.catalogue.live_references import live_digests, live_ids, mark_removed
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import ReferenceRow
 from indexer.catalogue.versions import commit_version, version_of
-from indexer.domain.errors import MemoryInactive
+from indexer.domain.errors import GeometryInactive, MemoryInactive
 from indexer.domain.reference import Appended, NewReference, Removed
 from indexer.domain.snapshot import SegmentFile
 
 
 def append_references(
-    connection: Connection, category: str, segment: SegmentFile, references: Sequence[NewReference], memory_id: int
+    connection: Connection,
+    category: str,
+    segment: SegmentFile,
+    references: Sequence[NewReference],
+    memory_id: int,
+    geometry_json: str,
 ) -> Appended:
     """See `References.append`."""
     if segment.count != len(references):
@@ -43,13 +49,16 @@ def append_references(
     else:
         version = commit_version(connection, "added", memory_id, {"category": category, "count": len(fresh)})
         category_id = ensure_category(connection, category)
+        geometry_id = ensure_geometry(connection, memory_id, category_id, geometry_json, version)
+        if (held := geometry_of(connection, geometry_id)) != geometry_json:
+            raise GeometryInactive(f"images of {category!r} are encoded under another geometry now ({held})")
         ids = connection.scalars(
             insert(ReferenceRow).returning(ReferenceRow.id, sort_by_parameter_order=True),
             _values(category_id, version, fresh.values()),
         ).all()
         decided = decide_depth(connection, category_id, [reference for _, reference in fresh.values()])
         live |= dict(zip(fresh, ids, strict=True))
-        rows = {key: row for key, (row, _) in zip(ids, fresh.values(), strict=True)}
+        rows = {key: (geometry_id, row) for key, (row, _) in zip(ids, fresh.values(), strict=True)}
         record_segment(connection, memory_id, segment, rows)
         after = {"references": list(ids), "version": version, **decided}
         note(connection, "references.added", category, after=after)

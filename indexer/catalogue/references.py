@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
-from indexer.catalogue.placements import placed
+from indexer.catalogue.placements import encoded_in, placed
 from indexer.catalogue.queries import batches, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
 from indexer.catalogue.tables import CategoryRow, ReferenceRow, SegmentRow
@@ -31,18 +31,25 @@ class References:
         self._transactions = transactions
 
     def append(
-        self, category: str, segment: SegmentFile, references: Sequence[NewReference], memory_id: int
+        self,
+        category: str,
+        segment: SegmentFile,
+        references: Sequence[NewReference],
+        memory_id: int,
+        geometry_json: str,
     ) -> Appended:
         """Add references, row i of the segment being references[i]; the category is created if it is new.
 
         The first references of 16 bits a channel decide how such files of the category are read, if nobody has.
+        geometry_json: that they were encoded under; a new category has it from now on.
         When all of them are duplicates nothing is written, the segment stays unknown and the version is the current
-        one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served.
+        one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served, and
+        GeometryInactive when the category has another geometry.
         """
 
         def write() -> Appended:
             with self._transactions.writing() as connection:
-                return append_references(connection, category, segment, references, memory_id)
+                return append_references(connection, category, segment, references, memory_id, geometry_json)
 
         def find(connection: Connection) -> Appended | None:
             return _find_append(connection, category, segment, references)
@@ -127,9 +134,9 @@ class References:
         with self._transactions.reading() as connection:
             return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
 
-    def unplaced(self, memory_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
-        """Live references that a memory does not hold, by id, beyond id `after`: what is left to re-encode."""
-        wanted = (LIVE, ~placed(memory_id), ReferenceRow.id > after)
+    def not_encoded(self, category: str, geometry_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
+        """Live references of a category that are not encoded under a geometry, by id, beyond id `after`."""
+        wanted = (LIVE, CategoryRow.name == category, ~encoded_in(geometry_id), ReferenceRow.id > after)
         with self._transactions.reading() as connection:
             return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
 

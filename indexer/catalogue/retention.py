@@ -23,6 +23,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.stored_files import HAS_PICTURE
 from indexer.catalogue.tables import (
+    CategoryGeometryRow,
     CategoryRow,
     DiscardRow,
     InspectionRow,
@@ -80,6 +81,10 @@ class Retention:
             .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
             .join(PlacementRow, PlacementRow.reference_id == ReferenceRow.id)
             .join(MemoryRow, (MemoryRow.id == PlacementRow.memory_id) & MemoryRow.active)
+            .join(
+                CategoryGeometryRow,
+                (CategoryGeometryRow.id == PlacementRow.geometry_id) & CategoryGeometryRow.active,
+            )
             .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
             .where(ReferenceRow.removed_at.is_(None))
             .group_by(CategoryRow.name)

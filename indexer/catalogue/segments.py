@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Collection, Mapping
 from typing import cast
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
 from indexer.catalogue.engine import Transactions
+from indexer.catalogue.geometries import active_geometries
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.placements import record_segment
 from indexer.catalogue.queries import batches, now
-from indexer.catalogue.tables import CategoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.tables import CategoryGeometryRow, CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import SegmentsChanged
 from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage, SnapshotDelta
@@ -32,6 +33,7 @@ class Segments:
         """
         with self._transactions.reading() as connection:
             active = active_memory(connection)
+            fresh = (ReferenceRow.added_version > version) | (CategoryGeometryRow.activated_version > version)
             added = connection.execute(
                 select(
                     SegmentRow.name,
@@ -45,7 +47,8 @@ class Segments:
                 .join(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
                 .join(ReferenceRow, ReferenceRow.id == PlacementRow.reference_id)
                 .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
-                .where(PlacementRow.memory_id == memory_id, LIVE, ReferenceRow.added_version > version)
+                .join(CategoryGeometryRow, CategoryGeometryRow.id == PlacementRow.geometry_id)
+                .where(PlacementRow.memory_id == memory_id, LIVE, CategoryGeometryRow.active, fresh)
                 .order_by(SegmentRow.id, PlacementRow.row)
             )
             segments = tuple(
@@ -60,21 +63,49 @@ class Segments:
                 .where(ReferenceRow.removed_version > version, ReferenceRow.added_version <= version)
                 .order_by(ReferenceRow.id)
             ).all()
-            return SnapshotDelta(version_of(connection), active, segments, tuple(removed))
+            reencoded = connection.scalars(
+                select(ReferenceRow.id)
+                .join(CategoryGeometryRow, CategoryGeometryRow.category_id == ReferenceRow.category_id)
+                .where(
+                    LIVE,
+                    ReferenceRow.added_version <= version,
+                    CategoryGeometryRow.memory_id == memory_id,
+                    CategoryGeometryRow.active,
+                    CategoryGeometryRow.activated_version > version,
+                )
+                .order_by(ReferenceRow.id)
+            ).all()
+            geometries = active_geometries(connection, memory_id)
+            return SnapshotDelta(version_of(connection), active, segments, tuple(removed), geometries, tuple(reencoded))
 
     def of(self, memory_id: int) -> tuple[SegmentUsage, ...]:
-        """The segments in use by a memory, oldest first, with what is still alive in each."""
+        """The segments in use by a memory, oldest first, with what is still alive in each.
+
+        Those of a geometry that is not active yet are left out.
+        """
         live = func.count(ReferenceRow.id)
+        pending = exists().where(
+            PlacementRow.segment_id == SegmentRow.id,
+            PlacementRow.geometry_id == CategoryGeometryRow.id,
+            ~CategoryGeometryRow.active,
+        )
+        geometry = (
+            select(func.min(CategoryGeometryRow.geometry))
+            .join(PlacementRow, PlacementRow.geometry_id == CategoryGeometryRow.id)
+            .where(PlacementRow.segment_id == SegmentRow.id)
+            .correlate(SegmentRow)
+            .scalar_subquery()
+        )
         with self._transactions.reading() as connection:
             rows = connection.execute(
-                select(SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count, live)
+                select(SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count, live, geometry)
                 .outerjoin(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
                 .outerjoin(ReferenceRow, (ReferenceRow.id == PlacementRow.reference_id) & LIVE)
-                .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None))
+                .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None), ~pending)
                 .group_by(SegmentRow.id, SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count)
                 .order_by(SegmentRow.id)
             )
-            return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4]) for row in rows)
+            return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4], row[5]) for row in rows)
 
     def move(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Let references lie in a new segment instead of where they lie in a memory; returns the version.
@@ -83,11 +114,18 @@ class Segments:
         """
         with self._transactions.writing() as connection:
             live = live_ids(connection, rows)
+            placed: dict[int, tuple[int, int]] = {}
             for some in batches(live):
-                lying = (PlacementRow.memory_id == memory_id, PlacementRow.reference_id.in_(some))
+                active = select(CategoryGeometryRow.id).where(CategoryGeometryRow.active)
+                lying = (
+                    PlacementRow.memory_id == memory_id,
+                    PlacementRow.reference_id.in_(some),
+                    PlacementRow.geometry_id.in_(active),
+                )
+                placed |= _moved(connection, rows, *lying)
                 connection.execute(delete(PlacementRow).where(*lying))
-            if live:
-                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
+            if placed:
+                record_segment(connection, memory_id, segment, placed)
             return commit_version(connection, "compacted", memory_id, {"references": len(live)})
 
     def replace(
@@ -116,8 +154,20 @@ class Segments:
             )
             if not live <= (rows.keys() if segment else set()):
                 raise SegmentsChanged("the new segment lacks live references of the ones it replaces")
+            placed = _moved(connection, {key: rows[key] for key in live}, PlacementRow.segment_id.in_(old_ids))
             connection.execute(delete(PlacementRow).where(PlacementRow.segment_id.in_(old_ids)))
             connection.execute(update(SegmentRow).where(SegmentRow.id.in_(old_ids)).values(retired_at=now()))
             if live and segment:
-                record_segment(connection, memory_id, segment, {key: rows[key] for key in sorted(live)})
+                record_segment(connection, memory_id, segment, placed)
             return commit_version(connection, "compacted", memory_id, {"segments": len(old_ids)})
+
+
+def _moved(connection: Connection, rows: Mapping[int, int], *lying: ColumnElement[bool]) -> dict[int, tuple[int, int]]:
+    """Where references lie from now on, under the geometry that they are encoded under now.
+
+    rows: reference id → new row. lying: which placements are meant.
+    """
+    found = connection.execute(
+        select(PlacementRow.reference_id, PlacementRow.geometry_id).where(*lying).order_by(PlacementRow.reference_id)
+    )
+    return {key: (geometry_id, rows[key]) for key, geometry_id in found if key in rows}

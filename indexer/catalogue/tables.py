@@ -163,14 +163,51 @@ class SegmentRow(Base):
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class CategoryGeometryRow(Base):
+    """How a category's images are scaled and cropped before a memory's encoder sees them.
+
+    Beside the active one a category may have one whose references are still being encoded. geometry: JSON of
+    `InputGeometry`. activated_version: of the snapshot that it is active from, None before. error: why its references
+    cannot be encoded.
+    """
+
+    __tablename__ = "category_geometry"
+    __table_args__ = (
+        Index(
+            "ix_category_geometry_one_active",
+            "memory_id",
+            "category_id",
+            unique=True,
+            sqlite_where=_ACTIVE,
+            postgresql_where=_ACTIVE,
+        ),
+        Index("ix_category_geometry_category_id", "category_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"))
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    geometry: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    active: Mapped[bool]
+    activated_version: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
 class PlacementRow(Base):
-    """Which row of which segment is a reference, in one memory."""
+    """Which row of which segment is a reference, in one memory and under one geometry of its category."""
 
     __tablename__ = "placement"
-    __table_args__ = (UniqueConstraint("segment_id", "row"), Index("ix_placement_memory_id", "memory_id"))
+    __table_args__ = (
+        UniqueConstraint("segment_id", "row"),
+        Index("ix_placement_memory_id", "memory_id"),
+        Index("ix_placement_geometry_id", "geometry_id"),
+    )
 
     reference_id: Mapped[int] = mapped_column(ForeignKey("reference.id"), primary_key=True)
-    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"), primary_key=True)
+    geometry_id: Mapped[int] = mapped_column(ForeignKey("category_geometry.id"), primary_key=True)
+    memory_id: Mapped[int] = mapped_column(ForeignKey("memory.id"))
     segment_id: Mapped[int] = mapped_column(ForeignKey("segment.id"))
     row: Mapped[int]
 

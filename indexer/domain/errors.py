@@ -8,10 +8,11 @@ CatalogueError                  anything between the product and its database
 ├── UnsupportedDatabase         (ValueError) neither SQLite nor PostgreSQL
 ├── DatabaseNotEmpty            restore into a database that holds something
 ├── NotFound                    (LookupError) CategoryNotFound, ReferenceNotFound, InspectionNotFound, ApiKeyNotFound,
-│                               MemoryNotFound
+│                               MemoryNotFound, GeometryNotFound
 ├── InvalidCursor               (ValueError) a page cursor that the catalogue did not return
 ├── RequestKeyReused            the idempotency key of a request with other content
 ├── MemoryInactive              an append to a memory that is not served any more
+├── GeometryInactive            an append to a category that has got another geometry
 ├── MemoryIncomplete            a switch to a memory that lacks references
 └── SegmentsChanged             another process compacted first
 CorruptSegmentError             a segment file that must not be served
@@ -83,6 +84,10 @@ class MemoryNotFound(NotFound):
     """No such memory."""
 
 
+class GeometryNotFound(NotFound):
+    """No such geometry of a category."""
+
+
 class InvalidCursor(CatalogueError, ValueError):
     """A page cursor that this catalogue did not hand out."""
 
@@ -93,6 +98,10 @@ class RequestKeyReused(CatalogueError):
 
 class MemoryInactive(CatalogueError):
     """An append to a memory that is not the one being served: the data folder has switched to another encoder."""
+
+
+class GeometryInactive(CatalogueError):
+    """An append under a geometry that is not the category's active one: it was changed meanwhile."""
 
 
 class MemoryIncomplete(CatalogueError):

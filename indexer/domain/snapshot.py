@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -17,7 +18,7 @@ class SegmentFile:
     count: int
 
 
-ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings"]
+ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings", "geometry"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,30 @@ class MemoryRecord:
     codec: str
     created_at: datetime
     active: bool
+
+
+@dataclass(frozen=True)
+class GeometryRecord:
+    """A geometry of a category in one memory. geometry_json: of `InputGeometry`.
+
+    active: whether it is served; otherwise its references are still being encoded. error: why they cannot be.
+    """
+
+    id: int
+    category: str
+    geometry_json: str
+    created_at: datetime
+    active: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class GeometryChange:
+    """A geometry that replaces a category's present one once all its references are encoded. encoded: how many are."""
+
+    record: GeometryRecord
+    encoded: int
+    references: int
 
 
 @dataclass(frozen=True)
@@ -55,17 +80,25 @@ class SnapshotDelta:
 
     active: the memory being served at `version`; not the one asked for after a switch.
     added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
+    geometries: the active geometry of every category, by name, as JSON. reencoded: ids among `added` whose rows under
+    an earlier geometry the snapshot may hold: they go as these come.
     """
 
     version: int
     active: MemoryRecord | None
     added: tuple[SegmentRows, ...]
     removed: tuple[int, ...]
+    geometries: Mapping[str, str] = field(default_factory=dict)
+    reencoded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class SegmentUsage:
-    """A segment in use, with how many of its rows still belong to live references."""
+    """A segment in use, with how many of its rows still belong to live references.
+
+    geometry_json: of one of its rows, whose grid all have; None of a segment without references.
+    """
 
     segment: SegmentFile
     live: int
+    geometry_json: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import MemoryIncomplete
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
 from indexer.encoders import Encoder
@@ -101,14 +102,18 @@ class ReencodeJob:
     def _encode_rest(self, reencoder: Reencoder, advance: Callable[[int], None]) -> list[Reference]:
         """Place every reference that is not in the new memory yet; returns those whose images cannot be read."""
         unreadable: list[Reference] = []
-        after = 0
-        while references := self._catalogue.references.unplaced(self._new.id, SEGMENT_ROWS, after):
-            after = references[-1].id
-            done = reencoder.encode(references, advance)
-            unreadable += done.unreadable
-            if done.codes is not None:
-                with self._files.shared():
-                    segment = write_segment(self._segments, done.codes, self._encoder.space)
-                    rows = {reference_id: row for row, reference_id in enumerate(done.ids)}
-                    self._catalogue.memories.place(self._new.id, segment, rows)
+        size = self._encoder.space.geometry
+        geometry = InputGeometry.paper(size.resize, size.crop).to_json()
+        for category in self._catalogue.categories.list():
+            record = self._catalogue.geometries.ensure(self._new.id, category.name, geometry)
+            after = 0
+            while references := self._catalogue.references.not_encoded(category.name, record.id, SEGMENT_ROWS, after):
+                after = references[-1].id
+                done = reencoder.encode(references, advance)
+                unreadable += done.unreadable
+                if done.codes is not None:
+                    with self._files.shared():
+                        segment = write_segment(self._segments, done.codes, self._encoder.space)
+                        rows = {reference_id: row for row, reference_id in enumerate(done.ids)}
+                        self._catalogue.geometries.place(record.id, segment, rows)
         return unreadable

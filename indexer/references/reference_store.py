@@ -17,6 +17,7 @@ from indexer.domain.errors import (
     FeatureSpaceMismatch,
     MemoryInactive,
 )
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.inspection import Inspection
 from indexer.domain.snapshot import SegmentFile
 from indexer.domain.stored_file import original_path
@@ -144,17 +145,29 @@ class ReferenceStore:
         """Which of these images (sha256) are live references of the category already, with their ids."""
         return self.catalogue.references.live_digests(category, digests)
 
+    def geometry_of(self, category: str) -> InputGeometry:
+        """The geometry that images of a category are encoded under; of a new one, what it would get."""
+        published = self.published
+        return published.geometries.get(category) or _geometry_of_memory(published.memory.space)
+
     def add(
-        self, category: str, originals: Sequence[SourceImage], encoded: Mapping[str, EncodedReferences]
+        self,
+        category: str,
+        originals: Sequence[SourceImage],
+        encoded: Mapping[str, EncodedReferences],
+        geometry: InputGeometry | None = None,
     ) -> AddResult:
         """Make images references of a category, together.
 
         encoded: by sha256, one reference each in the memory's codec; an image that is a live reference already
         (`find_existing`) may be left out. Returns after the commit, with the snapshot published. An image that is a
         reference, or comes twice, is a duplicate: adding it again changes nothing. StorageFull when the disk is full,
-        MemoryInactive when the folder has been switched to a memory that these do not fit; then nothing was added.
+        MemoryInactive when the folder has been switched to a memory that these do not fit, GeometryInactive when the
+        category has another geometry by now; then nothing was added. geometry: that they were encoded under, which a
+        new category has from now on; None for `geometry_of`.
         """
         published = self.published
+        geometry = geometry or self.geometry_of(category)
         known = self.find_existing(category, [original.sha256 for original in originals])
         fresh = {each.sha256: each for each in originals if each.sha256 not in known}
         missing = fresh.keys() - encoded.keys()
@@ -166,7 +179,9 @@ class ReferenceStore:
                 raise MemoryInactive("this data folder has switched to another codec: encode the pictures again")
             with self._written(published, fresh.values(), join([encoded[sha256] for sha256 in fresh])) as segment:
                 references = [to_new_reference(each) for each in fresh.values()]
-                appended = self.catalogue.references.append(category, segment, references, published.memory_id)
+                appended = self.catalogue.references.append(
+                    category, segment, references, published.memory_id, geometry.to_json()
+                )
             ids |= dict(zip(fresh, appended.reference_ids, strict=True))
             # Another process may have added some of them since we asked.
             added = {sha256 for row, sha256 in enumerate(fresh) if row not in appended.duplicates}
@@ -180,11 +195,17 @@ class ReferenceStore:
         return AddResult(version, tuple(outcomes))
 
     def promote(
-        self, inspection_id: str, original: SourceImage, encoded: EncodedReferences, confirmed: Sequence[str] = ()
+        self,
+        inspection_id: str,
+        original: SourceImage,
+        encoded: EncodedReferences,
+        geometry: InputGeometry,
+        confirmed: Sequence[str] = (),
     ) -> Inspection:
         """Call an inspected part good and make its image a reference: see `Inspections.promote`.
 
-        encoded: the image as one reference. Raises StorageFull, and as `Inspections.promote`.
+        encoded: the image as one reference, under its category's geometry. Raises StorageFull, and as
+        `Inspections.promote`.
         """
         published = self.published
         if encoded.codec != published.memory.codec.name:
@@ -192,7 +213,7 @@ class ReferenceStore:
         with self._written(published, [original], encoded) as segment:
             reference = replace(to_new_reference(original), inspection_id=inspection_id)
             promoted = self.catalogue.inspections.promote(
-                inspection_id, segment, reference, published.memory_id, confirmed
+                inspection_id, segment, reference, published.memory_id, geometry.to_json(), confirmed
             )
         self._follow()
         return promoted
@@ -282,3 +303,7 @@ class ReferenceStore:
         except Exception:
             self._orphans.delete_if_possible(written)
             raise
+
+
+def _geometry_of_memory(space: FeatureSpace) -> InputGeometry:
+    return InputGeometry.paper(space.geometry.resize, space.geometry.crop)

@@ -14,6 +14,7 @@ import torch
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CorruptSegmentError
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.profile import Profile
 from indexer.domain.snapshot import MemoryRecord, SegmentRows, SnapshotDelta
 from indexer.encoders.base import FeatureSpace
@@ -32,7 +33,8 @@ class PublishedState:
     """What detection reads, replaced as a whole.
 
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
-    name; profiles: how its references were stored, by category. version: of the catalogue that this follows; larger
+    name; profiles: how its references were stored, geometries: what its images are encoded under, both by category.
+    version: of the catalogue that this follows; larger
     than the snapshot's only once the data folder has been switched to another memory. corrupt_segments: not
     served. superseded_by: the encoder of a newer memory that this process cannot serve.
     """
@@ -41,6 +43,7 @@ class PublishedState:
     memory_id: int
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    geometries: Mapping[str, InputGeometry] = field(default_factory=dict)
     version: int = 0
     corrupt_segments: tuple[CorruptSegmentError, ...] = ()
     superseded_by: str | None = None
@@ -158,6 +161,7 @@ class SnapshotLoader:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
+            geometries = {name: InputGeometry.from_json(each) for name, each in changes.geometries.items()}
             memory = memory.without_references(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
@@ -169,13 +173,14 @@ class SnapshotLoader:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not given back: %s", error)
-        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged)
+        return PublishedState(memory, now.memory_id, settings, profiles, geometries, changes.version, damaged)
 
     def _entered(
         self, now: PublishedState, changes: SnapshotDelta, patience: float
     ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...]]:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
-        memory = now.memory
+        # The same references come again under another geometry: their earlier rows go first.
+        memory = now.memory.without_references(changes.reencoded, now.memory.version)
         damaged = {error.name: error for error in now.corrupt_segments}
         parts: list[EncodedReferences] = []
         ids: list[int] = []

@@ -63,7 +63,8 @@ async def mark_as_good(
         if confirmed:
             _check_confirmation(effect, confirm=confirm, role=role, needed=Role[state.settings.confirm_role.upper()])
     original = replace(image.original, appearance=photo_appearance(image))
-    return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, confirmed)
+    geometry = state.library.geometry_of(category)
+    return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, geometry, confirmed)
 
 
 def _check_confirmation(effect: EffectView, *, confirm: bool, role: Role, needed: Role) -> None:

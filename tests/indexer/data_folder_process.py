@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import StorageFull
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Appended, NewReference
 from indexer.domain.snapshot import MemoryRecord, SegmentFile
 from indexer.storage.image_store import ImageStore
@@ -19,6 +20,7 @@ from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_format import SegmentHeader
 from indexer.storage.segment_store import SegmentStore
 
+GEOMETRY = InputGeometry.paper().to_json()
 LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
 
 
@@ -51,7 +53,7 @@ class StoreParts:
         with self.lock.shared():
             references = [NewReference(self.originals.write(each, ".png"), ".png", "p.png", 4, 3) for each in images]
             return self.catalogue.references.append(
-                category, write_segment(self.segments, images), references, self.memory.id
+                category, write_segment(self.segments, images), references, self.memory.id, GEOMETRY
             )
 
     def sweep(self) -> None:

@@ -20,7 +20,7 @@ from indexer.domain.retention import RetentionLimits
 from indexer.history.policy import RetentionPolicy
 from indexer.history.pruner import Pruner
 from indexer.storage.data_folder import DataFolder
-from tests.indexer.data_folder_process import StoreParts, write_segment
+from tests.indexer.data_folder_process import GEOMETRY, StoreParts, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PICTURE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
@@ -92,7 +92,9 @@ class History(NamedTuple):
         with self.folder.lock.shared():
             reference = NewReference(digest(picture(number)), ".png", f"{number}.png", 64, 48)
             segment = write_segment(self.folder.segments, [picture(number)])
-            self.catalogue.inspections.promote(inspection(number).id, segment, reference, self.folder.memory.id)
+            self.catalogue.inspections.promote(
+                inspection(number).id, segment, reference, self.folder.memory.id, GEOMETRY
+            )
 
     def pruner(self, **bounds: RetentionLimits) -> Pruner:
         return Pruner(self.place, self.catalogue, RetentionPolicy(**bounds), 0)

@@ -42,6 +42,7 @@ from indexer.domain.errors import (
     RequestKeyReused,
     SegmentsChanged,
 )
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.reference import NewReference
 from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage
@@ -50,6 +51,7 @@ from tests.indexer.data_folder_process import StoreParts, arrays_of
 from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
+GEOMETRY = InputGeometry.paper().to_json()
 SPACE = ('{"encoder": "test"}', "f" * 64, "fp16")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -82,7 +84,7 @@ def images(*names: str) -> list[NewReference]:
 
 
 def add(catalogue: Catalogue, memory_id: int, category: str, *names: str) -> tuple[int, ...]:
-    return catalogue.references.append(category, segment(len(names)), images(*names), memory_id).reference_ids
+    return catalogue.references.append(category, segment(len(names)), images(*names), memory_id, GEOMETRY).reference_ids
 
 
 def changes(database: str) -> Sequence[tuple[int, str]]:
@@ -120,14 +122,16 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     (late,) = add(catalogue, memory_id, "nut", "c")
     rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     assert not rebuilt.active
-    assert [reference.id for reference in catalogue.references.unplaced(rebuilt.id)] == [kept, late]
-    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, gone: 1}) == 1
+    assert catalogue.references.count_unplaced(rebuilt.id) == 2
+    bolt, nut = (catalogue.geometries.ensure(rebuilt.id, name, GEOMETRY).id for name in ("bolt", "nut"))
+    assert [reference.id for reference in catalogue.references.not_encoded("bolt", bolt)] == [kept]
+    assert catalogue.geometries.place(bolt, segment(2), {kept: 0, gone: 1}) == 1
     with pytest.raises(MemoryIncomplete, match=f"for example {late}") as caught:
         catalogue.memories.switch(rebuilt.id)
     assert caught.value.missing == (late,)
     before = catalogue.version()
-    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 1
-    assert catalogue.memories.place(rebuilt.id, segment(2), {kept: 0, late: 1}) == 0
+    assert catalogue.geometries.place(nut, segment(1), {late: 0}) == 1
+    assert catalogue.geometries.place(nut, segment(1), {late: 0}) == 0
     assert catalogue.version() == before
     assert catalogue.memories.switch(rebuilt.id) == before + 1
     assert catalogue.memories.active() == replace(rebuilt, active=True)
@@ -157,16 +161,18 @@ def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_i
     (reference_id,) = add(catalogue, memory_id, "bolt", "a")
     rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     fresh = segment(1)
-    catalogue.memories.place(rebuilt.id, fresh, {reference_id: 0})
+    catalogue.geometries.place(catalogue.geometries.ensure(rebuilt.id, "bolt", GEOMETRY).id, fresh, {reference_id: 0})
     catalogue.memories.switch(rebuilt.id)
     catalogue.memories.retire(memory_id)
-    assert catalogue.segments.of(rebuilt.id) == (SegmentUsage(fresh, 1),)
+    assert catalogue.segments.of(rebuilt.id) == (SegmentUsage(fresh, 1, GEOMETRY),)
     assert catalogue.segments.of(memory_id) == ()
 
 
 def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: Catalogue, memory_id: int) -> None:
+    add(catalogue, memory_id, "bolt", "a")
+    served = catalogue.geometries.ensure(memory_id, "bolt", GEOMETRY)
     with pytest.raises(ValueError, match="through append"):
-        catalogue.memories.place(memory_id, segment(1), {})
+        catalogue.geometries.place(served.id, segment(1), {})
     with pytest.raises(ValueError, match="cannot be retired"):
         catalogue.memories.retire(memory_id)
     for method in (catalogue.memories.switch, catalogue.memories.retire):
@@ -179,7 +185,7 @@ def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: 
 
 def test_appended_references_are_there_with_everything_known_about_them(catalogue: Catalogue, memory_id: int) -> None:
     start = datetime.now(UTC)
-    appended = catalogue.references.append("bolt", segment(2), images("a", "b"), memory_id)
+    appended = catalogue.references.append("bolt", segment(2), images("a", "b"), memory_id, GEOMETRY)
     assert (appended.version, appended.duplicates, appended.added) == (2, frozenset(), 2)
     reference = catalogue.references.get(appended.reference_ids[0])
     (new,) = images("a")
@@ -197,7 +203,7 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
 ) -> None:
     (known,) = add(catalogue, memory_id, "bolt", "a")
     file = segment(4)
-    appended = catalogue.references.append("bolt", file, images("a", "b", "b", "c"), memory_id)
+    appended = catalogue.references.append("bolt", file, images("a", "b", "b", "c"), memory_id, GEOMETRY)
     assert (appended.duplicates, appended.added) == ({0, 2}, 2)
     assert appended.reference_ids == (known, known + 1, known + 1, known + 2)
     (part,) = catalogue.segments.changes_since(appended.version - 1, memory_id).added
@@ -210,14 +216,14 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
 def test_an_append_of_duplicates_alone_changes_nothing(catalogue: Catalogue, memory_id: int) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     version, segments = catalogue.version(), catalogue.segments.of(memory_id)
-    appended = catalogue.references.append("bolt", segment(2), images("b", "a"), memory_id)
+    appended = catalogue.references.append("bolt", segment(2), images("b", "a"), memory_id, GEOMETRY)
     assert (appended.version, appended.reference_ids, appended.added) == (version, ids[::-1], 0)
     assert (catalogue.version(), catalogue.segments.of(memory_id)) == (version, segments)
 
 
 def test_an_append_that_does_not_fit_its_segment_is_refused(catalogue: Catalogue, memory_id: int) -> None:
     with pytest.raises(ValueError, match="a segment of 3 rows for 1 references"):
-        catalogue.references.append("bolt", segment(3), images("a"), memory_id)
+        catalogue.references.append("bolt", segment(3), images("a"), memory_id, GEOMETRY)
 
 
 def test_a_removed_reference_can_be_added_again_under_a_new_id(catalogue: Catalogue, memory_id: int) -> None:
@@ -279,12 +285,12 @@ def test_many_references_are_appended_and_removed_at_once(catalogue: Catalogue, 
 
 def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Catalogue, memory_id: int) -> None:
     first, second, lone = segment(2), segment(2), segment(1)
-    a, b = catalogue.references.append("bolt", first, images("a", "b"), memory_id).reference_ids
-    c, d = catalogue.references.append("nut", second, images("c", "d"), memory_id).reference_ids
-    catalogue.references.append("nut", lone, images("e"), memory_id)
+    a, b = catalogue.references.append("bolt", first, images("a", "b"), memory_id, GEOMETRY).reference_ids
+    c, d = catalogue.references.append("nut", second, images("c", "d"), memory_id, GEOMETRY).reference_ids
+    catalogue.references.append("nut", lone, images("e"), memory_id, GEOMETRY)
     catalogue.references.remove([b, d])
     usage = catalogue.segments.of(memory_id)
-    assert usage == (SegmentUsage(first, 1), SegmentUsage(second, 1), SegmentUsage(lone, 1))
+    assert usage == tuple(SegmentUsage(each, 1, GEOMETRY) for each in (first, second, lone))
     before = catalogue.version()
     merged = segment(3)
     version = catalogue.segments.replace(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})
@@ -343,7 +349,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @rule(category=st.sampled_from("xy"), names=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4))
     def append(self, category: str, names: list[str]) -> None:
         file = segment(len(names))
-        appended = self.catalogue.references.append(category, file, images(*names), self.memory_id)
+        appended = self.catalogue.references.append(category, file, images(*names), self.memory_id, GEOMETRY)
         there = {key: number for number, key in self.live.items()}
         for position, (name, number) in enumerate(zip(names, appended.reference_ids, strict=True)):
             assert (position in appended.duplicates) == ((category, name) in there)
@@ -700,7 +706,7 @@ def test_a_foreign_cursor_of_inspections_is_refused(catalogue: Catalogue, wrong:
 def call_good(catalogue: Catalogue, memory_id: int, given: Inspection, picture: str = "x") -> Inspection:
     [reference] = images(picture)
     return catalogue.inspections.promote(
-        given.id, segment(1), replace(reference, inspection_id=given.id), memory_id, confirmed=("unfamiliar",)
+        given.id, segment(1), replace(reference, inspection_id=given.id), memory_id, GEOMETRY, confirmed=("unfamiliar",)
     )
 
 

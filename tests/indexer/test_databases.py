@@ -170,7 +170,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
             )
         partial = sorted(str(statement).partition("WHERE ")[2].strip("()") for statement in found)
         assert partial == [
-            "active", "kept_bytes IS NOT NULL", "kept_bytes IS NOT NULL", "promoted_reference_id IS NOT NULL",
+            "active", "active", "kept_bytes IS NOT NULL", "kept_bytes IS NOT NULL", "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
         ]  # fmt: skip
     migrations.downgrade(engine, "base")

@@ -207,8 +207,13 @@ def switched(library: ReferenceStore, codec: str, fingerprint: str = SPACE.finge
     parts = [Codec.from_name(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
     with library.files.shared():
         store = SegmentStore(data_of(library) / "segments", library.files)
-        segment = write_segment(store, join(parts), space)
-        library.catalogue.memories.place(made.id, segment, {each.id: row for row, each in enumerate(live)})
+        for category in {each.category for each in live}:
+            own = [number for number, each in enumerate(live) if each.category == category]
+            segment = write_segment(store, join([parts[number] for number in own]), space)
+            geometry = library.catalogue.geometries.ensure(made.id, category, library.geometry_of(category).to_json())
+            library.catalogue.geometries.place(
+                geometry.id, segment, {live[each].id: row for row, each in enumerate(own)}
+            )
     old = library.memory_id
     library.catalogue.memories.switch(made.id)
     library.catalogue.memories.retire(old)

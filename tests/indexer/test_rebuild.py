@@ -50,7 +50,7 @@ def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: P
     assert score(indexed, 96, "int8") == pytest.approx(score(fresh, 96, "int8"), abs=1e-6)
     library = opened(indexed, 96, "int8")
     assert len(library.memory) == 12
-    assert len(list((indexed / "segments").iterdir())) == 1, "the old memory's segments are still there"
+    assert len(list((indexed / "segments").iterdir())) == 2, "one of each category, and none of the old memory"
     switched = library.catalogue.audit.entries(action="memory.switched").items[0]
     assert switched.actor == f"command of user {os.getuid()}"
     library.close()
