@@ -32,7 +32,7 @@ from service.http.event_stream import InspectionStream
 from service.http.file_descriptors import FileDescriptorShortage
 from service.http.problems import ProblemError, memory_switched
 from service.inference.decoder import Decoder, choose_preprocessing
-from service.inference.detector import Detector
+from service.inference.detection_jobs import DetectionJobs
 from service.inference.in_flight import Budget, InFlightLimits
 from service.inference.warm_up import warm_up
 from service.inference.worker import InferenceWorker
@@ -77,7 +77,7 @@ class AppState:
     onboarding: InFlightLimits
     onboarding_decoder: Decoder
     calibrations: CalibrationManager
-    detector: Detector
+    detection_jobs: DetectionJobs
     metrics: Metrics
     tracing: Tracing
     api_keys: ApiKeyCache
@@ -187,7 +187,7 @@ class AppState:
             onboarding,
             onboarding_decoder,
             calibrations,
-            Detector(engine, calibrations, adaptations),
+            DetectionJobs(engine, calibrations, adaptations),
             metrics,
             tracing,
             api_keys,

@@ -15,13 +15,12 @@ def decide(measures: Measures, calibration: Calibration | None, limits: Decision
     the threshold the most cautious one there is (None before any calibration). A picture that shows nothing is never
     `normal`, unless a reference shows nothing either.
     """
-    manual = limits.threshold
+    manual, threshold = limits.threshold, threshold_of(calibration, limits)
     if calibration is None or len(calibration) == 0:
         verdict: Verdict = "uncalibrated" if manual is None or measures.blank else _against(measures.score, manual)
         return Decision(verdict, manual, region_level=manual)
     familiarity = calibration.familiarity
     unfamiliarity, unfamiliar_level = familiarity.statistic(measures), familiarity.level(limits.unfamiliar_rate)
-    threshold = calibration.scores.level(limits.false_reject_rate) if manual is None else manual
     beyond = measures.blank and not familiarity.blank if unfamiliar_level is None else unfamiliarity > unfamiliar_level
     if beyond:
         verdict = "unfamiliar"
@@ -35,6 +34,13 @@ def decide(measures: Measures, calibration: Calibration | None, limits: Decision
         unfamiliarity=unfamiliarity, unfamiliar_level=unfamiliar_level,
         unfamiliar_p_value=familiarity.ranking.p_value(unfamiliarity),
     )  # fmt: skip
+
+
+def threshold_of(calibration: Calibration | None, limits: DecisionSettings) -> float | None:
+    """The score above which a part is anomalous: a manual threshold, else the calibrated one; None before any."""
+    if limits.threshold is not None or calibration is None:
+        return limits.threshold
+    return calibration.scores.level(limits.false_reject_rate)
 
 
 def _against(score: float, threshold: float) -> Verdict:

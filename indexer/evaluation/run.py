@@ -11,11 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from indexer.calibration.leave_one_out import in_one_go
-from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder, Features, FeatureSpace
+from indexer.calibration.calibration import weighed
+from indexer.calibration.leave_one_out import calibrate
+from indexer.detection.detector import Criteria, Detection, Detector
+from indexer.domain.encoding import Encoding
+from indexer.domain.verdict import DecisionSettings
+from indexer.encoders import Encoder, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
 from indexer.evaluation.features import Progress, encoded_batches
 from indexer.evaluation.masks import read_mask
@@ -24,10 +26,11 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.tally import PixelTally
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import Scored, scoring
 from indexer.search import PatchSearchEngine, run_batched
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
+_FRACTIONS = (1, 1)  # regions are given in fractions of an image: nothing here needs its pixels
+_POOLED = ""  # the category of all references, where a search makes no difference between them
 _REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change
 
 
@@ -118,15 +121,15 @@ def _judge(
     scores = np.empty((len(searches), len(samples)))
     nearest: list[list[str]] = [[] for _ in searches]
     lost: list[str] = []
-    for number, (sample, found) in enumerate(zip(samples, score_samples(subject, searches, samples), strict=True)):
+    for number, (sample, found) in enumerate(zip(samples, detect_samples(subject, searches, samples), strict=True)):
         mask = _mask(subject.space, sample) if sample.pixels_known else None
         if sample.mask is not None and mask is not None and not mask.any():
             lost.append(str(sample.mask.relative_to(subject.dataset.folder)))
-        for index, scored in enumerate(found):
-            scores[index, number] = scored.score
-            nearest[index].append(subject.memory.category_of(int(scored.neighbours.rows[0])))
+        for index, detection in enumerate(found):
+            scores[index, number] = detection.measures.score
+            nearest[index].append(subject.dataset.references[detection.references[0].reference_id].category)
             if mask is not None:
-                tallies[index].add(scored.map, mask)
+                tallies[index].add(detection.map, mask)
         progress(1)
     defective = np.array([sample.defective for sample in samples])
     return [
@@ -140,68 +143,66 @@ def _judge(
     ]
 
 
-def score_samples(
+def detect_samples(
     subject: Subject, searches: Sequence[Search], samples: Sequence[Sample]
-) -> Iterator[tuple[Scored, ...]]:
-    """Each sample scored by every search, in order. DatasetError for a picture that cannot be used.
+) -> Iterator[tuple[Detection, ...]]:
+    """Each sample held against the references by every search, in order. DatasetError for one that cannot be used.
 
     What the samples of a batch ask is searched together: snapshots with fewer references share their codes with the
     whole memory, so that one search serves them all.
     """
     memories = [_searched(subject.memory, search) for search in searches]
-    weigh = [_Weights(memory, subject.engine, search) for memory, search in zip(memories, searches, strict=True)]
+    detectors = [
+        Detector(subject.engine, _SearchCriteria(memory, subject.engine, search).of)
+        for memory, search in zip(memories, searches, strict=True)
+    ]
     done = 0
     for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
-        images = map(batch.item, range(len(batch)))
         coroutines = [
-            scoring(memory, subject.engine, image, weights.of(category), category)
-            for image, sample in zip(images, samples[done : done + len(batch)], strict=True)
-            for memory, search, weights in zip(memories, searches, weigh, strict=True)
-            for category in (_category(search, memory, image, sample),)
+            detector.detect(memory, batch.item(number), _FRACTIONS, _category(search, sample))
+            for number, sample in enumerate(samples[done : done + len(batch)])
+            for detector, memory, search in zip(detectors, memories, searches, strict=True)
         ]
         results = iter(run_batched(subject.engine, subject.memory, coroutines))
         for _ in range(len(batch)):
-            yield tuple(map(_scored, islice(results, len(searches))))
+            yield tuple(map(_detected, islice(results, len(searches))))
         done += len(batch)
 
 
-class _Weights:
-    """How images of each category are scored in one search."""
+class _SearchCriteria:
+    """What samples are judged by in one search: its scoring, and a calibration where layers weigh as references say."""
 
     def __init__(self, memory: MemoryBank, engine: PatchSearchEngine, search: Search) -> None:
         self._memory, self._engine, self._search = memory, engine, search
-        self._known: dict[str, ScoringSettings] = {}
+        self._known: dict[str, Criteria] = {}
 
-    def of(self, category: str | None) -> ScoringSettings:
-        """With the layer weights that the category's references say, where the search is balanced."""
-        settings = self._search.scoring
-        if category is None or not self._search.balanced:
-            return settings
+    def of(self, category: str, _: Encoding | None) -> Criteria:
+        """Of one category; data sets are stored alike."""
         if category not in self._known:
-            found = in_one_go(self._memory, self._engine, category, settings)
-            self._known[category] = found.balanced(self._memory.space, settings)
+            scoring, calibration = self._search.scoring, None
+            if self._search.balanced:
+                calibration = calibrate(self._memory, self._engine, category, scoring, balanced=True)
+            self._known[category] = Criteria(weighed(scoring, calibration), DecisionSettings(), calibration)
         return self._known[category]
 
 
-def _scored(result: Scored | Exception) -> Scored:
+def _detected(result: Detection | Exception) -> Detection:
     if isinstance(result, Exception):
         raise result
     return result
 
 
-def _category(search: Search, memory: MemoryBank, seen: Features, sample: Sample) -> str | None:
-    """The category that a sample is searched in; None for all."""
-    if search.among == "recognised":
-        return memory.nearest_category(seen.global_descriptors[0].to("cpu", torch.float32).numpy())
-    return sample.category if search.among == "own" else None
+def _category(search: Search, sample: Sample) -> str | None:
+    """The category that a sample is searched in; None recognises it."""
+    return {"all": _POOLED, "own": sample.category, "recognised": None}[search.among]
 
 
 def _searched(memory: MemoryBank, search: Search) -> MemoryBank:
     """The snapshot that a search looks at."""
-    if search.references is None:
-        return memory
-    left_out = np.setdiff1d(memory.ids, np.asarray(search.references))
-    return memory.without_references(left_out.tolist(), memory.version)
+    if search.references is not None:
+        left_out = np.setdiff1d(memory.ids, np.asarray(search.references))
+        memory = memory.without_references(left_out.tolist(), memory.version)
+    return memory.pooled(_POOLED) if search.among == "all" else memory
 
 
 def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:

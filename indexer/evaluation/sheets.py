@@ -13,7 +13,7 @@ from indexer.evaluation.dataset import Sample
 from indexer.evaluation.features import load_picture
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.plots import title_of
-from indexer.evaluation.run import Outcome, Subject, score_samples
+from indexer.evaluation.run import Outcome, Subject, detect_samples
 from indexer.text import readable
 
 _EACH = 3  # pictures of each kind
@@ -32,26 +32,27 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     chosen = choose(samples, scores, level)
     rows = [(title, number) for title, numbers in chosen for number in numbers]
     shown = [samples[number] for _, number in rows]
-    judged = [scored for (scored,) in score_samples(subject, [outcome.variant.search], shown)]
-    hottest = max(float(scored.map.max()) for scored in judged)
+    judged = [detection for (detection,) in detect_samples(subject, [outcome.variant.search], shown)]
+    hottest = max(float(detection.map.max()) for detection in judged)
 
     figure = Figure(figsize=(9, 0.4 + 2.35 * len(rows)), layout="constrained")
     figure.suptitle(f"{category}: {title_of(outcome)}", fontsize=9)
     grid = figure.subplots(len(rows), len(_HEADS), squeeze=False)
     for axes, head in zip(grid[0], _HEADS, strict=True):
         axes.set_title(head, fontsize=9)
-    for line, (title, _), sample, scored in zip(grid, rows, shown, judged, strict=True):
-        nearest = subject.dataset.references[int(subject.memory.ids[scored.neighbours.rows[0]])]
+    for line, (title, _), sample, detection in zip(grid, rows, shown, judged, strict=True):
+        nearest = subject.dataset.references[detection.references[0].reference_id]
         line[0].imshow(_seen(subject, sample.path))
         line[1].imshow(_seen(subject, nearest.path))
-        line[2].imshow(scored.map, cmap="turbo", vmin=0.0, vmax=hottest)
+        line[2].imshow(detection.map, cmap="turbo", vmin=0.0, vmax=hottest)
         line[3].imshow(_mask(subject, sample))
         for axes in line:
             axes.set_xticks([])
             axes.set_yticks([])
-        side = ">" if scored.score > level else "≤"
+        score = detection.measures.score
+        side = ">" if score > level else "≤"
         name = readable(f"{sample.kind}/{sample.path.name}")
-        line[0].set_ylabel(f"{title}\n{name}\n{scored.score:.4f} {side} {level:.4f}", size=7)
+        line[0].set_ylabel(f"{title}\n{name}\n{score:.4f} {side} {level:.4f}", size=7)
     figure.savefig(path, dpi=90)
 
 

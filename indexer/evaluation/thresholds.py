@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from indexer.calibration.leave_one_out import calibrate
+from indexer.detection.decision import threshold_of
+from indexer.domain.verdict import DecisionSettings
 from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.protocols import Search
 from indexer.evaluation.run import Outcome
@@ -41,17 +43,17 @@ def decide_all(
     The outcome's search must have kept to one category for each sample: that is the search that references are
     calibrated with.
     """
+    limits = DecisionSettings(false_reject_rate=rate)
     calibrated = {
-        name: calibrate(memory, engine, name, search.scoring, balanced=search.balanced).scores
-        for name in outcome.categories
+        name: calibrate(memory, engine, name, search.scoring, balanced=search.balanced) for name in outcome.categories
     }
     for name, judged in outcome.categories.items():
         samples = [sample for sample in dataset.samples if sample.category == name]
-        levels = [calibrated[each].level(rate) for each in judged.nearest]
-        rejected = [level is not None and score > level for score, level in zip(judged.scores, levels, strict=True)]
+        thresholds = [threshold_of(calibrated[each], limits) for each in judged.nearest]
+        rejected = [one is not None and score > one for score, one in zip(judged.scores, thresholds, strict=True)]
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield Decided(
-            name, calibrated[name].level(rate), calibrated[name].reaches(rate), sum(rejected) - found,
+            name, threshold_of(calibrated[name], limits), calibrated[name].scores.reaches(rate), sum(rejected) - found,
             defective.count(False), found, defective.count(True), judged.nearest.count(name),
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +119,10 @@ class MemoryBank:
             self.blocks,
             self.arena,
         )
+
+    def pooled(self, category: str) -> MemoryBank:
+        """The same snapshot with all references in one category."""
+        return replace(self, category_numbers=np.zeros_like(self.category_numbers), category_names=(category,))
 
     def with_version(self, version: int) -> MemoryBank:
         """The same references under a newer version number."""

@@ -16,7 +16,7 @@ from indexer.history.pruner import HISTORY, Pruner
 from indexer.references.reference_store import ReferenceStore
 from indexer.storage.durable import write_durably
 from service.inference.decoder import DecodedImage
-from service.inference.detector import Detection
+from service.inference.detection_jobs import TimedDetection
 from service.recording.circuit_breaker import CircuitBreaker
 from service.recording.disk_space import has_free_space
 from service.recording.idempotency import KeyedRequest
@@ -33,7 +33,7 @@ class PendingInspection:
     id: str
     at: datetime
     image: DecodedImage
-    detection: Detection
+    timed: TimedDetection
     part_id: str | None
     station: str | None
     total_ms: float
@@ -42,8 +42,8 @@ class PendingInspection:
 
     def inspection(self, kept_bytes: int | None = None, thumbnail_bytes: int | None = None) -> Inspection:
         """The row to keep, with the sizes of what is kept beside it."""
-        original, detection, decision = self.image.original, self.detection, self.detection.decision
-        calibration = detection.calibration
+        original, timed, detection = self.image.original, self.timed, self.timed.detection
+        decision, calibration = detection.decision, detection.criteria.calibration
         return Inspection(
             id=self.id,
             at=self.at,
@@ -71,9 +71,9 @@ class PendingInspection:
             ),
             references=tuple(asdict(neighbour) for neighbour in detection.references),
             timings=Timings(
-                queue_ms=detection.queue_seconds * 1000,
-                encode_ms=detection.encode_seconds * 1000,
-                search_ms=detection.search_seconds * 1000,
+                queue_ms=timed.queue_seconds * 1000,
+                encode_ms=timed.encode_seconds * 1000,
+                search_ms=timed.search_seconds * 1000,
                 total_ms=self.total_ms,
             ).model_dump(),
             image_sha256=original.sha256,
@@ -94,7 +94,7 @@ class PendingInspection:
             thumbnail_bytes=thumbnail_bytes,
             encoding=None if original.encoding is None else original.encoding.to_json(),
             reading=original.reading.to_json(),
-            notices=tuple(map(asdict, detection.notices)),
+            notices=tuple(map(asdict, timed.notices)),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
         )
@@ -152,7 +152,8 @@ class Recorder:
         originals: list[str] = []
         rows: list[Inspection] = []
         for finding in findings:
-            drawn, original, small = map_png(finding.detection.map), finding.image.original, finding.image.thumbnail
+            original, small = finding.image.original, finding.image.thumbnail
+            drawn = map_png(finding.timed.detection.map)
             row = finding.inspection(len(original.data) + len(drawn), len(small))
             rows.append(row)
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}

@@ -127,7 +127,7 @@ def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySet
 
 async def _overlay(state: AppState, pending: PendingInspection) -> str:
     """The image with the map and the regions drawn in, as PNG in base64."""
-    detection, space = pending.detection, state.encoder.space
+    detection, space = pending.timed.detection, state.encoder.space
     regions = [region for region, _ in detection.regions]
 
     def draw(image: NDArray[np.uint8]) -> str:
@@ -144,7 +144,7 @@ def _detection_view(
     *,
     recorded: bool | None,
 ) -> DetectionView:
-    detection = pending.detection
+    detection = pending.timed.detection
     anomaly_map = None
     if options.map == "png":
         anomaly_map = MapView(format="png16", data=_base64(map_png(detection.map)), scale=MAP_SCALE)

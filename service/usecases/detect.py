@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
@@ -15,12 +16,10 @@ from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
 from indexer.scoring.scoring import NoReferences
-from indexer.search import SearchCoroutine
 from service.http.problems import ProblemError, to_problem
 from service.inference.decoder import DecodedImage, Upload
-from service.inference.detector import Detection
+from service.inference.detection_jobs import TimedDetection
 from service.inference.image_reading import reading_of_parts
-from service.inference.worker import JobContext
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection
 from service.state import AppState
@@ -87,14 +86,14 @@ async def detect(
             ids[index], timestamp, image, detection, parameters.part_id, parameters.station, total_ms, keyed
         )
         for index, image, detection in zip(new, decoded, detections, strict=True)
-        if isinstance(image, DecodedImage) and isinstance(detection, Detection)
+        if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection)
     }
     recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
     state.metrics.stage("record", time.monotonic() - received - total_ms / 1000)
     recorded_before |= recording.earlier
     _count(
         state,
-        [each.detection for each in pending.values() if each.id not in recorded_before],
+        [each.timed.detection for each in pending.values() if each.id not in recorded_before],
         recorded=recording.kept,
     )
     problems = {
@@ -124,7 +123,7 @@ async def _wait_for_adaptation(
     encodings = {each.original.encoding for each in decoded if isinstance(each, DecodedImage)}
     for encoding in encodings:
         if encoding is not None and profile.is_finer_than(encoding):
-            await state.detector.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
+            await state.detection_jobs.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
 
 
 async def _inspect(
@@ -132,22 +131,19 @@ async def _inspect(
     category: str | None,
     published: PublishedState,
     decoded: Sequence[DecodedImage | ImageRejected],
-) -> list[Detection | ProblemError]:
+) -> list[TimedDetection | ProblemError]:
     """Run the images through the worker; a detection or a problem per image, in order. Raises QueueFullError."""
-
-    def work_on(image: DecodedImage) -> Callable[[JobContext], SearchCoroutine[Detection]]:
-        return lambda context: state.detector.detect(context, image, category, published)
-
     images = [each for each in decoded if isinstance(each, DecodedImage)]
     batches = max(1, -(-len(images) // state.settings.batch_size))
     futures = state.worker.submit_detections(
-        [(image.prepared, work_on(image)) for image in images], state.settings.deadline_ms / 1000 * batches
+        [(image.prepared, state.detection_jobs.of(image, category, published)) for image in images],
+        state.settings.deadline_ms / 1000 * batches,
     )
     outcomes = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
-    found: list[Detection | ProblemError] = []
+    found: list[TimedDetection | ProblemError] = []
     for each in decoded:
         answer = each if isinstance(each, ImageRejected) else next(outcomes)
-        if isinstance(answer, Detection):
+        if isinstance(answer, TimedDetection):
             found.append(answer)
         elif isinstance(answer, Exception):
             found.append(to_problem(answer))
@@ -157,11 +153,11 @@ async def _inspect(
 
 
 def _time(
-    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[Detection | ProblemError]
+    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[TimedDetection | ProblemError]
 ) -> None:
     """Report the duration of each image's stages to metrics and traces."""
     for image, detection in zip(decoded, found, strict=True):
-        if isinstance(image, DecodedImage) and isinstance(detection, Detection):
+        if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection):
             stages = {
                 "queue": detection.queue_seconds,
                 "encode": detection.encode_seconds,

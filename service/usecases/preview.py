@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from indexer.calibration.calibration import Calibration, weighed
+from indexer.calibration.calibration import Calibration
 from indexer.calibration.what_if import Estimate, estimate
 from indexer.detection.decision import decide
+from indexer.detection.detector import Criteria, JudgedImage, judge
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.inspection import Inspection, InspectionFilter
@@ -18,8 +19,8 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, measure
-from indexer.scoring.scoring import NoReferences, score_image
+from indexer.scoring.image_statistics import Measures
+from indexer.scoring.scoring import NoReferences
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState
@@ -36,6 +37,11 @@ class JudgedScore:
 
     score: float
     decision: Decision
+
+    @classmethod
+    def of(cls, image: JudgedImage) -> JudgedScore:
+        """Of an image that was searched for."""
+        return cls(image.measures.score, image.decision)
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,6 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     page = await asyncio.to_thread(state.library.catalogue.inspections.page, matching, None, limit)
     recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
     again = now.scoring != then.scoring
-    found = Estimate(before, 0) if before is not None else None
-    if again:
-        async with state.preview_lock:
-            if before is not None:
-                found = await _estimate(state, memory, before, then.scoring)
-            new = None if found is None else found.calibration
-            measures = await _search_again(
-                state, name, recent, weighed(now.scoring, before), weighed(then.scoring, new)
-            )
-    else:
-        measures = {each.id: (_recorded_measures(each), _recorded_measures(each)) for each in recent}
-    after = None if found is None else found.calibration
-    stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
 
     def compared(old: Measures, new: Measures) -> SettingsComparison:
         return SettingsComparison(
@@ -103,6 +96,17 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
             JudgedScore(new.score, decide(new, after, then.limits)),
         )
 
+    found = Estimate(before, 0) if before is not None else None
+    if again:
+        async with state.preview_lock:
+            if before is not None:
+                found = await _estimate(state, memory, before, then.scoring)
+            after = None if found is None else found.calibration
+            parts = await _search_again(state, name, recent, Criteria.of(now, before), Criteria.of(then, after))
+    else:
+        after = before
+        parts = {each.id: compared(_recorded_measures(each), _recorded_measures(each)) for each in recent}
+    stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
     references = () if before is None or after is None else tuple(_pairs(before, after))
     basis: Literal["none", "kept", "measured", "estimated"] = "kept"
     if after is None:
@@ -117,7 +121,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         measured=0 if found is None else found.measured,
         searched_again=again,
         references=tuple((one, compared(old, new)) for one, old, new in references),
-        inspections=tuple((each, compared(*measures[each.id])) for each in recent if each.id in measures),
+        inspections=tuple((each, parts[each.id]) for each in recent if each.id in parts),
         stale=frozenset(stale),
     )
 
@@ -163,9 +167,9 @@ async def _run_steps(state: AppState, steps: Generator[float, None, T]) -> T:
 
 
 async def _search_again(
-    state: AppState, name: str, recent: Sequence[Inspection], now: ScoringSettings, then: ScoringSettings
-) -> dict[str, tuple[Measures, Measures]]:
-    """What each inspection whose image can be read measures now and would measure, by its id.
+    state: AppState, name: str, recent: Sequence[Inspection], now: Criteria, then: Criteria
+) -> dict[str, SettingsComparison]:
+    """How each inspection whose image can be read is judged now and would be, by its id.
 
     One image at a time is held decoded. An image that has become a reference is compared with the others only.
     """
@@ -181,30 +185,29 @@ async def _search_again(
         if isinstance(decoded, ImageRejected):
             continue
         known = await asyncio.to_thread(state.library.find_existing, name, [sha256])
-        work = _measure_twice(state, name, tuple(known.values()), now, then)
+        work = _judge_twice(state, name, tuple(known.values()), now, then)
         waiting[each.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
     answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
     found = {}
     for inspection_id, answer in zip(waiting, answers, strict=True):
-        if isinstance(answer, tuple):
+        if isinstance(answer, SettingsComparison):
             found[inspection_id] = answer
         elif not isinstance(answer, NoReferences):
             raise answer
     return found
 
 
-def _measure_twice(
-    state: AppState, name: str, own: Sequence[int], now: ScoringSettings, then: ScoringSettings
-) -> Callable[[JobContext], tuple[Measures, Measures]]:
-    def work(turn: JobContext) -> tuple[Measures, Measures]:
-        memory, space, features = turn.memory, turn.memory.space, turn.features
+def _judge_twice(
+    state: AppState, name: str, own: Sequence[int], now: Criteria, then: Criteria
+) -> Callable[[JobContext], SettingsComparison]:
+    def work(context: JobContext) -> SettingsComparison:
+        memory, features = context.memory, context.features
         without = [row for row, one in enumerate(memory.ids.tolist()) if one in own] if own else []
-        scored = score_image(memory, state.engine, features, then, name, without)
-        after = Measures.of(scored, features, space, then)
-        if (now.k, now.rho) == (then.k, then.rho):  # the search is the same
-            nearest = float(scored.neighbours.similarities[0])
-            return measure(scored.distances, nearest, features, space, now), after
-        scored = score_image(memory, state.engine, features, now, name, without)
-        return Measures.of(scored, features, space, now), after
+        after = judge(memory, state.engine, features, name, then, without)
+        if (now.scoring.k, now.scoring.rho) == (then.scoring.k, then.scoring.rho):  # the search is the same
+            before = after.rejudged(features, memory.space, now)
+        else:
+            before = judge(memory, state.engine, features, name, now, without)
+        return SettingsComparison(JudgedScore.of(before), JudgedScore.of(after))
 
     return work

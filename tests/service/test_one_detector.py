@@ -1,4 +1,4 @@
-"""The service and `touchstone evaluate` give one picture one score and one map."""
+"""`POST /detect` and `touchstone evaluate` detect with one detector: neither decoding nor batching changes a score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from indexer.encoders import load_encoder
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.protocols import Among, Search
 from indexer.evaluation.readers import read_dataset
-from indexer.evaluation.run import Subject, score_samples
+from indexer.evaluation.run import Subject, detect_samples
 from indexer.memory import DEFAULT_CODEC
 from indexer.search import choose_engine
 from service.app import create_app
@@ -43,7 +43,7 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     )
     subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, ())
     search = Search(ScoringSettings(), among).balancing()
-    evaluated = [scored for (scored,) in score_samples(subject, [search], dataset.samples)]
+    evaluated = [detection for (detection,) in detect_samples(subject, [search], dataset.samples)]
 
     with TestClient(create_app(AppState.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []
@@ -56,12 +56,12 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
             weights = wait_until_calibrated(client, category)["layer_weights"]
             assert isinstance(weights, list)
             assert (len(set(weights)) == 1) == (onboarded is not None)
-        for sample, scored in zip(dataset.samples, evaluated, strict=True):
+        for sample, detection in zip(dataset.samples, evaluated, strict=True):
             form = {"map": "raw"} | ({"category": sample.category} if asked else {})
             answer = client.post("/detect", data=form, files=files(sample.path.read_bytes()))
             [result] = answer.json()["results"]
             anomaly_map = np.load(io.BytesIO(base64.b64decode(result["map"]["data"])))
-            assert np.array_equal(anomaly_map, scored.map)
-            assert result["score"] == scored.score
-            nearest = [ids[row] for row in scored.neighbours.rows[: len(result["references"])]]
+            assert np.array_equal(anomaly_map, detection.map)
+            assert result["score"] == detection.measures.score
+            nearest = [ids[each.reference_id] for each in detection.references]
             assert [each["reference_id"] for each in result["references"]] == nearest

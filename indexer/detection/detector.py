@@ -1,0 +1,227 @@
+"""Detects anomalies in one encoded image: features in, Detection out. Service and evaluation have no other way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.calibration.adaptation import Adaptation
+from indexer.calibration.calibration import Calibration, weighed
+from indexer.detection.decision import decide
+from indexer.detection.nearest_patch import Evidence, explain
+from indexer.detection.regions import Region, find_regions
+from indexer.domain.category import CategorySettings
+from indexer.domain.encoding import Encoding
+from indexer.domain.profile import Judged
+from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.verdict import Decision, DecisionSettings
+from indexer.encoders.base import Features, FeatureSpace
+from indexer.memory import MemoryBank
+from indexer.scoring.image_statistics import Measures, mean_distance, measure
+from indexer.scoring.scoring import NoReferences, Scored, scoring
+from indexer.search import PatchSearchEngine, SearchCoroutine, run_batched
+
+_TOP_REFERENCES = 5
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What images of one category are judged by.
+
+    scoring: with the layer weights that the calibration was made under. calibration: None while there is none, or none
+    for images that are stored like the one at hand. adaptation: of the image's distances to that calibration.
+    """
+
+    scoring: ScoringSettings
+    limits: DecisionSettings
+    calibration: Calibration | None
+    adaptation: Adaptation | None = None
+    judged: Judged = "own"
+
+    @classmethod
+    def of(cls, settings: CategorySettings, calibration: Calibration | None) -> Criteria:
+        """From a category's settings and its own calibration."""
+        return cls(weighed(settings.scoring, calibration), settings.limits, calibration)
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """One image held against the references of one category."""
+
+    scored: Scored
+    measures: Measures
+    decision: Decision
+
+    def rejudged(self, features: Features, space: FeatureSpace, criteria: Criteria) -> JudgedImage:
+        """By other criteria with the same K and ρ, so that no search is needed."""
+        nearest = float(self.scored.neighbours.similarities[0])
+        measures = measure(self.scored.distances, nearest, features, space, criteria.scoring)
+        return JudgedImage(self.scored, measures, decide(measures, criteria.calibration, criteria.limits))
+
+
+@dataclass(frozen=True)
+class RetrievedReference:
+    """One of the most similar references."""
+
+    reference_id: int
+    category: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class AlternativeCategory:
+    """Another category that an image fits better than the one that was asked for.
+
+    similarity: of its most similar reference; own_similarity: of the asked category's. mean_distance,
+    own_mean_distance: of the patches to either. score, p_value: as if that category had been asked for.
+    """
+
+    category: str
+    similarity: float
+    own_similarity: float
+    mean_distance: float
+    own_mean_distance: float
+    score: float
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found out about one image.
+
+    version: of the snapshot it was compared with. references: the most similar ones, most similar first.
+    better_category: set when the image fits another one better than the one that was asked for.
+    """
+
+    category: str
+    criteria: Criteria
+    version: int
+    scored: Scored
+    measures: Measures
+    decision: Decision
+    regions: tuple[tuple[Region, Evidence], ...]
+    references: tuple[RetrievedReference, ...]
+    better_category: AlternativeCategory | None
+
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """The anomaly map, float32 (256, 256)."""
+        return self.scored.map
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Detects anomalies by the criteria of categories.
+
+    criteria: of a category, for images that are stored as the encoding says; None: stored like its references.
+    """
+
+    engine: PatchSearchEngine
+    criteria: Callable[[str, Encoding | None], Criteria]
+
+    def detect(
+        self,
+        memory: MemoryBank,
+        features: Features,
+        size: tuple[int, int],
+        category: str | None = None,
+        encoding: Encoding | None = None,
+    ) -> SearchCoroutine[Detection]:
+        """Score one image against a snapshot and decide on it, in steps: patches of several are searched together.
+
+        features: of the image, a batch of one. size: (width, height) of the image, in whose pixels regions are given.
+        category: whose references to search; None recognises it by the most similar reference of all. encoding: how
+        the image is stored. NoReferences.
+        """
+        likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu").numpy())
+        if likeliest is None:
+            raise NoReferences("the memory is empty")
+        applied = likeliest if category is None else category
+        criteria = self.criteria(applied, encoding)
+        found = yield from scoring(memory, self.engine, features, criteria.scoring, applied)
+        judged = _judged(found, memory.space, features, criteria)
+        scored, decision = judged.scored, judged.decision
+        better = None
+        if likeliest != applied:
+            better = yield from self._alternative_category(memory, features, likeliest, found, criteria.scoring)
+        return Detection(
+            category=applied,
+            criteria=criteria,
+            version=memory.version,
+            scored=scored,
+            measures=judged.measures,
+            decision=decision,
+            regions=tuple(
+                (region, explain(memory, features, scored, region.peak_cell, criteria.scoring))
+                for region in _anomalous_regions(decision, scored.map, memory.space, size)
+            ),
+            references=tuple(
+                RetrievedReference(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
+                for row, similarity in zip(
+                    scored.neighbours.rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False
+                )
+            ),
+            better_category=better,
+        )
+
+    def _alternative_category(
+        self, memory: MemoryBank, features: Features, category: str, own: Scored, own_settings: ScoringSettings
+    ) -> SearchCoroutine[AlternativeCategory | None]:
+        """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
+
+        Both are compared in the cells, and by the layers, of the category that was asked for.
+        """
+        criteria = self.criteria(category, None)
+        scored = yield from scoring(memory, self.engine, features, criteria.scoring, category)
+        there, here = (mean_distance(each.distances, memory.space, own_settings) for each in (scored, own))
+        if there >= here:
+            return None
+        calibration = criteria.calibration
+        p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
+        similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
+        return AlternativeCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
+
+
+def judge(
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
+    features: Features,
+    category: str,
+    criteria: Criteria,
+    exclude_rows: Sequence[int] = (),
+) -> JudgedImage:
+    """What `Detector.detect` judges, in one go, of one image, whose category is known. NoReferences.
+
+    exclude_rows: rows of the memory that the image is not compared with.
+    """
+    steps = scoring(memory, engine, features, criteria.scoring, category, exclude_rows)
+    [found] = run_batched(engine, memory, [steps])
+    if isinstance(found, Exception):
+        raise found
+    return _judged(found, memory.space, features, criteria)
+
+
+def _judged(found: Scored, space: FeatureSpace, features: Features, criteria: Criteria) -> JudgedImage:
+    adaptation = criteria.adaptation
+    scored = found if adaptation is None else adaptation.applied(found, space, criteria.scoring)
+    measures = Measures.of(scored, features, space, criteria.scoring)
+    return JudgedImage(scored, measures, decide(measures, criteria.calibration, criteria.limits))
+
+
+def _anomalous_regions(
+    decision: Decision, anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
+) -> tuple[Region, ...]:
+    """The map above the level that good parts' maps stay under; an image of another verdict has no regions.
+
+    A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
+    level: then the threshold is the level, which the largest pixels are above.
+    """
+    if decision.verdict != "anomalous" or decision.threshold is None:
+        return ()
+    level = decision.region_level
+    if level is None or anomaly_map.max() < level:
+        level = decision.threshold
+    return find_regions(anomaly_map, level, space, size)

@@ -1,0 +1,84 @@
+"""Makes the worker's job of detecting anomalies in one image: by which calibration, and how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from indexer.detection.detector import Criteria, Detection, Detector
+from indexer.domain.category import CategorySettings
+from indexer.domain.encoding import Encoding
+from indexer.domain.notice import Notice
+from indexer.domain.profile import Profile
+from indexer.references.snapshot_loader import PublishedState
+from indexer.search import PatchSearchEngine, SearchCoroutine
+from service.background.adaptations import Adaptations
+from service.background.calibration_manager import CalibrationManager
+from service.inference.decoder import DecodedImage
+from service.inference.image_reading import notices_of_part
+from service.inference.worker import JobContext
+from service.observability.tracing import Stage
+
+
+@dataclass(frozen=True)
+class TimedDetection:
+    """A detection, with its times in seconds.
+
+    stages: when the image waited, was encoded and was searched for. notices: what people should know of how it was
+    read.
+    """
+
+    detection: Detection
+    queue_seconds: float
+    encode_seconds: float
+    search_seconds: float
+    stages: tuple[Stage, ...]
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class DetectionJobs:
+    """Makes detection jobs, which run on the worker's thread."""
+
+    engine: PatchSearchEngine
+    calibrations: CalibrationManager
+    adaptations: Adaptations
+
+    def of(
+        self, image: DecodedImage, category: str | None, published: PublishedState
+    ) -> Callable[[JobContext], SearchCoroutine[TimedDetection]]:
+        """The job for one image. category: None recognises it. published: settings, and how references were stored."""
+        detector = Detector(self.engine, lambda name, encoding: self._criteria(name, encoding, published))
+
+        def run(context: JobContext) -> SearchCoroutine[TimedDetection]:
+            started = time.monotonic()
+            memory, original = context.memory, image.original
+            detection = yield from detector.detect(
+                memory, context.features, (original.width, original.height), category, original.encoding
+            )
+            ended = time.monotonic()
+            profile = published.profiles.get(detection.category, Profile())
+            return TimedDetection(
+                detection,
+                queue_seconds=context.queue_seconds,
+                encode_seconds=context.encode_seconds,
+                search_seconds=(ended - started) / context.search_batch_size,
+                stages=(*context.stages, Stage("search", started, ended)),
+                notices=notices_of_part(image, profile, memory.space.geometry.unseen, detection.criteria.judged),
+            )
+
+        return run
+
+    def _criteria(self, category: str, encoding: Encoding | None, published: PublishedState) -> Criteria:
+        """By the category's own calibration, or by the one for images that are stored more coarsely than references."""
+        own = Criteria.of(published.settings.get(category, CategorySettings()), self.calibrations.of(category))
+        if encoding is None or not published.profiles.get(category, Profile()).is_finer_than(encoding):
+            return own
+        adaptation = self.adaptations.of(category, encoding)
+        if adaptation == "impossible":
+            return own
+        if adaptation == "waiting":
+            return replace(own, calibration=None, judged="waiting")
+        found = Criteria.of(published.settings.get(category, CategorySettings()), adaptation.calibration)
+        return replace(found, adaptation=adaptation, judged="adapted")
