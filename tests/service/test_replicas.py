@@ -102,7 +102,7 @@ def test_a_detection_asks_no_database_for_settings_or_references(
         asked.append("categories")
         raise AssertionError("a detection counts every category's references")
 
-    for method in ("all", "get"):
+    for method in ("list", "get"):
         monkeypatch.setattr(Categories, method, refuse)
     answer = client.post("/detect", files=files(part(3)))
     assert answer.status_code == 200, answer.text
