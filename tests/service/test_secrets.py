@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth import NewApiKey, Role, generate_api_key
@@ -55,7 +57,9 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
                 assert ask("POST", "/references", headers=headers, data=body, files=files(part(1))) in (401, 422)
             keyed = {"Authorization": f"Bearer {good.token}"}
             assert ask("POST", "/references", headers=keyed, data={"category": "disc"}, files=files(part(1))) == 200
-            postgres.stop()  # an error with a trace, every 100 ms
+            with missing_table(database):  # an error with a trace
+                assert ask("GET", "/references", headers=keyed) == 500
+            postgres.stop()  # an error every 100 ms
             try:
                 assert ask("GET", "/references", headers=keyed) == 503
                 assert (
@@ -67,7 +71,7 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
                     == 503
                 )
                 end = time.monotonic() + 60
-                while "cannot follow the catalogue" not in server.log.read_text():
+                while "failed and is tried again: the catalogue's database does not answer" not in server.log.read_text():
                     assert time.monotonic() < end
                     time.sleep(0.05)
             finally:
@@ -84,6 +88,20 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     assert_discreet(" ".join(answers), good, ended, stranger)
     assert_discreet(traces, good, ended, stranger)
     postgres.drop(database)
+
+
+@contextmanager
+def missing_table(database: str) -> Iterator[None]:
+    """The table of the references has another name meanwhile."""
+    engine = create_engine(database)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE reference RENAME TO elsewhere")
+        yield
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO reference")
+    finally:
+        engine.dispose()
 
 
 def assert_discreet(text: str, *keys: NewApiKey) -> None:
