@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.base import JsonFloat, JsonInt, ResponseModel
+from service.schemas.base import JSON_INTEGER, JsonFloat, ResponseModel
 from service.schemas.text import Text
 
 KeyRole = Literal["line", "engineer", "admin"]
@@ -30,8 +30,8 @@ class CreateKeyRequest(BaseModel):
     name: Text
     role: KeyRole
     expires_in_days: JsonFloat | None = Field(None, gt=0, le=36_500, description="null: it does not expire.")
-    requests_per_minute: JsonInt | None = Field(
-        None, ge=0, le=10_000_000, description="Its own limit; null for the service's, 0 for none."
+    requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000), JSON_INTEGER] | None = Field(
+        None, description="Its own limit; null for the service's, 0 for none."
     )
 
 

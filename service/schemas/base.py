@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict
 
 
 class ResponseModel(BaseModel):
@@ -20,5 +20,7 @@ def _no_boolean_or_text(given: object) -> object:
     return given
 
 
-JsonInt = Annotated[int, BeforeValidator(_no_boolean_or_text)]  # 3.0 is an integer in JSON
-JsonFloat = Annotated[float, BeforeValidator(_no_boolean_or_text)]
+# 3.0 is an integer in JSON. Bounds stand before it in an annotation: behind it their names are lost to the schema.
+JSON_INTEGER = BeforeValidator(_no_boolean_or_text)
+JsonInt = Annotated[int, JSON_INTEGER]
+JsonFloat = Annotated[float, Strict()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -102,3 +103,7 @@ def test_a_stream_that_was_asked_for_its_head_ends(server: ServerProcess) -> Non
     while 'method="HEAD",route="/inspections/stream"' not in server.client.get("/metrics").text:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_the_description_names_every_bound_as_json_schema_does(client: TestClient) -> None:
+    assert not re.search(r'"[gl][te]":', client.get("/openapi.json").text)

@@ -890,7 +890,7 @@ class SettingsChanges(TypedDict, total=False):
     """Share of good parts that may be rejected. At least 1e-06, less than 1."""
 
     threshold: float | None
-    """A manual threshold; None uses the calibrated one."""
+    """A manual threshold; None uses the calibrated one. 0 to 2."""
 
     unfamiliar_rate: float
     """Share of good parts that may be `unfamiliar`. At least 1e-06, less than 1."""
