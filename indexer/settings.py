@@ -52,9 +52,11 @@ class DataSettings(BaseSettings):
     """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TOUCHSTONE_", env_ignore_empty=True, frozen=True,
+        env_prefix="TOUCHSTONE_",
+        env_ignore_empty=True,
+        frozen=True,
         secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
-    )  # fmt: skip
+    )
 
     data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
     database_url: str | None = Field(
@@ -70,15 +72,19 @@ class DataSettings(BaseSettings):
         None, description="1-based transformer layers, comma separated; empty spreads four evenly (4,7,10,12 of 12)."
     )
     resize: int = Field(
-        448, ge=16, le=4096,
+        448,
+        ge=16,
+        le=4096,
         description="Side in pixels of the square a picture is resized to. "
         "Unless it or the next is set, a memory that is there keeps its own.",
-    )  # fmt: skip
+    )
     crop: int = Field(
-        448, ge=16, le=4096,
+        448,
+        ge=16,
+        le=4096,
         description="Side in pixels of the centre square that is inspected; what is smaller than the other cuts a "
         "border off, in which no defect is seen.",
-    )  # fmt: skip
+    )
     device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
     compile_encoder: bool = Field(
@@ -100,10 +106,13 @@ class DataSettings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line, the environment, secrets."""
         assert isinstance(file_secret_settings, SecretsSettingsSource)
         return init_settings, env_settings, _Secrets(settings_cls, file_secret_settings.secrets_dir)

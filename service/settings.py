@@ -130,9 +130,9 @@ class Settings(DataSettings):
 
         return RetentionPolicy(
             inspections=_bounds(self.keep_inspections, self.keep_inspections_days),
-            pictures=_bounds(self.keep_pictures, self.keep_pictures_days, self.keep_pictures_bytes),
+            images=_bounds(self.keep_pictures, self.keep_pictures_days, self.keep_pictures_bytes),
             defects=_bounds(self.keep_defects, self.keep_defects_days),
-            defect_pictures=_bounds(
+            defect_images=_bounds(
                 self.keep_defect_pictures, self.keep_defect_pictures_days, self.keep_defect_pictures_bytes
             ),
         )

@@ -34,9 +34,10 @@ def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
         running.stop()
     page = (ROOT / "docs/api.md").read_text()
     documented = {
-        (method, path) for methods, path in re.findall(r"^\| ((?:`[A-Z]+` ?)+)\| `(/[^`]*)` \|", page, re.MULTILINE)
+        (method, path)
+        for methods, path in re.findall(r"^\| ((?:`[A-Z]+` ?)+)\| `(/[^`]*)` \|", page, re.MULTILINE)
         for method in re.findall("[A-Z]+", methods)
-    }  # fmt: skip
+    }
     assert documented == {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert all(operation["description"] for methods in paths.values() for operation in methods.values())
 

@@ -36,9 +36,12 @@ def connect() -> httpx.Client:
     root = compose("exec", "-T", "proxy", "cat", "/data/caddy/pki/authorities/local/root.crt")
     token = compose("exec", "-T", "service", "touchstone", "keys", "create", "stack", "--role", "engineer").strip()
     return httpx.Client(
-        base_url="https://localhost:8443", verify=ssl.create_default_context(cadata=root), timeout=60,
-        headers={"Authorization": f"Bearer {token}"}, limits=httpx.Limits(max_keepalive_connections=0),
-    )  # fmt: skip
+        base_url="https://localhost:8443",
+        verify=ssl.create_default_context(cadata=root),
+        timeout=60,
+        headers={"Authorization": f"Bearer {token}"},
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
 
 
 def files(*seeds: int) -> list[tuple[str, tuple[str, bytes, str]]]:

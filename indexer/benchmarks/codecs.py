@@ -103,7 +103,7 @@ def scores(encoder: Encoder, references: Features, tests: Features, stored: torc
     encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32")
     memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
-    scored = [score_image(memory, engine, tests.item(number), settings) for number in range(len(tests))]
+    scored = [score_image(memory, engine, tests.item(index), settings) for index in range(len(tests))]
     return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
 
 

@@ -53,8 +53,8 @@ def main(
     for name, (encoder, prepared) in subjects.items():
         found = []
         for references, tests, _ in categories:
-            stored, asked = (_features(encoder, prepared, paths) for paths in (references, tests))
-            found.append(scores(encoder, stored, asked, stored.patches))
+            stored, requested = (_features(encoder, prepared, paths) for paths in (references, tests))
+            found.append(scores(encoder, stored, requested, stored.patches))
         images = np.concatenate([each.images for each in found])
         if "," not in name:
             base = images

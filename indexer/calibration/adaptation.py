@@ -20,11 +20,11 @@ from indexer.calibration.leave_one_out import LeaveOneOut
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, measure, with_distances
-from indexer.scoring.scoring import Scored, rescaled
+from indexer.scoring.image_statistics import ImageStatistics, from_distances, with_distances
+from indexer.scoring.scoring import ScoringResult, rescale
 from indexer.search import PatchSearchEngine
 
-_LEAST = 1e-3  # added to mean distances, so that a cell in which references are all alike is not blown up
+_EPSILON = 1e-3  # added to mean distances, so that a cell in which references are all alike is not blown up
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,35 +37,39 @@ class Adaptation:
     scale: NDArray[np.float32]
     calibration: Calibration
 
-    def applied(self, scored: Scored, space: FeatureSpace, settings: ScoringSettings) -> Scored:
+    def apply(self, scored: ScoringResult, space: FeatureSpace, settings: ScoringSettings) -> ScoringResult:
         """A scored image, with its distances, map and score as if it had been stored like the references."""
-        return rescaled(scored, self.scale, space, settings)
+        return rescale(scored, self.scale, space, settings)
 
     def to_bytes(self) -> bytes:
         """As the catalogue keeps it."""
-        file, found = io.BytesIO(), self.calibration
+        file, result = io.BytesIO(), self.calibration
         np.savez(
-            file, scale=self.scale, references=np.array(found.references, np.int64),
-            measures=np.array([astuple(each) for each in found.measures], np.float64),
-        )  # fmt: skip
+            file,
+            scale=self.scale,
+            references=np.array(result.references, np.int64),
+            measures=np.array([astuple(each) for each in result.statistics], np.float64),
+        )
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, known: Calibration) -> Adaptation:
         """The inverse of `to_bytes`. known: the category's own calibration, which it was made beside. ValueError."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as kept:
-                scale, references, measures = (kept[name] for name in ("scale", "references", "measures"))
+            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+                scale, references, statistics = (stored[name] for name in ("scale", "references", "measures"))
         except (OSError, KeyError, EOFError, BadZipFile) as error:
             raise ValueError("a kept adaptation cannot be read") from error
-        return cls(scale, _calibration(known, [Measures(*each) for each in measures.tolist()], references.tolist()))
+        return cls(
+            scale, _calibration(known, [ImageStatistics(*each) for each in statistics.tolist()], references.tolist())
+        )
 
 
-class Adapting:
-    """Makes an adaptation, a reference at a time: `add` each of `wanted`, stored like the images, then `result`.
+class AdaptationBuilder:
+    """Makes an adaptation, a reference at a time: `add` each of `reference_ids`, stored like the images, then `result`.
 
-    found: the category's own leave-one-out results; known: its calibration, which was made of them. most: how many
-    references are taken, from all over them.
+    found: the category's own leave-one-out results; known: its calibration, which was made of them. max_references: how
+    many references are taken, from all over them.
     """
 
     def __init__(
@@ -75,46 +79,46 @@ class Adapting:
         settings: ScoringSettings,
         found: LeaveOneOut,
         known: Calibration,
-        most: int,
+        max_references: int,
     ) -> None:
         self._memory, self._engine, self._settings = memory, engine, settings
         self._found, self._known = found, known
-        self._place = {int(one): number for number, one in enumerate(found.ids)}
-        step = -(-len(known.references) // most) if known.references else 1
-        self.wanted = known.references[::step]
+        self._position = {int(one): index for index, one in enumerate(found.ids)}
+        step = -(-len(known.references) // max_references) if known.references else 1
+        self.reference_ids = known.references[::step]
         self._ids: list[int] = []
-        self._measures: list[Measures] = []
+        self._statistics: list[ImageStatistics] = []
         self._distances: list[NDArray[np.float32]] = []
 
     def add(self, reference_id: int, features: Features) -> None:
         """Search for a reference, stored like the images, among the others as they are: the work of one detection."""
-        memory, found, number = self._memory, self._found, self._place[reference_id]
-        twins = found.ids[found.groups == found.groups[number]].tolist()
-        without = [memory.row_of(int(one)) for one in twins]
+        memory, result, number = self._memory, self._found, self._position[reference_id]
+        duplicates = result.ids[result.groups == result.groups[number]].tolist()
+        excluded = [memory.row_of(int(one)) for one in duplicates]
         descriptor = features.global_descriptors[0].to("cpu").numpy()
-        nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, without)
+        nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, excluded)
         best = self._engine.max_similarity(memory, features.patches[0], nearest.rows, self._settings.rho)
         distances = (1.0 - best).astype(np.float32)
         similarity = float(nearest.similarities[0])
         self._ids.append(reference_id)
-        self._measures.append(measure(distances, similarity, features, memory.space, self._settings))
+        self._statistics.append(from_distances(distances, similarity, features, memory.space, self._settings))
         self._distances.append(distances)
 
     def result(self) -> Adaptation | None:
         """The adaptation; None when fewer than half of the references could be added."""
-        if len(self._ids) < max(1, len(self.wanted) // 2):
+        if len(self._ids) < max(1, len(self.reference_ids) // 2):
             return None
-        before = np.mean([1.0 - self._found.best[self._place[one]] for one in self._ids], axis=0)
+        before = np.mean([1.0 - self._found.best[self._position[one]] for one in self._ids], axis=0)
         after = np.mean(self._distances, axis=0)
-        scale = ((before + _LEAST) / (after + _LEAST)).astype(np.float32)
-        measures = [
+        scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
+        statistics = [
             with_distances(each, scale * distances, self._memory.space, self._settings)
-            for each, distances in zip(self._measures, self._distances, strict=True)
+            for each, distances in zip(self._statistics, self._distances, strict=True)
         ]
-        return Adaptation(scale, _calibration(self._known, measures, self._ids))
+        return Adaptation(scale, _calibration(self._known, statistics, self._ids))
 
 
-def _calibration(known: Calibration, measures: list[Measures], references: list[int]) -> Calibration:
-    return Calibration.of(
-        known.category, known.version, known.key, measures, known.duplicates, references, known.layer_weights
+def _calibration(known: Calibration, statistics: list[ImageStatistics], references: list[int]) -> Calibration:
+    return Calibration.from_statistics(
+        known.category, known.version, known.key, statistics, known.duplicates, references, known.layer_weights
     )

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from indexer.calibration.conformal import Ranking
-from indexer.calibration.novelty import Familiarity
+from indexer.calibration.novelty import Novelty
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Leave-one-out measures of one category's references, ranked.
 
-    references: their ids, in the order of `measures`. version: the snapshot they were computed on. key: names the
+    references: their ids, in the order of `statistics`. version: the snapshot they were computed on. key: names the
     references and settings they are of, alike in every process. duplicates: references that count for nothing, being
     another's duplicates: a picture taken twice says nothing new about what good parts look like. layer_weights: those
     that the measures were made under, None for equal ones; whatever is held against the calibration needs the same.
@@ -24,33 +24,46 @@ class Calibration:
     category: str
     version: int
     key: str
-    measures: tuple[Measures, ...]
+    statistics: tuple[ImageStatistics, ...]
     scores: Ranking
     peaks: Ranking
-    familiarity: Familiarity
+    novelty: Novelty
     duplicates: int = 0
     references: tuple[int, ...] = ()
     layer_weights: tuple[float, ...] | None = None
 
     @classmethod
-    def of(
-        cls, category: str, version: int, key: str, measures: Iterable[Measures], duplicates: int = 0,
-        references: Iterable[int] = (), layer_weights: tuple[float, ...] | None = None,
-    ) -> Calibration:  # fmt: skip
+    def from_statistics(
+        cls,
+        category: str,
+        version: int,
+        key: str,
+        statistics: Iterable[ImageStatistics],
+        duplicates: int = 0,
+        references: Iterable[int] = (),
+        layer_weights: tuple[float, ...] | None = None,
+    ) -> Calibration:
         """From the measures of every reference that counts; references: their ids, where they are known."""
-        found = tuple(measures)
+        result = tuple(statistics)
         return cls(
-            category, version, key, found, Ranking.of(each.score for each in found),
-            Ranking.of(each.peak for each in found), Familiarity.of(found), duplicates, tuple(references),
+            category,
+            version,
+            key,
+            result,
+            Ranking.from_values(each.score for each in result),
+            Ranking.from_values(each.peak for each in result),
+            Novelty.from_statistics(result),
+            duplicates,
+            tuple(references),
             layer_weights,
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         """References that count."""
         return len(self.scores)
 
 
-def weighed(settings: ScoringSettings, calibration: Calibration | None) -> ScoringSettings:
+def with_calibrated_weights(settings: ScoringSettings, calibration: Calibration | None) -> ScoringSettings:
     """How images are scored that a calibration decides on: with its layer weights, unless the settings name some."""
     if settings.layer_weights is not None or calibration is None:
         return settings

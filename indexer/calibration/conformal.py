@@ -20,7 +20,7 @@ class Ranking:
     values: NDArray[np.float64]
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Ranking:
+    def from_values(cls, values: Iterable[float]) -> Ranking:
         """From values in any order."""
         return cls(np.sort(np.fromiter(values, np.float64)))
 
@@ -32,11 +32,11 @@ class Ranking:
         above = len(self.values) - int(np.searchsorted(self.values, value, side="left"))
         return (1 + above) / (len(self.values) + 1)
 
-    def reaches(self, rate: float) -> bool:
+    def supports_rate(self, rate: float) -> bool:
         """Whether there are enough values to promise this rate: n + 1 ≥ 1 / rate."""
         return len(self.values) >= references_needed(rate)
 
-    def level(self, rate: float) -> float | None:
+    def threshold_at(self, rate: float) -> float | None:
         """The largest value that still passes at this rate, or the most cautious level when it is out of reach.
 
         A value is beyond the level when it is larger: exactly when its p-value is at most the rate. None without

@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.near_duplicates import PEERS, twin_groups
+from indexer.calibration.near_duplicates import PEERS, duplicate_groups
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, measure
-from indexer.scoring.scoring import roi_cells
+from indexer.scoring.image_statistics import ImageStatistics, from_distances
+from indexer.scoring.scoring import roi_mask
 from indexer.search import PatchSearchEngine
-from indexer.search.reverse_search import answers, best_at, difference
+from indexer.search.reverse_search import difference, max_similarity_at, reverse_similarities
 
-_ROWS_A_STEP = 32  # references in one step of work: no more than one detection searches
+_ROWS_PER_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
-_FEW_CELLS = 0.05  # share of cells up to which they are searched singly
-_FEW_NEWCOMERS = 4  # up to which they are merged one by one
-NOBODY = -1
-_LEAST_SHARE = 0.01  # of the largest layer's distances: below it, a layer's are taken to be so large
+_MAX_CELL_SHARE = 0.05  # share of cells up to which they are searched singly
+_MAX_MERGED = 4  # up to which they are merged one by one
+PADDING = -1
+_MIN_SHARE = 0.01  # of the largest layer's distances: below it, a layer's are taken to be so large
 
 Steps = Generator[float, None, "LeaveOneOut"]
 
@@ -34,9 +34,9 @@ class LeaveOneOut:
 
     ids: int64 (n,), ascending. groups: int64 (n,), the smallest id of the references that show the same part.
     candidates: int64 (n, c), the ids of the references each was searched for among, padded with −1. nearest: float32
-    (n,), the largest global similarity among them. best: float32 (n, layers, cells), the largest inner products.
-    peers: int64 (n, p), the ids each was compared with singly, padded with −1; apart: float32 (n, p), how far apart.
-    Of a reference without any other, `nearest` and `best` are NaN.
+    (n,), the largest global similarity among them. best: float32 (n, layers, cells), the largest inner products. peers:
+    int64 (n, p), the ids each was compared with singly, padded with −1; distances: float32 (n, p), how far apart. Of a
+    reference without any other, `nearest` and `best` are NaN.
     """
 
     k: int
@@ -47,14 +47,14 @@ class LeaveOneOut:
     nearest: NDArray[np.float32]
     best: NDArray[np.float32]
     peers: NDArray[np.int64]
-    apart: NDArray[np.float32]
+    distances: NDArray[np.float32]
 
     @property
     def duplicates(self) -> int:
         """References that show the same part as an earlier one."""
         return int(np.count_nonzero(self.groups != self.ids))
 
-    def balanced(self, space: FeatureSpace, settings: ScoringSettings) -> ScoringSettings:
+    def balance_layers(self, space: FeatureSpace, settings: ScoringSettings) -> ScoringSettings:
         """The settings with layer weights under which every layer adds alike to the distances between good parts.
 
         A layer's weight is one over the mean of its distances, over the inspected cells of one reference of every
@@ -64,15 +64,15 @@ class LeaveOneOut:
         counted = (self.groups == self.ids) & ~np.isnan(self.nearest)
         if settings.layer_weights is not None or not counted.any():
             return settings
-        return balanced_by(layer_distances(1.0 - self.best[counted], space, settings), settings)
+        return weigh_layers(layer_distances(1.0 - self.best[counted], space, settings), settings)
 
-    def measures(self, memory: MemoryBank, settings: ScoringSettings) -> Iterator[tuple[int, Measures]]:
+    def statistics(self, memory: MemoryBank, settings: ScoringSettings) -> Iterator[tuple[int, ImageStatistics]]:
         """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
-        for number, reference_id in enumerate(self.ids):
-            if self.groups[number] == reference_id and not np.isnan(self.nearest[number]):
+        for index, reference_id in enumerate(self.ids):
+            if self.groups[index] == reference_id and not np.isnan(self.nearest[index]):
                 features = memory.features_of(memory.row_of(int(reference_id)))
-                distances, nearest = 1.0 - self.best[number], float(self.nearest[number])
-                yield int(reference_id), measure(distances, nearest, features, memory.space, settings)
+                distances, nearest = 1.0 - self.best[index], float(self.nearest[index])
+                yield int(reference_id), from_distances(distances, nearest, features, memory.space, settings)
 
 
 def leave_one_out(
@@ -99,17 +99,17 @@ def layer_distances(
     distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> NDArray[np.float64]:
     """The mean of each layer's distances over the inspected cells: S_l(t) (references, layers, cells) → (layers,)."""
-    if (inspected := roi_cells(settings, space)) is not None:
+    if (inspected := roi_mask(settings, space)) is not None:
         distances = distances[..., inspected.cells.ravel()]
     mean: NDArray[np.float64] = distances.mean(axis=(0, 2), dtype=np.float64)
     return mean
 
 
-def balanced_by(usual: NDArray[np.float64], settings: ScoringSettings) -> ScoringSettings:
-    """The settings with weights of one over each layer's usual distance (layers,); see `LeaveOneOut.balanced`."""
-    if usual.max() <= 0:
+def weigh_layers(distances: NDArray[np.float64], settings: ScoringSettings) -> ScoringSettings:
+    """The settings with weights of one over each layer's usual distance (layers,); see `LeaveOneOut.balance_layers`."""
+    if distances.max() <= 0:
         return settings
-    weights = 1.0 / np.maximum(usual, _LEAST_SHARE * usual.max())
+    weights = 1.0 / np.maximum(distances, _MIN_SHARE * distances.max())
     return replace(settings, layer_weights=tuple(round(float(weight), 4) for weight in weights / weights.sum()))
 
 
@@ -119,21 +119,21 @@ def calibrate(
     category: str,
     settings: ScoringSettings,
     progress: Callable[[float], object] = lambda _: None,
-    balanced: bool = False,
+    balance: bool = False,
 ) -> Calibration:
     """A category's calibration from its references as they are, in one go. progress: is told the share done.
 
-    balanced: take layer weights that the settings do not name from the references.
+    balance: take layer weights that the settings do not name from the references.
     """
-    found = in_one_go(memory, engine, category, settings, progress)
-    settings = found.balanced(memory.space, settings) if balanced else settings
-    measures = (each for _, each in found.measures(memory, settings))
-    return Calibration.of(
-        category, memory.version, "", measures, found.duplicates, layer_weights=settings.layer_weights
+    result = run_leave_one_out(memory, engine, category, settings, progress)
+    settings = result.balance_layers(memory.space, settings) if balance else settings
+    statistics = (each for _, each in result.statistics(memory, settings))
+    return Calibration.from_statistics(
+        category, memory.version, "", statistics, result.duplicates, layer_weights=settings.layer_weights
     )
 
 
-def in_one_go(
+def run_leave_one_out(
     memory: MemoryBank,
     engine: PatchSearchEngine,
     category: str,
@@ -146,8 +146,8 @@ def in_one_go(
         try:
             progress(next(steps))
         except StopIteration as end:
-            found: LeaveOneOut = end.value
-            return found
+            result: LeaveOneOut = end.value
+            return result
 
 
 class _Work:
@@ -160,74 +160,78 @@ class _Work:
         order = np.argsort(memory.ids[rows])
         self.rows: NDArray[np.int64] = rows[order]
         self.ids: NDArray[np.int64] = memory.ids[self.rows]
-        self.place = {int(reference_id): number for number, reference_id in enumerate(self.ids)}
+        self.position = {int(reference_id): index for index, reference_id in enumerate(self.ids)}
         shape = (len(self.ids), len(memory.space.layers), memory.space.cells)
         self.best = np.full(shape, np.nan, np.float32)
         self.nearest = np.full(len(self.ids), np.nan, np.float32)
         self.candidates: list[NDArray[np.int64]] = []
-        self.apart: dict[tuple[int, int], float] = {}
+        self.distances: dict[tuple[int, int], float] = {}
         self.groups: dict[int, int] = {}
 
     def pair(self) -> Iterator[float]:
         """Hold each reference against its most similar ones singly, and find out which show the same part."""
-        known = {} if self.before is None else _pairs(self.before)
-        for number, row in enumerate(self.rows):
-            one = int(self.ids[number])
+        known = {} if self.before is None else _known_distances(self.before)
+        for index, row in enumerate(self.rows):
+            one = int(self.ids[index])
             near = self.memory.nearest_references(self._descriptor(row), PEERS, self.category, [int(row)]).rows
             pairs = [(one, int(self.memory.ids[other])) for other in near]
             unknown = [place for place, pair in enumerate(pairs) if pair not in known]
             if unknown:
-                found = answers(self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho)
-                known |= zip([pairs[place] for place in unknown], difference(found).tolist(), strict=True)
-            self.apart |= {pair: known[pair] for pair in pairs}
-            yield 0.2 * (number + 1) / len(self.rows)
-        self.groups = twin_groups(self.ids.tolist(), self.apart)
+                result = reverse_similarities(
+                    self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho
+                )
+                known |= zip([pairs[place] for place in unknown], difference(result).tolist(), strict=True)
+            self.distances |= {pair: known[pair] for pair in pairs}
+            yield 0.2 * (index + 1) / len(self.rows)
+        self.groups = duplicate_groups(self.ids.tolist(), self.distances)
 
     def retrieve(self) -> Iterator[float]:
         """Find each reference's K among the others, its duplicates left out."""
         members: dict[int, list[int]] = {}
         for one, group in self.groups.items():
-            members.setdefault(group, []).append(int(self.rows[self.place[one]]))
-        for number, row in enumerate(self.rows):
-            without = members[self.groups[int(self.ids[number])]]
-            found = self.memory.nearest_references(self._descriptor(row), self.k, self.category, without)
-            self.candidates.append(self.memory.ids[found.rows])
-            if len(found.rows):
-                self.nearest[number] = found.similarities[0]
-            yield 0.2 + 0.1 * (number + 1) / len(self.rows)
+            members.setdefault(group, []).append(int(self.rows[self.position[one]]))
+        for index, row in enumerate(self.rows):
+            excluded = members[self.groups[int(self.ids[index])]]
+            result = self.memory.nearest_references(self._descriptor(row), self.k, self.category, excluded)
+            self.candidates.append(self.memory.ids[result.rows])
+            if len(result.rows):
+                self.nearest[index] = result.similarities[0]
+            yield 0.2 + 0.1 * (index + 1) / len(self.rows)
 
     def search(self) -> Iterator[float]:
         """Find each reference's best inner products, from what was known of them where that is less work."""
-        kept, leavers, newcomers = self._compare()
-        whole = set(range(len(self.rows))) - kept.keys()
-        again = {number: np.zeros(self.best.shape[1:], np.bool_) for number in kept}
-        steps = sum(-(-len(each) // _ROWS_A_STEP) for each in (*leavers.values(), *newcomers.values()))
+        stored, removed, added = self._compare()
+        whole = set(range(len(self.rows))) - stored.keys()
+        again = {number: np.zeros(self.best.shape[1:], np.bool_) for number in stored}
+        steps = sum(-(-len(each) // _ROWS_PER_STEP) for each in (*removed.values(), *added.values()))
         total, done = max(1, steps + len(self.rows)), 0
-        for number, place in kept.items():
+        for number, place in stored.items():
             assert self.before is not None
             self.best[number] = self.before.best[place]
-        for leaver, numbers in leavers.items():
-            row = self._row_of(leaver)
+        for removed_id, indices in removed.items():
+            row = self._row_of(removed_id)
             if row is None:  # its codes are gone: nobody can say what it decided
-                whole |= set(numbers)
+                whole |= set(indices)
                 continue
-            for part, found in self._answers(row, numbers):
-                for number, answer in zip(part, found, strict=True):
-                    again[number] |= answer >= self.best[number] - _TOLERANCE
+            for part, result in self._reverse_search(row, indices):
+                for number, match in zip(part, result, strict=True):
+                    again[number] |= match >= self.best[number] - _TOLERANCE
                 done += 1
                 yield 0.3 + 0.7 * done / total
-        for newcomer, numbers in newcomers.items():
-            for part, found in self._answers(int(self.rows[self.place[newcomer]]), numbers):
-                self.best[part] = np.maximum(self.best[part], found)
+        for added_id, indices in added.items():
+            for part, result in self._reverse_search(int(self.rows[self.position[added_id]]), indices):
+                self.best[part] = np.maximum(self.best[part], result)
                 done += 1
                 yield 0.3 + 0.7 * done / total
         for number in range(len(self.rows)):
             cells = again.get(number)
-            if number in whole or (cells is not None and cells.mean() > _FEW_CELLS):
+            if number in whole or (cells is not None and cells.mean() > _MAX_CELL_SHARE):
                 self._search_whole(number)
             elif cells is not None and cells.any():
                 features = self.memory.features_of(int(self.rows[number]))
-                self.best[number][cells] = best_at(self.memory, features, self._candidate_rows(number), self.rho, cells)
+                self.best[number][cells] = max_similarity_at(
+                    self.memory, features, self._candidate_rows(number), self.rho, cells
+                )
             else:
                 continue
             yield 0.3 + 0.7 * (done + number + 1) / total
@@ -235,44 +239,48 @@ class _Work:
     def result(self) -> LeaveOneOut:
         """All of it, put together."""
         peers: dict[int, list[tuple[int, float]]] = {int(one): [] for one in self.ids}
-        for (one, other), apart in self.apart.items():
-            peers[one].append((other, apart))
+        for (one, other), distances in self.distances.items():
+            peers[one].append((other, distances))
         return LeaveOneOut(
-            self.k, self.rho, self.ids,
+            self.k,
+            self.rho,
+            self.ids,
             np.array([self.groups[int(one)] for one in self.ids], np.int64),
-            padded([each.tolist() for each in self.candidates]).astype(np.int64), self.nearest, self.best,
-            padded([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
-            padded([[apart for _, apart in each] for each in peers.values()]).astype(np.float32),
-        )  # fmt: skip
+            pad([each.tolist() for each in self.candidates]).astype(np.int64),
+            self.nearest,
+            self.best,
+            pad([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
+            pad([[distances for _, distances in each] for each in peers.values()]).astype(np.float32),
+        )
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
         """What can be kept: number → its place in `before`; and who left and who came: id → numbers concerned."""
-        kept: dict[int, int] = {}
-        leavers: dict[int, list[int]] = {}
-        newcomers: dict[int, list[int]] = {}
+        stored: dict[int, int] = {}
+        removed: dict[int, list[int]] = {}
+        added: dict[int, list[int]] = {}
         if self.before is None:
-            return kept, leavers, newcomers
-        places = {int(one): place for place, one in enumerate(self.before.ids)}
-        for number, one in enumerate(self.ids.tolist()):
-            place = places.get(one)
-            if place is None or np.isnan(self.before.nearest[place]) or not len(self.candidates[number]):
+            return stored, removed, added
+        positions = {int(one): place for place, one in enumerate(self.before.ids)}
+        for index, one in enumerate(self.ids.tolist()):
+            place = positions.get(one)
+            if place is None or np.isnan(self.before.nearest[place]) or not len(self.candidates[index]):
                 continue
-            old = set(self.before.candidates[place].tolist()) - {NOBODY}
-            new = set(self.candidates[number].tolist())
-            if len(new - old) > _FEW_NEWCOMERS or len(old - new) > _FEW_NEWCOMERS:
+            old = set(self.before.candidates[place].tolist()) - {PADDING}
+            new = set(self.candidates[index].tolist())
+            if len(new - old) > _MAX_MERGED or len(old - new) > _MAX_MERGED:
                 continue
-            kept[number] = place
-            for leaver in old - new:
-                leavers.setdefault(leaver, []).append(number)
-            for newcomer in new - old:
-                newcomers.setdefault(newcomer, []).append(number)
-        return kept, leavers, newcomers
+            stored[index] = place
+            for removed_id in old - new:
+                removed.setdefault(removed_id, []).append(index)
+            for added_id in new - old:
+                added.setdefault(added_id, []).append(index)
+        return stored, removed, added
 
-    def _answers(self, row: int, numbers: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _reverse_search(self, row: int, numbers: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         features = self.memory.features_of(row)
-        for start in range(0, len(numbers), _ROWS_A_STEP):
-            part = numbers[start : start + _ROWS_A_STEP]
-            yield part, answers(self.memory, features, self.rows[part].tolist(), self.rho)
+        for start in range(0, len(numbers), _ROWS_PER_STEP):
+            part = numbers[start : start + _ROWS_PER_STEP]
+            yield part, reverse_similarities(self.memory, features, self.rows[part].tolist(), self.rho)
 
     def _search_whole(self, number: int) -> None:
         rows = self._candidate_rows(number)
@@ -281,29 +289,29 @@ class _Work:
             self.best[number] = self.engine.max_similarity(self.memory, features.patches[0], rows, self.rho)
 
     def _candidate_rows(self, number: int) -> NDArray[np.int64]:
-        return self.rows[[self.place[int(one)] for one in self.candidates[number]]]
+        return self.rows[[self.position[int(one)] for one in self.candidates[number]]]
 
     def _row_of(self, reference_id: int) -> int | None:
         """The row of a reference, also when it is no longer live but not yet compacted away."""
-        found = np.flatnonzero(self.memory.ids == reference_id)
-        return int(found[0]) if len(found) else None
+        result = np.flatnonzero(self.memory.ids == reference_id)
+        return int(result[0]) if len(result) else None
 
     def _descriptor(self, row: int) -> NDArray[np.float32]:
         return self.memory.global_index.descriptor(int(row))
 
 
-def _pairs(before: LeaveOneOut) -> dict[tuple[int, int], float]:
+def _known_distances(before: LeaveOneOut) -> dict[tuple[int, int], float]:
     return {
-        (int(one), int(other)): float(apart)
-        for one, others, aparts in zip(before.ids, before.peers, before.apart, strict=True)
-        for other, apart in zip(others, aparts, strict=True)
-        if other != NOBODY
+        (int(one), int(other)): float(distances)
+        for one, others, aparts in zip(before.ids, before.peers, before.distances, strict=True)
+        for other, distances in zip(others, aparts, strict=True)
+        if other != PADDING
     }
 
 
-def padded(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def pad(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     """Rows of different lengths as one array, padded with −1. Exact for ids below 2⁵³."""
-    array = np.full((len(rows), max(map(len, rows), default=0)), NOBODY, np.float64)
-    for number, row in enumerate(rows):
-        array[number, : len(row)] = row
+    array = np.full((len(rows), max(map(len, rows), default=0)), PADDING, np.float64)
+    for index, row in enumerate(rows):
+        array[index, : len(row)] = row
     return array

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 PEERS = 8  # the most similar references that each reference is held against
-_FEWEST_PEERS = 5  # with fewer there is no telling what a usual difference is
+_MIN_PEERS = 5  # with fewer there is no telling what a usual difference is
 _SHARE = 0.15
 _NOTHING = 0.005
 _ALIKE = 3  # of the most alike pictures, at least one shows another part of the same product
 _ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong picture differs by more, and by so many times that one's difference
 
 
-def are_twins(difference: float, usual: float | None) -> bool:
+def are_near_duplicates(difference: float, typical: float | None) -> bool:
     """Whether two pictures are near duplicates: apart by less than 0.15 of the usual, or by next to nothing.
 
-    difference: of the pair, as `pairs.difference` gives it. usual: see `usual_difference`.
+    difference: of the pair, as `pairs.difference` gives it. typical: see `typical_difference`.
     """
-    return difference < _NOTHING or (usual is not None and difference < _SHARE * usual)
+    return difference < _NOTHING or (typical is not None and difference < _SHARE * typical)
 
 
-def usual_difference(differences: Sequence[float]) -> float | None:
+def typical_difference(differences: Sequence[float]) -> float | None:
     """How far apart pictures of different parts are: the largest of the differences to the 8 most similar references.
 
     It is relative, so that a still camera on steady parts makes no duplicates of them all. Up to seven pictures of one
@@ -28,15 +28,15 @@ def usual_difference(differences: Sequence[float]) -> float | None:
     seem to show one part: what differs by more than 0.5, and more than twice as much as the third most alike, is left
     out. None with fewer than 5 differences.
     """
-    if len(differences) < _FEWEST_PEERS:
+    if len(differences) < _MIN_PEERS:
         return None
-    least, times = _ANOTHER_KIND
-    limit = max(least, times * sorted(differences)[_ALIKE - 1])
+    minimum, times = _ANOTHER_KIND
+    limit = max(minimum, times * sorted(differences)[_ALIKE - 1])
     usable = [each for each in differences if each <= limit]
-    return max(usable) if len(usable) >= _FEWEST_PEERS else None
+    return max(usable) if len(usable) >= _MIN_PEERS else None
 
 
-def twin_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], float]) -> dict[int, int]:
+def duplicate_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], float]) -> dict[int, int]:
     """Reference id → the smallest id of the references that show the same part, its own when there is no other.
 
     differences: (id, id of one of its most similar references) → difference.
@@ -52,9 +52,9 @@ def twin_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], float]
         return one
 
     for one, others in peers.items():
-        usual = usual_difference([differences[one, other] for other in others])
+        typical = typical_difference([differences[one, other] for other in others])
         for other in others:
-            if are_twins(differences[one, other], usual):
+            if are_near_duplicates(differences[one, other], typical):
                 low, high = sorted((first(one), first(other)))
                 group[high] = low
     return {each: first(each) for each in group}

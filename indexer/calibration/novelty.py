@@ -9,74 +9,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.conformal import Ranking
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 
-FEWEST = 8  # with fewer references neither the usual value nor the spread of anything is known
-_TAIL, _TAIL_SPREADS = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
+MIN_REFERENCES = 8  # with fewer references neither the usual value nor the spread of anything is known
+_TAIL, _TAIL_STD = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
 _BLANK = 1000.0  # by which a picture that shows nothing is farther from the usual than any other can be
-_LEAST_SPREAD = 0.01  # references that are all alike must not make every part unfamiliar
+_MIN_SCALE = 0.01  # references that are all alike must not make every part unfamiliar
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class Novelty:
     """How far from the usual the references' own medians, remotenesses and uniformities go.
 
-    usual, spread: float64 (3,), of the three in this order. ranking: of the references' own statistics. blank: whether
-    a reference shows nothing. A picture that does is beyond any level, unless a reference is like that, too: it is
-    ranked as all others are, so the rate holds.
+    median, scale: float64 (3,), of the three in this order. ranking: of the references' own statistics. includes_blank:
+    whether a reference shows nothing. A picture that does is beyond any level, unless a reference is like that, too: it
+    is ranked as all others are, so the rate holds.
     """
 
-    usual: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    median: NDArray[np.float64]
+    scale: NDArray[np.float64]
     ranking: Ranking
-    blank: bool = False
+    includes_blank: bool = False
 
     @classmethod
-    def of(cls, measures: Sequence[Measures]) -> Familiarity:
+    def from_statistics(cls, statistics: Sequence[ImageStatistics]) -> Novelty:
         """From the leave-one-out measures of the references."""
-        values = np.array([_respects(each) for each in measures], np.float64).reshape(-1, 3)
+        values = np.array([_components(each) for each in statistics], np.float64).reshape(-1, 3)
         if len(values) == 0:
-            return cls(np.zeros(3), np.ones(3), Ranking.of(()))
+            return cls(np.zeros(3), np.ones(3), Ranking.from_values(()))
         ordered = np.sort(values, axis=0)
-        usual, tail = (ordered[place] for place in _places(len(values)))
+        typical, tail = (ordered[place] for place in _quantile_positions(len(values)))
         # A new picture is no part of what it is held against; neither must a reference be, or it would seem more usual
         # than a new one like it: each is held against the median and the tail of the others.
         rank = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")  # (n, 3)
-        without = [
+        excluded = [
             np.where(rank <= place, ordered[min(place + 1, len(values) - 1)], ordered[place])
-            for place in _places(max(1, len(values) - 1))
+            for place in _quantile_positions(max(1, len(values) - 1))
         ]
-        own = ((values - without[0]) / _spread(without[1] - without[0])).max(axis=1)
-        return cls(usual, _spread(tail - usual), Ranking.of(own), any(each.blank for each in measures))
+        own = ((values - excluded[0]) / _scale(excluded[1] - excluded[0])).max(axis=1)
+        return cls(typical, _scale(tail - typical), Ranking.from_values(own), any(each.is_blank for each in statistics))
 
-    def statistic(self, measures: Measures) -> float:
+    def statistic(self, statistics: ImageStatistics) -> float:
         """How many spreads a picture lies beyond the usual, in the one of the three in which it lies farthest."""
-        return float(((np.array(_respects(measures)) - self.usual) / self.spread).max())
+        return float(((np.array(_components(statistics)) - self.median) / self.scale).max())
 
-    def level(self, rate: float) -> float | None:
+    def threshold_at(self, rate: float) -> float | None:
         """The largest statistic of a familiar picture when `rate` of good parts may be called unfamiliar.
 
         With too few references for the rate, a level stricter than any of theirs: the largest, and as much again as
         it lies beyond their median. A good part exceeds that with a probability of less than 1 / (n + 1); how much
         less is not promised. None with fewer than 8 references.
         """
-        if len(self.ranking) < FEWEST:
+        if len(self.ranking) < MIN_REFERENCES:
             return None
-        if self.ranking.reaches(rate):
-            return self.ranking.level(rate)
+        if self.ranking.supports_rate(rate):
+            return self.ranking.threshold_at(rate)
         largest = float(self.ranking.values[-1])
         return largest + (largest - float(np.median(self.ranking.values)))
 
 
-def _places(count: int) -> tuple[int, int]:
+def _quantile_positions(count: int) -> tuple[int, int]:
     """Where in ascending order the median and nine tenths lie."""
     return (count - 1) // 2, min(count - 1, round(_TAIL * count))
 
 
-def _spread(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scale(upper: NDArray[np.float64]) -> NDArray[np.float64]:
     """From the distance between the median and nine tenths, a standard deviation if the upper half were normal."""
-    return np.maximum(upper / _TAIL_SPREADS, _LEAST_SPREAD)
+    return np.maximum(upper / _TAIL_STD, _MIN_SCALE)
 
 
-def _respects(measures: Measures) -> tuple[float, float, float]:
-    return measures.median, measures.remoteness, measures.uniformity + _BLANK * measures.blank
+def _components(statistics: ImageStatistics) -> tuple[float, float, float]:
+    return statistics.median, statistics.global_distance, statistics.self_similarity + _BLANK * statistics.is_blank

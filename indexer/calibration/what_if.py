@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.leave_one_out import LeaveOneOut, balanced_by, layer_distances
+from indexer.calibration.leave_one_out import LeaveOneOut, layer_distances, weigh_layers
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, measure
-from indexer.scoring.scoring import Scored, score_image
+from indexer.scoring.image_statistics import ImageStatistics, from_distances
+from indexer.scoring.scoring import ScoringResult, score_image
 from indexer.search import PatchSearchEngine
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class WhatIf:
     """What a calibration would be.
 
     measured: how many references were measured under the new settings; when that is all of them, it is no estimate.
@@ -29,102 +29,109 @@ class Estimate:
     measured: int
 
 
-def estimate(
+def estimate_calibration(
     memory: MemoryBank,
     engine: PatchSearchEngine,
     known: Calibration,
-    kept: LeaveOneOut,
+    searches: LeaveOneOut,
     settings: ScoringSettings,
-    most: int,
-) -> Generator[float, None, Estimate]:
-    """Measure at most `most` references under these settings; yield the share done, return the calibration.
+    limit: int,
+) -> Generator[float, None, WhatIf]:
+    """Measure at most `limit` references under these settings; yield the share done, return the calibration.
 
-    known: the category's calibration now, with its references named; kept: the searches that it was made from. Half of
-    those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
+    known: the category's calibration now, with its references named; searches: the searches that it was made from. Half
+    of those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
     rest. Layer weights that the settings do not name are those of the kept searches. A reference that is not measured
     is taken to have changed like those that measured alike before. Between two yields lies at most the work of one
     detection.
     """
-    places = {int(one): place for place, one in enumerate(kept.ids)}
+    positions = {int(one): position for position, one in enumerate(searches.ids)}
     live = set(memory.ids[memory.rows_of(known.category)].tolist())
     there = [
         (one, old)
-        for one, old in zip(known.references, known.measures, strict=True)
-        if one in live and one in places and not np.isnan(kept.nearest[places[one]])
+        for one, old in zip(known.references, known.statistics, strict=True)
+        if one in live and one in positions and not np.isnan(searches.nearest[positions[one]])
     ]
     there.sort(key=lambda each: -each[1].score)
-    chosen = _chosen(len(there), most)
-    rows = [places[there[number][0]] for number in chosen]
-    same = (kept.k, kept.rho) == (settings.k, settings.rho)
+    chosen = _choose_positions(len(there), limit)
+    rows = [positions[there[number][0]] for number in chosen]
+    same = (searches.k, searches.rho) == (settings.k, settings.rho)
     steps = len(rows) if same else 2 * len(rows)
-    searched = dict[int, Scored]()
+    searched = dict[int, ScoringResult]()
     for row in () if same else rows:
-        searched[row] = _searched(memory, engine, known.category, kept, row, settings)
+        searched[row] = _search(memory, engine, known.category, searches, row, settings)
         yield len(searched) / steps
-    settings = _balanced(memory.space, kept, searched, settings)
-    found: list[Measures] = []
+    settings = _balance(memory.space, searches, searched, settings)
+    result: list[ImageStatistics] = []
     for done, row in enumerate(rows):
-        features = memory.features_of(memory.row_of(int(kept.ids[row])))
+        features = memory.features_of(memory.row_of(int(searches.ids[row])))
         if same:
-            distances, nearest = 1.0 - kept.best[row], float(kept.nearest[row])
+            distances, nearest = 1.0 - searches.best[row], float(searches.nearest[row])
         else:
             distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
-        found.append(measure(distances, nearest, features, memory.space, settings))
+        result.append(from_distances(distances, nearest, features, memory.space, settings))
         yield (len(searched) + done + 1) / steps
     before = np.array([astuple(old) for _, old in there], np.float64).reshape(-1, 5)  # (references, measures)
-    after = before if not found else _carried(before, chosen, np.array([astuple(each) for each in found], np.float64))
-    measures = [Measures(*values) for values in after.tolist()]
-    calibration = Calibration.of(
+    after = (
+        before if not result else _extrapolate(before, chosen, np.array([astuple(each) for each in result], np.float64))
+    )
+    statistics = [ImageStatistics(*values) for values in after.tolist()]
+    calibration = Calibration.from_statistics(
         known.category,
         memory.version,
         "",
-        measures,
+        statistics,
         known.duplicates,
         [one for one, _ in there],
         settings.layer_weights,
     )
-    return Estimate(calibration, len(chosen))
+    return WhatIf(calibration, len(chosen))
 
 
-def _chosen(count: int, most: int) -> list[int]:
+def _choose_positions(count: int, limit: int) -> list[int]:
     """Places in a descending order of scores: the first ones, and some of the rest at equal distances."""
-    if count <= most:
+    if count <= limit:
         return list(range(count))
-    top = most // 2
-    return [*range(top), *np.linspace(top, count - 1, most - top).round().astype(int).tolist()]
+    top = limit // 2
+    return [*range(top), *np.linspace(top, count - 1, limit - top).round().astype(int).tolist()]
 
 
-def _searched(
-    memory: MemoryBank, engine: PatchSearchEngine, category: str, kept: LeaveOneOut, row: int, settings: ScoringSettings
-) -> Scored:
+def _search(
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
+    category: str,
+    searches: LeaveOneOut,
+    row: int,
+    settings: ScoringSettings,
+) -> ScoringResult:
     """One reference searched for among the others, without its duplicates."""
-    features = memory.features_of(memory.row_of(int(kept.ids[row])))
-    group: Sequence[int] = kept.ids[kept.groups == kept.groups[row]].tolist()
-    without = np.flatnonzero(np.isin(memory.ids, group)).tolist()
-    return score_image(memory, engine, features, settings, category, without)
+    features = memory.features_of(memory.row_of(int(searches.ids[row])))
+    group: Sequence[int] = searches.ids[searches.groups == searches.groups[row]].tolist()
+    excluded = np.flatnonzero(np.isin(memory.ids, group)).tolist()
+    return score_image(memory, engine, features, settings, category, excluded)
 
 
-def _balanced(
-    space: FeatureSpace, kept: LeaveOneOut, searched: Mapping[int, Scored], settings: ScoringSettings
+def _balance(
+    space: FeatureSpace, searches: LeaveOneOut, searched: Mapping[int, ScoringResult], settings: ScoringSettings
 ) -> ScoringSettings:
     """With the layer weights that the kept searches say, carried as the distances of those searched anew changed."""
     if settings.layer_weights is not None or not searched:
-        return kept.balanced(space, settings)
-    counted = (kept.groups == kept.ids) & ~np.isnan(kept.nearest)
-    usual = layer_distances(1.0 - kept.best[counted], space, settings)
-    before = layer_distances(1.0 - kept.best[list(searched)], space, settings)
+        return searches.balance_layers(space, settings)
+    counted = (searches.groups == searches.ids) & ~np.isnan(searches.nearest)
+    typical = layer_distances(1.0 - searches.best[counted], space, settings)
+    before = layer_distances(1.0 - searches.best[list(searched)], space, settings)
     after = layer_distances(np.stack([each.distances for each in searched.values()]), space, settings)
     changed = np.divide(after, before, out=np.ones_like(after), where=before > 0)
-    return balanced_by(usual * changed, settings)
+    return weigh_layers(typical * changed, settings)
 
 
-def _carried(before: NDArray[np.float64], chosen: Sequence[int], found: NDArray[np.float64]) -> NDArray[np.float64]:
+def _extrapolate(before: NDArray[np.float64], chosen: Sequence[int], found: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each measure of every reference: as found, or changed as it changed in the references nearest in that measure."""
     after = np.empty_like(before)
-    for number in range(before.shape[1]):
-        known = before[list(chosen), number]
+    for index in range(before.shape[1]):
+        known = before[list(chosen), index]
         order = np.argsort(known, kind="stable")
-        change = found[order, number] - known[order]
-        after[:, number] = before[:, number] + np.interp(before[:, number], known[order], change)
+        change = found[order, index] - known[order]
+        after[:, index] = before[:, index] + np.interp(before[:, index], known[order], change)
     after[list(chosen)] = found
     return after

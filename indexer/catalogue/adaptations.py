@@ -10,11 +10,11 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import id_of_category, now
 from indexer.catalogue.tables import AdaptationRow, CategoryRow
 
-MOST = 4  # of one category: cameras have few ways of storing
+MAX_ENCODINGS = 4  # of one category: cameras have few ways of storing
 
 
 @dataclass(frozen=True)
-class KeptAdaptation:
+class StoredAdaptation:
     """key: of the calibration that it was made beside. state: `Adaptation` as bytes."""
 
     key: str
@@ -27,20 +27,22 @@ class Adaptations:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def read(self, category: str, memory_id: int, encoding: str) -> KeptAdaptation | None:
+    def read(self, category: str, memory_id: int, encoding: str) -> StoredAdaptation | None:
         """What is kept for images of one encoding."""
         with self._transactions.reading() as connection:
             found = connection.execute(
                 select(AdaptationRow.key, AdaptationRow.state)
                 .join(CategoryRow, CategoryRow.id == AdaptationRow.category_id)
                 .where(
-                    CategoryRow.name == category, CategoryRow.removed_at.is_(None),
-                    AdaptationRow.memory_id == memory_id, AdaptationRow.encoding == encoding,
+                    CategoryRow.name == category,
+                    CategoryRow.removed_at.is_(None),
+                    AdaptationRow.memory_id == memory_id,
+                    AdaptationRow.encoding == encoding,
                 )
-            ).one_or_none()  # fmt: skip
-            return None if found is None else KeptAdaptation(found.key, found.state)
+            ).one_or_none()
+            return None if found is None else StoredAdaptation(found.key, found.state)
 
-    def keep(self, category: str, memory_id: int, encoding: str, kept: KeptAdaptation) -> None:
+    def store(self, category: str, memory_id: int, encoding: str, adaptation: StoredAdaptation) -> None:
         """Keep one in the place of an older one; of several, the four made last stay. UnknownCategory."""
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
@@ -48,10 +50,14 @@ class Adaptations:
             connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding == encoding))
             connection.execute(
                 insert(AdaptationRow).values(
-                    category_id=category_id, memory_id=memory_id, encoding=encoding, key=kept.key, at=now(),
-                    state=kept.state,
+                    category_id=category_id,
+                    memory_id=memory_id,
+                    encoding=encoding,
+                    key=adaptation.key,
+                    at=now(),
+                    state=adaptation.state,
                 )
-            )  # fmt: skip
+            )
             newest = select(AdaptationRow.encoding).where(*these).order_by(AdaptationRow.at.desc())
-            old = connection.scalars(newest.offset(MOST)).all()
+            old = connection.scalars(newest.offset(MAX_ENCODINGS)).all()
             connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding.in_(old)))

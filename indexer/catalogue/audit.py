@@ -56,9 +56,9 @@ class AuditTrail:
     ) -> Page[AuditEntry]:
         """Entries newest first, of one actor, action or target or of all. Raises InvalidCursor."""
         statement = select(AuditRow.__table__).order_by(AuditRow.id.desc()).limit(limit + 1)
-        for column, wanted in ((AuditRow.actor, actor), (AuditRow.action, action), (AuditRow.target, target)):
-            if wanted is not None:
-                statement = statement.where(column == wanted)
+        for column, requested in ((AuditRow.actor, actor), (AuditRow.action, action), (AuditRow.target, target)):
+            if requested is not None:
+                statement = statement.where(column == requested)
         if cursor is not None:
             if not cursor.isdecimal() or len(cursor) > 18:
                 raise InvalidCursor("not a cursor of the audit trail")

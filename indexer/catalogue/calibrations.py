@@ -42,8 +42,8 @@ class Calibrations:
             references = tuple(StoredReferenceResult(**row._mapping) for row in rows)
             return StoredCalibration(found.version, found.k, found.rho, references)
 
-    def keep(
-        self, category: str, memory_id: int, kept: StoredCalibration, base: StoredCalibration | None = None
+    def store(
+        self, category: str, memory_id: int, calibration: StoredCalibration, base: StoredCalibration | None = None
     ) -> None:
         """Keep a calibration in the place of an older one; one of the same or a newer snapshot stays. CategoryNotFound.
 
@@ -53,9 +53,11 @@ class Calibrations:
             category_id = id_of_category(connection, category)
             header, rows = _of(CalibrationRow, category_id, memory_id), _of(LeaveOneOutRow, category_id, memory_id)
             found = connection.execute(select(CalibrationRow.__table__).where(*header)).one_or_none()
-            if found is not None and (found.version > kept.version or _identity(found) == _identity(kept)):
+            if found is not None and (
+                found.version > calibration.version or _identity(found) == _identity(calibration)
+            ):
                 return
-            after = {each.reference_id: each for each in kept.references}
+            after = {each.reference_id: each for each in calibration.references}
             before: dict[int, StoredReferenceResult] = {}
             if found is not None and base is not None and _identity(found) == _identity(base):
                 before = {each.reference_id: each for each in base.references}
@@ -66,7 +68,7 @@ class Calibrations:
             keys = {"category_id": category_id, "memory_id": memory_id}
             for fresh in batches(each for key, each in after.items() if before.get(key) != each):
                 connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(each)} for each in fresh])
-            values = {"version": kept.version, "at": now(), "k": kept.k, "rho": kept.rho}
+            values = {"version": calibration.version, "at": now(), "k": calibration.k, "rho": calibration.rho}
             if found is None:
                 connection.execute(insert(CalibrationRow).values(**keys, **values))
             else:
@@ -90,9 +92,9 @@ class Calibrations:
 
 def forget_calibrations(connection: Connection, which: ColumnElement[bool]) -> None:
     """Delete kept calibrations with all that belongs to them. which: a condition on `CalibrationRow`."""
-    kept = select(CalibrationRow.category_id, CalibrationRow.memory_id).where(which)
+    stored = select(CalibrationRow.category_id, CalibrationRow.memory_id).where(which)
     connection.execute(
-        delete(LeaveOneOutRow).where(tuple_(LeaveOneOutRow.category_id, LeaveOneOutRow.memory_id).in_(kept))
+        delete(LeaveOneOutRow).where(tuple_(LeaveOneOutRow.category_id, LeaveOneOutRow.memory_id).in_(stored))
     )
     connection.execute(delete(CalibrationRow).where(which))
 
@@ -132,18 +134,18 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             continue
         row = connection.execute(select(DriftRow.__table__).where(DriftRow.category_id == category_id)).one_or_none()
         at = now()
-        kept = DriftTest(key, version, at, None, DriftMartingale()) if row is None else _drift(row)
-        if kept.calibration_key != key:
-            if version < kept.version:
+        stored = DriftTest(key, version, at, None, DriftMartingale()) if row is None else _drift(row)
+        if stored.calibration_key != key:
+            if version < stored.version:
                 continue
-            kept = DriftTest(key, version, at, None, DriftMartingale())
-        drift = kept.drift.after(p_values, size)
+            stored = DriftTest(key, version, at, None, DriftMartingale())
+        drift = stored.drift.after(p_values, size)
         values = {
             "calibration_key": key,
-            "version": kept.version,
-            "started_at": kept.started_at,
+            "version": stored.version,
+            "started_at": stored.started_at,
             "state": asdict(drift),
-            "flagged_at": kept.flagged_at or (at if drift.drifting else None),
+            "flagged_at": stored.flagged_at or (at if drift.drifting else None),
         }
         if row is None:
             connection.execute(insert(DriftRow).values(category_id=category_id, **values))

@@ -127,14 +127,14 @@ def check_not_removed(connection: Connection, name: str) -> None:
 
 def decide_depth(connection: Connection, category_id: int, references: Iterable[NewReference]) -> dict[str, int]:
     """Let the first references of 16 bits a channel decide how many of them are used; returns what was decided."""
-    kept = connection.execute(select(CategoryRow.settings).where(CategoryRow.id == category_id)).scalar_one()
-    if kept.get("bit_depth") is not None:
+    stored = connection.execute(select(CategoryRow.settings).where(CategoryRow.id == category_id)).scalar_one()
+    if stored.get("bit_depth") is not None:
         return {}
     for each in references:
         if each.encoding is not None and Encoding.from_json(each.encoding).bits == 16:
             decided = {"bit_depth": Reading.from_json(each.reading).depth or FULL}
             connection.execute(
-                update(CategoryRow).where(CategoryRow.id == category_id).values(settings={**kept, **decided})
+                update(CategoryRow).where(CategoryRow.id == category_id).values(settings={**stored, **decided})
             )
             return {**decided}
     return {}

@@ -121,11 +121,11 @@ class Geometries:
             found = _row(connection, geometry_id)
             if found.active and found.served:
                 raise ValueError("references enter the memory being served through append")
-            wanted = live_ids(connection, rows) - encoded_ids(connection, geometry_id, rows)
-            if wanted:
-                placed = {key: (geometry_id, rows[key]) for key in sorted(wanted)}
+            requested = live_ids(connection, rows) - encoded_ids(connection, geometry_id, rows)
+            if requested:
+                placed = {key: (geometry_id, rows[key]) for key in sorted(requested)}
                 record_segment(connection, found.memory_id, segment, placed)
-            return len(wanted)
+            return len(requested)
 
     def activate(self, geometry_id: int) -> int:
         """Serve a category under another geometry from the returned version on, and let go of the earlier one.

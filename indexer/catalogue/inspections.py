@@ -178,8 +178,8 @@ def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
     if matching.until is not None:
         conditions.append(InspectionRow.at < matching.until)
     if matching.text is not None:
-        wanted = (InspectionRow.filename, InspectionRow.part_id, InspectionRow.station)
-        conditions.append(or_(*(column.icontains(matching.text, autoescape=True) for column in wanted)))
+        requested = (InspectionRow.filename, InspectionRow.part_id, InspectionRow.station)
+        conditions.append(or_(*(column.icontains(matching.text, autoescape=True) for column in requested)))
     return conditions
 
 

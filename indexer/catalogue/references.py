@@ -18,7 +18,7 @@ from indexer.catalogue.versions import version_of
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import InvalidCursor, ReferenceNotFound
 from indexer.domain.page import Page
-from indexer.domain.profile import Group, Profile
+from indexer.domain.profile import EncodingGroup, Profile
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Appended, NewReference, Reference, Removed
 from indexer.domain.snapshot import SegmentFile
@@ -70,11 +70,11 @@ class References:
             .where(LIVE)
             .group_by(CategoryRow.name, *how)
         )
-        found: dict[str, list[Group]] = {}
+        found: dict[str, list[EncodingGroup]] = {}
         with self._transactions.reading() as connection:
             for row in connection.execute(statement):
                 encoding = None if row.encoding is None else Encoding.from_json(row.encoding)
-                group = Group(encoding, Reading.from_json(row.reading), row.width, row.height, row.held)
+                group = EncodingGroup(encoding, Reading.from_json(row.reading), row.width, row.height, row.held)
                 found.setdefault(row.name, []).append(group)
         return {name: Profile(tuple(groups)) for name, groups in found.items()}
 
@@ -130,15 +130,15 @@ class References:
 
     def removed_with(self, category: str, after: int, limit: int) -> tuple[Reference, ...]:
         """References that were removed with their category last and can be restored, by id, beyond id `after`."""
-        wanted = (CategoryRow.name == category, *restorable(), ReferenceRow.id > after)
+        requested = (CategoryRow.name == category, *restorable(), ReferenceRow.id > after)
         with self._transactions.reading() as connection:
-            return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
+            return tuple(_reference(row) for row in connection.execute(_references().where(*requested).limit(limit)))
 
     def not_encoded(self, category: str, geometry_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
         """Live references of a category that are not encoded under a geometry, by id, beyond id `after`."""
-        wanted = (LIVE, CategoryRow.name == category, ~encoded_in(geometry_id), ReferenceRow.id > after)
+        requested = (LIVE, CategoryRow.name == category, ~encoded_in(geometry_id), ReferenceRow.id > after)
         with self._transactions.reading() as connection:
-            return tuple(_reference(row) for row in connection.execute(_references().where(*wanted).limit(limit)))
+            return tuple(_reference(row) for row in connection.execute(_references().where(*requested).limit(limit)))
 
     def count_unplaced(self, memory_id: int) -> int:
         """How many live references a memory does not hold."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from indexer.catalogue.engine import Transactions
-from indexer.catalogue.stored_files import HAS_PICTURE
+from indexer.catalogue.stored_files import HAS_IMAGE
 from indexer.catalogue.tables import (
     CategoryGeometryRow,
     CategoryRow,
@@ -55,24 +55,24 @@ class Retention:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def holdings(self) -> tuple[GroupUsage, ...]:
+    def usage(self) -> tuple[GroupUsage, ...]:
         """What is kept of every kind there is, by category; those without a category first."""
         by = (InspectionRow.category, InspectionRow.defect)
         thumbnails = func.sum(InspectionRow.thumbnail_bytes)
         every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
-        pictures = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(HAS_PICTURE).group_by(*by)
+        images = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(HAS_IMAGE).group_by(*by)
         with self._transactions.reading() as connection:
             pictured = {
-                RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(pictures)
+                RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(images)
             }
             found = [
                 GroupUsage(kind, row[2], row[3], int(row[4] or 0), *pictured.get(kind, (0, 0)))
                 for row in connection.execute(every)
                 for kind in [RetentionGroup(row[0], row[1])]
             ]
-        return tuple(sorted(found, key=lambda each: (each.kind.category or "", each.kind.defect)))
+        return tuple(sorted(found, key=lambda each: (each.group.category or "", each.group.defect)))
 
-    def reference_holdings(self) -> tuple[ReferenceUsage, ...]:
+    def reference_usage(self) -> tuple[ReferenceUsage, ...]:
         """What the live references of every category take, by category."""
         codes = func.sum(SegmentRow.size * 1.0 / SegmentRow.count)
         statement = (
@@ -116,7 +116,7 @@ class Retention:
 
     def plan_to_free(self, wanted: int) -> tuple[PruneCutoff, ...]:
         """Where to cut the images of what is no defect, of whatever category, to give back so many bytes or all."""
-        good = (HAS_PICTURE, ~InspectionRow.defect)
+        good = (HAS_IMAGE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
             categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
             found = _reaching(connection, good, InspectionRow.kept_bytes, wanted)
@@ -130,14 +130,14 @@ class Retention:
 
     def size_of(self, cut: PruneCutoff) -> CountAndBytes:
         """What a cut takes away."""
-        statement = select(func.count(), func.sum(_size(cut.what))).where(*_before(cut))
+        statement = select(func.count(), func.sum(_size(cut.target))).where(*_before(cut))
         with self._transactions.reading() as connection:
             count, size = connection.execute(statement).one()
         return CountAndBytes(count, int(size or 0))
 
     def prune(self, cut: PruneCutoff, most: int) -> CountAndBytes:
         """Take away the oldest of what a cut names, at most so many; their files become `pending_deletions`."""
-        wanted = (
+        requested = (
             InspectionRow.id,
             InspectionRow.image_sha256,
             InspectionRow.image_suffix,
@@ -145,18 +145,18 @@ class Retention:
             InspectionRow.kept_bytes,
             InspectionRow.thumbnail_bytes,
         )
-        ordered = select(*wanted).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
+        ordered = select(*requested).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
         with self._transactions.writing() as connection:
             rows = connection.execute(ordered.limit(most)).all()
             if not rows:
                 return CountAndBytes(0, 0)
             which = InspectionRow.id.in_([row.id for row in rows])
-            if cut.what == "inspections":
+            if cut.target == "inspections":
                 connection.execute(delete(InspectionRow).where(which))
             else:
                 connection.execute(update(InspectionRow).where(which).values(kept_bytes=None, map_name=None))
-            _write_down(connection, [file for row in rows for file in _files(row, cut.what)])
-        sizes = [row.thumbnail_bytes if cut.what == "inspections" else row.kept_bytes for row in rows]
+            _write_down(connection, [file for row in rows for file in _files(row, cut.target)])
+        sizes = [row.thumbnail_bytes if cut.target == "inspections" else row.kept_bytes for row in rows]
         return CountAndBytes(len(rows), sum(size or 0 for size in sizes))
 
     def pending(self) -> CountAndBytes:
@@ -182,12 +182,12 @@ class Retention:
 
 def _within(kind: RetentionGroup, what: PruneTarget) -> tuple[ColumnElement[bool], ...]:
     conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
-    return conditions if what == "inspections" else (*conditions, HAS_PICTURE)
+    return conditions if what == "inspections" else (*conditions, HAS_IMAGE)
 
 
 def _before(cut: PruneCutoff) -> tuple[ColumnElement[bool], ...]:
-    last = tuple_(literal(cut.at, UtcDateTime()), literal(cut.id))
-    return (*_within(cut.kind, cut.what), tuple_(InspectionRow.at, InspectionRow.id) <= last)
+    last = tuple_(literal(cut.timestamp, UtcDateTime()), literal(cut.id))
+    return (*_within(cut.group, cut.target), tuple_(InspectionRow.at, InspectionRow.id) <= last)
 
 
 def _size(what: PruneTarget) -> InstrumentedAttribute[int | None]:

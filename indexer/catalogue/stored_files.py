@@ -13,7 +13,7 @@ from indexer.catalogue.live_references import RESTORABLE
 from indexer.catalogue.tables import InspectionRow, ReferenceRow, SegmentRow
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
-HAS_PICTURE = InspectionRow.kept_bytes.is_not(None)
+HAS_IMAGE = InspectionRow.kept_bytes.is_not(None)
 
 
 class StoredFiles:
@@ -41,9 +41,9 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
     used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield NamedFile(f"segments/{row.name}", row.sha256)
-    pictures: set[tuple[str, str]] = set()
-    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_picture(datetime.now(UTC)))
-    pictures.update((row[0], row[1]) for row in connection.execute(live))
+    images: set[tuple[str, str]] = set()
+    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_image(datetime.now(UTC)))
+    images.update((row[0], row[1]) for row in connection.execute(live))
     inspected = select(
         InspectionRow.image_sha256,
         InspectionRow.image_suffix,
@@ -55,18 +55,18 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
     shown: list[str] = []
     for sha256, suffix, kept_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
         if kept_bytes is not None and sha256 is not None and suffix is not None:
-            pictures.add((sha256, suffix))
+            images.add((sha256, suffix))
         if map_name is not None:
             shown.append(map_name)
         if thumbnail_bytes is not None:
             shown.append(thumbnail_name(key))
-    for sha256, suffix in sorted(pictures):
+    for sha256, suffix in sorted(images):
         yield NamedFile(original_path(sha256, suffix), sha256)
     for name in sorted(shown):
         yield NamedFile(f"inspections/{name}", None)
 
 
-def needs_picture(now: datetime) -> ColumnElement[bool]:
+def needs_image(now: datetime) -> ColumnElement[bool]:
     """Whether a reference's image is needed: it is live, or may be restored."""
     return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - RESTORABLE)
 
@@ -77,9 +77,9 @@ def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
     ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
     used = select(SegmentRow.name).where(SegmentRow.name.in_(segments), SegmentRow.retired_at.is_(None))
     named = {f"segments/{name}" for name in connection.scalars(used)}
-    for table, needed in ((InspectionRow, HAS_PICTURE), (ReferenceRow, needs_picture(datetime.now(UTC)))):
-        pictures = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
-        for sha256, suffix in connection.execute(pictures):
+    for table, needed in ((InspectionRow, HAS_IMAGE), (ReferenceRow, needs_image(datetime.now(UTC)))):
+        images = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
+        for sha256, suffix in connection.execute(images):
             if sha256 is not None and suffix is not None:
                 named.add(original_path(sha256, suffix))
     shown = select(InspectionRow.id, InspectionRow.map_name, InspectionRow.thumbnail_bytes)

@@ -58,7 +58,7 @@ def index(
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError, load_encoder
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
-    from indexer.jobs.bulk_index import index as run
+    from indexer.jobs.bulk_index import bulk_index as run
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.references.reference_store import ReferenceStore
     from indexer.search import choose_engine
@@ -85,7 +85,7 @@ def index(
                 def advance(tally: IndexReport, count: int) -> None:
                     task.advance(count, tally.category)
 
-                tallies = run(
+                reports = run(
                     library,
                     loaded,
                     found.categories,
@@ -108,8 +108,8 @@ def index(
         ValueError,
     ) as error:
         fail(str(error))
-    _summarise(console, tallies, found.passed_over)
-    if any(tally.refused for tally in tallies):
+    _summarise(console, reports, found.ignored)
+    if any(tally.rejected for tally in reports):
         raise typer.Exit(1)
 
 
@@ -119,17 +119,19 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
     for heading in ("added", "there already", "refused", "findings"):
         table.add_column(heading, justify="right")
     for each in tallies:
-        table.add_row(each.category, str(each.added), str(each.known), str(len(each.refused)), str(len(each.found)))
+        table.add_row(
+            each.category, str(each.added), str(each.duplicates), str(len(each.rejected)), str(len(each.findings))
+        )
     console.print(table)
-    _list(console, [f"refused: {each.path}: {each.detail}" for tally in tallies for each in tally.refused])
+    _list(console, [f"refused: {each.path}: {each.detail}" for report in tallies for each in report.rejected])
     _list(console, [f"passed over: {path}: {_why_passed_over(path)}" for path in passed_over])
     for each in tallies:
-        if each.outliers_need:
+        if each.images_until_outlier_check:
             console.print(
-                f"{each.category}: too few pictures to find outliers among them: it takes {each.outliers_need} more",
+                f"{each.category}: too few images to check for outliers: {each.images_until_outlier_check} more needed",
                 soft_wrap=True,
             )
-    _list(console, [f"{found.kind}: {path}: {found.detail}" for tally in tallies for path, found in tally.found])
+    _list(console, [f"{found.kind}: {path}: {found.detail}" for report in tallies for path, found in report.findings])
 
 
 def _why_passed_over(path: Path) -> str:

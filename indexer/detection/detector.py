@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.adaptation import Adaptation
-from indexer.calibration.calibration import Calibration, weighed
+from indexer.calibration.calibration import Calibration, with_calibrated_weights
 from indexer.detection.decision import decide
-from indexer.detection.nearest_patch import Evidence, explain
+from indexer.detection.nearest_patch import NearestPatch, explain_region
 from indexer.detection.regions import Region, find_regions
 from indexer.domain.category import CategorySettings
 from indexer.domain.encoding import Encoding
-from indexer.domain.profile import Judged
+from indexer.domain.profile import CalibrationKind
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision, DecisionSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, mean_distance, measure
-from indexer.scoring.scoring import NoReferences, Scored, scoring
+from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
+from indexer.scoring.scoring import NoReferencesError, ScoringResult, score_steps
 from indexer.search import PatchSearchEngine, SearchCoroutine, run_batched
 
 _TOP_REFERENCES = 5
@@ -39,27 +39,27 @@ class Criteria:
     limits: DecisionSettings
     calibration: Calibration | None
     adaptation: Adaptation | None = None
-    judged: Judged = "own"
+    judged: CalibrationKind = "own"
 
     @classmethod
     def of(cls, settings: CategorySettings, calibration: Calibration | None) -> Criteria:
         """From a category's settings and its own calibration."""
-        return cls(weighed(settings.scoring, calibration), settings.limits, calibration)
+        return cls(with_calibrated_weights(settings.scoring, calibration), settings.decision, calibration)
 
 
 @dataclass(frozen=True)
 class JudgedImage:
     """One image held against the references of one category."""
 
-    scored: Scored
-    measures: Measures
+    scored: ScoringResult
+    measures: ImageStatistics
     decision: Decision
 
     def rejudged(self, features: Features, space: FeatureSpace, criteria: Criteria) -> JudgedImage:
         """By other criteria with the same K and ρ, so that no search is needed."""
         nearest = float(self.scored.neighbours.similarities[0])
-        measures = measure(self.scored.distances, nearest, features, space, criteria.scoring)
-        return JudgedImage(self.scored, measures, decide(measures, criteria.calibration, criteria.limits))
+        statistics = from_distances(self.scored.distances, nearest, features, space, criteria.scoring)
+        return JudgedImage(self.scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Detection:
     category: str
     criteria: Criteria
     version: int
-    scored: Scored
-    measures: Measures
+    scored: ScoringResult
+    measures: ImageStatistics
     decision: Decision
-    regions: tuple[tuple[Region, Evidence], ...]
+    regions: tuple[tuple[Region, NearestPatch], ...]
     references: tuple[RetrievedReference, ...]
     better_category: AlternativeCategory | None
 
@@ -134,19 +134,19 @@ class Detector:
 
         features: of the image, a batch of one. size: (width, height) of the image, in whose pixels regions are given.
         category: whose references to search; None recognises it by the most similar reference of all. encoding: how
-        the image is stored. NoReferences.
+        the image is stored. NoReferencesError.
         """
         likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu").numpy())
         if likeliest is None:
-            raise NoReferences("the memory is empty")
+            raise NoReferencesError("the memory is empty")
         applied = likeliest if category is None else category
         criteria = self.criteria(applied, encoding)
-        found = yield from scoring(memory, self.engine, features, criteria.scoring, applied)
-        judged = _judged(found, memory.space, features, criteria)
+        result = yield from score_steps(memory, self.engine, features, criteria.scoring, applied)
+        judged = _judged(result, memory.space, features, criteria)
         scored, decision = judged.scored, judged.decision
         better = None
         if likeliest != applied:
-            better = yield from self._alternative_category(memory, features, likeliest, found, criteria.scoring)
+            better = yield from self._alternative_category(memory, features, likeliest, result, criteria.scoring)
         return Detection(
             category=applied,
             criteria=criteria,
@@ -155,7 +155,7 @@ class Detector:
             measures=judged.measures,
             decision=decision,
             regions=tuple(
-                (region, explain(memory, features, scored, region.peak_cell, criteria.scoring))
+                (region, explain_region(memory, features, scored, region.peak_cell, criteria.scoring))
                 for region in _anomalous_regions(decision, scored.map, memory.space, size)
             ),
             references=tuple(
@@ -168,14 +168,14 @@ class Detector:
         )
 
     def _alternative_category(
-        self, memory: MemoryBank, features: Features, category: str, own: Scored, own_settings: ScoringSettings
+        self, memory: MemoryBank, features: Features, category: str, own: ScoringResult, own_settings: ScoringSettings
     ) -> SearchCoroutine[AlternativeCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
 
         Both are compared in the cells, and by the layers, of the category that was asked for.
         """
         criteria = self.criteria(category, None)
-        scored = yield from scoring(memory, self.engine, features, criteria.scoring, category)
+        scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
         there, here = (mean_distance(each.distances, memory.space, own_settings) for each in (scored, own))
         if there >= here:
             return None
@@ -193,22 +193,22 @@ def judge(
     criteria: Criteria,
     exclude_rows: Sequence[int] = (),
 ) -> JudgedImage:
-    """What `Detector.detect` judges, in one go, of one image, whose category is known. NoReferences.
+    """What `Detector.detect` judges, in one go, of one image, whose category is known. NoReferencesError.
 
     exclude_rows: rows of the memory that the image is not compared with.
     """
-    steps = scoring(memory, engine, features, criteria.scoring, category, exclude_rows)
-    [found] = run_batched(engine, memory, [steps])
-    if isinstance(found, Exception):
-        raise found
-    return _judged(found, memory.space, features, criteria)
+    steps = score_steps(memory, engine, features, criteria.scoring, category, exclude_rows)
+    [result] = run_batched(engine, memory, [steps])
+    if isinstance(result, Exception):
+        raise result
+    return _judged(result, memory.space, features, criteria)
 
 
-def _judged(found: Scored, space: FeatureSpace, features: Features, criteria: Criteria) -> JudgedImage:
+def _judged(found: ScoringResult, space: FeatureSpace, features: Features, criteria: Criteria) -> JudgedImage:
     adaptation = criteria.adaptation
-    scored = found if adaptation is None else adaptation.applied(found, space, criteria.scoring)
-    measures = Measures.of(scored, features, space, criteria.scoring)
-    return JudgedImage(scored, measures, decide(measures, criteria.calibration, criteria.limits))
+    scored = found if adaptation is None else adaptation.apply(found, space, criteria.scoring)
+    statistics = ImageStatistics.from_scoring(scored, features, space, criteria.scoring)
+    return JudgedImage(scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
 
 
 def _anomalous_regions(
@@ -221,7 +221,7 @@ def _anomalous_regions(
     """
     if decision.verdict != "anomalous" or decision.threshold is None:
         return ()
-    level = decision.region_level
+    level = decision.region_threshold
     if level is None or anomaly_map.max() < level:
         level = decision.threshold
     return find_regions(anomaly_map, level, space, size)

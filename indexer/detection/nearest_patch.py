@@ -10,12 +10,12 @@ import torch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import Scored, layer_weights
+from indexer.scoring.scoring import ScoringResult, layer_weights
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
 
 @dataclass(frozen=True)
-class Evidence:
+class NearestPatch:
     """The nearest candidate, in the layer that contributed most to the score.
 
     cell: (row, column) of the stored patch. box: where that is in the reference's picture, (x, y, width, height) in
@@ -29,13 +29,13 @@ class Evidence:
     distance: float
 
 
-def explain(
+def explain_region(
     memory: MemoryBank,
     features: Features,
-    scored: Scored,
+    scored: ScoringResult,
     cell: tuple[int, int],
     settings: ScoringSettings,
-) -> Evidence:
+) -> NearestPatch:
     """Who was nearest to one cell, in the layer that counted most there.
 
     features: one image's, as a batch of one, and what it scored. Where the engine did not keep who was nearest, the
@@ -50,7 +50,7 @@ def explain(
     else:
         row, place = (int(table[layer, query_cell]) for table in (scored.best_match.rows, scored.best_match.cells))
     where = divmod(place, columns)
-    return Evidence(
+    return NearestPatch(
         int(memory.ids[row]), where, _box(where, memory.space), memory.space.layers[layer], float(distances[layer])
     )
 
@@ -64,7 +64,7 @@ def _box(cell: tuple[int, int], space: FeatureSpace) -> tuple[float, float, floa
 
 
 def _nearest(
-    memory: MemoryBank, query: torch.Tensor, scored: Scored, query_cell: int, layer: int, rho: int
+    memory: MemoryBank, query: torch.Tensor, scored: ScoringResult, query_cell: int, layer: int, rho: int
 ) -> tuple[int, int]:
     """The row and the cell of the stored patch nearest to one patch (dim,) of one layer."""
     table = neighbour_cells(memory.space.grid, rho)[query_cell]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.encoders.base import FeatureSpace
 
-MOST_REGIONS = 32
+MAX_REGIONS = 32
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Region:
 
 
 def find_regions(
-    anomaly_map: NDArray[np.float32], level: float, space: FeatureSpace, size: tuple[int, int]
+    anomaly_map: NDArray[np.float32], threshold: float, space: FeatureSpace, size: tuple[int, int]
 ) -> tuple[Region, ...]:
-    """Regions of a (256, 256) map at or above `level`, highest peak first, at most 32.
+    """Regions of a (256, 256) map at or above `threshold`, highest peak first, at most 32.
 
     size: (width, height) of the original picture, whose centre the map covers as the crop does.
     """
-    mask = (anomaly_map >= level).astype(np.uint8)
+    mask = (anomaly_map >= threshold).astype(np.uint8)
     count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
     regions = []
-    for number in range(1, count):
-        inside = labels == number
-        left, top, width, height = (int(v) for v in stats[number, :4])
+    for index in range(1, count):
+        inside = labels == index
+        left, top, width, height = (int(v) for v in stats[index, :4])
         peak_index = int(np.argmax(np.where(inside, anomaly_map, -np.inf)))
         contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         outline = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
@@ -49,13 +49,13 @@ def find_regions(
         corners = _to_original(np.array([[left, top], [left + width, top + height]]), anomaly_map, space, size)
         x, y = corners[0]
         box_width, box_height = corners[1] - corners[0]
-        centre = _to_original(centroids[number][None] + 0.5, anomaly_map, space, size)[0]
+        centre = _to_original(centroids[index][None] + 0.5, anomaly_map, space, size)[0]
         polygon = _to_original(outline + 0.5, anomaly_map, space, size)
         pixel_area = (box_width / width) * (box_height / height)
         regions.append(
             Region(
                 box=(float(x), float(y), float(box_width), float(box_height)),
-                area=float(stats[number, cv2.CC_STAT_AREA] * pixel_area),
+                area=float(stats[index, cv2.CC_STAT_AREA] * pixel_area),
                 peak=float(anomaly_map.flat[peak_index]),
                 centroid=(float(centre[0]), float(centre[1])),
                 polygon=tuple((float(px), float(py)) for px, py in polygon),
@@ -63,7 +63,7 @@ def find_regions(
             )
         )
     regions.sort(key=lambda region: -region.peak)
-    return tuple(regions[:MOST_REGIONS])
+    return tuple(regions[:MAX_REGIONS])
 
 
 def _to_original(

@@ -18,13 +18,12 @@ from indexer.domain.verdict import DecisionSettings
 class CategorySettings:
     """How one category is inspected. ValueError when a value is out of range.
 
-    k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per
-    layer, not all zero; None = as the references say, see `LeaveOneOut.balanced`. false_reject_rate: share of good
-    parts that may be rejected, in (0, 1). threshold: manual score threshold ≥ 0 that overrides calibration; None =
+    k: retrieved references, ≥ 1. rho: neighbourhood radius in grid cells, ≥ 0. layer_weights: one weight ≥ 0 per layer,
+    not all zero; None = as the references say, see `LeaveOneOut.balance_layers`. false_reject_rate: share of good parts
+    that may be rejected, in (0, 1). threshold: manual score threshold ≥ 0 that overrides calibration; None =
     calibrated. unfamiliar_rate: share of good parts that may be called unfamiliar, in (0, 1). region_of_interest: what
-    of the image scores; None = all of it.
-    refuse: findings for which a new reference is refused rather than reported. bit_depth: how many bits files of 16 a
-    channel use, from the lowest; None = not decided, read as 16.
+    of the image scores; None = all of it. refuse: findings for which a new reference is refused rather than reported.
+    bit_depth: how many bits files of 16 a channel use, from the lowest; None = not decided, read as 16.
     """
 
     k: int = 150
@@ -74,7 +73,7 @@ class CategorySettings:
         return ScoringSettings(self.k, self.rho, self.layer_weights, self.region_of_interest)
 
     @property
-    def limits(self) -> DecisionSettings:
+    def decision(self) -> DecisionSettings:
         """The part of the settings that verdicts depend on, once a score is known."""
         return DecisionSettings(self.false_reject_rate, self.unfamiliar_rate, self.threshold)
 

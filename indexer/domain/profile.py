@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import median
 from typing import Literal
 
-from indexer.domain.bit_depth import FULL, BitDepth, depth_of
+from indexer.domain.bit_depth import FULL, BitDepth, infer_bit_depth
 from indexer.domain.encoding import Encoding
 from indexer.domain.notice import Notice
 from indexer.domain.reading import Reading
@@ -19,8 +19,8 @@ _NEARLY_ALL = 0.9
 _OTHER_SIZE = 1.5  # larger or smaller by this factor
 
 # By which calibration an image was judged: the category's own, one for images that are stored like it, or none yet.
-Judged = Literal["own", "adapted", "waiting"]
-_JUDGED: dict[Judged, str] = {
+CalibrationKind = Literal["own", "adapted", "waiting"]
+_JUDGED: dict[CalibrationKind, str] = {
     "own": "Scores may be higher for that alone: store both alike.",
     "adapted": "It was judged by references stored like it; faint defects show best when both are stored alike.",
     "waiting": "Until it is calibrated for such images, which has begun, the verdict is uncalibrated.",
@@ -28,7 +28,7 @@ _JUDGED: dict[Judged, str] = {
 
 
 @dataclass(frozen=True)
-class Group:
+class EncodingGroup:
     """References that were stored and read alike. encoding: None of those added before it was noted."""
 
     encoding: Encoding | None
@@ -47,7 +47,7 @@ class Group:
 class Profile:
     """The references of one category."""
 
-    groups: tuple[Group, ...] = ()
+    groups: tuple[EncodingGroup, ...] = ()
 
     @cached_property
     def count(self) -> int:
@@ -64,19 +64,19 @@ class Profile:
         return counts
 
     @cached_property
-    def commonest(self) -> Encoding | None:
+    def most_common(self) -> Encoding | None:
         """What most references were stored as; None where it is not known of any."""
         return max(self._counts, key=lambda each: self._counts[each]) if self._counts else None
 
     @cached_property
-    def usual(self) -> Encoding | None:
+    def typical(self) -> Encoding | None:
         """The commonest encoding, when nearly all references were stored like that; else None."""
-        commonest = self.commonest
+        commonest = self.most_common
         if commonest is None or self._like(commonest) < _NEARLY_ALL * self.count:
             return None
         return commonest
 
-    def joined(self, groups: Iterable[Group]) -> Profile:
+    def with_groups(self, groups: Iterable[EncodingGroup]) -> Profile:
         """With further references."""
         return Profile((*self.groups, *groups))
 
@@ -85,15 +85,15 @@ class Profile:
         """Whether no reference tells how files of 16 bits a channel are read: none has them, of none it is unknown."""
         return all(group.encoding is not None and group.encoding.bits < 16 for group in self.groups)
 
-    def reading(self, depth: BitDepth | None, largest: int | None) -> Reading:
+    def reading(self, depth: BitDepth | None, max_value: int | None) -> Reading:
         """How further references are read. depth: what was decided; None for nothing yet.
 
-        largest: the largest value in those of them that have 16 bits a channel; None without such. While nothing is
+        max_value: the largest value in those of them that have 16 bits a channel; None without such. While nothing is
         decided and there are no such references, it tells how many bits are used. From then on they are read alike,
         whatever their values, so that the depth cannot change from image to image.
         """
-        if depth is None and largest is not None and self.depths_are_open:
-            depth = depth_of(largest)
+        if depth is None and max_value is not None and self.depths_are_open:
+            depth = infer_bit_depth(max_value)
         return Reading(depth or FULL, self.stored_as)
 
     def other_depths(self, depth: BitDepth) -> int:
@@ -104,7 +104,7 @@ class Profile:
     @property
     def stored_as(self) -> Encoding | None:
         """The JPEG that finer images have to be stored as before they are compared; None where that is not so."""
-        usual = self.usual
+        usual = self.typical
         return usual if usual is not None and usual.quality is not None else None
 
     def knows(self, encoding: Encoding) -> bool:
@@ -121,22 +121,22 @@ class Profile:
         return sum(count for each, count in self._counts.items() if each.is_like(encoding))
 
     def notices_of_part(
-        self, encoding: Encoding, reading: Reading, width: int, height: int, judged: Judged
+        self, encoding: Encoding, reading: Reading, width: int, height: int, calibration: CalibrationKind
     ) -> list[Notice]:
-        """What differs between an inspected image, as it was read, and the references. judged: by which calibration."""
+        """How an inspected image, as it was read, differs from the references. calibration: which one judged it."""
         found = self._read_alike(encoding, reading)
         if not found and not self.knows(encoding):
-            those = "of several kinds" if self.usual is None else str(self.usual)
+            those = "of several kinds" if self.typical is None else str(self.typical)
             found.append(
-                Notice("stored_differently", f"It is {encoding}; the references are {those}. {_JUDGED[judged]}")
+                Notice("stored_differently", f"It is {encoding}; the references are {those}. {_JUDGED[calibration]}")
             )
         return [*found, *self._of_size(width, height)]
 
     def notices_of_reference(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
         """What differs between a new reference, which the profile holds already, and most of the others."""
         found = self._read_alike(encoding, reading)
-        if not found and self.commonest is not None and not self.commonest.is_like(encoding):
-            detail = f"It is {encoding}; most references of the category are {self.commonest}. Store all alike."
+        if not found and self.most_common is not None and not self.most_common.is_like(encoding):
+            detail = f"It is {encoding}; most references of the category are {self.most_common}. Store all alike."
             found.append(Notice("stored_differently", detail))
         return [*found, *self._of_size(width, height)]
 

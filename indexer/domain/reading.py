@@ -28,6 +28,6 @@ class Reading:
         """The inverse of `to_json`; None for what was kept before readings were: as the file is."""
         if text is None:
             return cls()
-        kept = json.loads(text)
-        depth = next((depth for depth in BIT_DEPTHS if depth == kept["depth"]), None)
-        return cls(depth, None if kept["stored_as"] is None else Encoding(**kept["stored_as"]))
+        stored = json.loads(text)
+        depth = next((depth for depth in BIT_DEPTHS if depth == stored["depth"]), None)
+        return cls(depth, None if stored["stored_as"] is None else Encoding(**stored["stored_as"]))

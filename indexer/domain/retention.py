@@ -28,23 +28,23 @@ class RetentionGroup:
 
 @dataclass(frozen=True)
 class GroupUsage:
-    """What is kept of one kind. picture_bytes: of images and maps, counted for each inspection that has them."""
+    """What is kept of one kind. image_bytes: of images and maps, counted for each inspection that has them."""
 
-    kind: RetentionGroup
+    group: RetentionGroup
     inspections: int
     oldest: datetime
     thumbnail_bytes: int
-    pictures: int
-    picture_bytes: int
+    images: int
+    image_bytes: int
 
 
 @dataclass(frozen=True)
 class PruneCutoff:
     """An inspection of a kind, with which and before which all go: themselves, or their images and maps."""
 
-    kind: RetentionGroup
-    what: PruneTarget
-    at: datetime
+    group: RetentionGroup
+    target: PruneTarget
+    timestamp: datetime
     id: str
 
 
@@ -62,5 +62,5 @@ class ReferenceUsage:
 
     category: str
     references: int
-    picture_bytes: int
+    image_bytes: int
     code_bytes: int

@@ -6,7 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-_MOST_POLYGONS, _MOST_CORNERS = 64, 1024
+_MAX_POLYGONS, _MAX_CORNERS = 64, 1024
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -26,11 +26,11 @@ class RegionOfInterest:
     def __post_init__(self) -> None:
         if bool(self.polygons) == (self.mask is not None):
             raise ValueError("a region of interest is either polygons or a mask")
-        if len(self.polygons) > _MOST_POLYGONS:
-            raise ValueError(f"at most {_MOST_POLYGONS} polygons")
+        if len(self.polygons) > _MAX_POLYGONS:
+            raise ValueError(f"at most {_MAX_POLYGONS} polygons")
         for polygon in self.polygons:
-            if not 3 <= len(polygon) <= _MOST_CORNERS:
-                raise ValueError(f"a polygon has between 3 and {_MOST_CORNERS} corners")
+            if not 3 <= len(polygon) <= _MAX_CORNERS:
+                raise ValueError(f"a polygon has between 3 and {_MAX_CORNERS} corners")
             if not all(len(corner) == 2 and all(0 <= value <= 1 for value in corner) for corner in polygon):
                 raise ValueError("the corners of a polygon are (x, y) in fractions of the picture, between 0 and 1")
         if self.mask is not None:

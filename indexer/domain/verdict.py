@@ -25,14 +25,14 @@ class DecisionSettings:
 class Decision:
     """The verdict on an image, with what it was held against; each None while nothing is calibrated.
 
-    threshold: of the score. p_value: of the score. region_level: what a pixel of the map must exceed to be part of a
-    region. unfamiliarity, unfamiliar_level, unfamiliar_p_value: the statistic of `Familiarity`, its level, its rank.
+    threshold: of the score. p_value: of the score. region_threshold: what a pixel of the map must exceed to be part of
+    a region. novelty, novelty_threshold, novelty_p_value: the statistic of `Novelty`, its level, its rank.
     """
 
     verdict: Verdict
     threshold: float | None
     p_value: float | None = None
-    region_level: float | None = None
-    unfamiliarity: float | None = None
-    unfamiliar_level: float | None = None
-    unfamiliar_p_value: float | None = None
+    region_threshold: float | None = None
+    novelty: float | None = None
+    novelty_threshold: float | None = None
+    novelty_p_value: float | None = None

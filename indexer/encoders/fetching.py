@@ -116,8 +116,8 @@ def _bring(file: _File, headers: Mapping[str, str], report: Report) -> str:
 def _stream(file: _File, part: Path, headers: Mapping[str, str], report: Report) -> tuple[str, int]:
     """Append to what came before; returns sha256 (hex) and size of the whole."""
     have = part.stat().st_size if part.is_file() else 0
-    asked = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with httpx.stream("GET", file.url, headers=asked, timeout=_TIMEOUT, follow_redirects=True) as response:
+    requested = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with httpx.stream("GET", file.url, headers=requested, timeout=_TIMEOUT, follow_redirects=True) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink()  # it is as long as the file, or longer: begin anew
             return _stream(file, part, headers, report)

@@ -40,7 +40,7 @@ class Loaded:
     prepared: torch.Tensor
 
 
-def load_picture(path: Path, geometry: InputGeometry) -> Loaded:
+def load_image(path: Path, geometry: InputGeometry) -> Loaded:
     """Read, decode and prepare one picture, as the service does. DatasetError when it cannot be used."""
     try:
         data = path.read_bytes()
@@ -58,7 +58,7 @@ def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Feature
     with ThreadPoolExecutor(_DECODERS) as pool:
 
         def begin(start: int) -> list[Future[Loaded]]:
-            return [pool.submit(load_picture, path, geometry) for path in paths[start : start + size]]
+            return [pool.submit(load_image, path, geometry) for path in paths[start : start + size]]
 
         ahead = begin(0)
         for start in range(0, len(paths), size):
@@ -69,7 +69,7 @@ def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Feature
 def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
     """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
     for batch in encoded_batches(encoder, paths):
-        yield from (batch.item(number) for number in range(len(batch)))
+        yield from (batch.item(index) for index in range(len(batch)))
 
 
 class FeatureCache:
@@ -136,9 +136,14 @@ class FeatureCache:
     def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
         space = self._encoder.space
         header = SegmentHeader(
-            space.fingerprint, self._codec.name, len(space.layers), space.cells, self._codec.code_size,
-            space.global_dim, len(encoded),
-        )  # fmt: skip
+            space.fingerprint,
+            self._codec.name,
+            len(space.layers),
+            space.cells,
+            self._codec.code_size,
+            space.global_dim,
+            len(encoded),
+        )
         with self._lock.shared():
             segment = self._segments.write(encoded.global_descriptors, encoded.codes, header)
             # The line before may have been cut short by a kill: this one starts afresh.
@@ -161,10 +166,10 @@ class FeatureCache:
         for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                segment, pictures = SegmentFile(**entry["segment"]), list(entry["pictures"])
+                segment, images = SegmentFile(**entry["segment"]), list(entry["pictures"])
             except (ValueError, KeyError, TypeError):  # empty, cut short or damaged
                 continue
-            self._where |= {digest: (segment, row) for row, digest in enumerate(pictures)}
+            self._where |= {digest: (segment, row) for row, digest in enumerate(images)}
 
 
 def _digest(path: Path) -> str:

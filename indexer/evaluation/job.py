@@ -22,8 +22,8 @@ from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
-from indexer.evaluation.thresholds import Decided, decide_all
-from indexer.evaluation.usable import usable
+from indexer.evaluation.thresholds import CategoryDecisions, decide_categories
+from indexer.evaluation.usable import drop_unusable
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution
@@ -38,12 +38,12 @@ _GROWN = {  # protocols with more and more references, and what their number is
 
 
 @dataclass(frozen=True)
-class Choices:
+class EvaluationOptions:
     """What the command line chose. None stands for the data set's preset.
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
-    pictures: whether to draw any. balanced: whether layers weigh as the references say, see `Search`.
+    images: whether to draw any. balance: whether layers weigh as the references say, see `Search`.
     """
 
     folder: Path
@@ -58,11 +58,11 @@ class Choices:
     rho: int | None = None
     draws: Draws = field(default_factory=Draws)
     false_reject_rate: float = 0.01
-    pictures: bool = True
-    balanced: bool = False
+    images: bool = True
+    balance: bool = False
 
 
-def carry_out(choices: Choices) -> Report:
+def run_evaluation(choices: EvaluationOptions) -> Report:
     """Evaluate, report how far it is, and leave report and cache in `choices.out`.
 
     Images that cannot be used are left out and named. DatasetError and EncoderError, one line each, when nothing can be
@@ -78,7 +78,7 @@ def carry_out(choices: Choices) -> Report:
     )
     with progress() as shown:
         task = shown.task("looking at images", dataset.files)
-        dataset = usable(dataset, choices.out / "cache", task.advance)
+        dataset = drop_unusable(dataset, choices.out / "cache", task.advance)
     measured = []
     for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
         measured.append(_measure(choices, dataset, settings, protocols, scoring))
@@ -87,7 +87,7 @@ def carry_out(choices: Choices) -> Report:
     return report
 
 
-def _passes(choices: Choices, resize: int, crop: int) -> list[tuple[EncoderSettings, tuple[Protocol, ...]]]:
+def _passes(choices: EvaluationOptions, resize: int, crop: int) -> list[tuple[EncoderSettings, tuple[Protocol, ...]]]:
     """Each encoder and size that is loaded, with what is done with it."""
     sized = [each if choices.sized else replace(each, resize=resize, crop=crop) for each in choices.encoders]
     main = tuple(protocol for protocol in choices.protocols if protocol != "encoders")
@@ -102,7 +102,7 @@ def _small(settings: EncoderSettings) -> EncoderSettings:
 
 
 def _measure(
-    choices: Choices,
+    choices: EvaluationOptions,
     dataset: Dataset,
     settings: EncoderSettings,
     protocols: Sequence[Protocol],
@@ -112,7 +112,7 @@ def _measure(
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
-    if choices.balanced:
+    if choices.balance:
         lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
@@ -124,10 +124,10 @@ def _measure(
         subject = Subject(dataset, spread, engine, memory, digests)
         judging = shown.task(f"{name}: {', '.join(protocols)}", len(dataset.samples))
         outcomes = evaluate(subject, lines, choices.out / "cache" / "outcomes", judging.advance)
-        decided = tuple[Decided, ...]()
+        decided = tuple[CategoryDecisions, ...]()
         if (main := _first(outcomes, _DECIDED)) is not None:
             decided = _decide(choices, subject, main, shown)
-        if choices.pictures:
+        if choices.images:
             with rc_context({"text.parse_math": False}):  # a name may hold dollars
                 if (drawn := _first(outcomes, _DRAWN)) is not None:
                     _draw(choices.out / "pictures", subject, drawn, decided, shown)
@@ -140,18 +140,22 @@ def _first(outcomes: Sequence[Outcome], protocols: Sequence[str]) -> Outcome | N
     return next((each for name in protocols for each in outcomes if each.variant.protocol == name), None)
 
 
-def _decide(choices: Choices, subject: Subject, main: Outcome, shown: Progress) -> tuple[Decided, ...]:
+def _decide(
+    choices: EvaluationOptions, subject: Subject, main: Outcome, shown: Progress
+) -> tuple[CategoryDecisions, ...]:
     """The main outcome against the thresholds that the references alone give."""
     task = shown.task("thresholds from the references", len(main.categories))
     decided = []
     search = main.variant.search
-    for each in decide_all(subject.dataset, subject.memory, subject.engine, search, choices.false_reject_rate, main):
+    for each in decide_categories(
+        subject.dataset, subject.memory, subject.engine, search, choices.false_reject_rate, main
+    ):
         decided.append(each)
         task.advance()
     return tuple(decided)
 
 
-def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Decided], shown: Progress) -> None:
+def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[CategoryDecisions], shown: Progress) -> None:
     """The pictures of the main outcome."""
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = {each.category: each.threshold for each in decided if each.threshold is not None}

@@ -14,7 +14,7 @@ from indexer.imaging.bit_depth import to_bytes
 from indexer.imaging.decode import read_image
 from indexer.scoring.scoring import MAP_SIDE
 
-_MOST_NUMBERS = 32
+_MAX_LABELS = 32
 
 
 def read_mask(sample: Sample, geometry: InputGeometry) -> NDArray[np.bool_]:
@@ -42,4 +42,4 @@ def _are_numbers(levels: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
 
     A mask of two values is one of these, too: black and white, whatever its white is.
     """
-    return int(levels.max()) < _MOST_NUMBERS or int(np.count_nonzero(np.bincount(levels.ravel()))) <= 2
+    return int(levels.max()) < _MAX_LABELS or int(np.count_nonzero(np.bincount(levels.ravel()))) <= 2

@@ -10,7 +10,7 @@ from indexer.evaluation.dataset import Dataset
 from indexer.evaluation.paper import differences
 from indexer.evaluation.protocols import Protocol
 from indexer.evaluation.run import Outcome
-from indexer.evaluation.thresholds import Decided
+from indexer.evaluation.thresholds import CategoryDecisions
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Measured:
     codec: str
     scoring: ScoringSettings
     outcomes: tuple[Outcome, ...]
-    decided: tuple[Decided, ...]
+    decisions: tuple[CategoryDecisions, ...]
 
     @property
     def lost_masks(self) -> tuple[str, ...]:

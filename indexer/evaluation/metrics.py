@@ -45,11 +45,16 @@ def measure(scores: NDArray[np.float64], defective: NDArray[np.bool_], pixels: P
     if not (pixels.normal.any() and pixels.defective.any()):
         return figures
     auroc, ap, f1 = _ranked_pixels(pixels)
-    error = _largest_error(pixels, ap, f1) if pixels.binned else 0.0
+    error = _max_error(pixels, ap, f1) if pixels.binned else 0.0
     return replace(
-        figures, pixel_auroc=auroc, pixel_ap=ap, pixel_f1=f1, aupro=aupro(pixels),
-        aupro_sampled=sampled_aupro(pixels), pixel_error=error,
-    )  # fmt: skip
+        figures,
+        pixel_auroc=auroc,
+        pixel_ap=ap,
+        pixel_f1=f1,
+        aupro=aupro(pixels),
+        aupro_sampled=sampled_aupro(pixels),
+        pixel_error=error,
+    )
 
 
 def mean(figures: Sequence[Figures]) -> Figures:
@@ -58,8 +63,9 @@ def mean(figures: Sequence[Figures]) -> Figures:
     sampled = [each.aupro_sampled for each in figures if each.aupro_sampled is not None]
     return Figures(
         *(float(np.mean(known)) if known else None for known in _known(figures)),
-        aupro_sampled=float(np.mean(sampled)) if sampled else None, pixel_error=error,
-    )  # fmt: skip
+        aupro_sampled=float(np.mean(sampled)) if sampled else None,
+        pixel_error=error,
+    )
 
 
 def deviation(figures: Sequence[Figures]) -> Figures:
@@ -130,7 +136,7 @@ def _ranked_pixels(pixels: PixelCounts) -> tuple[float, float, float]:
     )
 
 
-def _largest_error(pixels: PixelCounts, ap: float, f1: float) -> float:
+def _max_error(pixels: PixelCounts, ap: float, f1: float) -> float:
     """How far the pixel figures can be from those of unbinned scores, whatever the order inside the bins was.
 
     AUROC: in a bin, all pairs may be in order, or none, where ties count half. AP and F1-max: in a bin, all defective

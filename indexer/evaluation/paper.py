@@ -80,7 +80,7 @@ def differences(
         found.append(f"{space.geometry.resize} → {space.geometry.crop} pixels, not {sizes[0][0]} → {sizes[0][1]}")
     if scoring != preset.scoring:
         found.append(f"K = {scoring.k}, ρ = {scoring.rho}, not {preset.scoring.k} and {preset.scoring.rho}")
-    if any(variant.search.balanced for variant in variants):
+    if any(variant.search.balance for variant in variants):
         found.append("layers weighed as the references say, not equally")
     found += _lacking_categories(dataset, variants)
     return tuple(found)

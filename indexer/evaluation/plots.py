@@ -60,8 +60,8 @@ def draw_histograms(dataset: Dataset, outcome: Outcome, thresholds: Mapping[str,
     rows = -(-len(names) // _COLUMNS)
     columns = min(len(names), _COLUMNS)
     figure = Figure(figsize=(3.4 * columns, 0.5 + 2.5 * rows), layout="constrained")
-    for number, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
         scores, truth = np.array(outcome.categories[name].scores), _truth(dataset, name)
         edges = np.histogram_bin_edges(scores, 24).tolist()
         axes.hist(scores[~truth], edges, alpha=0.6, label="good")

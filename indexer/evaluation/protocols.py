@@ -15,9 +15,18 @@ from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
 
 Protocol = Literal[
-    "multi-class", "recognised", "single-class", "few-shot", "single-class-scaling", "multi-class-scaling",
-    "incremental", "onboarding", "ablation", "sensitivity", "encoders",
-]  # fmt: skip
+    "multi-class",
+    "recognised",
+    "single-class",
+    "few-shot",
+    "single-class-scaling",
+    "multi-class-scaling",
+    "incremental",
+    "onboarding",
+    "ablation",
+    "sensitivity",
+    "encoders",
+]
 
 Among = Literal["all", "own", "recognised"]
 
@@ -40,18 +49,18 @@ class Search:
     """How a sample is judged. references: numbers of the references searched; None for all.
 
     among: all of those, or those of the sample's own category, or those of the category of the most similar reference:
-    what the service does for a picture that comes without a category. balanced: whether layers weigh as the references
+    what the service does for a picture that comes without a category. balance: whether layers weigh as the references
     of the category that is searched say, as in the service; not where all are searched, nor in the paper.
     """
 
     scoring: ScoringSettings
     among: Among = "all"
     references: tuple[int, ...] | None = None
-    balanced: bool = False
+    balance: bool = False
 
     def balancing(self) -> Search:
         """The same, balanced where one category is searched."""
-        return self if self.among == "all" else replace(self, balanced=True)
+        return self if self.among == "all" else replace(self, balance=True)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from indexer.evaluation.measured import Measured
 from indexer.evaluation.metrics import FIGURES
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.tables import BESIDE, COMPARISON, Table, tables_of
-from indexer.evaluation.thresholds import Decided
+from indexer.evaluation.thresholds import CategoryDecisions
 from indexer.text import readable
 
 _NAMED = 5  # masks of which nothing is left, by name
@@ -118,9 +118,9 @@ class Report:
         if any(table.beside_the_paper for table in self.tables()):
             console.print(BESIDE, highlight=False)
         for each in self.measured:
-            if each.decided:
+            if each.decisions:
                 drawn = Drawn(*_DECIDED_HEADS, title=self._decided_title(), title_justify="left")
-                for row in map(_decided_cells, each.decided):
+                for row in map(_decided_cells, each.decisions):
                     drawn.add_row(*row)
                 console.print(drawn)
 
@@ -138,13 +138,13 @@ class Report:
         if any(table.beside_the_paper for table in self.tables()):
             parts.append(BESIDE)
         for each in self.measured:
-            if each.decided:
+            if each.decisions:
                 rows = [
                     f"### {self._decided_title()}\n",
                     f"| {' | '.join(_DECIDED_HEADS)} |",
                     "|---|---:|---:|---:|---:|",
                 ]
-                rows += [f"| {' | '.join(_decided_cells(row))} |" for row in each.decided]
+                rows += [f"| {' | '.join(_decided_cells(row))} |" for row in each.decisions]
                 parts.append("\n".join(rows))
         return "\n\n".join(parts) + "\n"
 
@@ -156,15 +156,35 @@ class Report:
         with (folder / "report.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(
-                ["encoder", "fingerprint", "resize", "crop", "protocol", "setting", "seed", "references", "category",
-                 *FIGURES, "aupro_sampled", "pixel_error"]
-            )  # fmt: skip
+                [
+                    "encoder",
+                    "fingerprint",
+                    "resize",
+                    "crop",
+                    "protocol",
+                    "setting",
+                    "seed",
+                    "references",
+                    "category",
+                    *FIGURES,
+                    "aupro_sampled",
+                    "pixel_error",
+                ]
+            )
             for each in self.measured:
                 size = each.space.geometry
                 for outcome in each.outcomes:
                     variant = outcome.variant
-                    start = [each.space.encoder, each.space.fingerprint, size.resize, size.crop, variant.protocol,
-                             variant.setting, variant.seed, outcome.references]  # fmt: skip
+                    start = [
+                        each.space.encoder,
+                        each.space.fingerprint,
+                        size.resize,
+                        size.crop,
+                        variant.protocol,
+                        variant.setting,
+                        variant.seed,
+                        outcome.references,
+                    ]
                     for name, category in outcome.categories.items():
                         writer.writerow([*start, name, *asdict(category.figures).values()])
                     writer.writerow([*start, "mean", *asdict(outcome.mean).values()])
@@ -200,7 +220,7 @@ class Report:
                     "space": json.loads(each.space.to_json()),
                     "codec": each.codec,
                     "scoring": asdict(each.scoring),
-                    "thresholds": [asdict(decided) for decided in each.decided],
+                    "thresholds": [asdict(decided) for decided in each.decisions],
                     "variants": [
                         {
                             "protocol": outcome.variant.protocol,
@@ -218,7 +238,7 @@ class Report:
         }
 
 
-def _decided_cells(decided: Decided) -> list[str]:
+def _decided_cells(decided: CategoryDecisions) -> list[str]:
     recognised = f"{decided.recognised} of {decided.good + decided.defective}"
     if decided.threshold is None:
         return [decided.category, "none with fewer than two references", "–", "–", recognised]

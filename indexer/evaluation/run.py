@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.calibration.calibration import weighed
+from indexer.calibration.calibration import with_calibrated_weights
 from indexer.calibration.leave_one_out import calibrate
 from indexer.detection.detector import Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
@@ -88,18 +88,18 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
     for category in subject.dataset.categories:
         searches = list(dict.fromkeys(each.search for each in variants if each.judges(category)))
         samples = [each for each in subject.dataset.samples if each.category == category]
-        base = _pictures_key(subject, samples)
-        kept = _Kept(folder, base)
+        base = _images_key(subject, samples)
+        stored = _OutcomeCache(folder, base)
         waiting = []
         for search in searches:
-            outcome = kept.read(search)
+            outcome = stored.read(search)
             if outcome is None:
                 waiting.append(search)
             else:
                 found[search, category] = outcome
         if waiting:
             for search, outcome in zip(waiting, _judge(subject, waiting, samples, progress), strict=True):
-                kept.write(search, outcome)
+                stored.write(search, outcome)
                 found[search, category] = outcome
         else:
             progress(len(samples))
@@ -117,7 +117,7 @@ def _judge(
     subject: Subject, searches: Sequence[Search], samples: Sequence[Sample], progress: Progress
 ) -> list[CategoryOutcome]:
     """One category's samples judged by every search."""
-    tallies = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
+    reports = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
     scores = np.empty((len(searches), len(samples)))
     nearest: list[list[str]] = [[] for _ in searches]
     lost: list[str] = []
@@ -129,12 +129,12 @@ def _judge(
             scores[index, number] = detection.measures.score
             nearest[index].append(subject.dataset.references[detection.references[0].reference_id].category)
             if mask is not None:
-                tallies[index].add(detection.map, mask)
+                reports[index].add(detection.map, mask)
         progress(1)
     defective = np.array([sample.defective for sample in samples])
     return [
         CategoryOutcome(
-            figures=measure(scores[index], defective, tallies[index].counts()),
+            figures=measure(scores[index], defective, reports[index].counts()),
             scores=tuple(map(float, scores[index])),
             nearest=tuple(nearest[index]),
             lost_masks=tuple(lost),
@@ -159,8 +159,8 @@ def detect_samples(
     done = 0
     for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
         coroutines = [
-            detector.detect(memory, batch.item(number), _FRACTIONS, _category(search, sample))
-            for number, sample in enumerate(samples[done : done + len(batch)])
+            detector.detect(memory, batch.item(index), _FRACTIONS, _category(search, sample))
+            for index, sample in enumerate(samples[done : done + len(batch)])
             for detector, memory, search in zip(detectors, memories, searches, strict=True)
         ]
         results = iter(run_batched(subject.engine, subject.memory, coroutines))
@@ -180,9 +180,11 @@ class _SearchCriteria:
         """Of one category; data sets are stored alike."""
         if category not in self._known:
             scoring, calibration = self._search.scoring, None
-            if self._search.balanced:
-                calibration = calibrate(self._memory, self._engine, category, scoring, balanced=True)
-            self._known[category] = Criteria(weighed(scoring, calibration), DecisionSettings(), calibration)
+            if self._search.balance:
+                calibration = calibrate(self._memory, self._engine, category, scoring, balance=True)
+            self._known[category] = Criteria(
+                with_calibrated_weights(scoring, calibration), DecisionSettings(), calibration
+            )
         return self._known[category]
 
 
@@ -212,7 +214,7 @@ def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
         raise DatasetError(f"{sample.mask}: {refused.detail}") from refused
 
 
-def _pictures_key(subject: Subject, samples: Sequence[Sample]) -> str:
+def _images_key(subject: Subject, samples: Sequence[Sample]) -> str:
     """Names everything but the search that an outcome depends on."""
     digest = hashlib.sha256(f"{_REVISION} {subject.space.fingerprint} {subject.memory.codec.name}".encode())
     for reference, sha256 in zip(subject.dataset.references, subject.digests, strict=True):
@@ -224,7 +226,7 @@ def _pictures_key(subject: Subject, samples: Sequence[Sample]) -> str:
     return digest.hexdigest()
 
 
-class _Kept:
+class _OutcomeCache:
     """Outcomes on the disk, a file each, named by what they depend on."""
 
     def __init__(self, folder: Path, base: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
 from indexer.evaluation.dataset import Sample
-from indexer.evaluation.features import load_picture
+from indexer.evaluation.features import load_image
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.plots import title_of
 from indexer.evaluation.run import Outcome, Subject, detect_samples
@@ -28,9 +28,9 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     """
     samples = [sample for sample in subject.dataset.samples if sample.category == category]
     scores = np.array(outcome.categories[category].scores)
-    level = best_level(samples, scores) if threshold is None else threshold
+    level = best_threshold(samples, scores) if threshold is None else threshold
     chosen = choose(samples, scores, level)
-    rows = [(title, number) for title, numbers in chosen for number in numbers]
+    rows = [(title, number) for title, indices in chosen for number in indices]
     shown = [samples[number] for _, number in rows]
     judged = [detection for (detection,) in detect_samples(subject, [outcome.variant.search], shown)]
     hottest = max(float(detection.map.max()) for detection in judged)
@@ -56,28 +56,28 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     figure.savefig(path, dpi=90)
 
 
-def choose(samples: list[Sample], scores: NDArray[np.float64], level: float) -> list[tuple[str, list[int]]]:
+def choose(samples: list[Sample], scores: NDArray[np.float64], threshold: float) -> list[tuple[str, list[int]]]:
     """Numbers of the samples to show, under what they are shown as; none twice.
 
-    scores: float64 (n,). level: what tells good from defective.
+    scores: float64 (n,). threshold: what tells good from defective.
     """
     defective = np.array([sample.defective for sample in samples])
-    wrong = np.where(defective, level - scores, scores - level)
+    wrong = np.where(defective, threshold - scores, scores - threshold)
     shown: list[tuple[str, list[int]]] = []
     taken = set[int]()
     orders = {
         "best": np.argsort(np.where(defective, -scores, np.inf), kind="stable"),
         "worst": np.argsort(-wrong, kind="stable"),
-        "borderline": np.argsort(np.abs(scores - level), kind="stable"),
+        "borderline": np.argsort(np.abs(scores - threshold), kind="stable"),
     }
     for title, order in orders.items():
-        numbers = [int(number) for number in order if int(number) not in taken][:_EACH]
-        taken.update(numbers)
-        shown.append((title, numbers))
+        indices = [int(number) for number in order if int(number) not in taken][:_EACH]
+        taken.update(indices)
+        shown.append((title, indices))
     return shown
 
 
-def best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
+def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
     """The level with the largest F1 when what is above it is rejected: between two scores, so that it is none."""
     defective = [sample.defective for sample in samples]
     if not any(defective):
@@ -91,7 +91,7 @@ def best_level(samples: list[Sample], scores: NDArray[np.float64]) -> float:
 
 def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:
     """What the encoder looked at: the map and the mask lie over the crop, not over the whole picture."""
-    pixels: NDArray[np.uint8] = load_picture(path, subject.space.geometry).prepared.permute(1, 2, 0).numpy()
+    pixels: NDArray[np.uint8] = load_image(path, subject.space.geometry).prepared.permute(1, 2, 0).numpy()
     return pixels
 
 

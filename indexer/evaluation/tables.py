@@ -36,7 +36,7 @@ _TITLES: dict[Protocol, str] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of a table.
 
     spread: standard deviations, where several draws were averaged. ahead: on a line of the paper's, how far ours is
@@ -56,7 +56,7 @@ class Table:
     protocol: Protocol
     title: str
     head: str
-    lines: tuple[Line, ...]
+    lines: tuple[TableLine, ...]
 
     @property
     def beside_the_paper(self) -> bool:
@@ -91,7 +91,7 @@ def tables_of(dataset: Dataset, measured: Sequence[Measured]) -> list[Table]:
     """Every protocol's tables, in the paper's order; all encoders share the one of the protocol `encoders`."""
     tables: list[Table] = []
     for protocol, title in _TITLES.items():
-        compared: list[Line] = []
+        compared: list[TableLine] = []
         for each in measured:
             outcomes = each.by_protocol().get(protocol, [])
             if not outcomes:
@@ -109,7 +109,9 @@ def tables_of(dataset: Dataset, measured: Sequence[Measured]) -> list[Table]:
     return tables
 
 
-def _with_the_papers(lines: Sequence[Line], dataset: Dataset, protocol: Protocol, named: str | None) -> list[Line]:
+def _with_the_papers(
+    lines: Sequence[TableLine], dataset: Dataset, protocol: Protocol, named: str | None
+) -> list[TableLine]:
     """Every line, and after it what the paper reports there. named: the paper's name of it, else its label."""
     beside = []
     for line in lines:
@@ -118,46 +120,46 @@ def _with_the_papers(lines: Sequence[Line], dataset: Dataset, protocol: Protocol
     return beside
 
 
-def _lines(protocol: Protocol, outcomes: Sequence[Outcome]) -> tuple[str, list[Line]]:
+def _lines(protocol: Protocol, outcomes: Sequence[Outcome]) -> tuple[str, list[TableLine]]:
     """What the first column of a protocol's table is, and our lines."""
     if protocol in ("multi-class", "recognised", "single-class"):
         [outcome] = outcomes
-        lines = [Line(name, judged.figures) for name, judged in outcome.categories.items()]
-        return "Category", [*lines, Line("mean", outcome.mean)]
+        lines = [TableLine(name, judged.figures) for name, judged in outcome.categories.items()]
+        return "Category", [*lines, TableLine("mean", outcome.mean)]
     if protocol == "onboarding":
         return "On board", _onboarding(outcomes)
     lines = []
     for setting in dict.fromkeys(outcome.variant.setting for outcome in outcomes):
         drawn = [outcome.mean for outcome in outcomes if outcome.variant.setting == setting]
-        lines.append(Line(setting, mean(drawn), deviation(drawn) if len(drawn) > 1 else None))
+        lines.append(TableLine(setting, mean(drawn), deviation(drawn) if len(drawn) > 1 else None))
     return "Setting", lines
 
 
-def _onboarding(outcomes: Sequence[Outcome]) -> list[Line]:
+def _onboarding(outcomes: Sequence[Outcome]) -> list[TableLine]:
     """For each step: the categories that were there first, the one just added, and all."""
     lines = []
     first = tuple(outcomes[0].categories)
     for outcome in outcomes:
         setting = outcome.variant.setting
         known = [outcome.categories[name].figures for name in first]
-        lines.append(Line(f"{setting}: the first {len(first)}", mean(known)))
+        lines.append(TableLine(f"{setting}: the first {len(first)}", mean(known)))
         if len(outcome.categories) > len(first):
             newest = list(outcome.categories.values())[-1]
-            lines += [Line(f"{setting}: the new one", newest.figures), Line(f"{setting}: all", outcome.mean)]
+            lines += [TableLine(f"{setting}: the new one", newest.figures), TableLine(f"{setting}: all", outcome.mean)]
     return lines
 
 
-def _beside(line: Line, papers: Reported) -> Line:
+def _beside(line: TableLine, papers: Reported) -> TableLine:
     """The paper's line, with how far ours is above it."""
     ahead = {
         name: getattr(line.figures, name) - value
         for name in (*FIGURES, "aupro_sampled")
         if (value := getattr(papers.figures, name)) is not None and getattr(line.figures, name) is not None
     }
-    return Line(f"{_PAPERS}{papers.method}, {papers.table}", papers.figures, ahead=Figures(**ahead))
+    return TableLine(f"{_PAPERS}{papers.method}, {papers.table}", papers.figures, ahead=Figures(**ahead))
 
 
-def _cells(line: Line, names: Sequence[str]) -> list[str]:
+def _cells(line: TableLine, names: Sequence[str]) -> list[str]:
     """A line's figures in percent, with their spread, or with how far ours is above the paper's."""
     cells = []
     for name in names:

@@ -84,9 +84,13 @@ class PixelTally:
     ) -> PixelCounts:
         falling = np.flatnonzero((normal > 0) | (defective > 0))[::-1]
         return PixelCounts(
-            scores[falling], normal[falling].astype(np.int64), defective[falling].astype(np.int64), overlap[falling],
-            self._regions, self._bins is not None,
-        )  # fmt: skip
+            scores[falling],
+            normal[falling].astype(np.int64),
+            defective[falling].astype(np.int64),
+            overlap[falling],
+            self._regions,
+            self._bins is not None,
+        )
 
     def _joined(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
         empty = np.empty(0, np.float32)

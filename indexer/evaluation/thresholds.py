@@ -16,7 +16,7 @@ from indexer.search import PatchSearchEngine
 
 
 @dataclass(frozen=True)
-class Decided:
+class CategoryDecisions:
     """One category's test pictures, each against the threshold of the category that it was searched in.
 
     threshold: its own; None with fewer than two references that differ, where nothing is rejected. promised: whether
@@ -35,9 +35,9 @@ class Decided:
     recognised: int
 
 
-def decide_all(
+def decide_categories(
     dataset: Dataset, memory: MemoryBank, engine: PatchSearchEngine, search: Search, rate: float, outcome: Outcome
-) -> Iterator[Decided]:
+) -> Iterator[CategoryDecisions]:
     """Calibrate each category that the outcome judged, as the service does, and decide on its samples' scores.
 
     The outcome's search must have kept to one category for each sample: that is the search that references are
@@ -45,7 +45,7 @@ def decide_all(
     """
     limits = DecisionSettings(false_reject_rate=rate)
     calibrated = {
-        name: calibrate(memory, engine, name, search.scoring, balanced=search.balanced) for name in outcome.categories
+        name: calibrate(memory, engine, name, search.scoring, balance=search.balance) for name in outcome.categories
     }
     for name, judged in outcome.categories.items():
         samples = [sample for sample in dataset.samples if sample.category == name]
@@ -53,7 +53,13 @@ def decide_all(
         rejected = [one is not None and score > one for score, one in zip(judged.scores, thresholds, strict=True)]
         defective = [sample.defective for sample in samples]
         found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
-        yield Decided(
-            name, threshold_of(calibrated[name], limits), calibrated[name].scores.reaches(rate), sum(rejected) - found,
-            defective.count(False), found, defective.count(True), judged.nearest.count(name),
-        )  # fmt: skip
+        yield CategoryDecisions(
+            name,
+            threshold_of(calibrated[name], limits),
+            calibrated[name].scores.supports_rate(rate),
+            sum(rejected) - found,
+            defective.count(False),
+            found,
+            defective.count(True),
+            judged.nearest.count(name),
+        )

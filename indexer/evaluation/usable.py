@@ -11,12 +11,12 @@ from pathlib import Path
 
 from indexer.evaluation.dataset import Dataset, DatasetError, LeftOut
 from indexer.imaging.decode import ImageRejected, read_image
-from indexer.text import TextRefused, category_name
+from indexer.text import TextRejected, category_name
 
 _KNOWN = "usable"  # the file that holds, a line each, what was found usable before
 
 
-def usable(dataset: Dataset, cache: Path, advance: Callable[[int], None]) -> Dataset:
+def drop_unusable(dataset: Dataset, cache: Path, advance: Callable[[int], None]) -> Dataset:
     """The data set without images that cannot be decoded and categories that cannot be named or have no reference.
 
     What is left out, and why, is in `left_out`. A defective sample whose mask cannot be decoded is kept without it.
@@ -25,27 +25,26 @@ def usable(dataset: Dataset, cache: Path, advance: Callable[[int], None]) -> Dat
     """
     paths = [each.path for each in dataset.references] + [each.path for each in dataset.samples]
     paths += [each.mask for each in dataset.samples if each.mask is not None]
-    refused = _refused(paths, cache, advance)
+    refused = _rejected(paths, cache, advance)
     misnamed = {name: reason for name in dataset.categories if (reason := _misnamed(name)) is not None}
     references = [each for each in dataset.references if each.path not in refused and each.category not in misnamed]
-    kept = {each.category for each in references}
+    stored = {each.category for each in references}
     without = {name: misnamed.get(name, "None of its references can be used.") for name in dataset.categories}
-    left_out = [
-        LeftOut(dataset.folder / name, reason)
-        for name, reason in without.items() if name not in kept
-    ]  # fmt: skip
-    if not kept:
+    left_out = [LeftOut(dataset.folder / name, reason) for name, reason in without.items() if name not in stored]
+    if not stored:
         first = next(iter(refused.items())) if refused else (left_out[0].path, left_out[0].detail)
         raise DatasetError(f"no category can be used, since of {first[0]}: {first[1]}")
     left_out += [LeftOut(path, detail) for path, detail in refused.items()]
-    samples = [each for each in dataset.samples if each.category in kept and each.path not in refused]
+    samples = [each for each in dataset.samples if each.category in stored and each.path not in refused]
     return replace(
-        dataset, references=tuple(references), left_out=tuple(left_out),
+        dataset,
+        references=tuple(references),
+        left_out=tuple(left_out),
         samples=tuple(replace(each, mask=None) if each.mask in refused else each for each in samples),
-    )  # fmt: skip
+    )
 
 
-def _refused(paths: list[Path], cache: Path, advance: Callable[[int], None]) -> Mapping[Path, str]:
+def _rejected(paths: list[Path], cache: Path, advance: Callable[[int], None]) -> Mapping[Path, str]:
     """Why files cannot be used, by path, in their order."""
     cache.mkdir(parents=True, exist_ok=True)
     known = cache / _KNOWN
@@ -78,6 +77,6 @@ def _refused(paths: list[Path], cache: Path, advance: Callable[[int], None]) -> 
 def _misnamed(category: str) -> str | None:
     try:
         category_name(category)
-    except TextRefused as refused:
+    except TextRejected as refused:
         return f"The category's name {refused}: rename it."
     return None

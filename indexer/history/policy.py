@@ -17,12 +17,12 @@ class RetentionPolicy:
     """
 
     inspections: RetentionLimits = _ALL
-    pictures: RetentionLimits = _ALL
+    images: RetentionLimits = _ALL
     defects: RetentionLimits = _ALL
-    defect_pictures: RetentionLimits = _ALL
+    defect_images: RetentionLimits = _ALL
 
-    def bounds(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
+    def limits(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
         """Those of one kind."""
         if what == "inspections":
             return self.defects if defect else self.inspections
-        return self.defect_pictures if defect else self.pictures
+        return self.defect_images if defect else self.images

@@ -24,13 +24,13 @@ _ABANDONED = 100_000  # paths remembered: 10 MB
 
 @dataclass(frozen=True)
 class PruneStep:
-    """What one step took away. what: inspections, the images and maps of some, or files. why: a bound, or room.
+    """What one step took away. target: inspections, the images and maps of some, or files. reason: a bound, or room.
 
-    Files go after what they belonged to; `why` is None for them. failed: a line for each that cannot be deleted.
+    Files go after what they belonged to; `reason` is None for them. failed: a line for each that cannot be deleted.
     """
 
-    what: Literal["inspections", "pictures", "files"]
-    why: Literal["bounds", "room"] | None
+    target: Literal["inspections", "pictures", "files"]
+    reason: Literal["bounds", "room"] | None
     amount: CountAndBytes
     failed: tuple[str, ...] = ()
 
@@ -55,11 +55,11 @@ class Pruner:
     def abandon(self, paths: Iterable[str]) -> None:
         """Have files (paths in the data folder) deleted that were written for a row that may not be there.
 
-        Beyond the last 100,000 of them, and after the process has ended, they are left to `without_orphans`.
+        Beyond the last 100,000 of them, and after the process has ended, they are left to `delete_orphans`.
         """
         self._abandoned.extend(paths)
 
-    def without_abandoned(self) -> Iterator[PruneStep]:
+    def delete_abandoned(self) -> Iterator[PruneStep]:
         """Delete what was abandoned, unless something names it."""
         while self._abandoned:
             some = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
@@ -78,12 +78,12 @@ class Pruner:
         now = datetime.now(UTC)
         for kind in kinds:
             for what in ("inspections", "pictures"):
-                bounds = self._policy.bounds(what, defect=kind.defect)
+                bounds = self._policy.limits(what, defect=kind.defect)
                 cut = self._retention.plan(kind, what, bounds, now)
                 if cut is not None:
                     yield cut
 
-    def within_bounds(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneStep]:
+    def prune_beyond_limits(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneStep]:
         """Take away what is beyond the policy's bounds, oldest first, inspections before images."""
         yield from self._deleted()
         for cut in self.plan(kinds):
@@ -99,29 +99,29 @@ class Pruner:
             return 0
         return max(0, 2 * self._min_free_bytes - free - self._retention.pending().bytes)
 
-    def with_room(self) -> Iterator[PruneStep]:
+    def free_disk_space(self) -> Iterator[PruneStep]:
         """While the disk is low, take away the oldest images of any category; never those of defects."""
         if shutil.disk_usage(self._data).free < 2 * self._min_free_bytes:
             yield from self._deleted()
-            if wanted := self.bytes_to_free():
-                for cut in self._retention.plan_to_free(wanted):
+            if requested := self.bytes_to_free():
+                for cut in self._retention.plan_to_free(requested):
                     yield from self._taken(cut, "room")
 
-    def without_orphans(self) -> Iterator[PruneStep]:
+    def delete_orphans(self) -> Iterator[PruneStep]:
         """Delete files that nothing names, as crashes, compactions and old references leave them."""
         for swept in self._sweeper.orphans("segments", "originals", HISTORY):
             yield _files_gone(swept)
 
     def _taken(self, cut: PruneCutoff, why: Literal["bounds", "room"]) -> Iterator[PruneStep]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
-            yield PruneStep(cut.what, why, amount)
+            yield PruneStep(cut.target, why, amount)
             yield from self._deleted()
 
     def _deleted(self) -> Iterator[PruneStep]:
         """Delete the files that are pending.
 
         A crash before they are struck out has them deleted again. If one of them is recorded and pruned anew just then,
-        it is left to `without_orphans`.
+        it is left to `delete_orphans`.
         """
         while paths := self._retention.pending_deletions(_FILES):
             dealt = 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-from indexer.domain.bit_depth import FULL, BitDepth, holds
+from indexer.domain.bit_depth import FULL, BitDepth, can_hold
 from indexer.domain.encoding import Encoding
 from indexer.imaging.bit_depth import to_bytes
 from indexer.imaging.encoding import detect_encoding
@@ -26,7 +26,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
-_MOST_SCANS = 64  # of a JPEG; encoders write up to some twenty
+_MAX_SCANS = 64  # of a JPEG; encoders write up to some twenty
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112
 
@@ -66,7 +66,7 @@ class RawImage:
     inverted: bool = False
 
     @property
-    def largest(self) -> int | None:
+    def max_value(self) -> int | None:
         """The largest value where there are 16 bits a channel; None otherwise."""
         return int(self.values.max()) if self.values.dtype == np.uint16 else None
 
@@ -82,10 +82,10 @@ class RawImage:
 
         ImageRejected with reason `beyond-depth` when a value is beyond that: what it would be is not known.
         """
-        largest = self.largest
+        largest = self.max_value
         if largest is None:
             bytes_ = self.values.astype(np.uint8, copy=False)
-        elif holds(largest, depth):
+        elif can_hold(largest, depth):
             bytes_ = to_bytes(self.values.astype(np.uint16, copy=False), depth)
         else:
             raise ImageRejected(
@@ -126,8 +126,8 @@ def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawIm
             _check_header(image, limits)
             if image.format == "PNG":
                 _check_sums(data)
-            if image.format in ("JPEG", "MPO") and has_more_scans(data, _MOST_SCANS):
-                raise ImageRejected("damaged", f"The JPEG has more than {_MOST_SCANS} scans, which no encoder writes.")
+            if image.format in ("JPEG", "MPO") and has_more_scans(data, _MAX_SCANS):
+                raise ImageRejected("damaged", f"The JPEG has more than {_MAX_SCANS} scans, which no encoder writes.")
             return _stored(image, data)
     except UnidentifiedImageError:
         raise ImageRejected(

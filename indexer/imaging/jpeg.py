@@ -9,14 +9,14 @@ _MARKER = re.compile(rb"\xff+[^\x00\x01\xff\xd0-\xd7]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
-def has_more_scans(data: bytes, most: int) -> bool:
+def has_more_scans(data: bytes, limit: int) -> bool:
     """Whether a JPEG's first image has more scans than this. Each costs the decoder a walk over all of its pixels."""
     # A file with few of these two bytes has few scans. Metadata, or what is attached behind the image, may hold them,
     # too: only where there are many is the file read marker by marker.
-    if data.count(b"\xff\xda") <= most:
+    if data.count(b"\xff\xda") <= limit:
         return False
     position, scans = 2, 0
-    while scans <= most:
+    while scans <= limit:
         found = _MARKER.search(data, position)
         if found is None or data[found.end() - 1] == _END_OF_IMAGE:
             return False

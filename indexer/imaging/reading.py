@@ -14,13 +14,13 @@ from indexer.imaging.encoding import apply_encoding
 def reading_for(stored: RawImage, reading: Reading) -> Reading:
     """What of a category's reading applies to one image: an image that is coarse enough is not stored again."""
     again = reading.stored_as is not None and stored.encoding.is_finer_than(reading.stored_as)
-    return Reading(reading.depth if stored.largest is not None else FULL, reading.stored_as if again else None)
+    return Reading(reading.depth if stored.max_value is not None else FULL, reading.stored_as if again else None)
 
 
 def read_pixels(stored: RawImage, reading: Reading) -> NDArray[np.uint8]:
     """uint8 (height, width, 3) RGB. ImageRejected when the depth that it takes is not known, or too small."""
     if reading.depth is None:
-        if stored.largest is not None:
+        if stored.max_value is not None:
             raise ImageRejected(
                 "depth-unknown",
                 "It has 16 bits a channel, and the categories' files have different numbers of bits: name the "

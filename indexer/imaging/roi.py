@@ -23,16 +23,16 @@ def region_from_mask(inside: NDArray[np.bool_]) -> RegionOfInterest:
 
     A pixel of the kept mask is inspected when half or more of what it stands for is.
     """
-    kept = cv2.resize(inside.astype(np.float32), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
-    png = encode_png(kept.astype(np.uint8) * np.uint8(255))
+    stored = cv2.resize(inside.astype(np.float32), (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) >= 0.5
+    png = encode_png(stored.astype(np.uint8) * np.uint8(255))
     return RegionOfInterest(mask=base64.b64encode(png).decode())
 
 
 def rasterise(region: RegionOfInterest, side: int) -> NDArray[np.bool_]:
     """A region over the whole image, squeezed into a square: bool (side, side). ValueError for no mask of ours."""
     if region.mask is not None:
-        kept = _decode_mask(region.mask)
-        return cv2.resize(kept, (side, side), interpolation=cv2.INTER_NEAREST) > 0
+        stored = _decode_mask(region.mask)
+        return cv2.resize(stored, (side, side), interpolation=cv2.INTER_NEAREST) > 0
     canvas = np.zeros((side, side), np.uint8)
     for polygon in region.polygons:
         # cv2's coordinates are pixel centres: pixel i covers [i − ½, i + ½).
@@ -42,7 +42,7 @@ def rasterise(region: RegionOfInterest, side: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, eq=False)
-class Inspected:
+class RoiMask:
     """A region of interest as an anomaly map needs it.
 
     cells: bool (rows, columns), at least one True. source: int64 (cells,), for each cell the nearest inspected one,
@@ -58,7 +58,7 @@ class Inspected:
 
 
 @lru_cache(maxsize=256)
-def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: InputGeometry) -> Inspected:
+def roi_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: InputGeometry) -> RoiMask:
     """The grid cells (rows, columns) of which half or more lies in the region.
 
     ValueError when there is none: the region lies outside of the centre that the encoder looks at, or is too small.
@@ -71,7 +71,7 @@ def inspected_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: I
     y, x = np.divmod(np.arange(cells.size), grid[1])
     inside = np.flatnonzero(cells)
     distances = (y[:, None] - y[inside]) ** 2 + (x[:, None] - x[inside]) ** 2  # (cells, inspected)
-    return Inspected(cells, inside[distances.argmin(axis=1)])
+    return RoiMask(cells, inside[distances.argmin(axis=1)])
 
 
 def _decode_mask(mask: str) -> NDArray[np.uint8]:

@@ -32,8 +32,8 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
             saved: list[SavedFile] = []
             mended: list[str] = []
             copied = copied_bytes = 0
-            for number, each in enumerate(named):
-                progress(number, len(named))
+            for index, each in enumerate(named):
+                progress(index, len(named))
                 held = before.get(each.path)
                 fault = None if held is None else _fault(archive, held, read_all=read_all)
                 if held is not None and fault is None:

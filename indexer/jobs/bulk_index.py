@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from indexer.calibration.calibration_cache import kept_measures
+from indexer.calibration.calibration_cache import stored_statistics
 from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
@@ -25,14 +25,14 @@ from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
-from indexer.screening.photo_quality import Appearance
-from indexer.screening.screening import Screening, findings_of, outliers_need
+from indexer.screening.photo_quality import PhotoQuality
+from indexer.screening.screening import Screening, all_findings, images_until_outlier_check
 from indexer.search import PatchSearchEngine
-from indexer.text import LONGEST, LONGEST_FILENAME, TextRefused, category_name, readable
+from indexer.text import MAX_FILENAME_LENGTH, MAX_LENGTH, TextRejected, category_name, readable
 
 BATCH = 8  # images encoded at once
 _COMMIT = 32  # images made references together: what a kill costs at most
-_LOOKED_AT = 64  # images of a category whose values tell how many bits their files use
+_SAMPLED = 64  # images of a category whose values tell how many bits their files use
 _GOOD = Path("train") / "good"
 
 
@@ -50,11 +50,11 @@ class CategoryFolder:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What lies under a folder. passed_over: what is not hidden and no image by its suffix."""
+class FolderLayout:
+    """What lies under a folder. ignored: what is not hidden and no image by its suffix."""
 
     categories: tuple[CategoryFolder, ...]
-    passed_over: tuple[Path, ...]
+    ignored: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class RejectedImage:
 class IndexReport:
     """What became of one category's images so far.
 
-    found: what screening found in images that were kept. outliers_need: how many more images it takes to find
-    outliers among them; None while nothing was screened.
+    findings: what screening found in images that were kept. images_until_outlier_check: how many more images it takes
+    to find outliers among them; None while nothing was screened.
     """
 
     category: str
     added: int = 0
-    known: int = 0
-    refused: list[RejectedImage] = field(default_factory=list)
-    found: list[tuple[Path, Finding]] = field(default_factory=list)
-    outliers_need: int | None = None
+    duplicates: int = 0
+    rejected: list[RejectedImage] = field(default_factory=list)
+    findings: list[tuple[Path, Finding]] = field(default_factory=list)
+    images_until_outlier_check: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Encoded:
     codes: EncodedReferences
 
 
-def find_categories(root: Path) -> Layout:
+def find_categories(root: Path) -> FolderLayout:
     """What lies under a folder: `<category>/train/good/*` (MVTec-AD) or `<category>/*`, category by category.
 
     A folder whose name breaks the rule for text is named in a readable form. NothingToIndex when there is no image.
@@ -119,20 +119,20 @@ def find_categories(root: Path) -> Layout:
         raise NothingToIndex(
             f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if list_images(root) else ''}"
         )
-    return Layout(tuple(found), tuple(passed_over))
+    return FolderLayout(tuple(found), tuple(passed_over))
 
 
 def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
     try:
         return CategoryFolder(category_name(folder.name), paths)
-    except TextRefused as refused:
-        return CategoryFolder(readable(folder.name, LONGEST), paths, f"The folder's name {refused}: rename it.")
+    except TextRejected as refused:
+        return CategoryFolder(readable(folder.name, MAX_LENGTH), paths, f"The folder's name {refused}: rename it.")
 
 
-def index(
+def bulk_index(
     library: ReferenceStore,
     encoder: Encoder,
-    found: Sequence[CategoryFolder],
+    folders: Sequence[CategoryFolder],
     *,
     limits: ImageLimits,
     decoders: int,
@@ -150,44 +150,44 @@ def index(
     for what the category has, or what the values tell. StorageFull and CatalogueError end it; what was committed
     stays.
     """
-    tallies, codec = [], library.memory.codec
+    reports, codec = [], library.memory.codec
     with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
         on_cores = cores.encoding(encoder)
-        for each in found:
-            tally = IndexReport(each.category)
-            tallies.append(tally)
+        for each in folders:
+            report = IndexReport(each.category)
+            reports.append(report)
             if each.misnamed is not None:
-                tally.refused = [RejectedImage(path, each.misnamed) for path in each.paths]
-                advance(tally, len(each.paths))
+                report.rejected = [RejectedImage(path, each.misnamed) for path in each.paths]
+                advance(report, len(each.paths))
                 continue
-            screened = None if screen is None else _Screened(library, screen, tally)
+            screened = None if screen is None else _Screener(library, screen, report)
             waiting: list[_Encoded] = []
             reading = _reading(pool, library, each, limits, depth)
             for batch in _loaded_ahead(pool, library, encoder, each, limits, reading):
                 fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
                 for path, loaded in batch:
                     if not isinstance(loaded, _Loaded):
-                        _note(tally, path, loaded)
+                        _note(report, path, loaded)
                 if fresh:
                     features = on_cores.encode(torch.stack([loaded.prepared for loaded in fresh]))
                     waiting += (
-                        _Encoded(loaded.path, loaded.original, codec.encode(features.item(number)))
-                        for number, loaded in enumerate(fresh)
+                        _Encoded(loaded.path, loaded.original, codec.encode(features.item(index)))
+                        for index, loaded in enumerate(fresh)
                     )
                 if len(waiting) >= _COMMIT:
-                    _commit(library, tally, waiting if screened is None else screened.kept(waiting))
+                    _commit(library, report, waiting if screened is None else screened.accept(waiting))
                     waiting = []
-                advance(tally, len(batch))
+                advance(report, len(batch))
             if waiting:
-                _commit(library, tally, waiting if screened is None else screened.kept(waiting))
-    return tuple(tallies)
+                _commit(library, report, waiting if screened is None else screened.accept(waiting))
+    return tuple(reports)
 
 
-def _note(tally: IndexReport, path: Path, reason: str | None) -> None:
+def _note(report: IndexReport, path: Path, reason: str | None) -> None:
     if reason is None:
-        tally.known += 1
+        report.duplicates += 1
     else:
-        tally.refused.append(RejectedImage(path, reason))
+        report.rejected.append(RejectedImage(path, reason))
 
 
 def _reading(
@@ -203,7 +203,7 @@ def _reading(
     depth = depth or published.settings.get(found.category, CategorySettings()).bit_depth
     largest: list[int] = []
     if depth is None and profile.depths_are_open:
-        some = found.paths[:: -(-len(found.paths) // _LOOKED_AT)]
+        some = found.paths[:: -(-len(found.paths) // _SAMPLED)]
         largest = [each for each in pool.map(lambda path: _largest(path, limits), some) if each is not None]
     return profile.reading(depth, max(largest, default=None))
 
@@ -214,7 +214,7 @@ def _largest(path: Path, limits: ImageLimits) -> int | None:
         with path.open("rb") as file:
             if not has_sixteen_bits(file):
                 return None
-        return read_image(path, limits).largest
+        return read_image(path, limits).max_value
     except (ImageRejected, OSError):
         return None
 
@@ -245,15 +245,15 @@ def _loaded_ahead(
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
         prepared = preprocess(image, encoder.space.geometry)
-        look = Appearance.of(prepared, width, height)
+        quality = PhotoQuality.from_image(prepared, width, height)
         original = SourceImage(
-            readable(path.name, LONGEST_FILENAME),
+            readable(path.name, MAX_FILENAME_LENGTH),
             data,
             digest,
             detect_suffix(data),
             width,
             height,
-            look,
+            quality,
             encoding=stored.encoding,
             reading=own,
         )
@@ -268,46 +268,46 @@ def _loaded_ahead(
         yield [(path, future.result()) for path, future in batch]
 
 
-class _Screened:
+class _Screener:
     """Holds one category's images, commit by commit, against each other and against the references there are."""
 
-    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, tally: IndexReport) -> None:
-        self._library, self._engine, self._tally = library, engine, tally
+    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, report: IndexReport) -> None:
+        self._library, self._engine, self._report = library, engine, report
         known = {each.name: each.settings for each in library.catalogue.categories.list()}
-        self._settings = known.get(tally.category, CategorySettings())
-        self._measured = kept_measures(library, tally.category, self._settings.scoring)
-        self._looks = [Appearance(**each) for each in library.catalogue.references.appearances(tally.category)]
+        self._settings = known.get(report.category, CategorySettings())
+        self._statistics = stored_statistics(library, report.category, self._settings.scoring)
+        self._qualities = [PhotoQuality(**each) for each in library.catalogue.references.appearances(report.category)]
 
-    def kept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
+    def accept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
         """The images that are not refused, with what was found in them. The same image twice is screened once."""
         fresh = list({each.original.sha256: each for each in reversed(waiting)}.values())[::-1]
-        memory, category = self._library.memory, self._tally.category
+        memory, category = self._library.memory, self._report.category
         codes, names = [each.codes for each in fresh], [each.original.filename for each in fresh]
         screening = Screening(memory, self._engine, category, self._settings.scoring, codes, names)
-        compared = [screening.compare(number) for number in range(len(fresh))]
-        looks = [each.original.appearance for each in fresh if each.original.appearance is not None]
+        compared = [screening.compare(index) for index in range(len(fresh))]
+        qualities = [each.original.appearance for each in fresh if each.original.appearance is not None]
         cell = memory.space.geometry.crop / memory.space.grid[0]
-        found = findings_of(compared, looks, self._measured, self._looks, cell)
-        self._tally.outliers_need = outliers_need(compared, self._measured)
-        self._measured += [each.measures for each in compared if each.measures is not None]
-        kept = []
+        found = all_findings(compared, qualities, self._statistics, self._qualities, cell)
+        self._report.images_until_outlier_check = images_until_outlier_check(compared, self._statistics)
+        self._statistics += [each.statistics for each in compared if each.statistics is not None]
+        stored = []
         for each, findings in zip(fresh, found, strict=True):
             reason = next((finding for finding in findings if finding.kind in self._settings.refuse), None)
             if reason is not None:
-                self._tally.refused.append(RejectedImage(each.path, f"{reason.kind}: {reason.detail}"))
+                self._report.rejected.append(RejectedImage(each.path, f"{reason.kind}: {reason.detail}"))
                 continue
-            self._tally.found += ((each.path, finding) for finding in findings)
-            kept.append(replace(each, original=replace(each.original, findings=findings)))
-        self._looks += [each.original.appearance for each in kept if each.original.appearance is not None]
-        self._tally.known += len(waiting) - len(fresh)
-        return kept
+            self._report.findings += ((each.path, finding) for finding in findings)
+            stored.append(replace(each, original=replace(each.original, findings=findings)))
+        self._qualities += [each.original.appearance for each in stored if each.original.appearance is not None]
+        self._report.duplicates += len(waiting) - len(fresh)
+        return stored
 
 
-def _commit(library: ReferenceStore, tally: IndexReport, waiting: Sequence[_Encoded]) -> None:
+def _commit(library: ReferenceStore, report: IndexReport, waiting: Sequence[_Encoded]) -> None:
     if not waiting:
         return
     originals = [each.original for each in waiting]
-    added = library.add(tally.category, originals, {each.original.sha256: each.codes for each in waiting})
+    added = library.add(report.category, originals, {each.original.sha256: each.codes for each in waiting})
     fresh = sum(outcome.status == "added" for outcome in added.outcomes)
-    tally.added += fresh
-    tally.known += len(waiting) - fresh  # the same image twice among these, or another process was quicker
+    report.added += fresh
+    report.duplicates += len(waiting) - fresh  # the same image twice among these, or another process was quicker

@@ -69,11 +69,11 @@ class Reencoder:
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
         ready: list[tuple[int, torch.Tensor]] = []
-        for reference, picture in zip(references, self._pool.map(self._prepared, references), strict=True):
-            if picture is None:
+        for reference, image in zip(references, self._pool.map(self._prepared, references), strict=True):
+            if image is None:
                 unreadable.append(reference)
             else:
-                ready.append((reference.id, picture))
+                ready.append((reference.id, image))
             if ready and (len(ready) == _BATCH or reference is references[-1]):
                 parts.append(self._codec.encode(self._encoder.encode(torch.stack([each for _, each in ready]))))
                 ids += [number for number, _ in ready]

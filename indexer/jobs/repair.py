@@ -52,8 +52,8 @@ class RepairJob:
         """Read every segment that live references lie in; returns those that fail. progress: read, in all."""
         found = []
         everything = self._catalogue.segments.changes_since(0, self._memory.id).added
-        for number, each in enumerate(everything):
-            progress(number, len(everything))
+        for index, each in enumerate(everything):
+            progress(index, len(everything))
             try:
                 self._segments.read(each.segment.name, each.segment.sha256)
             except (CorruptSegmentError, OSError):

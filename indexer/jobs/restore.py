@@ -29,8 +29,8 @@ def restore(
     lost: list[str] = []
     copied_bytes = 0
     with DataFolder.restored(data, database_url) as folder, new_database(folder.database) as engine:
-        for number, each in enumerate(saved):
-            progress(number, len(saved))
+        for index, each in enumerate(saved):
+            progress(index, len(saved))
             try:
                 copied_bytes += copy(archive.file(each.path), folder.root / each.path, each.sha256).bytes
             except FileFault as fault:

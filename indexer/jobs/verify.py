@@ -44,8 +44,8 @@ def verify_backup(source: Path, progress: Progress, name: str | None = None) -> 
 def faults_of(files: Iterable[tuple[str, Path, str | None]], total: int, progress: Progress) -> tuple[str, ...]:
     """A line for each file that is missing, damaged or unreadable. files: how each is called, where it lies, sha256."""
     damaged = []
-    for number, (name, path, sha256) in enumerate(files):
-        progress(number, total)
+    for index, (name, path, sha256) in enumerate(files):
+        progress(index, total)
         try:
             check(path, sha256)
         except FileFault as fault:

@@ -262,7 +262,7 @@ class ReferenceStore:
         except (CatalogueError, OSError, MemoryError) as error:
             log.warning("a change is committed but not published yet: %s", error)
 
-    def keep_original(self, data: bytes, suffix: str) -> str:
+    def store_image(self, data: bytes, suffix: str) -> str:
         """Keep an inspected picture's bytes until nothing names them any more; returns their sha256 (hex).
 
         They are swept away some time unless an inspection or a reference names them by then: hold `shared()`.

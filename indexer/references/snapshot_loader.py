@@ -227,18 +227,18 @@ class SnapshotLoader:
 
     def _moved(self, missing: SegmentRows, now: PublishedState) -> EncodedReferences | None:
         """The same references' features from the segments they lie in now; None if they have not moved."""
-        wanted = {row.reference_id: position for position, row in enumerate(missing.rows)}
+        requested = {row.reference_id: position for position, row in enumerate(missing.rows)}
         found: dict[int, EncodedReferences] = {}
         for each in self._catalogue.segments.changes_since(0, now.memory_id).added:
-            rows = tuple(row for row in each.rows if row.reference_id in wanted)
+            rows = tuple(row for row in each.rows if row.reference_id in requested)
             if not rows:
                 continue
             if each.segment.name == missing.segment.name:
                 return None
             encoded = self.read(SegmentRows(each.segment, rows), now.memory)
-            for number, row in enumerate(rows):
-                found[wanted[row.reference_id]] = encoded.select([number])
-        return join([found[position] for position in range(len(wanted))]) if len(found) == len(wanted) else None
+            for index, row in enumerate(rows):
+                found[requested[row.reference_id]] = encoded.select([index])
+        return join([found[position] for position in range(len(requested))]) if len(found) == len(requested) else None
 
 
 def _described(memory: MemoryRecord) -> str:

@@ -8,7 +8,7 @@ from indexer.domain.encoding import Encoding
 from indexer.domain.finding import Finding
 from indexer.domain.reading import Reading
 from indexer.domain.reference import NewReference
-from indexer.screening.photo_quality import Appearance
+from indexer.screening.photo_quality import PhotoQuality
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SourceImage:
     suffix: str
     width: int
     height: int
-    appearance: Appearance | None = None
+    appearance: PhotoQuality | None = None
     findings: tuple[Finding, ...] = ()
     encoding: Encoding | None = None
     reading: Reading = Reading()  # noqa: RUF009 - it is frozen

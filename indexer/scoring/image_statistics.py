@@ -10,62 +10,73 @@ from numpy.typing import NDArray
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.scoring.scoring import Scored, layer_weights, roi_cells, score_cells
+from indexer.scoring.scoring import ScoringResult, layer_weights, roi_mask, score_from_distances
 
 # Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
 _BLANK = 0.99
 
 
 @dataclass(frozen=True)
-class Measures:
+class ImageStatistics:
     """Five numbers of one picture held against references, each larger the less the picture is like them.
 
-    score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of
-    the inspected cells, which a defect in one place hardly moves and another product moves much. remoteness: 1 − the
-    inner product with the most similar reference's global descriptor. All in [0, 2]. uniformity: how alike the
+    score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of the
+    inspected cells, which a defect in one place hardly moves and another product moves much. global_distance: 1 − the
+    inner product with the most similar reference's global descriptor. All in [0, 2]. self_similarity: how alike the
     picture's own patches are, 0 to 1: 1 of a frame that shows nothing, which may well be near to some empty background.
     """
 
     score: float
     peak: float
     median: float
-    remoteness: float
-    uniformity: float
+    global_distance: float
+    self_similarity: float
 
     @property
-    def blank(self) -> bool:
+    def is_blank(self) -> bool:
         """Whether the picture shows nothing: every patch is like every other."""
-        return self.uniformity >= _BLANK
+        return self.self_similarity >= _BLANK
 
     @classmethod
-    def of(cls, scored: Scored, features: Features, space: FeatureSpace, settings: ScoringSettings) -> Measures:
+    def from_scoring(
+        cls, scored: ScoringResult, features: Features, space: FeatureSpace, settings: ScoringSettings
+    ) -> ImageStatistics:
         """Of a picture that was scored; its features as a batch of one."""
         similarity = float(scored.neighbours.similarities[0])
         return cls(
-            scored.score, float(scored.map.max()), _median(scored.distances, space, settings), _remoteness(similarity),
-            _uniformity(features, space, settings),
-        )  # fmt: skip
+            scored.score,
+            float(scored.map.max()),
+            _median(scored.distances, space, settings),
+            _global_distance(similarity),
+            _self_similarity(features, space, settings),
+        )
 
 
-def measure(
-    distances: NDArray[np.float32], similarity: float, features: Features, space: FeatureSpace,
+def from_distances(
+    distances: NDArray[np.float32],
+    similarity: float,
+    features: Features,
+    space: FeatureSpace,
     settings: ScoringSettings,
-) -> Measures:  # fmt: skip
+) -> ImageStatistics:
     """From S_l(t), float32 (layers, cells), the similarity of the most similar reference, and the features."""
-    score, anomaly_map = score_cells(distances, space, settings)
-    return Measures(
-        score, float(anomaly_map.max()), _median(distances, space, settings), _remoteness(similarity),
-        _uniformity(features, space, settings),
-    )  # fmt: skip
+    score, anomaly_map = score_from_distances(distances, space, settings)
+    return ImageStatistics(
+        score,
+        float(anomaly_map.max()),
+        _median(distances, space, settings),
+        _global_distance(similarity),
+        _self_similarity(features, space, settings),
+    )
 
 
 def with_distances(
-    measures: Measures, distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
-) -> Measures:
+    statistics: ImageStatistics, distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> ImageStatistics:
     """The same picture's measures with other patch distances, float32 (layers, cells)."""
-    score, anomaly_map = score_cells(distances, space, settings)
+    score, anomaly_map = score_from_distances(distances, space, settings)
     median = _median(distances, space, settings)
-    return replace(measures, score=score, peak=float(anomaly_map.max()), median=median)
+    return replace(statistics, score=score, peak=float(anomaly_map.max()), median=median)
 
 
 def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
@@ -77,7 +88,7 @@ def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings:
     return float(_fused(distances, space, settings).mean())
 
 
-def _remoteness(similarity: float) -> float:
+def _global_distance(similarity: float) -> float:
     return max(0.0, 1.0 - similarity)  # two unit vectors' product can round to a little above 1
 
 
@@ -88,17 +99,17 @@ def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: Scori
 def _fused(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> NDArray[np.float32]:
     """S(t) of the inspected cells."""
     fused: NDArray[np.float32] = layer_weights(settings, len(distances)) @ distances  # (cells,)
-    inspected = roi_cells(settings, space)
+    inspected = roi_mask(settings, space)
     return fused if inspected is None else fused[inspected.cells.ravel()]
 
 
-def _uniformity(features: Features, space: FeatureSpace, settings: ScoringSettings) -> float:
+def _self_similarity(features: Features, space: FeatureSpace, settings: ScoringSettings) -> float:
     """The mean inner product between two of the picture's inspected patches, in the layer where they are most alike.
 
     A layer that adds positions to what it sees, as a network's does, tells even patches of a blank frame apart.
     """
     patches = features.patches[0]  # (layers, cells, dim)
-    inspected = roi_cells(settings, space)
+    inspected = roi_mask(settings, space)
     if inspected is not None:
         patches = patches[:, torch.from_numpy(inspected.cells.ravel()).to(patches.device)]
     return float(patches.to(torch.float32).mean(dim=1).square().sum(dim=-1).amax())

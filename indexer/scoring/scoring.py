@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
-from indexer.imaging.roi import Inspected, inspected_cells
+from indexer.imaging.roi import RoiMask, roi_cells
 from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
 
@@ -22,7 +22,7 @@ _TOP_SHARE = 0.01
 _BELL = cv2.getGaussianKernel(5, 1.0, cv2.CV_32F)  # the map is smoothed with it along both axes
 
 
-class NoReferences(LookupError):
+class NoReferencesError(LookupError):
     """There is nothing to compare an image with."""
 
 
@@ -35,13 +35,13 @@ def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]
     return weights
 
 
-def roi_cells(settings: ScoringSettings, space: FeatureSpace) -> Inspected | None:
+def roi_mask(settings: ScoringSettings, space: FeatureSpace) -> RoiMask | None:
     """The cells that score, None for all. ValueError when the region covers no cell of this space."""
-    return None if settings.region is None else inspected_cells(settings.region, space.grid, space.geometry)
+    return None if settings.region is None else roi_cells(settings.region, space.grid, space.geometry)
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringResult:
     """One image held against a memory.
 
     score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop, 0
@@ -63,72 +63,74 @@ def score_image(
     settings: ScoringSettings,
     category: str | None = None,
     exclude_rows: Sequence[int] = (),
-) -> Scored:
+) -> ScoringResult:
     """Retrieve globally, search patches, fuse, draw the map and score it (paper, sections 3.2 and 3.3).
 
     features: one image's, as a batch of one. category: retrieve among its references only. exclude_rows: rows of the
-    memory left out, for leave-one-out scores. NoReferences when nothing is left to compare with.
+    memory left out, for leave-one-out scores. NoReferencesError when nothing is left to compare with.
     """
-    steps = scoring(memory, engine, features, settings, category, exclude_rows)
-    [found] = run_batched(engine, memory, [steps])
-    if isinstance(found, Exception):
-        raise found
-    return found
+    steps = score_steps(memory, engine, features, settings, category, exclude_rows)
+    [result] = run_batched(engine, memory, [steps])
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def scoring(
+def score_steps(
     memory: MemoryBank,
     engine: PatchSearchEngine,
     features: Features,
     settings: ScoringSettings,
     category: str | None = None,
     exclude_rows: Sequence[int] = (),
-) -> SearchCoroutine[Scored]:
+) -> SearchCoroutine[ScoringResult]:
     """What `score_image` does, in steps, so that the patches of several images can be searched for together."""
     if len(features.global_descriptors) != 1:
         raise ValueError("score one image at a time")
     descriptor = features.global_descriptors[0].to("cpu", torch.float32).numpy()
     neighbours = engine.nearest_references(memory, descriptor, settings.k, category, exclude_rows)
     if len(neighbours.rows) == 0:
-        raise NoReferences("no references" if category is None else f"no references of {category!r}")
+        raise NoReferencesError("no references" if category is None else f"no references of {category!r}")
     weights = layer_weights(settings, len(memory.space.layers))
-    answer = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
-    distances = 1.0 - answer.similarities  # (layers, cells)
-    score, anomaly_map = score_fused(answer.fused, memory.space, settings)
-    return Scored(score, anomaly_map, distances, neighbours, answer.best_match)
+    match = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
+    distances = 1.0 - match.similarities  # (layers, cells)
+    score, anomaly_map = score_from_fused(match.fused, memory.space, settings)
+    return ScoringResult(score, anomaly_map, distances, neighbours, match.best_match)
 
 
-def score_cells(
+def score_from_distances(
     distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S_l(t), float32 (layers, cells) → the image score and the map (256, 256), of distances that were kept."""
-    return score_fused(layer_weights(settings, len(distances)) @ distances, space, settings)
+    return score_from_fused(layer_weights(settings, len(distances)) @ distances, space, settings)
 
 
-def score_fused(
+def score_from_fused(
     fused: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S(t), float32 (cells,) → the image score and the map (256, 256): all that follows the patch search."""
-    inspected = roi_cells(settings, space)
+    inspected = roi_mask(settings, space)
     if inspected is None:
-        anomaly_map = draw_map(fused.reshape(space.grid))
+        anomaly_map = render_anomaly_map(fused.reshape(space.grid))
         return image_score(anomaly_map), anomaly_map
     # An ignored cell shows its nearest inspected one while the map is drawn, so that nothing leaks across the border
     # of the region and no score is thinned out there.
-    anomaly_map = draw_map(fused[inspected.source].reshape(space.grid))
+    anomaly_map = render_anomaly_map(fused[inspected.source].reshape(space.grid))
     pixels = inspected.pixels(MAP_SIDE)
     anomaly_map[~pixels] = 0.0
     return image_score(anomaly_map[pixels]), anomaly_map
 
 
-def rescaled(scored: Scored, scale: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> Scored:
+def rescale(
+    scored: ScoringResult, scale: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+) -> ScoringResult:
     """A scored image with its distances multiplied by `scale`, float32 (layers, cells): their map and score."""
     distances = scored.distances * scale
-    score, anomaly_map = score_cells(distances, space, settings)
+    score, anomaly_map = score_from_distances(distances, space, settings)
     return replace(scored, score=score, map=anomaly_map, distances=distances)
 
 
-def draw_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
+def render_anomaly_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
     """Fused cell scores (rows, columns) → float32 (256, 256): bilinear, then a 5×5 Gaussian with σ = 1."""
     full = cv2.resize(np.ascontiguousarray(grid, np.float32), (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_LINEAR)
     smooth = cv2.sepFilter2D(full, -1, _BELL, _BELL, borderType=cv2.BORDER_CONSTANT)  # zero padding, as published

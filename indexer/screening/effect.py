@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.conformal import Ranking
-from indexer.screening.screening import Compared, outlier_limit
+from indexer.screening.screening import ScreeningResult, outlier_limit
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Effect:
     outlier_limit: float | None
 
     @property
-    def far(self) -> bool:
+    def exceeds_outlier_limit(self) -> bool:
         """Whether the threshold would move beyond what screening calls an outlier."""
         before, after, limit = self.threshold_before, self.threshold_after, self.outlier_limit
         return before is not None and after is not None and limit is not None and after > max(before, limit)
 
 
-def effect_of(compared: Compared, calibration: Calibration | None, false_reject_rate: float) -> Effect:
+def estimate_effect(screened: ScreeningResult, calibration: Calibration | None, false_reject_rate: float) -> Effect:
     """From the picture as `Screening` compared it with the references of the category that are calibrated."""
-    score = None if compared.measures is None else compared.measures.score
+    score = None if screened.statistics is None else screened.statistics.score
     if calibration is None or len(calibration) == 0:
         return Effect(score, None, None, None)
     known = calibration.scores
-    counted = score is not None and not any(each.kind == "near_duplicate" for each in compared.findings)
-    after = Ranking.of([*known.values, score]) if counted and score is not None else known
+    counted = score is not None and not any(each.kind == "near_duplicate" for each in screened.findings)
+    after = Ranking.from_values([*known.values, score]) if counted and score is not None else known
     _, limit = outlier_limit(known.values.tolist())
-    return Effect(score, known.level(false_reject_rate), after.level(false_reject_rate), limit)
+    return Effect(score, known.threshold_at(false_reject_rate), after.threshold_at(false_reject_rate), limit)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from indexer.domain.finding import Finding
 
-FEWEST = 5  # pictures to compare with before one can be called unlike them
+MIN_IMAGES = 5  # pictures to compare with before one can be called unlike them
 _DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no picture of a part should have
 _LIGHT_RATIO = 1.6  # brighter or darker than usual by this factor
 _SHARPNESS_RATIO = 2.5
@@ -22,7 +22,7 @@ _SHAPE_RATIO = 1.05
 
 
 @dataclass(frozen=True)
-class Appearance:
+class PhotoQuality:
     """brightness: mean lightness, 0 to 1. sharpness: variance of the Laplacian over the variance, ≥ 0. shape: w / h."""
 
     brightness: float
@@ -30,7 +30,7 @@ class Appearance:
     shape: float
 
     @classmethod
-    def of(cls, prepared: torch.Tensor, width: int, height: int) -> Appearance:
+    def from_image(cls, prepared: torch.Tensor, width: int, height: int) -> PhotoQuality:
         """From the crop that the encoder sees, uint8 (3, crop, crop), and the picture's own size in pixels."""
         grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
         variance = float(grey.var())
@@ -40,7 +40,7 @@ class Appearance:
 
 
 @dataclass(frozen=True, eq=False)
-class Appearances:
+class PhotoQualities:
     """How many pictures look, each float64 (n,). sharpness: its natural logarithm."""
 
     brightness: NDArray[np.float64]
@@ -48,49 +48,49 @@ class Appearances:
     shape: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pictures: Sequence[Appearance]) -> Appearances:
+    def from_images(cls, qualities: Sequence[PhotoQuality]) -> PhotoQualities:
         """Of these pictures, in order."""
-        table = np.array([(each.brightness, each.sharpness, each.shape) for each in pictures]).reshape(-1, 3)
+        table = np.array([(each.brightness, each.sharpness, each.shape) for each in qualities]).reshape(-1, 3)
         return cls(table[:, 0], np.log(np.maximum(table[:, 1], _NO_SHARPNESS)), table[:, 2])
 
-    def without(self, number: int) -> Appearances:
+    def without(self, index: int) -> PhotoQualities:
         """Of all pictures but one."""
-        return Appearances(*(np.delete(each, number) for each in (self.brightness, self.sharpness, self.shape)))
+        return PhotoQualities(*(np.delete(each, index) for each in (self.brightness, self.sharpness, self.shape)))
 
     def __len__(self) -> int:
         return len(self.brightness)
 
 
-def photographic_findings(appearance: Appearance, others: Appearances) -> list[Finding]:
+def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Finding]:
     """What is wrong with a picture as a photograph, by itself and against others of its category."""
-    found = []
-    light = appearance.brightness
-    usual = float(np.median(others.brightness)) if len(others) >= FEWEST else None
-    spread = _spread(others.brightness)
-    low = _DARK if usual is None else max(_DARK, min(usual / _LIGHT_RATIO, usual - _SPREADS * spread))
-    high = _BRIGHT if usual is None else min(_BRIGHT, max(usual * _LIGHT_RATIO, usual + _SPREADS * spread))
-    against = "" if usual is None else f"; the others have {usual:.2f}"
+    result = []
+    light = quality.brightness
+    typical = float(np.median(others.brightness)) if len(others) >= MIN_IMAGES else None
+    spread = _robust_std(others.brightness)
+    low = _DARK if typical is None else max(_DARK, min(typical / _LIGHT_RATIO, typical - _SPREADS * spread))
+    high = _BRIGHT if typical is None else min(_BRIGHT, max(typical * _LIGHT_RATIO, typical + _SPREADS * spread))
+    against = "" if typical is None else f"; the others have {typical:.2f}"
     # References that are dark, or bright, all of them are so on purpose.
-    if light < low and (usual is None or light < usual / _LIGHT_RATIO):
-        found.append(Finding("too_dark", f"Mean lightness {light:.2f} of 1{against}.", light, usual, low))
-    if light > high and (usual is None or light > usual * 1.02):
-        found.append(Finding("too_bright", f"Mean lightness {light:.2f} of 1{against}.", light, usual, high))
-    if len(others) < FEWEST:
-        return found
+    if light < low and (typical is None or light < typical / _LIGHT_RATIO):
+        result.append(Finding("too_dark", f"Mean lightness {light:.2f} of 1{against}.", light, typical, low))
+    if light > high and (typical is None or light > typical * 1.02):
+        result.append(Finding("too_bright", f"Mean lightness {light:.2f} of 1{against}.", light, typical, high))
+    if len(others) < MIN_IMAGES:
+        return result
     # Sharpness is compared by ratio: six spreads below the usual would be below 0 where parts differ in it.
-    usual = float(np.exp(np.median(others.sharpness)))
-    low = usual / max(_SHARPNESS_RATIO, float(np.exp(_SPREADS * _spread(others.sharpness))))
-    if appearance.sharpness < low:
-        detail = f"Sharpness {appearance.sharpness:.3f}; the others have {usual:.3f}."
-        found.append(Finding("blurred", detail, appearance.sharpness, usual, low))
-    usual = float(np.median(others.shape))
-    ratio = max(appearance.shape / usual, usual / appearance.shape)
+    typical = float(np.exp(np.median(others.sharpness)))
+    low = typical / max(_SHARPNESS_RATIO, float(np.exp(_SPREADS * _robust_std(others.sharpness))))
+    if quality.sharpness < low:
+        detail = f"Sharpness {quality.sharpness:.3f}; the others have {typical:.3f}."
+        result.append(Finding("blurred", detail, quality.sharpness, typical, low))
+    typical = float(np.median(others.shape))
+    ratio = max(quality.shape / typical, typical / quality.shape)
     if ratio > _SHAPE_RATIO:
-        detail = f"Its width is {appearance.shape:.2f} of its height; of the others it is {usual:.2f}."
-        found.append(Finding("differently_framed", detail, appearance.shape, usual, usual * _SHAPE_RATIO))
-    return found
+        detail = f"Its width is {quality.shape:.2f} of its height; of the others it is {typical:.2f}."
+        result.append(Finding("differently_framed", detail, quality.shape, typical, typical * _SHAPE_RATIO))
+    return result
 
 
-def _spread(values: NDArray[np.float64]) -> float:
+def _robust_std(values: NDArray[np.float64]) -> float:
     """A robust standard deviation; 0 for no values."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0

@@ -9,40 +9,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.calibration.near_duplicates import PEERS, are_twins, usual_difference
+from indexer.calibration.near_duplicates import PEERS, are_near_duplicates, typical_difference
 from indexer.domain.finding import Finding
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.scoring.image_statistics import Measures, mean_distance, measure
-from indexer.screening.photo_quality import Appearance, Appearances, photographic_findings
+from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
+from indexer.screening.photo_quality import PhotoQualities, PhotoQuality, photo_findings
 from indexer.search import PatchSearchEngine
-from indexer.search.reverse_search import answers, difference
+from indexer.search.reverse_search import difference, reverse_similarities
 
-FEWEST = 8  # measured pictures before one can be called unlike the others
-_SPREADS = 6.0
-_LEAST_SPREAD = 0.01  # pictures half of which are empty have medians of 0: not every other one is an outlier
+MIN_IMAGES = 8  # measured pictures before one can be called unlike the others
+_MAX_STDS = 6.0
+_MIN_STD = 0.01  # pictures half of which are empty have medians of 0: not every other one is an outlier
 _SHARE = 0.5  # of the usual value, by which an outlier exceeds it at least
-_CELLS_MOVED = 6  # how far a shift of the camera is looked for
+_MAX_SHIFT = 6  # how far a shift of the camera is looked for
 _FITS = 0.93  # of the distance where it is, at which a picture fits elsewhere: parts moved by a cell have 0.91 at most
 _OWN = 3  # pictures of the category to compare with before it can fit worse than another
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A picture or reference that another is like. reference_id None: a picture of the same request, at `picture`."""
+    """A similar image. reference_id: None for an image of the same request, which `image_index` locates."""
 
     similarity: float
     row: int
     reference_id: int | None
-    picture: int | None
+    image_index: int | None
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What comparing one picture gave. measures: None when there was nothing to compare it with."""
+class ScreeningResult:
+    """What comparing one picture gave. statistics: None when there was nothing to compare it with."""
 
-    measures: Measures | None
+    statistics: ImageStatistics | None
     findings: tuple[Finding, ...]
     shift: tuple[int, int] = (0, 0)  # (rows, columns) of the grid by which it seems moved against its nearest
 
@@ -55,59 +55,69 @@ class Screening:
     """
 
     def __init__(
-        self, memory: MemoryBank, engine: PatchSearchEngine, category: str, settings: ScoringSettings,
-        encoded: Sequence[EncodedReferences], names: Sequence[str],
-    ) -> None:  # fmt: skip
+        self,
+        memory: MemoryBank,
+        engine: PatchSearchEngine,
+        category: str,
+        settings: ScoringSettings,
+        encoded: Sequence[EncodedReferences],
+        names: Sequence[str],
+    ) -> None:
         self._names = names
         self._memory, self._engine, self._category, self._settings = memory, engine, category, settings
         self._batch = MemoryBank.empty(memory.space, memory.codec.name)
         if encoded:
             self._batch = self._batch.with_references(range(len(encoded)), [category] * len(encoded), join(encoded), 1)
 
-    def compare(self, picture: int) -> Compared:
+    def compare(self, index: int) -> ScreeningResult:
         """Search for one picture among the references and the other pictures. About the work of two detections."""
-        features = self._batch.features_of(picture)
+        features = self._batch.features_of(index)
         descriptor = features.global_descriptors[0].numpy()
-        peers = self._peers(descriptor, picture)
-        apart = self._apart(features, peers)
-        usual = usual_difference(apart)
-        twins = [peer for peer, each in zip(peers, apart, strict=True) if are_twins(each, usual)]
+        peers = self._peers(descriptor, index)
+        distances = self._distances(features, peers)
+        typical = typical_difference(distances)
+        duplicates = [peer for peer, each in zip(peers, distances, strict=True) if are_near_duplicates(each, typical)]
         findings = [
-            self._near_duplicate(peer, apart[peers.index(peer)], usual)
-            for peer in twins
-            if peer.picture is None or peer.picture < picture
+            self._near_duplicate(peer, distances[peers.index(peer)], typical)
+            for peer in duplicates
+            if peer.image_index is None or peer.image_index < index
         ][:1]
         known = self._memory.nearest_references(
-            descriptor, self._settings.k, self._category, [each.row for each in twins if each.picture is None]
+            descriptor, self._settings.k, self._category, [each.row for each in duplicates if each.image_index is None]
         )
         fresh = self._batch.nearest_references(
-            descriptor, self._settings.k, None, [picture, *(each.row for each in twins if each.picture is not None)]
+            descriptor,
+            self._settings.k,
+            None,
+            [index, *(each.row for each in duplicates if each.image_index is not None)],
         )
         best: NDArray[np.float32] | None = None
         similarity = -1.0
-        for memory, found in ((self._memory, known), (self._batch, fresh)):
-            if len(found.rows):
-                part = self._engine.max_similarity(memory, features.patches[0], found.rows, self._settings.rho)
+        for memory, result in ((self._memory, known), (self._batch, fresh)):
+            if len(result.rows):
+                part = self._engine.max_similarity(memory, features.patches[0], result.rows, self._settings.rho)
                 best = part if best is None else np.maximum(best, part)  # S is 1 − a maximum: maxima merge exactly
-                similarity = max(similarity, float(found.similarities[0]))
+                similarity = max(similarity, float(result.similarities[0]))
         if best is None:
-            return Compared(None, tuple(findings))
-        measures = measure(1.0 - best, similarity, features, self._memory.space, self._settings)
+            return ScreeningResult(None, tuple(findings))
+        statistics = from_distances(1.0 - best, similarity, features, self._memory.space, self._settings)
         if len(peers) >= _OWN and (other := self._other_category(features, 1.0 - best, similarity)) is not None:
             findings.append(other)
-        nearest = next((peer for peer in peers if peer not in twins), None)
+        nearest = next((peer for peer in peers if peer not in duplicates), None)
         shift = (0, 0) if nearest is None else self._shift(features, nearest)
-        return Compared(measures, tuple(findings), shift)
+        return ScreeningResult(statistics, tuple(findings), shift)
 
-    def _near_duplicate(self, peer: Peer, apart: float, usual: float | None) -> Finding:
-        which = f"reference {peer.reference_id}" if peer.picture is None else repr(self._names[peer.picture])
-        others = "" if usual is None else f", other parts by up to {usual:.3f}"
-        detail = f"Shows the same part as {which}: apart by {apart:.3f}{others}."
-        return Finding("near_duplicate", detail, apart, usual, reference_id=peer.reference_id, picture=peer.picture)
+    def _near_duplicate(self, peer: Peer, distance: float, typical: float | None) -> Finding:
+        which = f"reference {peer.reference_id}" if peer.image_index is None else repr(self._names[peer.image_index])
+        others = "" if typical is None else f", other parts by up to {typical:.3f}"
+        detail = f"Shows the same part as {which}: apart by {distance:.3f}{others}."
+        return Finding(
+            "near_duplicate", detail, distance, typical, reference_id=peer.reference_id, picture=peer.image_index
+        )
 
-    def _peers(self, descriptor: NDArray[np.float32], picture: int) -> list[Peer]:
+    def _peers(self, descriptor: NDArray[np.float32], index: int) -> list[Peer]:
         known = self._memory.nearest_references(descriptor, PEERS, self._category)
-        fresh = self._batch.nearest_references(descriptor, PEERS, None, [picture])
+        fresh = self._batch.nearest_references(descriptor, PEERS, None, [index])
         peers = [
             Peer(float(each), int(row), int(self._memory.ids[row]), None)
             for row, each in zip(known.rows, known.similarities, strict=True)
@@ -117,12 +127,14 @@ class Screening:
         ]
         return sorted(peers, key=lambda peer: -peer.similarity)[:PEERS]
 
-    def _apart(self, features: Features, peers: Sequence[Peer]) -> list[float]:
-        apart = []
+    def _distances(self, features: Features, peers: Sequence[Peer]) -> list[float]:
+        distances = []
         for peer in peers:
-            memory = self._memory if peer.picture is None else self._batch
-            apart.append(float(difference(answers(memory, features, [peer.row], self._settings.rho))[0]))
-        return apart
+            memory = self._memory if peer.image_index is None else self._batch
+            distances.append(
+                float(difference(reverse_similarities(memory, features, [peer.row], self._settings.rho))[0])
+            )
+        return distances
 
     def _other_category(self, features: Features, distances: NDArray[np.float32], similarity: float) -> Finding | None:
         """Whether another category's references are more like the picture, as a whole and patch by patch.
@@ -150,49 +162,51 @@ class Screening:
     @torch.inference_mode()
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
         """By how many grid cells (down, right) the picture fits its nearest best, if clearly better than unmoved."""
-        memory = self._memory if nearest.picture is None else self._batch
+        memory = self._memory if nearest.image_index is None else self._batch
         rows, columns = memory.space.grid
         one = features.patches[0].mean(dim=0).view(rows, columns, -1)
         other = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
-        best, found = 1.0 - _FITS * (1.0 - float((one * other).sum(dim=-1).mean())), (0, 0)
-        for down in range(-min(_CELLS_MOVED, rows // 2), min(_CELLS_MOVED, rows // 2) + 1):
-            for right in range(-min(_CELLS_MOVED, columns // 2), min(_CELLS_MOVED, columns // 2) + 1):
+        best, result = 1.0 - _FITS * (1.0 - float((one * other).sum(dim=-1).mean())), (0, 0)
+        for down in range(-min(_MAX_SHIFT, rows // 2), min(_MAX_SHIFT, rows // 2) + 1):
+            for right in range(-min(_MAX_SHIFT, columns // 2), min(_MAX_SHIFT, columns // 2) + 1):
                 ours = one[max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
                 theirs = other[max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
                 likeness = float((ours * theirs).sum(dim=-1).mean())
                 if likeness > best:
-                    best, found = likeness, (down, right)
-        return found
+                    best, result = likeness, (down, right)
+        return result
 
 
-def outliers_need(compared: Sequence[Compared], known: Sequence[Measures]) -> int:
+def images_until_outlier_check(results: Sequence[ScreeningResult], known: Sequence[ImageStatistics]) -> int:
     """How many more pictures it takes before one can be called unlike the others; 0 when there are enough.
 
     Of fewer, so much is an outlier by chance that the finding would say nothing: see docs/verdicts.md.
     """
-    return max(0, FEWEST - len(_measured(compared, known)))
+    return max(0, MIN_IMAGES - len(_all_statistics(results, known)))
 
 
-def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) -> list[tuple[Finding, ...]]:
+def find_outliers(
+    results: Sequence[ScreeningResult], known: Sequence[ImageStatistics], cell: float
+) -> list[tuple[Finding, ...]]:
     """Every picture's findings once all have been compared; the known are the calibrated references' measures.
 
     cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured pictures none is an outlier.
     """
-    if outliers_need(compared, known):
-        return [each.findings for each in compared]
-    measured = _measured(compared, known)
+    if images_until_outlier_check(results, known):
+        return [each.findings for each in results]
+    measured = _all_statistics(results, known)
     usual_score, most = outlier_limit([each.score for each in measured])
-    usual, limit = outlier_limit([each.median for each in measured])
+    typical, limit = outlier_limit([each.median for each in measured])
     answers = []
-    for each in compared:
+    for each in results:
         findings = list(each.findings)
-        if each.measures is not None:
+        if each.statistics is not None:
             down, right = (cells * cell for cells in each.shift)
             moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
-            score, median = each.measures.score, each.measures.median
+            score, median = each.statistics.score, each.statistics.median
             if median > limit:
-                detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {usual:.3f}{moved}."
-                findings.append(Finding("differently_framed", detail, median, usual, limit))
+                detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {typical:.3f}{moved}."
+                findings.append(Finding("differently_framed", detail, median, typical, limit))
             elif score > most and moved:
                 detail = f"Its edges lie elsewhere: score {score:.3f}, usually {usual_score:.3f}{moved}."
                 findings.append(Finding("differently_framed", detail, score, usual_score, most))
@@ -203,28 +217,32 @@ def judge(compared: Sequence[Compared], known: Sequence[Measures], cell: float) 
     return answers
 
 
-def findings_of(
-    compared: Sequence[Compared], looks: Sequence[Appearance], known: Sequence[Measures], kept: Sequence[Appearance],
+def all_findings(
+    results: Sequence[ScreeningResult],
+    qualities: Sequence[PhotoQuality],
+    known: Sequence[ImageStatistics],
+    stored_qualities: Sequence[PhotoQuality],
     cell: float,
-) -> list[tuple[Finding, ...]]:  # fmt: skip
+) -> list[tuple[Finding, ...]]:
     """All that was found in each picture: as a photograph, and held against the others.
 
-    looks: of the same pictures. known, kept: measures and looks of the references there are. cell: as for `judge`.
+    qualities: of the same pictures. known, stored_qualities: measures and looks of the references there are. cell: as
+    for `judge`.
     """
-    judged = judge(compared, known, cell)
-    all_ = Appearances.of([*kept, *looks])
+    judged = find_outliers(results, known, cell)
+    all_ = PhotoQualities.from_images([*stored_qualities, *qualities])
     return [
-        (*photographic_findings(look, all_.without(len(kept) + number)), *judged[number])
-        for number, look in enumerate(looks)
+        (*photo_findings(quality, all_.without(len(stored_qualities) + index)), *judged[index])
+        for index, quality in enumerate(qualities)
     ]
 
 
-def _measured(compared: Sequence[Compared], known: Sequence[Measures]) -> list[Measures]:
-    return [*known, *(each.measures for each in compared if each.measures is not None)]
+def _all_statistics(results: Sequence[ScreeningResult], known: Sequence[ImageStatistics]) -> list[ImageStatistics]:
+    return [*known, *(each.statistics for each in results if each.statistics is not None)]
 
 
 def outlier_limit(values: Sequence[float]) -> tuple[float, float]:
     """The usual value, and the one beyond which a value is an outlier."""
-    usual = float(np.median(values))
-    spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(np.array(values) - usual))))
-    return usual, usual + max(_SPREADS * spread, _SHARE * usual)
+    typical = float(np.median(values))
+    spread = max(_MIN_STD, 1.4826 * float(np.median(np.abs(np.array(values) - typical))))
+    return typical, typical + max(_MAX_STDS * spread, _SHARE * typical)

@@ -92,25 +92,25 @@ def max_similarity(
         products = tl.zeros((ROWS, COLUMNS), tl.float32)
         for start in range(0, dim, DEPTH):
             value = start + tl.arange(0, DEPTH)
-            wanted = there[:, None] & (value < dim)[None, :]
+            requested = there[:, None] & (value < dim)[None, :]
             query_values = tl.load(
                 queries + answer[None, :] * dim + value[:, None], mask=asks[None, :] & (value < dim)[:, None], other=0.0
             )  # (DEPTH, COLUMNS)
             if FORMAT == FP32:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.float32)), ALIGNED)
-                stored = tl.load(table[:, None] + value[None, :], mask=wanted, other=0.0)
+                stored = tl.load(table[:, None] + value[None, :], mask=requested, other=0.0)
                 products = tl.dot(stored, query_values, products, input_precision="ieee")
             elif FORMAT == FP16:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.float16)), ALIGNED)
-                stored = tl.load(table[:, None] + value[None, :], mask=wanted, other=0.0)
+                stored = tl.load(table[:, None] + value[None, :], mask=requested, other=0.0)
                 products = tl.dot(stored, query_values, products)
             elif FORMAT == BF16:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.int16)), ALIGNED)
-                stored = _widened(tl.load(table[:, None] + value[None, :], mask=wanted, other=0))
+                stored = _widened(tl.load(table[:, None] + value[None, :], mask=requested, other=0))
                 products = tl.dot(stored.to(tl.float16), query_values, products)
             else:
                 table = tl.multiple_of(codes.to(tl.pointer_type(tl.int8)), ALIGNED)
-                levels = tl.load(table[:, None] + value[None, :], mask=wanted, other=0)
+                levels = tl.load(table[:, None] + value[None, :], mask=requested, other=0)
                 products = tl.dot(levels.to(tl.float16), query_values, products)
         if FORMAT == INT8:
             products *= _scale_at((codes + dim).to(tl.pointer_type(tl.uint8)), there)[:, None]

@@ -16,7 +16,7 @@ _BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays 
 
 
 @torch.inference_mode()
-def answers(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
+def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
     """What one picture is to several references: the largest inner product of each of their patches with its patches.
 
     features: the one picture's, as a batch of one. rows: k rows of the memory. The engines ask the other way round:
@@ -43,7 +43,7 @@ def answers(memory: MemoryBank, features: Features, rows: Sequence[int], rho: in
 
 
 @torch.inference_mode()
-def best_at(
+def max_similarity_at(
     memory: MemoryBank, features: Features, rows: NDArray[np.int64], rho: int, where: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """`PatchSearchEngine.max_similarity` for some cells only.
@@ -77,8 +77,10 @@ def _codes_at(
         inside = rows[(rows >= base) & (rows < base + len(block))] - base
         base += len(block)
         if len(inside):
-            places = (inside[None, :, None] * block.shape[1] + layers[:, None, None]) * block.shape[2] + cells[:, None]
-            flat = torch.from_numpy(places.ravel())
+            positions = (inside[None, :, None] * block.shape[1] + layers[:, None, None]) * block.shape[2] + cells[
+                :, None
+            ]
+            flat = torch.from_numpy(positions.ravel())
             parts.append(block.view(-1, block.shape[3]).index_select(0, flat).view(len(layers), -1, block.shape[3]))
     return torch.cat(parts, dim=1)
 

@@ -115,8 +115,8 @@ class TorchEngine(GlobalRetrieval):
         for chunks in self.codes.passes(memory, rows):
             there = rows[np.concatenate([chunk.query_positions for chunk in chunks])]
             selections = [
-                _Selection(number, self._columns(there, selected))
-                for number, each in enumerate(images)
+                _Selection(index, self._columns(there, selected))
+                for index, each in enumerate(images)
                 for selected in each.selections
             ]
             np.maximum(best, over(memory, queries, selections, chunks, rho), out=best)

@@ -104,7 +104,7 @@ class AccessControlMiddleware:
     def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
         if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
             raise ProblemError("forbidden", "A page of another site may not change anything here.")
-        asked = _PORT.sub(b"", headers.get(b"host", b"localhost")).lower()
-        if asked not in self._hosts:
+        requested = _PORT.sub(b"", headers.get(b"host", b"localhost")).lower()
+        if requested not in self._hosts:
             detail = "Open access answers to names of this machine only, such as localhost: see the Host header."
             raise ProblemError("forbidden", detail)

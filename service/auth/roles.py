@@ -53,5 +53,5 @@ _PATTERNS = [(method, compile_path(path)[0], role) for (method, path), role in R
 
 def required_role(method: str, path: str) -> Role:
     """The role that a request needs."""
-    asked = "GET" if method == "HEAD" else method
-    return next((role for verb, pattern, role in _PATTERNS if verb == asked and pattern.match(path)), DEFAULT)
+    requested = "GET" if method == "HEAD" else method
+    return next((role for verb, pattern, role in _PATTERNS if verb == requested and pattern.match(path)), DEFAULT)

@@ -12,11 +12,11 @@ from typing import Literal
 
 import torch
 
-from indexer.calibration.adaptation import Adaptation, Adapting
-from indexer.calibration.calibration import Calibration, weighed
-from indexer.calibration.calibration_cache import read_kept
+from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
+from indexer.calibration.calibration import Calibration, with_calibrated_weights
+from indexer.calibration.calibration_cache import read_stored
 from indexer.calibration.conformal import references_needed
-from indexer.catalogue.adaptations import MOST, KeptAdaptation
+from indexer.catalogue.adaptations import MAX_ENCODINGS, StoredAdaptation
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import CategoryNotFound, OriginalUnreadable
 from indexer.domain.reading import Reading
@@ -78,8 +78,8 @@ class Adaptations:
 
     def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
         """The latest adaptation; while there is none it is made, if that is possible."""
-        wanted = self._want(category, encoding)
-        return wanted.found or ("waiting" if wanted.failed is None else "impossible")
+        requested = self._want(category, encoding)
+        return requested.found or ("waiting" if requested.failed is None else "impossible")
 
     async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
         """Return once there is an adaptation, or none can be made, or after so many seconds.
@@ -88,18 +88,18 @@ class Adaptations:
         """
         if self._calibrations.of(category) is None:
             return
-        wanted = self._want(category, encoding)
+        requested = self._want(category, encoding)
         with self._changing:
-            if wanted.awaited or wanted.found is not None:
+            if requested.awaited or requested.found is not None:
                 return
-            wanted.awaited = True
-        await asyncio.wait([asyncio.wrap_future(wanted.waiting)], timeout=seconds)
+            requested.awaited = True
+        await asyncio.wait([asyncio.wrap_future(requested.waiting)], timeout=seconds)
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: make what is wanted and not there, or out of date."""
         with self._changing:
-            wanted = list(self._wanted.items())
-        for (category, encoding), each in wanted:
+            requested = list(self._wanted.items())
+        for (category, encoding), each in requested:
             if stopping.is_set():
                 return
             if category not in self._library.published.settings:
@@ -110,15 +110,15 @@ class Adaptations:
 
     def _want(self, category: str, encoding: Encoding) -> _Wanted:
         with self._changing:
-            wanted = self._wanted.get((category, encoding))
-            if wanted is not None:
-                return wanted
+            requested = self._wanted.get((category, encoding))
+            if requested is not None:
+                return requested
             others = [key for key in self._wanted if key[0] == category]
-            for key in others[: len(others) + 1 - MOST]:
+            for key in others[: len(others) + 1 - MAX_ENCODINGS]:
                 del self._wanted[key]
-            wanted = self._wanted[category, encoding] = _Wanted()
+            requested = self._wanted[category, encoding] = _Wanted()
         self.asked()
-        return wanted
+        return requested
 
     def _renew(self, category: str, encoding: Encoding, wanted: _Wanted, stopping: threading.Event) -> None:
         published = self._library.published
@@ -129,11 +129,11 @@ class Adaptations:
         if wanted.failed == known.key or (wanted.found is not None and wanted.found.calibration.key == known.key):
             return
         catalogue, name = self._library.catalogue.adaptations, encoding.to_json()
-        kept = catalogue.read(category, published.memory_id, name)
+        stored = catalogue.read(category, published.memory_id, name)
         found = None
-        if kept is not None and kept.key == known.key:
+        if stored is not None and stored.key == known.key:
             try:
-                found = Adaptation.from_bytes(kept.state, known)
+                found = Adaptation.from_bytes(stored.state, known)
             except ValueError:
                 log.warning("the kept calibration of %s for %s cannot be read; it is made again", category, encoding)
         if found is None:
@@ -144,7 +144,7 @@ class Adaptations:
             if isinstance(made, Adaptation):
                 found = made
                 try:
-                    catalogue.keep(category, published.memory_id, name, KeptAdaptation(known.key, made.to_bytes()))
+                    catalogue.store(category, published.memory_id, name, StoredAdaptation(known.key, made.to_bytes()))
                 except CategoryNotFound:  # it was removed meanwhile
                     return
         wanted.found, wanted.failed = found or wanted.found, known.key if found is None else None
@@ -162,13 +162,15 @@ class Adaptations:
         stopping: threading.Event,
     ) -> Adaptation | str | None:
         """The adaptation, why there can be none, or None when it was not finished."""
-        kept = read_kept(self._library, category)
-        if kept is None or not basis.is_of(kept[1]):
+        stored = read_stored(self._library, category)
+        if stored is None or not basis.is_of(stored[1]):
             return None
-        adapting = Adapting(memory, self._engine, weighed(basis.settings, known), kept[1], known, most)
+        adapting = AdaptationBuilder(
+            memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, most
+        )
         references = self._references(category)
         log.info("%s is calibrated for images that are %s", category, encoding)
-        for reference_id in adapting.wanted:
+        for reference_id in adapting.reference_ids:
             if (prepared := self._stored(references.get(reference_id), encoding)) is not None:
                 self._worker.submit_calibration(_adding(self._encoder, adapting, reference_id, prepared)).result()
             newest = self._library.memory
@@ -205,6 +207,6 @@ class Adaptations:
 
 
 def _adding(
-    encoder: Encoder, adapting: Adapting, reference_id: int, prepared: torch.Tensor
+    encoder: Encoder, adapting: AdaptationBuilder, reference_id: int, prepared: torch.Tensor
 ) -> Callable[[MemoryBank], None]:
     return lambda _: adapting.add(reference_id, encoder.encode(prepared[None]))

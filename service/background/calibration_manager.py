@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.calibration_cache import read_kept, to_kept
+from indexer.calibration.calibration_cache import read_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.domain.errors import CatalogueError, CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 from indexer.search import PatchSearchEngine
 from service.inference.worker import InferenceWorker
 
@@ -97,8 +97,8 @@ class CalibrationManager:
 
     def searches(self, category: str) -> LeaveOneOut | None:
         """The searches that its latest calibration was made from, as they are kept."""
-        kept = read_kept(self._library, category)
-        return None if kept is None else kept[1]
+        stored = read_stored(self._library, category)
+        return None if stored is None else stored[1]
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: calibrate whatever is out of date, and forget categories that are gone.
@@ -137,30 +137,30 @@ class CalibrationManager:
         found = self._found.get(category)
         if found is not None and found[0] == basis:
             return
-        kept = read_kept(self._library, category)
-        if kept is not None and basis.is_of(kept[1]):
-            version, result = kept
+        stored = read_stored(self._library, category)
+        if stored is not None and basis.is_of(stored[1]):
+            version, result = stored
         else:
             version = memory.version
-            before = None if kept is None else kept[1]
+            before = None if stored is None else stored[1]
             steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho, before)
             searched = self._taken(steps, category, basis)
             if searched is None:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
             if published.superseded_by is None:
-                base = None if kept is None else to_kept(*kept)
-                self._unsaved[category] = _Unsaved(published.memory_id, to_kept(version, result), base)
-        weighed = result.balanced(memory.space, scoring)
-        measures = self._taken(_measured(result, memory, weighed), category, basis)
-        if measures is not None:
-            calibration = Calibration.of(
+                base = None if stored is None else to_stored(*stored)
+                self._unsaved[category] = _Unsaved(published.memory_id, to_stored(version, result), base)
+        weighed = result.balance_layers(memory.space, scoring)
+        statistics = self._taken(_measured(result, memory, weighed), category, basis)
+        if statistics is not None:
+            calibration = Calibration.from_statistics(
                 category,
                 version,
                 basis.key,
-                [each for _, each in measures],
+                [each for _, each in statistics],
                 result.duplicates,
-                [reference_id for reference_id, _ in measures],
+                [reference_id for reference_id, _ in statistics],
                 weighed.layer_weights,
             )
             self._found[category] = (basis, calibration)
@@ -170,7 +170,7 @@ class CalibrationManager:
         unsaved = self._unsaved.get(category)
         if unsaved is not None:
             with suppress(CategoryNotFound):  # it was removed meanwhile
-                self._library.catalogue.calibrations.keep(category, unsaved.memory_id, unsaved.kept, unsaved.base)
+                self._library.catalogue.calibrations.store(category, unsaved.memory_id, unsaved.kept, unsaved.base)
             del self._unsaved[category]
 
     def _taken(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
@@ -196,9 +196,9 @@ class CalibrationManager:
 
 def _measured(
     found: LeaveOneOut, memory: MemoryBank, settings: ScoringSettings
-) -> Generator[float, None, list[tuple[int, Measures]]]:
-    measures = []
-    for each in found.measures(memory, settings):
-        measures.append(each)
+) -> Generator[float, None, list[tuple[int, ImageStatistics]]]:
+    statistics = []
+    for each in found.statistics(memory, settings):
+        statistics.append(each)
         yield 1.0
-    return measures
+    return statistics

@@ -41,19 +41,19 @@ class Pruning:
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: make room if there is little, and, when it is time, bring the history within its limits."""
-        self._take(self._pruner.with_room(), stopping)
-        self._take(self._pruner.without_abandoned(), stopping)
+        self._take(self._pruner.free_disk_space(), stopping)
+        self._take(self._pruner.delete_abandoned(), stopping)
         if time.monotonic() >= self._next_look:
             self._look(stopping)
             self._next_look = time.monotonic() + self._seconds
         if time.monotonic() >= self._next_orphans:
-            self._take(self._pruner.without_orphans(), stopping)
+            self._take(self._pruner.delete_orphans(), stopping)
             self._next_orphans = time.monotonic() + _ORPHAN_SECONDS
 
     def _look(self, stopping: threading.Event) -> None:
-        before = self._retention.holdings()
-        taken = self._take(self._pruner.within_bounds(holding.kind for holding in before), stopping)
-        self.holdings = self._retention.holdings() if taken else before
+        before = self._retention.usage()
+        taken = self._take(self._pruner.prune_beyond_limits(holding.group for holding in before), stopping)
+        self.holdings = self._retention.usage() if taken else before
         self.finished = time.time()
 
     def _take(self, steps: Iterator[PruneStep], stopping: threading.Event) -> int:
@@ -62,10 +62,10 @@ class Pruning:
         begun = time.monotonic()
         for step in steps:
             taken += 1
-            self._metrics.pruned(step.what, step.why, step.amount.count, step.amount.bytes)
+            self._metrics.pruned(step.target, step.reason, step.amount.count, step.amount.bytes)
             for line in step.failed:
                 log.error("%s; it is tried again every day", line)
-            room += step.amount.count if step.why == "room" else 0
+            room += step.amount.count if step.reason == "room" else 0
             if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
                 break
             begun = time.monotonic()

@@ -106,14 +106,14 @@ def evaluate(
         fail(f"touchstone evaluate needs {error.name}: pip install 'touchstone[evaluate]'")
     from indexer.encoders import EncoderError
     from indexer.evaluation.dataset import DatasetError
-    from indexer.evaluation.job import Choices, carry_out
+    from indexer.evaluation.job import EvaluationOptions, run_evaluation
     from indexer.evaluation.protocols import PROTOCOLS, SHOTS, Draws, Protocol
     from indexer.evaluation.readers import LAYOUTS
     from indexer.memory import DEFAULT_CODEC
 
     default: list[Protocol] = ["multi-class", "recognised"]
     try:
-        choices = Choices(
+        choices = EvaluationOptions(
             folder=folder,
             out=out,
             protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or default)),
@@ -126,11 +126,11 @@ def evaluate(
             rho=rho,
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
-            pictures=pictures,
-            balanced=balanced,
+            images=pictures,
+            balance=balanced,
         )
         console = printer()
-        report = carry_out(choices)
+        report = run_evaluation(choices)
         report.show(console)
         console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}")
     except (EncoderError, DatasetError, OSError, ValueError) as error:

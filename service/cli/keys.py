@@ -12,7 +12,7 @@ import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.settings import DataSettings
-from indexer.text import TextRefused, plain
+from indexer.text import TextRejected, plain
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
@@ -63,7 +63,7 @@ def _plain(what: str, given: str) -> str:
     """Text from the command line by the one rule for text; exits with one line when it breaks that."""
     try:
         return plain(given)
-    except TextRefused as refused:
+    except TextRejected as refused:
         fail(f"the {what} {refused}")
 
 

@@ -34,14 +34,14 @@ def prune(
         catalogue = Catalogue.open(folder.database)
         try:
             pruner = Pruner(folder, catalogue, settings.retention, settings.min_free_bytes)
-            kinds = [holding.kind for holding in catalogue.retention.holdings()]
+            kinds = [holding.group for holding in catalogue.retention.usage()]
             for cut in pruner.plan(kinds):
                 amount = catalogue.retention.size_of(cut)
-                name = "no category" if cut.kind.category is None else cut.kind.category
-                whose = "defects" if cut.kind.defect else "others"
-                print(f"{name}: {whose}: {amount.count} {cut.what}, {amount.bytes} bytes")
+                name = "no category" if cut.group.category is None else cut.group.category
+                whose = "defects" if cut.group.defect else "others"
+                print(f"{name}: {whose}: {amount.count} {cut.target}, {amount.bytes} bytes")
             if not dry_run:
-                for steps in (pruner.within_bounds(kinds), pruner.with_room(), pruner.without_orphans()):
+                for steps in (pruner.prune_beyond_limits(kinds), pruner.free_disk_space(), pruner.delete_orphans()):
                     for step in steps:
                         failed += step.failed
                 pending = catalogue.retention.pending()

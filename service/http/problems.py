@@ -29,8 +29,8 @@ from indexer.domain.errors import (
 )
 from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
-from indexer.scoring.scoring import NoReferences
-from indexer.text import TextRefused, readable
+from indexer.scoring.scoring import NoReferencesError
+from indexer.text import TextRejected, readable
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
 
@@ -180,7 +180,7 @@ def _internal(error: Exception) -> ProblemError:
     return ProblemError("internal", "The error was logged under this request id.")
 
 
-def _no_references(error: NoReferences) -> ProblemError:
+def _no_references(error: NoReferencesError) -> ProblemError:
     return ProblemError("no-references", f"There is nothing to compare with: {error}. POST /references first.")
 
 
@@ -277,7 +277,7 @@ def _from_framework(error: HTTPException) -> ProblemError:
 PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
     ImageRejected: from_rejection,
-    NoReferences: _no_references,
+    NoReferencesError: _no_references,
     StorageFull: _storage_full,
     OSError: _system_error,
     DeviceMemoryFull: _device_memory_full,
@@ -290,7 +290,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     MemoryInactive: lambda _: memory_switched(),
     RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,
-    TextRefused: lambda error: ProblemError("invalid-request", f"The text {error}."),
+    TextRejected: lambda error: ProblemError("invalid-request", f"The text {error}."),
     NotFound: _unknown,
     OriginalUnreadable: _unreadable,
     RequestValidationError: _invalid,

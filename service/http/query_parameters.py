@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request
 
-from indexer.text import TextRefused, readable, utf8
+from indexer.text import TextRejected, readable, utf8
 from service.http.problems import ProblemError
 
 
@@ -16,7 +16,7 @@ async def check_query_parameters(request: Request) -> None:
     for what, raw in (("path", request.scope["raw_path"]), ("query", query)):
         try:
             utf8(unquote_to_bytes(raw))
-        except TextRefused as refused:
+        except TextRejected as refused:
             raise ProblemError("invalid-request", f"The request's {what} {refused}.") from None
     declared = _declared(request)
     seen = set[str]()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from indexer.text import LONGEST_FILENAME, TextRefused, plain, readable, utf8
+from indexer.text import MAX_FILENAME_LENGTH, TextRejected, plain, readable, utf8
 from service.http import multipart
 from service.http.problems import ProblemError
 from service.inference.decoder import ImageFile, Upload
@@ -60,16 +60,16 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
 
 def _file(raw: bytes, data: bytes) -> ImageFile:
     try:
-        return ImageFile(plain(PurePath(utf8(raw)).name, LONGEST_FILENAME) or "unnamed", data)
-    except TextRefused as refused:
-        name = readable(raw.decode(errors="replace"), LONGEST_FILENAME)
+        return ImageFile(plain(PurePath(utf8(raw)).name, MAX_FILENAME_LENGTH) or "unnamed", data)
+    except TextRejected as refused:
+        name = readable(raw.decode(errors="replace"), MAX_FILENAME_LENGTH)
         return ImageFile(name, data, f"The file's name {refused}: send it under another.")
 
 
 def _text(name: str, raw: bytes) -> str:
     try:
         return utf8(raw)
-    except TextRefused as refused:
+    except TextRejected as refused:
         raise ProblemError("invalid-request", f"{name}: the text {refused}.") from None
 
 

@@ -161,7 +161,7 @@ class Decoder:
         thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
-        return DecodedImage(original, prepared, thumbnail, stage, stored.largest)
+        return DecodedImage(original, prepared, thumbnail, stage, stored.max_value)
 
     def _read(self, file: ImageFile) -> RawImage:
         if file.misnamed is not None:
@@ -172,7 +172,7 @@ class Decoder:
         if not has_sixteen_bits(io.BytesIO(file.data)):
             return None
         try:
-            return self._read(file).largest
+            return self._read(file).max_value
         except ImageRejected:
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from indexer.domain.bit_depth import FULL, BitDepth, is_narrow
 from indexer.domain.category import CategorySettings
 from indexer.domain.notice import Notice
-from indexer.domain.profile import Group, Judged, Profile
+from indexer.domain.profile import CalibrationKind, EncodingGroup, Profile
 from indexer.domain.reading import Reading
 from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, Decoder, Upload
@@ -36,7 +36,9 @@ async def reading_of_references(
     return profile.reading(depth, largest), largest is not None
 
 
-def notices_of_part(image: DecodedImage, profile: Profile, unseen: float, judged: Judged) -> tuple[Notice, ...]:
+def notices_of_part(
+    image: DecodedImage, profile: Profile, unseen: float, judged: CalibrationKind
+) -> tuple[Notice, ...]:
     """What people should know of how an inspected image was read.
 
     profile: of the references that it is compared with. unseen: the share of every image that is cut off. judged: by
@@ -59,7 +61,9 @@ def notices_of_references(
     profile: of the references that there are. inferred: whether the bit depth was told from their values.
     """
     originals = [image.original for image in images]
-    profile = profile.joined(Group(each.encoding, each.reading, each.width, each.height, 1) for each in originals)
+    profile = profile.with_groups(
+        EncodingGroup(each.encoding, each.reading, each.width, each.height, 1) for each in originals
+    )
     told = []
     for image, each in zip(images, originals, strict=True):
         found = _of_depth(image, inferred=inferred)

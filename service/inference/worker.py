@@ -235,13 +235,13 @@ class InferenceWorker:
             contexts = [
                 JobContext(
                     memory,
-                    features.item(start + number),
+                    features.item(start + index),
                     started - job.accepted,
                     encode_seconds,
                     len(jobs),
                     (Stage("queue", job.accepted, started), Stage("encode", started, encoded)),
                 )
-                for number, job in enumerate(jobs)
+                for index, job in enumerate(jobs)
             ]
             if priority is Priority.DETECT:
                 self._search(memory, jobs, contexts)

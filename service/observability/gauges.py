@@ -50,14 +50,14 @@ class GaugeCollector(Collector):
             age.add_metric([line], 0.0 if oldest is None else now - oldest)
         yield depth
         yield age
-        pictures = _gauge("pictures_in_flight", "Pictures of requests between arrival and answer.", "line")
+        images = _gauge("pictures_in_flight", "Pictures of requests between arrival and answer.", "line")
         decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "line")
         uploads = _gauge("held_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "line")
         for line, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
-            pictures.add_metric([line], limits.images.used)
+            images.add_metric([line], limits.images.used)
             decoded.add_metric([line], limits.decoded_bytes.used)
             uploads.add_metric([line], limits.held_bytes.used)
-        yield pictures
+        yield images
         yield decoded
         yield uploads
 
@@ -87,18 +87,18 @@ class GaugeCollector(Collector):
         yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
 
     def _history(self) -> Iterator[Metric]:
-        kept = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
+        stored = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
         pictured = _gauge("history_pictures", "Those whose pictures and maps are kept.", "category")
         size = _gauge("history_picture_bytes", "Bytes of these pictures and maps.", "category")
         pruning = self._state.pruning
         by_label: dict[str, list[GroupUsage]] = {}
         for holding in pruning.holdings:
-            by_label.setdefault(self._state.metrics.label(holding.kind.category or ""), []).append(holding)
+            by_label.setdefault(self._state.metrics.label(holding.group.category or ""), []).append(holding)
         for label, holdings in by_label.items():
-            kept.add_metric([label], sum(holding.inspections for holding in holdings))
-            pictured.add_metric([label], sum(holding.pictures for holding in holdings))
-            size.add_metric([label], sum(holding.picture_bytes for holding in holdings))
-        yield from (kept, pictured, size)
+            stored.add_metric([label], sum(holding.inspections for holding in holdings))
+            pictured.add_metric([label], sum(holding.images for holding in holdings))
+            size.add_metric([label], sum(holding.image_bytes for holding in holdings))
+        yield from (stored, pictured, size)
         yield _single(
             "history_pruned_timestamp_seconds",
             "When the history was last brought within its limits; 0 before that.",

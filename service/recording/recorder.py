@@ -82,12 +82,12 @@ class PendingInspection:
             calibration_key=None if calibration is None else calibration.key,
             calibration_size=None if calibration is None else len(calibration),
             familiarity={
-                "statistic": decision.unfamiliarity,
-                "level": decision.unfamiliar_level,
-                "p_value": decision.unfamiliar_p_value,
+                "statistic": decision.novelty,
+                "level": decision.novelty_threshold,
+                "p_value": decision.novelty_p_value,
                 "median_distance": detection.measures.median,
-                "similarity": 1.0 - detection.measures.remoteness,
-                "uniformity": detection.measures.uniformity,
+                "similarity": 1.0 - detection.measures.global_distance,
+                "uniformity": detection.measures.self_similarity,
             },
             better_category=None if detection.better_category is None else asdict(detection.better_category),
             kept_bytes=kept_bytes,
@@ -163,7 +163,7 @@ class Recorder:
                 return RecordResult(False)
             with self._library.files.shared():
                 for finding in findings:
-                    self._library.keep_original(finding.image.original.data, finding.image.original.suffix)
+                    self._library.store_image(finding.image.original.data, finding.image.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
                 with self._breaker.asking():
                     earlier = self._library.catalogue.inspections.record(rows)

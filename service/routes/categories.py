@@ -17,7 +17,7 @@ from indexer.domain.errors import InvalidCursor
 from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
 from indexer.imaging.encode import encode_png
-from indexer.imaging.roi import MASK_SIDE, inspected_cells, rasterise, region_from_mask
+from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask, roi_cells
 from service.http.problems import ProblemError, documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
@@ -102,7 +102,7 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
     found = state.calibrations.of(name)
     if found is None:
         return ScoresResponse(version=None, scores=(), references=())
-    ranked = sorted(zip((each.score for each in found.measures), found.references, strict=True))
+    ranked = sorted(zip((each.score for each in found.statistics), found.references, strict=True))
     return ScoresResponse(
         version=found.version, scores=tuple(score for score, _ in ranked), references=tuple(one for _, one in ranked)
     )
@@ -200,7 +200,7 @@ async def _shown(state: AppState, name: str) -> CategoryView:
 def _usable(state: AppState, region: RegionOfInterest) -> RegionOfInterest:
     space = state.encoder.space
     try:
-        inspected_cells(region, space.grid, space.geometry)
+        roi_cells(region, space.grid, space.geometry)
     except ValueError as error:
         raise ProblemError("invalid-request", f"region_of_interest: {error}.") from None
     return region

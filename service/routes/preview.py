@@ -93,11 +93,11 @@ def _side(
 ) -> PreviewSide:
     threshold = settings.threshold
     if threshold is None and calibration is not None:
-        threshold = calibration.scores.level(settings.false_reject_rate)
+        threshold = calibration.scores.threshold_at(settings.false_reject_rate)
     return PreviewSide(
         threshold=threshold,
-        reached=calibration is not None and calibration.scores.reaches(settings.false_reject_rate),
-        unfamiliar_level=None if calibration is None else calibration.familiarity.level(settings.unfamiliar_rate),
+        reached=calibration is not None and calibration.scores.supports_rate(settings.false_reject_rate),
+        unfamiliar_level=None if calibration is None else calibration.novelty.threshold_at(settings.unfamiliar_rate),
         references=_counted(references),
         inspections=_counted(inspections),
     )

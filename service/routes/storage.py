@@ -44,10 +44,10 @@ async def storage(state: Annotated[AppState, Depends(app_state)]) -> StorageView
 
 def _storage(state: AppState) -> StorageView:
     retention, policy = state.library.catalogue.retention, state.settings.retention
-    holdings = {each.kind: each for each in retention.holdings()}
-    references = {each.category: each for each in retention.reference_holdings()}
+    holdings = {each.group: each for each in retention.usage()}
+    references = {each.category: each for each in retention.reference_usage()}
     goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
-        (cut.kind, cut.what): retention.size_of(cut) for cut in state.pruner.plan(holdings)
+        (cut.group, cut.target): retention.size_of(cut) for cut in state.pruner.plan(holdings)
     }
     names = {kind.category for kind in holdings} | set(references)
     disk, least = shutil.disk_usage(state.settings.data), state.settings.min_free_bytes
@@ -64,9 +64,9 @@ def _storage(state: AppState) -> StorageView:
         ),
         limits=RetentionPolicyView(
             inspections=_bounds(policy.inspections),
-            pictures=_bounds(policy.pictures),
+            pictures=_bounds(policy.images),
             defects=_bounds(policy.defects),
-            defect_pictures=_bounds(policy.defect_pictures),
+            defect_pictures=_bounds(policy.defect_images),
         ),
         disk=DiskUsageView(
             free=disk.free,
@@ -96,23 +96,23 @@ def _kept(
 ) -> GroupUsageView:
     held = holdings.get(kind)
     nothing = CountAndBytes(0, 0)
-    inspections, pictures = goes.get((kind, "inspections"), nothing), goes.get((kind, "pictures"), nothing)
+    inspections, images = goes.get((kind, "inspections"), nothing), goes.get((kind, "pictures"), nothing)
     return GroupUsageView(
         inspections=0 if held is None else held.inspections,
         oldest=None if held is None else held.oldest,
         pictures=CountAndBytesView(
-            count=0 if held is None else held.pictures, bytes=0 if held is None else held.picture_bytes
+            count=0 if held is None else held.images, bytes=0 if held is None else held.image_bytes
         ),
         thumbnail_bytes=0 if held is None else held.thumbnail_bytes,
         next_inspections=CountAndBytesView(**vars(inspections)),
-        next_pictures=CountAndBytesView(**vars(pictures)),
+        next_pictures=CountAndBytesView(**vars(images)),
     )
 
 
 def _references(held: ReferenceUsage | None) -> ReferenceUsageView:
     if held is None:
         return ReferenceUsageView(count=0, picture_bytes=0, code_bytes=0)
-    return ReferenceUsageView(count=held.references, picture_bytes=held.picture_bytes, code_bytes=held.code_bytes)
+    return ReferenceUsageView(count=held.references, picture_bytes=held.image_bytes, code_bytes=held.code_bytes)
 
 
 def _bounds(bounds: RetentionLimits) -> RetentionLimitsView:

@@ -20,12 +20,12 @@ def _header(given: str) -> str:
     return text.plain(text.utf8(given.encode("latin-1")))
 
 
-_SHORT = Field(min_length=1, max_length=text.LONGEST, pattern=text.PLAIN)
+_SHORT = Field(min_length=1, max_length=text.MAX_LENGTH, pattern=text.PLAIN)
 
 Text = Annotated[str, _SHORT, _by(text.plain)]
 HeaderText = Annotated[str, _SHORT, _by(_header)]
 CategoryName = Annotated[
     str,
-    Field(min_length=1, max_length=text.LONGEST, pattern=text.CATEGORY_NAME, examples=["bracket-a"]),
+    Field(min_length=1, max_length=text.MAX_LENGTH, pattern=text.CATEGORY_NAME, examples=["bracket-a"]),
     _by(text.category_name),
 ]

@@ -15,7 +15,7 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
-from indexer.scoring.scoring import NoReferences
+from indexer.scoring.scoring import NoReferencesError
 from service.http.problems import ProblemError, to_problem
 from service.inference.decoder import DecodedImage, Upload
 from service.inference.detection_jobs import TimedDetection
@@ -107,7 +107,7 @@ def _check_references(published: PublishedState, category: str | None) -> None:
     if category is not None and category not in published.settings:
         raise ProblemError("not-found", f"There is no category {category!r}.")
     if len(published.memory.rows_of(category)) == 0:
-        raise NoReferences("the memory is empty" if category is None else f"no references of {category!r}")
+        raise NoReferencesError("the memory is empty" if category is None else f"no references of {category!r}")
 
 
 async def _wait_for_adaptation(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from indexer.calibration.calibration import weighed
+from indexer.calibration.calibration import with_calibrated_weights
 from indexer.detection.decision import decide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound
@@ -14,8 +14,8 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
-from indexer.screening.effect import Effect, effect_of
-from indexer.screening.screening import FEWEST, Compared, Screening
+from indexer.screening.effect import Effect, estimate_effect
+from indexer.screening.screening import MIN_IMAGES, Screening, ScreeningResult
 from service.auth.roles import Role
 from service.http.problems import ProblemError, from_rejection, memory_switched
 from service.inference.decoder import ImageFile, Upload
@@ -87,10 +87,10 @@ async def _effect(state: AppState, inspection: Inspection, category: str, encode
     settings = published.settings.get(category, CategorySettings())
     calibration = state.calibrations.of(category)
     # What is held against the calibration is scored as it was, with its layer weights.
-    scoring = weighed(settings.scoring, calibration)
+    scoring = with_calibrated_weights(settings.scoring, calibration)
     screening = Screening(published.memory, state.engine, category, scoring, [encoded], [inspection.filename])
     compared = await asyncio.wrap_future(state.worker.submit_screening(lambda _: screening.compare(0)))
-    effect = effect_of(compared, calibration, settings.false_reject_rate)
+    effect = estimate_effect(compared, calibration, settings.false_reject_rate)
     reasons = tuple(_reasons(state, inspection, category, settings, compared, effect))
     return EffectView(**asdict(effect), reasons=reasons)
 
@@ -100,21 +100,21 @@ def _reasons(
     inspection: Inspection,
     category: str,
     settings: CategorySettings,
-    compared: Compared,
+    compared: ScreeningResult,
     effect: Effect,
 ) -> Iterator[ReasonView]:
     memory, calibration = state.library.memory, state.calibrations.of(category)
-    if effect.far:
+    if effect.exceeds_outlier_limit:
         detail = (
             f"The threshold of {category!r} would move from {effect.threshold_before:.3f} to "
             f"{effect.threshold_after:.3f}; beyond {effect.outlier_limit:.3f} a score is an outlier."
         )
         yield ReasonView(reason="threshold", detail=detail)
-    elif calibration is None and len(memory.rows_of(category)) >= FEWEST:
+    elif calibration is None and len(memory.rows_of(category)) >= MIN_IMAGES:
         detail = f"{category!r} is being calibrated, so it is not known what this would do to its threshold."
         yield ReasonView(reason="not_calibrated", detail=detail)
-    measures = compared.measures
-    unfamiliar = measures is not None and decide(measures, calibration, settings.limits).verdict == "unfamiliar"
+    statistics = compared.statistics
+    unfamiliar = statistics is not None and decide(statistics, calibration, settings.decision).verdict == "unfamiliar"
     if unfamiliar or inspection.verdict == "unfamiliar":
         yield ReasonView(reason="unfamiliar", detail=f"The picture looks like none of the references of {category!r}.")
     if (other := _other_category(state, inspection, compared)) is not None:
@@ -122,7 +122,7 @@ def _reasons(
         yield ReasonView(reason="other_category", detail=detail, category=other)
 
 
-def _other_category(state: AppState, inspection: Inspection, compared: Compared) -> str | None:
+def _other_category(state: AppState, inspection: Inspection, compared: ScreeningResult) -> str | None:
     """The category that the image fits better, now or, if that still has references, when it was inspected."""
     for finding in compared.findings:
         if finding.kind == "other_category":

@@ -18,8 +18,8 @@ from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.reference_store import AddOutcome, AddResult
-from indexer.screening.photo_quality import Appearance
-from indexer.screening.screening import Compared, Screening, findings_of, outliers_need
+from indexer.screening.photo_quality import PhotoQuality
+from indexer.screening.screening import Screening, ScreeningResult, all_findings, images_until_outlier_check
 from service.http.problems import from_rejection
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references
@@ -118,7 +118,7 @@ async def _add(
     Images known already, or sent twice, are neither encoded nor screened again.
     """
     encoded = await _encode(state, category, list(pictures.values()))
-    first = {picture.original.sha256: position for position, picture in reversed(list(pictures.items()))}
+    first = {image.original.sha256: position for position, image in reversed(list(pictures.items()))}
     fresh = [position for digest, position in sorted(first.items(), key=lambda each: each[1]) if digest in encoded]
     screened = {each: pictures[each] for each in fresh}
     findings, needed = await _screen(state, category, settings, screened, encoded)
@@ -128,17 +128,17 @@ async def _add(
         if any(each.kind in refuse for each in found)
     }
     refused = {
-        position: reasons[first[picture.original.sha256]]
-        for position, picture in pictures.items()
-        if first[picture.original.sha256] in reasons
+        position: reasons[first[image.original.sha256]]
+        for position, image in pictures.items()
+        if first[image.original.sha256] in reasons
     }
-    kept = tuple(position for position in pictures if position not in refused)
+    stored = tuple(position for position in pictures if position not in refused)
     originals = [
         replace(pictures[each].original, appearance=photo_appearance(pictures[each]), findings=findings.get(each, ()))
-        for each in kept
+        for each in stored
     ]
     added = await asyncio.to_thread(state.library.add, category, originals, encoded)
-    return _Added(findings, refused, kept, added, needed)
+    return _Added(findings, refused, stored, added, needed)
 
 
 async def restore(
@@ -156,18 +156,16 @@ async def _restore(
     state: AppState, category: str, references: Sequence[Reference], held: Lease
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
     read = [await _read_again(state, each, held) for each in references]
-    pictures = [
-        (each, picture) for each, picture in zip(references, read, strict=True) if isinstance(picture, DecodedImage)
-    ]
-    encoded = await _encode(state, category, [picture for _, picture in pictures])
+    images = [(each, image) for each, image in zip(references, read, strict=True) if isinstance(image, DecodedImage)]
+    encoded = await _encode(state, category, [image for _, image in images])
     originals = [
         replace(
-            picture.original,
-            appearance=photo_appearance(picture),
+            image.original,
+            appearance=photo_appearance(image),
             inspection_id=each.inspection_id,
             findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in each.findings),
         )
-        for each, picture in pictures
+        for each, image in images
     ]
     if originals:  # which would begin a category anew that was removed
         await asyncio.to_thread(state.library.restore_category, category)
@@ -184,8 +182,8 @@ async def _read_again(
     except OriginalUnreadable as error:
         return error
     upload = Upload((ImageFile(reference.filename, data),))
-    [picture] = await state.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
-    return picture
+    [image] = await state.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
+    return image
 
 
 async def encode_picture(state: AppState, picture: DecodedImage) -> EncodedReferences:
@@ -195,12 +193,12 @@ async def encode_picture(state: AppState, picture: DecodedImage) -> EncodedRefer
 
 async def _encode(state: AppState, category: str, pictures: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
     """By sha256, of the images that are not references of the category yet."""
-    digests = [picture.original.sha256 for picture in pictures]
+    digests = [image.original.sha256 for image in pictures]
     known = await asyncio.to_thread(state.library.find_existing, category, digests)
 
-    fresh = {picture.original.sha256: picture for picture in pictures if picture.original.sha256 not in known}
+    fresh = {image.original.sha256: image for image in pictures if image.original.sha256 not in known}
     encode = _encoding(state)
-    futures = [state.worker.submit_onboarding(picture.prepared, encode) for picture in fresh.values()]
+    futures = [state.worker.submit_onboarding(image.prepared, encode) for image in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
     return dict(zip(fresh, encoded, strict=True))
 
@@ -224,27 +222,27 @@ async def _screen(
     if not pictures:
         return {}, None
     positions = list(pictures)
-    parts = [encoded[picture.original.sha256] for picture in pictures.values()]
+    parts = [encoded[image.original.sha256] for image in pictures.values()]
     memory = state.library.memory
     if any(part.codec != memory.codec.name for part in parts):
         raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
-    names = [picture.original.filename for picture in pictures.values()]
+    names = [image.original.filename for image in pictures.values()]
     screening = Screening(memory, state.engine, category, settings.scoring, parts, names)
 
-    def comparing(number: int) -> Callable[[MemoryBank], Compared]:
+    def comparing(number: int) -> Callable[[MemoryBank], ScreeningResult]:
         return lambda _: screening.compare(number)
 
     turns = [state.worker.submit_screening(comparing(number)) for number in range(len(positions))]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = state.calibrations.of(category)
-    known = () if calibration is None else calibration.measures
+    known = () if calibration is None else calibration.statistics
     space = state.encoder.space
-    kept = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
-    found = findings_of(
+    stored = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
+    found = all_findings(
         compared,
-        [photo_appearance(picture) for picture in pictures.values()],
+        [photo_appearance(image) for image in pictures.values()],
         known,
-        [Appearance(**each) for each in kept],
+        [PhotoQuality(**each) for each in stored],
         space.geometry.crop / space.grid[0],
     )
     told = {
@@ -253,9 +251,9 @@ async def _screen(
         )
         for position, findings in zip(positions, found, strict=True)
     }
-    return told, outliers_need(compared, known)
+    return told, images_until_outlier_check(compared, known)
 
 
-def photo_appearance(picture: DecodedImage) -> Appearance:
+def photo_appearance(picture: DecodedImage) -> PhotoQuality:
     """How an image looks as a photograph."""
-    return Appearance.of(picture.prepared.cpu(), picture.original.width, picture.original.height)
+    return PhotoQuality.from_image(picture.prepared.cpu(), picture.original.width, picture.original.height)

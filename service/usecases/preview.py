@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.what_if import Estimate, estimate
+from indexer.calibration.what_if import WhatIf, estimate_calibration
 from indexer.detection.decision import decide
 from indexer.detection.detector import Criteria, JudgedImage, judge
 from indexer.domain.category import CategorySettings
@@ -19,8 +19,8 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures
-from indexer.scoring.scoring import NoReferences
+from indexer.scoring.image_statistics import ImageStatistics
+from indexer.scoring.scoring import NoReferencesError
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState
@@ -90,13 +90,13 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
     again = now.scoring != then.scoring
 
-    def compared(old: Measures, new: Measures) -> SettingsComparison:
+    def compared(old: ImageStatistics, new: ImageStatistics) -> SettingsComparison:
         return SettingsComparison(
-            JudgedScore(old.score, decide(old, before, now.limits)),
-            JudgedScore(new.score, decide(new, after, then.limits)),
+            JudgedScore(old.score, decide(old, before, now.decision)),
+            JudgedScore(new.score, decide(new, after, then.decision)),
         )
 
-    found = Estimate(before, 0) if before is not None else None
+    found = WhatIf(before, 0) if before is not None else None
     if again:
         async with state.preview_lock:
             if before is not None:
@@ -126,30 +126,32 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     )
 
 
-def _pairs(before: Calibration, after: Calibration) -> Generator[tuple[int, Measures, Measures], None, None]:
+def _pairs(
+    before: Calibration, after: Calibration
+) -> Generator[tuple[int, ImageStatistics, ImageStatistics], None, None]:
     """Each reference that both are of, highest score afterwards first."""
-    known = dict(zip(before.references, before.measures, strict=True))
-    ranked = sorted(zip(after.references, after.measures, strict=True), key=lambda each: -each[1].score)
+    known = dict(zip(before.references, before.statistics, strict=True))
+    ranked = sorted(zip(after.references, after.statistics, strict=True), key=lambda each: -each[1].score)
     for one, new in ranked:
         yield one, known[one], new
 
 
-def _recorded_measures(inspection: Inspection) -> Measures:
+def _recorded_measures(inspection: Inspection) -> ImageStatistics:
     """What is kept of an inspection's measures. The peak is not, and no verdict depends on it."""
     found = inspection.familiarity or {}
     median, similarity, uniformity = (
         float(str(found[each])) for each in ("median_distance", "similarity", "uniformity")
     )
-    return Measures(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
+    return ImageStatistics(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
 
 
-async def _estimate(state: AppState, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> Estimate:
+async def _estimate(state: AppState, memory: MemoryBank, before: Calibration, settings: ScoringSettings) -> WhatIf:
     """The calibration under other settings, a reference a turn, in the worker's idle time."""
-    kept = await asyncio.to_thread(state.calibrations.searches, before.category)
-    if kept is None:
-        return Estimate(before, 0)
-    most = MAX_MEASURED if (kept.k, kept.rho) == (settings.k, settings.rho) else MAX_SEARCHED
-    return await _run_steps(state, estimate(memory, state.engine, before, kept, settings, most))
+    stored = await asyncio.to_thread(state.calibrations.searches, before.category)
+    if stored is None:
+        return WhatIf(before, 0)
+    most = MAX_MEASURED if (stored.k, stored.rho) == (settings.k, settings.rho) else MAX_SEARCHED
+    return await _run_steps(state, estimate_calibration(memory, state.engine, before, stored, settings, most))
 
 
 async def _run_steps(state: AppState, steps: Generator[float, None, T]) -> T:
@@ -192,7 +194,7 @@ async def _search_again(
     for inspection_id, answer in zip(waiting, answers, strict=True):
         if isinstance(answer, SettingsComparison):
             found[inspection_id] = answer
-        elif not isinstance(answer, NoReferences):
+        elif not isinstance(answer, NoReferencesError):
             raise answer
     return found
 

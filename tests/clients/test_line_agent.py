@@ -160,7 +160,7 @@ part_node = "ns=2;s=Part"
     listener.close()
 
     # The folder: one line, one file and one message per part, in the order of capture.
-    expected = [f"part-{number:03d}" for number in range(dropped)]
+    expected = [f"part-{index:03d}" for index in range(dropped)]
     lines = list(csv.DictReader(results.read_text().splitlines()))
     assert [line["part_id"] for line in lines] == expected
     assert [line["part_id"] for line in listener.messages("kill/lab/record")] == expected
@@ -174,7 +174,7 @@ part_node = "ns=2;s=Part"
     assert {each.id for each in inspected["lab"]} == {line["inspection_id"] for line in lines}
 
     # The camera: per part one decision at every gate, and one record.
-    parts = [f"p{number:03d}" for number in range(triggered)]
+    parts = [f"p{index:03d}" for index in range(triggered)]
     decisions = listener.messages("kill/press/decision")
     assert [each["part_id"] for each in decisions] == parts
     assert [each["reason"] for each in decisions] == ["verdict"] * 3 + ["fail-safe"] * 4 + ["verdict"] * 3
@@ -185,9 +185,9 @@ part_node = "ns=2;s=Part"
     assert {each["outcome"] for each in messages} == {"inspected"}
     assert sorted(each.part_id or "" for each in inspected["press"]) == parts
     writes = plant.printed("modbus_server")
-    numbers = [int(words[2]) for words in writes if words[:2] == ["register", "3"]]
-    assert numbers == [each["sequence"] for each in decisions]
-    before = {words[2]: writes[number - 1] for number, words in enumerate(writes) if words[:2] == ["register", "3"]}
+    indices = [int(words[2]) for words in writes if words[:2] == ["register", "3"]]
+    assert indices == [each["sequence"] for each in decisions]
+    before = {words[2]: writes[index - 1] for index, words in enumerate(writes) if words[:2] == ["register", "3"]}
     for each in decisions:
         assert before[str(each["sequence"])] in (
             ["coil", "2", str(int(each["decision"] == "reject"))],
@@ -262,8 +262,8 @@ trigger = {{ kind = "interval", interval_ms = 300 }}
 def test_a_video_is_inspected_frame_by_frame_and_no_frame_twice(service: str, tmp_path: Path) -> None:
     video, results = tmp_path / "video.avi", tmp_path / "results.csv"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 144))
-    for number in range(21):
-        writer.write(cv2.imdecode(np.frombuffer(part(number), np.uint8), cv2.IMREAD_COLOR))
+    for index in range(21):
+        writer.write(cv2.imdecode(np.frombuffer(part(index), np.uint8), cv2.IMREAD_COLOR))
     writer.release()
     config = f"""
 [service]
@@ -288,7 +288,7 @@ sink = [{{ kind = "csv", path = "{results}" }}]
     with agent.start():
         wait_until(lambda: len(lines()) >= 7, "every third frame")
         wait_until(lambda: "end of the source" in agent.log.read_text(), "the end of the video")
-    assert lines() == [f"video-{number:06d}" for number in range(0, 21, 3)]
+    assert lines() == [f"video-{index:06d}" for index in range(0, 21, 3)]
     with Client(service) as client:
         assert len(list(client.inspections(InspectionFilter(station="video")))) == 7
 
@@ -309,8 +309,8 @@ sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
     agent = Agent(tmp_path, config)
     text = agent.file.read_text()
     agent.file.write_text(text.replace("[health]", "max_images = 3\n[health]"))
-    for number in range(6):
-        drop(incoming, f"{number}.png", part(number))
+    for index in range(6):
+        drop(incoming, f"{index}.png", part(index))
     received: list[tuple[str, str]] = []
     failures = [True]
 
@@ -337,7 +337,7 @@ sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
         server.shutdown()
         thread.join()
         server.server_close()
-    assert [each for each, _ in received] == [str(number) for number in range(6)]
+    assert [each for each, _ in received] == [str(index) for index in range(6)]
     assert len({key for _, key in received}) == 6
     assert not list(incoming.glob("*.png"))
     stored = (tmp_path / "parts.sqlite").stat().st_size

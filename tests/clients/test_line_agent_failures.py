@@ -22,8 +22,8 @@ from touchstone_client import Client, InspectionFilter
 def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> Agent:
     """An agent with a folder of images and a CSV file."""
     (folder / "incoming").mkdir()
-    for number in range(parts):
-        (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
+    for index in range(parts):
+        (folder / "incoming" / f"p{index}.png").write_bytes(part(index))
     config = f"""
 [service]
 url = "{url}"
@@ -126,13 +126,13 @@ def test_a_full_disk_delays_no_gate_and_records_are_written_when_there_is_space(
             responses = [httpx.post(url, timeout=30).json() for _ in range(60)]
             assert {each["reason"] for each in responses} == {"fail-safe"}
             assert max(each["after_ms"] for each in responses) < 1500
-            numbers = [first["sequence"], *(each["sequence"] for each in responses)]
-            assert numbers == sorted(set(numbers)), "unique sequence numbers"
+            indices = [first["sequence"], *(each["sequence"] for each in responses)]
+            assert indices == sorted(set(indices)), "unique sequence numbers"
             wait_until(lambda: "store" in agent.errors()["full"], "the error")
             filler.unlink()
             wait_until(lambda: len(records(tmp_path)) == 61, "every record", 60)
             wait_until(lambda: "store" not in agent.errors()["full"], "no error any more")
-        assert [int(each["sequence"]) for each in records(tmp_path)] == numbers
+        assert [int(each["sequence"]) for each in records(tmp_path)] == indices
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
 

@@ -149,8 +149,8 @@ def put(path: Path, data: bytes, timestamp: float | None = None) -> None:
 
 def test_image_files_of_every_suffix_are_parts_and_others_are_ignored(folder: Path) -> None:
     suffixes = sorted(IMAGE_SUFFIXES)
-    for number, suffix in enumerate(suffixes):
-        put(folder / f"p{number}{suffix if number % 2 else suffix.upper()}", part(number))
+    for index, suffix in enumerate(suffixes):
+        put(folder / f"p{index}{suffix if index % 2 else suffix.upper()}", part(index))
     for name in ("p1.xml", "Thumbs.db", "desktop.ini", "p2.png.part", "notes"):
         (folder / name).write_text("no image")
     (folder / "folder.png").mkdir()
@@ -193,23 +193,23 @@ def test_the_pattern_is_case_insensitive(folder: Path) -> None:
 
 def test_images_of_the_same_name_size_and_time_are_separate_parts(folder: Path) -> None:
     clock = 1_700_000_000  # FAT's clock moves every two seconds
-    same_size = [bytes([number]).join([by_pillow("BMP")[:-1], b""]) + bytes([number]) for number in range(2)]
+    same_size = [bytes([index]).join([by_pillow("BMP")[:-1], b""]) + bytes([index]) for index in range(2)]
     with RunningFeed(folder, after_read="delete") as feed:
-        for number in range(6):
-            put(folder / "image.bmp", same_size[number % 2], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == number + 1, "read", 20)  # noqa: B023
+        for index in range(6):
+            put(folder / "image.bmp", same_size[index % 2], clock)
+            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == index + 1, "read", 20)  # noqa: B023
         # A camera with a covered lens sends the same bytes repeatedly: each file is a part.
-        for number in range(3):
+        for index in range(3):
             put(folder / "image.bmp", same_size[0], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == number + 7, "read", 20)  # noqa: B023
+            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == index + 7, "read", 20)  # noqa: B023
     assert [each.data for each in feed.accepted] == [*same_size * 3, *[same_size[0]] * 3]
 
 
 def test_a_moved_file_is_not_replaced_by_a_later_one_of_the_same_name(folder: Path) -> None:
     with RunningFeed(folder) as feed:
-        for number in range(3):
-            put(folder / "image.png", part(number))
-            wait_until(lambda: len(feed.accepted) == number + 1 and not (folder / "image.png").exists(), "read", 20)  # noqa: B023
+        for index in range(3):
+            put(folder / "image.png", part(index))
+            wait_until(lambda: len(feed.accepted) == index + 1 and not (folder / "image.png").exists(), "read", 20)  # noqa: B023
     assert sorted(path.read_bytes() for path in (folder / "done").iterdir()) == sorted(part(n) for n in range(3))
 
 
@@ -273,8 +273,8 @@ def test_an_unreadable_file_is_a_part_without_an_image_and_does_not_block_the_ot
 def test_a_file_that_cannot_be_moved_is_one_part_and_does_not_block_the_others(folder: Path) -> None:
     (folder / "done").write_text("a file where the subfolder should be")
     with RunningFeed(folder) as feed:
-        for number in range(3):
-            put(folder / f"{number}.png", part(number))
+        for index in range(3):
+            put(folder / f"{index}.png", part(index))
         wait_until(lambda: len(feed.accepted) == 3, "all", 20)
         wait_until(lambda: "2.png cannot be moved" in feed.source.error, "the error", 20)
         time.sleep(0.3)

@@ -125,15 +125,15 @@ def test_a_lost_connection_costs_no_gate_a_decision(service: str, plant: Plant, 
             for name, value in FAULTS[fault].items():
                 for each in through.values():
                     setattr(each, name, value)
-            for number in range(4):
+            for index in range(4):
                 time.sleep(0.7)  # idle for longer than the gateways allow
                 for each in through.values():
                     if not FAULTS[fault]:
                         each.go_silent()
                     elif "hang_up" in FAULTS[fault]:
                         each.hang_up = 1
-                line.drop(f"p{number}")
-                line.wait_for(number + 1)
+                line.drop(f"p{index}")
+                line.wait_for(index + 1)
             records = line.records()
             assert line.agent.metric("decisions_not_sent_total") == 0
             ours = [each["key"] for each in records]
@@ -187,15 +187,15 @@ def test_an_unavailable_gate_delays_no_other_gate_and_no_part(service: str, plan
         with line.agent.start():
             wait_until(lambda: len(line.agent.errors()["gate"]) == 1, "one gate is unavailable")
             with silent.stalled():  # a server that accepts connections and does not respond
-                for number in range(6):
-                    line.drop(f"p{number}")
+                for index in range(6):
+                    line.drop(f"p{index}")
                 wait_until(lambda: len(plant.received()["mqtt"]) == len(before["mqtt"]) + 6, "the available gate", 20)
                 records = line.wait_for(6)
     assert {each["reason"] for each in records} == {"verdict"}
     assert max(float(each["after_ms"]) for each in records) < 2000
     assert all("modbus" in each["not_sent"] and "opcua" in each["not_sent"] for each in records)
     assert not any("mqtt" in each["not_sent"] for each in records)
-    assert plant.received()["mqtt"][len(before["mqtt"]) :] == [f"p{number}" for number in range(6)]
+    assert plant.received()["mqtt"][len(before["mqtt"]) :] == [f"p{index}" for index in range(6)]
 
 
 def test_a_gate_that_becomes_available_within_the_deadline_receives_the_decision(
@@ -261,8 +261,8 @@ class Hook(contextlib.AbstractContextManager["Hook"]):
 
 def agent_with_webhook(folder: Path, service: str, hook: str) -> Agent:
     (folder / "incoming").mkdir()
-    for number in range(4):
-        (folder / "incoming" / f"p{number}.png").write_bytes(part(number))
+    for index in range(4):
+        (folder / "incoming" / f"p{index}.png").write_bytes(part(index))
     config = f"""
 [service]
 url = "{service}"

@@ -56,7 +56,7 @@ def test_a_part_of_the_same_origin_is_stored_once(parts: PartStore) -> None:
 
 
 def test_pending_parts_are_returned_oldest_first_without_the_excluded_ones(parts: PartStore) -> None:
-    inserted = [insert(parts, str(number)) for number in range(4)]
+    inserted = [insert(parts, str(index)) for index in range(4)]
     oldest = parts.oldest_pending("a", {inserted[0].sequence, inserted[1].sequence})
     assert oldest == (inserted[2], b"image")
     assert parts.save_result(inserted[2], NORMAL)
@@ -87,7 +87,7 @@ def test_space_is_freed_when_every_sink_has_the_record(parts: PartStore) -> None
     sinks = ["csv", "webhook"]
     for sink in sinks:
         parts.register_sink("a", sink)
-    inserted = [insert(parts, str(number)) for number in range(5)]
+    inserted = [insert(parts, str(index)) for index in range(5)]
     assert not parts.has_space(1)
     for part in inserted:
         complete(parts, part)

@@ -29,20 +29,33 @@ def made(amount: int) -> Iterator[Inspection]:
     cells = {"reference_id": 1, "cell": (3, 4), "layer": "edges", "distance": 0.4}
     outline = tuple((float(x), float(y)) for x in range(8) for y in (1, 2))
     region = {
-        "box": (1.0, 2.0, 30.0, 40.0), "area": 900.0, "peak": 0.5, "centroid": (16.0, 22.0), "polygon": outline,
+        "box": (1.0, 2.0, 30.0, 40.0),
+        "area": 900.0,
+        "peak": 0.5,
+        "centroid": (16.0, 22.0),
+        "polygon": outline,
         "evidence": cells,
-    }  # fmt: skip
-    for number in range(amount):
+    }
+    for index in range(amount):
         bad = chance.random() < 0.03
         yield Inspection(
-            id=uuid.UUID(int=chance.getrandbits(128)).hex, at=now - timedelta(days=20) * (1 - number / amount),
-            filename=f"part-{number:06d}.png", verdict="anomalous" if bad else "normal",
-            score=chance.uniform(0.1, 0.3) if bad else chance.uniform(0.02, 0.08), version=1, width=1600, height=1200,
-            category=f"product-{number % 10}", part_id=f"P{number:06d}", station=f"press-{number % 5}", threshold=0.09,
-            p_value=0.01 if bad else chance.random(), regions=(region,) if bad else (),
+            id=uuid.UUID(int=chance.getrandbits(128)).hex,
+            at=now - timedelta(days=20) * (1 - index / amount),
+            filename=f"part-{index:06d}.png",
+            verdict="anomalous" if bad else "normal",
+            score=chance.uniform(0.1, 0.3) if bad else chance.uniform(0.02, 0.08),
+            version=1,
+            width=1600,
+            height=1200,
+            category=f"product-{index % 10}",
+            part_id=f"P{index:06d}",
+            station=f"press-{index % 5}",
+            threshold=0.09,
+            p_value=0.01 if bad else chance.random(),
+            regions=(region,) if bad else (),
             references=tuple({"reference_id": each, "category": "product-1", "similarity": 0.9} for each in range(5)),
             timings={"queue_ms": 1.0, "encode_ms": 20.0, "search_ms": 5.0, "total_ms": 27.0},
-        )  # fmt: skip
+        )
 
 
 def fill(database: str, amount: int) -> None:

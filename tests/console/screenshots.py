@@ -32,8 +32,8 @@ def furnish(server: ServerProcess) -> None:
         server.client.patch(f"/categories/{product}", json={"false_reject_rate": 0.05}).raise_for_status()
     for product in PRODUCTS:
         server.wait_until_calibrated(product)
-    for number in range(_PARTS):
-        inspect(server, number)
+    for index in range(_PARTS):
+        inspect(server, index)
 
 
 def inspect(server: ServerProcess, number: int) -> None:
@@ -76,8 +76,8 @@ def live(page: Page, server: ServerProcess, folder: Path) -> None:
     """Live, while parts come."""
     page.goto("/#/live")
     page.get_by_text("Live", exact=True).nth(1).wait_for()
-    for number in range(_PARTS, _PARTS + 6):
-        inspect(server, number)
+    for index in range(_PARTS, _PARTS + 6):
+        inspect(server, index)
     page.get_by_text("The worst patch is").wait_for()
 
 
@@ -97,10 +97,10 @@ def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
     """The wizard, after pictures of boards of the other hand, one of the hand that is known, and one that is none."""
     if "board, left" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
         server.client.delete("/categories/board, left").raise_for_status()
-    made = [render_good("board", test_seed(1, number)).image[:, ::-1].copy() for number in range(20)]
+    made = [render_good("board", test_seed(1, index)).image[:, ::-1].copy() for index in range(20)]
     paths = []
-    for number, image in enumerate([*made, made[4] // 8, render_good("board", test_seed(1, 50)).image]):
-        paths.append(folder / f"board-{number:02d}.png")
+    for index, image in enumerate([*made, made[4] // 8, render_good("board", test_seed(1, 50)).image]):
+        paths.append(folder / f"board-{index:02d}.png")
         paths[-1].write_bytes(encode_png(image))
     paths.append(folder / "notes.png")
     paths[-1].write_bytes(b"no picture")
@@ -151,9 +151,17 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
 
 
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
-    "inspect": inspected, "confirming": confirming, "live": live, "categories": categories, "onboarding": onboarding,
-    "rating": rating, "settings": settings, "area": area, "history": history, "system": system,
-}  # fmt: skip
+    "inspect": inspected,
+    "confirming": confirming,
+    "live": live,
+    "categories": categories,
+    "onboarding": onboarding,
+    "rating": rating,
+    "settings": settings,
+    "area": area,
+    "history": history,
+    "system": system,
+}
 
 
 def photograph(browser: Browser, server: ServerProcess, folder: Path, out: Path, only: str | None) -> None:
@@ -164,9 +172,12 @@ def photograph(browser: Browser, server: ServerProcess, folder: Path, out: Path,
         for size, viewport in (("desktop", DESKTOP), ("tablet", TABLET)):
             for scheme in ("light", "dark") if (name, size) == ("inspect", "desktop") else ("light",):
                 page = browser.new_page(
-                    base_url=str(server.client.base_url), viewport=viewport, color_scheme=scheme, locale="en-GB",
+                    base_url=str(server.client.base_url),
+                    viewport=viewport,
+                    color_scheme=scheme,
+                    locale="en-GB",
                     timezone_id="Europe/Berlin",
-                )  # fmt: skip
+                )
                 show(page, server, folder)
                 page.wait_for_timeout(1500)
                 path = out / f"{name}-{size}{'-dark' if scheme == 'dark' else ''}.jpg"

@@ -30,8 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
         running.wait_until_calibrated("disc")
         for seed in range(800, 804):
-            picture = part(seed, scratched=seed == 803)
-            files = [("images", (f"{seed}.png", picture, "image/png"))]
+            image = part(seed, scratched=seed == 803)
+            files = [("images", (f"{seed}.png", image, "image/png"))]
             running.client.post("/detect", data={"category": "disc"}, files=files).raise_for_status()
         yield running
 
@@ -57,9 +57,9 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     page: Page, server: ServerProcess, tmp_path: Path
 ) -> None:
     paths = []
-    contents = [*(varied(number) for number in range(12)), plain(3), b"no picture", bytes(1_000_001)]
-    for number, data in enumerate(contents):
-        path = tmp_path / f"ring-{number:02d}.png"
+    contents = [*(varied(index) for index in range(12)), plain(3), b"no picture", bytes(1_000_001)]
+    for index, data in enumerate(contents):
+        path = tmp_path / f"ring-{index:02d}.png"
         path.write_bytes(data)
         paths.append(path)
     page.goto("/#/categories")
@@ -103,10 +103,10 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     page.get_by_role("button", name="Use this rate").click()
     expect(page.locator("#notices")).to_contain_text("of good parts are rejected now")
     server.wait_until_calibrated("ring")
-    kept = server.client.get("/categories/ring").json()
+    stored = server.client.get("/categories/ring").json()
     scores = server.client.get("/categories/ring/scores").json()["scores"]
-    assert kept["settings"]["false_reject_rate"] == pytest.approx(3 / 14, abs=1e-5)
-    assert sum(score > kept["calibration"]["threshold"] for score in scores) == 2
+    assert stored["settings"]["false_reject_rate"] == pytest.approx(3 / 14, abs=1e-5)
+    assert sum(score > stored["calibration"]["threshold"] for score in scores) == 2
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("ring")
     page.goto("about:blank")  # which asks for the category no more
@@ -114,8 +114,8 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
 
 
 def test_too_few_pictures_to_find_outliers_are_said(page: Page, server: ServerProcess, tmp_path: Path) -> None:
-    for number in range(3):
-        (tmp_path / f"pin-{number}.png").write_bytes(varied(number))
+    for index in range(3):
+        (tmp_path / f"pin-{index}.png").write_bytes(varied(index))
     page.goto("/#/categories")
     page.get_by_role("link", name="Teach a product").click()
     page.get_by_label("Name of the product").fill("pin")
@@ -126,10 +126,10 @@ def test_too_few_pictures_to_find_outliers_are_said(page: Page, server: ServerPr
 
 
 def test_a_dark_picture_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:
-    good = [varied(number) for number in range(7)]
+    good = [varied(index) for index in range(7)]
     again = cv2.imdecode(np.frombuffer(good[0], np.uint8), cv2.IMREAD_COLOR)
     again[0, 0] += 1
-    contents = {f"nut-{number}.png": data for number, data in enumerate(good)}
+    contents = {f"nut-{index}.png": data for index, data in enumerate(good)}
     contents |= {"dark.png": darkened(good[3]), "again.png": encode_png(np.ascontiguousarray(again[..., ::-1]))}
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
@@ -150,10 +150,10 @@ def test_a_dark_picture_makes_no_duplicates_of_the_others(page: Page, server: Se
 
 
 def test_a_duplicate_in_one_request_is_named_by_its_file(page: Page, server: ServerProcess, tmp_path: Path) -> None:
-    picture = cv2.imdecode(np.frombuffer(varied(50), np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(varied(50), np.uint8), cv2.IMREAD_COLOR)
     (tmp_path / "first.png").write_bytes(varied(50))
-    picture[0, 0] += 1
-    (tmp_path / "second.png").write_bytes(encode_png(np.ascontiguousarray(picture[..., ::-1])))
+    image[0, 0] += 1
+    (tmp_path / "second.png").write_bytes(encode_png(np.ascontiguousarray(image[..., ::-1])))
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("cap")
     page.get_by_label("Choose a picture").set_input_files([tmp_path / "first.png", tmp_path / "second.png"])

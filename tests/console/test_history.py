@@ -17,9 +17,9 @@ PARTS = 52
 @pytest.fixture(scope="module", autouse=True)
 def parts(server: ServerProcess) -> None:
     """More parts of one station than a page shows; every tenth is scratched."""
-    pictures = [(f"{3000 + at}.png", part(3000 + at, scratched=at % 10 == 0), "image/png") for at in range(PARTS)]
+    images = [(f"{3000 + at}.png", part(3000 + at, scratched=at % 10 == 0), "image/png") for at in range(PARTS)]
     form = {"category": "disc", "station": "archive"}
-    server.client.post("/detect", data=form, files=[("images", each) for each in pictures]).raise_for_status()
+    server.client.post("/detect", data=form, files=[("images", each) for each in images]).raise_for_status()
 
 
 def test_pages_filters_and_search_find_what_was_inspected(page: Page, server: ServerProcess) -> None:

@@ -72,14 +72,14 @@ def test_a_line_s_key_inspects_and_is_offered_nothing_that_it_may_not_do(
     visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]], tmp_path: Path
 ) -> None:
     page, _ = visitor  # which may see no 403: what the key may not do is not even asked for
-    picture = tmp_path / "plate.png"
-    picture.write_bytes(part(5, kind=1))
+    image = tmp_path / "plate.png"
+    image.write_bytes(part(5, kind=1))
     page.goto("/")
     page.get_by_role("textbox", name="API key").fill(guarded[1][Role.LINE])
     page.keyboard.press("Enter")
     # A script reaches the page behind the dialog while it closes, where a picture would belong to the view being left.
     expect(page.get_by_text("the line (line)")).to_be_visible()
-    page.get_by_label("Choose a picture").set_input_files(picture)
+    page.get_by_label("Choose a picture").set_input_files(image)
     verdict = page.get_by_role("region", name="Verdict")
     expect(verdict).to_contain_text("This needs a key with the role “engineer”.")
     expect(page.locator(".stage img.part[src^=blob]")).to_be_visible()
@@ -131,13 +131,13 @@ def test_the_key_is_kept_in_the_tab_and_in_no_address(
     visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]]
 ) -> None:
     page, _ = visitor
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.goto("/#/system")
     token = guarded[1][Role.ADMIN]
     page.get_by_role("textbox", name="API key").fill(token)
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="API keys")).to_be_visible()
-    assert not [url for url in asked if token in url]
+    assert not [url for url in requested if token in url]
     assert page.evaluate("localStorage.length") == 0
     assert page.context.cookies() == []

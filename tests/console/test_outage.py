@@ -120,13 +120,13 @@ def test_a_part_dropped_in_an_outage_is_inspected_once_when_the_service_is_back(
     watched: tuple[Page, Watched], server: ServerProcess, tmp_path: Path
 ) -> None:
     page, seen = watched
-    picture = tmp_path / "late.png"
-    picture.write_bytes(part(2610))
+    image = tmp_path / "late.png"
+    image.write_bytes(part(2610))
     page.goto("/")
     expect(page.get_by_label("Compare with").get_by_role("option", name="disc")).to_be_attached()
     seen.away = True
     server.kill()
-    page.get_by_label("Choose a picture").set_input_files(picture)
+    page.get_by_label("Choose a picture").set_input_files(image)
     lost(page)
     with back(server) as again:
         expect(page.get_by_role("region", name="Verdict")).to_be_visible()
@@ -140,8 +140,8 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
     watched: tuple[Page, Watched], server: ServerProcess, tmp_path: Path
 ) -> None:
     page, seen = watched
-    for number in range(40):
-        (tmp_path / f"ring-{number:02d}.png").write_bytes(varied(number))
+    for index in range(40):
+        (tmp_path / f"ring-{index:02d}.png").write_bytes(varied(index))
     sent: list[Route] = []
 
     def hold_the_second(route: Route) -> None:

@@ -35,8 +35,8 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, server: ServerProcess)
     row.get_by_role("button", name="Revoke the key of press-9").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
     expect(row).to_contain_text("revoked")
-    [kept] = [each for each in server.client.get("/keys").json()["keys"] if each["name"] == "press-9"]
-    assert kept["revoked_at"] is not None
+    [stored] = [each for each in server.client.get("/keys").json()["keys"] if each["name"] == "press-9"]
+    assert stored["revoked_at"] is not None
 
 
 def test_the_audit_trail_tells_what_was_different(page: Page) -> None:

@@ -232,8 +232,8 @@ def _book(pages: int) -> bytes:
     [entries] = struct.unpack_from("<H", file, first)
     page = file[first : first + 2 + 12 * entries]
     struct.pack_into("<I", file, first + len(page), len(file))
-    for number in range(pages - 1):
-        following = len(file) + len(page) + 4 if number < pages - 2 else 0
+    for index in range(pages - 1):
+        following = len(file) + len(page) + 4 if index < pages - 2 else 0
         file += page + struct.pack("<I", following)
     return bytes(file)
 

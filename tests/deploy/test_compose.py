@@ -99,7 +99,7 @@ def test_the_images_pin_a_version_of_every_dependency_that_fits() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     for line in (*project["dependencies"], *extras["cpu"], *extras["gpu"], *extras["tracing"]):
-        wanted = Requirement(line)
-        version = torch if wanted.name == "torch" else pinned[canonicalize_name(wanted.name)]
-        assert wanted.specifier.contains(version), line
+        requested = Requirement(line)
+        version = torch if requested.name == "torch" else pinned[canonicalize_name(requested.name)]
+        assert requested.specifier.contains(version), line
     assert f"touchstone:${{TOUCHSTONE_VERSION:-{project['version']}}}-cpu" == SERVICES["service"]["image"]

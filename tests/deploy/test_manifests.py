@@ -50,8 +50,10 @@ def test_pods_are_confined_probed_and_found_by_what_refers_to_them() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     for container in (*pod["containers"], *pod["initContainers"]):
         assert container["securityContext"] == {
-            "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-        }  # fmt: skip
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
     [container] = pod["containers"]
     paths = {
         probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")

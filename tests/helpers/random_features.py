@@ -12,7 +12,7 @@ def feature_space(
     grid: tuple[int, int] = (4, 5), layers: int = 2, dim: int = 16, global_dim: int = 12, fingerprint: str = "f" * 64
 ) -> FeatureSpace:
     """A feature space that no encoder made."""
-    names = tuple(f"layer{number}" for number in range(layers))
+    names = tuple(f"layer{index}" for index in range(layers))
     geometry = InputGeometry(resize=max(grid) * 16 + 8, crop=max(grid) * 16)
     return FeatureSpace("random", names, grid, dim, global_dim, geometry, fingerprint)
 

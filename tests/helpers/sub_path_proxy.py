@@ -66,9 +66,9 @@ class SubPathProxy:
         url = httpx.URL(f"http://127.0.0.1:{self._services[prefix]}{way}", query=request.url.query.encode())
         client = httpx.AsyncClient(timeout=None)
         headers = [(name, value) for name, value in request.headers.raw if name != b"connection"]
-        asked = client.build_request(request.method, url, headers=headers, content=await request.body())
+        requested = client.build_request(request.method, url, headers=headers, content=await request.body())
         try:
-            answer = await client.send(asked, stream=True)
+            answer = await client.send(requested, stream=True)
         except httpx.TransportError:
             await client.aclose()
             return PlainTextResponse("bad gateway", 502)

@@ -31,9 +31,7 @@ def touchstone(*arguments: str | Path, data: Path, sized: bool = True, **more: s
 def started(*arguments: str | Path, data: Path) -> subprocess.Popen[bytes]:
     """`touchstone …`, running."""
     command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )  # fmt: skip
+    return subprocess.Popen(command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def small_encoder(crop: int = 112) -> Encoder:

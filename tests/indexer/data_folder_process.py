@@ -81,10 +81,10 @@ def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
 def append_images(root: Path, database: str, category: str, first: int, count: int) -> None:
     """Append images numbered from `first`, two at a time; print each acknowledged id with its image's number."""
     folder = StoreParts.open(root, database)
-    for number in range(first, first + count, 2):
-        numbers = (number, number + 1)
-        appended = folder.append(category, [f"image {each}".encode() for each in numbers])
-        for each, reference_id in zip(numbers, appended.reference_ids, strict=True):
+    for index in range(first, first + count, 2):
+        indices = (index, index + 1)
+        appended = folder.append(category, [f"image {each}".encode() for each in indices])
+        for each, reference_id in zip(indices, appended.reference_ids, strict=True):
             print(appended.version, reference_id, each, flush=True)
 
 
@@ -94,14 +94,14 @@ def fill_disk(root: Path) -> None:
     acknowledged: list[int] = []
 
     def append_until_full(size: int) -> int:
-        for number in range(10_000):
-            image = f"{size} {number} ".encode().ljust(size, b".")
+        for index in range(10_000):
+            image = f"{size} {index} ".encode().ljust(size, b".")
             before = {path for path in root.rglob("*") if path.suffix == ".tmp"}
             try:
                 acknowledged.extend(folder.append("bolt", [image]).reference_ids)
             except StorageFull:
                 assert before == {path for path in root.rglob("*") if path.suffix == ".tmp"} == set()
-                return number
+                return index
         raise AssertionError("the disk never filled up")
 
     reserve = root / "reserve"  # what will be room again
@@ -114,23 +114,26 @@ def fill_disk(root: Path) -> None:
                 pass
     except OSError:
         pass
-    refused, kept = 0, folder.catalogue.categories.get("bolt").settings.k
-    for number in range(10_000):
+    refused, stored = 0, folder.catalogue.categories.get("bolt").settings.k
+    for index in range(10_000):
         try:
-            kept = folder.catalogue.categories.update_settings("bolt", {"k": 1 + number}).settings.k
+            stored = folder.catalogue.categories.update_settings("bolt", {"k": 1 + index}).settings.k
         except StorageFull:
             refused += 1
             break
     assert refused == 1
-    assert folder.catalogue.categories.get("bolt").settings.k == kept
+    assert folder.catalogue.categories.get("bolt").settings.k == stored
     assert [each.id for each in folder.catalogue.references.page(limit=10_000).items] == acknowledged
     (root / "ballast").unlink()
     reserve.unlink()
     folder.sweep()
     again = folder.append("bolt", [b"there is room again"])
     placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
-    rows = [(entry.reference_id, folder.segments.read(each.segment.name, each.segment.sha256).codes[entry.row])
-            for each in placed for entry in each.rows]  # fmt: skip
+    rows = [
+        (entry.reference_id, folder.segments.read(each.segment.name, each.segment.sha256).codes[entry.row])
+        for each in placed
+        for entry in each.rows
+    ]
     assert [reference_id for reference_id, _ in rows] == [*acknowledged, *again.reference_ids]
     for reference_id, codes in rows:
         original = folder.originals.read(folder.catalogue.references.get(reference_id).image_sha256, ".png")

@@ -48,10 +48,21 @@ def inspection(number: int, **values: object) -> Inspection:
     """One a minute, as the service would have recorded it."""
     key = f"{number:032x}"
     made = Inspection(
-        id=key, at=NOON + timedelta(minutes=number), filename=f"{number}.png", verdict="normal", score=0.1, version=1,
-        width=64, height=48, category="bolt", image_sha256=digest(picture(number)),
-        image_suffix=".png", map_name=f"{key}.png", kept_bytes=PICTURE + MAP, thumbnail_bytes=THUMBNAIL,
-    )  # fmt: skip
+        id=key,
+        at=NOON + timedelta(minutes=number),
+        filename=f"{number}.png",
+        verdict="normal",
+        score=0.1,
+        version=1,
+        width=64,
+        height=48,
+        category="bolt",
+        image_sha256=digest(picture(number)),
+        image_suffix=".png",
+        map_name=f"{key}.png",
+        kept_bytes=PICTURE + MAP,
+        thumbnail_bytes=THUMBNAIL,
+    )
     return replace(made, **values)
 
 
@@ -100,7 +111,7 @@ class History(NamedTuple):
         return Pruner(self.place, self.catalogue, RetentionPolicy(**bounds), 0)
 
     def prune(self, **bounds: RetentionLimits) -> None:
-        for _ in self.pruner(**bounds).within_bounds(each.kind for each in self.catalogue.retention.holdings()):
+        for _ in self.pruner(**bounds).prune_beyond_limits(each.group for each in self.catalogue.retention.usage()):
             pass
 
     def numbers(self) -> list[int]:
@@ -114,9 +125,11 @@ class History(NamedTuple):
     def files(self) -> set[str]:
         """Every file of the history and of pictures."""
         return {
-            str(path.relative_to(self.data)) for room in ("inspections", "originals")
-            for path in (self.data / room).rglob("*") if path.is_file()
-        }  # fmt: skip
+            str(path.relative_to(self.data))
+            for room in ("inspections", "originals")
+            for path in (self.data / room).rglob("*")
+            if path.is_file()
+        }
 
     def needed(self) -> set[str]:
         """Every such file that the catalogue names."""

@@ -92,29 +92,43 @@ def record() -> None:
     shape: dict[str, Any] = {"patch_size": PATCH, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": 2, "num_classes": 0}
     relative: dict[str, Any] = {**shape, "use_abs_pos_emb": False, "init_values": 0.1}
     dinov3: dict[str, Any] = {
-        **shape, "init_values": 1e-5, "use_rot_pos_emb": True, "use_abs_pos_emb": False, "num_reg_tokens": 4,
-        "use_fc_norm": False, "rope_type": "dinov3", "rope_temperature": 100, "rope_rotate_half": True,
-        "norm_layer": partial(torch.nn.LayerNorm, eps=1e-5), "qkv_bias": False,
-    }  # fmt: skip
+        **shape,
+        "init_values": 1e-5,
+        "use_rot_pos_emb": True,
+        "use_abs_pos_emb": False,
+        "num_reg_tokens": 4,
+        "use_fc_norm": False,
+        "rope_type": "dinov3",
+        "rope_temperature": 100,
+        "rope_rotate_half": True,
+        "norm_layer": partial(torch.nn.LayerNorm, eps=1e-5),
+        "qkv_bias": False,
+    }
     gated = {"mlp_layer": SwiGLUPacked, "mlp_ratio": 5.375, "act_layer": torch.nn.SiLU}
     models: dict[str, tuple[Any, dict[str, Any], Any]] = {
         "vit_base_patch16_224": (VisionTransformer, shape, imagenet),
         "deit_base_distilled_patch16_224": (VisionTransformerDistilled, shape, imagenet),
         "beit_base_patch16_224": (Beit, {**relative, "use_rel_pos_bias": True}, half),
         "beitv2_base_patch16_224": (
-            Beit, {**relative, "use_shared_rel_pos_bias": True, "global_pool": "token"}, imagenet,
+            Beit,
+            {**relative, "use_shared_rel_pos_bias": True, "global_pool": "token"},
+            imagenet,
         ),
         "vit_base_patch14_dinov2": (VisionTransformer, {**shape, "init_values": 1e-5}, imagenet),
         "vit_base_patch14_reg4_dinov2": (
-            VisionTransformer, {**shape, "init_values": 1e-5, "reg_tokens": 4, "no_embed_class": True}, imagenet,
+            VisionTransformer,
+            {**shape, "init_values": 1e-5, "reg_tokens": 4, "no_embed_class": True},
+            imagenet,
         ),
         "vit_giant_patch14_dinov2": (VisionTransformer, {**shape, "init_values": 1e-5, **gated}, imagenet),
         "vit_base_patch16_dinov3": (Eva, dinov3, imagenet),
         "vit_base_patch16_dinov3_qkvb": (Eva, {**dinov3, "qkv_bias": True}, imagenet),
         "vit_huge_plus_patch16_dinov3": (
-            Eva, {**dinov3, "swiglu_mlp": True, "swiglu_align_to": 8, "mlp_ratio": 3}, imagenet,
+            Eva,
+            {**dinov3, "swiglu_mlp": True, "swiglu_align_to": 8, "mlp_ratio": 3},
+            imagenet,
         ),
-    }  # fmt: skip
+    }
     tensors: dict[str, torch.Tensor] = {}
     described: dict[str, dict[str, Any]] = {}
     for name, (kind, options, (mean, std)) in models.items():
@@ -134,9 +148,13 @@ def record() -> None:
             pixels = (image(crop).float() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
             with torch.inference_mode():
                 layers = model.forward_intermediates(
-                    pixels, indices=list(range(DEPTH)), norm=True, return_prefix_tokens=True, output_fmt="NLC",
+                    pixels,
+                    indices=list(range(DEPTH)),
+                    norm=True,
+                    return_prefix_tokens=True,
+                    output_fmt="NLC",
                     intermediates_only=True,
-                )  # fmt: skip
+                )
             patches = torch.stack([projected(F.normalize(each, dim=-1)) for each, _ in layers], dim=1)
             cls = projected(F.normalize(layers[-1][1][:, 0], dim=-1))
             tensors |= {f"{name} {crop} cls": cls, f"{name} {crop} patches": patches}

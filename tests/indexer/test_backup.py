@@ -112,14 +112,14 @@ def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
     made, saved, folder = saved_folder(tmp_path)
     later = folder.append("nut", [b"three"])
     folder.catalogue.references.remove(later.reference_ids)
-    picture = next((tmp_path / "data" / "originals").glob("*/*/*"))
-    picture.write_bytes(b"damaged")
+    image = next((tmp_path / "data" / "originals").glob("*/*/*"))
+    image.write_bytes(b"damaged")
     [listed] = (saved / "catalogues").glob("*.files.gz")
-    kept = listed.read_bytes()
+    stored = listed.read_bytes()
     Archive(saved).write_files(made.name, [])  # as if an earlier backup alone had saved it
     found = backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet)
-    assert found.damaged == (f"{picture.relative_to(tmp_path / 'data')}: damaged",)
-    listed.write_bytes(kept)
+    assert found.damaged == (f"{image.relative_to(tmp_path / 'data')}: damaged",)
+    listed.write_bytes(stored)
     restore(saved, tmp_path / "again", f"sqlite:///{tmp_path}/new.sqlite", quiet, made.name)
     folder.catalogue.close()
 
@@ -179,11 +179,11 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
     made = backup(DataFolder.existing(tmp_path / "data"), saved, quiet)
     placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
     lost, whole = (f"segments/{each.segment.name}" for each in placed)
-    pictures = sorted(str(path.relative_to(saved / "files")) for path in (saved / "files").glob("originals/*/*/*"))
+    images = sorted(str(path.relative_to(saved / "files")) for path in (saved / "files").glob("originals/*/*/*"))
     spoil(saved / "files" / lost)
-    (saved / "files" / pictures[0]).unlink()
-    make_unreadable(saved / "files" / pictures[1])
-    expected = {f"{lost}: damaged", f"{pictures[0]}: missing", f"{pictures[1]}: cannot be read: Input/output error"}
+    (saved / "files" / images[0]).unlink()
+    make_unreadable(saved / "files" / images[1])
+    expected = {f"{lost}: damaged", f"{images[0]}: missing", f"{images[1]}: cannot be read: Input/output error"}
     assert set(verify_backup(saved, quiet).damaged) == expected
     done = restore(saved, tmp_path / "again", None, quiet)
     assert set(done.damaged) == expected
@@ -191,7 +191,7 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
     again = StoreParts.open(tmp_path / "again")
     assert again.catalogue.references.page().items == folder.catalogue.references.page().items
     assert (tmp_path / "again" / whole).read_bytes() == (tmp_path / "data" / whole).read_bytes()
-    left = {f"{lost}: missing", f"{pictures[0]}: missing", f"{pictures[1]}: missing"}
+    left = {f"{lost}: missing", f"{images[0]}: missing", f"{images[1]}: missing"}
     assert set(verify(DataFolder.existing(tmp_path / "again"), quiet).damaged) == left
     again.catalogue.close()
     folder.catalogue.close()
@@ -200,9 +200,9 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
 def test_a_file_that_cannot_be_read_keeps_no_other_from_being_saved(tmp_path: Path) -> None:
     folder = StoreParts.open(tmp_path / "data")
     folder.append("bolt", [b"one", b"two"])
-    pictures = sorted((tmp_path / "data").glob("originals/*/*/*"))
-    make_unreadable(pictures[0])
-    found = f"{pictures[0].relative_to(tmp_path / 'data')}: cannot be read: Input/output error"
+    images = sorted((tmp_path / "data").glob("originals/*/*/*"))
+    make_unreadable(images[0])
+    found = f"{images[0].relative_to(tmp_path / 'data')}: cannot be read: Input/output error"
     place = DataFolder.existing(tmp_path / "data")
     assert verify(place, quiet).damaged == (found,)
     done = backup(place, tmp_path / "saved", quiet)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.calibration.calibration_cache import to_kept
+from indexer.calibration.calibration_cache import to_stored
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.imaging.decode import FORMATS
@@ -57,7 +57,7 @@ def test_files_of_every_suffix_that_the_decoder_reads_become_references(tmp_path
     assert {suffix for suffix, name in Image.registered_extensions().items() if name in formats} == IMAGE_SUFFIXES
     folder = tmp_path / "parts" / "disc"
     folder.mkdir(parents=True)
-    names = [f"part{suffix if number % 2 else suffix.upper()}" for number, suffix in enumerate(sorted(IMAGE_SUFFIXES))]
+    names = [f"part{suffix if index % 2 else suffix.upper()}" for index, suffix in enumerate(sorted(IMAGE_SUFFIXES))]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(part(seed))
     done = touchstone("index", tmp_path / "parts", data=tmp_path / "data")
@@ -99,8 +99,8 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
 def test_one_bad_name_or_entry_costs_no_other_picture_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
     folder = parts / "disc"
-    for number, name in enumerate((b"teil_\xe4.png", b"a\nb.png", b"l" * 251 + b".png")):
-        (folder / os.fsdecode(name)).write_bytes(part(20 + number))
+    for index, name in enumerate((b"teil_\xe4.png", b"a\nb.png", b"l" * 251 + b".png")):
+        (folder / os.fsdecode(name)).write_bytes(part(20 + index))
     (folder / "endless.png").symlink_to("/dev/zero")
     (folder / "nowhere.png").symlink_to(tmp_path / "nowhere")
     (folder / "unreadable.png").symlink_to("x" * 300)  # stat itself fails
@@ -114,8 +114,14 @@ def test_one_bad_name_or_entry_costs_no_other_picture_and_nothing_is_passed_over
     lines = [line.split(": ") for line in done.stdout.splitlines()]
     assert {Path(line[1]).name for line in lines if line[0] == "refused"} == {"unreadable.png"}
     assert {str(Path(line[1]).relative_to(parts)) for line in lines if line[0] == "passed over"} == {
-        "disc/endless.png", "disc/nowhere.png", "disc/pipe.png", "disc/deeper", "disc/Thumbs.db", "empty", "loose.png",
-    }  # fmt: skip
+        "disc/endless.png",
+        "disc/nowhere.png",
+        "disc/pipe.png",
+        "disc/deeper",
+        "disc/Thumbs.db",
+        "empty",
+        "loose.png",
+    }
     library = opened(data)
     named = {"disc-000.png", "disc-001.png", "teil_\ufffd.png", "a\ufffdb.png", "l" * 251 + ".png"}
     assert set(references(library)) == named
@@ -131,9 +137,9 @@ def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_
     assert first.exit_code == 0, first.stderr
     [outlier] = [line for line in first.stdout.splitlines() if line.startswith("outlier: ")]
     assert "scratched.png: A part of it looks like a defect" in outlier
-    picture = cv2.imdecode(np.frombuffer(part(50), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    (parts / "disc" / "dark.png").write_bytes(encode_png(np.ascontiguousarray(picture // 4)))
-    (parts / "disc" / "blurred.png").write_bytes(encode_png(cv2.GaussianBlur(picture, (0, 0), 5)))
+    image = cv2.imdecode(np.frombuffer(part(50), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    (parts / "disc" / "dark.png").write_bytes(encode_png(np.ascontiguousarray(image // 4)))
+    (parts / "disc" / "blurred.png").write_bytes(encode_png(cv2.GaussianBlur(image, (0, 0), 5)))
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 0, done.stderr
     lines = [line.split(": ") for line in (first.stdout + done.stdout).splitlines() if f": {parts}" in line]
@@ -145,7 +151,7 @@ def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_
     assert stored == told
     library.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})
     library.close()
-    (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(picture // 5)))
+    (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(image // 5)))
     refusing = touchstone("index", parts, data=data)
     assert refusing.exit_code == 1
     assert "darker.png: too_dark: Mean lightness" in refusing.stdout
@@ -161,12 +167,12 @@ def test_a_few_pictures_are_held_against_calibrated_references_or_said_to_be_too
     for seed in range(7):
         (parts / "disc" / f"{seed}.png").write_bytes(varied(seed))
     first = touchstone("index", parts, data=data)
-    assert "disc: too few pictures to find outliers among them: it takes 1 more" in first.stdout
+    assert "disc: too few images to check for outliers: 1 more needed" in first.stdout
     library = opened(data)
     memory, settings = library.memory, ScoringSettings()
     calibrated = finished(leave_one_out(memory, TorchEngine(torch.device("cpu")), "disc", settings.k, settings.rho))
-    kept = to_kept(memory.version, calibrated)
-    library.catalogue.calibrations.keep("disc", library.memory_id, kept)  # as a service would
+    stored = to_stored(memory.version, calibrated)
+    library.catalogue.calibrations.store("disc", library.memory_id, stored)  # as a service would
     library.close()
     (parts / "disc" / "scratched.png").write_bytes(varied(51, scratched=True))
     second = touchstone("index", parts, data=data)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from sqlalchemy import Engine, event, insert, select
 
-from indexer.calibration.calibration_cache import read_kept, to_kept
+from indexer.calibration.calibration_cache import read_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
@@ -52,9 +52,9 @@ def searched(library: ReferenceStore, before: LeaveOneOut | None = None, categor
 def keep(
     library: ReferenceStore, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
 ) -> StoredCalibration:
-    kept = to_kept(library.memory.version, found)
-    library.catalogue.calibrations.keep(category, library.memory_id, kept, base)
-    return kept
+    stored = to_stored(library.memory.version, found)
+    library.catalogue.calibrations.store(category, library.memory_id, stored, base)
+    return stored
 
 
 @contextmanager
@@ -74,18 +74,18 @@ def written(library: ReferenceStore) -> Iterator[list[int]]:
 
 def test_what_is_kept_is_read_again_exactly(library: ReferenceStore) -> None:
     found = searched(library)
-    kept = keep(library, "disc", found)
+    stored = keep(library, "disc", found)
     keep(library, "plate", searched(library, category="plate"))
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == kept
-    again = read_kept(library, "disc")
+    assert library.catalogue.calibrations.read("disc", library.memory_id) == stored
+    again = read_stored(library, "disc")
     assert again is not None
     assert again[0] == library.memory.version
     assert_same(again[1], found)
     for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert read_kept(library, "nut") is None
+    assert read_stored(library, "nut") is None
     with pytest.raises(CategoryNotFound):
-        library.catalogue.calibrations.keep("nut", library.memory_id, kept)
+        library.catalogue.calibrations.store("nut", library.memory_id, stored)
 
 
 def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: ReferenceStore) -> None:
@@ -117,8 +117,8 @@ def test_a_change_against_what_another_process_has_replaced_is_kept_whole(librar
     assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
     older = replace(ours, version=ours.version - 1, references=ours.references[:3])
     with written(library) as ids:
-        library.catalogue.calibrations.keep("disc", library.memory_id, older)
-        library.catalogue.calibrations.keep("disc", library.memory_id, ours)
+        library.catalogue.calibrations.store("disc", library.memory_id, older)
+        library.catalogue.calibrations.store("disc", library.memory_id, ours)
     assert ids == []
     assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
 
@@ -126,26 +126,26 @@ def test_a_change_against_what_another_process_has_replaced_is_kept_whole(librar
 def test_what_does_not_fit_is_made_again(library: ReferenceStore, caplog: pytest.LogCaptureFixture) -> None:
     reference = int(library.memory.ids[0])
     odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
-    library.catalogue.calibrations.keep("disc", library.memory_id, odd)
-    assert read_kept(library, "disc") is None
+    library.catalogue.calibrations.store("disc", library.memory_id, odd)
+    assert read_stored(library, "disc") is None
     assert "made again" in caplog.text
 
 
 def test_a_category_that_goes_takes_its_results_along(library: ReferenceStore) -> None:
     keep(library, "disc", searched(library))
-    kept = keep(library, "plate", searched(library, category="plate"))
+    stored = keep(library, "plate", searched(library, category="plate"))
     library.remove_category("disc")
     add(library, "disc", 1)
     assert library.catalogue.calibrations.read("disc", library.memory_id) is None
     with library.catalogue._transactions.reading() as connection:
         assert len(connection.execute(select(LeaveOneOutRow.reference_id)).all()) == 5
-    assert library.catalogue.calibrations.read("plate", library.memory_id) == kept
+    assert library.catalogue.calibrations.read("plate", library.memory_id) == stored
 
 
 def blob(found: LeaveOneOut) -> bytes:
     """As revisions before 0005 kept it."""
     file = io.BytesIO()
-    np.savez(file, **vars(found))
+    np.savez(file, **{{"distances": "apart"}.get(name, name): value for name, value in vars(found).items()})
     return file.getvalue()
 
 
@@ -161,10 +161,15 @@ def as_before(url: str, library: ReferenceStore, states: dict[str, bytes]) -> No
         categories = tables.tables["category"]
         for name, state in states.items():
             category_id = connection.scalar(select(categories.c.id).where(categories.c.name == name))
-            connection.execute(insert(tables.tables["calibration"]).values(
-                category_id=category_id, memory_id=library.memory_id, version=library.memory.version, state=state,
-                at=connection.scalar(select(categories.c.created_at).where(categories.c.name == name)),
-            ))  # fmt: skip
+            connection.execute(
+                insert(tables.tables["calibration"]).values(
+                    category_id=category_id,
+                    memory_id=library.memory_id,
+                    version=library.memory.version,
+                    state=state,
+                    at=connection.scalar(select(categories.c.created_at).where(categories.c.name == name)),
+                )
+            )
     engine.dispose()
 
 
@@ -174,19 +179,19 @@ def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_r
     found = searched(library)
     as_before(database, library, {"disc": blob(found), "plate": b"PK of another layout"})
     Catalogue.migrate(database)
-    again = read_kept(library, "disc")
+    again = read_stored(library, "disc")
     assert again is not None
     assert again[0] == library.memory.version
     for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert read_kept(library, "plate") is None
+    assert read_stored(library, "plate") is None
 
 
 def test_a_backup_carries_results_also_one_by_an_older_version(
     library: ReferenceStore, database: str, tmp_path: Path
 ) -> None:
     found = searched(library)
-    kept = keep(library, "disc", found)
+    stored = keep(library, "disc", found)
     data = tmp_path / "data"
     backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
     as_before(database, library, {"disc": blob(found)})
@@ -195,7 +200,7 @@ def test_a_backup_carries_results_also_one_by_an_older_version(
         there = tmp_path / name
         restore(made or tmp_path / "backup", there, None, lambda *_: None)
         opened = ReferenceStore.open(there, feature_space())
-        assert opened.catalogue.calibrations.read("disc", opened.memory_id) == kept
+        assert opened.catalogue.calibrations.read("disc", opened.memory_id) == stored
         opened.close()
 
 

@@ -117,15 +117,15 @@ def test_the_database_itself_refuses_a_second_active_memory(catalogue: Catalogue
 def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     catalogue: Catalogue, memory_id: int
 ) -> None:
-    kept, gone = add(catalogue, memory_id, "bolt", "a", "b")
+    stored, gone = add(catalogue, memory_id, "bolt", "a", "b")
     catalogue.references.remove([gone])
     (late,) = add(catalogue, memory_id, "nut", "c")
     rebuilt = catalogue.memories.prepare("{}", "0" * 64, "fp16")
     assert not rebuilt.active
     assert catalogue.references.count_unplaced(rebuilt.id) == 2
     bolt, nut = (catalogue.geometries.ensure(rebuilt.id, name, GEOMETRY).id for name in ("bolt", "nut"))
-    assert [reference.id for reference in catalogue.references.not_encoded("bolt", bolt)] == [kept]
-    assert catalogue.geometries.place(bolt, segment(2), {kept: 0, gone: 1}) == 1
+    assert [reference.id for reference in catalogue.references.not_encoded("bolt", bolt)] == [stored]
+    assert catalogue.geometries.place(bolt, segment(2), {stored: 0, gone: 1}) == 1
     with pytest.raises(MemoryIncomplete, match=f"for example {late}") as caught:
         catalogue.memories.switch(rebuilt.id)
     assert caught.value.missing == (late,)
@@ -138,7 +138,7 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     held = catalogue.segments.changes_since(before, memory_id)
     assert (held.active, held.version) == (replace(rebuilt, active=True), before + 1)
     placed = [each.reference_id for part in catalogue.segments.changes_since(0, rebuilt.id).added for each in part.rows]
-    assert placed == [kept, late]
+    assert placed == [stored, late]
 
 
 def test_a_process_with_the_old_encoder_cannot_append_after_a_switch(catalogue: Catalogue, memory_id: int) -> None:
@@ -207,9 +207,7 @@ def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
     assert (appended.duplicates, appended.added) == ({0, 2}, 2)
     assert appended.reference_ids == (known, known + 1, known + 1, known + 2)
     (part,) = catalogue.segments.changes_since(appended.version - 1, memory_id).added
-    assert part == SegmentRows(
-        file, (PlacedReference(known + 1, "bolt", 1), PlacedReference(known + 2, "bolt", 3))
-    )  # fmt: skip
+    assert part == SegmentRows(file, (PlacedReference(known + 1, "bolt", 1), PlacedReference(known + 2, "bolt", 3)))
     assert add(catalogue, memory_id, "nut", "a") == (known + 3,)
 
 
@@ -481,10 +479,20 @@ def test_changed_settings_are_kept_and_make_a_version(catalogue: Catalogue, memo
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"k": 0}, {"rho": -1}, {"false_reject_rate": 0.0}, {"false_reject_rate": 1.0}, {"false_reject_rate": float("nan")},
-     {"layer_weights": ()}, {"layer_weights": (0.0, 0.0)}, {"layer_weights": (1.0, -1.0)},
-     {"layer_weights": (float("inf"),)}, {"threshold": -0.1}, {"threshold": float("nan")}],
-)  # fmt: skip
+    [
+        {"k": 0},
+        {"rho": -1},
+        {"false_reject_rate": 0.0},
+        {"false_reject_rate": 1.0},
+        {"false_reject_rate": float("nan")},
+        {"layer_weights": ()},
+        {"layer_weights": (0.0, 0.0)},
+        {"layer_weights": (1.0, -1.0)},
+        {"layer_weights": (float("inf"),)},
+        {"threshold": -0.1},
+        {"threshold": float("nan")},
+    ],
+)
 def test_settings_out_of_range_are_refused_and_change_nothing(
     catalogue: Catalogue, memory_id: int, wrong: dict[str, object]
 ) -> None:
@@ -570,19 +578,36 @@ def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, 
 
 def inspection(number: int, **values: object) -> Inspection:
     given = Inspection(
-        id=f"{number:08d}-0000-4000-8000-000000000000", at=NOON + timedelta(seconds=number), filename=f"{number}.png",
-        verdict="normal", score=number / 7, version=3, width=640, height=480,
-    )  # fmt: skip
+        id=f"{number:08d}-0000-4000-8000-000000000000",
+        at=NOON + timedelta(seconds=number),
+        filename=f"{number}.png",
+        verdict="normal",
+        score=number / 7,
+        version=3,
+        width=640,
+        height=480,
+    )
     return replace(given, **values)
 
 
 def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogue) -> None:
     full = inspection(
-        1, at=datetime(2026, 1, 1, 13, 0, 0, 123456, timezone(timedelta(hours=1))), category="bolt", part_id="p-1",
-        station="s-1", threshold=0.1 + 0.2, p_value=1 / 3, regions=({"box": [1.5, 2, 3, 4], "évidence": None},),
-        references=({"reference_id": 1, "similarity": 0.9},), timings={"total_ms": 1.25}, image_sha256="a" * 64,
-        image_suffix=".png", map_name="1.png", kept_bytes=1 << 40, thumbnail_bytes=5000,
-    )  # fmt: skip
+        1,
+        at=datetime(2026, 1, 1, 13, 0, 0, 123456, timezone(timedelta(hours=1))),
+        category="bolt",
+        part_id="p-1",
+        station="s-1",
+        threshold=0.1 + 0.2,
+        p_value=1 / 3,
+        regions=({"box": [1.5, 2, 3, 4], "évidence": None},),
+        references=({"reference_id": 1, "similarity": 0.9},),
+        timings={"total_ms": 1.25},
+        image_sha256="a" * 64,
+        image_suffix=".png",
+        map_name="1.png",
+        kept_bytes=1 << 40,
+        thumbnail_bytes=5000,
+    )
     catalogue.inspections.record([full, inspection(2)])
     catalogue.inspections.record([])
     assert catalogue.inspections.get(full.id) == full
@@ -625,8 +650,8 @@ def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
     catalogue.inspections.record([inspection(1, **known)])
     engine = connect(database)
     with engine.begin() as connection:
-        kept = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "highest": 2.0}
-        connection.execute(update(DriftRow).values(state=kept))
+        stored = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "highest": 2.0}
+        connection.execute(update(DriftRow).values(state=stored))
     engine.dispose()
     assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale()
     catalogue.inspections.record([inspection(2, **known)])
@@ -656,11 +681,14 @@ def test_pages_of_inspections_go_back_in_time_and_miss_none_at_the_same_instant(
 def test_filters_of_inspections_select_and_combine(catalogue: Catalogue, memory_id: int) -> None:
     recorded = [
         inspection(
-            number, category=("bolt", "nut", None)[number % 3], verdict=("normal", "anomalous")[number % 2],
-            station=("s1", "s2")[number // 6], part_id=f"p{number}",
+            number,
+            category=("bolt", "nut", None)[number % 3],
+            verdict=("normal", "anomalous")[number % 2],
+            station=("s1", "s2")[number // 6],
+            part_id=f"p{number}",
         )
         for number in range(12)
-    ]  # fmt: skip
+    ]
     catalogue.inspections.record(recorded)
     call_good(catalogue, memory_id, recorded[4])
     for matching, expected in (
@@ -693,7 +721,7 @@ def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> No
 
 
 def test_every_inspection_is_iterated_over_more_than_a_page(catalogue: Catalogue) -> None:
-    catalogue.inspections.record([inspection(number) for number in range(1203)])
+    catalogue.inspections.record([inspection(index) for index in range(1203)])
     assert [each.filename for each in catalogue.inspections.iterate()] == [f"{n}.png" for n in range(1202, -1, -1)]
 
 
@@ -745,8 +773,11 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     assert live(catalogue) == {}
     assert catalogue.inspections.set_label(bolt.id, None) == bolt
     assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.judged").items] == [
-        None, ["unfamiliar"], None, ["unfamiliar"],
-    ]  # fmt: skip
+        None,
+        ["unfamiliar"],
+        None,
+        ["unfamiliar"],
+    ]
     with pytest.raises(InspectionNotFound):
         catalogue.inspections.set_label("x", "defect")
     with pytest.raises(InspectionNotFound):
@@ -887,7 +918,7 @@ def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, 
     """Sweep, verify every file, and return image number by reference id: what is live."""
     folder = StoreParts.open(root, database)
     folder.sweep()
-    numbers = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
+    indices = {hashlib.sha256(f"image {n}".encode()).hexdigest(): n for n in range(4_000)}
     live: dict[int, int] = {}
     used: set[str] = set()
     for part in folder.catalogue.segments.changes_since(0, folder.memory.id).added:
@@ -897,11 +928,11 @@ def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, 
             digest = folder.catalogue.references.get(each.reference_id).image_sha256
             image = folder.originals.read(digest, ".png")
             assert np.array_equal(codes[each.row], arrays_of([image])[1][0])
-            live[each.reference_id] = numbers[digest]
+            live[each.reference_id] = indices[digest]
     assert acknowledged.items() <= live.items()
     assert {path.name for path in (root / "segments").iterdir()} == used
-    kept = {path.stem for path in (root / "originals").glob("*/*/*")}
-    assert kept == {digest for digest, number in numbers.items() if number in live.values()}
+    stored = {path.stem for path in (root / "originals").glob("*/*/*")}
+    assert stored == {digest for digest, number in indices.items() if number in live.values()}
     versions = [version for version, _ in changes(database)]
     assert versions == list(range(1, len(versions) + 1))
     folder.catalogue.close()
@@ -923,13 +954,13 @@ def test_two_processes_append_to_one_new_folder_and_nothing_is_lost(tmp_path: Pa
 
 def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None:
     def work(name: str) -> None:
-        for number in range(8):
-            (reference_id,) = add(catalogue, memory_id, name, f"{name}{number}")
-            if number % 2:
+        for index in range(8):
+            (reference_id,) = add(catalogue, memory_id, name, f"{name}{index}")
+            if index % 2:
                 catalogue.references.remove([reference_id])
             catalogue.segments.changes_since(0, memory_id)
 
-    threads = [threading.Thread(target=work, args=(f"category {number}",)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(f"category {index}",)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -940,8 +971,8 @@ def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None
 
 def test_a_kill_while_the_database_is_being_made_leaves_one_that_opens(tmp_path: Path) -> None:
     chance = random.Random(3)
-    for number in range(4):
-        root = tmp_path / str(number)
+    for index in range(4):
+        root = tmp_path / str(index)
         victim = process(root, url_of(root), "bolt", 0, 2_000)
         while not (root / "catalogue.sqlite").exists():
             assert victim.poll() is None

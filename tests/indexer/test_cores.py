@@ -15,8 +15,8 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.cores import Cores
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
+from indexer.jobs.bulk_index import bulk_index as index_folders
 from indexer.jobs.bulk_index import find_categories
-from indexer.jobs.bulk_index import index as index_folders
 from indexer.jobs.reencode import ReencodeJob
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchQuery, TorchEngine
@@ -82,8 +82,8 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
     memory, _ = filled(30, "fp16", grid=(4, 5), dim=32)
     patches = random_features(memory.space, 7, 3).patches
     weights = np.array([0.5, 0.5], np.float32)
-    rows = [np.arange(0, 30 - number) for number in range(7)]
-    questions = [PatchQuery(patches[number], rows[number], 1, weights) for number in range(7)]
+    rows = [np.arange(0, 30 - index) for index in range(7)]
+    questions = [PatchQuery(patches[index], rows[index], 1, weights) for index in range(7)]
     engine = TorchEngine(torch.device("cpu"))
     with Cores() as cores:
         found = cores.searching(engine, torch.device("cpu")).search(memory, questions)
@@ -96,10 +96,10 @@ def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path
     parts, root, limits = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data", ImageLimits()
     first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
     with closing(ReferenceStore.open(root, first.space)) as library:
-        [tally] = index_folders(
+        [report] = index_folders(
             library, first, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
         )
-    assert tally.added == 4
+    assert report.added == 4
     second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))
     folder = DataFolder.existing(root, None)
     with closing(Catalogue.open(folder.database)) as catalogue:

@@ -170,9 +170,13 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
             )
         partial = sorted(str(statement).partition("WHERE ")[2].strip("()") for statement in found)
         assert partial == [
-            "active", "active", "kept_bytes IS NOT NULL", "kept_bytes IS NOT NULL", "promoted_reference_id IS NOT NULL",
+            "active",
+            "active",
+            "kept_bytes IS NOT NULL",
+            "kept_bytes IS NOT NULL",
+            "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
-        ]  # fmt: skip
+        ]
     migrations.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
     migrations.upgrade(engine)
@@ -203,10 +207,9 @@ def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(post
 
 @pytest.mark.parametrize(
     ("place", "words"),
-    [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:5432", "nowhere.invalid"),
-     (None, "timeout expired")],
+    [("127.0.0.1:1", "Connection refused"), ("nowhere.invalid:5432", "nowhere.invalid"), (None, "timeout expired")],
     ids=["nobody listens", "no such host", "no answer"],
-)  # fmt: skip
+)
 def test_a_database_that_cannot_be_reached_is_named_within_its_timeout(place: str | None, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
         place = place or f"127.0.0.1:{silent.getsockname()[1]}"
@@ -296,32 +299,32 @@ def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
         folder.catalogue._transactions.writing() as connection
     ):  # its process is dead, and the file lock with it, but not this
         segment = write_segment(folder.segments, [b"two"])
-        picture = folder.originals.path(folder.originals.write(b"two", ".png"), ".png")
+        image = folder.originals.path(folder.originals.write(b"two", ".png"), ".png")
         row = {"memory_id": folder.memory.id, "created_at": datetime.now(UTC), "retired_at": None}
         connection.execute(
             insert(SegmentRow).values(name=segment.name, sha256=segment.sha256, size=segment.size, count=1, **row)
         )
         copied = select(ReferenceRow.__table__).where(ReferenceRow.id == appended.reference_ids[0])
         [first] = connection.execute(copied).mappings()
-        connection.execute(insert(ReferenceRow).values({**first, "id": 2, "image_sha256": picture.stem}))
+        connection.execute(insert(ReferenceRow).values({**first, "id": 2, "image_sha256": image.stem}))
         sweeper = threading.Thread(target=folder.sweep)
         sweeper.start()
         sweeper.join(0.5)
     sweeper.join()
     assert folder.segments.read(segment.name, segment.sha256).header.count == 1
-    assert picture.read_bytes() == b"two"
+    assert image.read_bytes() == b"two"
     folder.catalogue.close()
 
 
 def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: Path) -> None:
     folder = StoreParts.open(tmp_path / "data", url_of(tmp_path / "data"))
-    kept = folder.append("bolt", [b"one"])
+    stored = folder.append("bolt", [b"one"])
     index = tmp_path / "data" / "catalogue.sqlite-shm"
     before = index.read_bytes()
     folder.append("bolt", [b"two"])
     with index.open("r+b") as file:  # killed after its commit was on the disk, before it told the others
         file.write(before)
-    assert folder.catalogue.version() == kept.version
+    assert folder.catalogue.version() == stored.version
     folder.sweep()
     left = {path.name for path in (tmp_path / "data" / "segments").iterdir()}
     assert len(left) == 1
@@ -331,7 +334,7 @@ def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: 
         shutil.copy(tmp_path / "data" / name, later / name)
     recovered = Catalogue.open(url_of(later))
     assert {each.segment.name for each in recovered.segments.of(folder.memory.id)} == left
-    assert recovered.version() == kept.version
+    assert recovered.version() == stored.version
     recovered.close()
     folder.catalogue.close()
 

@@ -23,9 +23,9 @@ def originals(*pictures: bytes) -> list[SourceImage]:
 
 def add(library: ReferenceStore, *pictures: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
-    for number, each in enumerate(originals(*pictures)):
+    for index, each in enumerate(originals(*pictures)):
         codec = Codec.from_name("fp16", SPACE.dim)
-        encoded[each.sha256] = codec.encode(random_features(SPACE, 1, number))
+        encoded[each.sha256] = codec.encode(random_features(SPACE, 1, index))
     return [each.reference_id for each in library.add("bolt", originals(*pictures), encoded).outcomes]
 
 
@@ -46,10 +46,10 @@ def test_a_library_opens_without_looking_at_pictures_and_sweeps_segments(tmp_pat
     add(library, b"one")
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
     left.write_bytes(b"left")
-    picture = orphan(tmp_path)
+    image = orphan(tmp_path)
     again = ReferenceStore.open(tmp_path, SPACE)
     assert len(again.memory) == 1
-    assert picture.is_file(), "the history's pruning looks for it, in the background"
+    assert image.is_file(), "the history's pruning looks for it, in the background"
     assert not left.exists()
     again.close()
     library.close()
@@ -61,7 +61,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
 ) -> None:
     library = ReferenceStore.open(tmp_path, SPACE)
     [one] = add(library, b"one")
-    picture, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
+    image, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
     if kind == "refused by the catalogue":
         other = library.catalogue.memories.prepare("{}", "0" * 64, "fp16")
         library.catalogue.references.remove([one])  # its picture can be restored, and stays
@@ -76,7 +76,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
         monkeypatch.setattr("indexer.references.reference_store.write_segment", full)
         with pytest.raises(StorageFull):
             add(library, b"one", b"two", b"three")
-    assert files(tmp_path, "segments", "originals") == before | {picture.name}
+    assert files(tmp_path, "segments", "originals") == before | {image.name}
     library.close()
 
 
@@ -84,10 +84,10 @@ def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_picture(tmp
     library = ReferenceStore.open(tmp_path, SPACE)
     for each in (b"one", b"two", b"three"):
         add(library, each)
-    before, picture = files(tmp_path, "segments"), orphan(tmp_path)
+    before, image = files(tmp_path, "segments"), orphan(tmp_path)
     assert library.compact() == 3
     after = files(tmp_path, "segments")
     assert len(after) == 1
     assert not after & before
-    assert picture.is_file()
+    assert image.is_file()
     library.close()

@@ -84,7 +84,7 @@ def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_
     writer, follower = pair
     first = add(writer, "disc", 1, 2)
     before = follower.refresh()
-    more = [each for number in range(1, 5) for each in add(writer, "disc", 10 * number, 10 * number + 1)]
+    more = [each for index in range(1, 5) for each in add(writer, "disc", 10 * index, 10 * index + 1)]
     writer.remove(first[:1])
     disk.bad = set(segments(writer)[-1:])
     for _ in range(3):
@@ -160,12 +160,12 @@ def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_
 def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, disk: Disk) -> None:
     library = ReferenceStore.open(tmp_path, SPACE)
     add(library, "disc", 1)
-    kept = add(library, "disc", 2)
+    stored = add(library, "disc", 2)
     disk.bad = set(segments(library)[:1])
     library.close()
     again = ReferenceStore.open(tmp_path, SPACE)
     assert [each.reason for each in again.corrupt_segments] == ["unreadable"]
-    assert ids(again) == kept
+    assert ids(again) == stored
     again.close()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.domain.encoding import Encoding
-from indexer.domain.profile import Group, Profile
+from indexer.domain.profile import EncodingGroup, Profile
 from indexer.domain.reading import Reading
 from indexer.imaging.encoding import apply_encoding
 from tests.corpus.bad_images import sample_pixels
@@ -20,15 +20,24 @@ def jpeg(quality: int, subsampling: str | None = "4:2:0") -> Encoding:
 
 
 def of(*stored: tuple[Encoding | None, int], reading: Reading = Reading(), width: int = 640) -> Profile:  # noqa: B008
-    return Profile(tuple(Group(encoding, reading, width, 480, count) for encoding, count in stored))
+    return Profile(tuple(EncodingGroup(encoding, reading, width, 480, count) for encoding, count in stored))
 
 
 @pytest.mark.parametrize(
     ("one", "other", "alike"),
-    [(PNG, Encoding("BMP", False, 8), True), (PNG, DEEP, True), (PNG, jpeg(99), True), (PNG, jpeg(98), False),
-     (jpeg(90), jpeg(87), True), (jpeg(90), jpeg(86), False), (jpeg(90), jpeg(90, "4:4:4"), False),
-     (jpeg(90), jpeg(90, None), True), (WEBP, WEBP, True), (WEBP, jpeg(80), False)],
-)  # fmt: skip
+    [
+        (PNG, Encoding("BMP", False, 8), True),
+        (PNG, DEEP, True),
+        (PNG, jpeg(99), True),
+        (PNG, jpeg(98), False),
+        (jpeg(90), jpeg(87), True),
+        (jpeg(90), jpeg(86), False),
+        (jpeg(90), jpeg(90, "4:4:4"), False),
+        (jpeg(90), jpeg(90, None), True),
+        (WEBP, WEBP, True),
+        (WEBP, jpeg(80), False),
+    ],
+)
 def test_two_ways_of_storing_are_alike_or_not_whichever_comes_first(
     one: Encoding, other: Encoding, alike: bool
 ) -> None:
@@ -37,9 +46,14 @@ def test_two_ways_of_storing_are_alike_or_not_whichever_comes_first(
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(PNG, jpeg(90)), (DEEP, jpeg(50, None)), (jpeg(95), jpeg(90)), (jpeg(90, "4:4:4"), jpeg(90)),
-     (jpeg(90, None), jpeg(75))],
-)  # fmt: skip
+    [
+        (PNG, jpeg(90)),
+        (DEEP, jpeg(50, None)),
+        (jpeg(95), jpeg(90)),
+        (jpeg(90, "4:4:4"), jpeg(90)),
+        (jpeg(90, None), jpeg(75)),
+    ],
+)
 def test_of_two_that_differ_one_is_finer(one: Encoding, other: Encoding) -> None:
     assert one.is_finer_than(other)
     assert not other.is_finer_than(one)
@@ -68,7 +82,7 @@ def test_finer_images_are_read_as_nearly_all_references_are_stored() -> None:
     assert of((None, 30)).stored_as is None
     assert of((jpeg(90), 20), (None, 10)).stored_as is None  # of a third it is not known
     read = Reading(16, jpeg(90))
-    assert of((jpeg(90), 28)).joined(of((PNG, 20), reading=read).groups).stored_as == jpeg(90)
+    assert of((jpeg(90), 28)).with_groups(of((PNG, 20), reading=read).groups).stored_as == jpeg(90)
 
 
 def test_coarser_images_need_a_calibration_of_their_own_where_nearly_all_references_are_finer() -> None:
@@ -82,11 +96,16 @@ def test_coarser_images_need_a_calibration_of_their_own_where_nearly_all_referen
 
 @pytest.mark.parametrize(
     ("profile", "encoding", "kinds"),
-    [(of((PNG, 30)), PNG, []), (of((PNG, 30)), jpeg(90), ["stored_differently"]), (of((None, 30)), jpeg(90), []),
-     (of((PNG, 20), (jpeg(90), 10)), jpeg(91), []), (Profile(), PNG, []),
-     (of((jpeg(90), 9)), WEBP, ["stored_differently"]),
-     (of((PNG, 3), width=2000), PNG, ["other_size"])],
-)  # fmt: skip
+    [
+        (of((PNG, 30)), PNG, []),
+        (of((PNG, 30)), jpeg(90), ["stored_differently"]),
+        (of((None, 30)), jpeg(90), []),
+        (of((PNG, 20), (jpeg(90), 10)), jpeg(91), []),
+        (Profile(), PNG, []),
+        (of((jpeg(90), 9)), WEBP, ["stored_differently"]),
+        (of((PNG, 3), width=2000), PNG, ["other_size"]),
+    ],
+)
 def test_people_are_told_what_differs(profile: Profile, encoding: Encoding, kinds: list[str]) -> None:
     told = profile.notices_of_part(encoding, Reading(), 640, 480, "own")
     assert [each.kind for each in told] == kinds

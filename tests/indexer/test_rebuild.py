@@ -27,8 +27,8 @@ from tests.service.pictures import part
 def score(data: Path, crop: int, codec: str) -> float:
     """Of a scratched part against whatever the folder holds."""
     library, encoder = opened(data, crop, codec), small_encoder(crop)
-    picture = preprocess(decode_image(part(500, scratched=True)), encoder.space.geometry)
-    features = encoder.encode(picture[None])
+    image = preprocess(decode_image(part(500, scratched=True)), encoder.space.geometry)
+    features = encoder.encode(image[None])
     found = score_image(library.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
     library.close()
     return found.score
@@ -58,7 +58,7 @@ def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: P
 
 def test_removed_references_stay_removed_and_ids_stay_the_same(indexed: Path) -> None:
     library = opened(indexed)
-    gone, *kept = library.memory.ids.tolist()
+    gone, *stored = library.memory.ids.tolist()
     library.remove([gone])
     done = touchstone("rebuild", data=indexed, CROP="96")
     assert done.exit_code == 0
@@ -68,7 +68,7 @@ def test_removed_references_stay_removed_and_ids_stay_the_same(indexed: Path) ->
     assert len(library.memory) == 11
     library.close()
     rebuilt = opened(indexed, 96)
-    assert sorted(rebuilt.memory.ids.tolist()) == sorted(kept)
+    assert sorted(rebuilt.memory.ids.tolist()) == sorted(stored)
     rebuilt.close()
 
 
@@ -96,8 +96,8 @@ def test_pictures_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(i
     library = opened(indexed)
     victim = library.catalogue.references.page().items[3]
     library.close()
-    [kept] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
-    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    [stored] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
+    stored.write_bytes(stored.read_bytes()[:-1] + b"?")
     refused = touchstone("rebuild", data=indexed, CROP="96")
     assert refused.exit_code == 1
     assert f"reference {victim.id}," in refused.stdout
@@ -175,8 +175,8 @@ def test_a_lost_picture_keeps_no_other_reference_of_its_segment_from_being_mende
     library = opened(indexed)
     victim = library.catalogue.references.get(lost[0])
     library.close()
-    [kept] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
-    kept.unlink()
+    [stored] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
+    stored.unlink()
     refused = touchstone("rebuild", "--damaged", data=indexed)
     assert refused.exit_code == 1
     assert f"unreadable: reference {victim.id}," in refused.stdout

@@ -35,15 +35,15 @@ def history(tmp_path: Path, database: str) -> Iterator[History]:
 
 def newest(numbers: list[int], bounds: RetentionLimits, each: int) -> set[int]:
     """What a bound keeps, told the simplest way: from the newest back, while nothing is beyond it."""
-    kept: set[int] = set()
+    stored: set[int] = set()
     for number in sorted(numbers, reverse=True):
-        too_many = bounds.count is not None and len(kept) >= bounds.count
-        too_large = bounds.bytes is not None and (len(kept) + 1) * each > bounds.bytes
+        too_many = bounds.count is not None and len(stored) >= bounds.count
+        too_large = bounds.bytes is not None and (len(stored) + 1) * each > bounds.bytes
         too_old = bounds.age is not None and NOON + timedelta(minutes=number) < datetime.now(UTC) - bounds.age
         if too_many or too_large or too_old:
             break
-        kept.add(number)
-    return kept
+        stored.add(number)
+    return stored
 
 
 some_bounds = st.builds(
@@ -58,35 +58,37 @@ some_bounds = st.builds(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.tuples(st.sampled_from(["bolt", "nut", None]), st.booleans()), max_size=12),
-    bounds=st.fixed_dictionaries(dict.fromkeys(("inspections", "pictures", "defects", "defect_pictures"), some_bounds)),
+    bounds=st.fixed_dictionaries(dict.fromkeys(("inspections", "images", "defects", "defect_images"), some_bounds)),
 )
 def test_exactly_the_newest_within_every_bound_are_kept(
     history: History, kinds: list[tuple[str | None, bool]], bounds: dict[str, RetentionLimits]
 ) -> None:
     history.prune(inspections=RetentionLimits(count=0), defects=RetentionLimits(count=0))
     history.record(
-        *(inspection(number, category=category, verdict="anomalous" if defect else "normal")
-          for number, (category, defect) in enumerate(kinds))
-    )  # fmt: skip
+        *(
+            inspection(index, category=category, verdict="anomalous" if defect else "normal")
+            for index, (category, defect) in enumerate(kinds)
+        )
+    )
     history.prune(**bounds)
-    rows, pictures = set[int](), set[int]()
+    rows, images = set[int](), set[int]()
     for kind in set(kinds):
-        numbers = [number for number, each in enumerate(kinds) if each == kind]
-        whole, shown = ("defects", "defect_pictures") if kind[1] else ("inspections", "pictures")
-        alive = newest(numbers, bounds[whole], THUMBNAIL)
+        indices = [index for index, each in enumerate(kinds) if each == kind]
+        whole, shown = ("defects", "defect_images") if kind[1] else ("inspections", "images")
+        alive = newest(indices, bounds[whole], THUMBNAIL)
         rows |= alive
         # Bounds of pictures are applied to what the bounds of inspections were going to leave, and to no less.
-        pictures |= alive & newest(numbers, bounds[shown], PICTURE + MAP)
-    assert (set(history.numbers()), set(history.pictured())) == (rows, pictures)
+        images |= alive & newest(indices, bounds[shown], PICTURE + MAP)
+    assert (set(history.numbers()), set(history.pictured())) == (rows, images)
     assert history.files() == history.needed()
-    assert len(history.needed()) == len(rows) + 2 * len(pictures)
+    assert len(history.needed()) == len(rows) + 2 * len(images)
 
 
 def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
-    history.record(*(inspection(number, verdict="anomalous") for number in range(2)), inspection(2), inspection(3))
+    history.record(*(inspection(index, verdict="anomalous") for index in range(2)), inspection(2), inspection(3))
     history.call_good(0)
     history.catalogue.inspections.set_label(inspection(3).id, "defect")
-    history.prune(pictures=RetentionLimits(count=0), inspections=RetentionLimits(count=1))
+    history.prune(images=RetentionLimits(count=0), inspections=RetentionLimits(count=1))
     assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
     history.call_good(1)
     history.catalogue.inspections.set_label(inspection(3).id, None)
@@ -96,7 +98,7 @@ def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> No
 
 def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
     history.record(inspection(0))
-    history.prune(pictures=RetentionLimits(count=0))
+    history.prune(images=RetentionLimits(count=0))
     assert history.catalogue.inspections.get(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
     assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
     assert verify(history.place, lambda *_: None).damaged == ()
@@ -105,7 +107,7 @@ def test_an_inspection_without_its_picture_keeps_everything_else(history: Histor
 def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
     history.record(inspection(0), inspection(1), inspection(5, image_sha256=digest(picture(0))))
     (reference,) = history.folder.append("bolt", [picture(1)]).reference_ids
-    history.prune(pictures=RetentionLimits(count=1))
+    history.prune(images=RetentionLimits(count=1))
     assert history.pictured() == [5]
     assert history.folder.originals.read(digest(picture(0)), ".png") == picture(0)
     assert history.folder.originals.read(digest(picture(1)), ".png") == picture(1)
@@ -119,13 +121,13 @@ def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history:
 def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(history: History) -> None:
     history.record(inspection(0))
     retention = history.catalogue.retention
-    [holding] = retention.holdings()
-    cut = retention.plan(holding.kind, "inspections", RetentionLimits(count=0), datetime.now(UTC))
+    [holding] = retention.usage()
+    cut = retention.plan(holding.group, "inspections", RetentionLimits(count=0), datetime.now(UTC))
     assert cut is not None
     assert retention.size_of(cut) == retention.prune(cut, 10)
     assert retention.pending().count == 3
     history.record(inspection(0))
-    for _ in history.pruner().within_bounds(()):
+    for _ in history.pruner().prune_beyond_limits(()):
         pass
     assert retention.pending().count == 0
     assert history.files() == history.needed()
@@ -148,7 +150,7 @@ def test_files_wait_while_anyone_is_recording_and_go_afterwards(
 
 def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -> None:
     history.record(inspection(0), inspection(1))
-    history.prune(pictures=RetentionLimits(count=1))
+    history.prune(images=RetentionLimits(count=1))
     orphan = history.folder.originals.write(picture(9), ".png")
     cut_short = history.folder.originals.path(orphan, ".png").with_name(f"{orphan}.png.0123.tmp")
     cut_short.write_bytes(b"half")
@@ -156,7 +158,7 @@ def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -
         (history.data / "inspections" / name).write_bytes(b"left")
     needed = history.needed()
     assert len(history.files() - needed) == 5
-    steps = list(history.pruner().without_orphans())
+    steps = list(history.pruner().delete_orphans())
     assert history.files() == needed
     assert sum(step.amount.count for step in steps) == 5
     assert sum(step.amount.bytes for step in steps) == PICTURE + 4 * 4
@@ -166,9 +168,13 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.record(
-        *(inspection(number, category=("bolt", "nut", "cog")[number % 3],
-                     verdict="unfamiliar" if number in (0, 4) else "normal") for number in range(12))
-    )  # fmt: skip
+        *(
+            inspection(
+                index, category=("bolt", "nut", "cog")[index % 3], verdict="unfamiliar" if index in (0, 4) else "normal"
+            )
+            for index in range(12)
+        )
+    )
     room = {"free": 10_000}
 
     def usage(_: Path) -> shutil._ntuple_diskusage:
@@ -178,8 +184,8 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
     monkeypatch.setattr(shutil, "disk_usage", usage)
 
     def make_room(least: int) -> None:
-        for step in Pruner(history.place, history.catalogue, RetentionPolicy(), least).with_room():
-            assert step.why in ("room", None)
+        for step in Pruner(history.place, history.catalogue, RetentionPolicy(), least).free_disk_space():
+            assert step.reason in ("room", None)
 
     make_room(5_000)
     assert history.pictured() == list(range(12)), "twice the least was free"
@@ -200,21 +206,32 @@ def test_room_that_pending_files_will_give_back_is_not_taken_twice(
     pruner = Pruner(history.place, history.catalogue, RetentionPolicy(), 6_000)
     with history.folder.lock.shared():
         for _ in range(3):
-            for _ in pruner.with_room():
+            for _ in pruner.free_disk_space():
                 pass
     assert history.pictured() == list(range(2, 10))
 
 
 def test_the_holdings_are_what_is_there(history: History) -> None:
     history.record(
-        inspection(0), inspection(1), inspection(2, verdict="anomalous"), inspection(3, category=None),
+        inspection(0),
+        inspection(1),
+        inspection(2, verdict="anomalous"),
+        inspection(3, category=None),
         inspection(4, category="nut", thumbnail_bytes=None),
-    )  # fmt: skip
-    history.prune(pictures=RetentionLimits(count=1))
+    )
+    history.prune(images=RetentionLimits(count=1))
     found = [
-        (each.kind.category, each.kind.defect, each.inspections, each.pictures, each.picture_bytes,
-         each.thumbnail_bytes, each.oldest) for each in history.catalogue.retention.holdings()
-    ]  # fmt: skip
+        (
+            each.group.category,
+            each.group.defect,
+            each.inspections,
+            each.images,
+            each.image_bytes,
+            each.thumbnail_bytes,
+            each.oldest,
+        )
+        for each in history.catalogue.retention.usage()
+    ]
     whole = PICTURE + MAP
     assert found == [
         (None, False, 1, 1, whole, THUMBNAIL, inspection(3).at),
@@ -223,7 +240,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
         ("nut", False, 1, 1, whole, 0, inspection(4).at),
     ]
     history.folder.append("nut", [picture(7), picture(8)])
-    [nut] = history.catalogue.retention.reference_holdings()
+    [nut] = history.catalogue.retention.reference_usage()
     assert (nut.category, nut.references) == ("nut", 2)
     assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())
 
@@ -234,11 +251,11 @@ _EITHER: tuple[PruneTarget, PruneTarget] = ("inspections", "pictures")
 def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalogue.sqlite"
     catalogue = Catalogue.open(url)
-    catalogue.inspections.record([inspection(number) for number in range(3)])
+    catalogue.inspections.record([inspection(index) for index in range(3)])
     catalogue.close()
     engine = connect(url)
-    asked: list[tuple[str, tuple[object, ...]]] = []
-    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    requested: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: requested.append((given[2], given[3])))
     retention = Retention(Transactions(engine))
     for what in _EITHER:
         cut = retention.plan(
@@ -246,14 +263,15 @@ def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
         )
         assert cut is not None
         retention.size_of(cut)
-    retention.holdings()
+    retention.usage()
     StoredFiles(Transactions(engine)).needed([f"originals/aa/bb/{digest(b'')}.png", "inspections/1.png"])
     retention.prune(cut, 1)
     with engine.connect() as connection:
         plans = [
             " | ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given))
-            for statement, given in list(asked) if statement.startswith(("SELECT", "UPDATE inspection"))
-        ]  # fmt: skip
+            for statement, given in list(requested)
+            if statement.startswith(("SELECT", "UPDATE inspection"))
+        ]
     engine.dispose()
     assert len(plans) == 19
     assert [plan for plan in plans if "INDEX" not in plan] == []

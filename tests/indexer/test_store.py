@@ -55,9 +55,13 @@ def written(store: SegmentStore, count: int = 4) -> SegmentFile:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    count=st.integers(0, 4), layers=st.integers(1, 4), cells=st.integers(1, 9), size=st.integers(1, 9),
-    dim=st.integers(1, 9), seed=st.integers(0, 99),
-)  # fmt: skip
+    count=st.integers(0, 4),
+    layers=st.integers(1, 4),
+    cells=st.integers(1, 9),
+    size=st.integers(1, 9),
+    dim=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
 def test_a_segment_reads_back_exactly_as_it_was_written(
     store: SegmentStore, count: int, layers: int, cells: int, size: int, dim: int, seed: int
 ) -> None:
@@ -185,9 +189,16 @@ def test_an_original_that_changed_or_went_is_named(originals: ImageStore) -> Non
 
 @pytest.mark.parametrize(
     ("digest", "suffix"),
-    [("../../../etc/passwd", ".png"), ("a" * 63, ".png"), ("A" * 64, ".png"), ("a" * 64, "/../x"), ("a" * 64, "png"),
-     ("a" * 64, ".PNG"), ("a" * 64, "")],
-)  # fmt: skip
+    [
+        ("../../../etc/passwd", ".png"),
+        ("a" * 63, ".png"),
+        ("A" * 64, ".png"),
+        ("a" * 64, "/../x"),
+        ("a" * 64, "png"),
+        ("a" * 64, ".PNG"),
+        ("a" * 64, ""),
+    ],
+)
 def test_no_name_leads_out_of_the_folder_of_originals(originals: ImageStore, digest: str, suffix: str) -> None:
     with pytest.raises(ValueError, match="not the name of an original"):
         originals.path(digest, suffix)

@@ -51,18 +51,18 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_orphans_and_temporaries_go_and_what_is_named_stays(folder: Folder) -> None:
-    kept, orphan = folder.write(b"kept", named=True), folder.write(b"orphan", named=False)
+    stored, orphan = folder.write(b"kept", named=True), folder.write(b"orphan", named=False)
     (folder.root / f"{orphan}.0.tmp").write_bytes(b"half")
     swept = folder.sweep()
-    assert folder.files() == {kept}
+    assert folder.files() == {stored}
     assert sum(each.deleted for each in swept) == 2
     assert sum(each.bytes for each in swept) == len(b"orphan" + b"half")
     assert sum(each.files for each in swept) == 3
 
 
 def test_the_lock_is_not_taken_for_files_that_are_named(folder: Folder) -> None:
-    for number in range(20):
-        folder.write(b"%d" % number, named=True)
+    for index in range(20):
+        folder.write(b"%d" % index, named=True)
     with folder.lock.shared():
         assert sum(each.files for each in folder.sweep()) == 20
     assert folder.asked == []
@@ -126,7 +126,7 @@ def unlinking(monkeypatch: pytest.MonkeyPatch, before: Callable[[Path], None]) -
 def test_a_file_that_cannot_be_deleted_is_told_and_the_others_go(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck, *_ = sorted(folder.write(b"%d" % number, named=False) for number in range(5))
+    stuck, *_ = sorted(folder.write(b"%d" % index, named=False) for index in range(5))
 
     def refuse(path: Path) -> None:
         if path == folder.root / stuck:
@@ -139,8 +139,8 @@ def test_a_file_that_cannot_be_deleted_is_told_and_the_others_go(
 
 
 def test_whoever_adds_files_waits_for_a_few_of_them_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(150):
-        folder.write(b"%d" % number, named=False)
+    for index in range(150):
+        folder.write(b"%d" % index, named=False)
     waits: list[float] = []
     over = threading.Event()
 

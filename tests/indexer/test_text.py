@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.text import TextRefused, category_name, plain, readable, utf8
+from indexer.text import TextRejected, category_name, plain, readable, utf8
 from tests.indexer.commands import opened, references, touchstone
 from tests.service.pictures import part
 
@@ -20,7 +20,7 @@ def test_what_is_accepted_is_utf8_normal_and_of_one_line_and_what_is_refused_can
     assert plain(shown, len(shown)) == shown
     try:
         accepted = plain(text, len(text) * 4)
-    except TextRefused:
+    except TextRejected:
         assert shown != text
     else:
         assert accepted == unicodedata.normalize("NFC", text) == shown
@@ -30,7 +30,7 @@ def test_what_is_accepted_is_utf8_normal_and_of_one_line_and_what_is_refused_can
 
 @pytest.mark.parametrize("text", ["a\0", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "\udcff", "x" * 129])
 def test_controls_surrogates_and_long_texts_are_refused(text: str) -> None:
-    with pytest.raises(TextRefused):
+    with pytest.raises(TextRejected):
         plain(text)
 
 
@@ -45,22 +45,22 @@ def test_the_same_name_typed_in_two_ways_is_one_name() -> None:
 
 def test_bytes_are_text_only_when_they_are_utf8() -> None:
     assert utf8("teil_ä".encode()) == "teil_ä"
-    with pytest.raises(TextRefused, match="0xE4"):
+    with pytest.raises(TextRejected, match="0xE4"):
         utf8(b"teil_\xe4")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "\udce4"])
 def test_what_cannot_be_a_folder_cannot_name_a_category(name: str) -> None:
-    with pytest.raises(TextRefused):
+    with pytest.raises(TextRejected):
         category_name(name)
 
 
 def test_a_folder_whose_name_breaks_the_rule_is_named_and_the_others_are_indexed(tmp_path: Path) -> None:
     folder, data = tmp_path / "parts", tmp_path / "data"
-    for number, name in enumerate((b"disc", b"a\nb", b"teil_\xe4", "Gro\u0308\u00dfe".encode())):
+    for index, name in enumerate((b"disc", b"a\nb", b"teil_\xe4", "Gro\u0308\u00dfe".encode())):
         here = folder / name.decode(errors="surrogateescape")
         here.mkdir(parents=True)
-        (here / f"{number}.png").write_bytes(part(number))
+        (here / f"{index}.png").write_bytes(part(index))
     done = touchstone("index", folder, data=data)
     assert done.exit_code == 1, done.stderr
     assert done.stdout.count("The folder's name holds") == 2

@@ -111,10 +111,10 @@ def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: in
         _copy_reference(
             reference.path, target / reference.category / "train" / "good" / f"{reference.path.stem}.png", views
         )
-    kept: dict[tuple[str, str], int] = {}
+    stored: dict[tuple[str, str], int] = {}
     for sample in source.samples:
         name = f"{sample.path.stem}.png"
-        number = kept[sample.category, sample.kind] = kept.get((sample.category, sample.kind), 0) + 1
+        number = stored[sample.category, sample.kind] = stored.get((sample.category, sample.kind), 0) + 1
         place = target / sample.category
         if not sample.defective and number > good_tests:
             _copy_reference(sample.path, place / "train" / "good" / f"test_{name}", views)
@@ -128,10 +128,10 @@ def _copy_reference(source: Path, target: Path, views: int) -> None:
     """The picture, and as further references the same pixels turned by quarters, then mirrored and turned."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        for number in range(views):
-            mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number >= 4 else image
-            turned = mirrored.rotate(90 * (number % 4), expand=True)
-            turned.save(target if number == 0 else target.with_stem(f"{target.stem}_view{number}"))
+        for index in range(views):
+            mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if index >= 4 else image
+            turned = mirrored.rotate(90 * (index % 4), expand=True)
+            turned.save(target if index == 0 else target.with_stem(f"{target.stem}_view{index}"))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -169,9 +169,9 @@ class _Layers(nn.Module):
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Patch and CLS tokens, (B, cells, dim) and (B, dim), after the final norm, of these layers from 0."""
         tokens, found = self.model.prepare_tokens_with_masks(images), []
-        for number, block in enumerate(self.model.blocks):
+        for index, block in enumerate(self.model.blocks):
             tokens = block(tokens)
-            if number in n:
+            if index in n:
                 normed = self.model.norm(tokens)
                 found.append((normed[:, 1:], normed[:, 0]))
         return found
@@ -185,9 +185,13 @@ def _give_them_dinov2() -> None:
 
     def load(_name: str, pretrained_weight_path: str) -> nn.Module:
         model = vit_small(
-            patch_size=14, img_size=518, block_chunks=0, init_values=1.0, interpolate_antialias=False,
+            patch_size=14,
+            img_size=518,
+            block_chunks=0,
+            init_values=1.0,
+            interpolate_antialias=False,
             interpolate_offset=0.1,
-        )  # fmt: skip
+        )
         model.load_state_dict(torch.load(pretrained_weight_path, weights_only=True), strict=False)
         return _Layers(model)
 
@@ -209,10 +213,28 @@ def _build_their_bank(boards: Path, dataset: Dataset, weights: Path, bank: Path,
     import build_bank_multilayer as theirs
 
     _call(
-        theirs.main, "--data_path", str(boards), "--item_list", *dataset.categories, "--encoder_name", "dinov3_vits16",
-        "--encoder_weight", str(weights), "--image_size", str(sizes[0]), "--crop_size", str(sizes[1]),
-        "--batch_size", "8", "--num_workers", "0", "--layer_idx_list", *map(str, _LAYERS), "--bank_path", str(bank),
-    )  # fmt: skip
+        theirs.main,
+        "--data_path",
+        str(boards),
+        "--item_list",
+        *dataset.categories,
+        "--encoder_name",
+        "dinov3_vits16",
+        "--encoder_weight",
+        str(weights),
+        "--image_size",
+        str(sizes[0]),
+        "--crop_size",
+        str(sizes[1]),
+        "--batch_size",
+        "8",
+        "--num_workers",
+        "0",
+        "--layer_idx_list",
+        *map(str, _LAYERS),
+        "--bank_path",
+        str(bank),
+    )
 
 
 def _run_theirs(
@@ -253,11 +275,33 @@ def _run_theirs(
     theirs.get_data_transforms = lambda *_: transforms(*sizes)
     try:
         _call(
-            theirs.main, "--data_path", str(boards), "--bank_path", str(bank), "--encoder_name", "dinov3_vits16",
-            "--encoder_weight", str(weights), "--save_dir", str(work / "saved"), "--save_name", f"{k}_{rho}",
-            "--k_image", str(k), "--resize_mask", "256", "--max_ratio", "0.01", "--vis_max", "0",
-            "--use_positional_bank", "--pos_radius", str(rho), "--item_list", *dataset.categories,
-        )  # fmt: skip
+            theirs.main,
+            "--data_path",
+            str(boards),
+            "--bank_path",
+            str(bank),
+            "--encoder_name",
+            "dinov3_vits16",
+            "--encoder_weight",
+            str(weights),
+            "--save_dir",
+            str(work / "saved"),
+            "--save_name",
+            f"{k}_{rho}",
+            "--k_image",
+            str(k),
+            "--resize_mask",
+            "256",
+            "--max_ratio",
+            "0.01",
+            "--vis_max",
+            "0",
+            "--use_positional_bank",
+            "--pos_radius",
+            str(rho),
+            "--item_list",
+            *dataset.categories,
+        )
     finally:
         theirs.MVTecDataset, theirs.compute_pro, theirs.eval_patch_knn_multilayer_cluster = reader, pro, judge
         theirs.get_data_transforms = transforms
@@ -278,7 +322,7 @@ def _run_ours(
     engine = choose_engine(encoder.device)
     judged = {}
     for name in dataset.categories:
-        tally = PixelTally(1 << 30)
+        report = PixelTally(1 << 30)
         scores, samples = list[float](), list[Sample]()
         maps, masks = {}, {}
         for sample, features in zip(dataset.samples, seen, strict=True):
@@ -286,11 +330,11 @@ def _run_ours(
                 continue
             scored = score_image(memory, engine, features, scoring)
             mask = read_mask(sample, encoder.space.geometry)
-            tally.add(scored.map, mask)
+            report.add(scored.map, mask)
             maps[_within(sample.path)], masks[_within(sample.path)] = scored.map, mask
             scores.append(scored.score)
             samples.append(sample)
-        exact = measure(np.array(scores), np.array([sample.defective for sample in samples]), tally.counts())
+        exact = measure(np.array(scores), np.array([sample.defective for sample in samples]), report.counts())
         judged[name] = Judged(maps, masks, replace(exact, aupro=exact.aupro_sampled)), exact
     return judged
 
@@ -301,16 +345,19 @@ def _moved_by_codec(ours: dict[str, tuple[Judged, Figures]], exact: dict[str, tu
 
 
 def _compare(
-    ours: dict[str, tuple[Judged, Figures]], theirs: dict[str, Judged], scoring: ScoringSettings, codec: str,
+    ours: dict[str, tuple[Judged, Figures]],
+    theirs: dict[str, Judged],
+    scoring: ScoringSettings,
+    codec: str,
     aupro_codec: float,
-) -> Comparison:  # fmt: skip
-    maps, masks, pictures = 0.0, 0, 0
+) -> Comparison:
+    maps, masks, images = 0.0, 0, 0
     figures = dict.fromkeys(FIGURES, 0.0)
     aupro = 0.0
     for name, (found, exact) in ours.items():
         other = theirs[name]
         assert found.maps.keys() == other.maps.keys()
-        pictures += len(found.maps)
+        images += len(found.maps)
         for path, anomaly_map in found.maps.items():
             maps = max(maps, float(np.abs(anomaly_map - other.maps[path]).max()))
             masks += int((found.masks[path] != other.masks[path]).sum())
@@ -320,7 +367,7 @@ def _compare(
         assert exact.aupro is not None
         assert other.figures.aupro is not None
         aupro = max(aupro, abs(exact.aupro - other.figures.aupro))
-    return Comparison(scoring.k, scoring.rho, codec, pictures, maps, masks, figures, aupro, aupro_codec)
+    return Comparison(scoring.k, scoring.rho, codec, images, maps, masks, figures, aupro, aupro_codec)
 
 
 def _within(path: Path) -> str:

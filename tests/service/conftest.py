@@ -24,7 +24,7 @@ def settings(data: Path, **more: object) -> Settings:
 
 def files(*pictures: bytes) -> Files:
     """A multipart body's pictures."""
-    return [("images", (f"{number}.png", data, "image/png")) for number, data in enumerate(pictures)]
+    return [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(pictures)]
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class ServerProcess:
 
     def teach(self, category: str, *pictures: bytes) -> None:
         """Make pictures references of a category, all of which must be accepted."""
-        files = [("images", (f"{number}.png", data, "image/png")) for number, data in enumerate(pictures)]
+        files = [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(pictures)]
         answer = self.client.post("/references", data={"category": category}, files=files)
         assert answer.status_code == 200, answer.text
         assert answer.json()["added"] == len(pictures)

@@ -95,9 +95,19 @@ def test_a_route_that_the_table_does_not_name_is_not_open() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Basic {0}", "{0}", "Bearer {0}x", "Bearer ts_{1}_" + "A" * 43, 
-     "Bearer ts_000000000000_{2}", "Bearer {0} {0}", "bearer\t{0}"],
-)  # fmt: skip
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic {0}",
+        "{0}",
+        "Bearer {0}x",
+        "Bearer ts_{1}_" + "A" * 43,
+        "Bearer ts_000000000000_{2}",
+        "Bearer {0} {0}",
+        "bearer\t{0}",
+    ],
+)
 def test_what_is_not_a_key_opens_nothing(plant: Plant, header: str) -> None:
     token = plant.tokens[Role.ADMIN]
     _, key_id, secret = token.split("_", 2)
@@ -151,11 +161,11 @@ def test_a_key_stops_at_its_expiry(database: str) -> None:
 
 def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
     path = plant.client.app.state.app_state.settings.data  # type: ignore[attr-defined]
-    kept = b"".join(each.read_bytes() for each in path.glob("catalogue.sqlite*"))
+    stored = b"".join(each.read_bytes() for each in path.glob("catalogue.sqlite*"))
     for token in plant.tokens.values():
         _, key_id, secret = token.split("_", 2)
-        assert key_id.encode() in kept
-        assert secret.encode() not in kept
+        assert key_id.encode() in stored
+        assert secret.encode() not in stored
 
 
 def test_a_key_over_its_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
@@ -234,8 +244,8 @@ def test_every_answer_tells_browsers_to_be_careful_and_no_other_origin_may_read_
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert not [name for name in answer.headers if name.startswith("access-control-")]
         assert int(answer.headers["x-snapshot-version"]) >= 1
-    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    preflight = plant.client.options("/references", headers={**asked, **plant.bearer(Role.ENGINEER)})
+    requested = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    preflight = plant.client.options("/references", headers={**requested, **plant.bearer(Role.ENGINEER)})
     assert preflight.status_code == 405
 
 
@@ -273,5 +283,5 @@ def test_open_access_answers_to_this_machines_names(client: TestClient, host: st
 
 
 def test_with_keys_a_host_may_have_any_name(plant: Plant) -> None:
-    asked = {"Host": "inspect.plant.example", **plant.bearer(Role.LINE)}
-    assert plant.client.get("/categories", headers=asked).status_code == 200
+    requested = {"Host": "inspect.plant.example", **plant.bearer(Role.LINE)}
+    assert plant.client.get("/categories", headers=requested).status_code == 200

@@ -46,9 +46,12 @@ def heavy() -> list[bytes]:
 def small_server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server with room for 6 pictures a kind of work, 100 MB decoded, and 1 MB of bodies."""
     limits = {
-        "QUEUE_SIZE": "4", "BATCH_SIZE": "2", "ONBOARDING_SIZE": "6", "MAX_DECODED_BYTES": "100000000",
+        "QUEUE_SIZE": "4",
+        "BATCH_SIZE": "2",
+        "ONBOARDING_SIZE": "6",
+        "MAX_DECODED_BYTES": "100000000",
         "MAX_HELD_BYTES": "1000000",
-    }  # fmt: skip
+    }
     with ServerProcess(tmp_path / "data", **limits).wait_until_live() as server:
         server.teach("disc", *(part(seed) for seed in range(3)))
         yield server
@@ -166,9 +169,9 @@ def test_kept_pictures_that_are_sent_are_counted(client: TestClient) -> None:
 
 
 def test_pixels_that_would_not_fit_are_refused_before_they_are_decoded(small_server: ServerProcess) -> None:
-    pictures = [large(seed) for seed in range(4)]  # 192 MB, more than may be under way: taken when alone
+    images = [large(seed) for seed in range(4)]  # 192 MB, more than may be under way: taken when alone
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(ask, small_server, "/references", *pictures)
+        first = other.submit(ask, small_server, "/references", *images)
         end = time.monotonic() + PATIENCE
         while in_flight(small_server, "decoded_bytes", "onboard") < 100_000_000:
             assert time.monotonic() < end, "nothing is being decoded"

@@ -43,18 +43,18 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
 
 
 def test_the_same_picture_gets_the_same_answer_alone_and_among_others(taught: TestClient) -> None:
-    picture = part(300, scratched=True)
-    alone = taught.post("/detect", files=files(picture)).json()["results"][0]
-    among = taught.post("/detect", files=files(*(part(seed) for seed in range(5)), picture)).json()["results"][5]
+    image = part(300, scratched=True)
+    alone = taught.post("/detect", files=files(image)).json()["results"][0]
+    among = taught.post("/detect", files=files(*(part(seed) for seed in range(5)), image)).json()["results"][5]
     assert among["score"] == pytest.approx(alone["score"], abs=1e-6)
     assert among["verdict"] == alone["verdict"]
     assert among["version"] == alone["version"]
 
 
 def test_maps_and_overlays_come_when_asked_for(taught: TestClient) -> None:
-    picture = part(301, scratched=True)
-    raw = taught.post("/detect", data={"map": "raw", "overlay": "true"}, files=files(picture)).json()["results"][0]
-    png = taught.post("/detect", data={"map": "png"}, files=files(picture)).json()["results"][0]
+    image = part(301, scratched=True)
+    raw = taught.post("/detect", data={"map": "raw", "overlay": "true"}, files=files(image)).json()["results"][0]
+    png = taught.post("/detect", data={"map": "png"}, files=files(image)).json()["results"][0]
     exact = np.load(io.BytesIO(base64.b64decode(raw["map"]["data"])))
     assert exact.shape == (256, 256)
     assert exact.dtype == np.float32
@@ -63,9 +63,9 @@ def test_maps_and_overlays_come_when_asked_for(taught: TestClient) -> None:
     levels = cv2.imdecode(np.frombuffer(base64.b64decode(png["map"]["data"]), np.uint8), cv2.IMREAD_UNCHANGED)
     assert levels.dtype == np.uint16
     np.testing.assert_allclose(levels / 65535 * png["map"]["scale"], exact, atol=2e-5)
-    kept = taught.get(f"/inspections/{png['id']}/map.png")
-    assert kept.headers["content-type"] == "image/png"
-    assert kept.content == base64.b64decode(png["map"]["data"])
+    stored = taught.get(f"/inspections/{png['id']}/map.png")
+    assert stored.headers["content-type"] == "image/png"
+    assert stored.content == base64.b64decode(png["map"]["data"])
     drawn = cv2.imdecode(np.frombuffer(base64.b64decode(raw["overlay"]), np.uint8), cv2.IMREAD_COLOR)
     assert drawn.shape == (144, 160, 3)
     assert png["overlay"] is None
@@ -91,14 +91,14 @@ def test_too_few_references_for_the_rate_is_said(taught: TestClient) -> None:
 
 
 def test_onboarding_again_changes_nothing(client: TestClient) -> None:
-    pictures = [part(seed) for seed in range(3)]
-    first = client.post("/references", data={"category": "disc"}, files=files(*pictures, pictures[0])).json()
+    images = [part(seed) for seed in range(3)]
+    first = client.post("/references", data={"category": "disc"}, files=files(*images, images[0])).json()
     assert [result["status"] for result in first["results"]] == ["added", "added", "added", "duplicate"]
     assert first["results"][3]["reference_id"] == first["results"][0]["reference_id"]
-    again = client.post("/references", data={"category": "disc"}, files=files(*pictures)).json()
+    again = client.post("/references", data={"category": "disc"}, files=files(*images)).json()
     assert (again["added"], again["duplicates"], again["version"]) == (0, 3, first["version"])
     assert (first["outliers_need"], again["outliers_need"]) == (5, None)
-    other = client.post("/references", data={"category": "copy"}, files=files(*pictures)).json()
+    other = client.post("/references", data={"category": "copy"}, files=files(*images)).json()
     assert other["added"] == 3
 
 
@@ -113,21 +113,21 @@ def test_bad_pictures_are_refused_one_by_one_and_the_rest_is_added(client: TestC
 
 
 def test_references_can_be_listed_paged_seen_and_taken_back(client: TestClient) -> None:
-    pictures = [part(seed) for seed in range(5)]
-    ids = onboard(client, "disc", *pictures)
+    images = [part(seed) for seed in range(5)]
+    ids = onboard(client, "disc", *images)
     first = client.get("/references", params={"category": "disc", "limit": 3}).json()
     rest = client.get("/references", params={"limit": 3, "cursor": first["next_cursor"]}).json()
     assert [each["id"] for each in first["references"] + rest["references"]] == ids
     assert rest["next_cursor"] is None
     image = client.get(f"/references/{ids[2]}/image")
-    assert (image.content, image.headers["content-type"]) == (pictures[2], "image/png")
+    assert (image.content, image.headers["content-type"]) == (images[2], "image/png")
     before = client.get("/version").json()
     gone = client.delete(f"/references/{ids[2]}").json()
     assert gone["version"] == before["snapshot"] + 1
     assert client.get("/version").json()["references"] == 4
     assert client.delete(f"/references/{ids[2]}").json() == gone
     assert client.get(f"/references/{ids[2]}").json()["removed_at"] is not None
-    assert onboard(client, "disc", pictures[2]) != [ids[2]]
+    assert onboard(client, "disc", images[2]) != [ids[2]]
 
 
 def test_removing_a_reference_changes_what_is_compared_and_adding_it_undoes_that(client: TestClient) -> None:
@@ -147,9 +147,16 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
     weights = [0.0, 0.0, 0.5, 0.5]
     changed = client.patch("/categories/disc", json={"k": 3, "rho": 0, "layer_weights": weights}).json()["settings"]
     assert changed == {
-        "k": 3, "rho": 0, "layer_weights": weights, "false_reject_rate": 0.01, "threshold": None,
-        "unfamiliar_rate": 0.001, "region_of_interest": None, "refuse": [], "bit_depth": None,
-    }  # fmt: skip
+        "k": 3,
+        "rho": 0,
+        "layer_weights": weights,
+        "false_reject_rate": 0.01,
+        "threshold": None,
+        "unfamiliar_rate": 0.001,
+        "region_of_interest": None,
+        "refuse": [],
+        "bit_depth": None,
+    }
     assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
     answer = client.post("/detect", files=files(part(77))).json()["results"][0]
     assert (answer["verdict"], answer["threshold"]) == ("anomalous", 0.0001)
@@ -158,9 +165,20 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"k": 0}, {"rho": -1}, {"rho": 99}, {"false_reject_rate": 0}, {"false_reject_rate": 1}, {"threshold": -1},
-              {"layer_weights": [1, 1]}, {"layer_weights": [0, 0, 0, 0]}, {"layer_weights": [1, 1, 1, -1]}, {"kk": 3}],
-)  # fmt: skip
+    "wrong",
+    [
+        {"k": 0},
+        {"rho": -1},
+        {"rho": 99},
+        {"false_reject_rate": 0},
+        {"false_reject_rate": 1},
+        {"threshold": -1},
+        {"layer_weights": [1, 1]},
+        {"layer_weights": [0, 0, 0, 0]},
+        {"layer_weights": [1, 1, 1, -1]},
+        {"kk": 3},
+    ],
+)
 def test_settings_out_of_range_are_refused_and_change_nothing(taught: TestClient, wrong: dict[str, object]) -> None:
     before = taught.get("/categories/plate").json()["settings"]
     answer = taught.patch("/categories/plate", json=wrong)
@@ -249,9 +267,14 @@ def test_version_says_plainly_what_the_encoder_is(taught: TestClient) -> None:
     assert len(version["encoder"]["fingerprint"]) == 64
     assert version["references"] == 30
     assert version["limits"] == {
-        "formats": ["JPEG", "PNG", "BMP", "TIFF", "WEBP"], "max_images": 64, "max_request_bytes": 512 << 20,
-        "max_image_bytes": 64 << 20, "max_pixels": 64_000_000, "max_side": 16_384, "min_side": 16,
-    }  # fmt: skip
+        "formats": ["JPEG", "PNG", "BMP", "TIFF", "WEBP"],
+        "max_images": 64,
+        "max_request_bytes": 512 << 20,
+        "max_image_bytes": 64 << 20,
+        "max_pixels": 64_000_000,
+        "max_side": 16_384,
+        "min_side": 16,
+    }
     assert taught.get("/healthz").json() == {"status": "live"}
     ready = taught.get("/readyz").json()
     assert ready["status"] == "ready"
@@ -274,8 +297,10 @@ def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("PATCH", "/categories/disc", {"k": True}), ("PATCH", "/categories/disc", {"k": "3"}),
-        ("PATCH", "/categories/disc", {"false_reject_rate": "0.1"}), ("PATCH", "/categories/disc", {"threshold": True}),
+        ("PATCH", "/categories/disc", {"k": True}),
+        ("PATCH", "/categories/disc", {"k": "3"}),
+        ("PATCH", "/categories/disc", {"false_reject_rate": "0.1"}),
+        ("PATCH", "/categories/disc", {"threshold": True}),
         ("PATCH", "/categories/disc", {"bit_depth": "12"}),
         ("PATCH", "/categories/disc", {"layer_weights": [True, "1"]}),
         ("PATCH", "/categories/disc", {"region_of_interest": {"polygons": [[[False, "0"], [1, 0], [1, 1]]]}}),
@@ -285,7 +310,7 @@ def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> Non
         ("POST", "/keys", {"name": "a", "role": "line", "requests_per_minute": "5"}),
         ("POST", "/keys", {"name": "a", "role": "line", "expires_in_days": True}),
     ],
-)  # fmt: skip
+)
 def test_json_of_another_type_is_refused_and_not_guessed_at(
     taught: TestClient, method: str, path: str, body: dict[str, object]
 ) -> None:

@@ -125,9 +125,9 @@ def test_all_who_ask_for_a_round_share_the_next_one(run: Callable[..., Task]) ->
     rounds.gate.clear()
     first = task.soon()
     eventually(lambda: task._waiting == [], "the asked round has begun")
-    asked: list[Future[None]] = [task.soon() for _ in range(50)]
+    requested: list[Future[None]] = [task.soon() for _ in range(50)]
     rounds.gate.set()
-    for future in (first, *asked):
+    for future in (first, *requested):
         assert future.result(PATIENCE) is None
     assert rounds.count == 3, "one that had begun, and one for all who asked during it"
     rounds.error = OSError("away")
@@ -241,7 +241,7 @@ def test_a_task_that_fails_is_named_in_readyz_and_metrics_while_the_service_goes
         raise TypeError("/srv/secret is not a number")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Pruner, "with_room", broken)
+        patched.setattr(Pruner, "free_disk_space", broken)
         eventually(lambda: client.get("/readyz").json()["failing"], "/readyz says nothing")
         ready = client.get("/readyz")
         assert ready.status_code == 200
@@ -262,14 +262,14 @@ def test_a_category_that_cannot_be_calibrated_keeps_none_of_the_others_from_it(
 ) -> None:
     from service.background import calibration_manager
 
-    read_kept = calibration_manager.read_kept
+    read_kept = calibration_manager.read_stored
 
     def reading(library: object, category: str) -> object:
         if category == "bad":
             raise ValueError("a category that nobody can calibrate")
         return read_kept(library, category)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(calibration_manager, "read_kept", reading)
+    monkeypatch.setattr(calibration_manager, "read_stored", reading)
     onboard(client, "bad", part(1), part(2))
     onboard(client, "disc", part(3), part(4))
     wait_until_calibrated(client, "disc")

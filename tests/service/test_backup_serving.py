@@ -71,8 +71,8 @@ class Work:
     def wait_for_pruning(self) -> None:
         """Return once retention has taken inspections and pictures away."""
         end = time.monotonic() + _WAIT
-        wanted = [f'touchstone_history_pruned_total{{what="{what}"' for what in ("inspections", "pictures")]
-        while not all(each in self._server.client.get("/metrics").text for each in wanted):
+        requested = [f'touchstone_history_pruned_total{{what="{what}"' for what in ("inspections", "pictures")]
+        while not all(each in self._server.client.get("/metrics").text for each in requested):
             assert time.monotonic() < end
             time.sleep(0.1)
 
@@ -121,8 +121,15 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
     tmp_path: Path, database: str, postgres: PostgresServer
 ) -> None:
     data, saved = tmp_path / "data", tmp_path / "saved"
-    settings = {"DATABASE_URL": database, "KEEP_INSPECTIONS": "6", "KEEP_PICTURES": "3", "KEEP_DEFECTS": "6",
-                "KEEP_DEFECT_PICTURES": "3", "PRUNE_SECONDS": "0.2", "REFRESH_MS": "100"}  # fmt: skip
+    settings = {
+        "DATABASE_URL": database,
+        "KEEP_INSPECTIONS": "6",
+        "KEEP_PICTURES": "3",
+        "KEEP_DEFECTS": "6",
+        "KEEP_DEFECT_PICTURES": "3",
+        "PRUNE_SECONDS": "0.2",
+        "REFRESH_MS": "100",
+    }
     made: list[tuple[str, int, int]] = []  # its name; how many changes were acknowledged before it began and ended
     sizes: list[int] = []
     with ServerProcess(data, **settings).wait_until_live() as server:
@@ -135,8 +142,8 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
                 done = backup(DataFolder.existing(data, database), saved, quiet)
                 made.append((done.name, before, len(work.states) - 1))
                 assert done.damaged == ()
-                kept = sum(path.stat().st_size for path in (saved / "files").rglob("*") if path.is_file())
-                assert done.copied_bytes == kept - sum(sizes)
+                stored = sum(path.stat().st_size for path in (saved / "files").rglob("*") if path.is_file())
+                assert done.copied_bytes == stored - sum(sizes)
                 sizes.append(done.copied_bytes)
             work.wait_for_changes(1)  # what was under way at the end of the last one
         finally:
@@ -148,8 +155,8 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
         "nothing happened, and something was copied"
     )
     end = len(work.states) - 1
-    for number, (name, before, after) in enumerate([*made, (last.name, end, end)]):
-        folder = tmp_path / f"restored{number}"
+    for index, (name, before, after) in enumerate([*made, (last.name, end, end)]):
+        folder = tmp_path / f"restored{index}"
         url = postgres.new_database() if database.startswith("postgresql") else f"sqlite:///{folder}/catalogue.sqlite"
         restore(saved, folder, url, quiet, name)
         assert verify(DataFolder.existing(folder, url), quiet).damaged == ()

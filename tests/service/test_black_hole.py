@@ -43,17 +43,17 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         server.teach("disc", *(part(seed) for seed in range(4)))
         assert detect(server, 10)[1]["recorded"] is True
         proxy.swallow()
-        asked = threading.Barrier(PEOPLE + 1)
+        requested = threading.Barrier(PEOPLE + 1)
 
         def ask(number: int) -> int:
-            asked.wait(30)
+            requested.wait(30)
             with httpx.Client(base_url=server.client.base_url, timeout=120) as client:
                 routes = ("/inspections", "/inspections?format=csv", "/categories", "/storage", "/references")
                 return client.get(routes[number % len(routes)]).status_code
 
         with ThreadPoolExecutor(PEOPLE) as people, ThreadPoolExecutor(6) as line:
             waiting = [people.submit(ask, number) for number in range(PEOPLE)]
-            asked.wait(30)
+            requested.wait(30)
             first = list(line.map(lambda number: detect(server, number, **{"Idempotency-Key": f"p{number}"}), range(6)))
             assert max(seconds for seconds, _ in first) < SLOWEST
             assert {result["recorded"] for _, result in first} <= {False, None}

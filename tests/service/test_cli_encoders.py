@@ -54,8 +54,17 @@ class Hub:
         for name, data in self.files[repository].items():
             lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
             siblings.append({"rfilename": name, "size": len(data)} | ({"lfs": lfs} if "safetensors" in name else {}))
-        about = {"_id": "1", "id": repository, "modelId": repository, "sha": "abc123", "siblings": siblings,
-                 "private": False, "downloads": 0, "likes": 0, "tags": []}  # fmt: skip
+        about = {
+            "_id": "1",
+            "id": repository,
+            "modelId": repository,
+            "sha": "abc123",
+            "siblings": siblings,
+            "private": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
+        }
         self._send(handler, 200, json.dumps(about).encode())
 
     def _file(self, handler: BaseHTTPRequestHandler, repository: str, name: str) -> None:
@@ -100,9 +109,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     model = tiny()["vit_base_patch16_dinov3"].save(tmp_path / "published")
     files = {path.name: path.read_bytes() for path in model.iterdir()}
     hub.files[REPOSITORY] = files | {
-        "LICENSE.md": b"terms", "README.md": b"words", "pytorch_model.bin": b"a pickle",
+        "LICENSE.md": b"terms",
+        "README.md": b"words",
+        "pytorch_model.bin": b"a pickle",
         "model/../../../evil.safetensors": b"out of the folder",
-    }  # fmt: skip
+    }
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()
@@ -118,8 +129,13 @@ def touchstone(hub: Hub | None, *arguments: str | Path, cwd: Path) -> subprocess
     environment["PYTHONPATH"] = os.getcwd()
     return subprocess.run(
         [sys.executable, "-m", "service.cli", "encoders", *map(str, arguments)],
-        capture_output=True, text=True, env=environment, cwd=cwd, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], says: str) -> None:
@@ -215,8 +231,11 @@ def test_the_list_tells_licence_size_gate_and_what_is_here(hub: Hub, tmp_path: P
     tiny()["vit_base_patch16_224"].save(tmp_path / "encoders" / "our-own")
     done = touchstone(None, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = {line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
-             for line in done.stdout.splitlines() if line.startswith("│")}  # fmt: skip
+    lines = {
+        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
+        for line in done.stdout.splitlines()
+        if line.startswith("│")
+    }
     assert lines[NAME] == ["DINOv3", "ViT-B", "16", "86 M", "DINOv3", "", "encoders"]
     assert lines["facebook/dinov3-vitb16-pretrain-lvd1689m"][-2:] == ["form", ""]
     assert lines["vit-b-300ep.pth.tar"][-1] == "encoders"

@@ -17,8 +17,12 @@ def touchstone(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "160", "TOUCHSTONE_DEVICE": "cpu"}
     return subprocess.run(
         [sys.executable, "-m", "service.cli", "evaluate", *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_a_data_set_is_evaluated_and_the_table_shown(tmp_path: Path) -> None:

@@ -33,11 +33,11 @@ def start(data: Path) -> TestClient:
 
 
 def good() -> list[np.ndarray]:
-    return [render_good(PRODUCT, part_seed(0, number)).image for number in range(GOOD)]
+    return [render_good(PRODUCT, part_seed(0, index)).image for index in range(GOOD)]
 
 
 def defective() -> list[np.ndarray]:
-    return [render_defective(PRODUCT, part_seed(0, GOOD + number)).image for number in range(DEFECTIVE)]
+    return [render_defective(PRODUCT, part_seed(0, GOOD + index)).image for index in range(DEFECTIVE)]
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,10 @@ def test_the_calibration_for_such_images_outlives_a_restart_and_follows_the_refe
 
 def test_references_that_are_stored_in_another_way_than_most_are_told_so(client: TestClient) -> None:
     extra = render_good(PRODUCT, 901).image
-    for category, data, kind in (("png", jpeg(extra), "stored_differently"),
-                                 ("jpeg", encode_png(extra), "read_as_references")):  # fmt: skip
+    for category, data, kind in (
+        ("png", jpeg(extra), "stored_differently"),
+        ("jpeg", encode_png(extra), "read_as_references"),
+    ):
         answer = client.post("/references", data={"category": category}, files=files(data)).json()
         assert kind in {notice["kind"] for notice in answer["results"][0]["notices"]}
         client.delete(f"/references/{answer['results'][0]['reference_id']}")

@@ -26,14 +26,28 @@ NUMBERS = itertools.count()
 def inspection(**more: object) -> Inspection:
     number = next(NUMBERS)
     familiarity = {
-        "statistic": None, "level": None, "p_value": None, "median_distance": 0.1, "similarity": 0.9, "uniformity": 0.1,
-    }  # fmt: skip
+        "statistic": None,
+        "level": None,
+        "p_value": None,
+        "median_distance": 0.1,
+        "similarity": 0.9,
+        "uniformity": 0.1,
+    }
     timings = {"queue_ms": 1.0, "encode_ms": 1.0, "search_ms": 1.0, "total_ms": 3.0}
     values: dict[str, object] = {
-        "id": f"{number:032x}", "at": datetime.now(UTC), "filename": f"{number}.png", "verdict": "normal",
-        "score": 0.1, "version": 1, "width": 4, "height": 3, "category": "disc", "station": "S1",
-        "familiarity": familiarity, "timings": timings,
-    }  # fmt: skip
+        "id": f"{number:032x}",
+        "at": datetime.now(UTC),
+        "filename": f"{number}.png",
+        "verdict": "normal",
+        "score": 0.1,
+        "version": 1,
+        "width": 4,
+        "height": 3,
+        "category": "disc",
+        "station": "S1",
+        "familiarity": familiarity,
+        "timings": timings,
+    }
     return Inspection(**{**values, **more})  # type: ignore[arg-type]
 
 
@@ -205,14 +219,20 @@ TEXTS = st.sampled_from(["a", "A", "ab", "b%", "_", "bolt 7"])
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MADE = [
     inspection(
-        at=START + timedelta(seconds=number), category=category, station=station, part_id=part, judgement=judgement,
-        filename=name, verdict=verdict,
+        at=START + timedelta(seconds=number),
+        category=category,
+        station=station,
+        part_id=part,
+        judgement=judgement,
+        filename=name,
+        verdict=verdict,
     )
     for number, (category, station, part, judgement, name, verdict) in enumerate(
-        itertools.product(["a", None], ["A", None], ["bolt 7", None], ["good", None], ["ab%.png", "b_.png"],
-                          ["normal", "anomalous"])
+        itertools.product(
+            ["a", None], ["A", None], ["bolt 7", None], ["good", None], ["ab%.png", "b_.png"], ["normal", "anomalous"]
+        )
     )
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -225,14 +245,17 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
 
 @given(
     matching=st.builds(
-        InspectionFilter, category=st.none() | st.sampled_from(["a", "b"]),
-        verdict=st.none() | st.just("normal"), station=st.none() | st.just("A"), part_id=st.none() | st.just("bolt 7"),
+        InspectionFilter,
+        category=st.none() | st.sampled_from(["a", "b"]),
+        verdict=st.none() | st.just("normal"),
+        station=st.none() | st.just("A"),
+        part_id=st.none() | st.just("bolt 7"),
         judgement=st.none() | st.sampled_from(["good", "defect"]),
         since=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
         until=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
         text=st.none() | TEXTS,
     )
-)  # fmt: skip
+)
 def test_a_filter_means_the_same_in_the_stream_and_in_the_catalogue(
     filled: Catalogue, matching: InspectionFilter
 ) -> None:

@@ -64,13 +64,22 @@ def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: Te
 
     assert send(b"no picture", part(1)).status_code == 200  # nothing is recorded of its first picture
     others = [
-        send(b"no picture", part(2)), send(part(1)), send(part(1), b"no picture"),
+        send(b"no picture", part(2)),
+        send(part(1)),
+        send(part(1), b"no picture"),
         send(b"no picture", part(1), part(1)),
-        *(send(b"no picture", part(1), **fields) for fields in (
-            {"category": "plate"}, {"part_id": "8"}, {"station": "another"}, {"min_version": "1"}, {"map": "png"},
-            {"overlay": "true"},
-        )),
-    ]  # fmt: skip
+        *(
+            send(b"no picture", part(1), **fields)
+            for fields in (
+                {"category": "plate"},
+                {"part_id": "8"},
+                {"station": "another"},
+                {"min_version": "1"},
+                {"map": "png"},
+                {"overlay": "true"},
+            )
+        ),
+    ]
     for each in others:
         check_problem(each, 422, "idempotency-key-reused")
     assert count(taught, "keyed") == 1

@@ -30,8 +30,9 @@ def scrape(client: TestClient) -> Series:
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return {
         (sample.name.removeprefix("touchstone_"), frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text) for sample in family.samples
-    }  # fmt: skip
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
 
 
 def value(series: Series, name: str, **labels: str) -> float:
@@ -60,8 +61,8 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
     assert grew("requests_total", method="POST", route="/detect", status="200") == 1
     assert grew("requests_total", method="GET", route="unmatched", status="404") == 1
     assert grew("batch_pictures_sum", line="detect") == 2
-    for stage, pictures in {"decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
-        assert grew("stage_seconds_count", stage=stage) == pictures
+    for stage, images in {"decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
+        assert grew("stage_seconds_count", stage=stage) == images
     assert value(after, "snapshot_version") == answer["version"]
     assert value(after, "references") == 30
     assert value(after, "memory_bytes") > 0
@@ -88,14 +89,15 @@ def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
 
 def test_categories_beyond_the_most_share_one_label() -> None:
     metrics = Metrics(most_categories=5)
-    for number in range(300):
-        metrics.inspected(f"part {number}", "normal", 0.5)
+    for index in range(300):
+        metrics.inspected(f"part {index}", "normal", 0.5)
     metrics.inspected("part 3", "normal", 0.5)
     families = {family.name: family for family in metrics.registry.collect()}
     counted = {
-        sample.labels["category"]: sample.value for sample in families["touchstone_verdicts"].samples
+        sample.labels["category"]: sample.value
+        for sample in families["touchstone_verdicts"].samples
         if sample.name == "touchstone_verdicts_total"
-    }  # fmt: skip
+    }
     assert counted == {"part 0": 1, "part 1": 1, "part 2": 1, "part 3": 2, "part 4": 1, OTHER: 295}
 
 
@@ -155,9 +157,13 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
             assert client.post("/detect", files=files(part(3), part(4)), headers=headers).status_code == 200
     slack = 2_000_000  # nanoseconds that two clocks may differ by
     spans = [
-        span for request in received for resource in request.resource_spans for scope in resource.scope_spans
-        for span in scope.spans if span.trace_id.hex() == caller
-    ]  # fmt: skip
+        span
+        for request in received
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+        if span.trace_id.hex() == caller
+    ]
     [whole] = [span for span in spans if span.name == "POST /detect"]
     assert whole.parent_span_id.hex() == "00f067aa0ba902b7"
     told = {each.key: each.value for each in whole.attributes}

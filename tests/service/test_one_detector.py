@@ -48,8 +48,8 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     with TestClient(create_app(AppState.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []
         for category in dataset.categories:
-            pictures = [each.path.read_bytes() for each in dataset.references if each.category == category]
-            ids += onboard(client, onboarded or category, *pictures)
+            images = [each.path.read_bytes() for each in dataset.references if each.category == category]
+            ids += onboard(client, onboarded or category, *images)
         if onboarded is not None:
             client.patch(f"/categories/{onboarded}", json={"layer_weights": [1] * len(encoder.space.layers)})
         for category in [onboarded] if onboarded else dataset.categories:

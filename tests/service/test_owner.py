@@ -14,7 +14,7 @@ import torch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Features
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import scoring
+from indexer.scoring.scoring import score_steps
 from indexer.search import PatchMatches, PatchQuery, SearchCoroutine, TorchEngine
 from service.inference.worker import (
     DeadlineExceededError,
@@ -42,7 +42,7 @@ class GatedEncoder:
     def encode(self, batch: torch.Tensor) -> Features:
         self.entered.set()
         assert self.gate.wait(20)
-        values = [int(picture[0, 0, 0]) for picture in batch]
+        values = [int(image[0, 0, 0]) for image in batch]
         self.batches.append(values)
         if POISON in values:
             raise RuntimeError("cannot encode white")
@@ -165,8 +165,8 @@ class _Meanwhile(list[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         thread = threading.Thread(target=self._other)
-        for number, item in enumerate(super().__iter__()):
-            if number == len(self) // 2:
+        for index, item in enumerate(super().__iter__()):
+            if index == len(self) // 2:
                 thread.start()
                 thread.join(0.5)
             yield item
@@ -267,7 +267,7 @@ def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder
     )
 
     def scored(turn: JobContext) -> SearchCoroutine[tuple[float, int]]:
-        found = yield from scoring(turn.memory, engine, turn.features, ScoringSettings())
+        found = yield from score_steps(turn.memory, engine, turn.features, ScoringSettings())
         return found.score, turn.search_batch_size
 
     first = held(worker, encoder)

@@ -59,15 +59,15 @@ def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClie
         {"k": 5, "rho": 0},
     ],
     ids=["region", "search"],
-)  # fmt: skip
+)
 def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, settings: dict[str, Any]) -> None:
     parts = files(part(840), part(841, scratched=True))
     inspected.post("/detect", data={"category": "disc"}, files=parts)
     found = previewed(inspected, **settings)
     assert (found["basis"], found["searched_again"]) == ("measured", True)
     assert found["measured"] == sum(found["after"]["references"].values())
-    kept = {each["inspection_id"]: each for each in found["inspections"][:2]}
-    for each in kept.values():
+    stored = {each["inspection_id"]: each for each in found["inspections"][:2]}
+    for each in stored.values():
         assert each["before"]["score"] == pytest.approx(
             inspected.get(f"/inspections/{each['inspection_id']}").json()["score"], abs=1e-5
         )
@@ -75,9 +75,9 @@ def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, sett
     try:
         calibration = wait_until_calibrated(inspected, "disc")
         assert found["after"]["threshold"] == pytest.approx(calibration["threshold"], abs=1e-5)
-        for inspection_id, each in kept.items():
-            picture = inspected.get(f"/inspections/{inspection_id}/image").content
-            sent = {"data": {"category": "disc"}, "files": files(picture)}
+        for inspection_id, each in stored.items():
+            image = inspected.get(f"/inspections/{inspection_id}/image").content
+            sent = {"data": {"category": "disc"}, "files": files(image)}
             again = inspected.post("/detect", **sent).json()["results"][0]  # type: ignore[arg-type]
             assert again["score"] == pytest.approx(each["after"]["score"], abs=1e-5)
             assert again["verdict"] == each["after"]["verdict"]
@@ -87,8 +87,8 @@ def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, sett
 
 
 def test_a_part_that_became_a_reference_is_compared_with_the_others(inspected: TestClient) -> None:
-    picture = part(830, scratched=True)
-    sent = inspected.post("/detect", data={"category": "disc"}, files=files(picture)).json()["results"][0]
+    image = part(830, scratched=True)
+    sent = inspected.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
     url = f"/inspections/{sent['id']}/feedback"
     inspected.post(url, json={"judgement": "good"})
     newest = previewed(inspected, k=10)["inspections"][0]
@@ -125,11 +125,19 @@ def test_a_preview_whose_client_has_gone_ends_and_encodes_nothing(inspected: Tes
             pass
 
         scope = {
-            "type": "http", "method": "POST", "path": "/categories/disc/preview", "query_string": b"",
-            "raw_path": b"/categories/disc/preview", "scheme": "http", "http_version": "1.1", "root_path": "",
-            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80), "state": {},
-        }  # fmt: skip
+            "type": "http",
+            "method": "POST",
+            "path": "/categories/disc/preview",
+            "query_string": b"",
+            "raw_path": b"/categories/disc/preview",
+            "scheme": "http",
+            "http_version": "1.1",
+            "root_path": "",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
         await inspected.app(scope, receive, send)
 
     def encoded() -> list[str]:

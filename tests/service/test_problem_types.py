@@ -36,7 +36,7 @@ NEVER = {
     "indexer.domain.errors.SegmentsChanged": "of compaction, which tries again",
     "indexer.domain.errors.CorruptSegmentError": "the loader notes it and goes on; compaction tries again",
     "service.background.calibration_manager.CalibrationFailed": "of a background task, which tries again",
-}  # fmt: skip
+}
 
 
 def ours() -> Iterator[type[BaseException]]:

@@ -12,9 +12,17 @@ from tests.service.conftest import files
 from tests.service.pictures import part
 
 STATUS = {
-    "too-many-bytes": 413, "too-many-pixels": 413, "side-too-long": 413, "not-an-image": 415, "empty": 422,
-    "too-small": 422, "several-frames": 422, "transparent": 422, "unsupported-depth": 422, "damaged": 422,
-}  # fmt: skip
+    "too-many-bytes": 413,
+    "too-many-pixels": 413,
+    "side-too-long": 413,
+    "not-an-image": 415,
+    "empty": 422,
+    "too-small": 422,
+    "several-frames": 422,
+    "transparent": 422,
+    "unsupported-depth": 422,
+    "damaged": 422,
+}
 
 
 def check_problem(answer, status: int, kind: str) -> dict[str, object]:  # type: ignore[no-untyped-def]
@@ -72,10 +80,11 @@ def test_bodies_that_are_not_as_documented_are_refused(taught: TestClient, path:
         "empty category": {"data": {"category": ""}, "files": files(part(1))},
         "long category": {"data": {"category": "x" * 129}, "files": files(part(1))},
         "broken multipart": {
-            "content": b"--x\r\nContent-Disp", "headers": {"content-type": "multipart/form-data; boundary=x"},
+            "content": b"--x\r\nContent-Disp",
+            "headers": {"content-type": "multipart/form-data; boundary=x"},
         },
         "no boundary": {"content": b"abc", "headers": {"content-type": "multipart/form-data"}},
-    }  # fmt: skip
+    }
     before = taught.get("/categories").json()
     for name, body in bodies.items():
         answer = taught.post(path, **body)  # type: ignore[arg-type]
@@ -85,7 +94,7 @@ def test_bodies_that_are_not_as_documented_are_refused(taught: TestClient, path:
 
 
 def test_ten_thousand_files_are_refused(taught: TestClient) -> None:
-    body = [("images", (f"{number}.png", b"x", "image/png")) for number in range(10_000)]
+    body = [("images", (f"{index}.png", b"x", "image/png")) for index in range(10_000)]
     check_problem(taught.post("/detect", files=body), 413, "request-too-large")
 
 

@@ -122,9 +122,14 @@ def test_without_a_category_the_depth_is_that_of_all_or_it_is_not_guessed(client
     assert (unknown.status_code, unknown.json()["reason"]) == (422, "depth-unknown")
     assert detect(client, stored(light(20), 12), bit_depth=12)[0]["encoding"]["bit_depth"] == 12
     assert detect(client, stored(light(20), 8))[0]["encoding"] == {
-        "format": "PNG", "lossy": False, "bits": 8, "quality": None, "subsampling": None, "bit_depth": None,
+        "format": "PNG",
+        "lossy": False,
+        "bits": 8,
+        "quality": None,
+        "subsampling": None,
+        "bit_depth": None,
         "read_as": None,
-    }  # fmt: skip
+    }
 
 
 def test_a_category_of_eight_bits_says_that_sixteen_may_hold_fewer(client: TestClient) -> None:

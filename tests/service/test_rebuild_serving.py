@@ -49,7 +49,7 @@ def test_after_a_switch_to_another_encoder_detection_goes_on_and_what_cannot_be_
     data = tmp_path / "data"
     with ServerProcess(data).wait_until_live() as server:
         server.teach("disc", *(part(seed) for seed in range(4)))
-        gone, *kept = server.references()
+        gone, *stored = server.references()
         seen = server.client.post("/detect", files=files(part(500, scratched=True))).json()
         inspection, version = seen["results"][0]["id"], seen["version"]
         assert touchstone("rebuild", data=data, CROP="96").exit_code == 0
@@ -80,7 +80,7 @@ def test_after_a_switch_to_another_encoder_detection_goes_on_and_what_cannot_be_
     assert len(switched) == 1, "once, however often it looks"
     assert not [line for line in lines if "exception" in line]
     with ServerProcess(data, CROP="96").wait_until_live() as server:
-        assert sorted(server.references()) == kept
+        assert sorted(server.references()) == stored
         end = time.monotonic() + START_SECONDS
         while server.client.get("/readyz").status_code != 200:
             assert time.monotonic() < end

@@ -210,7 +210,7 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     assert _Failing.moment is None
     assert result["recorded"] is (moment == "after")
     assert is_kept(failing, result["id"]) == (moment == "after")
-    for _ in runtime.pruner.without_abandoned():
+    for _ in runtime.pruner.delete_abandoned():
         pass
     assert len(history(tmp_path)) == (4 if moment == "after" else 2)
     assert is_kept(failing, found["id"])

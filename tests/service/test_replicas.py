@@ -65,11 +65,11 @@ def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     onboard(client, "disc", part(1), part(2))
-    looks: list[float] = []
+    qualities: list[float] = []
     changes_since = Segments.changes_since
 
     def counting(segments: Segments, version: int, memory_id: int) -> SnapshotDelta:
-        looks.append(time.monotonic())
+        qualities.append(time.monotonic())
         return changes_since(segments, version, memory_id)
 
     monkeypatch.setattr(Segments, "changes_since", counting)
@@ -88,7 +88,7 @@ def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(
     took = time.monotonic() - begun
     assert codes == [503] * 20
     regular = took / 0.5
-    assert len(looks) <= regular + 10, "fewer than one for each, besides those that are taken anyway"
+    assert len(qualities) <= regular + 10, "fewer than one for each, besides those that are taken anyway"
 
 
 def test_a_detection_asks_no_database_for_settings_or_references(
@@ -96,10 +96,10 @@ def test_a_detection_asks_no_database_for_settings_or_references(
 ) -> None:
     onboard(client, "disc", part(1), part(2))
     client.patch("/categories/disc", json={"threshold": 0.25})
-    asked: list[str] = []
+    requested: list[str] = []
 
     def refuse(*_: object) -> None:
-        asked.append("categories")
+        requested.append("categories")
         raise AssertionError("a detection counts every category's references")
 
     for method in ("list", "get"):
@@ -107,4 +107,4 @@ def test_a_detection_asks_no_database_for_settings_or_references(
     answer = client.post("/detect", files=files(part(3)))
     assert answer.status_code == 200, answer.text
     assert answer.json()["results"][0]["threshold"] == 0.25
-    assert asked == []
+    assert requested == []

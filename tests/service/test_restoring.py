@@ -31,7 +31,7 @@ def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
     before = wait_until_calibrated(client, "disc")
     client.delete(f"/references/{ids[0]}").raise_for_status()  # by itself: it does not come back with the others
     known = client.get("/categories/disc").json()
-    kept = names(client, "disc")
+    stored = names(client, "disc")
     client.delete("/categories/disc").raise_for_status()
     assert removed(client) == {"disc": 11}
     check_problem(client.get("/categories/disc"), 404, "not-found")
@@ -41,7 +41,7 @@ def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
     assert removed(client) == {}
     after = client.get("/categories/disc").json()
     assert (after["settings"], after["created"]) == (known["settings"], known["created"])
-    assert names(client, "disc") == kept
+    assert names(client, "disc") == stored
     client.post(f"/references/{ids[0]}/restore").raise_for_status()
     calibration = wait_until_calibrated(client, "disc")
     assert calibration["threshold"] == pytest.approx(before["threshold"], abs=1e-6)

@@ -100,8 +100,8 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
         for gone in (f"{at}/image", f"{at}/map.png", f"{at}/heat.png", f"/inspections/{good[0]['id']}"):
             check_problem(server.client.get(gone), 404, "not-found")
         assert server.client.get(f"/inspections/{new}/image").content == part(211)
-        for kept in (f"/inspections/{defects[0]['id']}/image", f"/inspections/{defects[0]['id']}/map.png"):
-            server.client.get(kept).raise_for_status()
+        for stored in (f"/inspections/{defects[0]['id']}/image", f"/inspections/{defects[0]['id']}/map.png"):
+            server.client.get(stored).raise_for_status()
         check_problem(server.client.post(f"{at}/feedback", json={"judgement": "good"}), 409, "conflict")
         assert server.client.get(at).json()["judgement"] is None
         judged = server.client.post(f"{at}/feedback", json={"judgement": "defect"}).json()
@@ -205,9 +205,11 @@ def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(t
         assert found[defect["id"]]["picture"] == "whole"
 
         (disk / "more").write_bytes(bytes(free() - least // 4))
-        wait_for(lambda: all(
-            each["picture"] == "thumbnail" for each in recorded(server).values() if each["verdict"] not in DEFECTS
-        ))  # fmt: skip
+        wait_for(
+            lambda: all(
+                each["picture"] == "thumbnail" for each in recorded(server).values() if each["verdict"] not in DEFECTS
+            )
+        )
         wait_for(lambda: server.client.get("/storage").json()["awaiting_deletion"]["count"] == 0)
         last = inspected(server, 300)
         assert (last["recorded"], last["picture"]) == (False, "none")
@@ -223,15 +225,16 @@ def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History.begin(tmp_path / "data", database)
-    history.record(*(inspection(number) for number in range(150)), inspection(150, verdict="anomalous"))
+    history.record(*(inspection(index) for index in range(150)), inspection(150, verdict="anomalous"))
     limits = {"KEEP_PICTURES": "5", "KEEP_INSPECTIONS": "20"}
     ever = {f"KEEP_{what}_DAYS": "0" for what in ("PICTURES", "INSPECTIONS", "DEFECTS", "DEFECT_PICTURES")}
     for name, limit in (limits | ever | {"DATA": str(history.data), "DATABASE_URL": history.url}).items():
         monkeypatch.setenv(f"TOUCHSTONE_{name}", limit)
     would = CliRunner().invoke(app, ["prune", "--dry-run"])
     assert (would.exit_code, would.stdout.splitlines()) == (
-        0, ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 pictures, 174000 bytes"]
-    )  # fmt: skip
+        0,
+        ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 pictures, 174000 bytes"],
+    )
     assert len(history.files()) == 3 * 151, "nothing went"
     command = [sys.executable, "-m", "service.cli", "prune"]
     for each in [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]:

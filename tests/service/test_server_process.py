@@ -80,9 +80,14 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
             seed = int(filename.split(".")[0])
             again = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
             assert again["results"][0] == {
-                "filename": "0.png", "status": "duplicate", "reference_id": acknowledged[filename],
-                "reason": None, "detail": None, "findings": [], "notices": [],
-            }  # fmt: skip
+                "filename": "0.png",
+                "status": "duplicate",
+                "reference_id": acknowledged[filename],
+                "reason": None,
+                "detail": None,
+                "findings": [],
+                "notices": [],
+            }
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
@@ -125,9 +130,13 @@ def test_a_memory_made_by_another_encoder_is_refused_in_one_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("given", "says"), [({}, "Address already in use"), ({"HOST": "192.0.2.1", "ACCESS": "keys"}, "Cannot assign"),
-                        ({"HOST": "nowhere.invalid", "ACCESS": "keys"}, "not known")],
-)  # fmt: skip
+    ("given", "says"),
+    [
+        ({}, "Address already in use"),
+        ({"HOST": "192.0.2.1", "ACCESS": "keys"}, "Cannot assign"),
+        ({"HOST": "nowhere.invalid", "ACCESS": "keys"}, "not known"),
+    ],
+)
 def test_where_nobody_can_listen_is_told_in_one_line(tmp_path: Path, given: dict[str, str], says: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

@@ -79,14 +79,23 @@ def filled(catalogue: Catalogue, count: int) -> datetime:
         catalogue.inspections.record(
             [
                 Inspection(
-                    id=f"{number:032d}", at=begun + timedelta(seconds=number), filename=f"part-{number}.png",
-                    verdict="normal" if number % 10 else "anomalous", score=0.1 if number % 10 else 0.4, version=1,
-                    width=160, height=144, category="disc", part_id=f"SN{number:06d}", station=f"S{number % 3}",
-                    threshold=0.2, timings={"queue_ms": 0, "encode_ms": 1, "search_ms": 1, "total_ms": 2},
+                    id=f"{index:032d}",
+                    at=begun + timedelta(seconds=index),
+                    filename=f"part-{index}.png",
+                    verdict="normal" if index % 10 else "anomalous",
+                    score=0.1 if index % 10 else 0.4,
+                    version=1,
+                    width=160,
+                    height=144,
+                    category="disc",
+                    part_id=f"SN{index:06d}",
+                    station=f"S{index % 3}",
+                    threshold=0.2,
+                    timings={"queue_ms": 0, "encode_ms": 1, "search_ms": 1, "total_ms": 2},
                 )
-                for number in range(start, min(count, start + 1000))
+                for index in range(start, min(count, start + 1000))
             ]
-        )  # fmt: skip
+        )
     return begun
 
 
@@ -100,7 +109,7 @@ def test_a_trend_adds_up_to_the_history(database: str) -> None:
     assert sum(point.verdicts["anomalous"] for point in found.points) == 100
     assert abs(found.points[0].mean - 0.13) < 0.01
     assert (found.points[0].highest, found.points[0].threshold) == (0.4, 0.2)
-    assert [point.at - begun for point in found.points] == [number * found.stretch for number in range(7)]
+    assert [point.at - begun for point in found.points] == [index * found.stretch for index in range(7)]
     assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
 
@@ -112,12 +121,19 @@ def test_a_trend_tells_the_same_of_times_between_whole_seconds_and_of_gaps(datab
     catalogue.inspections.record(
         [
             Inspection(
-                id=f"{number:032d}", at=begun + timedelta(seconds=after), filename="part.png", verdict="unfamiliar",
-                score=number / 10, version=1, width=160, height=144, category="disc",
+                id=f"{index:032d}",
+                at=begun + timedelta(seconds=after),
+                filename="part.png",
+                verdict="unfamiliar",
+                score=index / 10,
+                version=1,
+                width=160,
+                height=144,
+                category="disc",
             )
-            for number, after in enumerate(seconds)
+            for index, after in enumerate(seconds)
         ]
-    )  # fmt: skip
+    )
     found = catalogue.inspections.trend(points=60)
     whole = begun.replace(microsecond=0)
     told = [((point.at - whole).total_seconds(), point.count, round(point.mean, 6)) for point in found.points]
@@ -150,8 +166,8 @@ def test_inspections_are_streamed_as_they_are_recorded_and_the_server_still_stop
                 for station in ("S2", "S1")
             }
             told = [next(lines) for _ in range(4)][1:]
-            wanted = sent["S1"]["results"][0]["id"]
-            assert told[:2] == ["event: inspection", f"id: {wanted}"]
+            requested = sent["S1"]["results"][0]["id"]
+            assert told[:2] == ["event: inspection", f"id: {requested}"]
             assert json.loads(told[2].removeprefix("data: "))["station"] == "S1"
             server.process.send_signal(signal.SIGTERM)
             assert "data:" not in "".join(lines), "the stream ended, with nothing told twice"

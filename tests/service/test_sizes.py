@@ -47,7 +47,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def test_blots_at_all_corners_and_edges_are_caught_where_they_are(plates: TestClient) -> None:
-    blotted = [plate(100 + number, place) for number, place in enumerate(PLACES)]
+    blotted = [plate(100 + index, position) for index, position in enumerate(PLACES)]
     results = plates.post("/detect", data={"category": "plate"}, files=files(*blotted)).json()["results"]
     assert [result["verdict"] for result in results] == ["anomalous"] * len(PLACES)
     for (x, y), result in zip(PLACES, results, strict=True):
@@ -86,10 +86,10 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
 
 def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path: Path) -> None:
     parts, data = tmp_path / "parts", tmp_path / "data"
-    for number in range(2):
-        path = parts / "disc" / f"{number}.png"
+    for index in range(2):
+        path = parts / "disc" / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(part(number))
+        path.write_bytes(part(index))
     assert touchstone("index", parts, data=data).exit_code == 0
     (parts / "disc" / "2.png").write_bytes(part(2))
     again = touchstone("index", parts, data=data, sized=False)

@@ -79,10 +79,17 @@ def problem(received: bytes, status: int, kind: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     limits = {
-        "HEADER_SECONDS": "1", "BODY_SECONDS": "1", "BODY_BYTES_PER_SECOND": "100000", "KEEP_ALIVE_SECONDS": "1",
-        "SEND_SECONDS": "1", "MAX_CONNECTIONS": str(CONNECTIONS), "MAX_JSON_BYTES": str(JSON_BYTES),
-        "MAX_HEADER_BYTES": str(HEADER_BYTES), "MAX_HEADERS": "40", "REFRESH_MS": "100",
-    }  # fmt: skip
+        "HEADER_SECONDS": "1",
+        "BODY_SECONDS": "1",
+        "BODY_BYTES_PER_SECOND": "100000",
+        "KEEP_ALIVE_SECONDS": "1",
+        "SEND_SECONDS": "1",
+        "MAX_CONNECTIONS": str(CONNECTIONS),
+        "MAX_JSON_BYTES": str(JSON_BYTES),
+        "MAX_HEADER_BYTES": str(HEADER_BYTES),
+        "MAX_HEADERS": "40",
+        "REFRESH_MS": "100",
+    }
     with ServerProcess(tmp_path_factory.mktemp("slow") / "data", **limits).wait_until_live() as running:
         body = files(*(part(seed) for seed in range(3)))
         assert running.client.post("/references", data={"category": "disc"}, files=body).status_code == 200
@@ -136,10 +143,13 @@ def test_a_kept_connection_is_closed_when_nothing_more_comes(server: ServerProce
 
 @pytest.mark.parametrize(
     "headers",
-    [b"X-Long: " + b"x" * 3 * HEADER_BYTES, b"".join(b"X-%d: x\r\n" % number for number in range(41)) + b"\r\n",
-     b"X-Long: " + b"x" * HEADER_BYTES + b"\r\n\r\n"],
+    [
+        b"X-Long: " + b"x" * 3 * HEADER_BYTES,
+        b"".join(b"X-%d: x\r\n" % index for index in range(41)) + b"\r\n",
+        b"X-Long: " + b"x" * HEADER_BYTES + b"\r\n\r\n",
+    ],
     ids=["without end", "too many", "too long"],
-)  # fmt: skip
+)
 def test_headers_without_end_are_refused(server: ServerProcess, headers: bytes) -> None:
     with Wire(server) as wire:
         wire.send(GET + headers)
@@ -172,12 +182,14 @@ def test_json_may_not_be_as_large_as_pictures(server: ServerProcess) -> None:
     large = json.dumps({"k": 3, "more": "x" * JSON_BYTES})
     for content in (large, iter([large.encode()])):  # with its length declared, and in chunks without
         answer = server.client.patch(
-            "/categories/disc", content=content, headers={"Content-Type": "application/json"}  # type: ignore[arg-type]
-        )  # fmt: skip
+            "/categories/disc",
+            content=content,
+            headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
+        )
         assert (answer.status_code, answer.json()["type"]) == (413, "/problems/request-too-large"), answer.text
     assert server.client.patch("/categories/disc", json={"k": 3}).status_code == 200
-    picture = part(7) + bytes(JSON_BYTES)
-    assert server.client.post("/detect", files=files(picture)).status_code == 200
+    image = part(7) + bytes(JSON_BYTES)
+    assert server.client.post("/detect", files=files(image)).status_code == 200
 
 
 LARGE = 8 << 20  # more than the buffers between two sockets hold
@@ -208,9 +220,13 @@ def test_a_client_that_still_sends_is_read_until_it_sees_the_answer(
 
 @pytest.mark.parametrize(
     ("sent", "status"),
-    [(b"hello\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n\r\n", 400), (PATCH + b"Transfer-Encoding: gzip\r\n\r\n", 400),
-     (PATCH + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n", 400)],
-)  # fmt: skip
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (PATCH + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+        (PATCH + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n", 400),
+    ],
+)
 def test_what_is_not_http_is_refused(server: ServerProcess, sent: bytes, status: int) -> None:
     with Wire(server) as wire:
         wire.send(sent)

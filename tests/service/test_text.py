@@ -115,9 +115,10 @@ def test_a_form_field_that_is_not_utf8_is_refused_and_nothing_of_the_request_is_
     before = count(service, "inspections")
     for charset in ("", "; charset=iso-8859-1", '; charset="latin1'):
         answer = service.post(
-            "/detect", content=body((name, None, b"teil_\xe4"), (b"images", b"a.png", part(2))),
+            "/detect",
+            content=body((name, None, b"teil_\xe4"), (b"images", b"a.png", part(2))),
             headers={"content-type": f"multipart/form-data; boundary=x{charset}"},
-        )  # fmt: skip
+        )
         assert answer.status_code == 422, answer.text
         assert answer.json()["type"] == "/problems/invalid-request"
     assert count(service, "inspections") == before
@@ -126,8 +127,14 @@ def test_a_form_field_that_is_not_utf8_is_refused_and_nothing_of_the_request_is_
 @pytest.mark.parametrize("path", ["/categories/disc", "/keys", "/inspections/1/feedback", "/categories/disc/preview"])
 def test_surrogates_and_bytes_that_are_not_utf8_in_json_are_refused(service: httpx.Client, path: str) -> None:
     method = "PATCH" if path == "/categories/disc" else "POST"
-    for content in (b'{"\\ud800": 1}', b'{"name": "\\udcff", "role": "line"}', b'{"judgement": "\\ud83d"}',
-                    b'{"refuse": ["\\ud83d"]}', b'{"name": "\xff", "role": "line"}', b'"\\ud800"'):  # fmt: skip
+    for content in (
+        b'{"\\ud800": 1}',
+        b'{"name": "\\udcff", "role": "line"}',
+        b'{"judgement": "\\ud83d"}',
+        b'{"refuse": ["\\ud83d"]}',
+        b'{"name": "\xff", "role": "line"}',
+        b'"\\ud800"',
+    ):
         answer = service.request(method, path, content=content, headers={"content-type": "application/json"})
         assert answer.status_code == 422, (content, answer.text)
         assert answer.json()["type"] == "/problems/invalid-request"
@@ -136,11 +143,12 @@ def test_surrogates_and_bytes_that_are_not_utf8_in_json_are_refused(service: htt
 @pytest.mark.parametrize("path", ["/detect", "/references"])
 def test_a_file_whose_name_breaks_the_rule_is_refused_alone(service: httpx.Client, path: str) -> None:
     names = [b"teil_\xe4.png", b"a\x00.png", b"a\xc2\x85.png", b"x" * 256, "größe.png".encode()]
-    parts = [(b"images", name, part(number + 10)) for number, name in enumerate(names)]
+    parts = [(b"images", name, part(index + 10)) for index, name in enumerate(names)]
     answer = service.post(
-        path, content=body((b"category", None, b"disc"), *parts),
+        path,
+        content=body((b"category", None, b"disc"), *parts),
         headers={"content-type": "multipart/form-data; boundary=x"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 200, answer.text
     *refused, taken = answer.json()["results"]
     for each in refused:
@@ -150,9 +158,10 @@ def test_a_file_whose_name_breaks_the_rule_is_refused_alone(service: httpx.Clien
         assert len(each["filename"]) <= 255
     assert taken["filename"] == "größe.png"
     alone = service.post(
-        path, content=body((b"category", None, b"disc"), parts[0]),
+        path,
+        content=body((b"category", None, b"disc"), parts[0]),
         headers={"content-type": "multipart/form-data; boundary=x"},
-    )  # fmt: skip
+    )
     assert alone.status_code == 422
     assert (alone.json()["type"], alone.json()["reason"]) == ("/problems/image-refused", "bad-name")
 

@@ -47,8 +47,8 @@ def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestCl
     rng = np.random.default_rng(0)
     covered = encode_png(np.clip(rng.normal(5, 3, (144, 160, 3)), 0, 255).astype(np.uint8))
     turned = encode_png(np.ascontiguousarray(cv2.imdecode(np.frombuffer(part(3, kind=1), np.uint8), 1)[::-1, ::-1]))
-    for picture in (plain(0), plain(255), plain(128), covered, part(3, kind=1), turned):
-        answer = line.post("/detect", data={"category": "disc"}, files=files(picture)).json()["results"][0]
+    for image in (plain(0), plain(255), plain(128), covered, part(3, kind=1), turned):
+        answer = line.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
         assert answer["verdict"] == "unfamiliar"
         assert answer["regions"] == []
         familiarity = answer["familiarity"]
@@ -74,10 +74,10 @@ def test_an_uncalibrated_answer_says_how_many_references_it_takes(line: TestClie
 
 def test_without_a_category_a_picture_is_searched_where_its_threshold_was_made(line: TestClient) -> None:
     """K is 150: the pool holds 48 references, 24 of which have no say in the other category's calibration."""
-    for picture, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
+    for image, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
         form = {"map": "raw"}
-        told = line.post("/detect", data={**form, "category": name}, files=files(picture)).json()["results"][0]
-        found = line.post("/detect", data=form, files=files(picture)).json()["results"][0]
+        told = line.post("/detect", data={**form, "category": name}, files=files(image)).json()["results"][0]
+        found = line.post("/detect", data=form, files=files(image)).json()["results"][0]
         same = ("category", "verdict", "score", "p_value", "threshold", "map", "familiarity", "references", "regions")
         assert [found[each] for each in same] == [told[each] for each in same]
         assert found["category"] == name
@@ -113,8 +113,8 @@ def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: Test
     assert "too_dark" in found[4]
     assert found[5]["other_category"]["category"] == "plate"
     assert "differently_framed" in found[5]
-    kept = line.get(f"/references/{answer['results'][2]['reference_id']}").json()
-    assert kept["findings"] == answer["results"][2]["findings"]
+    stored = line.get(f"/references/{answer['results'][2]['reference_id']}").json()
+    assert stored["findings"] == answer["results"][2]["findings"]
     for result in answer["results"]:
         line.delete(f"/references/{result['reference_id']}")
     wait_until_calibrated(line, "disc")

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from indexer.calibration.adaptation import Adaptation, Adapting
+from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.detection.decision import decide
@@ -18,7 +18,7 @@ from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, Features, preprocess
 from indexer.imaging.encoding import apply_encoding
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.study.products import Picture, Pictures
@@ -51,40 +51,50 @@ class _References:
     def __init__(self, encoder: Encoder, engine: PatchSearchEngine, pictures: Sequence[Picture]) -> None:
         self.encoder, self.engine, self.pictures = encoder, engine, pictures
         self.memory = MemoryBank.empty(encoder.space)
-        for number, each in enumerate(pictures):
+        for index, each in enumerate(pictures):
             encoded = self.memory.codec.encode(self.features(each))
-            self.memory = self.memory.with_references([number], [_CATEGORY], encoded, number + 1)
+            self.memory = self.memory.with_references([index], [_CATEGORY], encoded, index + 1)
         self.found: LeaveOneOut = _ended(leave_one_out(self.memory, engine, _CATEGORY, SETTINGS.k, SETTINGS.rho))
-        measured = list(self.found.measures(self.memory, SETTINGS))
-        ids, measures = [one for one, _ in measured], [each for _, each in measured]
-        self.calibration = Calibration.of(_CATEGORY, self.memory.version, "", measures, self.found.duplicates, ids)
+        measured = list(self.found.statistics(self.memory, SETTINGS))
+        ids, statistics = [one for one, _ in measured], [each for _, each in measured]
+        self.calibration = Calibration.from_statistics(
+            _CATEGORY, self.memory.version, "", statistics, self.found.duplicates, ids
+        )
 
     def features(self, picture: Picture) -> Features:
         return self.encoder.encode(preprocess(picture, self.encoder.space.geometry)[None])
 
     def adapted(self, encoding: Encoding) -> Adaptation:
         """As the service calibrates for images that are stored so."""
-        adapting = Adapting(self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.pictures))
-        for one in adapting.wanted:
+        adapting = AdaptationBuilder(
+            self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.pictures)
+        )
+        for one in adapting.reference_ids:
             adapting.add(one, self.features(apply_encoding(self.pictures[one], encoding)))
         made = adapting.result()
         assert made is not None
         return made
 
-    def show(self, shown: _Shown, parts: Pictures, store: Callable[[Picture], Picture], limits: DecisionSettings,
-             adaptation: Adaptation | None = None) -> None:  # fmt: skip
+    def show(
+        self,
+        shown: _Shown,
+        parts: Pictures,
+        store: Callable[[Picture], Picture],
+        limits: DecisionSettings,
+        adaptation: Adaptation | None = None,
+    ) -> None:
         """Judge good and defective parts, stored in some way, by the own calibration or by an adaptation."""
         scores: dict[str, list[float]] = {}
-        for kind, pictures in (("good", parts.good), ("defective", parts.defective)):
-            for picture in pictures:
-                features = self.features(store(picture))
+        for kind, images in (("good", parts.good), ("defective", parts.defective)):
+            for image in images:
+                features = self.features(store(image))
                 scored = score_image(self.memory, self.engine, features, SETTINGS, _CATEGORY)
                 if adaptation is not None:
-                    scored = adaptation.applied(scored, self.memory.space, SETTINGS)
-                measures = Measures.of(scored, features, self.memory.space, SETTINGS)
+                    scored = adaptation.apply(scored, self.memory.space, SETTINGS)
+                statistics = ImageStatistics.from_scoring(scored, features, self.memory.space, SETTINGS)
                 calibration = self.calibration if adaptation is None else adaptation.calibration
-                getattr(shown, kind).append(decide(measures, calibration, limits).verdict == "normal")
-                scores.setdefault(kind, []).append(measures.score)
+                getattr(shown, kind).append(decide(statistics, calibration, limits).verdict == "normal")
+                scores.setdefault(kind, []).append(statistics.score)
         good, bad = np.array(scores["good"]), np.array(scores["defective"])
         shown.auroc.append(float(((bad[:, None] > good) + 0.5 * (bad[:, None] == good)).mean()))
 

@@ -10,9 +10,9 @@ import torch
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, measure
+from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.screening.screening import outlier_limit
-from indexer.search.reverse_search import answers
+from indexer.search.reverse_search import reverse_similarities
 from tests.study.products import Product
 
 SETTINGS = ScoringSettings()
@@ -48,10 +48,12 @@ class _Among:
     def __init__(self, encoder: Encoder, pictures: Sequence[Features]) -> None:
         self._pictures, self._space = pictures, encoder.space
         memory = MemoryBank.empty(encoder.space)
-        for number, each in enumerate(pictures):
-            memory = memory.with_references([number], ["one"], memory.codec.encode(each), number + 1)
+        for index, each in enumerate(pictures):
+            memory = memory.with_references([index], ["one"], memory.codec.encode(each), index + 1)
         rows = range(len(pictures))
-        self._best = np.stack([answers(memory, each, rows, SETTINGS.rho) for each in pictures])  # (offers, asks, …)
+        self._best = np.stack(
+            [reverse_similarities(memory, each, rows, SETTINGS.rho) for each in pictures]
+        )  # (offers, asks, …)
         global_descriptors = torch.cat([each.global_descriptors for each in pictures]).float()
         self._similar = (global_descriptors @ global_descriptors.T).numpy()
 
@@ -65,6 +67,6 @@ class _Among:
         _, median = outlier_limit([each.median for each in measured])
         return [each.score > score or each.median > median for each in measured]
 
-    def _measured(self, one: int, others: Sequence[int]) -> Measures:
+    def _measured(self, one: int, others: Sequence[int]) -> ImageStatistics:
         best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())
-        return measure(1.0 - best, similar, self._pictures[one], self._space, SETTINGS)
+        return from_distances(1.0 - best, similar, self._pictures[one], self._space, SETTINGS)

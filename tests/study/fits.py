@@ -13,7 +13,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures, mean_distance
+from indexer.scoring.image_statistics import ImageStatistics, mean_distance
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.study.products import Product
@@ -36,8 +36,8 @@ def named(
     def looked(features: Features, asked: str) -> tuple[bool, bool]:
         """Whether the verdict is `normal`, and whether another category is named, as the service would."""
         scored = score_image(memory, engine, features, SETTINGS, asked)
-        measures = Measures.of(scored, features, memory.space, SETTINGS)
-        normal = decide(measures, calibrations[asked], DecisionSettings(rate)).verdict == "normal"
+        statistics = ImageStatistics.from_scoring(scored, features, memory.space, SETTINGS)
+        normal = decide(statistics, calibrations[asked], DecisionSettings(rate)).verdict == "normal"
         likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
         if likeliest is None or likeliest == asked:
             return normal, False

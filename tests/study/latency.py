@@ -13,7 +13,7 @@ from indexer.calibration.leave_one_out import leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import scoring
+from indexer.scoring.scoring import score_steps
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from service.inference.worker import InferenceWorker, JobContext
@@ -33,16 +33,16 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
         encoder, engine, lambda: memory, Metrics(0), batch_size=8, max_batch_delay=0.0, queue_size=64
     )
     side = encoder.space.geometry.crop
-    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
 
     def detected() -> float:
         def score(turn: JobContext) -> SearchCoroutine[float]:
-            scored = yield from scoring(turn.memory, engine, turn.features, SETTINGS, "product")
+            scored = yield from score_steps(turn.memory, engine, turn.features, SETTINGS, "product")
             return scored.score
 
         time.sleep(_PAUSE)
         begun = time.perf_counter()
-        worker.submit_detections([(picture, score)], 600)[0].result()
+        worker.submit_detections([(image, score)], 600)[0].result()
         return time.perf_counter() - begun
 
     stop = threading.Event()

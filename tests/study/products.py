@@ -47,12 +47,12 @@ class Product:
     @classmethod
     def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
         """From pictures by kind, each encoded by itself."""
-        pictures = Pictures(*(kinds[kind][:MOST_PICTURES] for kind in ("references", "good", "defective")))
+        images = Pictures(*(kinds[kind][:MOST_PICTURES] for kind in ("references", "good", "defective")))
         found = {
-            kind: [encoder.encode(preprocess(picture, encoder.space.geometry)[None]) for picture in pictures]
-            for kind, pictures in kinds.items()
+            kind: [encoder.encode(preprocess(image, encoder.space.geometry)[None]) for image in images]
+            for kind, images in kinds.items()
         }
-        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found, pictures)
+        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found, images)
 
 
 def together(name: str, products: Sequence[Product]) -> Product:
@@ -64,9 +64,12 @@ def together(name: str, products: Sequence[Product]) -> Product:
         if kind != "other products"
     }
     return Product(
-        name, shuffled(references), [each for product in products for each in product.good],
-        [each for product in products for each in product.defective], odd,
-    )  # fmt: skip
+        name,
+        shuffled(references),
+        [each for product in products for each in product.good],
+        [each for product in products for each in product.defective],
+        odd,
+    )
 
 
 def odd_views(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
@@ -105,17 +108,17 @@ def rendered(
 
 
 def _rendered(name: str, references: int, tests: int, odd: int) -> Kinds:
-    good = [render_good(name, test_seed(0, number)).image for number in range(tests)]
+    good = [render_good(name, test_seed(0, index)).image for index in range(tests)]
     return {
-        "references": [render_good(name, number).image for number in range(references)],
+        "references": [render_good(name, index).image for index in range(references)],
         "good": good,
-        "defective": [render_defective(name, test_seed(0, tests + number)).image for number in range(tests)],
+        "defective": [render_defective(name, test_seed(0, tests + index)).image for index in range(tests)],
         **odd_views(good[:odd]),
         "other products": [
-            render_good(other, test_seed(0, 5000 + number)).image
+            render_good(other, test_seed(0, 5000 + index)).image
             for other in PRODUCTS
             if other != name
-            for number in range(max(1, odd // 2))
+            for index in range(max(1, odd // 2))
         ],
     }
 
@@ -126,9 +129,9 @@ def _kept(folder: Path | None, name: str, make: Callable[[], Kinds]) -> Kinds:
     path = folder / f"{name}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **{kind: np.stack(pictures) for kind, pictures in make().items()})
-    with np.load(path) as kept:
-        return {kind: list(kept[kind]) for kind in kept.files}
+        np.savez(path, **{kind: np.stack(images) for kind, images in make().items()})
+    with np.load(path) as stored:
+        return {kind: list(stored[kind]) for kind in stored.files}
 
 
 def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
@@ -142,10 +145,10 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
     for name in names:
         good = read(name, "test", "good")
         defective = [
-            picture
+            image
             for kind in sorted((folder / name / "test").iterdir())
             if kind.name != "good"
-            for picture in read(name, "test", kind.name)
+            for image in read(name, "test", kind.name)
         ]
         views = odd_views(good[:odd])
         views["other products"] = [

@@ -46,8 +46,8 @@ def compared(
     for product in products:
         found = _finished(leave_one_out(memory, engine, product.name, SETTINGS.k, SETTINGS.rho))
         calibrated = {
-            "own": Ranking.of(each.score for _, each in found.measures(memory, SETTINGS)),
-            "all": Ranking.of(
+            "own": Ranking.from_values(each.score for _, each in found.statistics(memory, SETTINGS)),
+            "all": Ranking.from_values(
                 score(memory.features_of(one), None, found.ids[found.groups == one].tolist())  # rows are ids here
                 for one in np.unique(found.groups).tolist()
             ),
@@ -64,7 +64,7 @@ def compared(
             aurocs[search].append(float(roc_auc_score(defective, each)))
         for (way, rate), count in counts.items():
             search, basis = _WAYS[way]
-            beyond = np.array(scores[search]) > (calibrated[basis].level(rate) or 0)
+            beyond = np.array(scores[search]) > (calibrated[basis].threshold_at(rate) or 0)
             count += np.bincount(defective[beyond], minlength=2)
     yield f"### {title}\n"
     yield f"Recognised: {recognised} of {shown.sum()} pictures. Where a rate is out of reach, the strictest level.\n"

@@ -22,7 +22,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine, TorchEngine
 from tests.study.codecs import codecs
@@ -59,37 +59,37 @@ class Study:
                 continue
             sets = min(8, len(product.references) // size)
             self.designs.setdefault(size, []).append((len(product.references), sets, len(product.good)))
-            for number in range(sets):
-                outside = [*range(number * size), *range((number + 1) * size, len(product.references))]
+            for index in range(sets):
+                outside = [*range(index * size), *range((index + 1) * size, len(product.references))]
                 memory = whole.without_references(outside, whole.version + 1)
                 calibration = calibrate(memory, self.engine, CATEGORY, SETTINGS)
                 self.fresh[size] += len(product.good)
                 for features in product.good:
-                    measures = self.measured(memory, features)
+                    statistics = self.measured(memory, features)
                     for each in RATES:
-                        level = calibration.scores.level(each)
+                        level = calibration.scores.threshold_at(each)
                         assert level is not None
-                        self.rejected[size, each] += measures.score > level
-                        level = calibration.familiarity.level(each)
+                        self.rejected[size, each] += statistics.score > level
+                        level = calibration.novelty.threshold_at(each)
                         assert level is not None
-                        self.unfamiliar[size, each] += calibration.familiarity.statistic(measures) > level
+                        self.unfamiliar[size, each] += calibration.novelty.statistic(statistics) > level
         calibration = self.timed(product.name, whole)
         limits = DecisionSettings(rate)
-        for kind, pictures in (("good", product.good), ("defective", product.defective), *product.odd.items()):
-            verdicts = [decide(self.measured(whole, each), calibration, limits).verdict for each in pictures]
+        for kind, images in (("good", product.good), ("defective", product.defective), *product.odd.items()):
+            verdicts = [decide(self.measured(whole, each), calibration, limits).verdict for each in images]
             self.verdicts[product.name, kind] = Counter(verdicts)
 
     def remembered(self, references: Sequence[Features]) -> MemoryBank:
         """A memory of one category."""
         memory = MemoryBank.empty(self.encoder.space)
-        for number, each in enumerate(references):
-            memory = memory.with_references([number], [CATEGORY], memory.codec.encode(each), number + 1)
+        for index, each in enumerate(references):
+            memory = memory.with_references([index], [CATEGORY], memory.codec.encode(each), index + 1)
         return memory
 
-    def measured(self, memory: MemoryBank, features: Features) -> Measures:
+    def measured(self, memory: MemoryBank, features: Features) -> ImageStatistics:
         """What the service would measure with the category given."""
         scored = score_image(memory, self.engine, features, SETTINGS, CATEGORY)
-        return Measures.of(scored, features, memory.space, SETTINGS)
+        return ImageStatistics.from_scoring(scored, features, memory.space, SETTINGS)
 
     def timed(self, name: str, memory: MemoryBank) -> Calibration:
         """The calibration with all references, timed; and how long one reference more, and one less, take."""
@@ -97,8 +97,8 @@ class Study:
         before = fewer = memory.without_references(last, memory.version + 1)
         found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho))
         more, less, steps = list[float](), list[float](), [longest]
-        for number in range(1, _CHANGES + 1):
-            after = memory.without_references(last[number:], memory.version + 1 + number)
+        for index in range(1, _CHANGES + 1):
+            after = memory.without_references(last[index:], memory.version + 1 + index)
             grown, seconds, longest = finished(
                 leave_one_out(after, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, found)
             )
@@ -119,8 +119,8 @@ class Study:
             f"| {name} | {len(fewer)} | {whole:.1f} s | {median(more):.2f} s | {median(less):.2f} s "
             f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {found.duplicates} |"
         )
-        measures = (each for _, each in found.measures(memory, SETTINGS))
-        return Calibration.of(CATEGORY, memory.version, "", measures, found.duplicates)
+        statistics = (each for _, each in found.statistics(memory, SETTINGS))
+        return Calibration.from_statistics(CATEGORY, memory.version, "", statistics, found.duplicates)
 
     def report(self, title: str) -> Iterator[str]:
         """The tables."""
@@ -180,8 +180,8 @@ def expected(designs: Sequence[tuple[int, int, int]], size: int, rate: float) ->
         rejected = total = 0
         for references, sets, fresh in designs:
             known, new = rng.random(references), rng.random(fresh)
-            for number in range(sets):
-                level = np.partition(known[number * size : (number + 1) * size], -beyond)[-beyond]
+            for index in range(sets):
+                level = np.partition(known[index * size : (index + 1) * size], -beyond)[-beyond]
                 rejected += int(np.count_nonzero(new > level))
                 total += fresh
         shares.append(rejected / total)

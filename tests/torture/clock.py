@@ -20,19 +20,21 @@ def clock(folder: Path) -> str:
     offset = folder / "offset"
     offset.write_text("+0")
     preload = {
-        "LD_PRELOAD": str(_FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "LD_PRELOAD": str(_FAKETIME[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    }
     with ServerProcess(folder / "data", environment=preload).wait_until_live() as server:
         body = files(*(part(seed) for seed in range(6)))
         server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
         score, seen, seconds = server.score(part(99)), [], []
-        for number, jump in enumerate(_JUMPS):
+        for index, jump in enumerate(_JUMPS):
             offset.write_text(jump)
             begun = time.monotonic()
             assert server.score(part(99)) == score
             seconds.append(time.monotonic() - begun)
-            added = server.client.post("/references", data={"category": "disc"}, files=files(part(100 + number)))
+            added = server.client.post("/references", data={"category": "disc"}, files=files(part(100 + index)))
             assert added.json()["added"] == 1
             server.client.delete(f"/references/{added.json()['results'][0]['reference_id']}").raise_for_status()
             assert server.client.get("/readyz").status_code == 200

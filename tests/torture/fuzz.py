@@ -21,10 +21,18 @@ def fuzz(folder: Path, examples: int) -> str:
         config = Path(__file__).with_name("schemathesis.toml")
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
-            f"--config-file={config}", "run", f"{server.client.base_url}/openapi.json",
-            "--checks=all", "--mode=all", "--phases=examples,coverage,fuzzing,stateful", f"--max-examples={examples}",
-            "--seed=1", "--no-color", "--generation-database=none", "--workers=1",
-        ]  # fmt: skip
+            f"--config-file={config}",
+            "run",
+            f"{server.client.base_url}/openapi.json",
+            "--checks=all",
+            "--mode=all",
+            "--phases=examples,coverage,fuzzing,stateful",
+            f"--max-examples={examples}",
+            "--seed=1",
+            "--no-color",
+            "--generation-database=none",
+            "--workers=1",
+        ]
         ran = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
         log = server.log.read_text()

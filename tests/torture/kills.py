@@ -61,18 +61,17 @@ class _Storm:
     def run(self, kills: int) -> str:
         """Kill so many times, checking everything after every tenth and at the end."""
         rewritten = 0
-        for number in range(kills):
+        for index in range(kills):
             with self._server() as server:
-                if number % 10 == 0:
+                if index % 10 == 0:
                     self._check(server)
                 before = self._compactions()
                 compactor = ForkedCompactor(self._data, self._url)
                 compactor.wait_until_at_work()
                 threads = [threading.Thread(target=work, args=(server,)) for work in (self._teach, self._detect)]
                 killers = [
-                    threading.Timer(self._rng.uniform(0.2, 2.2), end)
-                    for end in (server.process.kill, compactor.kill)
-                ]  # fmt: skip
+                    threading.Timer(self._rng.uniform(0.2, 2.2), end) for end in (server.process.kill, compactor.kill)
+                ]
                 for each in (*threads, *killers):
                     each.start()
                 for each in (*threads, *killers):

@@ -30,10 +30,10 @@ def soak(folder: Path, minutes: float) -> str:
         turn = 0
         while (now := time.monotonic() - begun) < minutes * 60:
             turn += 1
-            asked = time.monotonic()
-            picture = part(turn % 997, scratched=turn % 5 == 0)
-            server.client.post("/detect", files=files(picture)).raise_for_status()
-            slow.append(time.monotonic() - asked)
+            requested = time.monotonic()
+            image = part(turn % 997, scratched=turn % 5 == 0)
+            server.client.post("/detect", files=files(image)).raise_for_status()
+            slow.append(time.monotonic() - requested)
             if turn % 10 == 0:
                 added = server.client.post(
                     "/references", data={"category": "disc"}, files=files(part(10_000 + turn))

@@ -48,8 +48,8 @@ def _outline(missing: int | None) -> Bytes:
             _disc(metal, (x, y), round_, 255)
     for side in (left - 120, right + 120):  # waisted on both sides
         _disc(metal, (side, 512), 175, 0)
-    for number, (centre, radius) in enumerate(_HOLES):
-        if number != missing:
+    for index, (centre, radius) in enumerate(_HOLES):
+        if index != missing:
             _disc(metal, centre, radius, 0)
     _disc(metal, *_BORE, 0)
     (x0, y0), (x1, y1), half = _SLOT

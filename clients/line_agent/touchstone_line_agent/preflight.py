@@ -18,8 +18,8 @@ def missing_resources(config: Config) -> list[str]:
         except (OSError, ValueError) as error:
             errors.append(f"service.key_file: {_message(error)}")
     errors += _unwritable("queue.path", config.queue.path.parent)
-    for number, station in enumerate(config.station, start=1):
-        errors += _missing_for_station(f"station[{number}]", station)
+    for index, station in enumerate(config.station, start=1):
+        errors += _missing_for_station(f"station[{index}]", station)
     return errors
 
 
@@ -34,12 +34,12 @@ def _missing_for_station(table: str, station: Station) -> list[str]:
             errors += _unreadable(f"{table}.source.path", path)
         case GenicamSource(producer=path):
             errors += _unreadable(f"{table}.source.producer", path)
-    for number, sink in enumerate(station.sink, start=1):
+    for index, sink in enumerate(station.sink, start=1):
         match sink:
             case CsvSink(path=path):
-                errors += _unwritable(f"{table}.sink[{number}].path", path.parent)
+                errors += _unwritable(f"{table}.sink[{index}].path", path.parent)
             case FolderSink(path=path):
-                errors += _unwritable(f"{table}.sink[{number}].path", path)
+                errors += _unwritable(f"{table}.sink[{index}].path", path)
     return errors
 
 

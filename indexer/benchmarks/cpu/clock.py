@@ -30,12 +30,12 @@ def time_interleaved(subjects: Mapping[str, Subject], rounds: int, tick: Callabl
     """Run every subject once to warm up, then `rounds` times in turn. tick: called with what runs now."""
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     gc.collect()
-    for number in range(rounds + 1):
+    for index in range(rounds + 1):
         for name, subject in subjects.items():
-            tick(f"{name}, round {number} of {rounds}" if number else f"{name}, warm-up")
+            tick(f"{name}, round {index} of {rounds}" if index else f"{name}, warm-up")
             start = time.perf_counter()
             subject()
             elapsed = time.perf_counter() - start
-            if number:
+            if index:
                 seconds[name].append(elapsed)
     return Timings({name: tuple(values) for name, values in seconds.items()})

@@ -67,7 +67,7 @@ def encoding(encoder: Encoder) -> Callable[[], object]:
 
 def space_of(plan: CpuPlan | GpuPlan, dim: int) -> FeatureSpace:
     """A feature space of the plan's grid, four layers and `dim` values per patch and per global descriptor."""
-    names = tuple(f"layer {number + 1}" for number in range(LAYERS))
+    names = tuple(f"layer {index + 1}" for index in range(LAYERS))
     return FeatureSpace(
         "random", names, (plan.side, plan.side), dim, dim, InputGeometry(plan.resize, plan.crop), "0" * 64
     )
@@ -116,10 +116,10 @@ def cell_loop(bank: torch.Tensor, queries: torch.Tensor, rows: NDArray[np.int64]
     Returns the best inner products, float32 (layers, cells), as every engine does.
     """
     neighbours = [torch.from_numpy(row[row != OUTSIDE]) for row in neighbour_cells((plan.side, plan.side), plan.rho)]
-    wanted = torch.from_numpy(rows)
+    requested = torch.from_numpy(rows)
     best = torch.empty(queries.shape[:2])
     for layer in range(len(queries)):
         for cell, near in enumerate(neighbours):
-            candidates = bank[layer, near[:, None], wanted[None, :]].flatten(0, 1)  # (neighbours · k, dim)
+            candidates = bank[layer, near[:, None], requested[None, :]].flatten(0, 1)  # (neighbours · k, dim)
             best[layer, cell] = (candidates @ queries[layer, cell]).max()
     return best

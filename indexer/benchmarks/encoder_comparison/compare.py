@@ -61,10 +61,10 @@ def table(data_sets: Sequence[tuple[str, Sequence[EncoderOutcome]]]) -> Table:
         k = outcomes[0].outcome.variant.search.scoring.k
         for heading in (*outcomes[0].outcome.categories, f"{name}\nmean, K = {k}"):
             drawn.add_column(heading, justify="right", no_wrap=True)
-    for number, first in enumerate(data_sets[0][1]):
+    for index, first in enumerate(data_sets[0][1]):
         cells = []
         for _, outcomes in data_sets:
-            outcome = outcomes[number].outcome
+            outcome = outcomes[index].outcome
             cells += [_cell(each.figures) for each in outcome.categories.values()]
             cells.append(_cell(outcome.mean))
         drawn.add_row(first.encoder, *cells)

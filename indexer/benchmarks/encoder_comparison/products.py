@@ -190,8 +190,8 @@ def _disc(rng: np.random.Generator) -> Scene:
     for ring in (60, 110, 205):
         metal = metal - 0.3 * np.exp(-(((radius - ring) / 3) ** 2))
     scene = np.where((radius < 215) & (radius > 40), metal, 0.06 + 0.02 * _grain(rng, (2.0,))).astype(np.float32)
-    for number in range(6):
-        at = (_SCENE / 2 + 158 * np.cos(number * np.pi / 3), _SCENE / 2 + 158 * np.sin(number * np.pi / 3))
+    for index in range(6):
+        at = (_SCENE / 2 + 158 * np.cos(index * np.pi / 3), _SCENE / 2 + 158 * np.sin(index * np.pi / 3))
         cv2.circle(scene, (int(at[0]), int(at[1])), 15, 0.08, -1, cv2.LINE_AA)
     return np.clip(scene[..., None] * np.array([1, 0.98, 0.94], np.float32), 0, 1).astype(np.float32)
 
@@ -204,8 +204,8 @@ def _label(rng: np.random.Generator) -> Mask:
         cv2.putText(mask, words, (150, 190 + 56 * row), font, 1.5 if row == 0 else 1.0, 255, 2, cv2.LINE_AA)
     widths = np.random.default_rng(5).integers(2, 9, 60)  # the bars are always the same
     x = 150
-    for number, width in enumerate(widths):
-        if number % 2 == 0:
+    for index, width in enumerate(widths):
+        if index % 2 == 0:
             cv2.rectangle(mask, (x, 420), (min(x + int(width), 590), 500), 255, -1)
         x += int(width)
     cv2.putText(mask, f"No {rng.integers(10**6):06d}", (150, 560), font, 1.1, 255, 2, cv2.LINE_AA)

@@ -35,13 +35,13 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int) -> Lat
     Slow work is repeated less often: after 2 seconds five repetitions are enough.
     """
     seconds: list[float] = []
-    for number in range(repeats + 1):
-        if number > _LEAST_REPEATS and sum(seconds) > _ENOUGH_SECONDS:
+    for index in range(repeats + 1):
+        if index > _LEAST_REPEATS and sum(seconds) > _ENOUGH_SECONDS:
             break
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if number:
+        if index:
             seconds.append(time.perf_counter() - started)
     return Latencies(tuple(seconds))

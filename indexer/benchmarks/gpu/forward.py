@@ -21,7 +21,7 @@ from indexer.encoders import Encoder, EncoderSettings, InputGeometry
 from indexer.encoders.base import Dtype
 from indexer.encoders.vit import VitEncoder
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import draw_map, image_score
+from indexer.scoring.scoring import image_score, render_anomaly_map
 from indexer.search import PatchQuery
 
 
@@ -71,7 +71,7 @@ def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Re
             for i in range(len(features))
         ]
         found = engine.search(memory, questions)
-        return [image_score(draw_map(each.fused.reshape(memory.space.grid))) for each in found]
+        return [image_score(render_anomaly_map(each.fused.reshape(memory.space.grid))) for each in found]
 
     for count in (1, plan.micro_batch):
         images = _noise(plan, count)

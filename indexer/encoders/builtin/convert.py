@@ -86,23 +86,26 @@ def fold(state: Mapping[str, torch.Tensor], blocks: int) -> State:
         "norm.weight": state["layernorm.weight"],
         "norm.bias": state["layernorm.bias"],
     }
-    for number in range(blocks):
-        source, target = f"encoder.layer.{number}.", f"blocks.{number}."
+    for index in range(blocks):
+        source, target = f"encoder.layer.{index}.", f"blocks.{index}."
         parts = [source + f"attention.attention.{name}" for name in ("query", "key", "value")]
         scales = [state[source + f"layer_scale{which}.lambda1"] for which in (1, 2)]
         products = {
             "attention": _after_norm(
                 torch.cat([state[f"{part}.weight"] for part in parts]),
                 torch.cat([state[f"{part}.bias"] for part in parts]),
-                state[source + "norm1.weight"], state[source + "norm1.bias"],
+                state[source + "norm1.weight"],
+                state[source + "norm1.bias"],
             ),
             "output": _scaled(state, source + "attention.output.dense", scales[0]),
             "expand": _after_norm(
-                state[source + "mlp.fc1.weight"], state[source + "mlp.fc1.bias"],
-                state[source + "norm2.weight"], state[source + "norm2.bias"],
+                state[source + "mlp.fc1.weight"],
+                state[source + "mlp.fc1.bias"],
+                state[source + "norm2.weight"],
+                state[source + "norm2.bias"],
             ),
             "contract": _scaled(state, source + "mlp.fc2", scales[1]),
-        }  # fmt: skip
+        }
         for name, (weight, offset) in products.items():
             scale = weight.abs().amax(1).clamp_min(1e-12) / _INT8_LEVELS
             folded[f"{target}{name}.weight"] = torch.round(weight / scale[:, None]).to(torch.int8)

@@ -50,7 +50,7 @@ class VisionTransformer:
         self._positions = positions[0].flatten(1).T.contiguous()  # (side², 384)
         self._side = side
         self._blocks = [
-            tuple(_product(weights, f"blocks.{number}.{name}", device) for name in PRODUCTS) for number in range(blocks)
+            tuple(_product(weights, f"blocks.{index}.{name}", device) for name in PRODUCTS) for index in range(blocks)
         ]
         self._norm_weight = weights["norm.weight"].to(device, torch.float32)
         self._norm_bias = weights["norm.bias"].to(device, torch.float32)

@@ -138,9 +138,9 @@ class FilterBank:
         """uint8 (B, 3, H, W), H and W multiples of 16 → the raw layers, each (B, cells, values)."""
         levels = self._pyramid(self._opponent(batch))
         stats = []
-        for number, level in enumerate(levels):
-            fine = 1 << max(0, 2 - number)  # pixels of this level per 4 pixels of the image
-            stats.append(_pool(self._responses(level, fine), number))
+        for index, level in enumerate(levels):
+            fine = 1 << max(0, 2 - index)  # pixels of this level per 4 pixels of the image
+            stats.append(_pool(self._responses(level, fine), index))
         tones = _tone_statistics(levels[1])
         turned = [(_over_orientations(each) + _TINY).sqrt_() for each in stats]
         straight = [(each + _TINY).sqrt_() for each in stats]

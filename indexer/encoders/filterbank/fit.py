@@ -102,10 +102,12 @@ def _resumed(checkpoint: Path | None, seed: int, scenes: int) -> tuple[list[Mome
     """The sums that a checkpoint holds and the number of scenes in them; nothing where there is none."""
     if checkpoint is None or not checkpoint.is_file():
         return [Moments() for _ in LAYERS], 0
-    kept = torch.load(checkpoint, weights_only=True)
-    if kept["seed"] != seed or kept["done"] > scenes:
-        raise ValueError(f"{checkpoint} is of seed {kept['seed']} and {kept['done']} scenes: remove it to start anew")
-    return [Moments(**sums) for sums in kept["moments"]], kept["done"]
+    stored = torch.load(checkpoint, weights_only=True)
+    if stored["seed"] != seed or stored["done"] > scenes:
+        raise ValueError(
+            f"{checkpoint} is of seed {stored['seed']} and {stored['done']} scenes: remove it to start anew"
+        )
+    return [Moments(**sums) for sums in stored["moments"]], stored["done"]
 
 
 def main(

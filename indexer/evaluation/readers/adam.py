@@ -10,11 +10,33 @@ from indexer.evaluation.readers import mvtec
 from indexer.evaluation.readers.masks import masks_of
 from indexer.imaging.listing import list_folders, list_images
 
-CATEGORIES = frozenset((
-    "1m1", "1m2", "1m3", "2m1", "2m2h", "2m2m", "3m1", "3m2", "3m2c", "4m1", "4m2", "4m2c",
-    "gripper_closed", "gripper_open", "helicalgear1", "helicalgear2", "rackgear", "spiralgear", "spurgear",
-    "tapa2m1", "tapa3m1", "tapa4m1", "tapatbb",
-))  # fmt: skip
+CATEGORIES = frozenset(
+    (
+        "1m1",
+        "1m2",
+        "1m3",
+        "2m1",
+        "2m2h",
+        "2m2m",
+        "3m1",
+        "3m2",
+        "3m2c",
+        "4m1",
+        "4m2",
+        "4m2c",
+        "gripper_closed",
+        "gripper_open",
+        "helicalgear1",
+        "helicalgear2",
+        "rackgear",
+        "spiralgear",
+        "spurgear",
+        "tapa2m1",
+        "tapa3m1",
+        "tapa4m1",
+        "tapatbb",
+    )
+)
 _RGB = "rgb"
 
 

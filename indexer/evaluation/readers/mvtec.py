@@ -9,10 +9,25 @@ from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Layout, Refe
 from indexer.evaluation.readers.masks import masks_of
 from indexer.imaging.listing import list_folders, list_images
 
-CATEGORIES = frozenset((
-    "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
-    "tile", "toothbrush", "transistor", "wood", "zipper",
-))  # fmt: skip
+CATEGORIES = frozenset(
+    (
+        "bottle",
+        "cable",
+        "capsule",
+        "carpet",
+        "grid",
+        "hazelnut",
+        "leather",
+        "metal_nut",
+        "pill",
+        "screw",
+        "tile",
+        "toothbrush",
+        "transistor",
+        "wood",
+        "zipper",
+    )
+)
 
 
 def recognises(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.imaging.listing import list_folders
-from indexer.text import TextRefused, read_text
+from indexer.text import TextRejected, read_text
 
 _SIZES = ("realiad_1024", "realiad_512", "realiad_256")  # the paper's first
 _SPLITS = (Path("realiad_jsons") / "realiad_jsons", Path("realiad_jsons"))
@@ -60,7 +60,7 @@ def _parse(file: Path) -> dict[str, list[dict[str, Any]]]:
                 named = (row["image_path"], row["anomaly_class"], row.get("mask_path") or "")
                 if not all(isinstance(each, str) for each in named):
                     raise TypeError
-    except TextRefused as refused:
+    except TextRejected as refused:
         raise DatasetError(str(refused)) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DatasetError(

@@ -10,12 +10,24 @@ from pathlib import Path
 from indexer.evaluation.dataset import GOOD, Dataset, DatasetError, Reference, Sample, chosen
 from indexer.evaluation.readers import mvtec
 from indexer.imaging.listing import list_folders
-from indexer.text import TextRefused, read_text
+from indexer.text import TextRejected, read_text
 
-CATEGORIES = frozenset((
-    "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2",
-    "pcb3", "pcb4", "pipe_fryum",
-))  # fmt: skip
+CATEGORIES = frozenset(
+    (
+        "candle",
+        "capsules",
+        "cashew",
+        "chewinggum",
+        "fryum",
+        "macaroni1",
+        "macaroni2",
+        "pcb1",
+        "pcb2",
+        "pcb3",
+        "pcb4",
+        "pipe_fryum",
+    )
+)
 _SPLIT = Path("split_csv") / "1cls.csv"
 _COLUMNS = ["object", "split", "label", "image", "mask"]
 
@@ -55,10 +67,11 @@ def _read_split(folder: Path, wanted: Collection[str]) -> Dataset:
             mask = _there(folder, row["mask"]) if row["mask"] else None
             samples.append(Sample(image, row["object"], "bad", mask, numbered=True))
     return Dataset(
-        "visa", folder,
+        "visa",
+        folder,
         tuple(sorted(references, key=lambda each: (each.category, each.path))),
         tuple(sorted(samples, key=lambda each: (each.category, each.path))),
-    )  # fmt: skip
+    )
 
 
 def _rows(split: Path) -> list[dict[str, str]]:
@@ -66,10 +79,10 @@ def _rows(split: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(io.StringIO(read_text(split), newline=""))
         if reader.fieldnames == _COLUMNS:
             rows = list(reader)
-            if cut := [number for number, row in enumerate(rows, start=2) if None in row.values()]:
+            if cut := [index for index, row in enumerate(rows, start=2) if None in row.values()]:
                 raise DatasetError(f"{split} is cut short in row {cut[0]}: unpack it again")
             return rows
-    except TextRefused as refused:
+    except TextRejected as refused:
         raise DatasetError(str(refused)) from None
     except csv.Error:
         pass

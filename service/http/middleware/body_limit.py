@@ -72,14 +72,14 @@ class BodyLimitMiddleware:
             nonlocal seen, waited, whole, refusal
             if whole:  # what comes now is the end of the connection, however late
                 return await receive()
-            asked = time.monotonic()
+            requested = time.monotonic()
             try:
                 async with asyncio.timeout(self._seconds + seen / self._bytes_per_second - waited):
                     message = await receive()
             except TimeoutError:
                 refusal = _refusal("request-timeout", f"The request's body stopped after {seen} bytes.")
                 raise refusal from None
-            waited += time.monotonic() - asked
+            waited += time.monotonic() - requested
             seen += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if seen > most:

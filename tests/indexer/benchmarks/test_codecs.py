@@ -19,8 +19,8 @@ def test_every_codec_has_a_row_and_finer_ones_move_scores_less(tmp_path: Path) -
         "test/scratch": [part(11, scratched=True)],
     }.items():
         (tmp_path / "disc" / folder).mkdir(parents=True)
-        for number, data in enumerate(images):
-            (tmp_path / "disc" / folder / f"{number}.png").write_bytes(data)
+        for index, data in enumerate(images):
+            (tmp_path / "disc" / folder / f"{index}.png").write_bytes(data)
     app = typer.Typer()
     app.command()(main)
     result = CliRunner().invoke(app, [str(tmp_path), "--crop", "112"])

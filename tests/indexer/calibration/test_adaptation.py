@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.calibration.adaptation import Adaptation, Adapting
+from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
 from tests.helpers.random_features import feature_space, random_features
@@ -36,20 +36,20 @@ def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     base = random_features(space, 1, seed=1)
     images = [noisy(base, 0.15, seed) for seed in range(COUNT)]
     memory = MemoryBank.empty(space, "fp32")
-    for number, each in enumerate(images):
-        memory = memory.with_references([number], ["nut"], memory.codec.encode(each), number + 1)
-    found = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
-    measured = list(found.measures(memory, SETTINGS))
-    known = Calibration.of(
-        "nut", memory.version, "key", [each for _, each in measured], found.duplicates, [one for one, _ in measured]
+    for index, each in enumerate(images):
+        memory = memory.with_references([index], ["nut"], memory.codec.encode(each), index + 1)
+    result = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
+    measured = list(result.statistics(memory, SETTINGS))
+    known = Calibration.from_statistics(
+        "nut", memory.version, "key", [each for _, each in measured], result.duplicates, [one for one, _ in measured]
     )
-    return memory, found, known, images
+    return memory, result, known, images
 
 
 def adapted(taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]], amount: float) -> Adaptation:
-    memory, found, known, images = taught
-    adapting = Adapting(memory, ENGINE, SETTINGS, found, known, COUNT)
-    for one in adapting.wanted:
+    memory, result, known, images = taught
+    adapting = AdaptationBuilder(memory, ENGINE, SETTINGS, result, known, COUNT)
+    for one in adapting.reference_ids:
         adapting.add(one, noisy(images[one], amount, 1000 + one) if amount else images[one])
     made = adapting.result()
     assert made is not None
@@ -76,7 +76,9 @@ def test_images_that_all_differ_more_are_ranked_among_references_that_do(
         features = noisy(noisy(base, 0.15, 5000 + seed), 0.1, 9000 + seed)
         scored = score_image(memory, ENGINE, features, SETTINGS, "nut")
         plain.append(known.scores.p_value(scored.score))
-        score = Measures.of(made.applied(scored, memory.space, SETTINGS), features, memory.space, SETTINGS).score
+        score = ImageStatistics.from_scoring(
+            made.apply(scored, memory.space, SETTINGS), features, memory.space, SETTINGS
+        ).score
         told.append(made.calibration.scores.p_value(score))
     assert np.mean(plain) < 0.1
     assert 0.3 < np.mean(told) < 0.7
@@ -86,7 +88,7 @@ def test_it_is_kept_and_read_as_it_was(taught: tuple[MemoryBank, LeaveOneOut, Ca
     made = adapted(taught, 0.1)
     read = Adaptation.from_bytes(made.to_bytes(), taught[2])
     np.testing.assert_array_equal(read.scale, made.scale)
-    assert read.calibration.measures == made.calibration.measures
+    assert read.calibration.statistics == made.calibration.statistics
     assert read.calibration.references == made.calibration.references
     for damaged in (b"", made.to_bytes()[:200]):
         with pytest.raises(ValueError, match="cannot be read"):
@@ -96,9 +98,9 @@ def test_it_is_kept_and_read_as_it_was(taught: tuple[MemoryBank, LeaveOneOut, Ca
 def test_no_more_references_are_taken_than_wanted_and_with_few_of_them_there_is_none(
     taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]],
 ) -> None:
-    memory, found, known, images = taught
-    adapting = Adapting(memory, ENGINE, SETTINGS, found, known, 10)
-    assert 5 <= len(adapting.wanted) <= 10
-    for one in adapting.wanted[: len(adapting.wanted) // 2 - 1]:
+    memory, result, known, images = taught
+    adapting = AdaptationBuilder(memory, ENGINE, SETTINGS, result, known, 10)
+    assert 5 <= len(adapting.reference_ids) <= 10
+    for one in adapting.reference_ids[: len(adapting.reference_ids) // 2 - 1]:
         adapting.add(one, images[one])
     assert adapting.result() is None

@@ -12,22 +12,22 @@ from indexer.calibration.calibration import Calibration
 from indexer.calibration.conformal import Ranking, references_needed
 from indexer.detection.decision import decide
 from indexer.domain.verdict import DecisionSettings
-from indexer.scoring.image_statistics import Measures
+from indexer.scoring.image_statistics import ImageStatistics
 
 
-def part(score: float, median: float = 0.1, remoteness: float = 0.1, uniformity: float = 0.1) -> Measures:
-    return Measures(score, score * 1.2, median, remoteness, uniformity)
+def part(score: float, median: float = 0.1, remoteness: float = 0.1, uniformity: float = 0.1) -> ImageStatistics:
+    return ImageStatistics(score, score * 1.2, median, remoteness, uniformity)
 
 
 def calibration(scores: list[float]) -> Calibration:
-    return Calibration.of("nut", 3, "key", [part(score) for score in scores])
+    return Calibration.from_statistics("nut", 3, "key", [part(score) for score in scores])
 
 
-def draw(rng: np.random.Generator, count: int) -> list[Measures]:
+def draw(rng: np.random.Generator, count: int) -> list[ImageStatistics]:
     """Good parts whose score, median and remoteness vary and depend on each other."""
     common, own = rng.gamma(3.0, size=count), rng.gamma(3.0, size=(4, count))
     values = (common + own) / 20
-    return [Measures(float(a), float(a) * 1.3, float(b), float(c), float(d)) for a, b, c, d in values.T]
+    return [ImageStatistics(float(a), float(a) * 1.3, float(b), float(c), float(d)) for a, b, c, d in values.T]
 
 
 @given(
@@ -38,20 +38,20 @@ def draw(rng: np.random.Generator, count: int) -> list[Measures]:
 def test_a_score_is_rejected_exactly_when_its_p_value_is_at_most_the_rate(
     scores: list[float], rate: float, score: float
 ) -> None:
-    found = calibration(scores)
-    decision = decide(part(score), found, DecisionSettings(rate))
+    result = calibration(scores)
+    decision = decide(part(score), result, DecisionSettings(rate))
     if len(scores) < references_needed(rate):
         assert decision.verdict == "uncalibrated"
         assert decision.threshold == max(scores)
     else:
-        assert (decision.verdict == "anomalous") == (found.scores.p_value(score) <= rate + 1e-12)
+        assert (decision.verdict == "anomalous") == (result.scores.p_value(score) <= rate + 1e-12)
 
 
 @pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (0.5, 1), (0.005, 199)])
 def test_a_rate_needs_one_over_it_less_one_references(rate: float, needed: int) -> None:
     assert references_needed(rate) == needed
-    assert Ranking.of([0.1] * needed).reaches(rate)
-    assert not Ranking.of([0.1] * (needed - 1)).reaches(rate)
+    assert Ranking.from_values([0.1] * needed).supports_rate(rate)
+    assert not Ranking.from_values([0.1] * (needed - 1)).supports_rate(rate)
     with pytest.raises(ValueError, match="between 0 and 1"):
         references_needed(1.0)
 
@@ -65,14 +65,14 @@ def test_fresh_good_parts_are_called_anomalous_and_unfamiliar_at_no_more_than_th
     trials, anomalous, unfamiliar = 1000, 0, 0
     for _ in range(trials):
         *known, fresh = draw(rng, references + 1)
-        found = Calibration.of("nut", 3, "key", known)
+        result = Calibration.from_statistics("nut", 3, "key", known)
         # The other verdict is kept out of the way, so that each rate is counted by itself.
-        verdict = decide(fresh, found, DecisionSettings(rate, unfamiliar_rate=1e-9)).verdict
+        verdict = decide(fresh, result, DecisionSettings(rate, unfamiliar_rate=1e-9)).verdict
         assert (verdict == "uncalibrated") == (references < references_needed(rate)) or verdict == "unfamiliar"
         anomalous += verdict == "anomalous" or (
-            verdict == "uncalibrated" and fresh.score > (found.scores.level(rate) or 0)
+            verdict == "uncalibrated" and fresh.score > (result.scores.threshold_at(rate) or 0)
         )
-        unfamiliar += decide(fresh, found, DecisionSettings(rate, unfamiliar_rate=rate)).verdict == "unfamiliar"
+        unfamiliar += decide(fresh, result, DecisionSettings(rate, unfamiliar_rate=rate)).verdict == "unfamiliar"
     # With n references the exact rate is ⌊rate · (n + 1)⌋ / (n + 1); out of reach, that of the most cautious threshold.
     exact = max(1, int(rate * (references + 1) + 1e-9)) / (references + 1)
     low, high = binom.interval(0.9999, trials, exact)
@@ -88,10 +88,10 @@ def test_a_manual_threshold_overrides_and_no_calibration_is_said() -> None:
     assert decide(part(0.3), None, DecisionSettings(threshold=0.2)).verdict == "anomalous"
     assert decide(part(0.2), None, DecisionSettings(threshold=0.2)).verdict == "normal"
     assert decide(part(0.3), None, DecisionSettings()).verdict == "uncalibrated"
-    empty = decide(part(0.3), Calibration.of("nut", 1, "key", []), DecisionSettings())
+    empty = decide(part(0.3), Calibration.from_statistics("nut", 1, "key", []), DecisionSettings())
     assert (empty.verdict, empty.threshold, empty.p_value) == ("uncalibrated", None, None)
     overridden = decide(part(0.3), calibration([0.1] * 5), DecisionSettings(threshold=0.35))
-    assert (overridden.verdict, overridden.threshold, overridden.region_level) == ("normal", 0.35, 0.35)
+    assert (overridden.verdict, overridden.threshold, overridden.region_threshold) == ("normal", 0.35, 0.35)
 
 
 @pytest.mark.parametrize(("median", "remoteness", "uniformity"), [(1.9, 0.1, 0.1), (0.1, 1.9, 0.1), (0.1, 0.1, 1.9)])
@@ -100,12 +100,14 @@ def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_sa
     median: float, remoteness: float, uniformity: float, limits: DecisionSettings
 ) -> None:
     known = draw(np.random.default_rng(0), 30)
-    decision = decide(part(0.1, median, remoteness, uniformity), Calibration.of("nut", 1, "key", known), limits)
+    decision = decide(
+        part(0.1, median, remoteness, uniformity), Calibration.from_statistics("nut", 1, "key", known), limits
+    )
     assert decision.verdict == "unfamiliar"
-    assert decision.unfamiliarity is not None
-    assert decision.unfamiliar_level is not None
-    assert decision.unfamiliarity > decision.unfamiliar_level
-    assert decision.unfamiliar_p_value == pytest.approx(1 / 31)
+    assert decision.novelty is not None
+    assert decision.novelty_threshold is not None
+    assert decision.novelty > decision.novelty_threshold
+    assert decision.novelty_p_value == pytest.approx(1 / 31)
 
 
 @given(
@@ -124,20 +126,25 @@ def test_a_picture_that_shows_nothing_is_never_normal(
 ) -> None:
     blank = part(0.0, median, remoteness, uniformity)
     known = [part(0.1, *each) for each in references]
-    assert decide(blank, Calibration.of("nut", 1, "key", known), limits).verdict == "unfamiliar"
+    assert decide(blank, Calibration.from_statistics("nut", 1, "key", known), limits).verdict == "unfamiliar"
     assert decide(blank, None, limits).verdict == "uncalibrated"
     # Of a product that looks like nothing, the references say so.
     plain = [part(0.1, *each[:2], 0.995) for each in references]
-    assert decide(part(0.0, 0.0, 0.0, 0.995), Calibration.of("sheet", 1, "key", plain), limits).verdict != "unfamiliar"
+    assert (
+        decide(part(0.0, 0.0, 0.0, 0.995), Calibration.from_statistics("sheet", 1, "key", plain), limits).verdict
+        != "unfamiliar"
+    )
 
 
 def test_with_a_handful_of_references_nothing_is_called_unfamiliar() -> None:
     known = draw(np.random.default_rng(0), 7)
-    decision = decide(part(0.1, 1.9, 1.9, 0.98), Calibration.of("nut", 1, "key", known), DecisionSettings())
-    assert (decision.verdict, decision.unfamiliar_level) == ("uncalibrated", None)
+    decision = decide(
+        part(0.1, 1.9, 1.9, 0.98), Calibration.from_statistics("nut", 1, "key", known), DecisionSettings()
+    )
+    assert (decision.verdict, decision.novelty_threshold) == ("uncalibrated", None)
 
 
 def test_a_pixel_level_is_ranked_like_the_scores() -> None:
-    found = calibration([number / 100 for number in range(99)])
-    assert found.peaks.level(0.01) == pytest.approx(0.98 * 1.2)
-    assert decide(part(0.5), found, DecisionSettings()).region_level == found.peaks.level(0.01)
+    result = calibration([index / 100 for index in range(99)])
+    assert result.peaks.threshold_at(0.01) == pytest.approx(0.98 * 1.2)
+    assert decide(part(0.5), result, DecisionSettings()).region_threshold == result.peaks.threshold_at(0.01)

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clients.demo.factory import render_good
-from indexer.calibration.calibration_cache import from_kept, to_kept
+from indexer.calibration.calibration_cache import from_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
-from indexer.calibration.near_duplicates import twin_groups
+from indexer.calibration.near_duplicates import duplicate_groups
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import preprocess
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import roi_cells, score_image
+from indexer.scoring.scoring import roi_mask, score_image
 from indexer.search import TorchEngine
-from indexer.search.reverse_search import answers, best_at
+from indexer.search.reverse_search import max_similarity_at, reverse_similarities
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
 from tests.helpers.random_features import feature_space, random_features
@@ -52,8 +52,8 @@ def finished(steps: Steps) -> LeaveOneOut:
             shares.append(next(steps))
         except StopIteration as end:
             assert all(0 < one <= other <= 1.0001 for one, other in pairwise(shares))
-            found: LeaveOneOut = end.value
-            return found
+            result: LeaveOneOut = end.value
+            return result
 
 
 def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
@@ -63,8 +63,8 @@ def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
 
 def kept_and_read(found: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
     """As the catalogue gives it back."""
-    back = from_kept(to_kept(1, found), (len(memory.space.layers), memory.space.cells))
-    assert to_kept(1, back) == to_kept(1, found)
+    back = from_stored(to_stored(1, found), (len(memory.space.layers), memory.space.cells))
+    assert to_stored(1, back) == to_stored(1, found)
     return back
 
 
@@ -79,15 +79,15 @@ def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
 def test_each_reference_is_scored_without_itself_within_its_category() -> None:
     memory, _ = filled(9, "fp16")
     chosen = ScoringSettings()
-    found = dict(finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).measures(memory, chosen))
-    assert list(found) == [100, 102, 104, 106, 108]
+    result = dict(finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).statistics(memory, chosen))
+    assert list(result) == [100, 102, 104, 106, 108]
     features = memory.features_of(memory.row_of(104))
     alone = score_image(memory.without_references([104], 9), ENGINE, features, chosen, "nut")
-    assert found[104].score == pytest.approx(alone.score, abs=1e-6)
-    assert found[104].peak == pytest.approx(float(alone.map.max()), abs=1e-6)
-    assert found[104].remoteness == pytest.approx(1 - float(alone.neighbours.similarities[0]), abs=1e-6)
+    assert result[104].score == pytest.approx(alone.score, abs=1e-6)
+    assert result[104].peak == pytest.approx(float(alone.map.max()), abs=1e-6)
+    assert result[104].global_distance == pytest.approx(1 - float(alone.neighbours.similarities[0]), abs=1e-6)
     only = finished(leave_one_out(memory.without_references([102, 104, 106, 108], 9), ENGINE, "nut", 150, 1))
-    assert list(only.measures(memory, chosen)) == []
+    assert list(only.statistics(memory, chosen)) == []
 
 
 def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
@@ -99,17 +99,17 @@ def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> No
             torch.cat([features.patches, again]),
         )
     )
-    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    assert found.groups.tolist() == [*range(12), 0, 1]
-    assert found.duplicates == 2
-    measures = dict(found.measures(memory, ScoringSettings()))
-    assert list(measures) == list(range(12))
+    result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    assert result.groups.tolist() == [*range(12), 0, 1]
+    assert result.duplicates == 2
+    statistics = dict(result.statistics(memory, ScoringSettings()))
+    assert list(statistics) == list(range(12))
     without_twin = score_image(
         memory.without_references([12], 2), ENGINE, features.item(0), ScoringSettings(), "nut", exclude_rows=[0]
     )
-    assert measures[0].score == pytest.approx(without_twin.score, abs=1e-5)
+    assert statistics[0].score == pytest.approx(without_twin.score, abs=1e-5)
     with_twin = score_image(memory, ENGINE, features.item(0), ScoringSettings(), "nut", exclude_rows=[0])
-    assert measures[0].score > 10 * with_twin.score
+    assert statistics[0].score > 10 * with_twin.score
 
 
 def test_steady_production_is_not_taken_for_duplicates() -> None:
@@ -125,18 +125,18 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
 @pytest.mark.parametrize("product", ["board", "bottle"])
 def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) -> None:
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
-    pictures = [render_good(product, seed).image for seed in range(24)]
-    noise = np.random.default_rng(7).normal(0, 2, pictures[3].shape)  # of the sensor: the part and the camera are still
-    again = np.clip(pictures[3] + noise, 0, 255).astype(np.uint8)
-    features = encoder.encode(torch.stack([preprocess(each, encoder.space.geometry) for each in [*pictures, again]]))
+    images = [render_good(product, seed).image for seed in range(24)]
+    noise = np.random.default_rng(7).normal(0, 2, images[3].shape)  # of the sensor: the part and the camera are still
+    again = np.clip(images[3] + noise, 0, 255).astype(np.uint8)
+    features = encoder.encode(torch.stack([preprocess(each, encoder.space.geometry) for each in [*images, again]]))
     memory = MemoryBank.empty(encoder.space)
     memory = memory.with_references(range(25), [product] * 25, memory.codec.encode(features), 1)
     assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
 
 
 def test_two_pictures_that_differ_in_nothing_are_duplicates_even_when_they_are_all_there_is() -> None:
-    assert twin_groups([3, 7], {(3, 7): 0.001, (7, 3): 0.001}) == {3: 3, 7: 3}
-    assert twin_groups([3, 7], {(3, 7): 0.2, (7, 3): 0.2}) == {3: 3, 7: 7}
+    assert duplicate_groups([3, 7], {(3, 7): 0.001, (7, 3): 0.001}) == {3: 3, 7: 3}
+    assert duplicate_groups([3, 7], {(3, 7): 0.2, (7, 3): 0.2}) == {3: 3, 7: 7}
 
 
 @settings(max_examples=30, deadline=None)
@@ -150,10 +150,10 @@ def test_an_updated_result_equals_one_from_scratch(k: int, rho: int, seed: int, 
     features = random_features(feature_space(), 20, seed)
     memory = with_references(features.slice(0, 14))
     state = finished(leave_one_out(memory, ENGINE, "nut", k, rho))
-    for number, change in enumerate(changes):
+    for index, change in enumerate(changes):
         if change == "add":
-            new = features.item(14 + number)
-            memory = memory.with_references([14 + number], ["nut"], memory.codec.encode(new), memory.version + 1)
+            new = features.item(14 + index)
+            memory = memory.with_references([14 + index], ["nut"], memory.codec.encode(new), memory.version + 1)
         else:
             memory = memory.without_references([int(change)], memory.version + 1)
         state = finished(leave_one_out(memory, ENGINE, "nut", k, rho, kept_and_read(state, memory)))
@@ -200,10 +200,10 @@ def test_a_reference_whose_codes_are_gone_is_taken_out_all_the_same() -> None:
 def test_what_a_picture_is_to_others_is_what_they_find_in_it() -> None:
     memory, stored = filled(7, "fp32")
     rows = [1, 3, 4]
-    found = answers(memory, memory.features_of(6), rows, 1)
-    for place, row in enumerate(rows):
+    result = reverse_similarities(memory, memory.features_of(6), rows, 1)
+    for position, row in enumerate(rows):
         expected = best_similarities(stored[row], stored[[6]], memory.space.grid, 1)
-        np.testing.assert_allclose(found[place], expected, atol=1e-5)
+        np.testing.assert_allclose(result[position], expected, atol=1e-5)
 
 
 def test_some_cells_are_searched_as_all_are() -> None:
@@ -211,51 +211,51 @@ def test_some_cells_are_searched_as_all_are() -> None:
     features, rows = memory.features_of(0), np.array([1, 2, 5])
     where = np.random.default_rng(0).random((2, 20)) < 0.3
     whole = ENGINE.max_similarity(memory, features.patches[0], rows, 1)
-    np.testing.assert_allclose(best_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
+    np.testing.assert_allclose(max_similarity_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
 
 
 def test_layers_are_weighed_so_that_each_adds_alike_to_the_distances_of_good_parts() -> None:
     memory, _ = filled(9, "fp32")
-    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    apart = (1.0 - found.best).mean(axis=(0, 2))
-    weights = found.balanced(memory.space, ScoringSettings()).layer_weights
+    result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    distances = (1.0 - result.best).mean(axis=(0, 2))
+    weights = result.balance_layers(memory.space, ScoringSettings()).layer_weights
     assert weights is not None
-    np.testing.assert_allclose(np.array(weights) * apart, np.mean(np.array(weights) * apart), rtol=2e-3)
+    np.testing.assert_allclose(np.array(weights) * distances, np.mean(np.array(weights) * distances), rtol=2e-3)
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     chosen = ScoringSettings(layer_weights=(1.0, 3.0))
-    assert found.balanced(memory.space, chosen) is chosen
+    assert result.balance_layers(memory.space, chosen) is chosen
 
 
 def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     features = random_features(feature_space(), 6, 3)
     memory = with_references(features)
-    weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
+    weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings())
     order = [0, 1, 2, 3, 4, 5, 5]
     twice = with_references(Features(features.global_descriptors[order], features.patches[order]))
-    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings())
+    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings())
     assert again == weights
     corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
     part = ScoringSettings(region=corner)
-    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    inspected = roi_cells(part, memory.space)
+    result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    inspected = roi_mask(part, memory.space)
     assert inspected is not None
-    apart = (1.0 - found.best)[..., inspected.cells.ravel()].mean(axis=(0, 2))
-    given = found.balanced(memory.space, part).layer_weights
+    distances = (1.0 - result.best)[..., inspected.cells.ravel()].mean(axis=(0, 2))
+    given = result.balance_layers(memory.space, part).layer_weights
     assert given is not None
-    np.testing.assert_allclose(given, (1 / apart) / (1 / apart).sum(), atol=1e-4)
+    np.testing.assert_allclose(given, (1 / distances) / (1 / distances).sum(), atol=1e-4)
 
 
 def test_one_reference_alone_or_references_that_do_not_differ_leave_layers_alike() -> None:
     memory, _ = filled(9, "fp32")
     alone = memory.without_references([102, 104, 106, 108], 9)
-    assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balanced(memory.space, ScoringSettings()) == (
+    assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings()) == (
         ScoringSettings()
     )
-    found = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    same = replace(found, best=np.ones_like(found.best))
-    assert same.balanced(memory.space, ScoringSettings()) == ScoringSettings()
-    half = found.best.copy()
+    result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
+    same = replace(result, best=np.ones_like(result.best))
+    assert same.balance_layers(memory.space, ScoringSettings()) == ScoringSettings()
+    half = result.best.copy()
     half[:, 0] = 1.0  # in this layer good parts do not differ at all: its weight stays bounded
-    weights = replace(found, best=half).balanced(memory.space, ScoringSettings()).layer_weights
+    weights = replace(result, best=half).balance_layers(memory.space, ScoringSettings()).layer_weights
     assert weights is not None
     assert weights[0] / weights[1] == pytest.approx(100, rel=0.02)

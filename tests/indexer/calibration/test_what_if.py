@@ -11,7 +11,7 @@ import torch
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
-from indexer.calibration.what_if import Estimate, estimate
+from indexer.calibration.what_if import WhatIf, estimate_calibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.search import TorchEngine
@@ -30,8 +30,8 @@ def finished(steps: Generator[float, None, T]) -> tuple[T, int]:
             next(steps)
             turns += 1
         except StopIteration as end:
-            found: T = end.value
-            return found, turns
+            result: T = end.value
+            return result, turns
 
 
 def searched(memory: MemoryBank, settings: ScoringSettings) -> LeaveOneOut:
@@ -39,20 +39,20 @@ def searched(memory: MemoryBank, settings: ScoringSettings) -> LeaveOneOut:
 
 
 def calibrated(memory: MemoryBank, settings: ScoringSettings) -> Calibration:
-    found = searched(memory, settings)
-    settings = found.balanced(memory.space, settings)
-    measured = list(found.measures(memory, settings))
-    return Calibration.of(
+    result = searched(memory, settings)
+    settings = result.balance_layers(memory.space, settings)
+    measured = list(result.statistics(memory, settings))
+    return Calibration.from_statistics(
         "nut", memory.version, "key", [each for _, each in measured], references=[one for one, _ in measured]
     )
 
 
-def estimated(memory: MemoryBank, settings: ScoringSettings, most: int) -> Estimate:
-    steps = estimate(memory, ENGINE, calibrated(memory, NOW), searched(memory, NOW), settings, most)
-    found, turns = finished(steps)
+def estimated(memory: MemoryBank, settings: ScoringSettings, most: int) -> WhatIf:
+    steps = estimate_calibration(memory, ENGINE, calibrated(memory, NOW), searched(memory, NOW), settings, most)
+    result, turns = finished(steps)
     same = (settings.k, settings.rho) == (NOW.k, NOW.rho)
-    assert turns == found.measured * (1 if same else 2), "one search or one reference's measures a turn"
-    return found
+    assert turns == result.measured * (1 if same else 2), "one search or one reference's measures a turn"
+    return result
 
 
 def a_memory(count: int) -> MemoryBank:
@@ -64,23 +64,21 @@ def a_memory(count: int) -> MemoryBank:
 def test_with_every_reference_measured_it_is_the_calibration_itself() -> None:
     memory = a_memory(20)
     for settings in (ScoringSettings(k=4, rho=0), ScoringSettings(k=30, layer_weights=(1.0, 3.0))):
-        found, exact = estimated(memory, settings, 40), calibrated(memory, settings)
-        assert found.measured == 20
-        np.testing.assert_allclose(found.calibration.scores.values, exact.scores.values, atol=1e-5)
-        np.testing.assert_allclose(
-            found.calibration.familiarity.ranking.values, exact.familiarity.ranking.values, atol=1e-3
-        )
+        result, exact = estimated(memory, settings, 40), calibrated(memory, settings)
+        assert result.measured == 20
+        np.testing.assert_allclose(result.calibration.scores.values, exact.scores.values, atol=1e-5)
+        np.testing.assert_allclose(result.calibration.novelty.ranking.values, exact.novelty.ranking.values, atol=1e-3)
 
 
 def test_with_some_measured_those_are_exact_and_the_threshold_is_close() -> None:
     memory, settings = a_memory(40), ScoringSettings(k=4, rho=0, layer_weights=(1.0, 1.0))
-    found, exact = estimated(memory, settings, 16), calibrated(memory, settings)
-    known = dict(zip(exact.references, exact.measures, strict=True))
-    pairs = zip(found.calibration.references, found.calibration.measures, strict=True)
+    result, exact = estimated(memory, settings, 16), calibrated(memory, settings)
+    known = dict(zip(exact.references, exact.statistics, strict=True))
+    pairs = zip(result.calibration.references, result.calibration.statistics, strict=True)
     assert sum(abs(each.score - known[one].score) < 1e-5 for one, each in pairs) >= 16
-    assert (found.measured, len(found.calibration)) == (16, 40)
-    level, true = found.calibration.scores.level(0.05), exact.scores.level(0.05)
-    before = calibrated(memory, NOW).scores.level(0.05)
+    assert (result.measured, len(result.calibration)) == (16, 40)
+    level, true = result.calibration.scores.threshold_at(0.05), exact.scores.threshold_at(0.05)
+    before = calibrated(memory, NOW).scores.threshold_at(0.05)
     assert level is not None
     assert true is not None
     assert before is not None
@@ -89,16 +87,16 @@ def test_with_some_measured_those_are_exact_and_the_threshold_is_close() -> None
 
 def test_references_that_are_gone_are_left_out() -> None:
     memory = a_memory(12)
-    known, kept = calibrated(memory, NOW), searched(memory, NOW)
+    known, stored = calibrated(memory, NOW), searched(memory, NOW)
     gone = known.references[3]
-    without = memory.without_references([gone], memory.version + 1)
-    found, _ = finished(estimate(without, ENGINE, known, kept, ScoringSettings(k=3), 40))
-    assert gone not in found.calibration.references
-    assert len(found.calibration) == 11
+    excluded = memory.without_references([gone], memory.version + 1)
+    result, _ = finished(estimate_calibration(excluded, ENGINE, known, stored, ScoringSettings(k=3), 40))
+    assert gone not in result.calibration.references
+    assert len(result.calibration) == 11
 
 
 def test_layer_weights_of_another_search_are_close_with_some_measured() -> None:
     memory, settings = a_memory(40), ScoringSettings(k=4, rho=0)
-    found = estimated(memory, settings, 16)
-    weights = searched(memory, settings).balanced(memory.space, settings).layer_weights
-    assert found.calibration.layer_weights == pytest.approx(weights, rel=0.05)
+    result = estimated(memory, settings, 16)
+    weights = searched(memory, settings).balance_layers(memory.space, settings).layer_weights
+    assert result.calibration.layer_weights == pytest.approx(weights, rel=0.05)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.detection.nearest_patch import explain
-from indexer.detection.regions import MOST_REGIONS, find_regions
+from indexer.detection.nearest_patch import explain_region
+from indexer.detection.regions import MAX_REGIONS, find_regions
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace, InputGeometry
 from indexer.imaging.heatmap import render_overlay
@@ -40,11 +40,11 @@ def test_a_region_has_the_place_and_size_of_the_blob() -> None:
 def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
     anomaly_map = np.zeros((256, 256), np.float32)
     peaks = np.random.default_rng(0).permutation(64) / 64 + 0.1
-    for number, peak in enumerate(peaks):
-        anomaly_map[(number // 8) * 30 + 5, (number % 8) * 30 + 5] = peak
-    found = find_regions(anomaly_map, 0.05, SPACE, (448, 448))
-    assert len(found) == MOST_REGIONS
-    assert [region.peak for region in found] == pytest.approx(sorted(peaks, reverse=True)[:MOST_REGIONS])
+    for index, peak in enumerate(peaks):
+        anomaly_map[(index // 8) * 30 + 5, (index % 8) * 30 + 5] = peak
+    result = find_regions(anomaly_map, 0.05, SPACE, (448, 448))
+    assert len(result) == MAX_REGIONS
+    assert [region.peak for region in result] == pytest.approx(sorted(peaks, reverse=True)[:MAX_REGIONS])
     assert find_regions(anomaly_map, 2.0, SPACE, (448, 448)) == ()
 
 
@@ -60,7 +60,7 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: P
     features = Features(query.global_descriptors, patches)
     settings = ScoringSettings(k=12)
     scored = score_image(memory, engine, features, settings)
-    evidence = explain(memory, features, scored, cell, settings)
+    evidence = explain_region(memory, features, scored, cell, settings)
     assert evidence.reference_id == 105
     assert evidence.cell == near
     geometry = memory.space.geometry  # the cell's box, in fractions of the reference's picture
@@ -71,15 +71,15 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: P
 
 
 def test_an_overlay_warms_the_defect_and_dims_what_was_not_inspected() -> None:
-    picture = np.full((300, 400, 3), 120, np.uint8)
+    image = np.full((300, 400, 3), 120, np.uint8)
     anomaly_map = np.zeros((256, 256), np.float32)
     anomaly_map[100:140, 100:140] = 1.0
     regions = find_regions(anomaly_map, 0.5, SPACE, (400, 300))
-    drawn = render_overlay(picture, anomaly_map, 0.5, regions, SPACE)
-    assert drawn.shape == picture.shape
+    drawn = render_overlay(image, anomaly_map, 0.5, regions, SPACE)
+    assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
     x, y = (int(v) for v in regions[0].centroid)
     assert drawn[y, x, 0] > 150  # red for hot
     assert drawn[2, 2].tolist() == [72, 72, 72]  # outside the crop
     assert drawn[250, 200].tolist() == [120, 120, 120]  # inspected, and cold
-    assert render_overlay(picture, np.zeros((256, 256), np.float32), None, (), SPACE).shape == picture.shape
+    assert render_overlay(image, np.zeros((256, 256), np.float32), None, (), SPACE).shape == image.shape

@@ -10,7 +10,7 @@ from indexer.domain.drift import DriftMartingale
 
 
 def p_values(rng: np.random.Generator, references: int, inspections: int, moved: float = 0.0) -> list[float]:
-    ranking = Ranking.of(rng.normal(size=references))
+    ranking = Ranking.from_values(rng.normal(size=references))
     return [ranking.p_value(value) for value in rng.normal(moved, size=inspections)]
 
 
@@ -26,7 +26,7 @@ def test_production_that_has_moved_raises_it_soon(references: int, within: int) 
     rng = np.random.default_rng(1)
     found = 0
     for _ in range(40):
-        ranking = Ranking.of(rng.normal(size=references))
+        ranking = Ranking.from_values(rng.normal(size=references))
         steady = [ranking.p_value(value) for value in rng.normal(size=500)]
         moved = [ranking.p_value(value) for value in rng.normal(2.0, size=within)]
         before = DriftMartingale().after(steady, references)

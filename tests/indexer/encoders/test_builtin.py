@@ -147,18 +147,23 @@ def random_state(blocks: int) -> dict[str, torch.Tensor]:
     """Random weights by the names that the package's file has, which are those of transformers' files."""
     random = torch.Generator().manual_seed(0)
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.cls_token": (1, 1, 384), "embeddings.mask_token": (1, 384),
+        "embeddings.cls_token": (1, 1, 384),
+        "embeddings.mask_token": (1, 384),
         "embeddings.position_embeddings": (1, 1 + 37 * 37, 384),
         "embeddings.patch_embeddings.projection.weight": (384, 3, 14, 14),
         "embeddings.patch_embeddings.projection.bias": (384,),
-        "layernorm.weight": (384,), "layernorm.bias": (384,),
-    }  # fmt: skip
+        "layernorm.weight": (384,),
+        "layernorm.bias": (384,),
+    }
     products = {
-        "attention.attention.query": (384, 384), "attention.attention.key": (384, 384),
-        "attention.attention.value": (384, 384), "attention.output.dense": (384, 384),
-        "mlp.fc1": (1536, 384), "mlp.fc2": (384, 1536),
-    }  # fmt: skip
-    for block in (f"encoder.layer.{number}." for number in range(blocks)):
+        "attention.attention.query": (384, 384),
+        "attention.attention.key": (384, 384),
+        "attention.attention.value": (384, 384),
+        "attention.output.dense": (384, 384),
+        "mlp.fc1": (1536, 384),
+        "mlp.fc2": (384, 1536),
+    }
+    for block in (f"encoder.layer.{index}." for index in range(blocks)):
         for name, shape in products.items():
             shapes |= {f"{block}{name}.weight": shape, f"{block}{name}.bias": shape[:1]}
         for norm in ("norm1", "norm2"):

@@ -101,8 +101,12 @@ def moco(weights: Tensors) -> object:
 
 
 def mae(weights: Tensors) -> object:
-    decoder = {"mask_token": torch.ones(1, 1, 8), "decoder_pos_embed": torch.ones(1, 17, 8),
-               "decoder_blocks.0.norm1.weight": torch.ones(8), "decoder_pred.bias": torch.ones(8)}  # fmt: skip
+    decoder = {
+        "mask_token": torch.ones(1, 1, 8),
+        "decoder_pos_embed": torch.ones(1, 17, 8),
+        "decoder_blocks.0.norm1.weight": torch.ones(8),
+        "decoder_pred.bias": torch.ones(8),
+    }
     return {"model": weights | decoder}
 
 
@@ -119,18 +123,23 @@ WRAPPED: dict[str, tuple[str, str, Callable[[Tensors], object]]] = {
     "MoCo v3": ("vit-b-300ep.pth.tar", PLAIN, moco),
     "DINO": ("dino_vitbase16_pretrain.pth", PLAIN, lambda weights: weights),
     "DINO, all": (
-        "checkpoint.pth", PLAIN,
+        "checkpoint.pth",
+        PLAIN,
         lambda weights: {
-            "student": prefixed(weights, "module.backbone."), "epoch": 1, "args": argparse.Namespace(arch="vit_base"),
+            "student": prefixed(weights, "module.backbone."),
+            "epoch": 1,
+            "args": argparse.Namespace(arch="vit_base"),
             "teacher": prefixed(weights, "backbone.") | {"head.mlp.0.weight": torch.ones(3)},
         },
     ),
     "iBOT": (
-        "checkpoint_teacher.pth", PLAIN,
+        "checkpoint_teacher.pth",
+        PLAIN,
         lambda weights: {"state_dict": weights | {"masked_embed": torch.ones(1, WIDTH)} | head()},
     ),
     "BEiT": (
-        "beit_base_patch16_224_pt22k_ft22k.pth", BEIT,
+        "beit_base_patch16_224_pt22k_ft22k.pth",
+        BEIT,
         lambda weights: {
             "model": weights | head() | {"blocks.0.attn.relative_position_index": torch.ones(17, 17, dtype=torch.long)}
         },
@@ -138,7 +147,7 @@ WRAPPED: dict[str, tuple[str, str, Callable[[Tensors], object]]] = {
     "BEiT v2": ("beitv2.pth", BEIT_V2, lambda weights: {"module": weights | {"lm_head.weight": torch.ones(3)}}),
     "DINOv2": ("dinov2_vitb14_pretrain.pth", DINOV2, lambda weights: weights | {"mask_token": torch.ones(1, WIDTH)}),
     "DINOv2, gated": ("dinov2_vitg14_pretrain.pth", GIANT, meta_dinov2),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("project", WRAPPED)
@@ -173,8 +182,12 @@ def test_d_igpt_has_a_norm_without_scale_and_offset(tmp_path: Path) -> None:
     torch.save(bare, tmp_path / "bare.pth")
     with pytest.raises(EncoderError, match="no final norm"):
         load(tmp_path / "bare.pth")
-    pretrained = bare | {"ar_token": torch.ones(1, 1, 8), "kd_enc_norm.0.weight": torch.ones(WIDTH),
-                         "mask": torch.ones(4, 4), "decoder_pos_embed": torch.ones(1, 5, 8)}  # fmt: skip
+    pretrained = bare | {
+        "ar_token": torch.ones(1, 1, 8),
+        "kd_enc_norm.0.weight": torch.ones(WIDTH),
+        "mask": torch.ones(4, 4),
+        "decoder_pos_embed": torch.ones(1, 5, 8),
+    }
     torch.save({"model": pretrained, "args": argparse.Namespace()}, tmp_path / "D-iGPT_B_PT_1K.pth")
     plain = bare | {"norm.weight": torch.ones(WIDTH), "norm.bias": torch.zeros(WIDTH)}
     torch.save(plain, tmp_path / "plain.pth")
@@ -185,9 +198,14 @@ def test_d_igpt_has_a_norm_without_scale_and_offset(tmp_path: Path) -> None:
 def test_maes_encoder_is_whole_and_the_same_every_time(tmp_path: Path) -> None:
     """transformers' own class leaves out three patches of four, at random."""
     config = transformers.ViTMAEConfig(
-        hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=2, intermediate_size=4 * WIDTH,
-        patch_size=PATCH, image_size=NATIVE, layer_norm_eps=1e-6,
-    )  # fmt: skip
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=2,
+        intermediate_size=4 * WIDTH,
+        patch_size=PATCH,
+        image_size=NATIVE,
+        layer_norm_eps=1e-6,
+    )
     torch.save(MODELS[PLAIN].weights(), tmp_path / "weights.pth")
     plain = load(tmp_path / "weights.pth")
     model = transformers.ViTMAEModel(config)
@@ -210,8 +228,9 @@ class Shuffling(transformers.ViTModel):
 
 
 def test_a_model_that_sees_something_else_each_time_is_refused() -> None:
-    config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                                    patch_size=8, image_size=32)  # fmt: skip
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, patch_size=8, image_size=32
+    )
     settings = EncoderSettings("random", None, NATIVE, NATIVE, "cpu")
     with pytest.raises(EncoderError, match="something else in the same image each time"):
         VitEncoder(Shuffling(config), settings, InputGeometry(NATIVE, NATIVE), torch.device("cpu"))

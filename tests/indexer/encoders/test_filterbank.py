@@ -27,8 +27,8 @@ def encoder() -> FilterBankEncoder:
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
     """Photographs of one procedural scene, uint8 (count, 3, crop, crop)."""
     rng = np.random.default_rng(seed)
-    picture = scene(rng, crop + 32)
-    return torch.stack([torch.from_numpy(photograph(rng, picture, crop, shift)).permute(2, 0, 1) for _ in range(count)])
+    image = scene(rng, crop + 32)
+    return torch.stack([torch.from_numpy(photograph(rng, image, crop, shift)).permute(2, 0, 1) for _ in range(count)])
 
 
 def test_the_setting_filterbank_gives_this_encoder_on_a_28_by_28_grid() -> None:
@@ -99,18 +99,22 @@ def test_the_fingerprint_changes_with_the_constants(encoder: FilterBankEncoder, 
 def test_features_are_those_that_stored_memories_hold() -> None:
     # A change of the arithmetic that moves these figures must raise `_REVISION`; refitted constants bring their own.
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
-    picture = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
-    features = FilterBankEncoder(InputGeometry(128, 96), CPU).encode(picture.to(torch.uint8))
-    held = [[-0.0012, 0.01731, 0.08707], [-0.01931, 0.00603, -0.00326],
-            [-0.00087, 0.01856, -0.03801], [0.02731, 0.02002, -0.16536]]  # fmt: skip
+    image = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
+    features = FilterBankEncoder(InputGeometry(128, 96), CPU).encode(image.to(torch.uint8))
+    held = [
+        [-0.0012, 0.01731, 0.08707],
+        [-0.01931, 0.00603, -0.00326],
+        [-0.00087, 0.01856, -0.03801],
+        [0.02731, 0.02002, -0.16536],
+    ]
     torch.testing.assert_close(features.patches[0, :, 14, :3], torch.tensor(held), atol=2e-4, rtol=0)
     held_globals = torch.tensor([0.01228, 0.07118, -0.00223, -0.05812])
     torch.testing.assert_close(features.global_descriptors[0, :4], held_globals, atol=2e-4, rtol=0)
 
 
 def test_two_layers_see_a_turned_part_as_the_same_and_two_do_not() -> None:
-    picture = views(4, 1)
-    raw, turned = (FilterBank(CPU).describe(batch) for batch in (picture, picture.rot90(1, (2, 3))))
+    image = views(4, 1)
+    raw, turned = (FilterBank(CPU).describe(batch) for batch in (image, image.rot90(1, (2, 3))))
     moved = [layer.unflatten(1, (6, 6)).rot90(1, (1, 2)).flatten(1, 2) for layer in raw]  # every patch where it now is
     differences = [float((now - then).abs().max()) for now, then in zip(turned, moved, strict=True)]
     assert max(differences[:2]) < 1e-3
@@ -128,9 +132,9 @@ def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: FilterBankE
 
 def test_the_strength_of_a_pattern_is_not_lost_in_a_cosine(encoder: FilterBankEncoder) -> None:
     def stripes(contrast: int) -> torch.Tensor:
-        picture = torch.full((1, 3, 96, 96), 128, dtype=torch.uint8)
-        picture[:, :, ::8] += contrast
-        return encoder.encode(picture).patches
+        image = torch.full((1, 3, 96, 96), 128, dtype=torch.uint8)
+        image[:, :, ::8] += contrast
+        return encoder.encode(image).patches
 
     faint, middle, strong = stripes(20), stripes(40), stripes(120)
     assert (faint * middle).sum(-1).mean() > (faint * strong).sum(-1).mean()

@@ -101,9 +101,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A saved tiny model of each kind."""
     root = tmp_path_factory.mktemp("models")
     saved = {}
-    for number, kind in enumerate(KINDS):
+    for index, kind in enumerate(KINDS):
         torch.manual_seed(0)
-        saved[kind.name] = root / str(number)
+        saved[kind.name] = root / str(index)
         randomised(kind.build()).save_pretrained(saved[kind.name])
     return saved
 
@@ -181,8 +181,8 @@ def test_a_picture_has_the_same_features_alone_and_in_a_batch(folders: dict[str,
     encoder = load(folders[DINOV3.name])
     batch = images(5)
     together = encoder.encode(batch)
-    for number in range(5):
-        close(encoder.encode(batch[number : number + 1]), together.item(number), 2e-6)
+    for index in range(5):
+        close(encoder.encode(batch[index : index + 1]), together.item(index), 2e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -502,7 +502,7 @@ def meta_weights(shape: MetaShape, seed: int = 0) -> dict[str, torch.Tensor]:
         weights["storage_tokens"] = draw(1, shape.registers, WIDTH)
     if not shape.biased:
         weights |= {"local_cls_norm.weight": draw(WIDTH), "local_cls_norm.bias": draw(WIDTH)}
-    for number in range(DEPTH):
+    for index in range(DEPTH):
         block = {
             "norm1.weight": draw(WIDTH, middle=1.0),
             "norm1.bias": draw(WIDTH),
@@ -526,7 +526,7 @@ def meta_weights(shape: MetaShape, seed: int = 0) -> dict[str, torch.Tensor]:
         for name, size in sizes.items():
             block[f"mlp.{name}.weight"] = draw(*size)
             block[f"mlp.{name}.bias"] = draw(size[0])
-        weights |= {f"blocks.{number}.{name}": tensor for name, tensor in block.items()}
+        weights |= {f"blocks.{index}.{name}": tensor for name, tensor in block.items()}
     return weights
 
 
@@ -541,8 +541,10 @@ def meta_forward(weights: dict[str, torch.Tensor], shape: MetaShape, batch: torc
     tokens = torch.cat([special.expand(count, -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
 
     along = (torch.arange(side).double() + 0.5) / side * 2 - 1
-    places = torch.stack(torch.meshgrid(along, along, indexing="ij"), dim=-1).reshape(-1, 2, 1)
-    angles = (2 * math.pi * places / w["rope_embed.periods"]).flatten(1)  # (cells, head / 2): row, then column angles
+    positions = torch.stack(torch.meshgrid(along, along, indexing="ij"), dim=-1).reshape(-1, 2, 1)
+    angles = (2 * math.pi * positions / w["rope_embed.periods"]).flatten(
+        1
+    )  # (cells, head / 2): row, then column angles
     turns = torch.polar(torch.ones_like(angles), angles)
 
     def turned(x: torch.Tensor) -> torch.Tensor:
@@ -558,8 +560,8 @@ def meta_forward(weights: dict[str, torch.Tensor], shape: MetaShape, batch: torc
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
     layers = []
-    for number in range(DEPTH):
-        at = f"blocks.{number}."
+    for index in range(DEPTH):
+        at = f"blocks.{index}."
         qkv = norm(tokens, f"{at}norm1") @ w[f"{at}attn.qkv.weight"].T
         if shape.biased:
             qkv = qkv + w[f"{at}attn.qkv.bias"] * w.get(f"{at}attn.qkv.bias_mask", 1)
@@ -606,8 +608,8 @@ def test_a_meta_checkpoint_and_its_transformers_folder_are_the_same_space(tmp_pa
 def test_a_masked_key_bias_may_hold_anything(tmp_path: Path) -> None:
     weights = meta_weights(META[0])
     clean = load(save_meta(weights, tmp_path)).encode(images())
-    for number in range(DEPTH):
-        weights[f"blocks.{number}.attn.qkv.bias"][WIDTH : 2 * WIDTH] = math.nan
+    for index in range(DEPTH):
+        weights[f"blocks.{index}.attn.qkv.bias"][WIDTH : 2 * WIDTH] = math.nan
     close(load(save_meta(weights, tmp_path)).encode(images()), clean, 0)
 
 

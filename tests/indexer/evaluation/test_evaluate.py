@@ -18,7 +18,7 @@ from indexer.encoders.base import Encoder, Features
 from indexer.evaluation import job
 from indexer.evaluation.dataset import DatasetError
 from indexer.evaluation.features import FeatureCache
-from indexer.evaluation.job import Choices, carry_out
+from indexer.evaluation.job import EvaluationOptions, run_evaluation
 from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, Draws, share_of, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
@@ -34,8 +34,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(tree: Path, out: Path, *protocols: str, **more: object) -> Report:
-    choices = Choices(tree, out, protocols or ("multi-class",), (SMALL,), "fp16", sized=True, **more)  # type: ignore[arg-type]
-    return carry_out(choices)
+    choices = EvaluationOptions(tree, out, protocols or ("multi-class",), (SMALL,), "fp16", sized=True, **more)  # type: ignore[arg-type]
+    return run_evaluation(choices)
 
 
 class Counting:
@@ -93,7 +93,7 @@ def test_masks_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
     for name, mask in (("000_mask.png", border), ("001_mask.png", empty)):
         (tree / "bottle/ground_truth/scratch" / name).write_bytes(encode_png(mask))
     for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
-        report = run(tree, out, pictures=False)
+        report = run(tree, out, images=False)
         assert report.measured[0].lost_masks == tuple(
             f"bottle/ground_truth/scratch/{name}" for name in ("000_mask.png", "001_mask.png")
         )
@@ -104,7 +104,7 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
     trees.mvtec(tmp_path / "parts", ("bottle", "pill", "zipper"), references=2, tests=1)
     for gone in ("bottle/ground_truth", "pill/test/good", "zipper/test/scratch", "zipper/ground_truth"):
         shutil.rmtree(tmp_path / "parts" / gone)
-    report = run(tmp_path / "parts", tmp_path / "out", pictures=False)
+    report = run(tmp_path / "parts", tmp_path / "out", images=False)
     assert report.facts()[1:4] == [
         "No good test pictures: no image figures of pill, and none in the means.",
         "No defective test pictures: no figures of zipper, and none in the means.",
@@ -116,11 +116,11 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
 
 
 def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, "multi-class", "recognised", pictures=False, false_reject_rate=0.4)
+    report = run(tree, tmp_path, "multi-class", "recognised", images=False, false_reject_rate=0.4)
     _, outcome = report.measured[0].outcomes
     assert not (tmp_path / "pictures").exists()
-    assert len(report.measured[0].decided) == 2
-    for decided in report.measured[0].decided:
+    assert len(report.measured[0].decisions) == 2
+    for decided in report.measured[0].decisions:
         scores = outcome.categories[decided.category].scores
         assert decided.recognised == 6
         assert decided.threshold is not None
@@ -132,15 +132,15 @@ def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree
 
 def test_a_category_with_one_reference_is_told_to_have_no_threshold(tmp_path: Path) -> None:
     trees.mvtec(tmp_path / "parts", references=1, tests=1)
-    report = run(tmp_path / "parts", tmp_path / "out", "recognised", pictures=True)
-    assert [decided.threshold for decided in report.measured[0].decided] == [None, None]
+    report = run(tmp_path / "parts", tmp_path / "out", "recognised", images=True)
+    assert [decided.threshold for decided in report.measured[0].decisions] == [None, None]
     assert "| disc | none with fewer than two references | – | – | 2 of 2 |" in report.markdown()
 
 
 def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
-    first = run(tree, tmp_path, pictures=False)
+    first = run(tree, tmp_path, images=False)
     assert counting.seen == 16 + 12
-    again = run(tree, tmp_path, pictures=False)
+    again = run(tree, tmp_path, images=False)
     assert counting.seen == 16 + 12
     assert again.measured == first.measured
 
@@ -148,18 +148,18 @@ def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Pa
 def test_another_protocol_encodes_the_samples_again_but_no_reference(
     tree: Path, tmp_path: Path, counting: Counting
 ) -> None:
-    run(tree, tmp_path, pictures=False)
-    run(tree, tmp_path, "multi-class", "single-class", pictures=False)
+    run(tree, tmp_path, images=False)
+    run(tree, tmp_path, "multi-class", "single-class", images=False)
     assert counting.seen == 16 + 12 + 12
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(tree: Path, tmp_path: Path, counting: Counting) -> None:
-    whole = run(tree, tmp_path / "whole", pictures=False)
+    whole = run(tree, tmp_path / "whole", images=False)
     counting.seen, counting.stop_after = 0, 16 + 6 + 1  # in the second category
     with pytest.raises(KeyboardInterrupt):
-        run(tree, tmp_path / "stopped", pictures=False)
+        run(tree, tmp_path / "stopped", images=False)
     counting.seen, counting.stop_after = 0, None
-    resumed = run(tree, tmp_path / "stopped", pictures=False)
+    resumed = run(tree, tmp_path / "stopped", images=False)
     assert counting.seen == 6
     assert resumed.measured == whole.measured
 
@@ -193,11 +193,11 @@ def test_a_damaged_index_of_the_cache_costs_only_what_it_no_longer_names(tree: P
 
 def test_a_changed_picture_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
     tree = trees.mvtec(tmp_path / "data", references=3, tests=2)
-    run(tree, tmp_path / "out", pictures=False)
+    run(tree, tmp_path / "out", images=False)
     trees.put(tree / "disc/test/good/000.png", (tree / "disc/test/scratch/000.png").read_bytes())
     trees.put(tree / "plate/train/good/000.png", (tree / "disc/train/good/000.png").read_bytes())
     counting.seen = 0
-    run(tree, tmp_path / "out", pictures=False)
+    run(tree, tmp_path / "out", images=False)
     assert counting.seen == 8  # no reference: its bytes are known; every sample: the pooled memory changed
 
 
@@ -208,10 +208,18 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
     report = run(tree, tmp_path, *PROTOCOLS, draws=Draws(seeds=2))
     titles = [table.title.split(":")[0] for table in report.tables()]
     assert titles == [
-        "Multi-class", "As the service searches without a category", "Single-class", "Few-shot",
-        "Single-class scaling", "Multi-class scaling", "Incremental", "Onboarding", "Ablation", "Sensitivity",
+        "Multi-class",
+        "As the service searches without a category",
+        "Single-class",
+        "Few-shot",
+        "Single-class scaling",
+        "Multi-class scaling",
+        "Incremental",
+        "Onboarding",
+        "Ablation",
+        "Sensitivity",
         "Encoders and resolutions (table A2)",
-    ]  # fmt: skip
+    ]
     assert {measured.space.geometry.crop for measured in report.measured} == {112, 48}
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert {"few-shot.png", "single-class-scaling.png", "multi-class-scaling.png", "incremental.png"} <= drawn
@@ -247,10 +255,10 @@ def test_draws_are_the_same_for_a_seed_differ_between_seeds_and_grow(tree: Path)
 
 
 def test_a_search_never_sees_references_it_does_not_name(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, "multi-class", "onboarding", pictures=False)
+    report = run(tree, tmp_path, "multi-class", "onboarding", images=False)
     first = next(each for each in report.measured[0].outcomes if each.variant.setting == "1 categories")
     assert tuple(first.categories) == ("bottle",)
-    alone = run(tree, tmp_path / "alone", categories=("bottle",), pictures=False).measured[0].outcomes[0]
+    alone = run(tree, tmp_path / "alone", categories=("bottle",), images=False).measured[0].outcomes[0]
     # Searches that share a product differ from one alone in the last bit.
     assert first.categories["bottle"].scores == pytest.approx(alone.categories["bottle"].scores, abs=1e-6)
     assert first.categories["bottle"].nearest == alone.categories["bottle"].nearest
@@ -294,18 +302,20 @@ def test_a_category_that_is_not_there_is_told_before_anything_is_encoded(
 
 def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(tmp_path: Path) -> None:
     whole = trees.mvtec(tmp_path / "whole", references=4, tests=2)
-    [expected] = run(whole, tmp_path / "expected", pictures=False).measured[0].outcomes
+    [expected] = run(whole, tmp_path / "expected", images=False).measured[0].outcomes
     tree = trees.mvtec(tmp_path / "data", references=4, tests=2)
     bad = {
-        "disc/train/good/z.png": b"", "disc/test/good/z.png": b"no picture",
+        "disc/train/good/z.png": b"",
+        "disc/test/good/z.png": b"no picture",
         "disc/test/scratch/z.png": (tree / "disc/test/scratch/000.png").read_bytes()[:500],
-        "disc/ground_truth/scratch/z_mask.png": b"never read", "bolt/train/good/0.png": b"\0",
+        "disc/ground_truth/scratch/z_mask.png": b"never read",
+        "bolt/train/good/0.png": b"\0",
         "bolt/test/good/0.png": (tree / "disc/test/good/000.png").read_bytes(),
-    }  # fmt: skip
+    }
     for name, data in bad.items():
         trees.put(tree / name, data)
     for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
-        report = run(tree, out, pictures=False)
+        report = run(tree, out, images=False)
         named = {str(each.path.relative_to(tree)) for each in report.dataset.left_out}
         assert named == {"bolt", *bad} - {"bolt/test/good/0.png"}
         assert report.dataset.categories == ("disc", "plate")
@@ -318,11 +328,12 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(
 def test_a_sample_without_a_mask_that_can_be_read_still_counts_as_defective(tmp_path: Path) -> None:
     tree = trees.mvtec(tmp_path / "data", ("disc",), references=4, tests=2)
     (tree / "disc/ground_truth/scratch/000_mask.png").write_bytes(b"")
-    report = run(tree, tmp_path / "out", pictures=False)
+    report = run(tree, tmp_path / "out", images=False)
     assert [each.path.name for each in report.dataset.left_out] == ["000_mask.png"]
     assert [(each.mask is None, each.pixels_known) for each in report.dataset.samples if each.defective] == [
-        (True, False), (False, True)
-    ]  # fmt: skip
+        (True, False),
+        (False, True),
+    ]
     figures = report.measured[0].outcomes[0].mean
     assert figures.image_auroc is not None
     assert figures.pixel_auroc is not None

@@ -25,10 +25,10 @@ _MASKS = arrays(np.bool_, _SHAPE).filter(lambda masks: masks.any() and not masks
 
 
 def counted(maps: Maps, masks: Masks, exact_pixels: int = 1 << 20) -> PixelTally:
-    tally = PixelTally(exact_pixels)
+    report = PixelTally(exact_pixels)
     for each, mask in zip(maps, masks, strict=True):
-        tally.add(each, mask)
-    return tally
+        report.add(each, mask)
+    return report
 
 
 def slow_aupro(maps: Maps, masks: Masks) -> float:
@@ -39,7 +39,7 @@ def slow_aupro(maps: Maps, masks: Masks) -> float:
         shares = []
         for each, mask in zip(found, masks, strict=True):
             regions, count = label(mask, structure=np.ones((3, 3)))
-            shares += [each[regions == number].mean() for number in range(1, count + 1)]
+            shares += [each[regions == index].mean() for index in range(1, count + 1)]
         rates.append(float(found[~masks].mean()))
         overlaps.append(float(np.mean(shares)))
     area = 0.0
@@ -69,7 +69,7 @@ def slow_sampled_aupro(maps: Maps, masks: Masks) -> float:
         shares = []
         for each, mask in zip(found, masks, strict=True):
             regions, count = label(mask, structure=np.ones((3, 3)))
-            shares += [each[regions == number].mean() for number in range(1, count + 1)]
+            shares += [each[regions == index].mean() for index in range(1, count + 1)]
         if (rate := float(found[~masks].mean())) < AUPRO_LIMIT:
             rates.append(rate)
             overlaps.append(float(np.mean(shares)))
@@ -123,17 +123,17 @@ def test_bins_are_fine_enough_for_scores_as_real_maps_have_them() -> None:
 
 
 def test_memory_is_bounded_however_many_maps_are_counted() -> None:
-    tally = PixelTally(exact_pixels=4 * 256 * 256)
+    report = PixelTally(exact_pixels=4 * 256 * 256)
     rng = np.random.default_rng(0)
     mask = np.zeros((256, 256), bool)
     mask[40:50, 60:80] = True
     for _ in range(40):
-        tally.add(rng.random((256, 256), np.float32), mask)
-    held = [*tally._normal, *tally._defective, *tally._weights]
+        report.add(rng.random((256, 256), np.float32), mask)
+    held = [*report._normal, *report._defective, *report._weights]
     assert sum(each.nbytes for each in held) == 0
-    assert tally._bins is not None
-    assert tally._bins.nbytes == 3 * 8 * BINS  # 6 MiB
-    counts = tally.counts()
+    assert report._bins is not None
+    assert report._bins.nbytes == 3 * 8 * BINS  # 6 MiB
+    counts = report.counts()
     assert counts.binned
     assert counts.regions == 40
     assert counts.normal.sum() + counts.defective.sum() == 40 * 256 * 256

@@ -16,7 +16,7 @@ from indexer.evaluation.metrics import Figures
 from indexer.evaluation.plots import draw_histograms, draw_ranking
 from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.run import CategoryOutcome, Outcome
-from indexer.evaluation.sheets import best_level, choose
+from indexer.evaluation.sheets import best_threshold, choose
 
 NAMES = [f"rolled_strip_base_{number:02}" for number in range(30)]
 KINDS = ["good"] * 4 + ["cut"] * 4
@@ -39,8 +39,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Figure]:
 def judged() -> tuple[Dataset, Outcome]:
     """30 categories, as Real-IAD has."""
     rng = np.random.default_rng(0)
-    samples = tuple(Sample(Path(f"{name}/{number}.png"), name, kind) for name in NAMES
-                    for number, kind in enumerate(KINDS))  # fmt: skip
+    samples = tuple(
+        Sample(Path(f"{name}/{index}.png"), name, kind) for name in NAMES for index, kind in enumerate(KINDS)
+    )
     dataset = Dataset("folder", Path("."), tuple(Reference(Path(f"{name}.png"), name) for name in NAMES), samples)
     found = {name: CategoryOutcome(Figures(0.5, 0.5), tuple(rng.random(8)), (name,) * 8) for name in NAMES}
     return dataset, Outcome(Variant("recognised", "is recognised", Search(ScoringSettings())), 30, found)
@@ -79,7 +80,7 @@ def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
     assert chosen["worst"][:2] == [3, 5]  # 0.4 too high, 0.4 too low
     assert chosen["worst"][2] == 2  # right by 0.02 only: nothing else is wrong
     assert chosen["borderline"] == [1, 0]
-    everything = [number for numbers in chosen.values() for number in numbers]
+    everything = [number for indices in chosen.values() for number in indices]
     assert len(everything) == len(set(everything))
 
 
@@ -94,6 +95,6 @@ def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
 def test_without_a_threshold_no_defect_that_can_be_told_apart_is_shown_as_missed(
     scores: list[float], level: float
 ) -> None:
-    found = best_level(SAMPLES, np.array(scores))
+    found = best_threshold(SAMPLES, np.array(scores))
     assert found == pytest.approx(level)
     assert all(score > found for score, sample in zip(scores, SAMPLES, strict=True) if sample.defective)

@@ -185,8 +185,12 @@ def test_every_layout_has_a_preset_and_the_papers_are_the_papers() -> None:
     assert PRESETS.keys() == set(LAYOUTS)
     settings = {name: (preset.scoring.k, preset.scoring.rho) for name, preset in PRESETS.items()}
     assert settings == {
-        "mvtec-ad": (150, 1), "visa": (900, 2), "real-iad": (900, 0), "3d-adam": (48, 1), "folder": (150, 1)
-    }  # fmt: skip
+        "mvtec-ad": (150, 1),
+        "visa": (900, 2),
+        "real-iad": (900, 0),
+        "3d-adam": (48, 1),
+        "folder": (150, 1),
+    }
     assert all(preset.geometry == InputGeometry(512, 448) for preset in PRESETS.values())
 
 

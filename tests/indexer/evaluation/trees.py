@@ -30,12 +30,12 @@ def put(path: Path, data: bytes) -> None:
 def mvtec(root: Path, categories: tuple[str, ...] = ("disc", "plate"), references: int = 6, tests: int = 3) -> Path:
     """`<category>/train/good`, `test/good`, `test/scratch`, `ground_truth/scratch/<name>_mask.png`."""
     for kind, name in enumerate(categories):
-        for number in range(references):
-            put(root / name / "train/good" / f"{number:03}.png", part(number, kind=kind))
-        for number in range(tests):
-            put(root / name / "test/good" / f"{number:03}.png", part(100 + number, kind=kind))
-            put(root / name / "test/scratch" / f"{number:03}.png", part(200 + number, scratched=True, kind=kind))
-            put(root / name / "ground_truth/scratch" / f"{number:03}_mask.png", mask_png())
+        for index in range(references):
+            put(root / name / "train/good" / f"{index:03}.png", part(index, kind=kind))
+        for index in range(tests):
+            put(root / name / "test/good" / f"{index:03}.png", part(100 + index, kind=kind))
+            put(root / name / "test/scratch" / f"{index:03}.png", part(200 + index, scratched=True, kind=kind))
+            put(root / name / "ground_truth/scratch" / f"{index:03}_mask.png", mask_png())
     return root
 
 
@@ -43,10 +43,10 @@ def visa(root: Path, categories: tuple[str, ...] = ("candle", "pcb1")) -> Path:
     """As downloaded: `split_csv/1cls.csv`, pictures `.JPG`, masks with numbers of defect types."""
     rows = []
     for kind, name in enumerate(categories):
-        for number in range(4):
-            image = f"{name}/Data/Images/Normal/{number:04}.JPG"
-            put(root / image, part(number, kind=kind))
-            rows.append([name, "train" if number < 3 else "test", "normal", image, ""])
+        for index in range(4):
+            image = f"{name}/Data/Images/Normal/{index:04}.JPG"
+            put(root / image, part(index, kind=kind))
+            rows.append([name, "train" if index < 3 else "test", "normal", image, ""])
         image, mask = f"{name}/Data/Images/Anomaly/000.JPG", f"{name}/Data/Masks/Anomaly/000.png"
         put(root / image, part(50, scratched=True, kind=kind))
         put(root / mask, mask_png(level=2))
@@ -73,11 +73,11 @@ def real_iad(root: Path, size: int = 1024, category: str = "audiojack") -> Path:
     def row(image: str, kind: str, mask: str | None) -> dict[str, str | None]:
         return {"category": category, "anomaly_class": kind, "image_path": image, "mask_path": mask}
 
-    good = [f"OK/S000{number}/{category}_000{number}_OK_C1_20231021124209.jpg" for number in range(4)]
+    good = [f"OK/S000{index}/{category}_000{index}_OK_C1_20231021124209.jpg" for index in range(4)]
     bad = f"NG/BX/S0009/{category}_0009_NG_BX_C1_20231023.jpg"
     mask = bad.replace(".jpg", ".png")
-    for number, name in enumerate(good):
-        put(root / f"realiad_{size}" / category / name, part(number))
+    for index, name in enumerate(good):
+        put(root / f"realiad_{size}" / category / name, part(index))
     put(root / f"realiad_{size}" / category / bad, part(9, scratched=True))
     put(root / f"realiad_{size}" / category / mask, mask_png())
     described = {
@@ -91,9 +91,9 @@ def real_iad(root: Path, size: int = 1024, category: str = "audiojack") -> Path:
 
 def adam(root: Path, category: str = "1m1") -> Path:
     """As published: `train/good/{rgb,xyz}`, `validation/good/rgb`, `test/<kind>/{rgb,xyz,ground_truth}`."""
-    for number in range(3):
-        put(root / category / "train/good/rgb" / f"{number:03}_C.png", part(number))
-        put(root / category / "train/good/xyz" / f"{number:03}_C.tiff", b"points")
+    for index in range(3):
+        put(root / category / "train/good/rgb" / f"{index:03}_C.png", part(index))
+        put(root / category / "train/good/xyz" / f"{index:03}_C.tiff", b"points")
     put(root / category / "validation/good/rgb/007_C.png", part(7))
     put(root / category / "test/scratches/rgb/008_C.png", part(8, scratched=True))
     put(root / category / "test/scratches/xyz/008_C.tiff", b"points")

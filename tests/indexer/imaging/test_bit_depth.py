@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth, depth_of, is_narrow
+from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth, infer_bit_depth, is_narrow
 from indexer.imaging.decode import ImageRejected, decode_image, read_image
 from indexer.imaging.encode import encode_png
 from tests.corpus.bad_images import exif, sample_pixels, tiff
@@ -42,14 +42,14 @@ def test_the_same_light_gives_the_same_pixels_at_every_depth(
     found = decode_image(stored(values, form), depth=depth)
     assert np.abs(found - expected).max() <= 1
     assert (found.min(), found.max()) == (0, 255)
-    assert depth_of(read_image(stored(values, form)).largest or 0) == depth
+    assert infer_bit_depth(read_image(stored(values, form)).max_value or 0) == depth
 
 
 @pytest.mark.parametrize("depth", [10, 12, 14])
 def test_values_in_the_upper_bits_are_read_as_sixteen(depth: BitDepth) -> None:
     low = np.round(light() * ((1 << depth) - 1)).astype(np.uint16)
     shifted = low << (16 - depth)
-    assert depth_of(int(shifted.max())) == 16
+    assert infer_bit_depth(int(shifted.max())) == 16
     difference = decode_image(encode_png(shifted)) - decode_image(encode_png(low), depth=depth).astype(int)
     assert np.abs(difference).max() <= 1
 
@@ -70,7 +70,7 @@ def test_white_that_is_zero_is_white_at_every_depth() -> None:
 
 def test_eight_bits_have_no_depth() -> None:
     data = encode_png(sample_pixels())
-    assert read_image(data).largest is None
+    assert read_image(data).max_value is None
     np.testing.assert_array_equal(decode_image(data, depth=10), sample_pixels())
 
 

@@ -180,8 +180,8 @@ def test_pictures_decode_the_same_in_many_threads_and_leave_warnings_alone() -> 
     filters = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda case: decode_image(case.data), cases * 4))
-    for number, image in enumerate(together):
-        np.testing.assert_array_equal(image, alone[number % len(cases)])
+    for index, image in enumerate(together):
+        np.testing.assert_array_equal(image, alone[index % len(cases)])
     assert warnings.filters == filters
 
 

@@ -11,8 +11,8 @@ from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import InputGeometry
 from indexer.imaging.encode import encode_png
-from indexer.imaging.roi import inspected_cells, rasterise, region_from_mask
-from indexer.scoring.scoring import draw_map, score_cells
+from indexer.imaging.roi import rasterise, region_from_mask, roi_cells
+from indexer.scoring.scoring import render_anomaly_map, score_from_distances
 from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
@@ -24,10 +24,10 @@ def mask(inside: np.ndarray) -> RegionOfInterest:
 
 
 def test_a_cell_is_inspected_when_half_of_it_lies_in_the_region() -> None:
-    cells = inspected_cells(LEFT, (4, 8), SQUARE).cells
+    cells = roi_cells(LEFT, (4, 8), SQUARE).cells
     np.testing.assert_array_equal(cells, np.repeat([[True] * 4 + [False] * 4], 4, axis=0))
     slightly_wider = RegionOfInterest(polygons=(((0.0, 0.0), (0.57, 0.0), (0.57, 1.0), (0.0, 1.0)),))
-    np.testing.assert_array_equal(inspected_cells(slightly_wider, (4, 8), SQUARE).cells[:, 4], [True] * 4)
+    np.testing.assert_array_equal(roi_cells(slightly_wider, (4, 8), SQUARE).cells[:, 4], [True] * 4)
 
 
 def test_a_mask_says_the_same_as_polygons_whatever_its_size() -> None:
@@ -35,16 +35,16 @@ def test_a_mask_says_the_same_as_polygons_whatever_its_size() -> None:
         drawn = np.zeros(size, bool)
         drawn[:, : size[1] // 2] = True
         np.testing.assert_array_equal(
-            inspected_cells(mask(drawn), (7, 7), SQUARE).cells, inspected_cells(LEFT, (7, 7), SQUARE).cells
+            roi_cells(mask(drawn), (7, 7), SQUARE).cells, roi_cells(LEFT, (7, 7), SQUARE).cells
         )
 
 
 def test_the_crop_is_what_the_region_is_seen_through() -> None:
     middle = RegionOfInterest(polygons=(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)),))
-    assert inspected_cells(middle, (4, 4), InputGeometry(resize=128, crop=64)).cells.all()
+    assert roi_cells(middle, (4, 4), InputGeometry(resize=128, crop=64)).cells.all()
     corner = RegionOfInterest(polygons=(((0.0, 0.0), (0.2, 0.0), (0.0, 0.2)),))
     with pytest.raises(ValueError, match="no grid cell"):
-        inspected_cells(corner, (4, 4), InputGeometry(resize=128, crop=64))
+        roi_cells(corner, (4, 4), InputGeometry(resize=128, crop=64))
 
 
 def test_a_defect_outside_scores_nothing_and_one_inside_as_much_as_ever() -> None:
@@ -53,20 +53,22 @@ def test_a_defect_outside_scores_nothing_and_one_inside_as_much_as_ever() -> Non
     inside, outside = quiet.copy(), quiet.copy()
     inside[:, 3 * 8 + 1] = outside[:, 3 * 8 + 5] = 0.9
     chosen = ScoringSettings(region=LEFT)
-    still, _ = score_cells(quiet, space, chosen)
-    ignored, ignored_map = score_cells(outside, space, chosen)
+    still, _ = score_from_distances(quiet, space, chosen)
+    ignored, ignored_map = score_from_distances(outside, space, chosen)
     assert ignored == still == pytest.approx(0.1, abs=1e-6)
     assert (ignored_map[:, 140:] == 0).all()
-    score, anomaly_map = score_cells(inside, space, chosen)
+    score, anomaly_map = score_from_distances(inside, space, chosen)
     assert score > 0.5
-    np.testing.assert_allclose(anomaly_map[3:-3, 3:100], draw_map(inside[0].reshape(8, 8))[3:-3, 3:100], atol=1e-6)
+    np.testing.assert_allclose(
+        anomaly_map[3:-3, 3:100], render_anomaly_map(inside[0].reshape(8, 8))[3:-3, 3:100], atol=1e-6
+    )
 
 
 def test_a_defect_at_the_border_is_not_thinned_out_by_what_is_ignored() -> None:
     space = feature_space((8, 8))
     loud = np.full((2, 64), 0.8, np.float32)
     loud.reshape(2, 8, 8)[:, :, 4:] = 0.0
-    score, anomaly_map = score_cells(loud, space, ScoringSettings(region=LEFT))
+    score, anomaly_map = score_from_distances(loud, space, ScoringSettings(region=LEFT))
     assert score == pytest.approx(0.8, abs=1e-5)
     np.testing.assert_allclose(anomaly_map[3:-3, 3:128], 0.8, atol=1e-5)
 

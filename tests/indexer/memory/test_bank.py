@@ -48,13 +48,14 @@ def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
     memory, _ = filled(count, "fp16", seed=seed)
     descriptors = random_features(memory.space, count, seed).global_descriptors.numpy()
     memory = memory.without_references([100 + row for row in removed], version=9)
-    kept = [
-        row for row in range(count)
+    stored = [
+        row
+        for row in range(count)
         if row not in removed and (category is None or category == ("bolt" if row % 2 else "nut"))
-    ]  # fmt: skip
+    ]
     query = random_features(memory.space, 1, seed + 7).global_descriptors[0].numpy()
     for found in (memory.nearest_references(query, k, category), on_a_device(memory, query, k, category)):
-        assert found.rows.tolist() == [kept[i] for i in top_references(query, descriptors[kept], k)]
+        assert found.rows.tolist() == [stored[i] for i in top_references(query, descriptors[stored], k)]
         np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
 
 
@@ -129,10 +130,10 @@ def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp
     assert len(memory.blocks) > 2
     assert list(tmp_path.iterdir()) == []  # they have no name
     query = random_features(plain.space, 1, 5).patches[0]
-    wanted = np.arange(0, 100, 3)
+    requested = np.arange(0, 100, 3)
     engine = TorchEngine(torch.device("cpu"))
     np.testing.assert_array_equal(
-        engine.max_similarity(memory, query, wanted, 1), engine.max_similarity(plain, query, wanted, 1)
+        engine.max_similarity(memory, query, requested, 1), engine.max_similarity(plain, query, requested, 1)
     )
 
 

@@ -9,7 +9,7 @@ from clients.demo.factory import render_good
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.preprocessing import preprocess
-from indexer.scoring.image_statistics import measure
+from indexer.scoring.image_statistics import from_distances
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin", "builtin-fine"])
@@ -19,7 +19,7 @@ def test_a_frame_of_any_grey_with_a_sensors_noise_is_blank_and_a_part_is_not(enc
 
     def blank(image: np.ndarray) -> bool:
         features = encoder.encode(preprocess(image, encoder.space.geometry)[None])
-        return measure(distances, 1.0, features, encoder.space, ScoringSettings()).blank
+        return from_distances(distances, 1.0, features, encoder.space, ScoringSettings()).is_blank
 
     noise = np.random.default_rng(0).normal(0, 2, (512, 512, 3))
     frames = [np.clip(grey + noise, 0, 255).astype(np.uint8) for grey in (0, 60, 128, 255)]

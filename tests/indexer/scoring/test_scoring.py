@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.scoring.scoring import NoReferences, draw_map, image_score, score_image
+from indexer.scoring.scoring import NoReferencesError, image_score, render_anomaly_map, score_image
 from indexer.search import TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
@@ -33,7 +33,7 @@ def plain_map(grid: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(28, 28), (14, 14), (5, 9), (1, 1)])
 def test_the_map_is_bilinear_then_gaussian_over_zeros(shape: tuple[int, int]) -> None:
     grid = np.random.default_rng(0).random(shape).astype(np.float32)
-    np.testing.assert_allclose(draw_map(grid), plain_map(grid), atol=2e-6)
+    np.testing.assert_allclose(render_anomaly_map(grid), plain_map(grid), atol=2e-6)
 
 
 def test_the_score_is_the_mean_of_the_largest_655_pixels() -> None:
@@ -82,16 +82,22 @@ def test_left_out_rows_do_not_explain_themselves() -> None:
 def test_nothing_to_compare_with_is_an_error_not_a_score() -> None:
     memory, _ = filled(2, "fp16")
     query = random_features(memory.space, 1, 1)
-    with pytest.raises(NoReferences):
+    with pytest.raises(NoReferencesError):
         score_image(memory, ENGINE, query, ScoringSettings(), category="screw")
-    with pytest.raises(NoReferences):
+    with pytest.raises(NoReferencesError):
         score_image(memory.without_references([100, 101], 9), ENGINE, query, ScoringSettings())
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"k": 0}, {"rho": -1}, {"layer_weights": (0.0, 0.0)}, {"layer_weights": (1.0, -1.0)},
-              {"layer_weights": (float("nan"), 1.0)}],
-)  # fmt: skip
+    "wrong",
+    [
+        {"k": 0},
+        {"rho": -1},
+        {"layer_weights": (0.0, 0.0)},
+        {"layer_weights": (1.0, -1.0)},
+        {"layer_weights": (float("nan"), 1.0)},
+    ],
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         ScoringSettings(**wrong)  # type: ignore[arg-type]

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import torch
 
-from indexer.screening.photo_quality import Appearance, Appearances, photographic_findings
+from indexer.screening.photo_quality import PhotoQualities, PhotoQuality, photo_findings
 
 
-def look(image: np.ndarray, width: int = 160, height: int = 120) -> Appearance:
-    return Appearance.of(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
+def look(image: np.ndarray, width: int = 160, height: int = 120) -> PhotoQuality:
+    return PhotoQuality.from_image(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
 
 
 def picture(seed: int, light: float = 1.0) -> np.ndarray:
@@ -23,8 +23,8 @@ def picture(seed: int, light: float = 1.0) -> np.ndarray:
 OTHERS = [look(picture(seed)) for seed in range(12)]
 
 
-def kinds(found: Appearance, others: list[Appearance] = OTHERS) -> list[str]:
-    return [each.kind for each in photographic_findings(found, Appearances.of(others))]
+def kinds(found: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]:
+    return [each.kind for each in photo_findings(found, PhotoQualities.from_images(others))]
 
 
 def test_a_good_photograph_has_no_findings() -> None:
@@ -37,17 +37,17 @@ def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_
     assert kinds(look(np.clip(picture(50) + 110, 0, 255))) == ["too_bright"]
     assert kinds(look(cv2.GaussianBlur(picture(50), (0, 0), 4))) == ["blurred"]
     assert kinds(look(picture(50), 120, 160)) == ["differently_framed"]
-    [found] = photographic_findings(look(picture(50, 0.4)), Appearances.of(OTHERS))
-    assert found.usual is not None
-    assert found.limit is not None
-    assert found.value < found.limit < found.usual
+    [result] = photo_findings(look(picture(50, 0.4)), PhotoQualities.from_images(OTHERS))
+    assert result.usual is not None
+    assert result.limit is not None
+    assert result.value < result.limit < result.usual
 
 
 def test_a_blurred_picture_is_found_also_among_parts_that_differ_in_sharpness() -> None:
     def drawn(seed: int, lines: int) -> np.ndarray:
         image = picture(seed)
-        for number in range(lines):
-            cv2.line(image, (5, 5 + 8 * number), (105, 5 + 8 * number), (20, 20, 20), 1)
+        for index in range(lines):
+            cv2.line(image, (5, 5 + 8 * index), (105, 5 + 8 * index), (20, 20, 20), 1)
         return image
 
     others = [look(drawn(seed, 2 + 2 * (seed % 5))) for seed in range(20)]

@@ -12,8 +12,14 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder, preprocess
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.scoring.image_statistics import Measures
-from indexer.screening.screening import FEWEST, Compared, Screening, judge, outliers_need
+from indexer.scoring.image_statistics import ImageStatistics
+from indexer.screening.screening import (
+    MIN_IMAGES,
+    Screening,
+    ScreeningResult,
+    find_outliers,
+    images_until_outlier_check,
+)
 from indexer.search import TorchEngine
 from tests.helpers.random_features import feature_space
 
@@ -34,50 +40,52 @@ def half_empty(kind: int, count: int, seed: int) -> Features:
     )
 
 
-def measured(score: float, median: float = 0.0) -> Compared:
-    return Compared(Measures(score, score, median, 0.1, 0.5), ())
+def measured(score: float, median: float = 0.0) -> ScreeningResult:
+    return ScreeningResult(ImageStatistics(score, score, median, 0.1, 0.5), ())
 
 
 def test_a_picture_of_another_category_is_found_though_half_of_it_is_as_empty_as_its_own() -> None:
     memory = MemoryBank.empty(SPACE)
-    for number, kind in enumerate((1, 2)):
+    for index, kind in enumerate((1, 2)):
         codes = memory.codec.encode(half_empty(kind, 6, seed=kind))
-        memory = memory.with_references(range(6 * number, 6 * number + 6), [f"kind {kind}"] * 6, codes, number + 1)
+        memory = memory.with_references(range(6 * index, 6 * index + 6), [f"kind {kind}"] * 6, codes, index + 1)
     right, wrong = half_empty(1, 1, seed=8), half_empty(2, 1, seed=9)
-    found = [
+    result = [
         Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)], ["new.png"]).compare(0)
         for each in (right, wrong)
     ]
-    medians = [each.measures.median for each in found if each.measures is not None]
+    medians = [each.statistics.median for each in result if each.statistics is not None]
     assert medians == pytest.approx([0.0, 0.0], abs=1e-3)
-    assert [[finding.kind for finding in each.findings] for each in found] == [[], ["other_category"]]
-    [finding] = found[1].findings
+    assert [[finding.kind for finding in each.findings] for each in result] == [[], ["other_category"]]
+    [finding] = result[1].findings
     assert finding.category == "kind 2"
     assert finding.limit is not None
     assert finding.value < finding.limit
 
 
 def test_outliers_are_looked_for_among_eight_and_what_is_missing_is_told() -> None:
-    few = [*(measured(0.2 + number / 1000) for number in range(FEWEST - 2)), measured(0.9)]
-    assert judge(few, [], cell=16.0) == [()] * len(few)
-    assert outliers_need(few, []) == 1
-    known = [Measures(0.2, 0.2, 0.0, 0.1, 0.5)]
-    assert outliers_need(few, known) == 0
-    assert [[finding.kind for finding in each] for each in judge(few, known, cell=16.0)] == [[]] * 6 + [["outlier"]]
+    few = [*(measured(0.2 + index / 1000) for index in range(MIN_IMAGES - 2)), measured(0.9)]
+    assert find_outliers(few, [], cell=16.0) == [()] * len(few)
+    assert images_until_outlier_check(few, []) == 1
+    known = [ImageStatistics(0.2, 0.2, 0.0, 0.1, 0.5)]
+    assert images_until_outlier_check(few, known) == 0
+    assert [[finding.kind for finding in each] for each in find_outliers(few, known, cell=16.0)] == [[]] * 6 + [
+        ["outlier"]
+    ]
 
 
 def test_a_moved_part_before_a_plain_background_is_differently_framed_and_no_defect() -> None:
-    others = [measured(0.2) for _ in range(FEWEST)]
-    still, moved = measured(0.9), Compared(Measures(0.9, 0.9, 0.0, 0.1, 0.5), (), shift=(0, 3))
-    found = judge([*others, still, moved], [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in found[-2:]] == [["outlier"], ["differently_framed"]]
-    assert "moved by about +48, +0 pixels" in found[-1][0].detail
+    others = [measured(0.2) for _ in range(MIN_IMAGES)]
+    still, moved = measured(0.9), ScreeningResult(ImageStatistics(0.9, 0.9, 0.0, 0.1, 0.5), (), shift=(0, 3))
+    result = find_outliers([*others, still, moved], [], cell=16.0)
+    assert [[finding.kind for finding in each] for each in result[-2:]] == [["outlier"], ["differently_framed"]]
+    assert "moved by about +48, +0 pixels" in result[-1][0].detail
 
 
 def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_finding() -> None:
-    pictures = [*(measured(0.2) for _ in range(FEWEST)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
-    found = judge(pictures, [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in found] == [[]] * (FEWEST + 1) + [["differently_framed"]]
+    images = [*(measured(0.2) for _ in range(MIN_IMAGES)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
+    result = find_outliers(images, [], cell=16.0)
+    assert [[finding.kind for finding in each] for each in result] == [[]] * (MIN_IMAGES + 1) + [["differently_framed"]]
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin"])
@@ -89,9 +97,9 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
 
     for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
         memory = MemoryBank.empty(encoder.space)
-        for number in range(3):
-            codes = encoded(render_good(product, number).image)
-            memory = memory.with_references([number], [product], codes, number + 1)
+        for index in range(3):
+            codes = encoded(render_good(product, index).image)
+            memory = memory.with_references([index], [product], codes, index + 1)
         picture = render_good(product, 50).image
         changed = (
             # by two cells and four, of 16 pixels in 448
@@ -113,7 +121,7 @@ def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     def encoded(picture: np.ndarray) -> EncodedReferences:
         return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.geometry)[None]))
 
-    good = [render_good("fabric", number).image for number in range(6)]
+    good = [render_good("fabric", index).image for index in range(6)]
     noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)
     dark = [np.clip(each / 16 + noise, 0, 255).astype(np.uint8) for each in good[:3]]
     retaken = np.clip(good[0] + noise, 0, 255).astype(np.uint8)
@@ -124,9 +132,9 @@ def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
         ([np.zeros_like(good[0]), *good], 0),
         ([dark[0], *good, retaken], 1),
     ]
-    for pictures, duplicates in cases:
-        names = [f"{number}.png" for number in range(len(pictures))]
-        screening = Screening(memory, ENGINE, "fabric", SETTINGS, [encoded(each) for each in pictures], names)
-        found = [finding for number in range(len(pictures)) for finding in screening.compare(number).findings]
-        assert [finding.kind for finding in found] == ["near_duplicate"] * duplicates, (duplicates, found)
-    assert found[0].detail.startswith("Shows the same part as '1.png': apart by")
+    for images, duplicates in cases:
+        names = [f"{index}.png" for index in range(len(images))]
+        screening = Screening(memory, ENGINE, "fabric", SETTINGS, [encoded(each) for each in images], names)
+        result = [finding for index in range(len(images)) for finding in screening.compare(index).findings]
+        assert [finding.kind for finding in result] == ["near_duplicate"] * duplicates, (duplicates, result)
+    assert result[0].detail.startswith("Shows the same part as '1.png': apart by")

@@ -10,7 +10,7 @@ import torch
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import NoReferences, score_image, scoring
+from indexer.scoring.scoring import NoReferencesError, score_image, score_steps
 from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine, SearchCoroutine, TorchEngine, run_batched
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features
@@ -22,7 +22,7 @@ def test_images_that_ask_together_score_as_they_do_alone(engine: PatchSearchEngi
     features = random_features(memory.space, 5, 8)
     chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))
     wishes = [(ScoringSettings(k), category) for k, category in chosen]
-    coroutines = [scoring(memory, engine, features.item(i), *wish) for i, wish in enumerate(wishes)]
+    coroutines = [score_steps(memory, engine, features.item(i), *wish) for i, wish in enumerate(wishes)]
     for i, (found, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
         alone = score_image(memory, engine, features.item(i), *wish)
         assert not isinstance(found, Exception)
@@ -37,16 +37,16 @@ def test_an_image_that_fails_does_so_alone_and_one_that_asks_twice_is_answered_t
     features = random_features(memory.space, 3, 8)
 
     def twice() -> SearchCoroutine[tuple[float, float]]:
-        first = yield from scoring(memory, engine, features.item(0), ScoringSettings())
-        second = yield from scoring(memory, engine, features.item(0), ScoringSettings(), "nut")
+        first = yield from score_steps(memory, engine, features.item(0), ScoringSettings())
+        second = yield from score_steps(memory, engine, features.item(0), ScoringSettings(), "nut")
         return first.score, second.score
 
-    lost = scoring(memory, engine, features.item(1), ScoringSettings(), "screw")
-    once = scoring(memory, engine, features.item(2), ScoringSettings())
+    lost = score_steps(memory, engine, features.item(1), ScoringSettings(), "screw")
+    once = score_steps(memory, engine, features.item(2), ScoringSettings())
     both, none, one = run_batched(engine, memory, [twice(), lost, once])
     assert isinstance(both, tuple)
     assert both[0] <= both[1]  # of all references, and of some of them
-    assert isinstance(none, NoReferences)
+    assert isinstance(none, NoReferencesError)
     assert not isinstance(one, Exception)
 
 
@@ -67,7 +67,7 @@ def test_a_search_that_does_not_fit_is_tried_image_by_image() -> None:
     memory, _ = filled(12, "fp32")
     engine = Short(most=8)
     features = random_features(memory.space, 3, 8)
-    coroutines = [scoring(memory, engine, features.item(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
+    coroutines = [score_steps(memory, engine, features.item(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
     first, second, third = run_batched(engine, memory, coroutines)
     assert isinstance(second, MemoryError)
     for i, k, found in ((0, 8, first), (2, 5, third)):

@@ -177,7 +177,7 @@ def test_neighbours_are_clipped_at_the_border() -> None:
 @pytest.mark.parametrize("codec", CODEC_NAMES)
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_warming_up_asks_for_one_image_to_as_many_as_may_come(engine: PatchSearchEngine, codec: str) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     class Watched:
         max_queries = engine.max_queries
@@ -186,10 +186,10 @@ def test_warming_up_asks_for_one_image_to_as_many_as_may_come(engine: PatchSearc
             return getattr(engine, name)
 
         def search(self, memory: MemoryBank, questions: list[PatchQuery]) -> list[PatchMatches]:
-            asked.append(len(questions))
+            requested.append(len(questions))
             answers = engine.search(memory, questions)
             assert all(np.isfinite(answer.fused).all() for answer in answers)
             return answers
 
     warm_up(Watched(), MemoryBank.empty(feature_space((3, 2), layers=2, dim=16), codec), [1])  # type: ignore[arg-type]
-    assert (asked[0], asked[-1]) == (1, engine.max_queries)
+    assert (requested[0], requested[-1]) == (1, engine.max_queries)
