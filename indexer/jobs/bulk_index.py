@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.finding import Finding
+from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, preprocess
@@ -25,8 +26,8 @@ from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
-from indexer.screening.photo_quality import PhotoQuality
-from indexer.screening.screening import Screening, all_findings, images_until_outlier_check
+from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
+from indexer.screening.photo_quality import photo_quality_of
 from indexer.search import PatchSearchEngine
 from indexer.text import MAX_FILENAME_LENGTH, MAX_LENGTH, TextRejected, category_name, readable
 
@@ -142,7 +143,7 @@ def bulk_index(
 ) -> tuple[IndexReport, ...]:
     """Make the images references of their categories; what is one already is neither encoded nor added again.
 
-    advance: told the category's tally and how many more images are done. Every 32 images are committed together, so
+    advance: told the category's report and how many more images are done. Every 32 images are committed together, so
     that a kill loses no more than those, and another run goes on from there. Images that cannot be used are noted
     and passed over. screen: what to search with to hold the images of each commit against each other and against the
     references there are, as the service does; None adds them without. Findings stay with the references, and an image
@@ -160,7 +161,7 @@ def bulk_index(
                 report.rejected = [RejectedImage(path, each.misnamed) for path in each.paths]
                 advance(report, len(each.paths))
                 continue
-            screened = None if screen is None else _Screener(library, screen, report)
+            screened = None if screen is None else _Screener(library, screen, each.category)
             waiting: list[_Encoded] = []
             reading = _reading(pool, library, each, limits, depth)
             for batch in _loaded_ahead(pool, library, encoder, each, limits, reading):
@@ -175,11 +176,11 @@ def bulk_index(
                         for index, loaded in enumerate(fresh)
                     )
                 if len(waiting) >= _COMMIT:
-                    _commit(library, report, waiting if screened is None else screened.accept(waiting))
+                    _commit(library, report, waiting, screened)
                     waiting = []
                 advance(report, len(batch))
             if waiting:
-                _commit(library, report, waiting if screened is None else screened.accept(waiting))
+                _commit(library, report, waiting, screened)
     return tuple(reports)
 
 
@@ -245,7 +246,7 @@ def _loaded_ahead(
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
         prepared = preprocess(image, encoder.space.geometry)
-        quality = PhotoQuality.from_image(prepared, width, height)
+        quality = photo_quality_of(prepared, width, height)
         original = SourceImage(
             readable(path.name, MAX_FILENAME_LENGTH),
             data,
@@ -271,43 +272,40 @@ def _loaded_ahead(
 class _Screener:
     """Holds one category's images, commit by commit, against each other and against the references there are."""
 
-    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, report: IndexReport) -> None:
-        self._library, self._engine, self._report = library, engine, report
+    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, category: str) -> None:
+        self._library, self._engine, self._category = library, engine, category
         known = {each.name: each.settings for each in library.catalogue.categories.list()}
-        self._settings = known.get(report.category, CategorySettings())
-        self._statistics = stored_statistics(library, report.category, self._settings.scoring)
-        self._qualities = [PhotoQuality(**each) for each in library.catalogue.references.appearances(report.category)]
+        self._settings = known.get(category, CategorySettings())
+        self._known = KnownReferences(
+            stored_statistics(library, category, self._settings.scoring),
+            [PhotoQuality(**each) for each in library.catalogue.references.appearances(category)],
+        )
 
-    def accept(self, waiting: Sequence[_Encoded]) -> list[_Encoded]:
-        """The images that are not refused, with what was found in them. The same image twice is screened once."""
-        fresh = list({each.original.sha256: each for each in reversed(waiting)}.values())[::-1]
-        memory, category = self._library.memory, self._report.category
-        codes, names = [each.codes for each in fresh], [each.original.filename for each in fresh]
-        screening = Screening(memory, self._engine, category, self._settings.scoring, codes, names)
-        compared = [screening.compare(index) for index in range(len(fresh))]
-        qualities = [each.original.appearance for each in fresh if each.original.appearance is not None]
-        cell = memory.space.geometry.crop / memory.space.grid[0]
-        found = all_findings(compared, qualities, self._statistics, self._qualities, cell)
-        self._report.images_until_outlier_check = images_until_outlier_check(compared, self._statistics)
-        self._statistics += [each.statistics for each in compared if each.statistics is not None]
-        stored = []
-        for each, findings in zip(fresh, found, strict=True):
-            reason = next((finding for finding in findings if finding.kind in self._settings.refuse), None)
-            if reason is not None:
-                self._report.rejected.append(RejectedImage(each.path, f"{reason.kind}: {reason.detail}"))
-                continue
-            self._report.findings += ((each.path, finding) for finding in findings)
-            stored.append(replace(each, original=replace(each.original, findings=findings)))
-        self._qualities += [each.original.appearance for each in stored if each.original.appearance is not None]
-        self._report.duplicates += len(waiting) - len(fresh)
-        return stored
+    def decide(self, images: Sequence[SourceImage], codes: Mapping[str, EncodedReferences]) -> OnboardingDecision:
+        """Which of a commit's images are taken."""
+        memory = self._library.memory
+        onboarding = Onboarding(memory, self._engine, self._category, self._settings, images, codes)
+        compared = [onboarding.compare(number) for number in range(onboarding.count)]
+        decision = onboarding.decide(compared, self._known)
+        self._known = decision.known
+        return decision
 
 
-def _commit(library: ReferenceStore, report: IndexReport, waiting: Sequence[_Encoded]) -> None:
-    if not waiting:
-        return
-    originals = [each.original for each in waiting]
-    added = library.add(report.category, originals, {each.original.sha256: each.codes for each in waiting})
-    fresh = sum(outcome.status == "added" for outcome in added.outcomes)
-    report.added += fresh
-    report.duplicates += len(waiting) - fresh  # the same image twice among these, or another process was quicker
+def _commit(
+    library: ReferenceStore, report: IndexReport, waiting: Sequence[_Encoded], screened: _Screener | None
+) -> None:
+    images = [each.original for each in waiting]
+    codes = {each.original.sha256: each.codes for each in waiting}
+    if screened is not None:
+        decision = screened.decide(images, codes)
+        report.images_until_outlier_check = decision.images_until_outlier_check
+        for position, reason in decision.refused.items():
+            report.rejected.append(RejectedImage(waiting[position].path, f"{reason.kind}: {reason.detail}"))
+        for position, image in decision.accepted.items():
+            report.findings += ((waiting[position].path, finding) for finding in image.findings)
+        images = list(decision.accepted.values())
+    if images:
+        added = library.add(report.category, images, codes)
+        fresh = sum(outcome.status == "added" for outcome in added.outcomes)
+        report.added += fresh
+        report.duplicates += len(images) - fresh  # the same image twice among these, or another process was quicker

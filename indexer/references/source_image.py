@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 from indexer.domain.encoding import Encoding
 from indexer.domain.finding import Finding
+from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.reading import Reading
 from indexer.domain.reference import NewReference
-from indexer.screening.photo_quality import PhotoQuality
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.domain.finding import Finding
+from indexer.domain.photo_quality import PhotoQuality
 
 MIN_IMAGES = 5  # pictures to compare with before one can be called unlike them
 _DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no picture of a part should have
@@ -21,22 +22,13 @@ _SPREADS = 6.0
 _SHAPE_RATIO = 1.05
 
 
-@dataclass(frozen=True)
-class PhotoQuality:
-    """brightness: mean lightness, 0 to 1. sharpness: variance of the Laplacian over the variance, ≥ 0. shape: w / h."""
-
-    brightness: float
-    sharpness: float
-    shape: float
-
-    @classmethod
-    def from_image(cls, prepared: torch.Tensor, width: int, height: int) -> PhotoQuality:
-        """From the crop that the encoder sees, uint8 (3, crop, crop), and the picture's own size in pixels."""
-        grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
-        variance = float(grey.var())
-        # Sensor noise is not sharpness; nor is the rounding of a smoothed picture, so it is smoothed as floats.
-        edges = cv2.Laplacian(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0), cv2.CV_32F)
-        return cls(float(grey.mean()) / 255, float(edges.var()) / (variance + 1.0), width / height)
+def photo_quality_of(prepared: torch.Tensor, width: int, height: int) -> PhotoQuality:
+    """From the crop that the encoder sees, uint8 (3, crop, crop), and the image's own size in pixels."""
+    grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
+    variance = float(grey.var())
+    # Sensor noise is not sharpness; nor is the rounding of a smoothed picture, so it is smoothed as floats.
+    edges = cv2.Laplacian(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0), cv2.CV_32F)
+    return PhotoQuality(float(grey.mean()) / 255, float(edges.var()) / (variance + 1.0), width / height)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from indexer.calibration.near_duplicates import PEERS, are_near_duplicates, typical_difference
 from indexer.domain.finding import Finding
+from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
-from indexer.screening.photo_quality import PhotoQualities, PhotoQuality, photo_findings
+from indexer.screening.photo_quality import PhotoQualities, photo_findings
 from indexer.search import PatchSearchEngine
 from indexer.search.reverse_search import difference, reverse_similarities
 
@@ -188,7 +189,7 @@ def images_until_outlier_check(results: Sequence[ScreeningResult], known: Sequen
 def find_outliers(
     results: Sequence[ScreeningResult], known: Sequence[ImageStatistics], cell: float
 ) -> list[tuple[Finding, ...]]:
-    """Every picture's findings once all have been compared; the known are the calibrated references' measures.
+    """Every picture's findings once all have been compared; the known are the calibrated references' statistics.
 
     cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured pictures none is an outlier.
     """
@@ -226,7 +227,7 @@ def all_findings(
 ) -> list[tuple[Finding, ...]]:
     """All that was found in each picture: as a photograph, and held against the others.
 
-    qualities: of the same pictures. known, stored_qualities: measures and looks of the references there are. cell: as
+    qualities: of the same pictures. known, stored_qualities: statistics and looks of the references there are. cell: as
     for `judge`.
     """
     judged = find_outliers(results, known, cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from indexer.calibration.calibration import with_calibrated_weights
 from indexer.detection.decision import decide
@@ -22,7 +22,7 @@ from service.inference.decoder import ImageFile, Upload
 from service.inference.in_flight import Lease
 from service.schemas.inspections import ConfirmationReason, EffectView, ReasonView
 from service.state import AppState
-from service.usecases.onboard import encode_picture, photo_appearance
+from service.usecases.onboard import encode_picture, with_appearance
 from service.usecases.stored_images import read_stored_image
 
 
@@ -62,7 +62,7 @@ async def mark_as_good(
         confirmed = tuple(each.reason for each in effect.reasons)
         if confirmed:
             _check_confirmation(effect, confirm=confirm, role=role, needed=Role[state.settings.confirm_role.upper()])
-    original = replace(image.original, appearance=photo_appearance(image))
+    original = with_appearance(image)
     geometry = state.library.geometry_of(category)
     return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, geometry, confirmed)
 

@@ -9,17 +9,20 @@ from typing import Any, cast
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import MemoryInactive, OriginalUnreadable
+from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.finding import Finding, FindingKind
 from indexer.domain.notice import Notice
+from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.references.reference_store import AddOutcome, AddResult
-from indexer.screening.photo_quality import PhotoQuality
-from indexer.screening.screening import Screening, ScreeningResult, all_findings, images_until_outlier_check
+from indexer.references.reference_store import AddOutcome
+from indexer.references.source_image import SourceImage
+from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
+from indexer.screening.photo_quality import photo_quality_of
+from indexer.screening.screening import ScreeningResult
 from service.http.problems import from_rejection
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references
@@ -55,21 +58,6 @@ class OnboardingResult:
     outliers_need: int | None
 
 
-@dataclass(frozen=True)
-class _Added:
-    """What became of decoded images, by their positions in the request.
-
-    findings: of every image that was screened. rejected: those not added, each with the finding that decided it. added:
-    the positions of `result.outcomes`.
-    """
-
-    findings: dict[int, tuple[Finding, ...]]
-    rejected: dict[int, Finding]
-    added: tuple[int, ...]
-    result: AddResult
-    outliers_need: int | None
-
-
 async def onboard(
     state: AppState,
     upload: Upload,
@@ -91,54 +79,22 @@ async def onboard(
     settings = published.settings.get(category, CategorySettings())
     profile = published.profiles.get(category, Profile())
     notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
-    added = await _add(state, category, images, settings, settings.refuse if refuse is None else refuse)
-    outcomes: dict[int, AddOutcome | Finding] = dict(zip(added.added, added.result.outcomes, strict=True))
-    outcomes |= added.rejected
+    originals = [with_appearance(image) for image in images.values()]
+    encoded = await _encode(state, category, list(images.values()))
+    decision = await _screen(state, category, settings, originals, encoded, refuse)
+    added = await asyncio.to_thread(state.library.add, category, list(decision.accepted.values()), encoded)
+    outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
+    outcomes |= decision.refused
+    places = {index: place for place, index in enumerate(images)}  # among those that could be decoded
     onboarded = tuple(
         OnboardedImage(
-            image if isinstance(image, ImageRejected) else outcomes[index],
-            added.findings.get(index, ()),
+            image if isinstance(image, ImageRejected) else outcomes[places[index]],
+            () if isinstance(image, ImageRejected) else decision.findings.get(places[index], ()),
             notices.get(index, ()),
         )
         for index, image in enumerate(decoded)
     )
-    return OnboardingResult(added.result.version, onboarded, settings, added.outliers_need)
-
-
-async def _add(
-    state: AppState,
-    category: str,
-    pictures: Mapping[int, DecodedImage],
-    settings: CategorySettings,
-    refuse: Collection[FindingKind],
-) -> _Added:
-    """Encode images behind all detections, screen them, and commit together those not refused.
-
-    images: by position in the request. refuse: findings for which an image is refused; with any other it is kept.
-    Images known already, or sent twice, are neither encoded nor screened again.
-    """
-    encoded = await _encode(state, category, list(pictures.values()))
-    first = {image.original.sha256: position for position, image in reversed(list(pictures.items()))}
-    fresh = [position for digest, position in sorted(first.items(), key=lambda each: each[1]) if digest in encoded]
-    screened = {each: pictures[each] for each in fresh}
-    findings, needed = await _screen(state, category, settings, screened, encoded)
-    reasons = {
-        position: next(each for each in found if each.kind in refuse)
-        for position, found in findings.items()
-        if any(each.kind in refuse for each in found)
-    }
-    refused = {
-        position: reasons[first[image.original.sha256]]
-        for position, image in pictures.items()
-        if first[image.original.sha256] in reasons
-    }
-    stored = tuple(position for position in pictures if position not in refused)
-    originals = [
-        replace(pictures[each].original, appearance=photo_appearance(pictures[each]), findings=findings.get(each, ()))
-        for each in stored
-    ]
-    added = await asyncio.to_thread(state.library.add, category, originals, encoded)
-    return _Added(findings, refused, stored, added, needed)
+    return OnboardingResult(added.version, onboarded, settings, decision.images_until_outlier_check)
 
 
 async def restore(
@@ -160,8 +116,7 @@ async def _restore(
     encoded = await _encode(state, category, [image for _, image in images])
     originals = [
         replace(
-            image.original,
-            appearance=photo_appearance(image),
+            with_appearance(image),
             inspection_id=each.inspection_id,
             findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in each.findings),
         )
@@ -212,48 +167,27 @@ async def _screen(
     state: AppState,
     category: str,
     settings: CategorySettings,
-    pictures: Mapping[int, DecodedImage],
-    encoded: Mapping[str, EncodedReferences],
-) -> tuple[dict[int, tuple[Finding, ...]], int | None]:
-    """Every image's findings, and how many more it takes to find outliers among them.
-
-    Each is compared with the others in a turn of its own, behind all detections.
-    """
-    if not pictures:
-        return {}, None
-    positions = list(pictures)
-    parts = [encoded[image.original.sha256] for image in pictures.values()]
-    memory = state.library.memory
-    if any(part.codec != memory.codec.name for part in parts):
-        raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
-    names = [image.original.filename for image in pictures.values()]
-    screening = Screening(memory, state.engine, category, settings.scoring, parts, names)
+    images: Sequence[SourceImage],
+    codes: Mapping[str, EncodedReferences],
+    refuse: Collection[FindingKind] | None,
+) -> OnboardingDecision:
+    """Which images are taken. Each is compared with the others in a turn of its own, behind all detections."""
+    onboarding = Onboarding(state.library.memory, state.engine, category, settings, images, codes, refuse)
 
     def comparing(number: int) -> Callable[[MemoryBank], ScreeningResult]:
-        return lambda _: screening.compare(number)
+        return lambda _: onboarding.compare(number)
 
-    turns = [state.worker.submit_screening(comparing(number)) for number in range(len(positions))]
+    turns = [state.worker.submit_screening(comparing(number)) for number in range(onboarding.count)]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = state.calibrations.of(category)
-    known = () if calibration is None else calibration.statistics
-    space = state.encoder.space
-    stored = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
-    found = all_findings(
-        compared,
-        [photo_appearance(image) for image in pictures.values()],
-        known,
-        [PhotoQuality(**each) for each in stored],
-        space.geometry.crop / space.grid[0],
+    kept = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
+    known = KnownReferences(
+        () if calibration is None else calibration.statistics, [PhotoQuality(**each) for each in kept]
     )
-    told = {
-        position: tuple(
-            each if each.picture is None else replace(each, picture=positions[each.picture]) for each in findings
-        )
-        for position, findings in zip(positions, found, strict=True)
-    }
-    return told, images_until_outlier_check(compared, known)
+    return onboarding.decide(compared, known)
 
 
-def photo_appearance(picture: DecodedImage) -> PhotoQuality:
-    """How an image looks as a photograph."""
-    return PhotoQuality.from_image(picture.prepared.cpu(), picture.original.width, picture.original.height)
+def with_appearance(image: DecodedImage) -> SourceImage:
+    """The image as it is offered: with how it looks as a photograph."""
+    original = image.original
+    return replace(original, appearance=photo_quality_of(image.prepared.cpu(), original.width, original.height))

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import torch
 
-from indexer.screening.photo_quality import PhotoQualities, PhotoQuality, photo_findings
+from indexer.domain.photo_quality import PhotoQuality
+from indexer.screening.photo_quality import PhotoQualities, photo_findings, photo_quality_of
 
 
 def look(image: np.ndarray, width: int = 160, height: int = 120) -> PhotoQuality:
-    return PhotoQuality.from_image(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
+    return photo_quality_of(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
 
 
 def picture(seed: int, light: float = 1.0) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""Decides which images offered as references are taken: one policy for the service and the bulk job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import MemoryInactive
+from indexer.domain.finding import Finding, FindingKind
+from indexer.domain.photo_quality import PhotoQuality
+from indexer.memory import EncodedReferences, MemoryBank
+from indexer.references.source_image import SourceImage
+from indexer.scoring.image_statistics import ImageStatistics
+from indexer.screening.screening import Screening, ScreeningResult, all_findings, images_until_outlier_check
+from indexer.search import PatchSearchEngine
+
+
+@dataclass(frozen=True)
+class KnownReferences:
+    """What the references of a category measure, as far as they are calibrated, and how they look."""
+
+    statistics: Sequence[ImageStatistics]
+    qualities: Sequence[PhotoQuality]
+
+
+@dataclass(frozen=True)
+class OnboardingDecision:
+    """Which of the images offered together become references, by their positions.
+
+    accepted: with what was found in each, as it is kept. refused: with the finding that decided it. findings: of every
+    image that was screened. images_until_outlier_check: how many more images it takes to find outliers among them; None
+    when none was screened. known: the references as they are once those accepted have joined them.
+    """
+
+    accepted: Mapping[int, SourceImage]
+    refused: Mapping[int, Finding]
+    findings: Mapping[int, tuple[Finding, ...]]
+    images_until_outlier_check: int | None
+    known: KnownReferences
+
+
+class Onboarding:
+    """Images offered together: `compare` each of `count`, a step of work for others to take turns with, then `decide`.
+
+    images: in order, with their appearance. codes: by sha256, in the memory's codec, of those that are not references
+    yet; others are not screened again, and an image sent twice is screened once. refuse: findings for which an image
+    is refused; None takes the category's own. MemoryInactive when the memory was switched to another codec meanwhile.
+    """
+
+    def __init__(
+        self,
+        memory: MemoryBank,
+        engine: PatchSearchEngine,
+        category: str,
+        settings: CategorySettings,
+        images: Sequence[SourceImage],
+        codes: Mapping[str, EncodedReferences],
+        refuse: Collection[FindingKind] | None = None,
+    ) -> None:
+        if any(each.codec != memory.codec.name for each in codes.values()):
+            raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
+        self._memory, self._images = memory, images
+        self._refuse = settings.refuse if refuse is None else refuse
+        self._first: dict[str, int] = {}
+        for position, image in enumerate(images):
+            self._first.setdefault(image.sha256, position)
+        self._screened = [position for digest, position in self._first.items() if digest in codes]
+        fresh = [images[position] for position in self._screened]
+        self._screening = Screening(
+            memory,
+            engine,
+            category,
+            settings.scoring,
+            [codes[each.sha256] for each in fresh],
+            [each.filename for each in fresh],
+        )
+
+    @property
+    def count(self) -> int:
+        """Images to compare."""
+        return len(self._screened)
+
+    def compare(self, number: int) -> ScreeningResult:
+        """Search for one image among the references and the other images. About the work of two detections."""
+        return self._screening.compare(number)
+
+    def decide(self, compared: Sequence[ScreeningResult], known: KnownReferences) -> OnboardingDecision:
+        """What becomes of each image, once all have been compared."""
+        geometry, grid = self._memory.space.geometry, self._memory.space.grid
+        qualities = [_quality(self._images[position]) for position in self._screened]
+        found = all_findings(compared, qualities, known.statistics, known.qualities, geometry.crop / grid[0])
+        findings = {
+            position: tuple(self._in_request(each) for each in one)
+            for position, one in zip(self._screened, found, strict=True)
+        }
+        reasons = {
+            position: reason
+            for position, one in findings.items()
+            if (reason := next((each for each in one if each.kind in self._refuse), None)) is not None
+        }
+        refused = {
+            position: reasons[self._first[image.sha256]]
+            for position, image in enumerate(self._images)
+            if self._first[image.sha256] in reasons
+        }
+        accepted = {
+            position: replace(image, findings=findings.get(position, ()))
+            for position, image in enumerate(self._images)
+            if position not in refused
+        }
+        statistics = [each.statistics for each in compared if each.statistics is not None]
+        joined = [_quality(self._images[position]) for position in self._screened if position not in refused]
+        return OnboardingDecision(
+            accepted,
+            refused,
+            findings,
+            images_until_outlier_check(compared, known.statistics) if self._screened else None,
+            KnownReferences([*known.statistics, *statistics], [*known.qualities, *joined]),
+        )
+
+    def _in_request(self, finding: Finding) -> Finding:
+        """With the position of the image that it was compared with among all that were offered."""
+        return finding if finding.picture is None else replace(finding, picture=self._screened[finding.picture])
+
+
+def _quality(image: SourceImage) -> PhotoQuality:
+    if image.appearance is None:
+        raise ValueError("an image is screened with its photo quality")
+    return image.appearance
