@@ -40,9 +40,12 @@ def revisions() -> tuple[str, ...]:
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
+    found = _revision(engine)
+    if found == NEEDED and revision == "head":
+        return
+    _refuse_newer(found)
     from alembic import command
 
-    _refuse_newer(_revision(engine))
     with engine.execution_options(immediate=True).begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
