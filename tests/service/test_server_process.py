@@ -21,7 +21,7 @@ from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 
-KILLS = 16  # `make torture` has two hundred
+KILLS = 8  # `make torture` has two hundred
 
 
 def onboard_until_it_dies(server: ServerProcess, first: int, acknowledged: dict[str, int]) -> int:
