@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.service.conftest import files
 from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.torture.keyed import KeyedServer
 
 _FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 _JUMPS = ("+3600", "-86400", "+0")
@@ -25,11 +25,13 @@ def clock(folder: Path) -> str:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    with ServerProcess(folder / "data", environment=preload).wait_until_live() as server:
+    with KeyedServer(folder / "data", environment=preload).wait_until_live() as server:
         body = files(*(part(seed) for seed in range(6)))
         server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
+        server.wait_until_calibrated("disc")
         score, seen, seconds = server.score(part(99)), [], []
         for index, jump in enumerate(_JUMPS):
+            server.wait_until_calibrated("disc")
             offset.write_text(jump)
             begun = time.monotonic()
             assert server.score(part(99)) == score

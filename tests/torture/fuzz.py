@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tests.service.conftest import files
 from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.torture.keyed import KeyedServer
 
 
 def fuzz(folder: Path, examples: int) -> str:
     """schemathesis with all of its checks and phases, stateful ones too, against a real server."""
-    with ServerProcess(folder / "data", LOG_FORMAT="text").wait_until_live() as server:
+    with KeyedServer(folder / "data", LOG_FORMAT="text").wait_until_live() as server:
         body = files(*(part(seed) for seed in range(4)))
         server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
         server.client.post("/detect", files=files(part(9))).raise_for_status()
@@ -32,6 +32,7 @@ def fuzz(folder: Path, examples: int) -> str:
             "--no-color",
             "--generation-database=none",
             "--workers=1",
+            f"--header=Authorization: Bearer {server.token}",
         ]
         ran = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]

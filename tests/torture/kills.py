@@ -19,12 +19,12 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import ChangeRow
 from indexer.storage.data_folder import DataFolder
-from service.auth import Role, generate_api_key
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 from tests.torture.forked import ForkedCompactor, ForkedServer
+from tests.torture.keyed import new_token
 
 
 def kills(folder: Path, kills: int) -> str:
@@ -48,7 +48,7 @@ class _Storm:
         self._data = data
         self._url = settings.get("DATABASE_URL")
         self._settings = {"ACCESS": "keys", "REFRESH_MS": "100", **settings}
-        self._token = self._new_token()
+        self._token = new_token(data, self._url)
         self._rng = random.Random(11)
         self._next = 0
         self._held: dict[int, str] = {}  # acknowledged, and never asked to be taken back
@@ -97,12 +97,6 @@ class _Storm:
         server.client.headers["Authorization"] = f"Bearer {self._token}"
         server.wait_until_live()
         return server
-
-    def _new_token(self) -> str:
-        made = generate_api_key("torture", Role.ENGINEER)
-        with self._catalogue() as catalogue:
-            catalogue.api_keys.create(made.key)
-        return made.token
 
     def _compactions(self) -> int:
         engine = connect(DataFolder.existing(self._data, self._url).database)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.torture.keyed import KeyedServer
 
 
 def outage(folder: Path, seconds: float) -> str:
@@ -17,11 +17,11 @@ def outage(folder: Path, seconds: float) -> str:
     postgres.start()
     try:
         url = postgres.new_database(migrated=True)
-        with ServerProcess(folder / "data", DATABASE_URL=url).wait_until_live() as server:
+        with KeyedServer(folder / "data", DATABASE_URL=url).wait_until_live() as server:
             client = server.client
             body = files(*(part(seed) for seed in range(6)))
             client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
-            time.sleep(1)
+            server.wait_until_calibrated("disc")
             score = server.score(part(99))
             postgres.stop()
             gone, detected, refused = time.monotonic(), 0, 0

@@ -14,7 +14,7 @@ import httpx
 
 from tests.service.conftest import files
 from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.torture.keyed import KeyedServer
 
 _QUEUE = 16
 
@@ -31,17 +31,17 @@ class _Outcome:
 
 def overload(folder: Path, seconds: float) -> str:
     """Find the closed-loop capacity, then send 1× and 3× of it open-loop for so many seconds each."""
-    with ServerProcess(folder / "data", QUEUE_SIZE=str(_QUEUE)).wait_until_live() as server:
+    with KeyedServer(folder / "data", QUEUE_SIZE=str(_QUEUE)).wait_until_live() as server:
         body = files(*(part(seed) for seed in range(30)))
         server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
         while server.client.get("/categories/disc").json()["calibration"]["state"] != "ready":
             time.sleep(0.2)
-        url = str(server.client.base_url)
-        capacity = asyncio.run(_capacity(url, seconds / 3))
+        url, headers = str(server.client.base_url), {"Authorization": f"Bearer {server.token}"}
+        capacity = asyncio.run(_capacity(url, headers, seconds / 3))
         lines = [f"capacity {capacity:.1f}/s (8 clients, closed loop)"]
         goodputs = []
         for times in (0.7, 3.0):
-            outcome = asyncio.run(_open_loop(url, capacity * times, seconds))
+            outcome = asyncio.run(_open_loop(url, headers, capacity * times, seconds))
             good = outcome.statuses[200] / seconds
             goodputs.append(good / capacity)
             times_taken = sorted(outcome.accepted_seconds)
@@ -60,12 +60,12 @@ def overload(folder: Path, seconds: float) -> str:
         return "; ".join(lines)
 
 
-async def _capacity(url: str, seconds: float) -> float:
+async def _capacity(url: str, headers: dict[str, str], seconds: float) -> float:
     answered = 0
 
     async def client_of_its_own(seed: int) -> None:
         nonlocal answered
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
             while time.monotonic() < end:
                 answer = await client.post("/detect", files=files(part(seed)))
                 answered += answer.status_code == 200
@@ -75,12 +75,12 @@ async def _capacity(url: str, seconds: float) -> float:
     return answered / seconds
 
 
-async def _open_loop(url: str, rate: float, seconds: float) -> _Outcome:
+async def _open_loop(url: str, headers: dict[str, str], rate: float, seconds: float) -> _Outcome:
     """Requests at random times (Poisson), none of which waits for another."""
     rng, outcome = random.Random(3), _Outcome()
     bodies = [files(part(seed)) for seed in range(20)]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
 
         async def one(body: object) -> None:
             begun = time.monotonic()

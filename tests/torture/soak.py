@@ -10,7 +10,7 @@ import psutil
 
 from tests.service.conftest import files
 from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.torture.keyed import KeyedServer
 
 _SAMPLE_SECONDS = 5.0
 
@@ -20,7 +20,7 @@ def soak(folder: Path, minutes: float) -> str:
 
     The first quarter warms up. Resident memory must not grow by more than 3 % from the second quarter to the last.
     """
-    with ServerProcess(folder / "data").wait_until_live() as server:
+    with KeyedServer(folder / "data").wait_until_live() as server:
         process = psutil.Process(server.process.pid)
         body = files(*(part(seed) for seed in range(20)))
         server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
