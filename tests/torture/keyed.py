@@ -12,7 +12,7 @@ from tests.service.server_process import ServerProcess
 
 
 class KeyedServer(ServerProcess):
-    """A server with keys, whose client has an engineer's. token: that key."""
+    """A server with keys, whose client has an administrator's, so that no route is closed to it. token: that key."""
 
     def __init__(self, data: Path, *, environment: Mapping[str, str] | None = None, **more: str) -> None:
         self.token = new_token(data, more.get("DATABASE_URL"))
@@ -21,8 +21,8 @@ class KeyedServer(ServerProcess):
 
 
 def new_token(data: Path, database_url: str | None) -> str:
-    """Make an engineer's key in a data folder's catalogue, which is created if it is new."""
-    made = generate_api_key("torture", Role.ENGINEER)
+    """Make an administrator's key in a data folder's catalogue, which is created if it is new."""
+    made = generate_api_key("torture", Role.ADMIN)
     catalogue = Catalogue.open(DataFolder.created(data, database_url).database)
     try:
         catalogue.api_keys.create(made.key)
