@@ -50,10 +50,11 @@ packages:
 test: $(READY) packages  ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(READY)  ## Lint, formatting, strict types, generated code in step with its source
+check: $(READY)  ## Lint, formatting, strict types, import rules, generated code in step with its source
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m clients.generate --check
 
 clients: $(READY)  ## Generate the Python client's models and its synchronous half

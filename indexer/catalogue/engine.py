@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from indexer.catalogue.timeouts import Patience, patience, within
 from indexer.domain.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain, StorageFull, UnsupportedDatabase
 
 T = TypeVar("T")
+DatabaseError = SQLAlchemyError  # whatever else a database says: commands end with it in one line
 
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "53100")
 _BUSY = ("SQLITE_BUSY", "55P03")  # 55P03: lock_timeout of PostgreSQL

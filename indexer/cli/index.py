@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
-from indexer.cli.progress import progress
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
+from indexer.progress import progress
 from indexer.settings import DataSettings
 from indexer.text import readable
 
@@ -53,8 +53,7 @@ def index(
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     depth = bit_depth_option(bit_depth)
     # torch takes seconds to import; --help should not.
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError, load_encoder
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
@@ -103,7 +102,7 @@ def index(
         EncoderError,
         FeatureSpaceMismatch,
         CatalogueError,
-        SQLAlchemyError,
+        DatabaseError,
         OSError,
         ValueError,
     ) as error:

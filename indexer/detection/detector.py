@@ -12,16 +12,18 @@ from indexer.calibration.adaptation import Adaptation
 from indexer.calibration.calibration import Calibration, with_calibrated_weights
 from indexer.detection.decision import decide
 from indexer.detection.nearest_patch import NearestPatch, explain_region
-from indexer.detection.regions import Region, find_regions
+from indexer.detection.regions import find_regions
 from indexer.domain.category import CategorySettings
 from indexer.domain.encoding import Encoding
+from indexer.domain.errors import NoReferencesError
 from indexer.domain.profile import CalibrationKind
+from indexer.domain.region import Region
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision, DecisionSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
-from indexer.scoring.scoring import NoReferencesError, ScoringResult, score_steps
+from indexer.scoring.scoring import ScoringResult, score_steps
 from indexer.search import PatchSearchEngine, SearchCoroutine, run_batched
 
 _TOP_REFERENCES = 5

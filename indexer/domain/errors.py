@@ -16,6 +16,7 @@ CatalogueError                  anything between the product and its database
 ├── MemoryIncomplete            a switch to a memory that lacks references
 └── SegmentsChanged             another process compacted first
 CorruptSegmentError             a segment file that must not be served
+NoReferencesError               (LookupError) nothing to compare an image with
 OriginalUnreadable              a stored image that is missing or changed
 FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
 GeometryError                   (ValueError) an input geometry that cannot be
@@ -130,6 +131,10 @@ class CorruptSegmentError(Exception):
         super().__init__(f"segment {name} is damaged: {reason}")
         self.name = name
         self.reason = reason
+
+
+class NoReferencesError(LookupError):
+    """There is nothing to compare an image with."""
 
 
 class OriginalUnreadable(Exception):

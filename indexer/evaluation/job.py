@@ -8,7 +8,6 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from indexer.cli.progress import Progress, progress
 from indexer.cores import Cores
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
@@ -24,6 +23,7 @@ from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import CategoryDecisions, decide_categories
 from indexer.evaluation.usable import drop_unusable
+from indexer.progress import Progress, progress
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution

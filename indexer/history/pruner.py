@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.retention import CountAndBytes, PruneCutoff, RetentionGroup
 from indexer.history.policy import RetentionPolicy
-from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import DeletionStep, OrphanDeleter
 
 HISTORY = "inspections"  # the folder of maps and thumbnails within the data folder

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.detection.regions import Region
+from indexer.domain.region import Region
 from indexer.encoders.base import FeatureSpace
 
 _MAX_OPACITY = 0.65  # opacity where the map is highest

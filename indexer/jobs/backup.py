@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.backup_archive import Archive, BackupError, SavedFile
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault, check, check_size, copy
-from indexer.storage.data_folder import DataFolder
 
 
 def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> BackupReport:

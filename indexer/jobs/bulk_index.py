@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from indexer.calibration.calibration_cache import stored_statistics
 from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
@@ -26,6 +25,7 @@ from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
+from indexer.references.stored_calibrations import stored_statistics
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.search import PatchSearchEngine

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import NoDataFolder
 from indexer.encoders import EncoderSettings, FeatureSpace
 from indexer.settings import DataSettings
-from indexer.storage.data_folder import DataFolder
 
 
 def encoder_of_memory(settings: DataSettings) -> EncoderSettings:

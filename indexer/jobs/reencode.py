@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import MemoryIncomplete
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
@@ -15,7 +16,6 @@ from indexer.imaging.decode import ImageLimits
 from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
 from indexer.memory import Codec
 from indexer.references.segment_writer import write_segment
-from indexer.storage.data_folder import DataFolder
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_store import SegmentStore
 

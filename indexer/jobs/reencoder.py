@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.reading import Reading
@@ -17,7 +18,6 @@ from indexer.encoders import Encoder, preprocess
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
 from indexer.imaging.reading import read_pixels
 from indexer.memory import Codec, EncodedReferences, join
-from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 
 SEGMENT_ROWS = 64  # references to encode and store together: what a kill costs at most

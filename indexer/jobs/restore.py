@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.dump import fill, new_database, revision_of
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault, copy
-from indexer.storage.data_folder import DataFolder
 
 
 def restore(

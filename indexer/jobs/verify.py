@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault, check
-from indexer.storage.data_folder import DataFolder
 
 
 def verify(folder: DataFolder, progress: Progress) -> BackupReport:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.errors import (
     CatalogueError,
@@ -27,7 +28,6 @@ from indexer.references.compaction import Compactor
 from indexer.references.segment_writer import write_segment
 from indexer.references.snapshot_loader import PublishedState, SnapshotLoader
 from indexer.references.source_image import SourceImage, to_new_reference
-from indexer.storage.data_folder import DataFolder
 from indexer.storage.image_store import ImageStore
 from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.errors import NoReferencesError
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.imaging.roi import RoiMask, roi_cells
@@ -20,10 +21,6 @@ from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCorou
 MAP_SIDE = 256
 _TOP_SHARE = 0.01
 _BELL = cv2.getGaussianKernel(5, 1.0, cv2.CV_32F)  # the map is smoothed with it along both axes
-
-
-class NoReferencesError(LookupError):
-    """There is nothing to compare an image with."""
 
 
 def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]:

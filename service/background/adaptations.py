@@ -14,7 +14,6 @@ import torch
 
 from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
 from indexer.calibration.calibration import Calibration, with_calibrated_weights
-from indexer.calibration.calibration_cache import read_stored
 from indexer.calibration.conformal import references_needed
 from indexer.catalogue.adaptations import MAX_ENCODINGS, StoredAdaptation
 from indexer.domain.encoding import Encoding
@@ -27,6 +26,7 @@ from indexer.imaging.encoding import apply_encoding
 from indexer.imaging.reading import read_pixels
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
+from indexer.references.stored_calibrations import read_stored
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationBasis, CalibrationManager
 from service.inference.worker import InferenceWorker

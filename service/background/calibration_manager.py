@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.calibration_cache import read_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.calibration.serialisation import to_stored
 from indexer.domain.errors import CatalogueError, CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
+from indexer.references.stored_calibrations import read_stored
 from indexer.scoring.image_statistics import ImageStatistics
 from indexer.search import PatchSearchEngine
 from service.inference.worker import InferenceWorker

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
-from indexer.cli.progress import progress
+from indexer.progress import progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
+    from indexer.catalogue.data_folder import DataFolder
     from indexer.jobs.backup_report import BackupReport
-    from indexer.storage.data_folder import DataFolder
 
 
 def backup(
@@ -86,7 +86,7 @@ def verify(
 
 
 def _existing(settings: DataSettings) -> DataFolder:
-    from indexer.storage.data_folder import DataFolder
+    from indexer.catalogue.data_folder import DataFolder
 
     return DataFolder.existing(settings.data, settings.database_url)
 
@@ -94,15 +94,14 @@ def _existing(settings: DataSettings) -> DataFolder:
 @contextmanager
 def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings]:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError
     from indexer.jobs.backup_archive import BackupError
 
     sign()
     try:
         yield settings
-    except (BackupError, CatalogueError, SQLAlchemyError, OSError) as error:
+    except (BackupError, CatalogueError, DatabaseError, OSError) as error:
         fail(str(error))
 
 

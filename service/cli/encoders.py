@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from indexer.cli.options import fail, printer
-from indexer.cli.progress import progress
+from indexer.progress import progress
 
 Folder = Annotated[Path, typer.Option(help="Folder of encoders, one of which `TOUCHSTONE_ENCODER` can name.")]
 _DEFAULT = Path("encoders")

@@ -72,8 +72,8 @@ def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogu
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError
-    from indexer.storage.data_folder import DataFolder
 
     sign()
     try:

@@ -14,14 +14,13 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     Back up first: an older version cannot read the database afterwards. Running it again changes nothing.
     """
     settings = read_settings(DataSettings, data=data, database_url=database_url)
-    from sqlalchemy.exc import SQLAlchemyError
-
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
+    from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError
-    from indexer.storage.data_folder import DataFolder
 
     try:
         Catalogue.migrate(DataFolder.created(settings.data, settings.database_url).database)
-    except (CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
+    except (CatalogueError, DatabaseError, OSError, ValueError) as error:
         fail(str(error))
     typer.echo("The catalogue is up to date.")

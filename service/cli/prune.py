@@ -24,9 +24,9 @@ def prune(
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
     from indexer.domain.errors import CatalogueError
     from indexer.history.pruner import Pruner
-    from indexer.storage.data_folder import DataFolder
 
     failed: list[str] = []
     try:

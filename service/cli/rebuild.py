@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
-from indexer.cli.progress import Progress, progress
+from indexer.progress import Progress, progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
     from indexer.domain.reference import Reference
-    from indexer.storage.data_folder import DataFolder
 
 
 def rebuild(
@@ -46,13 +46,12 @@ def rebuild(
     """
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url, codec=codec)
     # torch takes seconds to import; --help should not.
-    from sqlalchemy.exc import SQLAlchemyError
-
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
+    from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
     from indexer.jobs.reencoder import ImagesUnreadable
-    from indexer.storage.data_folder import DataFolder
 
     if damaged and codec is not None:
         fail("--damaged keeps the codec: leave --codec away")
@@ -67,7 +66,7 @@ def rebuild(
             _say(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
         _say(f"{unreadable}: restore them from a backup, or give --drop-unreadable. What can be read is encoded.")
         raise typer.Exit(1) from None
-    except (EncoderError, FeatureSpaceMismatch, CatalogueError, SQLAlchemyError, OSError, ValueError) as error:
+    except (EncoderError, FeatureSpaceMismatch, CatalogueError, DatabaseError, OSError, ValueError) as error:
         fail(str(error))
     for line in told:
         _say(line)

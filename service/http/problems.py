@@ -24,6 +24,7 @@ from indexer.domain.errors import (
     CatalogueUnavailable,
     InvalidCursor,
     MemoryInactive,
+    NoReferencesError,
     NotFound,
     OriginalUnreadable,
     RequestKeyReused,
@@ -31,7 +32,6 @@ from indexer.domain.errors import (
 )
 from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
-from indexer.scoring.scoring import NoReferencesError
 from indexer.text import TextRejected, readable
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError

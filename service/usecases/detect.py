@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
+from indexer.domain.errors import NoReferencesError
 from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
-from indexer.scoring.scoring import NoReferencesError
 from service.http.problems import ProblemError, to_problem
 from service.inference.decoder import DecodedImage, Upload
 from service.inference.detection_jobs import TimedDetection

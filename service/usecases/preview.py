@@ -12,7 +12,7 @@ from indexer.calibration.what_if import WhatIf, estimate_calibration
 from indexer.detection.decision import decide
 from indexer.detection.detector import Criteria, JudgedImage, judge
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.errors import NoReferencesError, OriginalUnreadable
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.reading import Reading
 from indexer.domain.scoring_settings import ScoringSettings
@@ -20,7 +20,6 @@ from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
-from indexer.scoring.scoring import NoReferencesError
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState

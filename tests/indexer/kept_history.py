@@ -12,6 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.engine import Transactions, connect
 from indexer.catalogue.stored_files import named_files
 from indexer.domain.inspection import Inspection
@@ -19,7 +20,6 @@ from indexer.domain.reference import NewReference
 from indexer.domain.retention import RetentionLimits
 from indexer.history.policy import RetentionPolicy
 from indexer.history.pruner import Pruner
-from indexer.storage.data_folder import DataFolder
 from tests.indexer.data_folder_process import GEOMETRY, StoreParts, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from indexer.catalogue import migrations
+from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.dump import State
 from indexer.catalogue.engine import Transactions, connect
 from indexer.domain.errors import BeingRestored, CatalogueError
@@ -16,7 +17,6 @@ from indexer.jobs.backup_report import BackupReport
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify, verify_backup
 from indexer.references.reference_store import ReferenceStore
-from indexer.storage.data_folder import DataFolder
 from tests.helpers.random_features import feature_space
 from tests.indexer.data_folder_process import StoreParts
 from tests.postgres_server import PostgresServer

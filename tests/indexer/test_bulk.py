@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.calibration.calibration_cache import to_stored
 from indexer.calibration.leave_one_out import leave_one_out
+from indexer.calibration.serialisation import to_stored
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.imaging.decode import FORMATS
 from indexer.imaging.encode import encode_png

@@ -14,10 +14,11 @@ import pytest
 import torch
 from sqlalchemy import Engine, event, insert, select
 
-from indexer.calibration.calibration_cache import read_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
+from indexer.calibration.serialisation import to_stored
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import LeaveOneOutRow
 from indexer.domain.errors import CategoryNotFound
@@ -25,8 +26,8 @@ from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResul
 from indexer.jobs.backup import backup
 from indexer.jobs.restore import restore
 from indexer.references.reference_store import ReferenceStore
+from indexer.references.stored_calibrations import read_stored
 from indexer.search import TorchEngine
-from indexer.storage.data_folder import DataFolder
 from tests.helpers.random_features import feature_space
 from tests.indexer.calibration.test_leave_one_out import assert_same, finished
 from tests.indexer.test_loader import add

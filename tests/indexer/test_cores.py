@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
@@ -20,7 +21,6 @@ from indexer.jobs.bulk_index import find_categories
 from indexer.jobs.reencode import ReencodeJob
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchQuery, TorchEngine
-from indexer.storage.data_folder import DataFolder
 from tests.helpers.memory_banks import filled
 from tests.helpers.random_features import random_features
 from tests.indexer.test_bulk import folder_of

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.encoders.base import FeatureSpace
 from indexer.jobs.backup import backup
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify
 from indexer.references.reference_store import ReferenceStore
-from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.commands import opened, touchstone
 from tests.indexer.test_bulk import folder_of

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import BeingRestored
-from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.commands import opened, touchstone
 from tests.indexer.test_bulk import folder_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.cli.progress import progress
+from indexer.progress import progress
 from tests.indexer.commands import environment, touchstone
 from tests.indexer.evaluation import trees
 from tests.indexer.test_bulk import folder_of
@@ -20,7 +20,7 @@ _LINE = re.compile(r"(?P<what>.+): (?P<done>\d+) of (?P<total>\d+)(, [\d.]+ a se
 
 
 def test_every_long_command_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.cli.progress._SECONDS", 0.0)
+    monkeypatch.setattr("indexer.progress._SECONDS", 0.0)
     folder_of(tmp_path / "parts", ".", disc=12)
     trees.mvtec(tmp_path / "labelled", ("disc",), references=3, tests=1)
     data, saved = tmp_path / "data", tmp_path / "saved"
@@ -71,7 +71,7 @@ def test_the_time_left_is_right_where_items_are_done_in_bursts(
     """As with batches that take a minute each: their items are counted within seconds."""
     now = 0.0
     monkeypatch.setattr("rich.console.monotonic", lambda: now)
-    monkeypatch.setattr("indexer.cli.progress._SECONDS", 0.0)
+    monkeypatch.setattr("indexer.progress._SECONDS", 0.0)
     with progress() as shown:
         task = shown.task("images", 80)
         for _ in range(5):

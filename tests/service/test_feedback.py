@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.storage.data_folder import DataFolder
+from indexer.catalogue.data_folder import DataFolder
 from service.app import create_app
 from service.auth import Role, generate_api_key
 from service.state import AppState

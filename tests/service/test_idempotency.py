@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.storage.data_folder import DataFolder
+from indexer.catalogue.data_folder import DataFolder
 from service.auth import Role, generate_api_key
 from tests.service.conftest import files
 from tests.service.pictures import part

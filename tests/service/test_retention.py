@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.verify import verify
-from indexer.storage.data_folder import DataFolder
 from service.cli import app
 from tests.indexer.kept_history import History, inspection
 from tests.service.conftest import files

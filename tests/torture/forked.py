@@ -92,10 +92,10 @@ def _write_to(log: Path) -> None:
 def _compact(data: Path, database_url: str | None, log: Path) -> None:
     _write_to(log)
     from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.data_folder import DataFolder
     from indexer.domain.errors import CorruptSegmentError, SegmentsChanged
     from indexer.encoders.base import FeatureSpace
     from indexer.references.reference_store import ReferenceStore
-    from indexer.storage.data_folder import DataFolder
 
     catalogue = Catalogue.open(DataFolder.existing(data, database_url).database)
     record = catalogue.memories.active()

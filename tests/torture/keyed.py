@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.storage.data_folder import DataFolder
+from indexer.catalogue.data_folder import DataFolder
 from service.auth import Role, generate_api_key
 from tests.service.server_process import ServerProcess
 

@@ -16,9 +16,9 @@ import httpx
 from sqlalchemy import func, select
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import ChangeRow
-from indexer.storage.data_folder import DataFolder
 from tests.postgres_server import PostgresServer
 from tests.service.conftest import files
 from tests.service.pictures import part

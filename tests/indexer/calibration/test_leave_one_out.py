@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clients.demo.factory import render_good
-from indexer.calibration.calibration_cache import from_stored, to_stored
 from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
 from indexer.calibration.near_duplicates import duplicate_groups
+from indexer.calibration.serialisation import from_stored, to_stored
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder

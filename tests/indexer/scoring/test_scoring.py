@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from indexer.domain.errors import NoReferencesError
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.scoring.scoring import NoReferencesError, image_score, render_anomaly_map, score_image
+from indexer.scoring.scoring import image_score, render_anomaly_map, score_image
 from indexer.search import TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities

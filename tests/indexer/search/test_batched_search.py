@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from indexer.domain.errors import NoReferencesError
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
-from indexer.scoring.scoring import NoReferencesError, score_image, score_steps
+from indexer.scoring.scoring import score_image, score_steps
 from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine, SearchCoroutine, TorchEngine, run_batched
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features

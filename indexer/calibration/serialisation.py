@@ -2,43 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from indexer.calibration.leave_one_out import PADDING, LeaveOneOut, pad
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
-from indexer.domain.scoring_settings import ScoringSettings
-from indexer.references.reference_store import ReferenceStore
-from indexer.scoring.image_statistics import ImageStatistics
-
-log = logging.getLogger("touchstone")
-
-
-def read_stored(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOut] | None:
-    """The snapshot's version and the results; None when there are none, or none that can be read."""
-    published = library.published
-    stored = library.catalogue.calibrations.read(category, published.memory_id)
-    if stored is None or not stored.references:
-        return None
-    space = published.memory.space
-    try:
-        return stored.version, from_stored(stored, (len(space.layers), space.cells))
-    except ValueError:  # it is only a saving of time
-        log.warning("the kept calibration of %s cannot be read; it is made again", category)
-        return None
-
-
-def stored_statistics(library: ReferenceStore, category: str, settings: ScoringSettings) -> list[ImageStatistics]:
-    """What the references calibrated last measured; nothing under another K or ρ, or once one of them is gone."""
-    stored = read_stored(library, category)
-    if stored is None:
-        return []
-    result, memory = stored[1], library.memory
-    live = set(memory.ids[memory.rows_of(category)].tolist())
-    if (result.k, result.rho) != (settings.k, settings.rho) or not live.issuperset(result.ids.tolist()):
-        return []
-    return [statistics for _, statistics in result.statistics(memory, settings)]
 
 
 def to_stored(version: int, result: LeaveOneOut) -> StoredCalibration:
