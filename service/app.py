@@ -11,8 +11,9 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from service import console
-from service.auth import AccessControlMiddleware
+from service.gauges import GaugeCollector
 from service.http import problems
+from service.http.middleware.access_control import AccessControlMiddleware
 from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
@@ -44,6 +45,7 @@ def create_app(state: AppState) -> FastAPI:
             await state.thread_pools.files(state.stop)
 
     settings = state.settings
+    state.metrics.registry.register(GaugeCollector(state))
     app = FastAPI(
         title="Touchstone",
         version=version("touchstone"),

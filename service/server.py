@@ -11,8 +11,8 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.file_descriptors import connections_allowed
 from service.http.connection_limits import ConnectionLimits
-from service.http.file_descriptors import connections_allowed
 from service.observability import logs
 from service.settings import Settings
 from service.state import AppState

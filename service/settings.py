@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from indexer.settings import DataSettings
-from service.http.loopback import is_loopback
+from service.loopback import is_loopback
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.domain.retention import RetentionLimits

@@ -20,30 +20,30 @@ from indexer.jobs.encoder_of_memory import encoder_of_memory
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine, choose_engine
 from indexer.search.warm_up import warm_up as warm_up_search
+from indexer.storage.disk_space import has_free_space
 from service.auth.api_key_cache import ApiKeyCache
 from service.background import Supervisor, Task
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
+from service.background.criteria import CurrentCriteria
+from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
-from service.http.event_stream import InspectionStream
-from service.http.file_descriptors import FileDescriptorShortage
+from service.background.readiness import CHECK_SECONDS, Readiness
+from service.file_descriptors import FileDescriptorShortage
 from service.http.problems import ProblemError, memory_switched
 from service.inference.decoder import Decoder, choose_preprocessing
 from service.inference.detection_jobs import DetectionJobs
 from service.inference.in_flight import Budget, InFlightLimits
 from service.inference.warm_up import warm_up
 from service.inference.worker import InferenceWorker
-from service.observability.gauges import GaugeCollector
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
-from service.recording.disk_space import has_free_space
 from service.recording.recorder import Recorder
 from service.settings import Settings
 from service.thread_pools import ThreadPools
-from service.usecases.readiness import CHECK_SECONDS, Readiness
 
 log = logging.getLogger("touchstone")
 
@@ -77,6 +77,7 @@ class AppState:
     onboarding: InFlightLimits
     onboarding_decoder: Decoder
     calibrations: CalibrationManager
+    adaptations: Adaptations
     detection_jobs: DetectionJobs
     metrics: Metrics
     tracing: Tracing
@@ -176,7 +177,7 @@ class AppState:
                 task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
             )
         )
-        state = cls(
+        return cls(
             settings,
             encoder,
             engine,
@@ -187,7 +188,8 @@ class AppState:
             onboarding,
             onboarding_decoder,
             calibrations,
-            DetectionJobs(engine, calibrations, adaptations),
+            adaptations,
+            DetectionJobs(engine, CurrentCriteria(calibrations, adaptations).of),
             metrics,
             tracing,
             api_keys,
@@ -201,8 +203,6 @@ class AppState:
             key_sync,
             background,
         )
-        metrics.registry.register(GaugeCollector(state))
-        return state
 
     def begin(self) -> None:
         """Send a first image through the encoder, then begin all background work."""

@@ -1,7 +1,6 @@
 """Who may do what: API keys, the roles that routes need, and limits on how often a key may ask."""
 
-from service.auth.access_control import AccessControlMiddleware
 from service.auth.api_key_cache import ApiKeyCache, NewApiKey, generate_api_key
 from service.auth.roles import ROUTE_ROLES, Role
 
-__all__ = ["ROUTE_ROLES", "AccessControlMiddleware", "ApiKeyCache", "NewApiKey", "Role", "generate_api_key"]
+__all__ = ["ROUTE_ROLES", "ApiKeyCache", "NewApiKey", "Role", "generate_api_key"]

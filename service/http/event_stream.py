@@ -1,131 +1,16 @@
-"""Streams new inspections as server-sent events: one task polls the history for all subscribers."""
+"""Streams new inspections as server-sent events."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime
 
-from indexer.catalogue.inspections import Inspections
 from indexer.domain.errors import CatalogueError
-from indexer.domain.inspection import Inspection, InspectionFilter
-from service.schemas.inspections import inspection_view
+from indexer.domain.inspection import InspectionFilter
+from service.background.inspection_stream import InspectionStream, inspection_event
 
-_MAX_RECORDING_DELAY = timedelta(
-    seconds=5
-)  # an inspection is recorded no later than this after its time, or it is not sent
-_PAGE = 500
-_MAX_PENDING_EVENTS = (
-    1000  # events that a subscriber may be behind; then it is cut off, and comes back for what it missed
-)
-_KEEP_ALIVE_SECONDS = 15.0
 _RECONNECT_MS = 2000
-
-
-class Subscriber:
-    """One stream's events, as they wait for it. Used on the event loop's thread."""
-
-    def __init__(self, filter: InspectionFilter, loop: asyncio.AbstractEventLoop) -> None:
-        self.filter = filter
-        self._loop = loop
-        self._events: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()
-        self._behind = False
-
-    def send(self, inspection_id: str, event: str) -> None:
-        """Let an event wait for it. Safe on any thread."""
-        self._on_loop((inspection_id, event))
-
-    def end(self) -> None:
-        """Let the stream end after what waits. Safe on any thread, and in a signal handler."""
-        self._on_loop(None)
-
-    async def next(self) -> tuple[str, str] | None:
-        """The next event, with its inspection's id; None at the end. TimeoutError when nothing happened for a while."""
-        return await asyncio.wait_for(self._events.get(), _KEEP_ALIVE_SECONDS)
-
-    def _on_loop(self, event: tuple[str, str] | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._put, event)
-        except RuntimeError:  # the loop is closed: nobody is left to listen
-            return
-
-    def _put(self, event: tuple[str, str] | None) -> None:
-        if self._behind:
-            return
-        self._behind = self._events.qsize() >= _MAX_PENDING_EVENTS
-        self._events.put_nowait(None if self._behind else event)
-
-
-class InspectionStream:
-    """Reads what was recorded since it last looked, while anybody listens, and tells each what it wants to hear."""
-
-    def __init__(self, inspections: Inspections) -> None:
-        self._inspections = inspections
-        self._subscribers: set[Subscriber] = set()
-        self._lock = threading.Lock()
-        self._since = datetime.now(UTC)
-        self._sent: dict[str, datetime] = {}
-        self._closed = False
-
-    def round(self, _: threading.Event) -> None:
-        """See `Task`."""
-        with self._lock:
-            subscribers = tuple(self._subscribers)
-        if not subscribers:
-            return
-        for inspection in self._fresh():
-            event = _event(inspection)
-            for subscriber in subscribers:
-                if subscriber.filter.matches(inspection):
-                    subscriber.send(inspection.id, event)
-
-    def close(self) -> None:
-        """End every stream, and those still to come. Safe in a signal handler."""
-        self._closed = True
-        for subscriber in tuple(self._subscribers):
-            subscriber.end()
-
-    @contextmanager
-    def subscribe(self, filter: InspectionFilter) -> Iterator[Subscriber]:
-        """Hear of what is recorded from now on."""
-        subscriber = Subscriber(filter, asyncio.get_running_loop())
-        with self._lock:
-            if not self._subscribers:  # nobody has heard of what came since the last one left
-                self._since, self._sent = datetime.now(UTC), {}
-            self._subscribers.add(subscriber)
-        if self._closed:
-            subscriber.end()
-        try:
-            yield subscriber
-        finally:
-            with self._lock:
-                self._subscribers.discard(subscriber)
-
-    def since(self, filter: InspectionFilter, moment: datetime) -> list[Inspection]:
-        """What was recorded from a moment on, oldest first: the newest page of it. CatalogueError."""
-        since = moment if filter.since is None else max(moment, filter.since)
-        return list(self._inspections.page(replace(filter, since=since), None, _PAGE).items)[::-1]
-
-    def _fresh(self) -> list[Inspection]:
-        """What was recorded and not sent yet, oldest first."""
-        filter = InspectionFilter(since=self._since)
-        fresh: list[Inspection] = []
-        cursor: str | None = None
-        while True:
-            page = self._inspections.page(filter, cursor, _PAGE)
-            new = [each for each in page.items if each.id not in self._sent]
-            fresh += new
-            cursor = page.next_cursor
-            if cursor is None or not new:
-                break
-        self._sent |= {each.id: each.at for each in fresh}
-        if self._sent:
-            self._since = max(self._since, max(self._sent.values()) - _MAX_RECORDING_DELAY)
-            self._sent = {key: at for key, at in self._sent.items() if at >= self._since}
-        return fresh[::-1]
 
 
 async def server_sent_events(
@@ -145,7 +30,7 @@ async def server_sent_events(
                 return  # the browser comes back
             sent = {each.id for each in missed}
             for each in missed:
-                yield _event(each)
+                yield inspection_event(each)
         while True:
             try:
                 next_event = await subscriber.next()
@@ -157,7 +42,3 @@ async def server_sent_events(
             inspection_id, event = next_event
             if inspection_id not in sent:
                 yield event
-
-
-def _event(inspection: Inspection) -> str:
-    return f"event: inspection\nid: {inspection.id}\ndata: {inspection_view(inspection).model_dump_json()}\n\n"

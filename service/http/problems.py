@@ -13,7 +13,6 @@ import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
@@ -35,6 +34,7 @@ from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.text import TextRejected, readable
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
+from service.schemas.problem import Problem
 
 log = logging.getLogger("touchstone")
 MEDIA_TYPE = "application/problem+json"
@@ -92,19 +92,6 @@ _REJECTION_TYPES = {
     "side-too-long": "image-too-large",
     "not-an-image": "unsupported-format",
 }
-
-
-class Problem(BaseModel):
-    """A problem as it is sent (RFC 9457). `reason` refines some types with a stable slug."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(examples=["/problems/no-references"])
-    title: str
-    status: int
-    detail: str
-    request_id: str | None = None
-    reason: str | None = None
 
 
 class ProblemError(Exception):

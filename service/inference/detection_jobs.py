@@ -1,20 +1,17 @@
-"""Makes the worker's job of detecting anomalies in one image: by which calibration, and how long it took."""
+"""Makes the worker's job of detecting anomalies in one image, and measures how long it took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from indexer.detection.detector import Criteria, Detection, Detector
-from indexer.domain.category import CategorySettings
 from indexer.domain.encoding import Encoding
 from indexer.domain.notice import Notice
 from indexer.domain.profile import Profile
 from indexer.references.snapshot_loader import PublishedState
 from indexer.search import PatchSearchEngine, SearchCoroutine
-from service.background.adaptations import Adaptations
-from service.background.calibration_manager import CalibrationManager
 from service.inference.decoder import DecodedImage
 from service.inference.image_reading import notices_of_part
 from service.inference.worker import JobContext
@@ -39,17 +36,19 @@ class TimedDetection:
 
 @dataclass(frozen=True)
 class DetectionJobs:
-    """Makes detection jobs, which run on the worker's thread."""
+    """Makes detection jobs, which run on the worker's thread.
+
+    criteria: what images of a category are judged by, stored as the encoding says, under these settings.
+    """
 
     engine: PatchSearchEngine
-    calibrations: CalibrationManager
-    adaptations: Adaptations
+    criteria: Callable[[str, Encoding | None, PublishedState], Criteria]
 
     def of(
         self, image: DecodedImage, category: str | None, published: PublishedState
     ) -> Callable[[JobContext], SearchCoroutine[TimedDetection]]:
         """The job for one image. category: None recognises it. published: settings, and how references were stored."""
-        detector = Detector(self.engine, lambda name, encoding: self._criteria(name, encoding, published))
+        detector = Detector(self.engine, lambda name, encoding: self.criteria(name, encoding, published))
 
         def run(context: JobContext) -> SearchCoroutine[TimedDetection]:
             started = time.monotonic()
@@ -69,16 +68,3 @@ class DetectionJobs:
             )
 
         return run
-
-    def _criteria(self, category: str, encoding: Encoding | None, published: PublishedState) -> Criteria:
-        """By the category's own calibration, or by the one for images that are stored more coarsely than references."""
-        own = Criteria.of(published.settings.get(category, CategorySettings()), self.calibrations.of(category))
-        if encoding is None or not published.profiles.get(category, Profile()).is_finer_than(encoding):
-            return own
-        adaptation = self.adaptations.of(category, encoding)
-        if adaptation == "impossible":
-            return own
-        if adaptation == "waiting":
-            return replace(own, calibration=None, judged="waiting")
-        found = Criteria.of(published.settings.get(category, CategorySettings()), adaptation.calibration)
-        return replace(found, adaptation=adaptation, judged="adapted")

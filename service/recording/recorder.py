@@ -14,14 +14,13 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.stored_file import map_name, original_name, thumbnail_name
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.references.reference_store import ReferenceStore
+from indexer.storage.disk_space import has_free_space
 from indexer.storage.durable import write_durably
 from service.inference.decoder import DecodedImage
 from service.inference.detection_jobs import TimedDetection
 from service.recording.circuit_breaker import CircuitBreaker
-from service.recording.disk_space import has_free_space
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import map_png
-from service.schemas.inspections import Timings
 
 log = logging.getLogger("touchstone")
 
@@ -70,12 +69,12 @@ class PendingInspection:
                 for region, evidence in detection.regions
             ),
             references=tuple(asdict(neighbour) for neighbour in detection.references),
-            timings=Timings(
-                queue_ms=timed.queue_seconds * 1000,
-                encode_ms=timed.encode_seconds * 1000,
-                search_ms=timed.search_seconds * 1000,
-                total_ms=self.total_ms,
-            ).model_dump(),
+            timings={
+                "queue_ms": timed.queue_seconds * 1000,
+                "encode_ms": timed.encode_seconds * 1000,
+                "search_ms": timed.search_seconds * 1000,
+                "total_ms": self.total_ms,
+            },
             image_sha256=original.sha256,
             image_suffix=original.suffix,
             map_name=map_name(self.id, self.attempt),

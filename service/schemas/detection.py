@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.http.problems import Problem
 from service.schemas.base import ResponseModel
 from service.schemas.inspections import InspectionView
+from service.schemas.problem import Problem
 
 
 class MapView(ResponseModel):

@@ -123,7 +123,7 @@ async def _wait_for_adaptation(
     encodings = {each.original.encoding for each in decoded if isinstance(each, DecodedImage)}
     for encoding in encodings:
         if encoding is not None and profile.is_finer_than(encoding):
-            await state.detection_jobs.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
+            await state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
 
 
 async def _inspect(

@@ -16,7 +16,7 @@ from tests.service.server_process import ServerProcess
 
 _ALLOWED = """
 import resource
-from service.http.file_descriptors import connections_allowed
+from service.file_descriptors import connections_allowed
 print(connections_allowed(512), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.inspections import Inspections
 from indexer.domain.inspection import Inspection, InspectionFilter
-from service.http import event_stream as feeds
-from service.http.event_stream import InspectionStream, server_sent_events
+from service.background import inspection_stream as feeds
+from service.background.inspection_stream import InspectionStream
+from service.http.event_stream import server_sent_events
 
 NUMBERS = itertools.count()
 

@@ -14,8 +14,8 @@ import torch
 from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
+from indexer.storage.disk_space import has_free_space
 from service.inference.worker import InferenceWorker
-from service.recording.disk_space import has_free_space
 
 log = logging.getLogger("touchstone")
 

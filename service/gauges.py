@@ -7,16 +7,13 @@ import os
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import torch
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from indexer.domain.retention import GroupUsage
-
-if TYPE_CHECKING:
-    from service.state import AppState
+from service.state import AppState
 
 log = logging.getLogger("touchstone")
 

@@ -1,0 +1,18 @@
+"""An error, as it is answered."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Problem(BaseModel):
+    """A problem as it is sent (RFC 9457). `reason` refines some types with a stable slug."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/no-references"])
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    reason: str | None = None
