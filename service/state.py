@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from indexer.domain.category import CategorySettings
+from indexer.domain.errors import MemoryInactive
 from indexer.encoders import Encoder, load_encoder
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.jobs.encoder_of_memory import encoder_of_memory
@@ -32,8 +33,8 @@ from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
 from service.background.readiness import CHECK_SECONDS, Readiness
+from service.errors import SnapshotBehind
 from service.file_descriptors import FileDescriptorShortage
-from service.http.problems import ProblemError, memory_switched
 from service.inference.decoder import Decoder, choose_preprocessing
 from service.inference.detection_jobs import DetectionJobs
 from service.inference.in_flight import Budget, InFlightLimits
@@ -243,7 +244,9 @@ class AppState:
         return self.descriptor_shortage.reason or self.readiness.reason
 
     async def wait_for_version(self, version: int) -> None:
-        """Return once this process serves a snapshot of at least this version. ProblemError when it takes too long.
+        """Return once this process serves a snapshot of at least this version. SnapshotBehind when it takes too long.
+
+        MemoryInactive when the references have moved to another memory.
 
         All requests that wait share one look at the catalogue, and then what is looked at anyway.
         """
@@ -254,10 +257,9 @@ class AppState:
             await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS)
         while self.library.memory.version < version:
             if self.library.published.superseded_by is not None:
-                raise memory_switched()
+                raise MemoryInactive("the references have moved to another memory")
             if time.monotonic() > end:
-                detail = f"The snapshot is {self.library.memory.version}, not yet {version}; ask again."
-                raise ProblemError("snapshot-behind", detail, headers={"Retry-After": "1"})
+                raise SnapshotBehind(f"The snapshot is {self.library.memory.version}, not yet {version}; ask again.")
             await asyncio.sleep(0.05)
 
 

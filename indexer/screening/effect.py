@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.conformal import Ranking
 from indexer.screening.screening import ScreeningResult, outlier_limit
+
+ConfirmationReason = Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an image should be confirmed before it becomes a reference. category: another one that it fits better."""
+
+    reason: ConfirmationReason
+    detail: str
+    category: str | None = None
 
 
 @dataclass(frozen=True)

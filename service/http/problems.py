@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import asdict
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
@@ -32,8 +33,10 @@ from indexer.domain.errors import (
 from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.text import TextRejected, readable
+from service.errors import ConfirmationForbidden, ConfirmationNeeded, Conflict, InvalidSetting, SnapshotBehind
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
+from service.schemas.inspections import EffectView, ReasonView
 from service.schemas.problem import Problem
 
 log = logging.getLogger("touchstone")
@@ -127,13 +130,11 @@ class ProblemError(Exception):
         )
 
 
-def from_rejection(refused: ImageRejected) -> ProblemError:
-    """The problem for an image that the decoder refused."""
+def _image_refused(refused: ImageRejected) -> ProblemError:
     return ProblemError(_REJECTION_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
 
 
-def memory_switched() -> ProblemError:
-    """The problem of a request for a memory that this process does not serve."""
+def _memory_switched(_: MemoryInactive) -> ProblemError:
     return ProblemError(
         "memory-switched",
         "The references have moved to another memory, and nothing of this request was kept. Try "
@@ -236,11 +237,18 @@ def _invalid_cursor(_: InvalidCursor) -> ProblemError:
 
 
 def _unknown(error: NotFound) -> ProblemError:
-    return ProblemError("not-found", f"{error}.".capitalize())
+    text = str(error)
+    return ProblemError("not-found", f"{text[:1].upper()}{text[1:]}.")
 
 
 def _unreadable(_: OriginalUnreadable) -> ProblemError:
     return ProblemError("not-found", "The kept picture is missing or damaged.")
+
+
+def _confirmation(kind: str, error: ConfirmationNeeded) -> ProblemError:
+    reasons = tuple(ReasonView(**asdict(reason)) for reason in error.reasons)
+    effect = EffectView(**asdict(error.effect), reasons=reasons)
+    return ProblemError(kind, str(error), effect=effect.model_dump(), confirm_role=error.role)
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:
@@ -271,7 +279,7 @@ def _from_framework(error: HTTPException) -> ProblemError:
 # here, or to have a reason why no request meets it.
 PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
-    ImageRejected: from_rejection,
+    ImageRejected: _image_refused,
     NoReferencesError: _no_references,
     StorageFull: _storage_full,
     OSError: _system_error,
@@ -282,7 +290,12 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     DeadlineExceededError: _deadline_exceeded,
     CatalogueBusy: _unavailable,
     CatalogueUnavailable: _unavailable,
-    MemoryInactive: lambda _: memory_switched(),
+    MemoryInactive: _memory_switched,
+    SnapshotBehind: lambda error: ProblemError("snapshot-behind", str(error), headers={"Retry-After": "1"}),
+    Conflict: lambda error: ProblemError("conflict", str(error)),
+    ConfirmationNeeded: lambda error: _confirmation("confirmation-needed", error),
+    ConfirmationForbidden: lambda error: _confirmation("forbidden", error),
+    InvalidSetting: lambda error: ProblemError("invalid-request", str(error)),
     RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,
     TextRejected: lambda error: ProblemError("invalid-request", f"The text {error}."),

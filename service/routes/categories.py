@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, cast
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from indexer.domain.bit_depth import FULL
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.drift import ALARM, DriftTest
 from indexer.domain.errors import InvalidCursor
-from indexer.domain.profile import Profile
-from indexer.domain.roi import RegionOfInterest
 from indexer.imaging.encode import encode_png
-from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask, roi_cells
-from service.http.problems import ProblemError, documented_problems, to_problem
+from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask
+from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, app_state
@@ -36,6 +33,7 @@ from service.schemas.references import Removed
 from service.schemas.text import CategoryName, Text
 from service.state import AppState
 from service.usecases import onboard
+from service.usecases.settings import settings_changes, usable_region
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -72,7 +70,7 @@ async def change(name: Name, patch: SettingsPatch, state: Annotated[AppState, De
 
     Other replicas follow within a second, and at once where a detection asks for the answer's `X-Snapshot-Version`.
     """
-    return await _changed(state, name, settings_changes(state, name, patch))
+    return await _changed(state, name, settings_changes(state, name, patch.model_dump(exclude_unset=True)))
 
 
 @router.put(
@@ -91,7 +89,7 @@ async def mask(
     """
     upload, _ = await read_upload(request, _NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
-    region = _usable(state, region_from_mask(stored.levels > 0))
+    region = usable_region(state, region_from_mask(stored.levels > 0))
     return await _changed(state, name, {"region_of_interest": region})
 
 
@@ -163,29 +161,6 @@ async def restore(
     )
 
 
-def settings_changes(state: AppState, name: str, patch: SettingsPatch) -> SettingsChanges:
-    """What a request wants changed. ProblemError when the encoder has no such layers or cells."""
-    changes = patch.model_dump(exclude_unset=True)
-    if (weights := changes.get("layer_weights")) is not None:
-        layers = len(state.encoder.space.layers)
-        if len(weights) != layers or not any(weights):
-            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
-            raise ProblemError("invalid-request", detail)
-        changes["layer_weights"] = tuple(weights)
-    if "bit_depth" in changes:
-        depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
-        if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
-            raise ProblemError(
-                "conflict",
-                f"{others} references of 16 bits a channel were read as of another depth: take them back, and send "
-                "them again with the bit_depth that they have.",
-            )
-    if (region := changes.get("region_of_interest")) is not None:
-        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
-        changes["region_of_interest"] = _usable(state, RegionOfInterest(polygons))
-    return cast(SettingsChanges, changes)
-
-
 async def _changed(state: AppState, name: str, changes: SettingsChanges) -> CategoryView:
     await asyncio.to_thread(state.library.change_settings, name, changes)
     return await _shown(state, name)
@@ -195,15 +170,6 @@ async def _shown(state: AppState, name: str) -> CategoryView:
     found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
     return _view(state, found, drifts.get(name))
-
-
-def _usable(state: AppState, region: RegionOfInterest) -> RegionOfInterest:
-    space = state.encoder.space
-    try:
-        roi_cells(region, space.grid, space.geometry)
-    except ValueError as error:
-        raise ProblemError("invalid-request", f"region_of_interest: {error}.") from None
-    return region
 
 
 def _view(state: AppState, found: Category, kept: DriftTest | None) -> CategoryView:

@@ -19,7 +19,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
 from indexer.imaging.encode import encode_png
 from indexer.imaging.heatmap import render_overlay
-from service.http.problems import ProblemError, documented_problems
+from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import MAP_SCALE, map_png
@@ -109,9 +109,10 @@ async def detect(
                 shown = inspection_view(result)
                 needed = _references_needed(shown, outcome.settings)
                 results.append(DetectionView(**shown.model_dump(), recorded=True, references_needed=needed))
-            case ProblemError():
-                state.metrics.problem(result.kind)
-                results.append(RejectedImageView(filename=file.name, error=result.body(request.scope["request_id"])))
+            case Exception():
+                problem = to_problem(result)
+                state.metrics.problem(problem.kind)
+                results.append(RejectedImageView(filename=file.name, error=problem.body(request.scope["request_id"])))
             case PendingInspection():
                 overlay = await _overlay(state, result) if options.overlay else None
                 view = partial(_detection_view, result, options, outcome.settings, overlay, recorded=outcome.recorded)

@@ -14,7 +14,7 @@ from indexer.calibration.calibration import Calibration
 from indexer.domain.category import CategorySettings
 from service.http.disconnect import cancel_on_disconnect
 from service.http.problems import documented_problems
-from service.routes.categories import Name, settings_changes
+from service.routes.categories import Name
 from service.routes.dependencies import app_state
 from service.schemas.inspections import Verdict
 from service.schemas.preview import (
@@ -27,6 +27,7 @@ from service.schemas.preview import (
 )
 from service.state import AppState
 from service.usecases.preview import JudgedScore, Preview, preview
+from service.usecases.settings import settings_changes
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -46,7 +47,7 @@ async def previewed(
     client closes the connection.
     """
     found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    then = replace(found.settings, **settings_changes(state, name, body))
+    then = replace(found.settings, **settings_changes(state, name, body.model_dump(exclude_unset=True)))
     tried = await cancel_on_disconnect(request, preview(state, name, found.settings, then, limit))
     current = state.calibrations.is_current(state.library.memory, name, found.settings.scoring)
     return _view(tried, found.settings, then, limit, current=current)

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import NoReferencesError
+from indexer.domain.errors import CategoryNotFound, NoReferencesError
 from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
-from service.http.problems import ProblemError, to_problem
 from service.inference.decoder import DecodedImage, Upload
 from service.inference.detection_jobs import TimedDetection
 from service.inference.image_reading import reading_of_parts
@@ -44,11 +43,11 @@ class DetectOutcome:
     """What became of the images of one request, in order.
 
     results: per image an Inspection that was recorded for the same `Idempotency-Key` before, a new PendingInspection,
-    or a ProblemError. recorded: whether the new ones are in the history; None when the database's answer was lost.
-    settings: of every category, by name, as they were applied.
+    or the error that kept it from being inspected. recorded: whether the new ones are in the history; None when the
+    database's answer was lost. settings: of every category, by name, as they were applied.
     """
 
-    results: tuple[Inspection | PendingInspection | ProblemError, ...]
+    results: tuple[Inspection | PendingInspection | Exception, ...]
     recorded: bool | None
     settings: Mapping[str, CategorySettings]
 
@@ -58,9 +57,10 @@ async def detect(
 ) -> DetectOutcome:
     """Decode the images of a request, detect anomalies in them and record the detections together.
 
-    keyed: set for a request that may be repeated. received: when the request arrived (monotonic seconds). Raises
-    ProblemError when no references match, when the snapshot is too old, and when the only image cannot be used;
-    QueueFullError when the images do not fit into the queue.
+    keyed: set for a request that may be repeated. received: when the request arrived (monotonic seconds).
+    CategoryNotFound and NoReferencesError when there is nothing to compare with, SnapshotBehind when the snapshot is
+    too old; the error of the only image when it cannot be inspected; QueueFullError when the images do not fit into
+    the queue.
     """
     await state.wait_for_version(parameters.min_version)
     recorded_before: dict[str, Inspection] = {}
@@ -77,7 +77,7 @@ async def detect(
     await _wait_for_adaptation(state, parameters.category, published, decoded)
     detections = await _inspect(state, parameters.category, published, decoded)
     _time(state, decoded, detections)
-    if count == 1 and detections and isinstance(detections[0], ProblemError):
+    if count == 1 and detections and isinstance(detections[0], Exception):
         raise detections[0]
 
     timestamp, total_ms = datetime.now(UTC), (time.monotonic() - received) * 1000
@@ -97,15 +97,15 @@ async def detect(
         recorded=recording.kept,
     )
     problems = {
-        ids[index]: problem for index, problem in zip(new, detections, strict=True) if isinstance(problem, ProblemError)
+        ids[index]: problem for index, problem in zip(new, detections, strict=True) if isinstance(problem, Exception)
     }
-    results: dict[str, Inspection | PendingInspection | ProblemError] = {**pending, **problems, **recorded_before}
+    results: dict[str, Inspection | PendingInspection | Exception] = {**pending, **problems, **recorded_before}
     return DetectOutcome(tuple(results[inspection_id] for inspection_id in ids), recording.kept, published.settings)
 
 
 def _check_references(published: PublishedState, category: str | None) -> None:
     if category is not None and category not in published.settings:
-        raise ProblemError("not-found", f"There is no category {category!r}.")
+        raise CategoryNotFound(f"there is no category {category!r}")
     if len(published.memory.rows_of(category)) == 0:
         raise NoReferencesError("the memory is empty" if category is None else f"no references of {category!r}")
 
@@ -131,8 +131,8 @@ async def _inspect(
     category: str | None,
     published: PublishedState,
     decoded: Sequence[DecodedImage | ImageRejected],
-) -> list[TimedDetection | ProblemError]:
-    """Run the images through the worker; a detection or a problem per image, in order. Raises QueueFullError."""
+) -> list[TimedDetection | Exception]:
+    """Run the images through the worker; a detection or an error per image, in order. Raises QueueFullError."""
     images = [each for each in decoded if isinstance(each, DecodedImage)]
     batches = max(1, -(-len(images) // state.settings.batch_size))
     futures = state.worker.submit_detections(
@@ -140,20 +140,18 @@ async def _inspect(
         state.settings.deadline_ms / 1000 * batches,
     )
     outcomes = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
-    found: list[TimedDetection | ProblemError] = []
+    found: list[TimedDetection | Exception] = []
     for each in decoded:
         answer = each if isinstance(each, ImageRejected) else next(outcomes)
-        if isinstance(answer, TimedDetection):
+        if isinstance(answer, TimedDetection | Exception):
             found.append(answer)
-        elif isinstance(answer, Exception):
-            found.append(to_problem(answer))
         else:
             raise answer
     return found
 
 
 def _time(
-    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[TimedDetection | ProblemError]
+    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[TimedDetection | Exception]
 ) -> None:
     """Report the duration of each image's stages to metrics and traces."""
     for image, detection in zip(decoded, found, strict=True):

@@ -23,7 +23,6 @@ from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.screening.screening import ScreeningResult
-from service.http.problems import from_rejection
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references
 from service.inference.in_flight import Lease
@@ -68,14 +67,14 @@ async def onboard(
     """Decode uploaded images and add those that pass screening to a category, which is created if it is new.
 
     refuse: findings that reject an image; None uses the category's setting. bit_depth: of files with 16 bits per
-    channel; None uses the category's, or infers it. Raises ProblemError when no image can be decoded.
+    channel; None uses the category's, or infers it. ImageRejected, the first image's, when none can be decoded.
     """
     published = state.library.published
     reading, inferred = await reading_of_references(published, category, bit_depth, state.onboarding_decoder, upload)
     decoded = await state.onboarding_decoder.decode(upload, reading)
     images = {index: image for index, image in enumerate(decoded) if isinstance(image, DecodedImage)}
     if not images:
-        raise from_rejection(next(image for image in decoded if isinstance(image, ImageRejected)))
+        raise next(image for image in decoded if isinstance(image, ImageRejected))
     settings = published.settings.get(category, CategorySettings())
     profile = published.profiles.get(category, Profile())
     notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))

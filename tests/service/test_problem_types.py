@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect
 
 import indexer
 import service
+from indexer.domain.errors import CategoryNotFound
+from indexer.screening.effect import Effect
 from service.http.problems import PROBLEMS, TYPES, ProblemError, to_problem
 
 # Exceptions that no request meets, by their full name, and why.
@@ -36,6 +38,15 @@ NEVER = {
     "indexer.domain.errors.SegmentsChanged": "of compaction, which tries again",
     "indexer.domain.errors.CorruptSegmentError": "the loader notes it and goes on; compaction tries again",
     "service.background.calibration_manager.CalibrationFailed": "of a background task, which tries again",
+}
+# What the constructors of some set.
+ANY = {
+    "detail": "1",
+    "reason": "1",
+    "retry_after": "1",
+    "effect": Effect(None, None, None, None),
+    "reasons": (),
+    "role": "1",
 }
 
 
@@ -72,9 +83,9 @@ def test_every_mapping_makes_a_problem_that_is_documented() -> None:
     for kind in PROBLEMS:
         if kind.__module__.startswith(("indexer.", "service.")) and kind is not ProblemError:
             error = kind.__new__(kind)  # whatever its constructor asks for
-            for attribute in ("detail", "reason", "retry_after"):
+            for attribute, value in ANY.items():
                 if not hasattr(error, attribute):
-                    setattr(error, attribute, "1")
+                    setattr(error, attribute, value)
             assert to_problem(error).kind in TYPES  # type: ignore[arg-type]
             assert to_problem(error).kind != "internal", kind  # type: ignore[arg-type]
     assert to_problem(ClientDisconnect()).kind in TYPES
@@ -84,3 +95,7 @@ def test_what_nobody_expected_is_internal_and_logged(caplog: pytest.LogCaptureFi
     assert to_problem(ZeroDivisionError("at /srv")).kind == "internal"
     assert "at /srv" not in to_problem(ZeroDivisionError("at /srv")).detail
     assert caplog.records[0].exc_info is not None
+
+
+def test_a_name_keeps_its_capitals_in_what_is_not_found() -> None:
+    assert to_problem(CategoryNotFound("no category 'Brake Disc'")).detail == "No category 'Brake Disc'."

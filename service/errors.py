@@ -1,0 +1,41 @@
+"""The errors of use cases. `service/http/problems.py` says what each of them is answered with.
+
+Conflict                    the request does not fit the present state
+ConfirmationNeeded          somebody should confirm first
+└── ConfirmationForbidden   somebody of another role should
+SnapshotBehind              the snapshot that was asked for is not here yet
+InvalidSetting              (ValueError) a setting that does not fit the encoder
+"""
+
+from __future__ import annotations
+
+from indexer.screening.effect import Effect, Reason
+
+
+class Conflict(Exception):
+    """The request does not fit the present state; the message is a sentence that says why."""
+
+
+class ConfirmationNeeded(Exception):
+    """An image should be looked at again before it becomes a reference.
+
+    effect, reasons: what it would do, and why that is asked. role: that may confirm it.
+    """
+
+    def __init__(self, detail: str, effect: Effect, reasons: tuple[Reason, ...], role: str) -> None:
+        super().__init__(detail)
+        self.effect = effect
+        self.reasons = reasons
+        self.role = role
+
+
+class ConfirmationForbidden(ConfirmationNeeded):
+    """It was confirmed by somebody whose role is not enough."""
+
+
+class SnapshotBehind(Exception):
+    """Another process has committed a newer snapshot than this one serves; it may be here in a moment."""
+
+
+class InvalidSetting(ValueError):
+    """A setting that does not fit the encoder, such as a number of layers; the message is a sentence."""

@@ -1,0 +1,49 @@
+"""Checks changes of a category's settings against the encoder, and against how its references were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from indexer.domain.bit_depth import FULL
+from indexer.domain.category import SettingsChanges
+from indexer.domain.profile import Profile
+from indexer.domain.roi import RegionOfInterest
+from indexer.imaging.roi import roi_cells
+from service.errors import Conflict, InvalidSetting
+from service.state import AppState
+
+
+def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> SettingsChanges:
+    """What a request wants changed, by its own names, as the category keeps it.
+
+    InvalidSetting when the encoder has no such layers or cells, Conflict when references were read otherwise.
+    """
+    changes = dict(given)
+    if (weights := changes.get("layer_weights")) is not None:
+        layers = len(state.encoder.space.layers)
+        if len(weights) != layers or not any(weights):
+            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
+            raise InvalidSetting(detail)
+        changes["layer_weights"] = tuple(weights)
+    if "bit_depth" in changes:
+        depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
+        if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
+            raise Conflict(
+                f"{others} references of 16 bits a channel were read as of another depth: take them back, and send "
+                "them again with the bit_depth that they have.",
+            )
+    if (region := changes.get("region_of_interest")) is not None:
+        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
+        changes["region_of_interest"] = usable_region(state, RegionOfInterest(polygons))
+    return cast(SettingsChanges, changes)
+
+
+def usable_region(state: AppState, region: RegionOfInterest) -> RegionOfInterest:
+    """The region, if the encoder sees any of it. InvalidSetting."""
+    space = state.encoder.space
+    try:
+        roi_cells(region, space.grid, space.geometry)
+    except ValueError as error:
+        raise InvalidSetting(f"region_of_interest: {error}.") from None
+    return region
