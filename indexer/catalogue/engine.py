@@ -99,8 +99,15 @@ class Transactions:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See one state of the database, whatever is committed meanwhile."""
-        with self._asking(), translate_errors(), self._reader.begin() as connection:
+        with (
+            self._asking(),
+            translate_errors(),
+            self._reader.connect() as connection,
+            connection.begin() as transaction,
+        ):
             yield connection
+            with _discarding_on_error(connection):
+                transaction.commit()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -119,7 +126,7 @@ class Transactions:
                 _wait_for_writers(connection)
             yield connection
             try:
-                with translate_errors():
+                with translate_errors(), _discarding_on_error(connection):
                     transaction.commit()
             except CatalogueUnavailable as error:
                 raise CommitUncertain(str(error)) from error
@@ -249,6 +256,19 @@ def migration_lock(engine: Engine) -> Iterator[None]:
             with engine.begin() as connection:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
                 yield
+
+
+@contextmanager
+def _discarding_on_error(connection: Connection) -> Iterator[None]:
+    """Close the database connection when its commit fails: SQLAlchemy returns it to the pool inside its transaction.
+
+    There it would hold the writers' lock, and whoever was given it next could not begin.
+    """
+    try:
+        yield
+    except BaseException:
+        connection.invalidate()
+        raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
+from indexer.encoders.checkpoints.files import SUFFIXES
 from indexer.encoders.hub_names import CONFIG, SCHEME, WEIGHTS, folder_name, repository_of
 
 LICENCES = {
@@ -54,7 +55,8 @@ def others_here(folder: Path) -> list[str]:
     """Paths of what looks like an encoder in a folder of encoders and is none of those below."""
     known = {each.name if each.url else folder_name(each.name) for each in PUBLISHED}
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [str(each) for each in found if (each / CONFIG).is_file() and each.name not in known]
+    unknown = [each for each in found if each.name not in known]
+    return [str(each) for each in unknown if (each / CONFIG).is_file() or (each.is_file() and each.suffix in SUFFIXES)]
 
 
 def _timm(name: str, family: str, size: str, patch: int, millions: int, licence: str = "Apache-2.0") -> Published:

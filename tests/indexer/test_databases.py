@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -21,11 +22,12 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.engine import connect
+from indexer.catalogue.engine import Transactions, connect
 from indexer.catalogue.tables import Base, ReferenceRow, SegmentRow
 from indexer.catalogue.timeouts import patient
 from indexer.domain.errors import (
     CatalogueBusy,
+    CatalogueError,
     CatalogueUnavailable,
     CommitUncertain,
     SchemaMismatch,
@@ -359,3 +361,24 @@ def test_a_disk_without_a_byte_left_can_be_swept_once_the_log_of_sqlite_is_empty
         folder.catalogue.close()
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+def test_a_commit_that_fails_leaves_nothing_open_in_the_next_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/catalogue.sqlite")
+    Base.metadata.create_all(engine)
+    transactions = Transactions(engine)
+
+    def fail(_self: object, _connection: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(engine.dialect), "do_commit", fail)
+        with pytest.raises(CatalogueError), getattr(transactions, kind)() as connection:
+            connection.execute(select(SegmentRow.id)).all()
+    for again in (transactions.writing, transactions.reading):
+        with again() as connection:
+            connection.execute(select(SegmentRow.id)).all()
+    engine.dispose()
