@@ -44,6 +44,7 @@ def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:
 
 def test_every_metric_is_in_the_metrics_page_with_its_kind_labels_and_meaning(tmp_path: Path) -> None:
     running = AppState.start(settings(tmp_path))
+    create_app(running)  # which adds the gauges of the state
     try:
         collected = [*running.metrics.registry.collect()]
     finally:
