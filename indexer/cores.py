@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.encoders import Encoder, Features
+from indexer.encoders.base import join_features
 from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.search import PatchMatches, PatchQuery, PatchSearchEngine
 
@@ -50,8 +51,7 @@ class _Encoding:
 
     def encode(self, batch: torch.Tensor) -> Features:
         """See `Encoder.encode`."""
-        each = list(self._pool.map(self._encoder.encode, torch.split(batch, 1)))
-        return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+        return join_features(list(self._pool.map(self._encoder.encode, torch.split(batch, 1))))
 
 
 class _Searching:
@@ -66,9 +66,10 @@ class _Searching:
         k: int,
         category: str | None = None,
         exclude_rows: Sequence[int] = (),
+        grid: tuple[int, int] | None = None,
     ) -> RetrievedReferences:
         """See `PatchSearchEngine.nearest_references`."""
-        return self._engine.nearest_references(memory, descriptor, k, category, exclude_rows)
+        return self._engine.nearest_references(memory, descriptor, k, category, exclude_rows, grid)
 
     def max_similarity(
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int

@@ -49,7 +49,7 @@ from service.thread_pools import ThreadPools
 log = logging.getLogger("touchstone")
 
 _BORDER_WARNING = (
-    "the memory looks at the centre %d of %d pixels: a border of %.0f %% of every picture is not inspected; "
+    "the memory looks at the centre of images (%s): a border of %.0f %% of every picture is not inspected; "
     "`touchstone rebuild` makes it one that looks at all"
 )
 
@@ -110,8 +110,9 @@ class AppState:
             database_url=settings.database_url,
             codes_on_disk=settings.codes_on_disk,
         )
-        if unseen := encoder.space.geometry.unseen:
-            log.warning(_BORDER_WARNING, encoder.space.geometry.crop, encoder.space.geometry.resize, 100 * unseen)
+        geometry = encoder.space.global_geometry
+        if geometry.inspected < 1:
+            log.warning(_BORDER_WARNING, geometry.described, 100 * (1 - geometry.inspected))
         (settings.data / HISTORY).mkdir(exist_ok=True)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         if encoder.device.type == "cuda":

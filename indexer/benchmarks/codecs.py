@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, preprocess
+from indexer.encoders.base import join_features
 from indexer.imaging.decode import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
 from indexer.scoring.scoring import score_image
@@ -60,7 +61,7 @@ def main(
         found = [scores(encoder, each.references, each.tests, decoded(each.references.patches)) for each in categories]
         errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(found, exact, strict=True)])
         cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(found, exact, strict=True))
-        megabytes = size * len(space.layers) * space.cells / 1e6
+        megabytes = size * len(space.layers) * math.prod(space.global_grid) / 1e6
         print(
             f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
             f"| {auroc(defective, found) - base:+.4f} |"
@@ -89,7 +90,9 @@ def _codecs(dim: int, categories: list[CategoryFeatures]) -> Iterator[tuple[str,
 
 
 def _through_codec(codec: Codec, patches: torch.Tensor) -> torch.Tensor:
-    return codec.decode(torch.from_numpy(codec.encode(Features(torch.zeros(len(patches), 1), patches)).codes))
+    return codec.decode(
+        torch.from_numpy(codec.encode(Features(torch.zeros(len(patches), 1), patches, (1, patches.shape[2]))).codes)
+    )
 
 
 def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
@@ -100,7 +103,7 @@ def scores(encoder: Encoder, references: Features, tests: Features, stored: torc
     """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
     count = len(stored)
     codes = stored.contiguous().view(torch.uint8).numpy()
-    encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32")
+    encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32", references.grid)
     memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
     scored = [score_image(memory, engine, tests.item(index), settings) for index in range(len(tests))]
@@ -126,8 +129,8 @@ def _read(encoder: Encoder, category: Path) -> CategoryFeatures:
 
 
 def _features(encoder: Encoder, paths: list[Path]) -> Features:
-    each = [encoder.encode(preprocess(decode_image(path), encoder.space.geometry)[None]) for path in paths]
-    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+    each = [encoder.encode(preprocess(decode_image(path), encoder.space.global_geometry)[None]) for path in paths]
+    return join_features(each)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from indexer.benchmarks.codecs import auroc, paths_of, scores
 from indexer.benchmarks.cpu.plan import Vit
 from indexer.benchmarks.cpu.subjects import vit_model
-from indexer.encoders import Encoder, EncoderSettings, Features, InputGeometry, load_encoder, preprocess
-from indexer.encoders.base import Dtype
+from indexer.encoders import Encoder, EncoderSettings, Features, InputGeometry, PreparedImage, load_encoder, prepare
+from indexer.encoders.base import Dtype, join_features
 from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.encoders.vit import VitEncoder
 from indexer.imaging.decode import decode_image
 
 _VIT = Vit("ViT-S", 384, 6, 12)
 _CPU = torch.device("cpu")
-Preprocess = Callable[[NDArray[np.uint8]], torch.Tensor]
+Preprocess = Callable[[NDArray[np.uint8]], PreparedImage]
 
 
 def main(
@@ -34,17 +34,20 @@ def main(
 
     The transformer has random weights (a DINOv3 ViT-S, seed 0): rounding behaves as in a trained one, verdicts do not.
     """
-    geometry = InputGeometry(crop * 8 // 7, crop)
-    pillow: Preprocess = partial(preprocess, geometry=geometry)
-    builtin = load_encoder(EncoderSettings(resize=geometry.resize, crop=crop, device="cpu"))
+    geometry = InputGeometry.paper(crop * 8 // 7, crop)
+    pillow: Preprocess = partial(prepare, geometry=geometry, global_geometry=geometry)
+    builtin = load_encoder(EncoderSettings(resize=geometry.resized[0], crop=crop, device="cpu"))
     subjects: dict[str, tuple[Encoder, Preprocess]] = {
         "built-in": (builtin, pillow),
-        "built-in, prepared by the device's resize": (builtin, DevicePreprocessor(_CPU, geometry)),
+        "built-in, prepared by the device's resize": (
+            builtin,
+            partial(DevicePreprocessor(_CPU, geometry), geometry=geometry),
+        ),
         "random ViT-S": (_vit(geometry, "float32"), pillow),
         "random ViT-S, bfloat16": (_vit(geometry, "bfloat16"), pillow),
         "random ViT-S, prepared by the device's resize": (
             _vit(geometry, "float32"),
-            DevicePreprocessor(_CPU, geometry),
+            partial(DevicePreprocessor(_CPU, geometry), geometry=geometry),
         ),
     }
     categories = [paths_of(each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
@@ -66,13 +69,13 @@ def main(
 
 def _vit(geometry: InputGeometry, dtype: Dtype) -> Encoder:
     torch.manual_seed(0)
-    settings = EncoderSettings(_VIT.name, resize=geometry.resize, crop=geometry.crop, device="cpu", dtype=dtype)
-    return VitEncoder(vit_model(_VIT, geometry.crop), settings, geometry, _CPU)
+    settings = EncoderSettings(_VIT.name, resize=geometry.resized[0], crop=geometry.size[0], device="cpu", dtype=dtype)
+    return VitEncoder(vit_model(_VIT, geometry.size[0]), settings, geometry, _CPU)
 
 
 def _features(encoder: Encoder, prepared: Preprocess, paths: list[Path]) -> Features:
-    each = [encoder.encode(prepared(decode_image(path))[None]) for path in paths]
-    return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+    each = [encoder.encode(prepared(decode_image(path)).window[None]) for path in paths]
+    return join_features(each)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace
+from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, with_distances
 from indexer.scoring.scoring import ScoringResult, rescale
-from indexer.search import PatchSearchEngine
+from indexer.search import PatchSearchEngine, best_similarities
 
 _EPSILON = 1e-3  # added to mean distances, so that a cell in which references are all alike is not blown up
 
@@ -37,9 +37,9 @@ class Adaptation:
     scale: NDArray[np.float32]
     calibration: Calibration
 
-    def apply(self, scored: ScoringResult, space: FeatureSpace, settings: ScoringSettings) -> ScoringResult:
+    def apply(self, scored: ScoringResult, settings: ScoringSettings) -> ScoringResult:
         """A scored image, with its distances, map and score as if it had been stored like the references."""
-        return rescale(scored, self.scale, space, settings)
+        return rescale(scored, self.scale, settings)
 
     def to_bytes(self) -> bytes:
         """As the catalogue keeps it."""
@@ -93,26 +93,28 @@ class AdaptationBuilder:
     def add(self, reference_id: int, features: Features) -> None:
         """Search for a reference, stored like the images, among the others as they are: the work of one detection."""
         memory, result, number = self._memory, self._found, self._position[reference_id]
+        frame = memory.frame(self._known.category)
         duplicates = result.ids[result.groups == result.groups[number]].tolist()
         excluded = [memory.row_of(int(one)) for one in duplicates]
         descriptor = features.global_descriptors[0].to("cpu").numpy()
-        nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, excluded)
-        best = self._engine.max_similarity(memory, features.patches[0], nearest.rows, self._settings.rho)
+        nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, excluded, features.grid)
+        best = best_similarities(self._engine, memory, features, nearest.rows, self._settings.rho)
         distances = (1.0 - best).astype(np.float32)
         similarity = float(nearest.similarities[0])
         self._ids.append(reference_id)
-        self._statistics.append(from_distances(distances, similarity, features, memory.space, self._settings))
+        self._statistics.append(from_distances(distances, similarity, features, frame, self._settings))
         self._distances.append(distances)
 
     def result(self) -> Adaptation | None:
         """The adaptation; None when fewer than half of the references could be added."""
         if len(self._ids) < max(1, len(self.reference_ids) // 2):
             return None
+        frame = self._memory.frame(self._known.category)
         before = np.mean([1.0 - self._found.best[self._position[one]] for one in self._ids], axis=0)
         after = np.mean(self._distances, axis=0)
         scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
         statistics = [
-            with_distances(each, scale * distances, self._memory.space, self._settings)
+            with_distances(each, scale * distances, frame, self._settings)
             for each, distances in zip(self._statistics, self._distances, strict=True)
         ]
         return Adaptation(scale, _calibration(self._known, statistics, self._ids))

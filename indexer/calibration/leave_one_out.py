@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.near_duplicates import PEERS, duplicate_groups
+from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.scoring import roi_mask
-from indexer.search import PatchSearchEngine
+from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import difference, max_similarity_at, reverse_similarities
 
 _ROWS_PER_STEP = 32  # references in one step of work: no more than one detection searches
@@ -54,7 +54,7 @@ class LeaveOneOut:
         """References that show the same part as an earlier one."""
         return int(np.count_nonzero(self.groups != self.ids))
 
-    def balance_layers(self, space: FeatureSpace, settings: ScoringSettings) -> ScoringSettings:
+    def balance_layers(self, frame: Frame, settings: ScoringSettings) -> ScoringSettings:
         """The settings with layer weights under which every layer adds alike to the distances between good parts.
 
         A layer's weight is one over the mean of its distances, over the inspected cells of one reference of every
@@ -64,15 +64,17 @@ class LeaveOneOut:
         counted = (self.groups == self.ids) & ~np.isnan(self.nearest)
         if settings.layer_weights is not None or not counted.any():
             return settings
-        return weigh_layers(layer_distances(1.0 - self.best[counted], space, settings), settings)
+        return weigh_layers(layer_distances(1.0 - self.best[counted], frame, settings), settings)
 
-    def statistics(self, memory: MemoryBank, settings: ScoringSettings) -> Iterator[tuple[int, ImageStatistics]]:
+    def statistics(
+        self, memory: MemoryBank, frame: Frame, settings: ScoringSettings
+    ) -> Iterator[tuple[int, ImageStatistics]]:
         """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
         for index, reference_id in enumerate(self.ids):
             if self.groups[index] == reference_id and not np.isnan(self.nearest[index]):
                 features = memory.features_of(memory.row_of(int(reference_id)))
                 distances, nearest = 1.0 - self.best[index], float(self.nearest[index])
-                yield int(reference_id), from_distances(distances, nearest, features, memory.space, settings)
+                yield int(reference_id), from_distances(distances, nearest, features, frame, settings)
 
 
 def leave_one_out(
@@ -95,11 +97,9 @@ def leave_one_out(
     return work.result()
 
 
-def layer_distances(
-    distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
-) -> NDArray[np.float64]:
+def layer_distances(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> NDArray[np.float64]:
     """The mean of each layer's distances over the inspected cells: S_l(t) (references, layers, cells) → (layers,)."""
-    if (inspected := roi_mask(settings, space)) is not None:
+    if (inspected := roi_mask(settings, frame)) is not None:
         distances = distances[..., inspected.cells.ravel()]
     mean: NDArray[np.float64] = distances.mean(axis=(0, 2), dtype=np.float64)
     return mean
@@ -126,8 +126,9 @@ def calibrate(
     balance: take layer weights that the settings do not name from the references.
     """
     result = run_leave_one_out(memory, engine, category, settings, progress)
-    settings = result.balance_layers(memory.space, settings) if balance else settings
-    statistics = (each for _, each in result.statistics(memory, settings))
+    frame = memory.frame(category)
+    settings = result.balance_layers(frame, settings) if balance else settings
+    statistics = (each for _, each in result.statistics(memory, frame, settings))
     return Calibration.from_statistics(
         category, memory.version, "", statistics, result.duplicates, layer_weights=settings.layer_weights
     )
@@ -156,12 +157,13 @@ class _Work:
     ) -> None:
         self.memory, self.engine, self.category = memory, engine, category
         self.k, self.rho, self.before = k, rho, before
-        rows = memory.rows_of(category)
+        rows = np.flatnonzero(memory.allowed_rows(category, (), memory.frame(category).grid))
         order = np.argsort(memory.ids[rows])
         self.rows: NDArray[np.int64] = rows[order]
         self.ids: NDArray[np.int64] = memory.ids[self.rows]
         self.position = {int(reference_id): index for index, reference_id in enumerate(self.ids)}
-        shape = (len(self.ids), len(memory.space.layers), memory.space.cells)
+        self.grid = memory.frame(category).grid
+        shape = (len(self.ids), len(memory.space.layers), self.grid[0] * self.grid[1])
         self.best = np.full(shape, np.nan, np.float32)
         self.nearest = np.full(len(self.ids), np.nan, np.float32)
         self.candidates: list[NDArray[np.int64]] = []
@@ -173,7 +175,9 @@ class _Work:
         known = {} if self.before is None else _known_distances(self.before)
         for index, row in enumerate(self.rows):
             one = int(self.ids[index])
-            near = self.memory.nearest_references(self._descriptor(row), PEERS, self.category, [int(row)]).rows
+            near = self.memory.nearest_references(
+                self._descriptor(row), PEERS, self.category, [int(row)], self.grid
+            ).rows
             pairs = [(one, int(self.memory.ids[other])) for other in near]
             unknown = [place for place, pair in enumerate(pairs) if pair not in known]
             if unknown:
@@ -192,7 +196,7 @@ class _Work:
             members.setdefault(group, []).append(int(self.rows[self.position[one]]))
         for index, row in enumerate(self.rows):
             excluded = members[self.groups[int(self.ids[index])]]
-            result = self.memory.nearest_references(self._descriptor(row), self.k, self.category, excluded)
+            result = self.memory.nearest_references(self._descriptor(row), self.k, self.category, excluded, self.grid)
             self.candidates.append(self.memory.ids[result.rows])
             if len(result.rows):
                 self.nearest[index] = result.similarities[0]
@@ -286,7 +290,7 @@ class _Work:
         rows = self._candidate_rows(number)
         if len(rows):
             features = self.memory.features_of(int(self.rows[number]))
-            self.best[number] = self.engine.max_similarity(self.memory, features.patches[0], rows, self.rho)
+            self.best[number] = best_similarities(self.engine, self.memory, features, rows, self.rho)
 
     def _candidate_rows(self, number: int) -> NDArray[np.int64]:
         return self.rows[[self.position[int(one)] for one in self.candidates[number]]]
@@ -294,7 +298,8 @@ class _Work:
     def _row_of(self, reference_id: int) -> int | None:
         """The row of a reference, also when it is no longer live but not yet compacted away."""
         result = np.flatnonzero(self.memory.ids == reference_id)
-        return int(result[0]) if len(result) else None
+        result = result[[self.memory.codes_table(int(row)).grid == self.grid for row in result]]
+        return int(result[-1]) if len(result) else None  # the last one: earlier ones are of an earlier geometry
 
     def _descriptor(self, row: int) -> NDArray[np.float32]:
         return self.memory.global_index.descriptor(int(row))

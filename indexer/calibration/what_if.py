@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, layer_distances, weigh_layers
+from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.scoring import ScoringResult, score_image
@@ -45,6 +45,7 @@ def estimate_calibration(
     is taken to have changed like those that measured alike before. Between two yields lies at most the work of one
     detection.
     """
+    frame = memory.frame(known.category)
     positions = {int(one): position for position, one in enumerate(searches.ids)}
     live = set(memory.ids[memory.rows_of(known.category)].tolist())
     there = [
@@ -61,7 +62,7 @@ def estimate_calibration(
     for row in () if same else rows:
         searched[row] = _search(memory, engine, known.category, searches, row, settings)
         yield len(searched) / steps
-    settings = _balance(memory.space, searches, searched, settings)
+    settings = _balance(frame, searches, searched, settings)
     result: list[ImageStatistics] = []
     for done, row in enumerate(rows):
         features = memory.features_of(memory.row_of(int(searches.ids[row])))
@@ -69,7 +70,7 @@ def estimate_calibration(
             distances, nearest = 1.0 - searches.best[row], float(searches.nearest[row])
         else:
             distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
-        result.append(from_distances(distances, nearest, features, memory.space, settings))
+        result.append(from_distances(distances, nearest, features, frame, settings))
         yield (len(searched) + done + 1) / steps
     before = np.array([astuple(old) for _, old in there], np.float64).reshape(-1, 5)  # (references, measures)
     after = (
@@ -112,15 +113,15 @@ def _search(
 
 
 def _balance(
-    space: FeatureSpace, searches: LeaveOneOut, searched: Mapping[int, ScoringResult], settings: ScoringSettings
+    frame: Frame, searches: LeaveOneOut, searched: Mapping[int, ScoringResult], settings: ScoringSettings
 ) -> ScoringSettings:
     """With the layer weights that the kept searches say, carried as the distances of those searched anew changed."""
     if settings.layer_weights is not None or not searched:
-        return searches.balance_layers(space, settings)
+        return searches.balance_layers(frame, settings)
     counted = (searches.groups == searches.ids) & ~np.isnan(searches.nearest)
-    typical = layer_distances(1.0 - searches.best[counted], space, settings)
-    before = layer_distances(1.0 - searches.best[list(searched)], space, settings)
-    after = layer_distances(np.stack([each.distances for each in searched.values()]), space, settings)
+    typical = layer_distances(1.0 - searches.best[counted], frame, settings)
+    before = layer_distances(1.0 - searches.best[list(searched)], frame, settings)
+    after = layer_distances(np.stack([each.distances for each in searched.values()]), frame, settings)
     changed = np.divide(after, before, out=np.ones_like(after), where=before > 0)
     return weigh_layers(typical * changed, settings)
 

@@ -20,7 +20,7 @@ from indexer.domain.profile import CalibrationKind
 from indexer.domain.region import Region
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import Decision, DecisionSettings
-from indexer.encoders.base import Features, FeatureSpace
+from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
 from indexer.scoring.scoring import ScoringResult, score_steps
@@ -57,10 +57,10 @@ class JudgedImage:
     measures: ImageStatistics
     decision: Decision
 
-    def rejudged(self, features: Features, space: FeatureSpace, criteria: Criteria) -> JudgedImage:
+    def rejudged(self, features: Features, criteria: Criteria) -> JudgedImage:
         """By other criteria with the same K and ρ, so that no search is needed."""
         nearest = float(self.scored.neighbours.similarities[0])
-        statistics = from_distances(self.scored.distances, nearest, features, space, criteria.scoring)
+        statistics = from_distances(self.scored.distances, nearest, features, self.scored.frame, criteria.scoring)
         return JudgedImage(self.scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
 
 
@@ -136,18 +136,19 @@ class Detector:
 
         features: of the image, a batch of one. size: (width, height) of the image, in whose pixels regions are given.
         category: whose references to search; None recognises it by the most similar reference of all. encoding: how
-        the image is stored. NoReferencesError.
+        the image is stored. NoReferencesError; OtherProportions when the category refuses the image for them.
         """
         likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu").numpy())
         if likeliest is None:
             raise NoReferencesError("the memory is empty")
         applied = likeliest if category is None else category
         criteria = self.criteria(applied, encoding)
-        result = yield from score_steps(memory, self.engine, features, criteria.scoring, applied)
-        judged = _judged(result, memory.space, features, criteria)
+        frame = memory.frame(applied, size)
+        result = yield from score_steps(memory, self.engine, features, criteria.scoring, applied, frame=frame)
+        judged = _judged(result, features, criteria)
         scored, decision = judged.scored, judged.decision
         better = None
-        if likeliest != applied:
+        if likeliest != applied and memory.frame(likeliest).grid == frame.grid:
             better = yield from self._alternative_category(memory, features, likeliest, result, criteria.scoring)
         return Detection(
             category=applied,
@@ -158,7 +159,7 @@ class Detector:
             decision=decision,
             regions=tuple(
                 (region, explain_region(memory, features, scored, region.peak_cell, criteria.scoring))
-                for region in _anomalous_regions(decision, scored.map, memory.space, size)
+                for region in _anomalous_regions(decision, scored)
             ),
             references=tuple(
                 RetrievedReference(int(memory.ids[row]), memory.category_of(int(row)), float(similarity))
@@ -178,7 +179,7 @@ class Detector:
         """
         criteria = self.criteria(category, None)
         scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
-        there, here = (mean_distance(each.distances, memory.space, own_settings) for each in (scored, own))
+        there, here = (mean_distance(each.distances, own.frame, own_settings) for each in (scored, own))
         if there >= here:
             return None
         calibration = criteria.calibration
@@ -203,19 +204,17 @@ def judge(
     [result] = run_batched(engine, memory, [steps])
     if isinstance(result, Exception):
         raise result
-    return _judged(result, memory.space, features, criteria)
+    return _judged(result, features, criteria)
 
 
-def _judged(found: ScoringResult, space: FeatureSpace, features: Features, criteria: Criteria) -> JudgedImage:
+def _judged(found: ScoringResult, features: Features, criteria: Criteria) -> JudgedImage:
     adaptation = criteria.adaptation
-    scored = found if adaptation is None else adaptation.apply(found, space, criteria.scoring)
-    statistics = ImageStatistics.from_scoring(scored, features, space, criteria.scoring)
+    scored = found if adaptation is None else adaptation.apply(found, criteria.scoring)
+    statistics = ImageStatistics.from_scoring(scored, features, criteria.scoring)
     return JudgedImage(scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
 
 
-def _anomalous_regions(
-    decision: Decision, anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
-) -> tuple[Region, ...]:
+def _anomalous_regions(decision: Decision, scored: ScoringResult) -> tuple[Region, ...]:
     """The map above the level that good parts' maps stay under; an image of another verdict has no regions.
 
     A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
@@ -224,6 +223,6 @@ def _anomalous_regions(
     if decision.verdict != "anomalous" or decision.threshold is None:
         return ()
     level = decision.region_threshold
-    if level is None or anomaly_map.max() < level:
+    if level is None or scored.map.max() < level:
         level = decision.threshold
-    return find_regions(anomaly_map, level, space, size)
+    return find_regions(scored.map, level, scored.frame)

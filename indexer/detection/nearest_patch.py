@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace
+from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import ScoringResult, layer_weights
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
@@ -41,7 +42,7 @@ def explain_region(
     features: one image's, as a batch of one, and what it scored. Where the engine did not keep who was nearest, the
     search is repeated for this cell: for the few peaks that are shown, that costs less than keeping it for all.
     """
-    columns = memory.space.grid[1]
+    columns = features.grid[1]
     query_cell = cell[0] * columns + cell[1]
     distances = scored.distances[:, query_cell]
     layer = int(np.argmax(layer_weights(settings, len(distances)) * distances))
@@ -50,24 +51,22 @@ def explain_region(
     else:
         row, place = (int(table[layer, query_cell]) for table in (scored.best_match.rows, scored.best_match.cells))
     where = divmod(place, columns)
-    return NearestPatch(
-        int(memory.ids[row]), where, _box(where, memory.space), memory.space.layers[layer], float(distances[layer])
-    )
+    box = _box(where, memory.geometry_of(memory.category_of(row)), memory.space.patch)
+    return NearestPatch(int(memory.ids[row]), where, box, memory.space.layers[layer], float(distances[layer]))
 
 
-def _box(cell: tuple[int, int], space: FeatureSpace) -> tuple[float, float, float, float]:
-    rows, columns = space.grid
-    across, down = space.geometry.crop / columns, space.geometry.crop / rows
-    corners = np.array([[cell[1] * across, cell[0] * down], [(cell[1] + 1) * across, (cell[0] + 1) * down]])
-    (left, top), (right, bottom) = space.geometry.to_original(corners, (1, 1)).tolist()
-    return left, top, right - left, bottom - top
+def _box(cell: tuple[int, int], geometry: InputGeometry, patch: int) -> tuple[float, float, float, float]:
+    """Where a cell lies in a reference that fits its category's geometry."""
+    width, height = geometry.resized
+    left, top, right, bottom = geometry.frame(patch).cell_box(cell)
+    return left / width, top / height, (right - left) / width, (bottom - top) / height
 
 
 def _nearest(
     memory: MemoryBank, query: torch.Tensor, scored: ScoringResult, query_cell: int, layer: int, rho: int
 ) -> tuple[int, int]:
     """The row and the cell of the stored patch nearest to one patch (dim,) of one layer."""
-    table = neighbour_cells(memory.space.grid, rho)[query_cell]
+    table = neighbour_cells(scored.frame.grid, rho)[query_cell]
     candidates = torch.from_numpy(table[table != OUTSIDE])
     rows = scored.neighbours.rows
     codes = torch.stack([memory.codes_of(int(row))[layer, candidates] for row in rows])  # (k, candidates, bytes)

@@ -6,19 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.geometry import Frame
 from indexer.domain.region import Region
-from indexer.encoders.base import FeatureSpace
 
 MAX_REGIONS = 32
 
 
-def find_regions(
-    anomaly_map: NDArray[np.float32], threshold: float, space: FeatureSpace, size: tuple[int, int]
-) -> tuple[Region, ...]:
-    """Regions of a (256, 256) map at or above `threshold`, highest peak first, at most 32.
-
-    size: (width, height) of the original picture, whose centre the map covers as the crop does.
-    """
+def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame: Frame) -> tuple[Region, ...]:
+    """Regions of a map over an image's frame at or above `threshold`, highest peak first, at most 32."""
     mask = (anomaly_map >= threshold).astype(np.uint8)
     count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
     regions = []
@@ -29,11 +24,11 @@ def find_regions(
         contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         outline = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
         # Pixel centres lie half a pixel in; the box is bounded by pixel edges.
-        corners = _to_original(np.array([[left, top], [left + width, top + height]]), anomaly_map, space, size)
+        corners = _to_original(np.array([[left, top], [left + width, top + height]]), anomaly_map, frame)
         x, y = corners[0]
         box_width, box_height = corners[1] - corners[0]
-        centre = _to_original(centroids[index][None] + 0.5, anomaly_map, space, size)[0]
-        polygon = _to_original(outline + 0.5, anomaly_map, space, size)
+        centre = _to_original(centroids[index][None] + 0.5, anomaly_map, frame)[0]
+        polygon = _to_original(outline + 0.5, anomaly_map, frame)
         pixel_area = (box_width / width) * (box_height / height)
         regions.append(
             Region(
@@ -42,20 +37,18 @@ def find_regions(
                 peak=float(anomaly_map.flat[peak_index]),
                 centroid=(float(centre[0]), float(centre[1])),
                 polygon=tuple((float(px), float(py)) for px, py in polygon),
-                peak_cell=_cell_under(peak_index, anomaly_map.shape, space.grid),
+                peak_cell=_cell_under(peak_index, anomaly_map.shape, frame.grid),
             )
         )
     regions.sort(key=lambda region: -region.peak)
     return tuple(regions[:MAX_REGIONS])
 
 
-def _to_original(
-    points: NDArray[np.float64], anomaly_map: NDArray[np.float32], space: FeatureSpace, size: tuple[int, int]
-) -> NDArray[np.float64]:
+def _to_original(points: NDArray[np.float64], anomaly_map: NDArray[np.float32], frame: Frame) -> NDArray[np.float64]:
     """Map positions (n, 2) as (x, y) → positions in the original picture."""
     height, width = anomaly_map.shape
-    crop = points * (space.geometry.crop / np.array([width, height]))
-    return space.geometry.to_original(crop, size)
+    window = points * (np.array(frame.geometry.size) / np.array([width, height]))
+    return np.array(frame.placement.to_image([(x, y) for x, y in window.tolist()]), np.float64)
 
 
 def _cell_under(index: int, shape: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -105,6 +105,13 @@ class InputGeometry:
             )
         return rows, columns
 
+    @property
+    def described(self) -> str:
+        """Both sizes, for people: 512 × 512 → 448 × 448 pixels."""
+        (width, height), (across, down) = self.resized, self.size
+        whole = "" if self.resized == self.size else f" → {across} × {down}"
+        return f"{width} × {height}{whole} pixels"
+
     def fits(self, image_size: Size) -> bool:
         """Whether an image of (width, height) pixels has these proportions, within 5 %."""
         return _distortion(image_size[0] / image_size[1], self.proportions) <= TOLERANCE
@@ -119,6 +126,10 @@ class InputGeometry:
         width, height = (max(1, round(side * scale)) for side in image_size)
         left, top = (self.resized[0] - width) // 2, (self.resized[1] - height) // 2
         return Placement(self, image_size, (left, top, width, height))
+
+    def frame(self, patch: int, image_size: Size | None = None) -> Frame:
+        """The cells of an image of (width, height) pixels, of one that fits when None. As `placement` and `grid`."""
+        return Frame(self.placement(image_size or self.resized), self.grid(patch))
 
     def to_json(self) -> str:
         """As the catalogue stores it; equal geometries are equal texts."""
@@ -181,6 +192,31 @@ class Placement:
         left, top, right, bottom = self.shown
         (x0, y0), (x1, y1) = self.to_image([(left, top), (right, bottom)])
         return x0, y0, x1, y1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The cells of one image: where it lies, and the (rows, columns) of the window's grid."""
+
+    placement: Placement
+    grid: tuple[int, int]
+
+    @property
+    def geometry(self) -> InputGeometry:
+        """What of the image the cells cover."""
+        return self.placement.geometry
+
+    def at_size(self, image_size: Size) -> Frame:
+        """The same cells of the image shown at another (width, height)."""
+        return replace(self, placement=replace(self.placement, image_size=image_size))
+
+    def cell_box(self, cell: tuple[int, int]) -> Box:
+        """Where a cell (row, column) lies, in pixels of the image."""
+        (rows, columns), (width, height) = self.grid, self.geometry.size
+        across, down = width / columns, height / rows
+        corners = [(cell[1] * across, cell[0] * down), ((cell[1] + 1) * across, (cell[0] + 1) * down)]
+        (left, top), (right, bottom) = self.placement.to_image(corners)
+        return left, top, right, bottom
 
 
 def choose_geometry(

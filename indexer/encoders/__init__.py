@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
+from indexer.domain.errors import GeometryError
+from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
 from indexer.encoders.filterbank.encoder import FilterBankEncoder
-from indexer.encoders.preprocessing import InputGeometry, preprocess
+from indexer.encoders.preprocessing import PreparedImage, prepare, preprocess
 
 __all__ = [
     "BUILTIN",
@@ -20,8 +22,10 @@ __all__ = [
     "FeatureSpace",
     "Features",
     "InputGeometry",
+    "PreparedImage",
     "choose_device",
     "load_encoder",
+    "prepare",
     "preprocess",
 ]
 
@@ -33,8 +37,8 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     """Load what the settings name. EncoderError, one line, when it cannot be loaded."""
     device = choose_device(settings.device)
     try:
-        geometry = InputGeometry(settings.resize, settings.crop)
-    except ValueError as error:
+        geometry = InputGeometry.paper(settings.resize, settings.crop)
+    except GeometryError as error:
         raise EncoderError(str(error)) from error
     if settings.model == FILTER_BANK:
         return FilterBankEncoder(geometry, device)

@@ -9,45 +9,57 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from indexer.encoders.preprocessing import InputGeometry
+from indexer.domain.geometry import InputGeometry
+from indexer.encoders.preprocessing import PreparedImage, margins, part_drawn
 
 
 class DevicePreprocessor:
-    """What `preprocess` does, on a device: the same antialiased resize, each value within 1/255 of Pillow's.
+    """What `prepare` does, on a device: the same antialiased resize, each value within 1/255 of Pillow's.
 
     Safe to call from several threads. On CUDA each thread has a stream of its own, so that one image's transfer (from
     pinned memory) and resize run beside the encoder's work on another's.
     """
 
-    def __init__(self, device: torch.device, geometry: InputGeometry) -> None:
+    def __init__(self, device: torch.device, global_geometry: InputGeometry) -> None:
         self._device = device
-        self._geometry = geometry
+        self._global_geometry = global_geometry
         self._threads = threading.local()
 
     @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """RGB image uint8 (height, width, 3) → uint8 (3, crop, crop) on the device, finished."""
+    def __call__(self, image: NDArray[np.uint8], geometry: InputGeometry) -> PreparedImage:
+        """As `prepare`, on the device, finished."""
+        placement = geometry.placement((image.shape[1], image.shape[0]))
+        geometries = [geometry] if geometry == self._global_geometry else [geometry, self._global_geometry]
         source = torch.from_numpy(image)
         if self._device.type != "cuda":
-            return self._prepared(source.to(self._device))
-        stream = self._stream()
-        with torch.cuda.stream(stream):
-            prepared = self._prepared(source.pin_memory().to(self._device, non_blocking=True))
-            stream.synchronize()
-        # It was made on this stream and is read on the encoder's: its memory must not be used again before that.
-        prepared.record_stream(torch.cuda.default_stream(self._device))
-        return prepared
-
-    def _prepared(self, image: torch.Tensor) -> torch.Tensor:
-        """uint8 (height, width, 3) → uint8 (3, crop, crop), where it lies."""
-        planes = image.permute(2, 0, 1)[None].to(torch.float32)
-        side, margin, crop = self._geometry.resize, self._geometry.margin, self._geometry.crop
-        square = F.interpolate(planes, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        inside = square[0, :, margin : margin + crop, margin : margin + crop]
-        return inside.round().clamp_(0, 255).to(torch.uint8).contiguous()
+            windows = [_window(source.to(self._device), each) for each in geometries]
+        else:
+            stream = self._stream()
+            with torch.cuda.stream(stream):
+                there = source.pin_memory().to(self._device, non_blocking=True)
+                windows = [_window(there, each) for each in geometries]
+                stream.synchronize()
+            for each in windows:
+                # It was made on this stream and is read on the encoder's: its memory must not be used again before.
+                each.record_stream(torch.cuda.default_stream(self._device))
+        return PreparedImage(windows[0], windows[1] if len(windows) > 1 else None, placement)
 
     def _stream(self) -> torch.cuda.Stream:
         if not hasattr(self._threads, "stream"):
             self._threads.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream: torch.cuda.Stream = self._threads.stream
         return stream
+
+
+def _window(image: torch.Tensor, geometry: InputGeometry) -> torch.Tensor:
+    """uint8 (height, width, 3) → uint8 (3, H, W), where it lies."""
+    placement = geometry.placement((image.shape[1], image.shape[0]))
+    planes = image.permute(2, 0, 1)[None].to(torch.float32)
+    size = (placement.drawn[3], placement.drawn[2])
+    scaled = F.interpolate(planes, size=size, mode="bilinear", antialias=True, align_corners=False)
+    left, top, right, bottom = part_drawn(placement)
+    part = scaled[:, :, top:bottom, left:right]
+    before_x, after_x, before_y, after_y = margins(placement)
+    if before_x or after_x or before_y or after_y:
+        part = F.pad(part, (before_x, after_x, before_y, after_y), mode="replicate")
+    return part[0].round().clamp_(0, 255).to(torch.uint8).contiguous()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import nn
@@ -17,19 +19,39 @@ _OFFSET = 0.1
 def resize_positions(model: PreTrainedModel, grid: tuple[int, int]) -> None:
     """Give a ViT, DeiT or DINOv2 the position embeddings of a grid (rows, columns), in place, bicubic.
 
-    The paper's program runs all of these so. Nothing is done at the trained size, nor to other models: DINOv2 with
-    registers is interpolated by its authors as by transformers, DINOv3 and BEiT have no such embeddings.
+    Images of other grids get theirs as they come. The paper's program runs all of these so. Nothing is done to other
+    models: DINOv2 with registers is interpolated by its authors as by transformers, DINOv3 and BEiT have no such
+    embeddings.
     """
     if not isinstance(model, ViTModel | DeiTModel | Dinov2Model):
         return
     embeddings = model.embeddings
     special = 2 if isinstance(model, DeiTModel) else 1
-    positions = embeddings.position_embeddings.detach()  # (1, special + cells, dim)
-    side = math.isqrt(positions.shape[1] - special)
+    trained = embeddings.position_embeddings.detach()  # (1, special + cells, dim)
+    patch = int(cast(int, model.config.patch_size))
+
+    @lru_cache(maxsize=16)
+    def positions(wanted: tuple[int, int]) -> torch.Tensor:
+        if wanted == grid:
+            return embeddings.position_embeddings
+        there = embeddings.position_embeddings
+        return _interpolated(trained, special, wanted).to(device=there.device, dtype=there.dtype)
+
+    embeddings.position_embeddings = nn.Parameter(_interpolated(trained, special, grid), requires_grad=False)
+
+    def interpolate(_: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        return positions((height // patch, width // patch))
+
+    # What transformers calls for an image of height × width pixels: its own interpolates otherwise than the authors.
+    setattr(embeddings, "interpolate_pos_encoding", interpolate)  # noqa: B010
+
+
+def _interpolated(trained: torch.Tensor, special: int, grid: tuple[int, int]) -> torch.Tensor:
+    """Position embeddings (1, special + cells, dim) of a square grid → those of another grid (rows, columns)."""
+    side = math.isqrt(trained.shape[1] - special)
     if grid == (side, side):
-        return
-    cells = positions[:, special:].view(1, side, side, -1).permute(0, 3, 1, 2)  # (1, dim, side, side)
+        return trained
+    cells = trained[:, special:].view(1, side, side, -1).permute(0, 3, 1, 2)  # (1, dim, side, side)
     scale = tuple((count + _OFFSET) / side for count in grid)
-    resized = F.interpolate(cells.float(), scale_factor=scale, mode="bicubic").to(positions.dtype)
-    resized = resized.flatten(2).transpose(1, 2)
-    embeddings.position_embeddings = nn.Parameter(torch.cat([positions[:, :special], resized], 1), requires_grad=False)
+    resized = F.interpolate(cells.float(), scale_factor=scale, mode="bicubic").to(trained.dtype)
+    return torch.cat([trained[:, :special], resized.flatten(2).transpose(1, 2)], 1)

@@ -1,4 +1,4 @@
-"""Resizes and crops a decoded image to the square an encoder takes; maps coordinates back."""
+"""Scales a decoded image as its geometry says and cuts out the window that an encoder sees."""
 
 from __future__ import annotations
 
@@ -9,47 +9,59 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from indexer.domain.geometry import InputGeometry, Placement
+
 
 @dataclass(frozen=True)
-class InputGeometry:
-    """Resize to a square of `resize` pixels, then keep the centre square of `crop` pixels (paper: 512, 448).
+class PreparedImage:
+    """One image as an encoder takes it.
 
-    With both the same nothing is cut off, and every part of an image is looked at.
+    window: uint8 (3, H, W), what its patches are made of. overview: uint8 (3, h, w) of the memory's global geometry,
+    what its global descriptor is made of; None where that is the window. placement: where the window lies in the image.
     """
 
-    resize: int
-    crop: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.resize:
-            raise ValueError(f"the crop ({self.crop}) must be between 1 and the resized side ({self.resize})")
-
-    @property
-    def margin(self) -> int:
-        """Resized pixels cut off at the left and at the top."""
-        return (self.resize - self.crop) // 2
-
-    @property
-    def unseen(self) -> float:
-        """The share of an image's area that is cut off, 0 to 1: its border."""
-        return 1.0 - (self.crop / self.resize) ** 2
-
-    def to_original(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-        """Positions (n, 2) as (x, y) in the crop → positions in the original image of size (width, height).
-
-        Positions are continuous: pixel i covers [i, i + 1).
-        """
-        moved: NDArray[np.float64] = (np.asarray(points, np.float64) + self.margin) * (np.array(size) / self.resize)
-        return moved
+    window: torch.Tensor
+    overview: torch.Tensor | None
+    placement: Placement
 
 
 def preprocess(image: NDArray[np.uint8], geometry: InputGeometry) -> torch.Tensor:
-    """RGB image uint8 (height, width, 3) → uint8 (3, crop, crop).
+    """RGB image uint8 (height, width, 3) → the window, uint8 (3, H, W). OtherProportions where the geometry says so.
 
     The resize is Pillow's own antialiased bilinear one, so it equals what the method was published with. It is done in
-    bytes, as there, and stays in bytes until the encoder scales it: a quarter of the traffic of floats.
+    bytes, as there, and stays in bytes until the encoder scales it: a quarter of the traffic of floats. Where no image
+    is, the nearest pixel of its border stands.
     """
-    square = Image.fromarray(image).resize((geometry.resize, geometry.resize), Image.Resampling.BILINEAR)
-    low, high = geometry.margin, geometry.margin + geometry.crop
-    crop = square.crop((low, low, high, high))
-    return torch.from_numpy(np.asarray(crop).transpose(2, 0, 1).copy())
+    placement = geometry.placement((image.shape[1], image.shape[0]))
+    scaled = Image.fromarray(image).resize(placement.drawn[2:], Image.Resampling.BILINEAR)
+    left, top, right, bottom = part_drawn(placement)
+    window = np.asarray(scaled.crop((left, top, right, bottom)))
+    before_x, after_x, before_y, after_y = margins(placement)
+    if before_x or after_x or before_y or after_y:
+        window = np.pad(window, ((before_y, after_y), (before_x, after_x), (0, 0)), mode="edge")
+    return torch.from_numpy(window.transpose(2, 0, 1).copy())
+
+
+def prepare(image: NDArray[np.uint8], geometry: InputGeometry, global_geometry: InputGeometry) -> PreparedImage:
+    """RGB image uint8 (height, width, 3) → what an encoder needs of it. OtherProportions as `preprocess`."""
+    window = preprocess(image, geometry)
+    overview = None if geometry == global_geometry else preprocess(image, global_geometry)
+    return PreparedImage(window, overview, geometry.placement((image.shape[1], image.shape[0])))
+
+
+def part_drawn(placement: Placement) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the window in the scaled image, within it; at least one pixel wide and high."""
+    (left, top, width, height), (x0, y0, across, down) = placement.geometry.window, placement.drawn
+    begin_x, begin_y = min(max(left - x0, 0), across - 1), min(max(top - y0, 0), down - 1)
+    end_x, end_y = min(max(left + width - x0, 1), across), min(max(top + height - y0, 1), down)
+    return begin_x, begin_y, max(end_x, begin_x + 1), max(end_y, begin_y + 1)
+
+
+def margins(placement: Placement) -> tuple[int, int, int, int]:
+    """Pixels of the window (left, right, above, below) of what `part_drawn` shows of the image."""
+    (left, top, width, height), (x0, y0, _, _) = placement.geometry.window, placement.drawn
+    begin_x, begin_y, end_x, end_y = part_drawn(placement)
+    across, down = end_x - begin_x, end_y - begin_y
+    before_x = min(max(0, x0 + begin_x - left), width - across)
+    before_y = min(max(0, y0 + begin_y - top), height - down)
+    return before_x, width - across - before_x, before_y, height - down - before_y

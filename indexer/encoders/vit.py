@@ -29,11 +29,19 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from indexer.encoders.base import EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.domain.geometry import InputGeometry
+from indexer.encoders.base import (
+    EncoderError,
+    EncoderSettings,
+    Features,
+    FeatureSpace,
+    checked_geometry,
+    geometry_facts,
+    grid_of,
+)
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.hub_names import CONFIG, WEIGHTS, repository_of
 from indexer.encoders.position_embeddings import resize_positions
-from indexer.encoders.preprocessing import InputGeometry
 from indexer.encoders.published import gated
 from indexer.encoders.timm_models import is_timm, load_timm
 
@@ -67,7 +75,7 @@ class VitEncoder:
 
     The tokens of each layer asked for go through the model's own final layer norm, once. CLS, register and distillation
     tokens are no patches. The global descriptor is the last layer's CLS token after that norm.
-    A crop other than the one the model was trained on has its position embeddings interpolated.
+    Windows of another size than the model was trained on have its position embeddings interpolated.
 
     Several threads may encode at once; a compiled encoder lets one in at a time.
     """
@@ -84,11 +92,11 @@ class VitEncoder:
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        """EncoderError where the model is not such a transformer, or the layers or the geometry do not fit it."""
+        """EncoderError where the model is not such a transformer, or layers or global geometry do not fit it."""
         self.device = device
         self._norm = _final_norm(model)
-        grid = _grid(model, geometry)
-        resize_positions(model, grid)
+        patch = _patch(model)
+        resize_positions(model, checked_geometry(geometry, patch).grid(patch))
         depth = int(model.config.num_hidden_layers)
         self._layers = choose_layers(depth) if settings.layers is None else _checked_layers(settings.layers, depth)
         self._depth = depth
@@ -110,10 +118,10 @@ class VitEncoder:
         self.space = FeatureSpace(
             encoder=_name(settings.model),
             layers=tuple(f"layer {layer}" for layer in self._layers),
-            grid=grid,
+            patch=patch,
             dim=int(model.config.hidden_size),
             global_dim=int(model.config.hidden_size),
-            geometry=geometry,
+            global_geometry=geometry,
             fingerprint=_fingerprint(self._model, self._layers, geometry, tuple(mean), tuple(std), settings.dtype),
         )
         self._check_forward()
@@ -145,16 +153,17 @@ class VitEncoder:
 
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Features:
-        """Prepared images, uint8 (B, 3, crop, crop) RGB, on any device → their features on the encoder's device."""
-        count = len(batch)
+        """See `Encoder.encode`."""
+        count, grid = len(batch), grid_of(batch, self.space.patch)
         if self._compiled and (lacking := bucket(count) - count):
             batch = torch.cat([batch, batch[-1:].expand(lacking, -1, -1, -1)])
         with self._turn:
             states, last = self._forward(batch, self._call)
-        rows, columns = self.space.grid
+        cells = grid[0] * grid[1]
         picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
-        patches = torch.stack([tokens[:, -rows * columns :] for tokens in picked], dim=1)  # (B, layers, cells, dim)
-        return Features(F.normalize(last[:count, 0].float(), dim=-1), F.normalize(patches[:count].float(), dim=-1))
+        patches = torch.stack([tokens[:, -cells:] for tokens in picked], dim=1)  # (B, layers, cells, dim)
+        descriptors = F.normalize(last[:count, 0].float(), dim=-1)
+        return Features(descriptors, F.normalize(patches[:count].float(), dim=-1), grid)
 
     def _forward(self, batch: torch.Tensor, call: Callable[..., Any]) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
         """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
@@ -167,14 +176,15 @@ class VitEncoder:
     @torch.inference_mode()
     def _check_forward(self) -> None:
         """One real pass: the tokens are those expected, the last state is normed once, and every value is finite."""
-        crop = self.space.geometry.crop
-        ramp = torch.arange(crop, dtype=torch.float32).mul(255 / crop).to(torch.uint8)
-        states, last = self._forward(ramp.expand(1, 3, crop, crop), self._model)
-        _, again = self._forward(ramp.expand(1, 3, crop, crop), self._model)
-        tokens = _prefix(self._model) + self.space.cells
+        width, height = self.space.global_geometry.size
+        cells = (width // self.space.patch) * (height // self.space.patch)
+        ramp = torch.arange(width, dtype=torch.float32).mul(255 / width).to(torch.uint8)
+        states, last = self._forward(ramp.expand(1, 3, height, width), self._model)
+        _, again = self._forward(ramp.expand(1, 3, height, width), self._model)
+        tokens = _prefix(self._model) + cells
         name = type(self._model).__name__
         if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):
-            raise EncoderError(f"{name} does not give CLS, special and {self.space.cells} patch tokens in every layer")
+            raise EncoderError(f"{name} does not give CLS, special and {cells} patch tokens in every layer")
         if not all(torch.isfinite(state).all() for state in (*states, last)):
             raise EncoderError(
                 f"{self.space.encoder}: values are not finite in {self._dtype}: try float32 or check the file"
@@ -242,18 +252,13 @@ def _final_norm(model: PreTrainedModel) -> nn.Module:
     )
 
 
-def _grid(model: PreTrainedModel, geometry: InputGeometry) -> tuple[int, int]:
-    """(rows, columns) of patches in a crop."""
+def _patch(model: PreTrainedModel) -> int:
+    """Pixels along the side of a patch."""
     size = getattr(model.config, "patch_size", None)
     height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
-    if not height or not width:
-        raise EncoderError(f"{type(model).__name__} is not supported: it names no patch size")
-    if geometry.crop % height or geometry.crop % width:
-        below = geometry.crop - geometry.crop % max(height, width)
-        raise EncoderError(
-            f"the crop ({geometry.crop}) must be a multiple of this model's patch size ({height}): for example {below}"
-        )
-    return geometry.crop // height, geometry.crop // width
+    if not height or height != width:
+        raise EncoderError(f"{type(model).__name__} is not supported: it names no size of square patches")
+    return int(height)
 
 
 def _prefix(model: PreTrainedModel) -> int:
@@ -287,7 +292,7 @@ def _fingerprint(
     """sha256 (hex) of everything that a feature depends on: weights byte for byte, and how they are used."""
     facts = {
         "layers": list(layers),
-        "geometry": [geometry.resize, geometry.crop],
+        "geometry": geometry_facts(geometry),
         "mean": list(mean),
         "std": list(std),
         "dtype": dtype,

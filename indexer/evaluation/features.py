@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from indexer.domain.errors import CorruptSegmentError
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.snapshot import SegmentFile
 from indexer.encoders import Encoder, Features
-from indexer.encoders.preprocessing import InputGeometry, preprocess
+from indexer.encoders.preprocessing import preprocess
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
@@ -53,7 +54,7 @@ def load_image(path: Path, geometry: InputGeometry) -> Loaded:
 
 def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
     """The features of all pictures in order, in batches. DatasetError for a picture that cannot be used."""
-    geometry = encoder.space.geometry
+    geometry = encoder.space.global_geometry
     size = max(_BATCH, torch.get_num_threads())
     with ThreadPoolExecutor(_DECODERS) as pool:
 
@@ -130,7 +131,10 @@ class FeatureCache:
             except CorruptSegmentError:
                 self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
                 return None
-            self._open = segment.name, EncodedReferences(read.global_descriptors, read.codes, self._codec.name)
+            self._open = (
+                segment.name,
+                EncodedReferences(read.global_descriptors, read.codes, self._codec.name, read.header.grid),
+            )
         return self._open[1].select([row])
 
     def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
@@ -139,7 +143,7 @@ class FeatureCache:
             space.fingerprint,
             self._codec.name,
             len(space.layers),
-            space.cells,
+            *encoded.grid,
             self._codec.code_size,
             space.global_dim,
             len(encoded),

@@ -80,7 +80,7 @@ def run_evaluation(choices: EvaluationOptions) -> Report:
         task = shown.task("looking at images", dataset.files)
         dataset = drop_unusable(dataset, choices.out / "cache", task.advance)
     measured = []
-    for settings, protocols in _passes(choices, preset.geometry.resize, preset.geometry.crop):
+    for settings, protocols in _passes(choices, preset.geometry.resized[0], preset.geometry.size[0]):
         measured.append(_measure(choices, dataset, settings, protocols, scoring))
     report = Report(dataset, tuple(measured), choices.false_reject_rate)
     report.save(choices.out)
@@ -115,7 +115,7 @@ def _measure(
     if choices.balance:
         lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
-        name = f"{encoder.space.encoder} {encoder.space.geometry.crop}"
+        name = f"{encoder.space.encoder} {encoder.space.global_geometry.size[0]}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
         spread = cores.encoding(encoder)
         cache = FeatureCache(choices.out / "cache", spread, choices.codec)

@@ -57,7 +57,7 @@ def has_figures(layout: Layout, protocol: Protocol) -> bool:
 
 def encoder_line(space: FeatureSpace) -> str:
     """The line of table A2 that an encoder and a size would be."""
-    return f"{_encoder(space)}, {space.geometry.resize} → {space.geometry.crop}"
+    return f"{_encoder(space)}, {space.global_geometry.resized[0]} → {space.global_geometry.size[0]}"
 
 
 def differences(
@@ -75,9 +75,10 @@ def differences(
         found.append(f"encoder {space.encoder}, not {named}")
     elif space.layers != _LAYERS:
         found.append(f"{', '.join(space.layers)}, not 4, 7, 10 and 12")
-    sizes = [(preset.geometry.resize, preset.geometry.crop)] + [_SMALL] * (protocol == "encoders")
-    if (space.geometry.resize, space.geometry.crop) not in sizes:
-        found.append(f"{space.geometry.resize} → {space.geometry.crop} pixels, not {sizes[0][0]} → {sizes[0][1]}")
+    sizes = [(preset.geometry.resized[0], preset.geometry.size[0])] + [_SMALL] * (protocol == "encoders")
+    resize, crop = space.global_geometry.resized[0], space.global_geometry.size[0]
+    if (resize, crop) not in sizes:
+        found.append(f"{resize} → {crop} pixels, not {sizes[0][0]} → {sizes[0][1]}")
     if scoring != preset.scoring:
         found.append(f"K = {scoring.k}, ρ = {scoring.rho}, not {preset.scoring.k} and {preset.scoring.rho}")
     if any(variant.search.balance for variant in variants):

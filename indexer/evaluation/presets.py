@@ -19,7 +19,7 @@ class Preset:
     whole: tuple[int, int, int] | None = None
 
 
-_SIZE = InputGeometry(512, 448)
+_SIZE = InputGeometry.paper(512, 448)
 PRESETS: dict[Layout, Preset] = {
     "mvtec-ad": Preset("MVTec-AD", ScoringSettings(150, 1), _SIZE, (15, 3629, 1725)),
     "visa": Preset("VisA", ScoringSettings(900, 2), _SIZE, (12, 8659, 2162)),

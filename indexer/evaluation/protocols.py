@@ -108,8 +108,8 @@ def _multi_class(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace
 
 
 def _encoders(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, draws: Draws) -> list[Variant]:
-    size = space.geometry
-    name = f"{space.encoder}, {size.resize} → {size.crop}"
+    size = space.global_geometry
+    name = f"{space.encoder}, {size.resized[0]} → {size.size[0]}"
     return [Variant("encoders", name, Search(scoring))]
 
 
@@ -194,7 +194,7 @@ def _onboarding(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace,
 def _ablation(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, draws: Draws) -> list[Variant]:
     """Table A4: its rows, in its order. The single layer is the last one; without place the whole grid is searched."""
     last = tuple(float(layer == len(space.layers) - 1) for layer in range(len(space.layers)))
-    anywhere = replace(scoring, rho=max(space.grid) - 1)
+    anywhere = replace(scoring, rho=max(space.global_grid) - 1)
     lines = {
         ABLATION[0]: replace(anywhere, layer_weights=last),
         ABLATION[1]: replace(scoring, layer_weights=last),
@@ -220,7 +220,7 @@ def _sensitivity(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace
     for rho in RADII:
         if rho != scoring.rho:
             lines.append((f"ρ = {rho}", replace(scoring, rho=rho)))
-    lines.append(("no place: the whole grid", replace(scoring, rho=max(space.grid) - 1)))
+    lines.append(("no place: the whole grid", replace(scoring, rho=max(space.global_grid) - 1)))
     return [Variant("sensitivity", setting, Search(changed)) for setting, changed in lines]
 
 

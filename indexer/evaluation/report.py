@@ -45,16 +45,17 @@ class Report:
         facts += self._left_out()
         facts += self._lacking()
         for each in self.measured:
-            size, scoring = each.space.geometry, each.scoring
+            geometry, scoring = each.space.global_geometry, each.scoring
+            size = f"{geometry.resized[0]} → {geometry.size[0]}"
             facts.append(
                 f"Encoder {each.space.encoder}, fingerprint {each.space.fingerprint[:12]}, "
-                f"{size.resize} → {size.crop} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
+                f"{size} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
             )
             if lost := each.lost_masks:
                 names = readable(", ".join(lost[:_NAMED]))
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
                 facts.append(
-                    f"Of {len(lost)} masks nothing is left at {size.resize} → {size.crop}, so that their defects count "
+                    f"Of {len(lost)} masks nothing is left at {size}, so that their defects count "
                     f"as good pixels: they are empty, or lie in the border that is cut off: {names}{more}."
                 )
         facts += self._not_the_papers()
@@ -172,14 +173,14 @@ class Report:
                 ]
             )
             for each in self.measured:
-                size = each.space.geometry
+                geometry = each.space.global_geometry
                 for outcome in each.outcomes:
                     variant = outcome.variant
                     start = [
                         each.space.encoder,
                         each.space.fingerprint,
-                        size.resize,
-                        size.crop,
+                        geometry.resized[0],
+                        geometry.size[0],
                         variant.protocol,
                         variant.setting,
                         variant.seed,

@@ -91,7 +91,7 @@ def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
 
 def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:
     """What the encoder looked at: the map and the mask lie over the crop, not over the whole picture."""
-    pixels: NDArray[np.uint8] = load_image(path, subject.space.geometry).prepared.permute(1, 2, 0).numpy()
+    pixels: NDArray[np.uint8] = load_image(path, subject.space.global_geometry).prepared.permute(1, 2, 0).numpy()
     return pixels
 
 
@@ -99,5 +99,5 @@ def _mask(subject: Subject, sample: Sample) -> NDArray[np.uint8]:
     """The mask as it was compared with, black and white; grey where nobody knows."""
     if not sample.pixels_known:
         return np.full((8, 8, 3), 128, np.uint8)
-    mask = read_mask(sample, subject.space.geometry)
+    mask = read_mask(sample, subject.space.global_geometry)
     return np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255

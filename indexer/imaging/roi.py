@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.geometry import Frame, Placement
 from indexer.domain.roi import RegionOfInterest
-from indexer.encoders.preprocessing import InputGeometry
 from indexer.imaging.encode import encode_png
 
 MASK_SIDE = 256  # pixels of a kept mask: finer than any grid, and a few hundred bytes as PNG
@@ -28,22 +28,22 @@ def region_from_mask(inside: NDArray[np.bool_]) -> RegionOfInterest:
     return RegionOfInterest(mask=base64.b64encode(png).decode())
 
 
-def rasterise(region: RegionOfInterest, side: int) -> NDArray[np.bool_]:
-    """A region over the whole image, squeezed into a square: bool (side, side). ValueError for no mask of ours."""
+def rasterise(region: RegionOfInterest, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A region over a whole image of (width, height) pixels: bool (height, width). ValueError for no mask of ours."""
     if region.mask is not None:
         stored = _decode_mask(region.mask)
-        return cv2.resize(stored, (side, side), interpolation=cv2.INTER_NEAREST) > 0
-    canvas = np.zeros((side, side), np.uint8)
+        return cv2.resize(stored, size, interpolation=cv2.INTER_NEAREST) > 0
+    canvas = np.zeros(size[::-1], np.uint8)
     for polygon in region.polygons:
         # cv2's coordinates are pixel centres: pixel i covers [i − ½, i + ½).
-        corners = np.round((np.array(polygon) * side - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        corners = np.round((np.array(polygon) * size - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(canvas, [corners], 1, shift=_SUBPIXEL_BITS)
     return canvas > 0
 
 
 @dataclass(frozen=True, eq=False)
 class RoiMask:
-    """A region of interest as an anomaly map needs it.
+    """The cells of a frame that score, as an anomaly map needs them.
 
     cells: bool (rows, columns), at least one True. source: int64 (cells,), for each cell the nearest inspected one,
     which is itself where it is inspected.
@@ -52,26 +52,53 @@ class RoiMask:
     cells: NDArray[np.bool_]
     source: NDArray[np.int64]
 
-    def pixels(self, side: int) -> NDArray[np.bool_]:
-        """The same on a map of side × side pixels: every pixel belongs to the cell it lies in."""
-        return cv2.resize(self.cells.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    def pixels(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """The same on a map of (rows, columns) pixels: every pixel belongs to the cell it lies in."""
+        return cv2.resize(self.cells.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 @lru_cache(maxsize=256)
-def roi_cells(region: RegionOfInterest, grid: tuple[int, int], geometry: InputGeometry) -> RoiMask:
-    """The grid cells (rows, columns) of which half or more lies in the region.
+def roi_cells(region: RegionOfInterest | None, frame: Frame) -> RoiMask | None:
+    """The cells (rows, columns) of which half or more shows the image, inside the region. None for all of them.
 
-    ValueError when there is none: the region lies outside of the centre that the encoder looks at, or is too small.
+    ValueError when there is none: the region lies outside of the window that the encoder sees, or is too small.
     """
-    low, high = geometry.margin, geometry.margin + geometry.crop
-    seen = rasterise(region, geometry.resize)[low:high, low:high].astype(np.float32)
-    cells = cv2.resize(seen, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) >= 0.5
+    if region is None and not frame.placement.letterboxed:
+        return None
+    seen = _in_window(region, frame.placement).astype(np.float32)
+    cells = cv2.resize(seen, frame.grid[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     if not cells.any():
         raise ValueError("the region of interest covers half of no grid cell")
-    y, x = np.divmod(np.arange(cells.size), grid[1])
-    inside = np.flatnonzero(cells)
-    distances = (y[:, None] - y[inside]) ** 2 + (x[:, None] - x[inside]) ** 2  # (cells, inspected)
-    return RoiMask(cells, inside[distances.argmin(axis=1)])
+    return RoiMask(cells, _nearest(cells))
+
+
+def _nearest(cells: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each cell the nearest True one, the first of equally near ones: int64 (cells,). At least one is True."""
+    rows, columns = cells.shape
+    filled = np.flatnonzero(cells.any(axis=0))
+    at = np.where(cells[:, filled], np.arange(rows)[:, None], -4 * (rows + columns))
+    above = np.maximum.accumulate(at, axis=0)
+    at[at < 0] = 4 * (rows + columns)
+    below = np.minimum.accumulate(at[::-1], axis=0)[::-1]
+    y = np.arange(rows)[:, None]
+    own = np.where(y - above <= below - y, above, below)  # (rows, filled): the nearest row of each column
+    source = np.empty((rows, columns), np.int64)
+    for row in range(rows):
+        apart = (own[row] - row) ** 2 + (np.arange(columns)[:, None] - filled) ** 2  # (columns, filled)
+        index = own[row] * columns + filled
+        source[row] = index[(apart * cells.size + index).argmin(axis=1)]
+    return source.ravel()
+
+
+def _in_window(region: RegionOfInterest | None, placement: Placement) -> NDArray[np.bool_]:
+    """What of a window shows the image, inside the region: bool (H, W)."""
+    (width, height), (left, top, across, down) = placement.geometry.resized, placement.geometry.window
+    canvas = np.zeros((height, width), bool)
+    x, y, drawn_across, drawn_down = placement.drawn
+    canvas[y : y + drawn_down, x : x + drawn_across] = (
+        True if region is None else rasterise(region, (drawn_across, drawn_down))
+    )
+    return canvas[top : top + down, left : left + across]
 
 
 def _decode_mask(mask: str) -> NDArray[np.uint8]:

@@ -8,8 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
@@ -17,7 +15,8 @@ from indexer.domain.finding import Finding
 from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, preprocess
+from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
@@ -86,7 +85,7 @@ class IndexReport:
 class _Loaded:
     path: Path
     original: SourceImage
-    prepared: torch.Tensor  # uint8 (3, crop, crop)
+    prepared: PreparedImage
 
 
 @dataclass(frozen=True)
@@ -170,10 +169,10 @@ def bulk_index(
                     if not isinstance(loaded, _Loaded):
                         _note(report, path, loaded)
                 if fresh:
-                    features = on_cores.encode(torch.stack([loaded.prepared for loaded in fresh]))
+                    features = encode_images(on_cores, [loaded.prepared for loaded in fresh])
                     waiting += (
-                        _Encoded(loaded.path, loaded.original, codec.encode(features.item(index)))
-                        for index, loaded in enumerate(fresh)
+                        _Encoded(loaded.path, loaded.original, codec.encode(one))
+                        for loaded, one in zip(fresh, features, strict=True)
                     )
                 if len(waiting) >= _COMMIT:
                     _commit(library, report, waiting, screened)
@@ -245,8 +244,9 @@ def _loaded_ahead(
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
-        prepared = preprocess(image, encoder.space.geometry)
-        quality = photo_quality_of(prepared, width, height)
+        geometry = library.memory.geometry_of(found.category)
+        prepared = prepare(image, geometry, encoder.space.global_geometry)
+        quality = photo_quality_of(prepared.window, width, height)
         original = SourceImage(
             readable(path.name, MAX_FILENAME_LENGTH),
             data,

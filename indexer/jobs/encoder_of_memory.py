@@ -29,5 +29,5 @@ def encoder_of_memory(settings: DataSettings) -> EncoderSettings:
         catalogue.close()
     if memory is None:
         return chosen
-    geometry = FeatureSpace.from_json(memory.space_json).geometry
-    return replace(chosen, resize=geometry.resize, crop=geometry.crop)
+    geometry = FeatureSpace.from_json(memory.space_json).global_geometry
+    return replace(chosen, resize=geometry.resized[0], crop=geometry.size[0])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import MemoryIncomplete
-from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
 from indexer.encoders import Encoder
@@ -102,8 +101,7 @@ class ReencodeJob:
     def _encode_rest(self, reencoder: Reencoder, advance: Callable[[int], None]) -> list[Reference]:
         """Place every reference that is not in the new memory yet; returns those whose images cannot be read."""
         unreadable: list[Reference] = []
-        size = self._encoder.space.geometry
-        geometry = InputGeometry.paper(size.resize, size.crop).to_json()
+        geometry = self._encoder.space.global_geometry.to_json()
         for category in self._catalogue.categories.list():
             record = self._catalogue.geometries.ensure(self._new.id, category.name, geometry)
             after = 0

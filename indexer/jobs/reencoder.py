@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
 from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
 from indexer.domain.errors import OriginalUnreadable
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
-from indexer.encoders import Encoder, preprocess
+from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders.encode_images import encode_batch
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
 from indexer.imaging.reading import read_pixels
 from indexer.memory import Codec, EncodedReferences, join
@@ -68,24 +67,25 @@ class Reencoder:
         ids: list[int] = []
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
-        ready: list[tuple[int, torch.Tensor]] = []
+        ready: list[tuple[int, PreparedImage]] = []
         for reference, image in zip(references, self._pool.map(self._prepared, references), strict=True):
             if image is None:
                 unreadable.append(reference)
             else:
                 ready.append((reference.id, image))
             if ready and (len(ready) == _BATCH or reference is references[-1]):
-                parts.append(self._codec.encode(self._encoder.encode(torch.stack([each for _, each in ready]))))
+                parts.append(self._codec.encode(encode_batch(self._encoder, [each for _, each in ready])))
                 ids += [number for number, _ in ready]
                 ready = []
             advance(1)
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
 
-    def _prepared(self, reference: Reference) -> torch.Tensor | None:
-        """The reference's image as the encoder takes it, uint8 (3, crop, crop); None if it cannot be read."""
+    def _prepared(self, reference: Reference) -> PreparedImage | None:
+        """The reference's image as the encoder takes it; None if it cannot be read."""
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            return preprocess(image, self._encoder.space.geometry)
+            geometry = self._encoder.space.global_geometry
+            return prepare(image, geometry, geometry)
         except (OriginalUnreadable, ImageRejected, OSError):
             return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.geometry import Frame, InputGeometry
 from indexer.encoders.base import Features, FeatureSpace
 from indexer.memory.code_arena import CodeArena
 from indexer.memory.codec import Codec, EncodedReferences
@@ -17,15 +18,47 @@ from indexer.memory.global_index import GlobalIndex, RetrievedReferences
 
 
 @dataclass(frozen=True)
+class CodeTable:
+    """The codes of all references of one grid.
+
+    grid: (rows, columns) of cells. arena: where the codes are written; blocks: its blocks, each uint8 (capacity,
+    layers, cells, code_size); rows: how many of its rows this snapshot knows.
+    """
+
+    grid: tuple[int, int]
+    arena: CodeArena
+    blocks: tuple[torch.Tensor, ...] = ()
+    rows: int = 0
+
+    def codes_of(self, row: int) -> torch.Tensor:
+        """Codes of one row of the arena, uint8 (layers, cells, code_size), a view."""
+        base = 0
+        for block in self.blocks:
+            if row < base + len(block):
+                return block[row - base]
+            base += len(block)
+        raise IndexError(row)
+
+    def appended(self, codes: NDArray[np.uint8]) -> CodeTable:
+        """The table with codes (n, layers, cells, code_size) appended; ValueError unless it is the newest."""
+        if self.arena.rows != self.rows:
+            raise ValueError("only the newest snapshot of a memory can grow")
+        self.arena.append(codes)
+        return replace(self, blocks=self.arena.blocks, rows=self.arena.rows)
+
+
+@dataclass(frozen=True)
 class MemoryBank:
     """One snapshot: row r of every table is one reference, live or removed.
 
     Nothing reachable from a snapshot changes after it was made. The next snapshot shares the codes of this one, so it
-    costs the new reference's own bytes (and copies of the row tables, 13 bytes a row). A removed reference keeps its
+    costs the new reference's own bytes (and copies of the row tables, 25 bytes a row). A removed reference keeps its
     row, unsearched, until the next compaction.
 
     ids: int64 (rows,) reference ids. category_numbers: int32 (rows,) indices into `category_names`.
-    live: bool (rows,). blocks: the arena's blocks, each uint8 (capacity, layers, cells, code_size).
+    live: bool (rows,). tables: one of codes for each grid; table_numbers: int32 (rows,) indices into them, and
+    table_rows: int64 (rows,) rows of their arenas. geometries: by category, of those that have one of their own; the
+    others have the space's. folder: where codes lie in files; None in memory.
     """
 
     space: FeatureSpace
@@ -36,28 +69,30 @@ class MemoryBank:
     category_names: tuple[str, ...]
     live: NDArray[np.bool_]
     global_index: GlobalIndex
-    blocks: tuple[torch.Tensor, ...]
-    arena: CodeArena
+    tables: tuple[CodeTable, ...]
+    table_numbers: NDArray[np.int32]
+    table_rows: NDArray[np.int64]
+    geometries: Mapping[str, InputGeometry] = field(default_factory=dict)
+    folder: Path | None = None
 
     @classmethod
     def empty(
         cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0, folder: Path | None = None
     ) -> MemoryBank:
         """A memory of no references in this feature space. folder: where codes lie in files, else in memory."""
-        codec = Codec.from_name(codec_name, space.dim)
-        rows, columns = space.grid
-        arena = CodeArena((len(space.layers), rows * columns, codec.code_size), folder)
         return cls(
             space,
-            codec,
+            Codec.from_name(codec_name, space.dim),
             version,
             ids=np.empty(0, np.int64),
             category_numbers=np.empty(0, np.int32),
             category_names=(),
             live=np.empty(0, np.bool_),
             global_index=GlobalIndex(space.global_dim),
-            blocks=(),
-            arena=arena,
+            tables=(),
+            table_numbers=np.empty(0, np.int32),
+            table_rows=np.empty(0, np.int64),
+            folder=folder,
         )
 
     def __len__(self) -> int:
@@ -72,27 +107,39 @@ class MemoryBank:
     @property
     def code_bytes(self) -> int:
         """Bytes of the stored codes, removed rows included."""
-        return self.rows * int(np.prod(self.arena.shape))
+        return sum(table.rows * int(np.prod(table.arena.shape)) for table in self.tables)
+
+    def geometry_of(self, category: str | None) -> InputGeometry:
+        """How images of a category are inspected; of all, and of an unknown one, as the space says."""
+        return self.geometries.get(category or "", self.space.global_geometry)
+
+    def frame(self, category: str | None, image_size: tuple[int, int] | None = None) -> Frame:
+        """The cells of an image (width, height) of a category, of one that fits when None. OtherProportions."""
+        return self.geometry_of(category).frame(self.space.patch, image_size)
+
+    def with_geometries(self, geometries: Mapping[str, InputGeometry]) -> MemoryBank:
+        """The same references, their categories inspected so."""
+        return replace(self, geometries=dict(geometries))
 
     def with_references(
         self, ids: Sequence[int], categories: Sequence[str], encoded: EncodedReferences, version: int
     ) -> MemoryBank:
         """The snapshot with n references appended.
 
-        ValueError unless they are in this memory's codec, and this is the newest snapshot of its arena.
+        ValueError unless they are in this memory's codec, and this is the newest snapshot of its arenas.
         """
         if encoded.codec != self.codec.name:
             raise ValueError(f"{encoded.codec} codes do not fit a memory of {self.codec.name} codes")
         if not len(ids) == len(categories) == len(encoded):
             raise ValueError("one id, one category and one encoding per reference")
-        if self.arena.rows != self.rows:
-            raise ValueError("only the newest snapshot of a memory can grow")
         names = self.category_names + tuple(dict.fromkeys(c for c in categories if c not in self.category_names))
-        self.arena.append(encoded.codes)
-        return MemoryBank(
-            self.space,
-            self.codec,
-            version,
+        number = next((i for i, table in enumerate(self.tables) if table.grid == encoded.grid), len(self.tables))
+        table = self.tables[number] if number < len(self.tables) else self._new_table(encoded.grid)
+        tables = list(self.tables)
+        tables[number:] = [table.appended(encoded.codes), *tables[number + 1 :]]
+        return replace(
+            self,
+            version=version,
             ids=np.concatenate([self.ids, np.asarray(ids, np.int64)]),
             category_numbers=np.concatenate(
                 [self.category_numbers, np.asarray([names.index(c) for c in categories], np.int32)]
@@ -100,25 +147,15 @@ class MemoryBank:
             category_names=names,
             live=np.concatenate([self.live, np.ones(len(ids), np.bool_)]),
             global_index=self.global_index.with_descriptors(encoded.global_descriptors),
-            blocks=self.arena.blocks,
-            arena=self.arena,
+            tables=tuple(tables),
+            table_numbers=np.concatenate([self.table_numbers, np.full(len(ids), number, np.int32)]),
+            table_rows=np.concatenate([self.table_rows, np.arange(table.rows, table.rows + len(ids))]),
         )
 
     def without_references(self, ids: Sequence[int], version: int) -> MemoryBank:
         """The snapshot without these references; unknown ids are ignored."""
         live = self.live & ~np.isin(self.ids, np.asarray(ids, np.int64))
-        return MemoryBank(
-            self.space,
-            self.codec,
-            version,
-            self.ids,
-            self.category_numbers,
-            self.category_names,
-            live,
-            self.global_index,
-            self.blocks,
-            self.arena,
-        )
+        return replace(self, version=version, live=live)
 
     def pooled(self, category: str) -> MemoryBank:
         """The same snapshot with all references in one category."""
@@ -126,7 +163,12 @@ class MemoryBank:
 
     def with_version(self, version: int) -> MemoryBank:
         """The same references under a newer version number."""
-        return self.without_references((), version)
+        return replace(self, version=version)
+
+    def discard_later(self) -> None:
+        """Forget codes that were appended after this snapshot, none of which may have been published."""
+        for table in self.tables:
+            table.arena.truncate(table.rows)
 
     def rows_of(self, category: str | None = None) -> NDArray[np.int64]:
         """Rows of the live references, of one category or of all; empty for an unknown category."""
@@ -144,34 +186,61 @@ class MemoryBank:
         return self.category_names[int(self.category_numbers[row])]
 
     def nearest_references(
-        self, descriptor: NDArray[np.float32], k: int, category: str | None = None, exclude_rows: Sequence[int] = ()
+        self,
+        descriptor: NDArray[np.float32],
+        k: int,
+        category: str | None = None,
+        exclude_rows: Sequence[int] = (),
+        grid: tuple[int, int] | None = None,
     ) -> RetrievedReferences:
         """Global retrieval: the at most k references with the largest inner product with descriptor (global_dim,).
 
-        category: search only its references. exclude_rows: rows to leave out, for leave-one-out scores.
+        category: search only its references. exclude_rows: rows to leave out, for leave-one-out scores. grid: search
+        only references of this grid, for a patch search among them.
         """
+        allowed = self.allowed_rows(category, exclude_rows, grid)
+        return self.global_index.search(np.ascontiguousarray(descriptor, np.float32), k, allowed)
+
+    def allowed_rows(
+        self, category: str | None, exclude_rows: Sequence[int], grid: tuple[int, int] | None
+    ) -> NDArray[np.bool_]:
+        """bool (rows,): those that `nearest_references` searches."""
         allowed = self._allowed(category)
         allowed[list(exclude_rows)] = False
-        return self.global_index.search(np.ascontiguousarray(descriptor, np.float32), k, allowed)
+        if grid is not None and any(table.grid != grid for table in self.tables):
+            allowed &= np.array([table.grid == grid for table in self.tables])[self.table_numbers]
+        return allowed
 
     def nearest_category(self, descriptor: NDArray[np.float32]) -> str | None:
         """The category of the reference with the largest inner product with descriptor (global_dim,); None if empty."""
         found = self.nearest_references(descriptor, 1)
         return self.category_of(int(found.rows[0])) if len(found.rows) else None
 
+    def table_of(self, rows: NDArray[np.int64]) -> CodeTable:
+        """The table that rows, at least one, lie in. ValueError when they are of different grids."""
+        numbers = self.table_numbers[rows]
+        if (numbers != numbers[0]).any():
+            raise ValueError("references of different grids cannot be searched together")
+        return self.tables[int(numbers[0])]
+
+    def codes_table(self, row: int) -> CodeTable:
+        """The table that one row lies in."""
+        return self.tables[int(self.table_numbers[row])]
+
     def codes_of(self, row: int) -> torch.Tensor:
         """Codes of one row, uint8 (layers, cells, code_size), a view."""
-        base = 0
-        for block in self.blocks:
-            if row < base + len(block):
-                return block[row - base]
-            base += len(block)
-        raise IndexError(row)
+        return self.codes_table(row).codes_of(int(self.table_rows[row]))
 
     def features_of(self, row: int) -> Features:
         """The stored features of one reference as a batch of one, to score it against the others."""
-        patches = self.codec.decode(self.codes_of(row))[None]  # (1, layers, cells, dim)
-        return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches)
+        table = self.codes_table(row)
+        patches = self.codec.decode(table.codes_of(int(self.table_rows[row])))[None]  # (1, layers, cells, dim)
+        return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches, table.grid)
+
+    def _new_table(self, grid: tuple[int, int]) -> CodeTable:
+        return CodeTable(
+            grid, CodeArena((len(self.space.layers), grid[0] * grid[1], self.codec.code_size), self.folder)
+        )
 
     def _allowed(self, category: str | None) -> NDArray[np.bool_]:
         if category is None:

@@ -26,31 +26,35 @@ class EncodedReferences:
     """References as a segment file holds them, byte for byte.
 
     global_descriptors: float32 (n, global_dim), L2-normalised global descriptors.
-    codes: uint8 (n, layers, cells, code_size), the patches as `codec` writes them.
+    codes: uint8 (n, layers, cells, code_size), the patches as `codec` writes them. grid: (rows, columns) of the cells.
     """
 
     global_descriptors: NDArray[np.float32]
     codes: NDArray[np.uint8]
     codec: CodecName
+    grid: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.global_descriptors)
 
     def select(self, picked: Sequence[int]) -> EncodedReferences:
         """The selected references, in this order."""
-        return EncodedReferences(self.global_descriptors[picked], self.codes[picked], self.codec)
+        return EncodedReferences(self.global_descriptors[picked], self.codes[picked], self.codec, self.grid)
 
 
 def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
-    """Several encodings, at least one, as one. ValueError when they are in different codecs."""
+    """Several encodings, at least one, as one. ValueError when they are in different codecs or of different grids."""
     if len(parts) == 1:
         return parts[0]
     if len(codecs := {part.codec for part in parts}) > 1:
         raise ValueError(f"codes in {' and '.join(sorted(codecs))} cannot be joined")
+    if len(grids := {part.grid for part in parts}) > 1:
+        raise ValueError(f"codes of the grids {' and '.join(map(str, sorted(grids)))} cannot be joined")
     return EncodedReferences(
         np.concatenate([part.global_descriptors for part in parts]),
         np.concatenate([part.codes for part in parts]),
         parts[0].codec,
+        parts[0].grid,
     )
 
 
@@ -90,7 +94,7 @@ class Codec:
             codes = torch.cat([quantised.view(torch.uint8), scale.contiguous().view(torch.uint8)], dim=-1)
         else:
             codes = patches.to(_FLOATS[self.name]).contiguous().view(torch.uint8)
-        return EncodedReferences(global_descriptors, codes.numpy(), self.name)
+        return EncodedReferences(global_descriptors, codes.numpy(), self.name, features.grid)
 
     def decode(self, codes: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Codes uint8 (…, code_size) on any device → contiguous float32 (…, dim) on the same device.

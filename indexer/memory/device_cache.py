@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.memory.bank import MemoryBank
+from indexer.memory.bank import CodeTable, MemoryBank
 from indexer.memory.code_arena import CodeArena
 
 _FIRST_BLOCK = 16  # references
@@ -60,7 +60,10 @@ class CodeSource(Protocol):
         ...
 
     def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
-        """Distinct rows (k,) of a memory, each in exactly one pass; a pass is valid until the next is requested."""
+        """Distinct rows (k,) of a memory, k ≥ 1, of one grid, each in exactly one pass.
+
+        A pass is valid until the next is requested.
+        """
         ...
 
 
@@ -73,7 +76,8 @@ class HostCodes:
         """See `CodeSource.passes`."""
         chunks = []
         base = 0
-        for block in memory.blocks:
+        table, rows = memory.table_of(rows), memory.table_rows[rows]
+        for block in table.blocks:
             inside = np.flatnonzero((rows >= base) & (rows < base + len(block)))
             if len(inside):
                 chunks.append(CodeChunk(block, rows[inside] - base, inside))
@@ -84,8 +88,10 @@ class HostCodes:
 class DeviceCodeCache:
     """An LRU cache of codes on a device, in at most `budget` bytes; the host's blocks stay the source.
 
-    A slot holds one reference. Slots come in blocks that are added within the budget, and never move. A row that has
-    no slot is copied into the least recently used one, so a small budget costs time but never a result. When the device
+    A slot holds one reference; references of one size, as those of a category are, share a pool of slots. Slots come
+    in blocks that are added within the budget, and never move. A row that has no slot is copied into the least recently
+    used one of its pool, so a small budget costs time but never a result. A pool that gets less than its share of the
+    budget, all being given as much, has others' slots released, the least recently used pool's first. When the device
     refuses a block, the bytes reserved so far are the budget from then on. Rows of a memory bank never change once
     written, so a copy never goes stale. Slots and rows are tracked in arrays: a request has hundreds of rows, and a
     step of the interpreter for each would take longer than the search itself.
@@ -96,8 +102,78 @@ class DeviceCodeCache:
     def __init__(self, device: torch.device, budget: int) -> None:
         self._device = device
         self._budget = budget
-        self._shape: tuple[int, ...] = ()
-        self._limit = 0  # maximum number of slots
+        self._pools: dict[tuple[int, ...], _Pool] = {}  # by the shape of a reference's codes, last used last
+        self._hits = self._misses = self._evictions = self._moved = 0
+
+    @property
+    def stats(self) -> CacheStats:
+        """The counters now."""
+        pools = self._pools.values()
+        evictions = self._evictions + sum(pool.evictions for pool in pools)
+        moved = self._moved + sum(pool.moved for pool in pools)
+        return CacheStats(self._hits, self._misses, evictions, moved, self._resident_bytes(), self._budget)
+
+    def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
+        """See `CodeSource.passes`. DeviceMemoryFull when not one reference fits."""
+        table = memory.table_of(rows)
+        pool = self._pool(table.arena.shape)
+        rows = memory.table_rows[rows]
+        slots = pool.slots_of(table)
+        here = slots[rows] != _NO_SLOT
+        capacity = self._reserve(pool, int(np.count_nonzero(~here)))
+        # Cached rows come first, or the first pass might evict them.
+        order = np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)])
+        for start in range(0, len(order), capacity):
+            positions = order[start : start + capacity]
+            missing = int(np.count_nonzero(slots[rows[positions]] == _NO_SLOT))
+            self._hits += len(positions) - missing
+            self._misses += missing
+            yield pool.acquire(table, slots, rows, positions)
+
+    def _pool(self, shape: tuple[int, ...]) -> _Pool:
+        """The slots of this shape, from now on the last used ones."""
+        pool = self._pools.pop(shape, None) or _Pool(self._device, shape)
+        if pool.slot_bytes > self._budget:
+            raise DeviceMemoryFull(
+                f"{self._budget} bytes of the device hold no reference, which takes {pool.slot_bytes} bytes"
+            )
+        self._pools[shape] = pool
+        return pool
+
+    def _reserve(self, pool: _Pool, missing: int) -> int:
+        """Have a free slot for each of `missing` references, or as many as fit; returns the number of all slots."""
+        wanted = len(pool) - pool.free + missing
+        share = max(1, self._budget // len(self._pools) // pool.slot_bytes)
+        for shape in list(self._pools)[:-1]:
+            if self._limit(pool) >= min(wanted, share):
+                break
+            released = self._pools.pop(shape)
+            self._evictions += released.evictions + released.occupied
+            self._moved += released.moved
+        try:
+            return pool.reserve(missing, self._limit(pool))
+        except torch.OutOfMemoryError as error:
+            if not len(pool):
+                raise DeviceMemoryFull("the device has no memory left for a first block of references") from error
+            self._budget = self._resident_bytes()
+            return len(pool)
+
+    def _limit(self, pool: _Pool) -> int:
+        """Slots that a pool may have beside the others."""
+        return (self._budget - self._resident_bytes() + pool.resident_bytes) // pool.slot_bytes
+
+    def _resident_bytes(self) -> int:
+        return sum(pool.resident_bytes for pool in self._pools.values())
+
+
+class _Pool:
+    """The slots for references of one size."""
+
+    def __init__(self, device: torch.device, shape: tuple[int, ...]) -> None:
+        self._device = device
+        self._shape = shape
+        self.slot_bytes = _padded(shape)
+        self.evictions = self.moved = 0
         self._blocks: list[torch.Tensor] = []
         self._starts = np.zeros(1, np.int64)  # each block's first slot, and one beyond the last
         self._used = np.zeros(0, np.int64)  # (slots,), the pass that last used it; 0 for a slot that holds nothing
@@ -105,38 +181,66 @@ class DeviceCodeCache:
         self._slots: dict[weakref.ref[CodeArena], NDArray[np.int64]] = {}  # (rows,), each row's slot, or `_NO_SLOT`
         self._occupants: list[tuple[weakref.ref[CodeArena], int] | None] = []  # (slots,), the row it holds
         self._staging: list[tuple[torch.Tensor, torch.cuda.Event]] = []
-        self._hits = self._misses = self._evictions = self._moved = 0
+
+    def __len__(self) -> int:
+        """Slots."""
+        return len(self._used)
 
     @property
-    def stats(self) -> CacheStats:
-        """The counters now."""
-        held = sum(block.untyped_storage().nbytes() for block in self._blocks)
-        return CacheStats(self._hits, self._misses, self._evictions, self._moved, held, self._budget)
+    def free(self) -> int:
+        """Slots that hold nothing."""
+        return int(np.count_nonzero(self._used == 0))
 
-    def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
-        """See `CodeSource.passes`. DeviceMemoryFull when not one reference fits."""
-        self._fit(memory.arena.shape)
-        slots = self._slots_of(memory)
-        here = slots[rows] != _NO_SLOT
-        capacity = self._reserve(int(np.count_nonzero(~here)))
-        # Cached rows come first, or the first pass might evict them.
-        order = np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)])
-        for start in range(0, len(order), capacity):
-            yield self._acquire(memory, slots, rows, order[start : start + capacity])
+    @property
+    def occupied(self) -> int:
+        """Slots that hold a reference."""
+        return len(self) - self.free
 
-    def _acquire(
-        self, memory: MemoryBank, slots: NDArray[np.int64], rows: NDArray[np.int64], query_positions: NDArray[np.int64]
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes reserved on the device."""
+        return sum(block.untyped_storage().nbytes() for block in self._blocks)
+
+    def slots_of(self, table: CodeTable) -> NDArray[np.int64]:
+        """The slots of a table's rows; those of banks that were garbage-collected become free."""
+        for dead in [arena for arena in self._slots if arena() is None]:
+            freed = self._slots.pop(dead)
+            for slot in freed[freed != _NO_SLOT].tolist():
+                self._occupants[slot] = None
+                self._used[slot] = 0
+        arena = weakref.ref(table.arena)
+        slots = self._slots.get(arena)
+        if slots is None or len(slots) < table.rows:
+            previous = np.zeros(0, np.int64) if slots is None else slots
+            slots = np.full(max(table.rows, 2 * len(previous)), _NO_SLOT, np.int64)
+            slots[: len(previous)] = previous
+            self._slots[arena] = slots
+        return slots
+
+    def reserve(self, missing: int, limit: int) -> int:
+        """Grow to at most `limit` slots so that `missing` are free; returns all slots. OutOfMemoryError of torch."""
+        slots, free = len(self), self.free
+        while slots < limit and free < missing:
+            size = min(max(slots, _FIRST_BLOCK), _MAX_BLOCK, limit - slots)
+            self._blocks.append(self._unfilled(size))
+            slots += size
+            free += size
+            self._starts = np.append(self._starts, slots)
+            self._used = np.append(self._used, np.zeros(size, np.int64))
+            self._occupants.extend([None] * size)
+        return slots
+
+    def acquire(
+        self, table: CodeTable, slots: NDArray[np.int64], rows: NDArray[np.int64], query_positions: NDArray[np.int64]
     ) -> list[CodeChunk]:
-        """Chunks of these rows, at most as many as there are slots, loaded into the cache."""
+        """Chunks of these rows of the arena, at most as many as there are slots, loaded into the cache."""
         self._pass += 1
         requested = rows[query_positions]
         found = slots[requested]
         missing = requested[found == _NO_SLOT]
         self._used[found[found != _NO_SLOT]] = self._pass
-        self._hits += len(requested) - len(missing)
-        self._misses += len(missing)
         if len(missing):
-            self._load(memory, slots, missing)
+            self._load(table, slots, missing)
         found = slots[requested]
         order = np.argsort(found)  # ascending within each block, for gathering
         found = found[order]
@@ -147,69 +251,19 @@ class DeviceCodeCache:
             if first < stop
         ]
 
-    def _load(self, memory: MemoryBank, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
+    def _load(self, table: CodeTable, slots: NDArray[np.int64], missing: NDArray[np.int64]) -> None:
         """Copy these rows into the least recently used slots."""
-        arena = weakref.ref(memory.arena)
+        arena = weakref.ref(table.arena)
         least_recent = np.argsort(self._used, kind="stable")[: len(missing)]
         for row, slot in zip(missing.tolist(), least_recent.tolist(), strict=True):
             if (occupant := self._occupants[slot]) is not None:
                 self._slots[occupant[0]][occupant[1]] = _NO_SLOT
-                self._evictions += 1
+                self.evictions += 1
             block = int(np.searchsorted(self._starts, slot, side="right")) - 1
-            self._copy(memory.codes_of(row), self._blocks[block][slot - int(self._starts[block])])
+            self._copy(table.codes_of(row), self._blocks[block][slot - int(self._starts[block])])
             self._occupants[slot] = (arena, row)
             slots[row] = slot
             self._used[slot] = self._pass
-
-    def _slots_of(self, memory: MemoryBank) -> NDArray[np.int64]:
-        """The slots of a memory's rows; those of banks that were garbage-collected become free."""
-        for dead in [arena for arena in self._slots if arena() is None]:
-            freed = self._slots.pop(dead)
-            for slot in freed[freed != _NO_SLOT].tolist():
-                self._occupants[slot] = None
-                self._used[slot] = 0
-        arena = weakref.ref(memory.arena)
-        slots = self._slots.get(arena)
-        if slots is None or len(slots) < memory.rows:
-            previous = np.zeros(0, np.int64) if slots is None else slots
-            slots = np.full(max(memory.rows, 2 * len(previous)), _NO_SLOT, np.int64)
-            slots[: len(previous)] = previous
-            self._slots[arena] = slots
-        return slots
-
-    def _fit(self, shape: tuple[int, ...]) -> None:
-        """Make slots of this shape; those of another are released."""
-        if shape == self._shape:
-            return
-        self._shape, self._blocks, self._staging = shape, [], []
-        self._starts, self._used = np.zeros(1, np.int64), np.zeros(0, np.int64)
-        self._slots, self._occupants = {}, []
-        run = _padded(shape)
-        self._limit = self._budget // run
-        if self._limit == 0:
-            self._shape = ()
-            raise DeviceMemoryFull(f"{self._budget} bytes of the device hold no reference, which takes {run} bytes")
-
-    def _reserve(self, missing: int) -> int:
-        """Have a free slot for each of `missing` references, or as many as fit; returns the number of all slots."""
-        slots = len(self._used)
-        free = int(np.count_nonzero(self._used == 0))
-        while slots < self._limit and free < missing:
-            size = min(max(slots, _FIRST_BLOCK), _MAX_BLOCK, self._limit - slots)
-            try:
-                block = self._unfilled(size)
-            except torch.OutOfMemoryError as error:
-                if slots == 0:
-                    raise DeviceMemoryFull("the device has no memory left for a first block of references") from error
-                self._limit = slots
-                break
-            self._blocks.append(block)
-            slots += size
-            free += size
-            self._starts = np.append(self._starts, slots)
-            self._used = np.append(self._used, np.zeros(size, np.int64))
-            self._occupants.extend([None] * size)
-        return slots
 
     def _unfilled(self, slots: int) -> torch.Tensor:
         """uint8 (slots, layers, cells, code_size); every code begins at a multiple of 16 bytes."""
@@ -218,7 +272,7 @@ class DeviceCodeCache:
 
     def _copy(self, source: torch.Tensor, slot: torch.Tensor) -> None:
         """One reference's codes from the host to a slot; on CUDA through pinned memory, the next beside this one."""
-        self._moved += source.numel()
+        self.moved += source.numel()
         if self._device.type != "cuda":
             slot.copy_(source)
             return

@@ -20,11 +20,23 @@ from indexer.storage.segment_store import SegmentStore
 
 _FULL_SEGMENT = 256  # references; compaction leaves segments of this size alone while they are all alive
 
+_FULL_BYTES = 2 << 30  # a rewrite holds so much in memory; references of large grids fill it sooner
+
 _MANY_SEGMENTS = 64  # worth compacting: then it is done
 
 
 def _worth_compacting(usage: SegmentUsage) -> bool:
-    return usage.live < usage.segment.count or usage.live < _FULL_SEGMENT
+    small = usage.live < _FULL_SEGMENT and _live_bytes(usage) < _FULL_BYTES // 2
+    return usage.live < usage.segment.count or small
+
+
+def _fit(group: Sequence[SegmentUsage]) -> bool:
+    """Whether these make one segment at most."""
+    return sum(each.live for each in group) <= _FULL_SEGMENT and sum(map(_live_bytes, group)) <= _FULL_BYTES
+
+
+def _live_bytes(usage: SegmentUsage) -> int:
+    return usage.segment.size * usage.live // max(1, usage.segment.count)
 
 
 class Compactor:
@@ -54,15 +66,19 @@ class Compactor:
             published = self._loader.published
             usages = self._catalogue.segments.of(published.memory_id)
             damaged = {damage.name for damage in published.corrupt_segments}
-            waiting = [each for each in usages if _worth_compacting(each) and each.segment.name not in damaged]
-            while waiting:
-                group = [waiting.pop(0)]
-                while waiting and sum(each.live for each in group) + waiting[0].live <= _FULL_SEGMENT:
-                    group.append(waiting.pop(0))
-                if len(group) == 1 and group[0].live == group[0].segment.count:
-                    continue
-                self._rewrite(published, [each.segment for each in group])
-                replaced += (each.segment.name for each in group)
+            by_grid: dict[tuple[int, int], list[SegmentUsage]] = {}
+            for each in usages:
+                if _worth_compacting(each) and each.segment.name not in damaged:
+                    by_grid.setdefault(self._segments.grid_of(each.segment.name), []).append(each)
+            for waiting in by_grid.values():
+                while waiting:
+                    group = [waiting.pop(0)]
+                    while waiting and _fit([*group, waiting[0]]):
+                        group.append(waiting.pop(0))
+                    if len(group) == 1 and group[0].live == group[0].segment.count:
+                        continue
+                    self._rewrite(published, [each.segment for each in group])
+                    replaced += (each.segment.name for each in group)
         self._orphans.delete_if_possible([f"segments/{name}" for name in replaced])
         return len(replaced)
 

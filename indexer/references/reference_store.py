@@ -95,11 +95,10 @@ class ReferenceStore:
         record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec or DEFAULT_CODEC)
         if record.fingerprint != space.fingerprint:
             held = FeatureSpace.from_json(record.space_json)
-            if held.encoder == space.encoder and held.geometry != space.geometry:
-                made, now = held.geometry, space.geometry
+            if held.encoder == space.encoder and held.global_geometry != space.global_geometry:
                 raise FeatureSpaceMismatch(
-                    f"the memory in {data} looks at {made.resize} → {made.crop} pixels, not {now.resize} → {now.crop}: "
-                    "set no sizes, or run `touchstone rebuild`"
+                    f"the memory in {data} looks at {held.global_geometry.described}, not "
+                    f"{space.global_geometry.described}: set no sizes, or run `touchstone rebuild`"
                 )
             raise FeatureSpaceMismatch(
                 f"the memory in {data} was made by encoder {held.encoder} ({record.fingerprint[:12]}), not by "
@@ -148,7 +147,7 @@ class ReferenceStore:
     def geometry_of(self, category: str) -> InputGeometry:
         """The geometry that images of a category are encoded under; of a new one, what it would get."""
         published = self.published
-        return published.geometries.get(category) or _geometry_of_memory(published.memory.space)
+        return published.geometries.get(category) or published.memory.space.global_geometry
 
     def add(
         self,
@@ -303,7 +302,3 @@ class ReferenceStore:
         except Exception:
             self._orphans.delete_if_possible(written)
             raise
-
-
-def _geometry_of_memory(space: FeatureSpace) -> InputGeometry:
-    return InputGeometry.paper(space.geometry.resize, space.geometry.crop)

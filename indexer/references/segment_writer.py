@@ -11,6 +11,7 @@ from indexer.storage.segment_store import SegmentStore
 
 def write_segment(store: SegmentStore, encoded: EncodedReferences, space: FeatureSpace) -> SegmentFile:
     """Write references of a feature space as one durable segment. StorageFull when there is no room."""
-    count, layers, cells, code_size = encoded.codes.shape
-    header = SegmentHeader(space.fingerprint, encoded.codec, layers, cells, code_size, space.global_dim, count)
+    count, layers, _, code_size = encoded.codes.shape
+    rows, columns = encoded.grid
+    header = SegmentHeader(space.fingerprint, encoded.codec, layers, rows, columns, code_size, space.global_dim, count)
     return store.write(encoded.global_descriptors, encoded.codes, header)

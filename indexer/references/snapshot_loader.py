@@ -118,7 +118,7 @@ class SnapshotLoader:
         header = segment.header
         if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
             raise CorruptSegmentError(rows.segment.name, "bad header")
-        encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name)
+        encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
         picked = [row.row for row in rows.rows]
         return encoded if picked == list(range(header.count)) else encoded.select(picked)
 
@@ -139,7 +139,7 @@ class SnapshotLoader:
         if now.memory_id == active.id:
             return
         log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
-        empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.arena.folder)
+        empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.folder)
         everything = self._catalogue.segments.changes_since(0, active.id)
         if everything.active == active:  # else it was switched again: the next refresh looks anew
             adopted = self._loaded(PublishedState(empty, active.id), everything, patience)
@@ -162,11 +162,11 @@ class SnapshotLoader:
         try:
             memory, damaged = self._entered(now, changes, patience)
             geometries = {name: InputGeometry.from_json(each) for name, each in changes.geometries.items()}
-            memory = memory.without_references(changes.removed, changes.version)
+            memory = memory.without_references(changes.removed, changes.version).with_geometries(geometries)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
         except BaseException:
-            now.memory.arena.truncate(now.memory.rows)
+            now.memory.discard_later()
             raise
         if memory.rows > 2 * len(memory) + _MOST_REMOVED:
             try:
@@ -190,12 +190,12 @@ class SnapshotLoader:
             if isinstance(part, CorruptSegmentError):
                 damaged[part.name] = part
                 continue
+            if ids and (len(ids) >= _LOAD_BATCH or part.grid != parts[-1].grid):
+                memory = memory.with_references(ids, categories, join(parts), changes.version)
+                parts, ids, categories = [], [], []
             parts.append(part)
             ids += [row.reference_id for row in each.rows]
             categories += [row.category for row in each.rows]
-            if len(ids) >= _LOAD_BATCH:
-                memory = memory.with_references(ids, categories, join(parts), changes.version)
-                parts, ids, categories = [], [], []
         memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
         return memory, tuple(damaged.values())
 
@@ -243,21 +243,23 @@ class SnapshotLoader:
 
 def _described(memory: MemoryRecord) -> str:
     space = FeatureSpace.from_json(memory.space_json)
-    size = space.geometry
-    return f"{space.encoder} ({size.resize} to {size.crop} pixels, {space.fingerprint[:12]})"
+    return f"{space.encoder} ({space.global_geometry.described}, {space.fingerprint[:12]})"
 
 
 def _without_removed(memory: MemoryBank) -> MemoryBank:
     """The same live references in a new arena, so that the memory of removed ones is given back."""
-    fresh = MemoryBank.empty(memory.space, memory.codec.name, folder=memory.arena.folder)
+    fresh = MemoryBank.empty(memory.space, memory.codec.name, folder=memory.folder).with_geometries(memory.geometries)
     rows = memory.rows_of()
-    for start in range(0, len(rows), _LOAD_BATCH):
-        part = rows[start : start + _LOAD_BATCH]
-        encoded = EncodedReferences(
-            np.stack([memory.global_index.descriptor(int(row)) for row in part]),
-            torch.stack([memory.codes_of(int(row)) for row in part]).numpy(),
-            memory.codec.name,
-        )
-        categories = [memory.category_of(int(row)) for row in part]
-        fresh = fresh.with_references(memory.ids[part].tolist(), categories, encoded, memory.version)
+    for number, table in enumerate(memory.tables):
+        of_grid = rows[memory.table_numbers[rows] == number]
+        for start in range(0, len(of_grid), _LOAD_BATCH):
+            part = of_grid[start : start + _LOAD_BATCH]
+            encoded = EncodedReferences(
+                np.stack([memory.global_index.descriptor(int(row)) for row in part]),
+                torch.stack([memory.codes_of(int(row)) for row in part]).numpy(),
+                memory.codec.name,
+                table.grid,
+            )
+            categories = [memory.category_of(int(row)) for row in part]
+            fresh = fresh.with_references(memory.ids[part].tolist(), categories, encoded, memory.version)
     return fresh.with_version(memory.version)

@@ -19,9 +19,10 @@ def read_stored(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOu
     stored = library.catalogue.calibrations.read(category, published.memory_id)
     if stored is None or not stored.references:
         return None
-    space = published.memory.space
+    memory = published.memory
+    rows, columns = memory.frame(category).grid
     try:
-        return stored.version, from_stored(stored, (len(space.layers), space.cells))
+        return stored.version, from_stored(stored, (len(memory.space.layers), rows * columns))
     except ValueError:  # it is only a saving of time
         log.warning("the kept calibration of %s cannot be read; it is made again", category)
         return None
@@ -36,4 +37,4 @@ def stored_statistics(library: ReferenceStore, category: str, settings: ScoringS
     live = set(memory.ids[memory.rows_of(category)].tolist())
     if (result.k, result.rho) != (settings.k, settings.rho) or not live.issuperset(result.ids.tolist()):
         return []
-    return [statistics for _, statistics in result.statistics(memory, settings)]
+    return [statistics for _, statistics in result.statistics(memory, memory.frame(category), settings)]

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace
+from indexer.encoders.base import Features
 from indexer.scoring.scoring import ScoringResult, layer_weights, roi_mask, score_from_distances
 
 # Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
@@ -38,17 +39,15 @@ class ImageStatistics:
         return self.self_similarity >= _BLANK
 
     @classmethod
-    def from_scoring(
-        cls, scored: ScoringResult, features: Features, space: FeatureSpace, settings: ScoringSettings
-    ) -> ImageStatistics:
+    def from_scoring(cls, scored: ScoringResult, features: Features, settings: ScoringSettings) -> ImageStatistics:
         """Of a picture that was scored; its features as a batch of one."""
         similarity = float(scored.neighbours.similarities[0])
         return cls(
             scored.score,
             float(scored.map.max()),
-            _median(scored.distances, space, settings),
+            _median(scored.distances, scored.frame, settings),
             _global_distance(similarity),
-            _self_similarity(features, space, settings),
+            _self_similarity(features, scored.frame, settings),
         )
 
 
@@ -56,60 +55,60 @@ def from_distances(
     distances: NDArray[np.float32],
     similarity: float,
     features: Features,
-    space: FeatureSpace,
+    frame: Frame,
     settings: ScoringSettings,
 ) -> ImageStatistics:
     """From S_l(t), float32 (layers, cells), the similarity of the most similar reference, and the features."""
-    score, anomaly_map = score_from_distances(distances, space, settings)
+    score, anomaly_map = score_from_distances(distances, frame, settings)
     return ImageStatistics(
         score,
         float(anomaly_map.max()),
-        _median(distances, space, settings),
+        _median(distances, frame, settings),
         _global_distance(similarity),
-        _self_similarity(features, space, settings),
+        _self_similarity(features, frame, settings),
     )
 
 
 def with_distances(
-    statistics: ImageStatistics, distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+    statistics: ImageStatistics, distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> ImageStatistics:
     """The same picture's measures with other patch distances, float32 (layers, cells)."""
-    score, anomaly_map = score_from_distances(distances, space, settings)
-    median = _median(distances, space, settings)
+    score, anomaly_map = score_from_distances(distances, frame, settings)
+    median = _median(distances, frame, settings)
     return replace(statistics, score=score, peak=float(anomaly_map.max()), median=median)
 
 
-def mean_distance(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
+def mean_distance(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
     """The mean of the fused distances of the inspected cells: by it a picture fits one category better than another.
 
     distances: S_l(t), float32 (layers, cells). The median would not tell where half of every picture is empty, as of
     boards: it is 0 to any of them.
     """
-    return float(_fused(distances, space, settings).mean())
+    return float(_fused(distances, frame, settings).mean())
 
 
 def _global_distance(similarity: float) -> float:
     return max(0.0, 1.0 - similarity)  # two unit vectors' product can round to a little above 1
 
 
-def _median(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> float:
-    return float(np.median(_fused(distances, space, settings)))
+def _median(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
+    return float(np.median(_fused(distances, frame, settings)))
 
 
-def _fused(distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings) -> NDArray[np.float32]:
+def _fused(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> NDArray[np.float32]:
     """S(t) of the inspected cells."""
     fused: NDArray[np.float32] = layer_weights(settings, len(distances)) @ distances  # (cells,)
-    inspected = roi_mask(settings, space)
+    inspected = roi_mask(settings, frame)
     return fused if inspected is None else fused[inspected.cells.ravel()]
 
 
-def _self_similarity(features: Features, space: FeatureSpace, settings: ScoringSettings) -> float:
+def _self_similarity(features: Features, frame: Frame, settings: ScoringSettings) -> float:
     """The mean inner product between two of the picture's inspected patches, in the layer where they are most alike.
 
     A layer that adds positions to what it sees, as a network's does, tells even patches of a blank frame apart.
     """
     patches = features.patches[0]  # (layers, cells, dim)
-    inspected = roi_mask(settings, space)
+    inspected = roi_mask(settings, frame)
     if inspected is not None:
         patches = patches[:, torch.from_numpy(inspected.cells.ravel()).to(patches.device)]
     return float(patches.to(torch.float32).mean(dim=1).square().sum(dim=-1).amax())

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.domain.errors import NoReferencesError
+from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace
+from indexer.encoders.base import Features
 from indexer.imaging.roi import RoiMask, roi_cells
 from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
@@ -32,20 +33,24 @@ def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]
     return weights
 
 
-def roi_mask(settings: ScoringSettings, space: FeatureSpace) -> RoiMask | None:
-    """The cells that score, None for all. ValueError when the region covers no cell of this space."""
-    return None if settings.region is None else roi_cells(settings.region, space.grid, space.geometry)
+def roi_mask(settings: ScoringSettings, frame: Frame) -> RoiMask | None:
+    """The cells that score, None for all: those that show the image, inside the region of interest.
+
+    ValueError when the region covers no cell of this frame.
+    """
+    return roi_cells(settings.region, frame)
 
 
 @dataclass(frozen=True)
 class ScoringResult:
     """One image held against a memory.
 
-    score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map over the crop, 0
-    outside of the region of interest. distances: float32 (layers, cells), S_l(t) before fusing, of all cells.
-    neighbours: the K retrieved references. nearest: where each distance was found, by engines that keep it.
+    frame: its cells. score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map
+    over the window, 0 outside of the region of interest. distances: float32 (layers, cells), S_l(t) before fusing, of
+    all cells. neighbours: the K retrieved references. nearest: where each distance was found, by engines that keep it.
     """
 
+    frame: Frame
     score: float
     map: NDArray[np.float32]
     distances: NDArray[np.float32]
@@ -60,13 +65,15 @@ def score_image(
     settings: ScoringSettings,
     category: str | None = None,
     exclude_rows: Sequence[int] = (),
+    frame: Frame | None = None,
 ) -> ScoringResult:
     """Retrieve globally, search patches, fuse, draw the map and score it (paper, sections 3.2 and 3.3).
 
     features: one image's, as a batch of one. category: retrieve among its references only. exclude_rows: rows of the
-    memory left out, for leave-one-out scores. NoReferencesError when nothing is left to compare with.
+    memory left out, for leave-one-out scores. frame: the image's cells; those of one that fits the category when None.
+    NoReferencesError when nothing is left to compare with.
     """
-    steps = score_steps(memory, engine, features, settings, category, exclude_rows)
+    steps = score_steps(memory, engine, features, settings, category, exclude_rows, frame)
     [result] = run_batched(engine, memory, [steps])
     if isinstance(result, Exception):
         raise result
@@ -80,50 +87,55 @@ def score_steps(
     settings: ScoringSettings,
     category: str | None = None,
     exclude_rows: Sequence[int] = (),
+    frame: Frame | None = None,
 ) -> SearchCoroutine[ScoringResult]:
     """What `score_image` does, in steps, so that the patches of several images can be searched for together."""
     if len(features.global_descriptors) != 1:
         raise ValueError("score one image at a time")
+    frame = frame or memory.frame(category)
+    if frame.grid != features.grid:
+        raise ValueError(f"features of the grid {features.grid} in a frame of {frame.grid}")
     descriptor = features.global_descriptors[0].to("cpu", torch.float32).numpy()
-    neighbours = engine.nearest_references(memory, descriptor, settings.k, category, exclude_rows)
+    neighbours = engine.nearest_references(memory, descriptor, settings.k, category, exclude_rows, features.grid)
     if len(neighbours.rows) == 0:
         raise NoReferencesError("no references" if category is None else f"no references of {category!r}")
     weights = layer_weights(settings, len(memory.space.layers))
     match = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
-    distances = 1.0 - match.similarities  # (layers, cells)
-    score, anomaly_map = score_from_fused(match.fused, memory.space, settings)
-    return ScoringResult(score, anomaly_map, distances, neighbours, match.best_match)
+    distances, fused = 1.0 - match.similarities, match.fused  # (layers, cells), (cells,)
+    if (empty := features.without_image()) is not None:
+        distances[:, empty] = 0.0
+        fused = np.where(empty, np.float32(0.0), fused)
+    score, anomaly_map = score_from_fused(fused, frame, settings)
+    return ScoringResult(frame, score, anomaly_map, distances, neighbours, match.best_match)
 
 
 def score_from_distances(
-    distances: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+    distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S_l(t), float32 (layers, cells) → the image score and the map (256, 256), of distances that were kept."""
-    return score_from_fused(layer_weights(settings, len(distances)) @ distances, space, settings)
+    return score_from_fused(layer_weights(settings, len(distances)) @ distances, frame, settings)
 
 
 def score_from_fused(
-    fused: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
+    fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S(t), float32 (cells,) → the image score and the map (256, 256): all that follows the patch search."""
-    inspected = roi_mask(settings, space)
+    inspected = roi_mask(settings, frame)
     if inspected is None:
-        anomaly_map = render_anomaly_map(fused.reshape(space.grid))
+        anomaly_map = render_anomaly_map(fused.reshape(frame.grid))
         return image_score(anomaly_map), anomaly_map
     # An ignored cell shows its nearest inspected one while the map is drawn, so that nothing leaks across the border
     # of the region and no score is thinned out there.
-    anomaly_map = render_anomaly_map(fused[inspected.source].reshape(space.grid))
-    pixels = inspected.pixels(MAP_SIDE)
+    anomaly_map = render_anomaly_map(fused[inspected.source].reshape(frame.grid))
+    pixels = inspected.pixels(anomaly_map.shape)
     anomaly_map[~pixels] = 0.0
     return image_score(anomaly_map[pixels]), anomaly_map
 
 
-def rescale(
-    scored: ScoringResult, scale: NDArray[np.float32], space: FeatureSpace, settings: ScoringSettings
-) -> ScoringResult:
+def rescale(scored: ScoringResult, scale: NDArray[np.float32], settings: ScoringSettings) -> ScoringResult:
     """A scored image with its distances multiplied by `scale`, float32 (layers, cells): their map and score."""
     distances = scored.distances * scale
-    score, anomaly_map = score_from_distances(distances, space, settings)
+    score, anomaly_map = score_from_distances(distances, scored.frame, settings)
     return replace(scored, score=score, map=anomaly_map, distances=distances)
 
 

@@ -87,9 +87,8 @@ class Onboarding:
 
     def decide(self, compared: Sequence[ScreeningResult], known: KnownReferences) -> OnboardingDecision:
         """What becomes of each image, once all have been compared."""
-        geometry, grid = self._memory.space.geometry, self._memory.space.grid
         qualities = [_quality(self._images[position]) for position in self._screened]
-        found = all_findings(compared, qualities, known.statistics, known.qualities, geometry.crop / grid[0])
+        found = all_findings(compared, qualities, known.statistics, known.qualities, self._memory.space.patch)
         findings = {
             position: tuple(self._in_request(each) for each in one)
             for position, one in zip(self._screened, found, strict=True)

@@ -17,7 +17,7 @@ from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
 from indexer.screening.photo_quality import PhotoQualities, photo_findings
-from indexer.search import PatchSearchEngine
+from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import difference, reverse_similarities
 
 MIN_IMAGES = 8  # measured pictures before one can be called unlike the others
@@ -65,6 +65,7 @@ class Screening:
         names: Sequence[str],
     ) -> None:
         self._names = names
+        self._frame = memory.frame(category)
         self._memory, self._engine, self._category, self._settings = memory, engine, category, settings
         self._batch = MemoryBank.empty(memory.space, memory.codec.name)
         if encoded:
@@ -73,8 +74,9 @@ class Screening:
     def compare(self, index: int) -> ScreeningResult:
         """Search for one picture among the references and the other pictures. About the work of two detections."""
         features = self._batch.features_of(index)
+        grid = features.grid
         descriptor = features.global_descriptors[0].numpy()
-        peers = self._peers(descriptor, index)
+        peers = self._peers(descriptor, index, grid)
         distances = self._distances(features, peers)
         typical = typical_difference(distances)
         duplicates = [peer for peer, each in zip(peers, distances, strict=True) if are_near_duplicates(each, typical)]
@@ -84,7 +86,11 @@ class Screening:
             if peer.image_index is None or peer.image_index < index
         ][:1]
         known = self._memory.nearest_references(
-            descriptor, self._settings.k, self._category, [each.row for each in duplicates if each.image_index is None]
+            descriptor,
+            self._settings.k,
+            self._category,
+            [each.row for each in duplicates if each.image_index is None],
+            grid,
         )
         fresh = self._batch.nearest_references(
             descriptor,
@@ -96,12 +102,12 @@ class Screening:
         similarity = -1.0
         for memory, result in ((self._memory, known), (self._batch, fresh)):
             if len(result.rows):
-                part = self._engine.max_similarity(memory, features.patches[0], result.rows, self._settings.rho)
+                part = best_similarities(self._engine, memory, features, result.rows, self._settings.rho)
                 best = part if best is None else np.maximum(best, part)  # S is 1 − a maximum: maxima merge exactly
                 similarity = max(similarity, float(result.similarities[0]))
         if best is None:
             return ScreeningResult(None, tuple(findings))
-        statistics = from_distances(1.0 - best, similarity, features, self._memory.space, self._settings)
+        statistics = from_distances(1.0 - best, similarity, features, self._frame, self._settings)
         if len(peers) >= _OWN and (other := self._other_category(features, 1.0 - best, similarity)) is not None:
             findings.append(other)
         nearest = next((peer for peer in peers if peer not in duplicates), None)
@@ -116,8 +122,8 @@ class Screening:
             "near_duplicate", detail, distance, typical, reference_id=peer.reference_id, picture=peer.image_index
         )
 
-    def _peers(self, descriptor: NDArray[np.float32], index: int) -> list[Peer]:
-        known = self._memory.nearest_references(descriptor, PEERS, self._category)
+    def _peers(self, descriptor: NDArray[np.float32], index: int, grid: tuple[int, int]) -> list[Peer]:
+        known = self._memory.nearest_references(descriptor, PEERS, self._category, grid=grid)
         fresh = self._batch.nearest_references(descriptor, PEERS, None, [index])
         peers = [
             Peer(float(each), int(row), int(self._memory.ids[row]), None)
@@ -148,9 +154,11 @@ class Screening:
         if not len(nearest.rows) or float(nearest.similarities[0]) <= similarity:
             return None
         other = self._memory.category_of(int(nearest.rows[0]))
-        rows = self._memory.nearest_references(descriptor, self._settings.k, other).rows
-        best = self._engine.max_similarity(self._memory, features.patches[0], rows, self._settings.rho)
-        there, here = (mean_distance(each, self._memory.space, self._settings) for each in (1.0 - best, distances))
+        rows = self._memory.nearest_references(descriptor, self._settings.k, other, grid=features.grid).rows
+        if not len(rows):  # its images are inspected on another grid
+            return None
+        best = best_similarities(self._engine, self._memory, features, rows, self._settings.rho)
+        there, here = (mean_distance(each, self._frame, self._settings) for each in (1.0 - best, distances))
         if there >= here:
             return None
         detail = (
@@ -164,7 +172,7 @@ class Screening:
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
         """By how many grid cells (down, right) the picture fits its nearest best, if clearly better than unmoved."""
         memory = self._memory if nearest.image_index is None else self._batch
-        rows, columns = memory.space.grid
+        rows, columns = features.grid
         one = features.patches[0].mean(dim=0).view(rows, columns, -1)
         other = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
         best, result = 1.0 - _FITS * (1.0 - float((one * other).sum(dim=-1).mean())), (0, 0)

@@ -6,7 +6,7 @@ import torch
 
 from indexer.memory.device_cache import code_source_for
 from indexer.search.batched_search import SearchCoroutine, run_batched
-from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, PatchSearchEngine
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, PatchSearchEngine, best_similarities
 from indexer.search.faiss_engine import FaissEngine
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.torch_engine import TorchEngine
@@ -19,6 +19,7 @@ __all__ = [
     "PatchSearchEngine",
     "SearchCoroutine",
     "TorchEngine",
+    "best_similarities",
     "choose_engine",
     "neighbour_cells",
     "run_batched",

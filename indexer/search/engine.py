@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.encoders.base import Features
 from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.memory.device_cache import CodeSource
 
@@ -18,8 +19,9 @@ from indexer.memory.device_cache import CodeSource
 class PatchQuery:
     """The patch search of one image.
 
-    patches: float32 (layers, cells, dim), unit vectors, on any device. rows: int64 (k,), k ≥ 1, rows of the memory, in
-    any order. rho: the neighbourhood's Chebyshev radius in cells. weights: float32 (layers,), summing to 1.
+    patches: float32 (layers, cells, dim), unit vectors, on any device. rows: int64 (k,), k ≥ 1, rows of the memory, all
+    of the image's grid, in any order. rho: the neighbourhood's Chebyshev radius in cells. weights: float32 (layers,),
+    summing to 1.
     """
 
     patches: torch.Tensor
@@ -63,6 +65,7 @@ class PatchSearchEngine(Protocol):
         k: int,
         category: str | None = None,
         exclude_rows: Sequence[int] = (),
+        grid: tuple[int, int] | None = None,
     ) -> RetrievedReferences:
         """Global retrieval: the result of `MemoryBank.nearest_references`, on any device."""
         ...
@@ -79,6 +82,30 @@ class PatchSearchEngine(Protocol):
     def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """The matches of several images' queries, in order; each equals the result of a search of its own."""
         ...
+
+
+def best_similarities(
+    engine: PatchSearchEngine, memory: MemoryBank, features: Features, rows: NDArray[np.int64], rho: int
+) -> NDArray[np.float32]:
+    """`PatchSearchEngine.max_similarity` for one image, a batch of one; 1 in cells that show none of it."""
+    best = engine.max_similarity(memory, features.patches[0], rows, rho)
+    if (empty := features.without_image()) is not None:
+        best[:, empty] = 1.0
+    return best
+
+
+def search_by_grid(
+    memory: MemoryBank,
+    queries: Sequence[PatchQuery],
+    search: Callable[[Sequence[PatchQuery]], list[PatchMatches]],
+) -> list[PatchMatches]:
+    """`PatchSearchEngine.search` in one call of `search` for the queries of each grid."""
+    grids = [memory.table_of(query.rows).grid for query in queries]
+    found: dict[int, PatchMatches] = {}
+    for grid in dict.fromkeys(grids):
+        numbers = [number for number, each in enumerate(grids) if each == grid]
+        found |= zip(numbers, search([queries[number] for number in numbers]), strict=True)
+    return [found[number] for number in range(len(queries))]
 
 
 def search_each(engine: PatchSearchEngine, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:

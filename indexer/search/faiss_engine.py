@@ -37,7 +37,7 @@ class FaissEngine(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
+        keys = np.ascontiguousarray(neighbour_cells(memory.table_of(rows).grid, rho))
         patches = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
         layers, cells, _ = patches.shape
         best = np.empty((layers, cells), np.float32)

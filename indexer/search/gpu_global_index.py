@@ -27,6 +27,7 @@ class _CandidateTable:
     memory: weakref.ref[MemoryBank]
     category: str | None
     exclude_rows: frozenset[int]
+    grid: tuple[int, int] | None
     rows: NDArray[np.int64]
     table: torch.Tensor
 
@@ -57,33 +58,32 @@ class GpuGlobalIndex:
         k: int,
         category: str | None,
         exclude_rows: Sequence[int],
+        grid: tuple[int, int] | None = None,
     ) -> RetrievedReferences:
         """See `MemoryBank.nearest_references`."""
         if not self._owns_resources():
-            return memory.nearest_references(descriptor, k, category, exclude_rows)
-        rows, table = self._candidates(memory, category, frozenset(exclude_rows))
+            return memory.nearest_references(descriptor, k, category, exclude_rows, grid)
+        rows, table = self._candidates(memory, category, frozenset(exclude_rows), grid)
         count = min(k, len(rows))
         if count == 0 or count > _MAX_GPU_K:
-            return memory.nearest_references(descriptor, k, category, exclude_rows)
+            return memory.nearest_references(descriptor, k, category, exclude_rows, grid)
         query = torch.from_numpy(np.ascontiguousarray(descriptor[None], np.float32)).to(self._device)
         similarities, positions = self._knn(query, table, count)
         best = np.lexsort((positions[0], -similarities[0]))  # equal ones by row, as on the host
         return RetrievedReferences(rows[positions[0][best]], similarities[0][best])
 
     def _candidates(
-        self, memory: MemoryBank, category: str | None, exclude_rows: frozenset[int]
+        self, memory: MemoryBank, category: str | None, exclude_rows: frozenset[int], grid: tuple[int, int] | None
     ) -> tuple[NDArray[np.int64], torch.Tensor]:
         """The candidates' rows and descriptors; cached, since all images of a micro-batch use the same."""
         last = self._last
         if (
             last is not None
             and last.memory() is memory
-            and (last.category, last.exclude_rows) == (category, exclude_rows)
+            and (last.category, last.exclude_rows, last.grid) == (category, exclude_rows, grid)
         ):
             return last.rows, last.table
-        rows = memory.rows_of(category)
-        if exclude_rows:
-            rows = rows[~np.isin(rows, list(exclude_rows))]
+        rows = np.flatnonzero(memory.allowed_rows(category, tuple(exclude_rows), grid))
         tables = [torch.empty((0, memory.space.global_dim), device=self._device)]
         base = 0
         for block in memory.global_index.blocks:
@@ -92,7 +92,7 @@ class GpuGlobalIndex:
                 tables.append(self._table(block)[torch.from_numpy(inside).to(self._device)])
             base += block.ntotal
         table = torch.cat(tables)
-        self._last = _CandidateTable(weakref.ref(memory), category, exclude_rows, rows, table)
+        self._last = _CandidateTable(weakref.ref(memory), category, exclude_rows, grid, rows, table)
         return rows, table
 
     def _table(self, block: faiss.IndexFlatIP) -> torch.Tensor:
@@ -123,11 +123,12 @@ class GlobalRetrieval:
         k: int,
         category: str | None = None,
         exclude_rows: Sequence[int] = (),
+        grid: tuple[int, int] | None = None,
     ) -> RetrievedReferences:
         """See `PatchSearchEngine.nearest_references`."""
         if self._index is None:
-            return memory.nearest_references(descriptor, k, category, exclude_rows)
-        return self._index.nearest_references(memory, descriptor, k, category, exclude_rows)
+            return memory.nearest_references(descriptor, k, category, exclude_rows, grid)
+        return self._index.nearest_references(memory, descriptor, k, category, exclude_rows, grid)
 
 
 def _torch_knn(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -19,10 +19,11 @@ _BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays 
 def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
     """What one picture is to several references: the largest inner product of each of their patches with its patches.
 
-    features: the one picture's, as a batch of one. rows: k rows of the memory. The engines ask the other way round:
-    there one picture's patches look for the best among many references. Returns float32 (k, layers, cells).
+    features: the one picture's, as a batch of one. rows: k rows of the memory, of its grid. The engines ask the
+    other way round: there one picture's patches look for the best among many references. Returns float32 (k, layers,
+    cells).
     """
-    neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy())  # (cells, n)
+    neighbours = torch.from_numpy(neighbour_cells(features.grid, rho).copy())  # (cells, n)
     outside = neighbours == OUTSIDE
     targets = neighbours.clamp_min(0)
     offered = features.patches[0].to("cpu", torch.float32)  # (layers, cells, dim)
@@ -52,7 +53,7 @@ def max_similarity_at(
 
     features: one picture's, as a batch of one. rows: the references among which the best is sought.
     """
-    table = neighbour_cells(memory.space.grid, rho)
+    table = neighbour_cells(features.grid, rho)
     layers, cells = np.nonzero(where)
     around = np.where(table[cells] == OUTSIDE, cells[:, None], table[cells])  # (m, n): each cell is its own neighbour
     queries = features.patches[0].to("cpu", torch.float32)[layers, cells]  # (m, dim)
@@ -73,7 +74,8 @@ def _codes_at(
 ) -> torch.Tensor:
     """Codes of k rows at (m,) layers and (m, n) cells: uint8 (m, k · n, code_size), in any order of k and n."""
     parts, base = [], 0
-    for block in memory.blocks:
+    codes, rows = memory.table_of(rows), memory.table_rows[rows]
+    for block in codes.blocks:
         inside = rows[(rows >= base) & (rows < base + len(block))] - base
         base += len(block)
         if len(inside):

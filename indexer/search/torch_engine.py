@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby, islice
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.memory import MemoryBank
 from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
-from indexer.search.engine import PatchMatches, PatchQuery
+from indexer.search.engine import PatchMatches, PatchQuery, search_by_grid
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 
@@ -78,7 +78,11 @@ class TorchEngine(GlobalRetrieval):
         return best
 
     def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
-        """See `PatchSearchEngine.search`.
+        """See `PatchSearchEngine.search`."""
+        return search_by_grid(memory, queries, partial(self._search_one_grid, memory))
+
+    def _search_one_grid(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """The matches of queries of one grid.
 
         Images that share most of their references form a group, whose references are decoded once. An image that is
         searched in several sets of references is multiplied once with all of them; queries that differ only in their
@@ -108,7 +112,8 @@ class TorchEngine(GlobalRetrieval):
         are decoded once.
         """
         rows = np.unique(np.concatenate([each.rows for each in images]))
-        over = self._search_all_cells if rho >= max(memory.space.grid) - 1 else self._search_neighbourhood
+        grid = memory.table_of(rows).grid
+        over = self._search_all_cells if rho >= max(grid) - 1 else self._search_neighbourhood
         layers, cells, _ = images[0].patches.shape
         best = np.full((sum(len(each.selections) for each in images), layers, cells), _NO_MATCH, np.float32)
         queries = [each.patches.to(self._device, torch.float32) for each in images]
@@ -119,13 +124,14 @@ class TorchEngine(GlobalRetrieval):
                 for index, each in enumerate(images)
                 for selected in each.selections
             ]
-            np.maximum(best, over(memory, queries, selections, chunks, rho), out=best)
+            np.maximum(best, over(memory, grid, queries, selections, chunks, rho), out=best)
         found = iter(best)
         return [list(islice(found, len(each.selections))) for each in images]
 
     def _search_neighbourhood(
         self,
         memory: MemoryBank,
+        grid: tuple[int, int],
         queries: Sequence[torch.Tensor],
         selections: Sequence[_Selection],
         chunks: list[CodeChunk],
@@ -133,7 +139,7 @@ class TorchEngine(GlobalRetrieval):
     ) -> NDArray[np.float32]:
         """The references of one pass, within the neighbourhood of every cell: (selections, layers, cells)."""
         layers, cells, dim = queries[0].shape
-        neighbours = torch.from_numpy(neighbour_cells(memory.space.grid, rho).copy()).to(self._device)
+        neighbours = torch.from_numpy(neighbour_cells(grid, rho).copy()).to(self._device)
         inside = neighbours != OUTSIDE
         targets = neighbours.clamp_min(0)
         blocks = _Blocks(memory, chunks, self._device)
@@ -157,6 +163,7 @@ class TorchEngine(GlobalRetrieval):
     def _search_all_cells(
         self,
         memory: MemoryBank,
+        grid: tuple[int, int],
         queries: Sequence[torch.Tensor],
         selections: Sequence[_Selection],
         chunks: list[CodeChunk],
@@ -192,7 +199,7 @@ class _Blocks:
     """
 
     def __init__(self, memory: MemoryBank, chunks: Sequence[CodeChunk], device: torch.device) -> None:
-        _, cells, size = memory.arena.shape
+        cells, size = chunks[0].block.shape[2:]
         self._codec = memory.codec
         self._picked = [(chunk.block, torch.from_numpy(chunk.block_rows).to(device)) for chunk in chunks]
         self.k = sum(len(chunk.block_rows) for chunk in chunks)

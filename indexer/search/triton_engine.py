@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from indexer.memory import Codec, MemoryBank
 from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
 from indexer.search import kernels
-from indexer.search.engine import BestMatch, PatchMatches, PatchQuery
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
@@ -86,7 +86,10 @@ class TritonEngine(GlobalRetrieval):
 
     @torch.inference_mode()
     def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
-        """See `PatchSearchEngine.search`. Queries of one ρ are searched in one pass."""
+        """See `PatchSearchEngine.search`. Queries of one grid and one ρ are searched in one pass."""
+        return search_by_grid(memory, questions, partial(self._search_one_grid, memory))
+
+    def _search_one_grid(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
         found: dict[int, PatchMatches] = {}
         for rho in {question.rho for question in questions}:
             indices = [index for index, question in enumerate(questions) if question.rho == rho]
@@ -111,7 +114,7 @@ class _Search:
         self.rows = np.unique(np.concatenate(retrieved))
         self._groups = group_queries(retrieved)
         self._owners = _owners(self._groups, retrieved, self.rows)
-        self._neighbours = _neighbours_on(device, memory.space.grid, rho)
+        self._neighbours = _neighbours_on(device, memory.table_of(self.rows).grid, rho)
         self._width = self._neighbours.shape[1]
         self._together = max(len(group) for group in self._groups)
         self._seats = np.array([group + [-1] * (self._together - len(group)) for group in self._groups], np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from indexer.domain.errors import CorruptSegmentError
 
 MAGIC = b"TOUCHSEG"
 
-FORMAT = 1
+FORMAT = 2  # 1 had no rows and columns, but cells of a square grid
 
 PREFIX = struct.Struct("<8sII")  # magic, format version, bytes of the JSON header
 
@@ -32,10 +33,21 @@ class SegmentHeader:
     fingerprint: str
     codec: str
     layers: int
-    cells: int
+    rows: int
+    columns: int
     code_size: int
     global_dim: int
     count: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of the cells."""
+        return self.rows, self.columns
+
+    @property
+    def cells(self) -> int:
+        """Cells of a reference."""
+        return self.rows * self.columns
 
     @property
     def payload_bytes(self) -> int:
@@ -47,11 +59,11 @@ def read_header(file: FileIO, name: str, seen: Callable[[memoryview], object]) -
     prefix = bytearray(PREFIX.size)
     read_into(memoryview(prefix), file, name, seen)
     magic, version, length = PREFIX.unpack(prefix)
-    if magic != MAGIC or version != FORMAT or length > _MAX_HEADER:
+    if magic != MAGIC or version not in (1, FORMAT) or length > _MAX_HEADER:
         raise CorruptSegmentError(name, "bad header")
     described = bytearray(length)
     read_into(memoryview(described), file, name, seen)
-    header = _parse_header(bytes(described))
+    header = _parse_header(bytes(described), version)
     if header is None:
         raise CorruptSegmentError(name, "bad header")
     remaining = os.fstat(file.fileno()).st_size - PREFIX.size - length
@@ -62,11 +74,15 @@ def read_header(file: FileIO, name: str, seen: Callable[[memoryview], object]) -
     return header
 
 
-def _parse_header(described: bytes) -> SegmentHeader | None:
+def _parse_header(described: bytes, version: int) -> SegmentHeader | None:
     try:
         values = json.loads(described)
     except ValueError:
         return None
+    if version == 1 and isinstance(values, dict) and type(cells := values.pop("cells", None)) is int and cells >= 0:
+        values["rows"] = values["columns"] = math.isqrt(cells)
+        if values["rows"] ** 2 != cells:
+            return None
     kinds = {field.name: str if field.type == "str" else int for field in fields(SegmentHeader)}
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         return None

@@ -88,6 +88,14 @@ class SegmentStore:
             raise CorruptSegmentError(name, "checksum")
         return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
 
+    def grid_of(self, name: str) -> tuple[int, int]:
+        """(rows, columns) of the cells of a segment, whose content is not verified. Raises CorruptSegmentError."""
+        try:
+            with (self._root / name).open("rb", buffering=0) as file:
+                return read_header(file, name, lambda _: None).grid
+        except FileNotFoundError:
+            raise CorruptSegmentError(name, "missing") from None
+
     def remove(self, name: str) -> None:
         """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
         (self._root / name).unlink(missing_ok=True)

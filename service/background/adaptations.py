@@ -10,17 +10,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
 from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
 from indexer.calibration.calibration import Calibration, with_calibrated_weights
 from indexer.calibration.conformal import references_needed
 from indexer.catalogue.adaptations import MAX_ENCODINGS, StoredAdaptation
 from indexer.domain.encoding import Encoding
-from indexer.domain.errors import CategoryNotFound, OriginalUnreadable
+from indexer.domain.errors import CategoryNotFound, OriginalUnreadable, OtherProportions
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
-from indexer.encoders import Encoder, preprocess
+from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders.encode_images import encode_batch
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
 from indexer.imaging.encoding import apply_encoding
 from indexer.imaging.reading import read_pixels
@@ -168,10 +168,10 @@ class Adaptations:
         adapting = AdaptationBuilder(
             memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, most
         )
-        references = self._references(category)
+        references, geometry = self._references(category), memory.geometry_of(category)
         log.info("%s is calibrated for images that are %s", category, encoding)
         for reference_id in adapting.reference_ids:
-            if (prepared := self._stored(references.get(reference_id), encoding)) is not None:
+            if (prepared := self._stored(references.get(reference_id), encoding, geometry)) is not None:
                 self._worker.submit_calibration(_adding(self._encoder, adapting, reference_id, prepared)).result()
             newest = self._library.memory
             if stopping.is_set() or (
@@ -194,19 +194,19 @@ class Adaptations:
             if cursor is None:
                 return found
 
-    def _stored(self, reference: Reference | None, encoding: Encoding) -> torch.Tensor | None:
-        """A reference's picture as it would be, had it been stored so: uint8 (3, crop, crop). None if unreadable."""
+    def _stored(self, reference: Reference | None, encoding: Encoding, geometry: InputGeometry) -> PreparedImage | None:
+        """A reference's picture as it would be, had it been stored so. None if it is unreadable."""
         if reference is None:
             return None
         try:
             data = self._library.read_original(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            return preprocess(apply_encoding(image, encoding), self._encoder.space.geometry)
-        except (OriginalUnreadable, ImageRejected, OSError):
+            return prepare(apply_encoding(image, encoding), geometry, self._encoder.space.global_geometry)
+        except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
             return None
 
 
 def _adding(
-    encoder: Encoder, adapting: AdaptationBuilder, reference_id: int, prepared: torch.Tensor
+    encoder: Encoder, adapting: AdaptationBuilder, reference_id: int, prepared: PreparedImage
 ) -> Callable[[MemoryBank], None]:
-    return lambda _: adapting.add(reference_id, encoder.encode(prepared[None]))
+    return lambda _: adapting.add(reference_id, encode_batch(encoder, [prepared]))

@@ -152,8 +152,8 @@ class CalibrationManager:
             if published.superseded_by is None:
                 base = None if stored is None else to_stored(*stored)
                 self._unsaved[category] = _Unsaved(published.memory_id, to_stored(version, result), base)
-        weighed = result.balance_layers(memory.space, scoring)
-        statistics = self._taken(_measured(result, memory, weighed), category, basis)
+        weighed = result.balance_layers(memory.frame(category), scoring)
+        statistics = self._taken(_measured(result, memory, category, weighed), category, basis)
         if statistics is not None:
             calibration = Calibration.from_statistics(
                 category,
@@ -196,10 +196,10 @@ class CalibrationManager:
 
 
 def _measured(
-    found: LeaveOneOut, memory: MemoryBank, settings: ScoringSettings
+    found: LeaveOneOut, memory: MemoryBank, category: str, settings: ScoringSettings
 ) -> Generator[float, None, list[tuple[int, ImageStatistics]]]:
     statistics = []
-    for each in found.statistics(memory, settings):
+    for each in found.statistics(memory, memory.frame(category), settings):
         statistics.append(each)
         yield 1.0
     return statistics

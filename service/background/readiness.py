@@ -111,6 +111,6 @@ class Readiness:
     def _forward(self, _: MemoryBank) -> float:
         """Encode a blank image; returns the seconds it took."""
         begun = time.monotonic()
-        side = self._encoder.space.geometry.crop
-        self._encoder.encode(torch.zeros((1, 3, side, side), dtype=torch.uint8)).global_descriptors.cpu()
+        width, height = self._encoder.space.global_geometry.size
+        self._encoder.encode(torch.zeros((1, 3, height, width), dtype=torch.uint8)).global_descriptors.cpu()
         return time.monotonic() - begun

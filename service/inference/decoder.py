@@ -13,11 +13,10 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, preprocess
+from indexer.encoders import Encoder, PreparedImage, prepare
 from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
 from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
@@ -36,15 +35,15 @@ _THUMBNAIL_QUALITY = 80
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An uploaded image as the encoder takes it. prepared: uint8 (3, crop, crop).
+    """An uploaded image as the encoder takes it.
 
-    Its pixels are let go of once that is made: decoded, a request's images would take gigabytes together. thumbnail:
+    Its pixels are let go of once it is prepared: decoded, a request's images would take gigabytes together. thumbnail:
     made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a
     channel, None of others.
     """
 
     original: SourceImage
-    prepared: torch.Tensor
+    prepared: PreparedImage
     thumbnail: bytes
     stage: Stage
     largest: int | None = None
@@ -69,8 +68,8 @@ class Upload:
     files: tuple[ImageFile, ...]
 
 
-# RGB uint8 (height, width, 3) → uint8 (3, crop, crop); called from several threads
-Preprocess = Callable[[NDArray[np.uint8]], torch.Tensor]
+# RGB uint8 (height, width, 3) → the image as the encoder takes it; called from several threads
+Preprocess = Callable[[NDArray[np.uint8]], PreparedImage]
 
 
 class Decoder:
@@ -179,6 +178,7 @@ class Decoder:
 
 def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
     """What makes decoded images ready for the encoder, where the settings say."""
+    geometry = encoder.space.global_geometry
     if settings.prepare_on_device:
-        return DevicePreprocessor(encoder.device, encoder.space.geometry)
-    return partial(preprocess, geometry=encoder.space.geometry)
+        return partial(DevicePreprocessor(encoder.device, geometry), geometry=geometry)
+    return partial(prepare, geometry=geometry, global_geometry=geometry)

@@ -64,7 +64,9 @@ class DetectionJobs:
                 encode_seconds=context.encode_seconds,
                 search_seconds=(ended - started) / context.search_batch_size,
                 stages=(*context.stages, Stage("search", started, ended)),
-                notices=notices_of_part(image, profile, memory.space.geometry.unseen, detection.criteria.judged),
+                notices=notices_of_part(
+                    image, profile, 1.0 - detection.scored.frame.geometry.inspected, detection.criteria.judged
+                ),
             )
 
         return run

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
 
-import torch
-
-from indexer.encoders import Encoder, Features
+from indexer.encoders import Encoder, Features, PreparedImage
+from indexer.encoders.encode_images import encode_images
 from indexer.memory import MemoryBank
 from indexer.search import PatchSearchEngine, SearchCoroutine, run_batched
 from service.observability.metrics import Metrics
@@ -65,7 +64,7 @@ class JobContext:
 
 @dataclass
 class _Job:
-    image: torch.Tensor | None  # uint8 (3, crop, crop), or None for work that needs no encoding
+    image: PreparedImage | None  # None for work that needs no encoding
     work: Callable[[Any], Any]
     deadline: float
     priority: Priority
@@ -109,7 +108,7 @@ class InferenceWorker:
         self._thread.start()
 
     def submit_detections(
-        self, images: Sequence[tuple[torch.Tensor, Callable[[JobContext], SearchCoroutine[T]]]], deadline: float
+        self, images: Sequence[tuple[PreparedImage, Callable[[JobContext], SearchCoroutine[T]]]], deadline: float
     ) -> list[Future[T]]:
         """Queue the images of one request, all or none, each with the search to run on the worker thread.
 
@@ -122,7 +121,7 @@ class InferenceWorker:
                 raise QueueFullError(self.retry_after)
             return [self._enqueue(Priority.DETECT, image, work, deadline) for image, work in images]
 
-    def submit_onboarding(self, image: torch.Tensor, work: Callable[[JobContext], T]) -> Future[T]:
+    def submit_onboarding(self, image: PreparedImage, work: Callable[[JobContext], T]) -> Future[T]:
         """Queue an image to encode for onboarding; runs after all detections."""
         return self._enqueue(Priority.ONBOARD, image, work, float("inf"))
 
@@ -163,7 +162,7 @@ class InferenceWorker:
         self._thread.join()
 
     def _enqueue(
-        self, priority: Priority, image: torch.Tensor | None, work: Callable[[Any], Any], deadline: float
+        self, priority: Priority, image: PreparedImage | None, work: Callable[[Any], Any], deadline: float
     ) -> Future[Any]:
         job = _Job(image, work, time.monotonic() + deadline, priority)
         with self._changed:
@@ -217,7 +216,7 @@ class InferenceWorker:
         if not images:
             return
         try:
-            features = self._encoder.encode(torch.stack([job.image for job in images if job.image is not None]))
+            features = encode_images(self._encoder, [job.image for job in images if job.image is not None])
         except Exception as error:  # whatever an encoder does with an image, the thread lives on
             if len(images) == 1:
                 images[0].future.set_exception(error)
@@ -235,7 +234,7 @@ class InferenceWorker:
             contexts = [
                 JobContext(
                     memory,
-                    features.item(start + index),
+                    features[start + index],
                     started - job.accepted,
                     encode_seconds,
                     len(jobs),

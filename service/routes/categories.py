@@ -89,7 +89,7 @@ async def mask(
     """
     upload, _ = await read_upload(request, _NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
-    region = usable_region(state, region_from_mask(stored.levels > 0))
+    region = usable_region(state, name, region_from_mask(stored.levels > 0))
     return await _changed(state, name, {"region_of_interest": region})
 
 
@@ -111,7 +111,7 @@ async def drawn(name: Name, state: Annotated[AppState, Depends(app_state)]) -> R
     """Where images are inspected, as a mask over the whole image: 256×256, white is inspected."""
     found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     region = found.settings.region_of_interest
-    inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, MASK_SIDE)
+    inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, (MASK_SIDE, MASK_SIDE))
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
 
 

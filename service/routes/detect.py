@@ -128,11 +128,12 @@ def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySet
 
 async def _overlay(state: AppState, pending: PendingInspection) -> str:
     """The image with the map and the regions drawn in, as PNG in base64."""
-    detection, space = pending.timed.detection, state.encoder.space
+    detection = pending.timed.detection
     regions = [region for region, _ in detection.regions]
 
     def draw(image: NDArray[np.uint8]) -> str:
-        return _base64(encode_png(render_overlay(image, detection.map, detection.decision.threshold, regions, space)))
+        overlay = render_overlay(image, detection.map, detection.decision.threshold, regions, detection.scored.frame)
+        return _base64(encode_png(overlay))
 
     return await state.decoder.again(pending.image.original, draw)
 

@@ -156,7 +156,8 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
     found = await _find(state, inspection_id)
-    data = await state.thread_pools.files(heat_png, state.history_folder, found, state.encoder.space)
+    frame = state.library.memory.frame(found.category, (found.width, found.height))
+    data = await state.thread_pools.files(heat_png, state.history_folder, found, frame)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")
     return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)

@@ -189,4 +189,4 @@ async def _screen(
 def with_appearance(image: DecodedImage) -> SourceImage:
     """The image as it is offered: with how it looks as a photograph."""
     original = image.original
-    return replace(original, appearance=photo_quality_of(image.prepared.cpu(), original.width, original.height))
+    return replace(original, appearance=photo_quality_of(image.prepared.window.cpu(), original.width, original.height))

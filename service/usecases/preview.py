@@ -206,7 +206,7 @@ def _judge_twice(
         without = [row for row, one in enumerate(memory.ids.tolist()) if one in own] if own else []
         after = judge(memory, state.engine, features, name, then, without)
         if (now.scoring.k, now.scoring.rho) == (then.scoring.k, then.scoring.rho):  # the search is the same
-            before = after.rejudged(features, memory.space, now)
+            before = after.rejudged(features, now)
         else:
             before = judge(memory, state.engine, features, name, now, without)
         return SettingsComparison(JudgedScore.of(before), JudgedScore.of(after))

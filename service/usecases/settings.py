@@ -35,15 +35,14 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
             )
     if (region := changes.get("region_of_interest")) is not None:
         polygons = tuple(tuple(polygon) for polygon in region["polygons"])
-        changes["region_of_interest"] = usable_region(state, RegionOfInterest(polygons))
+        changes["region_of_interest"] = usable_region(state, name, RegionOfInterest(polygons))
     return cast(SettingsChanges, changes)
 
 
-def usable_region(state: AppState, region: RegionOfInterest) -> RegionOfInterest:
-    """The region, if the encoder sees any of it. InvalidSetting."""
-    space = state.encoder.space
+def usable_region(state: AppState, name: str, region: RegionOfInterest) -> RegionOfInterest:
+    """The region, if the category's images show any of it. InvalidSetting."""
     try:
-        roi_cells(region, space.grid, space.geometry)
+        roi_cells(region, state.library.memory.frame(name))
     except ValueError as error:
         raise InvalidSetting(f"region_of_interest: {error}.") from None
     return region

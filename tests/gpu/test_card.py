@@ -31,7 +31,7 @@ def test_the_service_searches_with_triton_on_a_card() -> None:
 @pytest.mark.parametrize("kind", ["triton", "torch"])
 def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) -> None:
     memory, stored = filled(120, "fp32", grid=(6, 5), dim=48)
-    codes = DeviceCodeCache(CUDA, room * int(np.prod(memory.arena.shape)))
+    codes = DeviceCodeCache(CUDA, room * int(np.prod(memory.tables[0].arena.shape)))
     engine: PatchSearchEngine = TorchEngine(CUDA, codes)
     if kind == "triton":
         from indexer.search.triton_engine import TritonEngine
@@ -40,7 +40,7 @@ def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) ->
     for seed in range(6):
         rows = np.random.default_rng(seed).permutation(120)[:50]
         patches = random_features(memory.space, 1, seed).patches[0]
-        expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, 1)
+        expected = best_similarities(patches.numpy(), stored[rows], memory.space.global_grid, 1)
         np.testing.assert_allclose(engine.max_similarity(memory, patches, rows, 1), expected, rtol=0, atol=1e-5)
 
 
@@ -56,7 +56,7 @@ def test_a_card_that_is_full_says_so_and_answers_when_there_is_room_again() -> N
     del hog
     torch.cuda.empty_cache()
     again = TorchEngine(CUDA).max_similarity(memory, patches, np.arange(20), 1)
-    expected = best_similarities(patches.numpy(), stored, memory.space.grid, 1)
+    expected = best_similarities(patches.numpy(), stored, memory.space.global_grid, 1)
     np.testing.assert_allclose(again, expected, rtol=0, atol=1e-5)
 
 
@@ -76,8 +76,9 @@ def test_faiss_on_the_card_finds_what_the_host_finds_under_filters_and_removals(
 @pytest.mark.parametrize("side", [300, 512, 2048])
 def test_the_card_prepares_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
-    found = DevicePreprocessor(CUDA, InputGeometry(512, 448))(image)
-    assert (found.cpu().int() - preprocess(image, InputGeometry(512, 448)).int()).abs().max() <= 1
+    geometry = InputGeometry.paper(512, 448)
+    found = DevicePreprocessor(CUDA, geometry)(image, geometry).window
+    assert (found.cpu().int() - preprocess(image, InputGeometry.paper(512, 448)).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("compiled", [False, True])

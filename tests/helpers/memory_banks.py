@@ -30,7 +30,7 @@ def filled(
     memory = MemoryBank.empty(space, codec)
     for start in range(0, count, 3):  # several appends, as in life
         stop = min(start + 3, count)
-        part = type(features)(features.global_descriptors[start:stop], features.patches[start:stop])
+        part = features.slice(start, stop)
         names = ["bolt" if index % 2 else "nut" for index in range(start, stop)]
         memory = memory.with_references(range(100 + start, 100 + stop), names, memory.codec.encode(part), start + 1)
     return memory, features.patches.numpy()

@@ -74,7 +74,7 @@ def arrays_of(images: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
     """A segment with one row an image."""
-    header = SegmentHeader("f" * 64, "fp16", LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM, len(images))
+    header = SegmentHeader("f" * 64, "fp16", LAYERS, 1, CELLS, CODE_SIZE, GLOBAL_DIM, len(images))
     return store.write(*arrays_of(images), header)
 
 

@@ -27,7 +27,7 @@ from tests.service.pictures import part
 def score(data: Path, crop: int, codec: str) -> float:
     """Of a scratched part against whatever the folder holds."""
     library, encoder = opened(data, crop, codec), small_encoder(crop)
-    image = preprocess(decode_image(part(500, scratched=True)), encoder.space.geometry)
+    image = preprocess(decode_image(part(500, scratched=True)), encoder.space.global_geometry)
     features = encoder.encode(image[None])
     found = score_image(library.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
     library.close()
@@ -64,7 +64,7 @@ def test_removed_references_stay_removed_and_ids_stay_the_same(indexed: Path) ->
     assert done.exit_code == 0
     assert "restart running services with it" in done.stdout
     library.refresh()
-    assert str(library.published.superseded_by).startswith("touchstone-filterbank (128 to 96 pixels, ")
+    assert str(library.published.superseded_by).startswith("touchstone-filterbank (128 × 128 → 96 × 96 pixels, ")
     assert len(library.memory) == 11
     library.close()
     rebuilt = opened(indexed, 96)

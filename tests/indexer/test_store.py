@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,7 +42,7 @@ def originals(tmp_path: Path, lock: StoreLock) -> ImageStore:
 
 
 def header(count: int, layers: int = 2, cells: int = 5, code_size: int = 7, global_dim: int = 3) -> SegmentHeader:
-    return SegmentHeader("ab" * 32, "fp16", layers, cells, code_size, global_dim, count)
+    return SegmentHeader("ab" * 32, "fp16", layers, 1, cells, code_size, global_dim, count)
 
 
 def arrays(shape: SegmentHeader, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +81,28 @@ def test_a_segment_knows_its_size_count_and_checksum(store: SegmentStore, tmp_pa
     file = written(store)
     data = (tmp_path / "segments" / file.name).read_bytes()
     assert (len(data), hashlib.sha256(data).hexdigest(), 4) == (file.size, file.sha256, file.count)
+
+
+def test_a_segment_of_the_first_format_has_a_square_grid(store: SegmentStore, tmp_path: Path) -> None:
+    shape = SegmentHeader("ab" * 32, "fp16", 2, 3, 3, 7, 3, 4)
+    descriptors, codes = arrays(shape)
+    described = json.dumps(
+        {
+            "fingerprint": "ab" * 32,
+            "codec": "fp16",
+            "layers": 2,
+            "cells": 9,
+            "code_size": 7,
+            "global_dim": 3,
+            "count": 4,
+        }
+    ).encode()
+    data = struct.pack("<8sII", b"TOUCHSEG", 1, len(described)) + described + descriptors.tobytes() + codes.tobytes()
+    (tmp_path / "segments" / "old.segment").write_bytes(data)
+    read = store.read("old.segment", hashlib.sha256(data).hexdigest())
+    assert read.header == shape
+    assert store.grid_of("old.segment") == (3, 3)
+    np.testing.assert_array_equal(read.codes, codes)
 
 
 def test_arrays_that_are_not_what_the_header_says_are_refused(store: SegmentStore, tmp_path: Path) -> None:

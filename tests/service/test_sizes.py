@@ -80,7 +80,7 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         assert (encoder["resize"], encoder["crop"], encoder["fingerprint"]) == (128, 112, before["fingerprint"])
         assert encoder["unseen"] == pytest.approx(1 - (112 / 128) ** 2)
         assert client.post("/detect", files=files(part(2))).status_code == 200
-    with pytest.raises(FeatureSpaceMismatch, match="looks at 128 → 112 pixels, not 448 → 448"):
+    with pytest.raises(FeatureSpaceMismatch, match="looks at 128 × 128 → 112 × 112 pixels, not 448 × 448"):
         AppState.start(Settings(data=tmp_path, device="cpu", resize=448))
 
 

@@ -62,7 +62,7 @@ class _References:
         )
 
     def features(self, picture: Picture) -> Features:
-        return self.encoder.encode(preprocess(picture, self.encoder.space.geometry)[None])
+        return self.encoder.encode(preprocess(picture, self.encoder.space.global_geometry)[None])
 
     def adapted(self, encoding: Encoding) -> Adaptation:
         """As the service calibrates for images that are stored so."""
@@ -90,8 +90,8 @@ class _References:
                 features = self.features(store(image))
                 scored = score_image(self.memory, self.engine, features, SETTINGS, _CATEGORY)
                 if adaptation is not None:
-                    scored = adaptation.apply(scored, self.memory.space, SETTINGS)
-                statistics = ImageStatistics.from_scoring(scored, features, self.memory.space, SETTINGS)
+                    scored = adaptation.apply(scored, SETTINGS)
+                statistics = ImageStatistics.from_scoring(scored, features, SETTINGS)
                 calibration = self.calibration if adaptation is None else adaptation.calibration
                 getattr(shown, kind).append(decide(statistics, calibration, limits).verdict == "normal")
                 scores.setdefault(kind, []).append(statistics.score)

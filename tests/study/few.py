@@ -46,7 +46,8 @@ class _Among:
     """Pictures, each searched for in each other one."""
 
     def __init__(self, encoder: Encoder, pictures: Sequence[Features]) -> None:
-        self._pictures, self._space = pictures, encoder.space
+        space = encoder.space
+        self._pictures, self._frame = pictures, space.global_geometry.frame(space.patch)
         memory = MemoryBank.empty(encoder.space)
         for index, each in enumerate(pictures):
             memory = memory.with_references([index], ["one"], memory.codec.encode(each), index + 1)
@@ -69,4 +70,4 @@ class _Among:
 
     def _measured(self, one: int, others: Sequence[int]) -> ImageStatistics:
         best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())
-        return from_distances(1.0 - best, similar, self._pictures[one], self._space, SETTINGS)
+        return from_distances(1.0 - best, similar, self._pictures[one], self._frame, SETTINGS)

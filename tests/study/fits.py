@@ -36,13 +36,13 @@ def named(
     def looked(features: Features, asked: str) -> tuple[bool, bool]:
         """Whether the verdict is `normal`, and whether another category is named, as the service would."""
         scored = score_image(memory, engine, features, SETTINGS, asked)
-        statistics = ImageStatistics.from_scoring(scored, features, memory.space, SETTINGS)
+        statistics = ImageStatistics.from_scoring(scored, features, SETTINGS)
         normal = decide(statistics, calibrations[asked], DecisionSettings(rate)).verdict == "normal"
         likeliest = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
         if likeliest is None or likeliest == asked:
             return normal, False
         there = score_image(memory, engine, features, SETTINGS, likeliest)
-        distances = (mean_distance(each.distances, memory.space, SETTINGS) for each in (there, scored))
+        distances = (mean_distance(each.distances, each.frame, SETTINGS) for each in (there, scored))
         return normal, next(distances) < next(distances)
 
     yield f"### {title}\n"

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder, Features
+from indexer.encoders import Encoder, Features, prepare
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import score_steps
 from indexer.search import PatchSearchEngine
@@ -32,8 +31,9 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
     worker = InferenceWorker(
         encoder, engine, lambda: memory, Metrics(0), batch_size=8, max_batch_delay=0.0, queue_size=64
     )
-    side = encoder.space.geometry.crop
-    image = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, side, side), np.uint8))
+    side = encoder.space.global_geometry.size[0]
+    noise = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
+    image = prepare(noise, encoder.space.global_geometry, encoder.space.global_geometry)
 
     def detected() -> float:
         def score(turn: JobContext) -> SearchCoroutine[float]:

@@ -49,7 +49,7 @@ class Product:
         """From pictures by kind, each encoded by itself."""
         images = Pictures(*(kinds[kind][:MOST_PICTURES] for kind in ("references", "good", "defective")))
         found = {
-            kind: [encoder.encode(preprocess(image, encoder.space.geometry)[None]) for image in images]
+            kind: [encoder.encode(preprocess(image, encoder.space.global_geometry)[None]) for image in images]
             for kind, images in kinds.items()
         }
         return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found, images)

@@ -46,7 +46,9 @@ def compared(
     for product in products:
         found = _finished(leave_one_out(memory, engine, product.name, SETTINGS.k, SETTINGS.rho))
         calibrated = {
-            "own": Ranking.from_values(each.score for _, each in found.statistics(memory, SETTINGS)),
+            "own": Ranking.from_values(
+                each.score for _, each in found.statistics(memory, memory.frame(None), SETTINGS)
+            ),
             "all": Ranking.from_values(
                 score(memory.features_of(one), None, found.ids[found.groups == one].tolist())  # rows are ids here
                 for one in np.unique(found.groups).tolist()

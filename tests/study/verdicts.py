@@ -89,7 +89,7 @@ class Study:
     def measured(self, memory: MemoryBank, features: Features) -> ImageStatistics:
         """What the service would measure with the category given."""
         scored = score_image(memory, self.engine, features, SETTINGS, CATEGORY)
-        return ImageStatistics.from_scoring(scored, features, memory.space, SETTINGS)
+        return ImageStatistics.from_scoring(scored, features, SETTINGS)
 
     def timed(self, name: str, memory: MemoryBank) -> Calibration:
         """The calibration with all references, timed; and how long one reference more, and one less, take."""
@@ -119,7 +119,7 @@ class Study:
             f"| {name} | {len(fewer)} | {whole:.1f} s | {median(more):.2f} s | {median(less):.2f} s "
             f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {found.duplicates} |"
         )
-        statistics = (each for _, each in found.statistics(memory, SETTINGS))
+        statistics = (each for _, each in found.statistics(memory, memory.frame(None), SETTINGS))
         return Calibration.from_statistics(CATEGORY, memory.version, "", statistics, found.duplicates)
 
     def report(self, title: str) -> Iterator[str]:

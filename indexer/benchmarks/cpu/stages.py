@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -182,7 +183,12 @@ def _appending(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
     tick("filling memories")
     space = space_of(plan, plan.vits[-1].dim)
     # A virtual machine's first touch of a page is paid to its host: have every page touched before the clock runs.
-    needed = (sum(plan.append) + 4 * plan.quick_rounds) * LAYERS * space.cells * Codec("fp16", space.dim).code_size
+    needed = (
+        (sum(plan.append) + 4 * plan.quick_rounds)
+        * LAYERS
+        * math.prod(space.global_grid)
+        * Codec("fp16", space.dim).code_size
+    )
     torch.ones(needed, dtype=torch.uint8)
     memories = {count: filled_bank(space, "fp16", count) for count in plan.append}
     encoded = memories[plan.append[0]].codec.encode(random_features(space, 1))
@@ -212,7 +218,7 @@ def _bytes(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
             memory.space.fingerprint,
             "fp16",
             LAYERS,
-            memory.space.cells,
+            *memory.space.global_grid,
             memory.codec.code_size,
             memory.space.global_dim,
             1,

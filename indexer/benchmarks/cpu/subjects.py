@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,13 @@ def vit_encoder(plan: CpuPlan, vit: Vit, device: torch.device) -> Encoder:
     from indexer.encoders.vit import VitEncoder
 
     settings = EncoderSettings(model=vit.name, resize=plan.resize, crop=plan.crop, device=device.type)
-    return VitEncoder(vit_model(vit, plan.crop), settings, InputGeometry(plan.resize, plan.crop), device)
+    return VitEncoder(vit_model(vit, plan.crop), settings, InputGeometry.paper(plan.resize, plan.crop), device)
 
 
 def encoding(encoder: Encoder) -> Callable[[], object]:
     """Encode one image of noise; on CUDA the answer's arrival on the host ends it."""
-    crop = encoder.space.geometry.crop
-    noise = np.random.default_rng(0).integers(0, 256, (1, 3, crop, crop), dtype=np.uint8)
+    width, height = encoder.space.global_geometry.size
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
     image = torch.from_numpy(noise)
     return lambda: encoder.encode(image).global_descriptors.cpu()
 
@@ -68,17 +69,15 @@ def encoding(encoder: Encoder) -> Callable[[], object]:
 def space_of(plan: CpuPlan | GpuPlan, dim: int) -> FeatureSpace:
     """A feature space of the plan's grid, four layers and `dim` values per patch and per global descriptor."""
     names = tuple(f"layer {index + 1}" for index in range(LAYERS))
-    return FeatureSpace(
-        "random", names, (plan.side, plan.side), dim, dim, InputGeometry(plan.resize, plan.crop), "0" * 64
-    )
+    return FeatureSpace("random", names, 16, dim, dim, InputGeometry.paper(plan.resize, plan.crop), "0" * 64)
 
 
 def random_features(space: FeatureSpace, count: int, seed: int = 0) -> Features:
     """Unit features of `count` images."""
     random = torch.Generator().manual_seed(seed)
-    patches = torch.randn((count, LAYERS, space.cells, space.dim), generator=random)
+    patches = torch.randn((count, LAYERS, math.prod(space.global_grid), space.dim), generator=random)
     global_descriptors = torch.randn((count, space.global_dim), generator=random)
-    return Features(F.normalize(global_descriptors, dim=-1), F.normalize(patches, dim=-1))
+    return Features(F.normalize(global_descriptors, dim=-1), F.normalize(patches, dim=-1), space.global_grid)
 
 
 def grow(memory: MemoryBank, count: int) -> MemoryBank:
@@ -90,7 +89,7 @@ def grow(memory: MemoryBank, count: int) -> MemoryBank:
         fresh = np.random.default_rng(memory.rows).standard_normal((size, memory.space.global_dim), dtype=np.float32)
         fresh /= np.linalg.norm(fresh, axis=1, keepdims=True)
         ids = range(memory.rows, memory.rows + size)
-        part = EncodedReferences(fresh, encoded.codes[:size], encoded.codec)
+        part = EncodedReferences(fresh, encoded.codes[:size], encoded.codec, encoded.grid)
         memory = memory.with_references(ids, ["part"] * size, part, memory.version + 1)
     return memory
 
@@ -102,7 +101,7 @@ def filled_bank(space: FeatureSpace, codec: str, count: int) -> MemoryBank:
 
 def float_bank(memory: MemoryBank) -> torch.Tensor:
     """Every patch of a memory as float32 (layers, cells, rows, dim): a bank per layer and cell, as published."""
-    bank = torch.empty((LAYERS, memory.space.cells, memory.rows, memory.space.dim))
+    bank = torch.empty((LAYERS, math.prod(memory.space.global_grid), memory.rows, memory.space.dim))
     for row in range(memory.rows):
         bank[:, :, row] = memory.codec.decode(memory.codes_of(row))
     return bank

@@ -35,7 +35,7 @@ def encoder_of(plan: GpuPlan, device: torch.device, compiled: bool) -> Encoder:
         dtype=cast(Dtype, plan.dtype),
         compiled=compiled,
     )
-    return VitEncoder(vit_model(plan.vit, plan.crop), settings, InputGeometry(plan.resize, plan.crop), device)
+    return VitEncoder(vit_model(plan.vit, plan.crop), settings, InputGeometry.paper(plan.resize, plan.crop), device)
 
 
 def encoding(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
@@ -71,7 +71,7 @@ def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Re
             for i in range(len(features))
         ]
         found = engine.search(memory, questions)
-        return [image_score(render_anomaly_map(each.fused.reshape(memory.space.grid))) for each in found]
+        return [image_score(render_anomaly_map(each.fused.reshape(memory.space.global_grid))) for each in found]
 
     for count in (1, plan.micro_batch):
         images = _noise(plan, count)

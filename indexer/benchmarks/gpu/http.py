@@ -155,7 +155,7 @@ def _ready(client: httpx.Client) -> bool:
 
 def _decoding(plan: GpuPlan, images: list[bytes]) -> float:
     """Seconds to decode and resize one image on this thread."""
-    geometry = InputGeometry(plan.resize, plan.crop)
+    geometry = InputGeometry.paper(plan.resize, plan.crop)
     started = time.perf_counter()
     for data in images:
         preprocess(decode_image(data), geometry)

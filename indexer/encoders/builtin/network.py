@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -36,19 +37,17 @@ class Tokens:
 
 
 class VisionTransformer:
-    """Tokens of one block for one image, seen as side × side tokens.
+    """Tokens of one block for one image, seen as rows × columns tokens.
 
     Source: Oquab et al., "DINOv2", arXiv:2304.07193; weights: MODEL_CARD.md.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor], blocks: int, side: int, device: torch.device) -> None:
+    def __init__(self, weights: Mapping[str, torch.Tensor], blocks: int, device: torch.device) -> None:
         """weights: as `convert` writes them. blocks: how many are run. KeyError where one is missing."""
         self._patch = _product(weights, "patch", device)
         self._cls = weights["cls"].to(device, torch.float32)
-        trained = weights["positions"].to(device, torch.float32).permute(2, 0, 1)[None]  # (1, 384, 37, 37)
-        positions = F.interpolate(trained, size=(side, side), mode="bicubic", align_corners=False)
-        self._positions = positions[0].flatten(1).T.contiguous()  # (side², 384)
-        self._side = side
+        self._trained = weights["positions"].to(device, torch.float32).permute(2, 0, 1)[None]  # (1, 384, 37, 37)
+        self._positions = lru_cache(maxsize=16)(self._interpolated)
         self._blocks = [
             tuple(_product(weights, f"blocks.{index}.{name}", device) for name in PRODUCTS) for index in range(blocks)
         ]
@@ -56,16 +55,16 @@ class VisionTransformer:
         self._norm_bias = weights["norm.bias"].to(device, torch.float32)
 
     @torch.inference_mode()
-    def __call__(self, image: torch.Tensor) -> Tokens:
-        """uint8 (1, 3, H, W) RGB → tokens of the last block, after the final norm."""
-        side = self._side
+    def __call__(self, image: torch.Tensor, shape: tuple[int, int]) -> Tokens:
+        """uint8 (1, 3, H, W) RGB, seen as (rows, columns) tokens → those of the last block, after the final norm."""
+        rows, columns = shape
         pixels = image.to(torch.float32)
-        if tuple(image.shape[2:]) != (side * PATCH, side * PATCH):
-            size = (side * PATCH, side * PATCH)
+        size = (rows * PATCH, columns * PATCH)
+        if tuple(image.shape[2:]) != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-        patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (1, 3, side, side, 14, 14)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(side * side, 3 * PATCH * PATCH)
-        states = torch.cat([self._cls, self._patch(patches) + self._positions])
+        patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (1, 3, rows, columns, 14, 14)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(rows * columns, 3 * PATCH * PATCH)
+        states = torch.cat([self._cls, self._patch(patches) + self._positions(shape)])
         for attention, output, expand, contract in self._blocks:
             query, key, value = attention(_standardised(states)).view(-1, 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)
             seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]  # (heads, tokens, 64)
@@ -73,6 +72,11 @@ class VisionTransformer:
             states = states + contract(F.gelu(expand(_standardised(states))))
         states = F.layer_norm(states, (WIDTH,), self._norm_weight, self._norm_bias, _EPSILON)
         return Tokens(states[1:], states[0])
+
+    def _interpolated(self, shape: tuple[int, int]) -> torch.Tensor:
+        """The position embeddings of (rows, columns) tokens: float32 (rows · columns, 384)."""
+        positions = F.interpolate(self._trained, size=shape, mode="bicubic", align_corners=False)
+        return positions[0].flatten(1).T.contiguous()
 
 
 def _standardised(states: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,16 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from indexer.encoders.base import EncoderError, Features, FeatureSpace
-from indexer.encoders.preprocessing import InputGeometry
+from indexer.domain.geometry import InputGeometry
+from indexer.encoders.base import (
+    EncoderError,
+    Features,
+    FeatureSpace,
+    checked_geometry,
+    geometry_facts,
+    grid_of,
+    join_features,
+)
 
 PATCH = 16
 _REVISION = 2  # of the arithmetic below: raise it when features change, so that older memories are refused
@@ -35,39 +43,33 @@ class FilterBankEncoder:
     Satisfies `Encoder`. Every layer is centred, projected and whitened with constants fitted once on procedural images
     (`python -m indexer.encoders.filterbank.fit`); a constant is appended before the L2-normalisation, so that a cosine
     between patches still sees how strong a pattern is, not only which.
-    EncoderError when the crop is not a multiple of 16 pixels or the constants do not fit this code.
+    EncoderError when the global geometry is not made of cells of 16 pixels or the constants do not fit this code.
     """
 
     def __init__(self, geometry: InputGeometry, device: torch.device, constants: Path = CONSTANTS) -> None:
-        if geometry.crop % PATCH:
-            raise EncoderError(f"the filter bank needs a crop that is a multiple of {PATCH}, not {geometry.crop}")
         self.device = device
         self._layers = FilterLayers(LAYERS, device, constants)
-        side = geometry.crop // PATCH
         self.space = FeatureSpace(
             encoder="touchstone-filterbank",
             layers=LAYERS,
-            grid=(side, side),
+            patch=PATCH,
             dim=self._layers.dim,
             global_dim=self._layers.global_dim,
-            geometry=geometry,
+            global_geometry=checked_geometry(geometry, PATCH),
             fingerprint=fingerprint(constants, geometry),
         )
 
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Features:
-        """Prepared images, uint8 (B, 3, crop, crop) RGB → features on the encoder's device."""
-        crop = self.space.geometry.crop
-        if batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != (3, crop, crop):
-            raise ValueError(f"expected uint8 (B, 3, {crop}, {crop}), not {batch.dtype} {tuple(batch.shape)}")
+        """See `Encoder.encode`."""
+        grid = grid_of(batch, PATCH)
         # One image at a time: its maps stay in a CPU's cache, and an answer does not depend on its batch.
-        each = [self._encode_one(image[None].to(self.device)) for image in batch]
-        return Features(torch.cat([one.global_descriptors for one in each]), torch.cat([one.patches for one in each]))
+        return join_features([self._encode_one(image[None].to(self.device), grid) for image in batch])
 
-    def _encode_one(self, image: torch.Tensor) -> Features:
-        """uint8 (1, 3, crop, crop) → its features."""
+    def _encode_one(self, image: torch.Tensor, grid: tuple[int, int]) -> Features:
+        """uint8 (1, 3, H, W) → its features."""
         found = self._layers.describe(image)
-        return Features(found.descriptor, torch.stack(found.patches, dim=1))
+        return Features(found.descriptor, torch.stack(found.patches, dim=1), grid)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _with_length(whitened: torch.Tensor, constant: float) -> torch.Tensor:
 def fingerprint(constants: Path, geometry: InputGeometry) -> str:
     """Equal where the filter bank's features are: sha256 over constants, the arithmetic's revision, geometry."""
     digest = hashlib.sha256(constants.read_bytes())
-    digest.update(json.dumps([_REVISION, LAYERS, geometry.resize, geometry.crop, "float32"]).encode())
+    digest.update(json.dumps([_REVISION, LAYERS, *geometry_facts(geometry), "float32"]).encode())
     return digest.hexdigest()
 
 

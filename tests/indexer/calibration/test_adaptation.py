@@ -26,7 +26,7 @@ def noisy(features: Features, amount: float, seed: int) -> Features:
     """The same image as a codec would leave it: every patch changed a little."""
     noise = torch.randn(features.patches.shape, generator=torch.Generator().manual_seed(seed))
     patches = torch.nn.functional.normalize(features.patches + amount * noise, dim=-1)
-    return Features(features.global_descriptors, patches)
+    return Features(features.global_descriptors, patches, features.grid)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     for index, each in enumerate(images):
         memory = memory.with_references([index], ["nut"], memory.codec.encode(each), index + 1)
     result = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
-    measured = list(result.statistics(memory, SETTINGS))
+    measured = list(result.statistics(memory, memory.frame("nut"), SETTINGS))
     known = Calibration.from_statistics(
         "nut", memory.version, "key", [each for _, each in measured], result.duplicates, [one for one, _ in measured]
     )
@@ -76,9 +76,7 @@ def test_images_that_all_differ_more_are_ranked_among_references_that_do(
         features = noisy(noisy(base, 0.15, 5000 + seed), 0.1, 9000 + seed)
         scored = score_image(memory, ENGINE, features, SETTINGS, "nut")
         plain.append(known.scores.p_value(scored.score))
-        score = ImageStatistics.from_scoring(
-            made.apply(scored, memory.space, SETTINGS), features, memory.space, SETTINGS
-        ).score
+        score = ImageStatistics.from_scoring(made.apply(scored, SETTINGS), features, SETTINGS).score
         told.append(made.calibration.scores.p_value(score))
     assert np.mean(plain) < 0.1
     assert 0.3 < np.mean(told) < 0.7

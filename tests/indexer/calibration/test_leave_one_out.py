@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -63,7 +64,7 @@ def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
 
 def kept_and_read(found: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
     """As the catalogue gives it back."""
-    back = from_stored(to_stored(1, found), (len(memory.space.layers), memory.space.cells))
+    back = from_stored(to_stored(1, found), (len(memory.space.layers), math.prod(memory.space.global_grid)))
     assert to_stored(1, back) == to_stored(1, found)
     return back
 
@@ -79,7 +80,11 @@ def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
 def test_each_reference_is_scored_without_itself_within_its_category() -> None:
     memory, _ = filled(9, "fp16")
     chosen = ScoringSettings()
-    result = dict(finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).statistics(memory, chosen))
+    result = dict(
+        finished(leave_one_out(memory, ENGINE, "nut", chosen.k, chosen.rho)).statistics(
+            memory, memory.frame("nut"), chosen
+        )
+    )
     assert list(result) == [100, 102, 104, 106, 108]
     features = memory.features_of(memory.row_of(104))
     alone = score_image(memory.without_references([104], 9), ENGINE, features, chosen, "nut")
@@ -87,7 +92,7 @@ def test_each_reference_is_scored_without_itself_within_its_category() -> None:
     assert result[104].peak == pytest.approx(float(alone.map.max()), abs=1e-6)
     assert result[104].global_distance == pytest.approx(1 - float(alone.neighbours.similarities[0]), abs=1e-6)
     only = finished(leave_one_out(memory.without_references([102, 104, 106, 108], 9), ENGINE, "nut", 150, 1))
-    assert list(only.statistics(memory, chosen)) == []
+    assert list(only.statistics(memory, memory.frame("nut"), chosen)) == []
 
 
 def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
@@ -97,12 +102,13 @@ def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> No
         Features(
             torch.cat([features.global_descriptors, features.global_descriptors[:2]]),
             torch.cat([features.patches, again]),
+            features.grid,
         )
     )
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
     assert result.groups.tolist() == [*range(12), 0, 1]
     assert result.duplicates == 2
-    statistics = dict(result.statistics(memory, ScoringSettings()))
+    statistics = dict(result.statistics(memory, memory.frame("nut"), ScoringSettings()))
     assert list(statistics) == list(range(12))
     without_twin = score_image(
         memory.without_references([12], 2), ENGINE, features.item(0), ScoringSettings(), "nut", exclude_rows=[0]
@@ -118,6 +124,7 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
     alike = Features(
         torch.nn.functional.normalize(place.global_descriptors + 0.3 * noise.global_descriptors, dim=-1),
         torch.nn.functional.normalize(place.patches + 0.3 * noise.patches, dim=-1),
+        noise.grid,
     )
     assert finished(leave_one_out(with_references(alike), ENGINE, "nut", 150, 1)).duplicates == 0
 
@@ -128,7 +135,9 @@ def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) 
     images = [render_good(product, seed).image for seed in range(24)]
     noise = np.random.default_rng(7).normal(0, 2, images[3].shape)  # of the sensor: the part and the camera are still
     again = np.clip(images[3] + noise, 0, 255).astype(np.uint8)
-    features = encoder.encode(torch.stack([preprocess(each, encoder.space.geometry) for each in [*images, again]]))
+    features = encoder.encode(
+        torch.stack([preprocess(each, encoder.space.global_geometry) for each in [*images, again]])
+    )
     memory = MemoryBank.empty(encoder.space)
     memory = memory.with_references(range(25), [product] * 25, memory.codec.encode(features), 1)
     assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
@@ -202,7 +211,7 @@ def test_what_a_picture_is_to_others_is_what_they_find_in_it() -> None:
     rows = [1, 3, 4]
     result = reverse_similarities(memory, memory.features_of(6), rows, 1)
     for position, row in enumerate(rows):
-        expected = best_similarities(stored[row], stored[[6]], memory.space.grid, 1)
+        expected = best_similarities(stored[row], stored[[6]], memory.space.global_grid, 1)
         np.testing.assert_allclose(result[position], expected, atol=1e-5)
 
 
@@ -218,29 +227,31 @@ def test_layers_are_weighed_so_that_each_adds_alike_to_the_distances_of_good_par
     memory, _ = filled(9, "fp32")
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
     distances = (1.0 - result.best).mean(axis=(0, 2))
-    weights = result.balance_layers(memory.space, ScoringSettings()).layer_weights
+    weights = result.balance_layers(memory.frame("nut"), ScoringSettings()).layer_weights
     assert weights is not None
     np.testing.assert_allclose(np.array(weights) * distances, np.mean(np.array(weights) * distances), rtol=2e-3)
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     chosen = ScoringSettings(layer_weights=(1.0, 3.0))
-    assert result.balance_layers(memory.space, chosen) is chosen
+    assert result.balance_layers(memory.frame("nut"), chosen) is chosen
 
 
 def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     features = random_features(feature_space(), 6, 3)
     memory = with_references(features)
-    weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings())
+    weights = finished(leave_one_out(memory, ENGINE, "nut", 150, 1)).balance_layers(
+        memory.frame("nut"), ScoringSettings()
+    )
     order = [0, 1, 2, 3, 4, 5, 5]
-    twice = with_references(Features(features.global_descriptors[order], features.patches[order]))
-    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings())
+    twice = with_references(Features(features.global_descriptors[order], features.patches[order], features.grid))
+    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(memory.frame("nut"), ScoringSettings())
     assert again == weights
     corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
     part = ScoringSettings(region=corner)
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
-    inspected = roi_mask(part, memory.space)
+    inspected = roi_mask(part, memory.frame("nut"))
     assert inspected is not None
     distances = (1.0 - result.best)[..., inspected.cells.ravel()].mean(axis=(0, 2))
-    given = result.balance_layers(memory.space, part).layer_weights
+    given = result.balance_layers(memory.frame("nut"), part).layer_weights
     assert given is not None
     np.testing.assert_allclose(given, (1 / distances) / (1 / distances).sum(), atol=1e-4)
 
@@ -248,14 +259,14 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
 def test_one_reference_alone_or_references_that_do_not_differ_leave_layers_alike() -> None:
     memory, _ = filled(9, "fp32")
     alone = memory.without_references([102, 104, 106, 108], 9)
-    assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balance_layers(memory.space, ScoringSettings()) == (
-        ScoringSettings()
-    )
+    assert finished(leave_one_out(alone, ENGINE, "nut", 150, 1)).balance_layers(
+        memory.frame("nut"), ScoringSettings()
+    ) == (ScoringSettings())
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
     same = replace(result, best=np.ones_like(result.best))
-    assert same.balance_layers(memory.space, ScoringSettings()) == ScoringSettings()
+    assert same.balance_layers(memory.frame("nut"), ScoringSettings()) == ScoringSettings()
     half = result.best.copy()
     half[:, 0] = 1.0  # in this layer good parts do not differ at all: its weight stays bounded
-    weights = replace(result, best=half).balance_layers(memory.space, ScoringSettings()).layer_weights
+    weights = replace(result, best=half).balance_layers(memory.frame("nut"), ScoringSettings()).layer_weights
     assert weights is not None
     assert weights[0] / weights[1] == pytest.approx(100, rel=0.02)

@@ -40,8 +40,8 @@ def searched(memory: MemoryBank, settings: ScoringSettings) -> LeaveOneOut:
 
 def calibrated(memory: MemoryBank, settings: ScoringSettings) -> Calibration:
     result = searched(memory, settings)
-    settings = result.balance_layers(memory.space, settings)
-    measured = list(result.statistics(memory, settings))
+    settings = result.balance_layers(memory.frame("nut"), settings)
+    measured = list(result.statistics(memory, memory.frame("nut"), settings))
     return Calibration.from_statistics(
         "nut", memory.version, "key", [each for _, each in measured], references=[one for one, _ in measured]
     )
@@ -98,5 +98,5 @@ def test_references_that_are_gone_are_left_out() -> None:
 def test_layer_weights_of_another_search_are_close_with_some_measured() -> None:
     memory, settings = a_memory(40), ScoringSettings(k=4, rho=0)
     result = estimated(memory, settings, 16)
-    weights = searched(memory, settings).balance_layers(memory.space, settings).layer_weights
+    weights = searched(memory, settings).balance_layers(memory.frame("nut"), settings).layer_weights
     assert result.calibration.layer_weights == pytest.approx(weights, rel=0.05)

@@ -8,22 +8,25 @@ import torch
 
 from indexer.detection.nearest_patch import explain_region
 from indexer.detection.regions import MAX_REGIONS, find_regions
+from indexer.domain.geometry import Frame, InputGeometry
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders.base import Features, FeatureSpace, InputGeometry
+from indexer.encoders.base import Features
 from indexer.imaging.heatmap import render_overlay
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
 from tests.helpers.memory_banks import ENGINES, filled
 from tests.helpers.random_features import random_features
 
-SPACE = FeatureSpace("random", ("a",), (28, 28), 8, 8, InputGeometry(512, 448), "f" * 64)
+
+def frame(width: int, height: int) -> Frame:
+    return InputGeometry.paper(512, 448).frame(16, (width, height))
 
 
 def test_a_region_has_the_place_and_size_of_the_blob() -> None:
     anomaly_map = np.zeros((256, 256), np.float32)
     anomaly_map[64:96, 128:192] = 0.5  # rows 64–96, columns 128–192
     anomaly_map[80, 160] = 0.9
-    [region] = find_regions(anomaly_map, 0.4, SPACE, (1024, 512))
+    [region] = find_regions(anomaly_map, 0.4, frame(1024, 512))
     # Map pixel → crop: 448/256 = 1.75; + 32 margin; → original: ×2 in x, ×1 in y.
     assert region.box == pytest.approx(((128 * 1.75 + 32) * 2, 64 * 1.75 + 32, 64 * 1.75 * 2, 32 * 1.75))
     assert region.area == pytest.approx(64 * 1.75 * 2 * 32 * 1.75)
@@ -42,10 +45,10 @@ def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
     peaks = np.random.default_rng(0).permutation(64) / 64 + 0.1
     for index, peak in enumerate(peaks):
         anomaly_map[(index // 8) * 30 + 5, (index % 8) * 30 + 5] = peak
-    result = find_regions(anomaly_map, 0.05, SPACE, (448, 448))
+    result = find_regions(anomaly_map, 0.05, frame(448, 448))
     assert len(result) == MAX_REGIONS
     assert [region.peak for region in result] == pytest.approx(sorted(peaks, reverse=True)[:MAX_REGIONS])
-    assert find_regions(anomaly_map, 2.0, SPACE, (448, 448)) == ()
+    assert find_regions(anomaly_map, 2.0, frame(448, 448)) == ()
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
@@ -57,14 +60,14 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: P
     here, there = 2 * 6 + 3, 3 * 6 + 4
     noise = torch.randn(3, 24, generator=torch.Generator().manual_seed(1)) * torch.tensor([[0.02], [0.06], [0.02]])
     patches[0, :, here] = torch.nn.functional.normalize(torch.from_numpy(stored[5, :, there]) + noise, dim=-1)
-    features = Features(query.global_descriptors, patches)
+    features = Features(query.global_descriptors, patches, query.grid)
     settings = ScoringSettings(k=12)
     scored = score_image(memory, engine, features, settings)
     evidence = explain_region(memory, features, scored, cell, settings)
     assert evidence.reference_id == 105
     assert evidence.cell == near
-    geometry = memory.space.geometry  # the cell's box, in fractions of the reference's picture
-    cell_side, margin = geometry.crop / 6 / geometry.resize, geometry.margin / geometry.resize
+    geometry = memory.space.global_geometry  # the cell's box, in fractions of the reference's picture
+    cell_side, margin = geometry.size[0] / 6 / geometry.resized[0], geometry.window[0] / geometry.resized[0]
     assert evidence.box == pytest.approx((margin + 4 * cell_side, margin + 3 * cell_side, cell_side, cell_side))
     assert evidence.layer == "layer1"  # the layer that was moved furthest contributes most
     assert evidence.distance == pytest.approx(scored.distances[1, here], abs=1e-5)
@@ -74,12 +77,26 @@ def test_an_overlay_warms_the_defect_and_dims_what_was_not_inspected() -> None:
     image = np.full((300, 400, 3), 120, np.uint8)
     anomaly_map = np.zeros((256, 256), np.float32)
     anomaly_map[100:140, 100:140] = 1.0
-    regions = find_regions(anomaly_map, 0.5, SPACE, (400, 300))
-    drawn = render_overlay(image, anomaly_map, 0.5, regions, SPACE)
+    regions = find_regions(anomaly_map, 0.5, frame(400, 300))
+    drawn = render_overlay(image, anomaly_map, 0.5, regions, frame(400, 300))
     assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
     x, y = (int(v) for v in regions[0].centroid)
     assert drawn[y, x, 0] > 150  # red for hot
     assert drawn[2, 2].tolist() == [72, 72, 72]  # outside the crop
     assert drawn[250, 200].tolist() == [120, 120, 120]  # inspected, and cold
-    assert render_overlay(image, np.zeros((256, 256), np.float32), None, (), SPACE).shape == image.shape
+    assert render_overlay(image, np.zeros((256, 256), np.float32), None, (), frame(400, 300)).shape == image.shape
+
+
+def test_the_overlay_of_a_letterboxed_picture_shows_the_map_where_the_picture_is() -> None:
+    picture = np.full((200, 800, 3), 120, np.uint8)
+    of = InputGeometry.whole(448, 448).frame(16, (800, 200))
+    anomaly_map = np.zeros((256, 256), np.float32)
+    anomaly_map[120:136, 64:80] = 1.0  # the picture lies in rows 96 to 160
+    anomaly_map[20:40, 200:220] = 1.0  # where no picture is
+    drawn = render_overlay(picture, anomaly_map, 0.5, (), of)
+    warm = np.argwhere((drawn != 120).any(axis=2))
+    np.testing.assert_allclose(warm.min(axis=0), [(120 - 96) * 200 / 64, 64 * 800 / 256], atol=4)
+    np.testing.assert_allclose(warm.max(axis=0), [(136 - 96) * 200 / 64, 80 * 800 / 256], atol=4)
+    [region, _] = sorted(find_regions(anomaly_map, 0.5, of), key=lambda each: each.box[0])
+    assert region.box == pytest.approx((200, 75, 50, 50), abs=1e-6)

@@ -46,7 +46,7 @@ def check(encoder: Encoder, architecture: str, crop: int = NATIVE, tolerance: fl
     """The encoder's features are those that timm itself gave for these weights."""
     found = encoder.encode(image(crop))
     cls, patches = recorded(architecture, crop)
-    assert encoder.space.grid == (crop // PATCH, crop // PATCH)
+    assert encoder.space.global_grid == (crop // PATCH, crop // PATCH)
     torch.testing.assert_close(projected(found.patches), patches, atol=tolerance, rtol=0)
     torch.testing.assert_close(projected(found.global_descriptors), cls, atol=tolerance, rtol=0)
 
@@ -233,7 +233,7 @@ def test_a_model_that_sees_something_else_each_time_is_refused() -> None:
     )
     settings = EncoderSettings("random", None, NATIVE, NATIVE, "cpu")
     with pytest.raises(EncoderError, match="something else in the same image each time"):
-        VitEncoder(Shuffling(config), settings, InputGeometry(NATIVE, NATIVE), torch.device("cpu"))
+        VitEncoder(Shuffling(config), settings, InputGeometry.paper(NATIVE, NATIVE), torch.device("cpu"))
 
 
 def test_beit_of_transformers_gives_the_same_tokens(tmp_path: Path) -> None:

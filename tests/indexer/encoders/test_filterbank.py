@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def encoder() -> FilterBankEncoder:
-    return FilterBankEncoder(InputGeometry(128, 96), CPU)
+    return FilterBankEncoder(InputGeometry.paper(128, 96), CPU)
 
 
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
@@ -34,17 +35,19 @@ def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Te
 def test_the_setting_filterbank_gives_this_encoder_on_a_28_by_28_grid() -> None:
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     assert isinstance(encoder, FilterBankEncoder)
-    assert encoder.space.grid == (28, 28)
+    assert encoder.space.global_grid == (28, 28)
     assert len(encoder.space.layers) == 4
 
 
 def test_features_have_the_announced_shape_and_unit_length(encoder: FilterBankEncoder) -> None:
     features = encoder.encode(views(0, 2))
     space = encoder.space
-    assert features.patches.shape == (2, len(space.layers), space.cells, space.dim)
+    assert features.patches.shape == (2, len(space.layers), math.prod(space.global_grid), space.dim)
     assert features.global_descriptors.shape == (2, space.global_dim)
     assert features.patches.dtype == features.global_descriptors.dtype == torch.float32
-    torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(2, len(space.layers), space.cells))
+    torch.testing.assert_close(
+        features.patches.norm(dim=-1), torch.ones(2, len(space.layers), math.prod(space.global_grid))
+    )
     torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(2))
 
 
@@ -58,31 +61,31 @@ def test_an_answer_depends_neither_on_the_run_nor_on_the_batch(encoder: FilterBa
 @pytest.mark.parametrize("crop", [16, 32, 80, 224])
 @pytest.mark.parametrize("value", [0, 255])
 def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, value: int) -> None:
-    encoder = FilterBankEncoder(InputGeometry(crop, crop), CPU)
+    encoder = FilterBankEncoder(InputGeometry.paper(crop, crop), CPU)
     features = encoder.encode(torch.full((1, 3, crop, crop), value, dtype=torch.uint8))
-    assert encoder.space.grid == (crop // 16, crop // 16)
+    assert encoder.space.global_grid == (crop // 16, crop // 16)
     assert torch.isfinite(features.patches).all()
     assert torch.isfinite(features.global_descriptors).all()
 
 
 def test_a_crop_that_is_no_multiple_of_16_is_refused() -> None:
-    with pytest.raises(EncoderError, match="multiple of 16"):
-        FilterBankEncoder(InputGeometry(128, 100), CPU)
+    with pytest.raises(EncoderError, match="whole cells of 16"):
+        FilterBankEncoder(InputGeometry.paper(128, 100), CPU)
 
 
 def test_missing_constants_are_named(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        FilterBankEncoder(InputGeometry(512, 448), CPU, tmp_path / "gone.safetensors")
+        FilterBankEncoder(InputGeometry.paper(512, 448), CPU, tmp_path / "gone.safetensors")
 
 
-@pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 80, dtype=torch.uint8)])
+@pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 90, dtype=torch.uint8)])
 def test_pictures_that_were_not_prepared_are_refused(encoder: FilterBankEncoder, batch: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="expected uint8"):
+    with pytest.raises(ValueError, match="expected"):
         encoder.encode(batch)
 
 
 def test_the_fingerprint_tells_geometries_apart_and_nothing_else() -> None:
-    geometries = [InputGeometry(128, 96), InputGeometry(128, 112), InputGeometry(112, 96)]
+    geometries = [InputGeometry.paper(128, 96), InputGeometry.paper(128, 112), InputGeometry.paper(112, 96)]
     prints = [FilterBankEncoder(geometry, CPU).space.fingerprint for geometry in geometries]
     assert len(set(prints)) == 3
     assert FilterBankEncoder(geometries[0], CPU).space.fingerprint == prints[0]
@@ -93,14 +96,14 @@ def test_the_fingerprint_changes_with_the_constants(encoder: FilterBankEncoder, 
     stored = bytearray(CONSTANTS.read_bytes())
     stored[-1] ^= 1
     other.write_bytes(stored)
-    assert FilterBankEncoder(InputGeometry(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
+    assert FilterBankEncoder(InputGeometry.paper(128, 96), CPU, other).space.fingerprint != encoder.space.fingerprint
 
 
 def test_features_are_those_that_stored_memories_hold() -> None:
     # A change of the arithmetic that moves these figures must raise `_REVISION`; refitted constants bring their own.
     y, x = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
     image = torch.stack([(x * x + 3 * y) % 251, (x * y // 7) % 239, (2 * x + y * y // 5) % 227])[None]
-    features = FilterBankEncoder(InputGeometry(128, 96), CPU).encode(image.to(torch.uint8))
+    features = FilterBankEncoder(InputGeometry.paper(128, 96), CPU).encode(image.to(torch.uint8))
     held = [
         [-0.0012, 0.01731, 0.08707],
         [-0.01931, 0.00603, -0.00326],
@@ -141,7 +144,7 @@ def test_the_strength_of_a_pattern_is_not_lost_in_a_cosine(encoder: FilterBankEn
 
 
 def test_global_descriptors_tell_scenes_apart() -> None:
-    encoder = FilterBankEncoder(InputGeometry(224, 192), CPU)
+    encoder = FilterBankEncoder(InputGeometry.paper(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
     global_descriptors = encoder.encode(batch).global_descriptors
     similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
@@ -191,5 +194,5 @@ def test_procedural_scenes_differ_by_seed_and_repeat_for_a_seed() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_and_cpu_agree(encoder: FilterBankEncoder) -> None:
     batch = views(5, 2)
-    there = FilterBankEncoder(InputGeometry(128, 96), torch.device("cuda")).encode(batch)
+    there = FilterBankEncoder(InputGeometry.paper(128, 96), torch.device("cuda")).encode(batch)
     torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=2e-3, rtol=0)

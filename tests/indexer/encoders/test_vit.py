@@ -143,7 +143,7 @@ def expected(
         model(torch.from_numpy(pixels).float(), **interpolate)
         normed = [model.get_submodule(kind.norm)(output) for output in outputs]
     patches = torch.stack([normed[layer - 1][:, kind.prefix :] for layer in layers], dim=1)
-    return Features(F.normalize(normed[-1][:, 0], dim=-1), F.normalize(patches, dim=-1))
+    return Features(F.normalize(normed[-1][:, 0], dim=-1), F.normalize(patches, dim=-1), (0, 0))
 
 
 def close(one: Features, other: Features, tolerance: float = 1e-5) -> None:
@@ -159,7 +159,7 @@ def test_features_are_the_blocks_outputs_normed_exactly_once(folders: dict[str, 
     features = encoder.encode(batch)
     close(features, expected(folders[kind.name], kind, batch, (1, 2, 4)))
     rows = crop // PATCH
-    assert encoder.space.grid == (rows, rows)
+    assert encoder.space.global_grid == (rows, rows)
     assert encoder.space.layers == ("layer 1", "layer 2", "layer 4")
     assert (encoder.space.dim, encoder.space.global_dim) == (WIDTH, WIDTH)
     assert features.patches.shape == (2, 3, rows * rows, WIDTH)
@@ -313,7 +313,7 @@ def one_line(error: EncoderError) -> None:
 
 
 def test_a_crop_between_patches_is_refused_with_one_that_fits(folders: dict[str, Path]) -> None:
-    with pytest.raises(EncoderError, match=r"multiple of .* patch size \(8\): for example 40"):
+    with pytest.raises(EncoderError, match=r"whole cells of 8: for example 40"):
         load(folders[VIT.name], crop=47)
     with pytest.raises(EncoderError, match="crop"):
         load(folders[VIT.name], crop=64)
@@ -591,7 +591,7 @@ def test_metas_checkpoints_give_metas_features_in_every_layer(shape: MetaShape, 
     encoder = load(save_meta(weights, tmp_path), layers=(1, 2, 3, 4))
     layers = meta_forward(weights, shape, images())
     patches = torch.stack([layer[:, 1 + shape.registers :] for layer in layers], dim=1)
-    truth = Features(F.normalize(layers[-1][:, 0], dim=-1).float(), F.normalize(patches, dim=-1).float())
+    truth = Features(F.normalize(layers[-1][:, 0], dim=-1).float(), F.normalize(patches, dim=-1).float(), (0, 0))
     close(encoder.encode(images()), truth, 3e-6)
     assert encoder.space.encoder == "dinov3_tiny"
 
@@ -683,4 +683,4 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
 
 def test_geometry_travels_into_the_space(folders: dict[str, Path]) -> None:
-    assert load(folders[VIT.name]).space.geometry == InputGeometry(56, CROP)
+    assert load(folders[VIT.name]).space.global_geometry == InputGeometry.paper(56, CROP)

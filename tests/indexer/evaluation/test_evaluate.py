@@ -220,7 +220,7 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
         "Sensitivity",
         "Encoders and resolutions (table A2)",
     ]
-    assert {measured.space.geometry.crop for measured in report.measured} == {112, 48}
+    assert {measured.space.global_geometry.size[0] for measured in report.measured} == {112, 48}
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert {"few-shot.png", "single-class-scaling.png", "multi-class-scaling.png", "incremental.png"} <= drawn
     few_shot = next(table for table in report.tables() if table.title.startswith("Few-shot"))

@@ -46,7 +46,7 @@ DINOV3 = FeatureSpace(
     (28, 28),
     768,
     768,
-    InputGeometry(512, 448),
+    InputGeometry.paper(512, 448),
     "0" * 64,
 )
 OURS = Figures(0.99, 0.98, 0.97, 0.96, 0.75, 0.74, 0.93, aupro_sampled=0.95)
@@ -180,7 +180,7 @@ def test_every_protocol_of_the_paper_has_its_lines(
 
 
 def small(space: FeatureSpace) -> FeatureSpace:
-    return replace(space, geometry=InputGeometry(256, 224))
+    return replace(space, geometry=InputGeometry.paper(256, 224))
 
 
 @pytest.mark.parametrize(

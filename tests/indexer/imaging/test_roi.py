@@ -7,16 +7,28 @@ import base64
 import numpy as np
 import pytest
 
+from indexer.domain.geometry import Frame
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import InputGeometry
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import rasterise, region_from_mask, roi_cells
 from indexer.scoring.scoring import render_anomaly_map, score_from_distances
-from tests.helpers.random_features import feature_space
 
 LEFT = RegionOfInterest(polygons=(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)),))
-SQUARE = InputGeometry(resize=64, crop=64)
+
+
+SQUARE = InputGeometry.paper(64, 64)
+
+
+def frame(grid: tuple[int, int], geometry: InputGeometry = SQUARE) -> Frame:
+    return Frame(geometry.placement(geometry.resized), grid)
+
+
+def cells_of(region: RegionOfInterest, of: Frame) -> np.ndarray:
+    found = roi_cells(region, of)
+    assert found is not None
+    return found.cells
 
 
 def mask(inside: np.ndarray) -> RegionOfInterest:
@@ -24,31 +36,29 @@ def mask(inside: np.ndarray) -> RegionOfInterest:
 
 
 def test_a_cell_is_inspected_when_half_of_it_lies_in_the_region() -> None:
-    cells = roi_cells(LEFT, (4, 8), SQUARE).cells
+    cells = cells_of(LEFT, frame((4, 8)))
     np.testing.assert_array_equal(cells, np.repeat([[True] * 4 + [False] * 4], 4, axis=0))
     slightly_wider = RegionOfInterest(polygons=(((0.0, 0.0), (0.57, 0.0), (0.57, 1.0), (0.0, 1.0)),))
-    np.testing.assert_array_equal(roi_cells(slightly_wider, (4, 8), SQUARE).cells[:, 4], [True] * 4)
+    np.testing.assert_array_equal(cells_of(slightly_wider, frame((4, 8)))[:, 4], [True] * 4)
 
 
 def test_a_mask_says_the_same_as_polygons_whatever_its_size() -> None:
     for size in ((30, 40), (1000, 300)):
         drawn = np.zeros(size, bool)
         drawn[:, : size[1] // 2] = True
-        np.testing.assert_array_equal(
-            roi_cells(mask(drawn), (7, 7), SQUARE).cells, roi_cells(LEFT, (7, 7), SQUARE).cells
-        )
+        np.testing.assert_array_equal(cells_of(mask(drawn), frame((7, 7))), cells_of(LEFT, frame((7, 7))))
 
 
 def test_the_crop_is_what_the_region_is_seen_through() -> None:
     middle = RegionOfInterest(polygons=(((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)),))
-    assert roi_cells(middle, (4, 4), InputGeometry(resize=128, crop=64)).cells.all()
+    assert cells_of(middle, frame((4, 4), InputGeometry.paper(128, 64))).all()
     corner = RegionOfInterest(polygons=(((0.0, 0.0), (0.2, 0.0), (0.0, 0.2)),))
     with pytest.raises(ValueError, match="no grid cell"):
-        roi_cells(corner, (4, 4), InputGeometry(resize=128, crop=64))
+        roi_cells(corner, frame((4, 4), InputGeometry.paper(128, 64)))
 
 
 def test_a_defect_outside_scores_nothing_and_one_inside_as_much_as_ever() -> None:
-    space = feature_space((8, 8))
+    space = frame((8, 8))
     quiet = np.full((2, 64), 0.1, np.float32)
     inside, outside = quiet.copy(), quiet.copy()
     inside[:, 3 * 8 + 1] = outside[:, 3 * 8 + 5] = 0.9
@@ -65,7 +75,7 @@ def test_a_defect_outside_scores_nothing_and_one_inside_as_much_as_ever() -> Non
 
 
 def test_a_defect_at_the_border_is_not_thinned_out_by_what_is_ignored() -> None:
-    space = feature_space((8, 8))
+    space = frame((8, 8))
     loud = np.full((2, 64), 0.8, np.float32)
     loud.reshape(2, 8, 8)[:, :, 4:] = 0.0
     score, anomaly_map = score_from_distances(loud, space, ScoringSettings(region=LEFT))
@@ -88,4 +98,4 @@ def test_a_defect_at_the_border_is_not_thinned_out_by_what_is_ignored() -> None:
 )
 def test_what_is_no_region_is_refused(polygons: tuple[tuple[tuple[float, float], ...], ...], kept: str | None) -> None:
     with pytest.raises(ValueError, match=r"region|polygon|mask"):
-        rasterise(RegionOfInterest(polygons, kept), 8)
+        rasterise(RegionOfInterest(polygons, kept), (8, 8))

@@ -29,9 +29,11 @@ def flat_search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.
     return found
 
 
-def on_a_device(memory: MemoryBank, query: np.ndarray, k: int, category: str | None = None) -> RetrievedReferences:
+def on_a_device(
+    memory: MemoryBank, query: np.ndarray, k: int, category: str | None = None, grid: tuple[int, int] | None = None
+) -> RetrievedReferences:
     """Global retrieval as on a card, the CPU being the card."""
-    return GpuGlobalIndex(torch.device("cpu"), flat_search).nearest_references(memory, query, k, category, ())
+    return GpuGlobalIndex(torch.device("cpu"), flat_search).nearest_references(memory, query, k, category, (), grid)
 
 
 @settings(max_examples=40, deadline=None)
@@ -64,7 +66,7 @@ def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
     features = random_features(space, 2500, 3)
     memory = MemoryBank.empty(space, "fp16")
     for start in range(0, 2500, 500):
-        part = Features(features.global_descriptors[start : start + 500], features.patches[start : start + 500])
+        part = features.slice(start, start + 500)
         memory = memory.with_references(range(start, start + 500), ["c"] * 500, memory.codec.encode(part), start)
     query = random_features(space, 1, 4).global_descriptors[0].numpy()
     expected = top_references(query, features.global_descriptors.numpy(), 90)
@@ -124,10 +126,12 @@ def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp
     for start in range(0, 100, 7):
         rows = range(start, min(start + 7, 100))
         part = Features(
-            torch.zeros(len(rows), plain.space.global_dim), torch.from_numpy(stored[rows.start : rows.stop])
+            torch.zeros(len(rows), plain.space.global_dim),
+            torch.from_numpy(stored[rows.start : rows.stop]),
+            plain.space.global_grid,
         )
         memory = memory.with_references(rows, ["nut"] * len(rows), memory.codec.encode(part), start)
-    assert len(memory.blocks) > 2
+    assert len(memory.tables[0].blocks) > 2
     assert list(tmp_path.iterdir()) == []  # they have no name
     query = random_features(plain.space, 1, 5).patches[0]
     requested = np.arange(0, 100, 3)
@@ -223,6 +227,35 @@ def test_a_damaged_request_is_refused() -> None:
     memory, _ = filled(2, "fp16")
     with pytest.raises(ValueError, match="choose one of fp32, fp16, bf16, int8"):
         MemoryBank.empty(memory.space, "fp7")
-    wrong = feature_space(grid=(2, 2))
+    wrong = feature_space(layers=3)
     with pytest.raises(ValueError, match="do not fit"):
         memory.with_references([1], ["nut"], memory.codec.encode(random_features(wrong, 1, 1)), 3)
+
+
+def test_references_of_several_grids_share_one_global_index_and_are_searched_each_in_its_own() -> None:
+    spaces = [feature_space(grid=(4, 5)), feature_space(grid=(3, 8))]
+    memory, stored = MemoryBank.empty(spaces[0], "fp32"), {}
+    for number in range(12):
+        space = spaces[number % 2]
+        features = random_features(space, 2, number)
+        category = ("nut", "rail")[number % 2]
+        ids = (10 * number, 10 * number + 1)
+        memory = memory.with_references(ids, [category] * 2, memory.codec.encode(features), number + 1)
+        stored |= {one: features.patches[index].numpy() for index, one in enumerate(ids)}
+    memory = memory.with_geometries({"rail": spaces[1].global_geometry})
+    assert [table.grid for table in memory.tables] == [(4, 5), (3, 8)]
+    assert (memory.frame("nut").grid, memory.frame("rail").grid) == ((4, 5), (3, 8))
+    assert memory.code_bytes == 12 * 2 * 16 * 4 * 20 + 12 * 2 * 16 * 4 * 24
+    for row, one in enumerate(memory.ids.tolist()):
+        np.testing.assert_allclose(memory.features_of(row).patches[0].numpy(), stored[one], atol=1e-6)
+    query = random_features(spaces[1], 1, 99)
+    descriptor = query.global_descriptors[0].numpy()
+    assert len(memory.nearest_references(descriptor, 99).rows) == 24
+    within = memory.nearest_references(descriptor, 99, grid=query.grid)
+    assert {memory.category_of(int(row)) for row in within.rows} == {"rail"}
+    assert on_a_device(memory, descriptor, 99, grid=query.grid).rows.tolist() == within.rows.tolist()
+    with pytest.raises(ValueError, match="different grids"):
+        memory.table_of(np.arange(4))
+    removed = memory.without_references([0, 10], 20)
+    assert len(removed) == 22
+    assert removed.with_version(21).tables == memory.tables

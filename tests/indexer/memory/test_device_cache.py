@@ -16,14 +16,14 @@ from indexer.memory.device_cache import DeviceCodeCache, DeviceMemoryFull
 from indexer.search import PatchQuery, PatchSearchEngine, TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
-from tests.helpers.random_features import random_features
+from tests.helpers.random_features import feature_space, random_features
 
 CPU = torch.device("cpu")  # "the device": the rules are the same, and a tiny budget makes them bite
 
 
 def budgeted(memory: MemoryBank, references: int) -> DeviceCodeCache:
     """Room for that many references, and a little less than one more."""
-    return DeviceCodeCache(CPU, (references + 1) * int(np.prod(memory.arena.shape)) - 1)
+    return DeviceCodeCache(CPU, (references + 1) * int(np.prod(memory.tables[0].arena.shape)) - 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,14 +50,14 @@ def test_any_budget_answers_like_the_oracle_through_appends_removals_and_evictio
             query = random_features(memory.space, 1, seed)
             rows = memory.nearest_references(query.global_descriptors[0].numpy(), int(rng.integers(1, 30))).rows
             found = engine.max_similarity(memory, query.patches[0], rows, 1)
-            expected = best_similarities(query.patches[0].numpy(), stored[rows], memory.space.grid, 1)
+            expected = best_similarities(query.patches[0].numpy(), stored[rows], memory.space.global_grid, 1)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
         assert codes.stats.resident_bytes <= codes.stats.budget
 
 
 def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> None:
     memory, _ = filled(30, "fp16")
-    run = int(np.prod(memory.arena.shape))
+    run = int(np.prod(memory.tables[0].arena.shape))
     codes = budgeted(memory, 20)
     engine = TorchEngine(CPU, codes)
     query = random_features(memory.space, 1, 1).patches[0]
@@ -84,7 +84,7 @@ def test_codes_of_any_length_lie_at_multiples_of_16_bytes(engine_kind: str) -> N
     query = random_features(memory.space, 1, 3).patches[0]
     rows = np.random.default_rng(1).permutation(30)[:20]
     stored = np.stack([memory.codec.decode(memory.codes_of(int(row))).numpy() for row in rows])
-    expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
+    expected = best_similarities(query.numpy(), stored, memory.space.global_grid, 1)
     np.testing.assert_allclose(engine.max_similarity(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
     [part, *_] = next(codes.passes(memory, rows))
     assert part.block.stride(2) == 16
@@ -116,7 +116,7 @@ def test_sets_of_references_that_lie_in_some_of_the_passes_only_are_answered() -
         questions = [PatchQuery(patches, rows, rho, weights) for rows in sets]
         found = TorchEngine(CPU, budgeted(memory, 20)).search(memory, questions)
         for rows, answer in zip(sets, found, strict=True):
-            expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, rho)
+            expected = best_similarities(patches.numpy(), stored[rows], memory.space.global_grid, rho)
             np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=1e-5)
 
 
@@ -138,7 +138,7 @@ def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monk
             return getattr(torch, name)
 
     monkeypatch.setattr("indexer.memory.device_cache.torch", Full())
-    expected = best_similarities(query.numpy(), stored, memory.space.grid, 1)
+    expected = best_similarities(query.numpy(), stored, memory.space.global_grid, 1)
     np.testing.assert_allclose(engine.max_similarity(memory, query, np.arange(60), 1), expected, rtol=0, atol=1e-5)
     with pytest.raises(DeviceMemoryFull, match="no memory left"):
         next(budgeted(memory, 60).passes(memory, np.arange(3)))
@@ -148,7 +148,7 @@ def test_a_copy_does_not_keep_a_memory_alive_that_nobody_uses() -> None:
     memory, _ = filled(5, "fp16")
     codes = budgeted(memory, 5)
     next(codes.passes(memory, np.arange(5)))
-    arena = weakref.ref(memory.arena)
+    arena = weakref.ref(memory.tables[0].arena)
     del memory
     gc.collect()
     assert arena() is None
@@ -160,7 +160,7 @@ def test_another_memory_with_codes_of_the_same_size_is_not_mixed_up_with_the_fir
     engine = TorchEngine(CPU, budgeted(first, 3))
     query = random_features(first.space, 1, 2).patches[0]
     engine.max_similarity(first, query, np.arange(5), 1)
-    expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
+    expected = best_similarities(query.numpy(), stored, second.space.global_grid, 1)
     np.testing.assert_allclose(engine.max_similarity(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
 
 
@@ -172,8 +172,39 @@ def test_what_a_memory_held_that_is_no_more_is_free_for_the_next() -> None:
     gc.collect()
     second, stored = filled(5, "fp16", seed=2)
     query = random_features(second.space, 1, 2).patches[0]
-    expected = best_similarities(query.numpy(), stored, second.space.grid, 1)
+    expected = best_similarities(query.numpy(), stored, second.space.global_grid, 1)
     np.testing.assert_allclose(
         TorchEngine(CPU, codes).max_similarity(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-3
     )
     assert codes.stats.evictions == 0
+
+
+def test_references_of_several_grids_share_one_budget_and_neither_starves() -> None:
+    spaces = [feature_space(grid=(3, 2)), feature_space(grid=(4, 6))]
+    memory, patches = MemoryBank.empty(spaces[0], "fp32"), []
+    for number, space in enumerate(spaces):
+        features = random_features(space, 12, number)
+        ids = range(100 * number, 100 * number + 12)
+        memory = memory.with_references(ids, ["part"] * 12, memory.codec.encode(features), number + 1)
+        patches.append(features.patches.numpy())
+    large = int(np.prod(memory.tables[1].arena.shape))
+    codes = DeviceCodeCache(CPU, 10 * large)
+    engine = TorchEngine(CPU, codes)
+    for turn in range(6):
+        number = turn % 2
+        query = random_features(spaces[number], 1, 50 + turn)
+        rows = np.arange(12) + 12 * number
+        found = engine.max_similarity(memory, query.patches[0], rows, 1)
+        expected = best_similarities(query.patches[0].numpy(), patches[number], spaces[number].global_grid, 1)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert codes.stats.resident_bytes <= codes.stats.budget
+    assert codes.stats.hits > 0  # the small ones stay while the large ones come and go
+    queries = [random_features(space, 1, 7 + number).patches[0] for number, space in enumerate(spaces)]
+    weights = np.full(2, 0.5, np.float32)
+    together = engine.search(
+        memory,
+        [PatchQuery(query, np.arange(12) + 12 * number, 1, weights) for number, query in enumerate(queries)],
+    )
+    for number, matches in enumerate(together):
+        expected = best_similarities(queries[number].numpy(), patches[number], spaces[number].global_grid, 1)
+        np.testing.assert_allclose(matches.similarities, expected, atol=1e-5)

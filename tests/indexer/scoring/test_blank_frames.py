@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,12 @@ from indexer.scoring.image_statistics import from_distances
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin", "builtin-fine"])
 def test_a_frame_of_any_grey_with_a_sensors_noise_is_blank_and_a_part_is_not(encoder_name: str) -> None:
     encoder = load_encoder(EncoderSettings(encoder_name, device="cpu"))
-    distances = np.zeros((len(encoder.space.layers), encoder.space.cells), np.float32)
+    frame = encoder.space.global_geometry.frame(encoder.space.patch)
+    distances = np.zeros((len(encoder.space.layers), math.prod(encoder.space.global_grid)), np.float32)
 
     def blank(image: np.ndarray) -> bool:
-        features = encoder.encode(preprocess(image, encoder.space.geometry)[None])
-        return from_distances(distances, 1.0, features, encoder.space, ScoringSettings()).is_blank
+        features = encoder.encode(preprocess(image, encoder.space.global_geometry)[None])
+        return from_distances(distances, 1.0, features, frame, ScoringSettings()).is_blank
 
     noise = np.random.default_rng(0).normal(0, 2, (512, 512, 3))
     frames = [np.clip(grey + noise, 0, 255).astype(np.uint8) for grey in (0, 60, 128, 255)]

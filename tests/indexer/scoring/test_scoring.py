@@ -58,11 +58,11 @@ def test_an_image_scores_as_the_plain_method_says(
     }
     retrieved = sorted(allowed, key=lambda row: -similarity[row])[:k]
     assert scored.neighbours.rows.tolist() == retrieved
-    distances = 1 - best_similarities(query.patches[0].numpy(), stored[retrieved], memory.space.grid, 1)
+    distances = 1 - best_similarities(query.patches[0].numpy(), stored[retrieved], memory.space.global_grid, 1)
     np.testing.assert_allclose(scored.distances, distances, atol=1e-5)
     w = np.array(weights or (1.0, 1.0))
     fused = (w / w.sum()) @ distances
-    expected = plain_map(fused.reshape(memory.space.grid))
+    expected = plain_map(fused.reshape(memory.space.global_grid))
     np.testing.assert_allclose(scored.map, expected, atol=1e-5)
     assert scored.score == pytest.approx(np.sort(expected.ravel())[-655:].mean(), abs=1e-5)
 

@@ -36,7 +36,9 @@ def half_empty(kind: int, count: int, seed: int) -> Features:
     whole = own.standard_normal(SPACE.global_dim) + 0.2 * rng.standard_normal((count, SPACE.global_dim))
     global_descriptors, patches = (torch.from_numpy(each.astype(np.float32)) for each in (whole, drawn))
     return Features(
-        torch.nn.functional.normalize(global_descriptors, dim=-1), torch.nn.functional.normalize(patches, dim=-1)
+        torch.nn.functional.normalize(global_descriptors, dim=-1),
+        torch.nn.functional.normalize(patches, dim=-1),
+        SPACE.global_grid,
     )
 
 
@@ -93,7 +95,7 @@ def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called
     encoder = load_encoder(EncoderSettings(encoder_name, device="cpu"))
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.geometry)[None]))
+        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.global_geometry)[None]))
 
     for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
         memory = MemoryBank.empty(encoder.space)
@@ -119,7 +121,7 @@ def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     memory = MemoryBank.empty(encoder.space)
 
     def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.geometry)[None]))
+        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.global_geometry)[None]))
 
     good = [render_good("fabric", index).image for index in range(6)]
     noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)

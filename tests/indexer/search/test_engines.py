@@ -71,10 +71,10 @@ def test_a_stored_patch_finds_itself(engine: PatchSearchEngine) -> None:
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_rows_may_lie_in_several_blocks_and_in_any_order(engine: PatchSearchEngine) -> None:
     memory, stored = filled(70, "fp32")
-    assert len(memory.blocks) > 2
+    assert len(memory.tables[0].blocks) > 2
     rows = np.array([69, 0, 33, 16, 15])
     query = random_features(memory.space, 1, 9).patches[0]
-    expected = best_similarities(query.numpy(), stored[rows], memory.space.grid, 1)
+    expected = best_similarities(query.numpy(), stored[rows], memory.space.global_grid, 1)
     np.testing.assert_allclose(engine.max_similarity(memory, query, rows, 1), expected, rtol=0, atol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_an_image_gets_of_each_set_of_references_what_it_would_get_of_that_alone
     sets = [np.arange(40), np.arange(7), np.arange(20, 40)[::-1], np.array([39]), np.arange(0, 40, 3)]
     found = engine.search(memory, [PatchQuery(patches, rows, rho, weights) for rows in sets])
     for rows, answer in zip(sets, found, strict=True):
-        expected = best_similarities(patches.numpy(), stored[rows], memory.space.grid, rho)
+        expected = best_similarities(patches.numpy(), stored[rows], memory.space.global_grid, rho)
         np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
 
 

@@ -1,0 +1,60 @@
+"""Encodes prepared images: each window by its size, its overview beside it, and marks where no image is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexer.domain.geometry import Placement
+from indexer.encoders.base import Encoder, Features, join_features
+from indexer.encoders.preprocessing import PreparedImage
+
+
+def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Features]:
+    """The features of each image, in order, as batches of one; images of one size are encoded together."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, each in enumerate(images):
+        by_size.setdefault(tuple(each.window.shape), []).append(number)
+    found: dict[int, Features] = {}
+    for numbers in by_size.values():
+        features = encoder.encode(torch.stack([images[number].window for number in numbers]))
+        found |= {number: features.item(index) for index, number in enumerate(numbers)}
+    overviews = {number: each.overview for number, each in enumerate(images) if each.overview is not None}
+    if overviews:
+        described = encoder.encode(torch.stack(list(overviews.values()))).global_descriptors
+        for index, number in enumerate(overviews):
+            of_window = found[number]
+            found[number] = Features(described[index : index + 1], of_window.patches, of_window.grid)
+    return [_marked(found[number], each.placement) for number, each in enumerate(images)]
+
+
+def encode_batch(encoder: Encoder, images: Sequence[PreparedImage]) -> Features:
+    """Images of one size, at least one, as one batch."""
+    return join_features(encode_images(encoder, images))
+
+
+def covered_cells(placement: Placement, grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """The cells (rows, columns) of which half or more shows the image."""
+    left, top, right, bottom = placement.shown
+    width, height = placement.geometry.size
+    across = _shares(grid[1], left / width * grid[1], right / width * grid[1])
+    down = _shares(grid[0], top / height * grid[0], bottom / height * grid[0])
+    covered: NDArray[np.bool_] = down[:, None] * across[None, :] >= 0.5
+    return covered
+
+
+def _shares(count: int, begin: float, end: float) -> NDArray[np.float64]:
+    """How much of each of `count` cells in a row lies between two positions, in cells."""
+    at = np.arange(count)
+    shares: NDArray[np.float64] = np.clip(np.minimum(at + 1, end) - np.maximum(at, begin), 0, 1)
+    return shares
+
+
+def _marked(features: Features, placement: Placement) -> Features:
+    if not placement.letterboxed:
+        return features
+    covered = torch.from_numpy(covered_cells(placement, features.grid).ravel()).to(features.patches.device)
+    return Features(features.global_descriptors, features.patches * covered[None, None, :, None], features.grid)
