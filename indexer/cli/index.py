@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
-from indexer.progress import progress
 from indexer.settings import DataSettings
 from indexer.text import readable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from indexer.jobs.bulk_index import IndexReport
 
 _SHOWN = 20  # refused images, and as many findings, named on the screen
@@ -59,6 +58,7 @@ def index(
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
     from indexer.jobs.bulk_index import bulk_index as run
     from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.progress import progress
     from indexer.references.reference_store import ReferenceStore
     from indexer.search import choose_engine
 
@@ -113,6 +113,8 @@ def index(
 
 
 def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Sequence[Path]) -> None:
+    from rich.table import Table
+
     table = Table(title="References", header_style="bold")
     table.add_column("category")
     for heading in ("added", "there already", "refused", "findings"):

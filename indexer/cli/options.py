@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from rich.console import Console
 
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from indexer.domain.bit_depth import BitDepth
 
 S = TypeVar("S", bound=DataSettings)
@@ -47,6 +48,8 @@ def printer() -> Console:
     """Standard output for tables and lines, of names as they are: wide where it is no terminal, and never in colour."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be what the terminal cannot show
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
 
 

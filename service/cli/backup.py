@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
-from indexer.progress import progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def backup(
     Exit code 0; 1 when something is damaged, and the rest was saved; 2 when nothing was.
     """
     from indexer.jobs.backup import backup as run
+    from indexer.progress import progress
 
     with _named(data, database_url) as settings, progress() as shown:
         done = run(_existing(settings), target, shown.task("files").reach, read_all=check)
@@ -55,6 +55,7 @@ def restore(
     Exit code 0; 1 when some files are damaged or missing, and the rest was restored; 2 when nothing was.
     """
     from indexer.jobs.restore import restore as run
+    from indexer.progress import progress
 
     with _named(data, database_url) as settings, progress() as shown:
         done = run(source, settings.data, settings.database_url, shown.task("files").reach, name)
@@ -75,6 +76,7 @@ def verify(
     """
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
+    from indexer.progress import progress
 
     if name is not None and saved is None:
         fail("--name is of a backup: give --backup FOLDER, too")

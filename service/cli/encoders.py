@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from indexer.cli.options import fail, printer
-from indexer.progress import progress
 
 Folder = Annotated[Path, typer.Option(help="Folder of encoders, one of which `TOUCHSTONE_ENCODER` can name.")]
 _DEFAULT = Path("encoders")
@@ -28,6 +26,8 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    from rich.table import Table
+
     from indexer.encoders.published import PUBLISHED, others_here
 
     table = Table("Name", "Encoder", "Size", "Patch", "Parameters", "Licence", "Gated", "Here")
@@ -70,6 +70,8 @@ def fetch(
     from indexer.encoders.published import LICENCES, PUBLISHED
 
     try:
+        from indexer.progress import progress
+
         with progress() as shown:
             tasks = {}
 

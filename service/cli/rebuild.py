@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
-from indexer.progress import Progress, progress
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
     from indexer.domain.reference import Reference
+    from indexer.progress import Progress
 
 
 def rebuild(
@@ -52,6 +52,7 @@ def rebuild(
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
     from indexer.jobs.reencoder import ImagesUnreadable
+    from indexer.progress import progress
 
     if damaged and codec is not None:
         fail("--damaged keeps the codec: leave --codec away")
