@@ -62,6 +62,9 @@ class _Options(BaseModel):
     bit_depth: BitDepthField = Field(
         None, description="Bits that the camera puts into files of 16 a channel; else as the category has it."
     )
+    record: bool = Field(
+        True, description="false tries an image out: it leaves history, yield, drift and the counts of verdicts alone."
+    )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
     overlay: bool = Field(False, description="The image with the map and the regions drawn in, as PNG.")
 

@@ -20,7 +20,7 @@ from service.inference.decoder import DecodedImage, Upload
 from service.inference.detection_jobs import TimedDetection
 from service.inference.image_reading import reading_of_parts
 from service.recording.idempotency import KeyedRequest, new_inspection_id
-from service.recording.recorder import PendingInspection
+from service.recording.recorder import PendingInspection, RecordResult
 from service.state import AppState
 
 
@@ -29,6 +29,7 @@ class DetectParameters:
     """What a request asks for. category: None compares with that of the most similar reference of all.
 
     min_version: oldest snapshot to search. bit_depth: of files with 16 bits per channel; None uses the category's.
+    record: whether the inspections belong to the history.
     """
 
     category: str | None
@@ -36,6 +37,7 @@ class DetectParameters:
     station: str | None
     min_version: int
     bit_depth: BitDepth | None
+    record: bool
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,16 @@ async def detect(
         for index, image, detection in zip(new, decoded, detections, strict=True)
         if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection)
     }
-    recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
-    state.metrics.stage("record", time.monotonic() - received - total_ms / 1000)
-    recorded_before |= recording.earlier
-    _count(
-        state,
-        [each.timed.detection for each in pending.values() if each.id not in recorded_before],
-        recorded=recording.kept,
-    )
+    recording = RecordResult(False)
+    if parameters.record:
+        recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
+        state.metrics.stage("record", time.monotonic() - received - total_ms / 1000)
+        recorded_before |= recording.earlier
+        _count(
+            state,
+            [each.timed.detection for each in pending.values() if each.id not in recorded_before],
+            recorded=recording.kept,
+        )
     problems = {
         ids[index]: problem for index, problem in zip(new, detections, strict=True) if isinstance(problem, Exception)
     }

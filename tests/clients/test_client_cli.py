@@ -56,6 +56,11 @@ def test_the_exit_code_of_detect_is_the_verdict(service: str, images: Path) -> N
         good = next(seed for seed in seeds if client.inspect(part(seed), category="disc").verdict == "normal")
     (images / "0.png").write_bytes(part(good))
     assert "normal" in run(*detect, images / "0.png", url=service)
+    with Client(service) as client:
+        before = next(iter(client.inspections())).id
+    assert "normal" in run(*detect, "--no-record", images / "0.png", url=service)
+    with Client(service) as client:
+        assert next(iter(client.inspections())).id == before
     overlays = images.parent / "overlays"
     output = run(*detect, "--overlays", overlays, "--json", images.parent / "bad.png", url=service, code=1)
     [detection] = json.loads(output)

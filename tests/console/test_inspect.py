@@ -146,3 +146,19 @@ def test_another_product_chosen_after_the_verdict_inspects_the_part_again(page: 
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("It fits disc better")
     page.get_by_label("Compare with").select_option("")
     expect(facts).to_contain_text("disc")
+
+
+def test_a_part_can_be_tried_out_without_a_record(page: Page, server: ServerProcess, scratched: Path) -> None:
+    before = server.client.get("/inspections").json()
+    page.goto("/")
+    page.get_by_label("Record in the history").uncheck()
+    page.get_by_label("Compare with").select_option("disc")
+    page.get_by_label("Choose a picture").set_input_files(scratched)
+    card = page.get_by_role("region", name="Verdict")
+    expect(card).to_contain_text("Anomalous")
+    expect(card).to_contain_text("Not recorded")
+    expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
+    assert server.client.get("/inspections").json() == before
+    page.reload()
+    expect(page.get_by_label("Record in the history")).not_to_be_checked()
+    page.get_by_label("Record in the history").check()

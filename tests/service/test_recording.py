@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from service.app import create_app
 from service.state import AppState
 from tests.helpers.database_proxy import DatabaseProxy
 from tests.postgres_server import PostgresServer
-from tests.service.conftest import files, onboard, settings
+from tests.service.conftest import files, onboard, settings, wait_until_calibrated
 from tests.service.pictures import part
 from tests.service.server_process import ServerProcess
 
@@ -215,3 +216,30 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     assert len(history(tmp_path)) == (4 if moment == "after" else 2)
     assert is_kept(failing, found["id"])
     assert is_kept(failing, result["id"]) == (moment == "after")
+
+
+def test_a_part_that_is_tried_out_leaves_history_yield_drift_and_counts_alone(tmp_path: Path) -> None:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
+        onboard(client, "disc", *(part(seed) for seed in range(1, 25)))
+        client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
+        wait_until_calibrated(client, "disc")
+        detect(client, 30)
+        files_before, counted = history(tmp_path), counts(client)
+        category = client.get("/categories/disc").json()
+        tried = client.post(
+            "/detect",
+            data={"record": "false", "map": "png"},
+            files=files(part(31, scratched=True)),
+            headers={"Idempotency-Key": "part 31"},
+        ).json()["results"][0]
+        assert (tried["recorded"], tried["verdict"]) == (False, "anomalous")
+        assert tried["map"] is not None
+        assert not is_kept(client, tried["id"])
+        assert history(tmp_path) == files_before
+        assert client.get("/categories/disc").json()["drift"] == category["drift"]
+        assert counts(client) == counted
+
+
+def counts(client: TestClient) -> list[str]:
+    """The counters of verdicts and of what was not recorded."""
+    return [line for line in client.get("/metrics").text.splitlines() if re.match(r"touchstone_(inspect|unrec)", line)]

@@ -75,6 +75,7 @@ class Client:
         min_version: int | None = None,
         idempotency_key: str | None = None,
         bit_depth: models.BitDepth | None = None,
+        record: bool = True,
     ) -> models.DetectResponse:
         """Inspect images; one result per image, in order. ImageRejected when the only image cannot be used.
 
@@ -83,10 +84,13 @@ class Client:
         than this one, such as the one that `onboard` returned, whichever replica responds. idempotency_key: names this
         request; repeating it with the same key, also from another process, returns the recorded result instead of
         inspecting again. The attempts within one call always share a key. bit_depth: how many bits the camera uses in
-        files of 16 bits per channel; by default the category's setting.
+        files of 16 bits per channel; by default the category's setting. record: False tries images out, which leaves
+        history, yield and drift alone.
         """
         return self._connection.send(
-            endpoints.detect(images, category, part_id, station, map, overlay, min_version, idempotency_key, bit_depth)
+            endpoints.detect(
+                images, category, part_id, station, map, overlay, min_version, idempotency_key, bit_depth, record
+            )
         )
 
     def inspect(
@@ -101,6 +105,7 @@ class Client:
         min_version: int | None = None,
         idempotency_key: str | None = None,
         bit_depth: models.BitDepth | None = None,
+        record: bool = True,
     ) -> models.Detection:
         """Inspect one image; the arguments are those of `detect`. ImageRejected when it cannot be used."""
         response = self.detect(
@@ -113,6 +118,7 @@ class Client:
             min_version=min_version,
             idempotency_key=idempotency_key,
             bit_depth=bit_depth,
+            record=record,
         )
         return endpoints.single_result(response)
 

@@ -44,6 +44,7 @@ def detect(client: Client, options: argparse.Namespace) -> int:
                     station=options.station,
                     overlay=options.overlays is not None,
                     bit_depth=options.bit_depth,
+                    record=not options.no_record,
                 )
             except (ImageRejected, TooLarge, InternalError, OSError) as error:
                 print_error(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")

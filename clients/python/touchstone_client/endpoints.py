@@ -95,6 +95,7 @@ def detect(
     min_version: int | None,
     idempotency_key: str | None,
     bit_depth: models.BitDepth | None,
+    record: bool,
 ) -> Call[models.DetectResponse]:
     """`POST /detect`. InvalidRequest when the key cannot be a header's value.
 
@@ -108,7 +109,7 @@ def detect(
         "POST",
         "/detect",
         _json(models.DetectResponse),
-        form=form | _texts(map=map, overlay=overlay),
+        form=form | _texts(map=map, overlay=overlay, record=record),
         images=tuple(to_image_file(image) for image in images),
         headers={"Idempotency-Key": key},
     )

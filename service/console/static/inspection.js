@@ -17,10 +17,11 @@ const SIDE = 2048; // pixels: the most that is fetched of a picture
 
 /**
  * The panel of an inspection. `file`: the picture where the reader has it already; `again` inspects it once more.
+ * `tried`: it was to leave no record.
  * `changed` gets the inspection again when a person has said something of it; nothing is said before `settled()`. Keys
  * work while `signal` is not aborted.
  */
-export function inspectionPanel(inspection, { signal, file = null, again = null, changed = () => {}, settled = () => true }) {
+export function inspectionPanel(inspection, { signal, file = null, tried = false, again = null, changed = () => {}, settled = () => true }) {
   const { id, regions, references } = inspection;
   const knows = may("engineer"); // the references, what is kept of the part, and what is said of it
   const recorded = knows && ![false, null].includes(inspection.recorded);
@@ -53,7 +54,7 @@ export function inspectionPanel(inspection, { signal, file = null, again = null,
     bind(["u"], t("feedback.undo"), once(undoLast), signal);
     judged(inspection);
   } else if (knows) {
-    fill(verdict, h("p", { class: "error" }, t("inspection.unrecorded")));
+    fill(verdict, h("p", { class: tried ? "hint" : "error" }, t(tried ? "inspection.tried" : "inspection.unrecorded")));
   } else {
     for (const element of [verdict, compared]) fill(element, needsRole("engineer"));
   }

@@ -11,11 +11,14 @@ import { tell } from "../notices.js";
 import { t } from "../strings.js";
 
 const REMEMBERED = "touchstone-category";
+const UNRECORDED = "touchstone-unrecorded";
 
 export async function show(place, { signal }) {
   const result = h("div", { class: "holder", "aria-live": "polite" });
   const choice = h("select", { id: "category", onchange: () => { sessionStorage.setItem(REMEMBERED, choice.value); inspect(); } },
     h("option", { value: "" }, t("inspect.any")));
+  const record = h("input", { type: "checkbox", id: "record", checked: sessionStorage.getItem(UNRECORDED) === null,
+    onchange: () => record.checked ? sessionStorage.removeItem(UNRECORDED) : sessionStorage.setItem(UNRECORDED, "1") });
   const camera = hasCamera() ? h("button", { onclick: snap }, t("inspect.camera")) : null;
   const area = dropArea({ text: t("inspect.drop"), multiple: false, signal, take: ([chosen]) => { file = chosen; inspect(); }, more: [camera].filter(Boolean) });
   let file = null;
@@ -23,7 +26,8 @@ export async function show(place, { signal }) {
   signal.addEventListener("abort", () => showing.abort());
   fill(place,
     h("div", { class: "heading" }, h("h1", {}, t("nav.inspect")),
-      h("div", { class: "field" }, h("label", { for: "category" }, t("inspect.category")), choice)),
+      h("div", { class: "field" }, h("label", { for: "category" }, t("inspect.category")), choice),
+      h("label", { class: "check", for: "record" }, record, t("inspect.record"))),
     area, result,
   );
   bind(["o"], t("inspect.open"), () => area.querySelector("input").click(), signal);
@@ -43,12 +47,14 @@ export async function show(place, { signal }) {
     fill(result, h("p", { class: "empty" }, t("inspect.working")));
     const form = new FormData();
     if (choice.value) form.append("category", choice.value);
+    if (!record.checked) form.append("record", "false");
+    const tried = !record.checked;
     form.append("images", file, file.name);
     // Sent again under the same key, it is inspected and recorded once.
     const headers = { "Idempotency-Key": idempotencyKey() };
     await load(result, showing.signal, async (mine) => {
       const { results: [found] } = await request("POST", "/detect", { form, headers, patient: true, signal: mine });
-      return inspectionPanel(found, { signal: mine, file, again: inspect });
+      return inspectionPanel(found, { signal: mine, file, tried, again: inspect });
     });
   }
 
