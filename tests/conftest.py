@@ -11,7 +11,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from tests.postgres_server import PostgresServer
+    from tests.helpers.postgres_server import PostgresServer
 
 # Where there is no CUDA device, Triton's kernels are interpreted: this must be said before Triton is imported.
 if not torch.cuda.is_available():
@@ -38,7 +38,7 @@ def unsigned() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL server; a test that stops it starts it again."""
-    from tests.postgres_server import PostgresServer  # not before TRITON_INTERPRET is set
+    from tests.helpers.postgres_server import PostgresServer  # not before TRITON_INTERPRET is set
 
     server = PostgresServer()
     server.start()

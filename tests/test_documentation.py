@@ -11,7 +11,7 @@ import pytest
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
-from tests.service.conftest import settings
+from tests.helpers.http_service import settings
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,7 +17,7 @@ import httpx
 
 sys.path.insert(0, os.environ["APP"])
 
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 VICTIMS = ("service", "database", "proxy")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.helpers.discs import onboard_discs
-from tests.service.server_process import ServerProcess
+from tests.helpers.server_process import ServerProcess
 
 
 @pytest.fixture(scope="session")

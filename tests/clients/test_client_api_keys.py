@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 from touchstone_client import NO_RETRIES, AsyncClient, Client, PermissionDenied
 
 

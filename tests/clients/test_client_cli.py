@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import Client
 
 

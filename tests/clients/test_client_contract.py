@@ -17,7 +17,7 @@ from clients.generate.models import model_name
 from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import (
     AsyncClient,
     BatchLimits,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from indexer import text as rule
 from indexer.imaging.listing import IMAGE_SUFFIXES as INDEXED_SUFFIXES
 from tests.clients.helpers.recording_proxy import RecordingProxy
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import (
     IMAGE_SUFFIXES,
     NO_RETRIES,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.helpers.scripted_server import scripted_server
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import Client
 
 EXAMPLES = Path(__file__).parent.parent.parent / "clients/examples"

@@ -20,8 +20,8 @@ import pytest
 
 from tests.clients.helpers.discs import onboard_discs
 from tests.clients.helpers.machines import Agent, MqttListener, free_port, machine, mosquitto, wait_until
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 from touchstone_client import Client, InspectionFilter
 
 

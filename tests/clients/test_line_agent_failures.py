@@ -15,7 +15,7 @@ import pytest
 
 from tests.clients.helpers.http_front import HttpFront
 from tests.clients.helpers.machines import Agent, free_port, wait_until
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import Client, InspectionFilter
 
 

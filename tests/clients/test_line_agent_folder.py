@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.clients.helpers.machines import Agent, wait_until
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import IMAGE_SUFFIXES
 from touchstone_line_agent.config import FolderSource
 from touchstone_line_agent.sources import CapturedImage

@@ -19,7 +19,7 @@ import pytest
 
 from tests.clients.helpers.machines import Agent, MqttListener, free_port, machine, mosquitto, wait_until
 from tests.clients.helpers.tcp_gateway import TcpGateway
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 
 GATES = ("modbus", "opcua", "mqtt")
 

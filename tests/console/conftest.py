@@ -8,40 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
-
-DESKTOP = {"width": 1440, "height": 900}
-TABLET = {"width": 820, "height": 1180}
+from tests.helpers.browser import DESKTOP, Watched
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 # How long a page may take to show what is waited for: long, for a machine that has other things to do.
 expect.set_options(timeout=30_000)
-
-
-class Watched:
-    """What a page did that it may not do, for a test to find nothing in."""
-
-    def __init__(self, page: Page, url: str) -> None:
-        self._url = url
-        self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
-        self.away = False  # whether the test has taken the service away, which the browser logs as errors, too
-        self.errors: list[str] = []
-        self.foreign: list[str] = []
-        page.on("console", self._said)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", self._asked)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        provoked = any(f"status of {status}" in message.text for status in self.expected)
-        provoked = provoked or (self.away and "net::ERR_" in message.text)
-        if message.type in ("error", "warning") and not provoked:
-            self.errors.append(message.text)
-
-    def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self._url, "blob:", "data:")):
-            self.foreign.append(request.url)
 
 
 # The browser's driver runs an event loop in this thread: it must end with this folder's tests.

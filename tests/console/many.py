@@ -16,7 +16,7 @@ from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.inspection import Inspection
-from tests.service.server_process import ServerProcess
+from tests.helpers.server_process import ServerProcess
 
 _BATCH = 5000
 _ROUNDS = 5

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clients.demo.factory import PRODUCTS, defect_kinds, render_defective, render_good, test_seed
 from clients.demo.server import encode_png
-from tests.console.conftest import DESKTOP, TABLET
-from tests.service.server_process import ServerProcess
+from tests.helpers.browser import DESKTOP, TABLET
+from tests.helpers.server_process import ServerProcess
 
 _REFERENCES = 25
 _PARTS = 60  # inspected for history; every fifth is defective

@@ -7,10 +7,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import TABLET
-from tests.console.test_live import inspect
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import TABLET, inspect
+from tests.helpers.server_process import ServerProcess
 
 VIEWS = {
     "/#/live?station=appearance": "Live",

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from indexer.imaging.encode import encode_png
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import TABLET
-from tests.service.pictures import part, varied
-from tests.service.server_process import ServerProcess
-from tests.service.test_verdicts import plain
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import TABLET
+from tests.helpers.part_images import part, plain, varied
+from tests.helpers.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

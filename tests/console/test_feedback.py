@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, Page, expect
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import DESKTOP, TABLET, Watched
-from tests.service.pictures import part, varied
-from tests.service.server_process import ServerProcess
-from tests.service.test_feedback import made_from
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import DESKTOP, TABLET, Watched
+from tests.helpers.http_service import made_from
+from tests.helpers.part_images import part, varied
+from tests.helpers.server_process import ServerProcess
 
 KIND = "wheel"
 

@@ -7,9 +7,9 @@ import csv
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 PARTS = 52
 

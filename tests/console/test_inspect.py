@@ -7,10 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import TABLET, Watched
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import TABLET, Watched
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 _TRANSFER = """([kind, name, data]) => {
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));

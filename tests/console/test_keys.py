@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, Page, expect
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import DESKTOP, Watched
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import DESKTOP, Watched
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

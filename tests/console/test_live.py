@@ -6,23 +6,9 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
-
-
-def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool = False) -> str:
-    files = [("images", (f"{seed}.png", part(seed, scratched=scratched), "image/png"))]
-    answer = server.client.post(
-        "/detect", data={"category": "disc", "station": station}, files=files
-    ).raise_for_status()
-    inspection_id: str = answer.json()["results"][0]["id"]
-    return inspection_id
-
-
-def watch(page: Page, station: str) -> None:
-    page.goto(f"/#/live?station={station}")
-    expect(page.get_by_role("status").get_by_text("Live", exact=True)).to_be_visible()
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import inspect, watch
+from tests.helpers.server_process import ServerProcess
 
 
 def test_parts_appear_as_they_are_inspected_and_rejects_come_forward(page: Page, server: ServerProcess) -> None:

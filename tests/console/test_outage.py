@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.console.conftest import Watched
-from tests.console.test_live import inspect, watch
-from tests.service.pictures import part, varied
-from tests.service.server_process import ServerProcess
+from tests.helpers.browser import Watched, inspect, watch
+from tests.helpers.part_images import part, varied
+from tests.helpers.server_process import ServerProcess
 
 VIEWS = {
     "/#/inspect": "Drop or paste",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.server_process import ServerProcess
 
 STATIC = Path(__file__).parents[2] / "service/console/static"
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.console.conftest import DESKTOP, Watched
-from tests.console.test_live import inspect
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import DESKTOP, Watched, inspect
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 from tests.helpers.sub_path_proxy import SubPathProxy
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
 
 PATH = "/plant/touchstone"
 

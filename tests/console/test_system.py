@@ -6,8 +6,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.console.accessibility import assert_accessible
-from tests.service.server_process import ServerProcess
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.server_process import ServerProcess
 
 
 def test_health_versions_and_memory_are_those_of_the_service(page: Page, server: ServerProcess) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.service.server_process import free_port
+from tests.helpers.server_process import free_port
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _OF_A_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}

@@ -22,8 +22,8 @@ from indexer.jobs.reencode import ReencodeJob
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchQuery, TorchEngine
 from tests.helpers.memory_banks import filled
+from tests.helpers.part_folders import folder_of
 from tests.helpers.random_features import random_features
-from tests.indexer.test_bulk import folder_of
 
 IMAGES = torch.randint(0, 256, (5, 3, 112, 112), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 

@@ -9,7 +9,7 @@ import typer
 
 from indexer.cli.options import read_settings
 from indexer.settings import DataSettings
-from tests.indexer.commands import touchstone
+from tests.helpers.commands import touchstone
 
 
 @pytest.mark.parametrize(("written", "layers"), [("4,7", (4, 7)), (" 3, 6 ,9", (3, 6, 9)), ("12", (12,)), ("", None)])

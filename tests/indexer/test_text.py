@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.text import TextRejected, category_name, plain, readable, utf8
-from tests.indexer.commands import opened, references, touchstone
-from tests.service.pictures import part
+from tests.helpers.commands import opened, references, touchstone
+from tests.helpers.part_images import part
 
 
 @given(st.text())

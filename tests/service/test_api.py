@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.conftest import files, onboard, wait_until_calibrated
-from tests.service.pictures import part
+from tests.helpers.http_service import files, onboard, wait_until_calibrated
+from tests.helpers.part_images import part
 
 
 def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidence(taught: TestClient) -> None:

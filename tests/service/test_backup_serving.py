@@ -18,12 +18,12 @@ from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify
 from indexer.references.reference_store import ReferenceStore
 from service.cli import app
-from tests.indexer.commands import opened, touchstone
-from tests.indexer.test_bulk import folder_of
-from tests.postgres_server import PostgresServer
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.commands import opened, touchstone
+from tests.helpers.http_service import files
+from tests.helpers.part_folders import folder_of
+from tests.helpers.part_images import part
+from tests.helpers.postgres_server import PostgresServer
+from tests.helpers.server_process import ServerProcess
 
 BACKUPS = 3
 _WAIT = 120

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from tests.helpers.database_proxy import DatabaseProxy
-from tests.postgres_server import PostgresServer
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.postgres_server import PostgresServer
+from tests.helpers.server_process import ServerProcess
 
 PEOPLE = 40  # requests that wait for the database at once: more than there are threads for them
 SLOWEST = 12.0  # seconds for a detection as the database goes silent: on an idle machine it takes 2 to 6

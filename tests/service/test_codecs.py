@@ -18,7 +18,7 @@ from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
-from tests.service.conftest import files, onboard, wait_until_calibrated
+from tests.helpers.http_service import files, onboard, wait_until_calibrated
 
 PRODUCT, REFERENCES, GOOD, DEFECTIVE = "board", 30, 24, 12
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.server_process import ServerProcess
+from tests.helpers.server_process import ServerProcess
 
 _ALLOWED = """
 import resource

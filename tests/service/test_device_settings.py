@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.state import AppState
-from tests.service.conftest import files, onboard, settings, wait_until_calibrated
-from tests.service.pictures import part
+from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
+from tests.helpers.part_images import part
 
 
 def test_pictures_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from indexer.memory import DEFAULT_CODEC
 from indexer.search import choose_engine
 from service.app import create_app
 from service.state import AppState
-from tests.indexer.evaluation import trees
-from tests.service.conftest import files, onboard, settings, wait_until_calibrated
+from tests.helpers import trees
+from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
 
 
 @pytest.mark.parametrize(

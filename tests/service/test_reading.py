@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.state import AppState
-from tests.indexer.commands import touchstone
-from tests.service.conftest import files, settings, wait_until_calibrated
+from tests.helpers.commands import touchstone
+from tests.helpers.http_service import files, settings, wait_until_calibrated
 
 SIZE = (144, 160)
 

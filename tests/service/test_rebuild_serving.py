@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.indexer.commands import touchstone
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import START_SECONDS, ServerProcess
-from tests.service.test_background import eventually
-from tests.service.test_problems import check_problem
+from tests.helpers.commands import touchstone
+from tests.helpers.http_service import check_problem, files
+from tests.helpers.part_images import part
+from tests.helpers.server_process import START_SECONDS, ServerProcess
+from tests.helpers.waiting import eventually
 
 
 def test_another_codec_is_taken_over_while_the_service_answers(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from starlette.testclient import TestClient
 from indexer.catalogue.categories import Categories
 from indexer.catalogue.segments import Segments
 from indexer.domain.snapshot import SnapshotDelta
-from tests.service.conftest import files, onboard
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
-from tests.service.test_problems import check_problem
+from tests.helpers.http_service import check_problem, files, onboard
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 
 def test_every_replica_serves_what_one_has_committed(tmp_path: Path, database: str) -> None:

@@ -22,13 +22,12 @@ from typer.testing import CliRunner
 from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.verify import verify
 from service.cli import app
-from tests.indexer.kept_history import History, inspection
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
-from tests.service.test_metrics import scrape, value
-from tests.service.test_problems import check_problem
-from tests.service.test_server_process import small_disk
+from tests.helpers.http_service import check_problem, files
+from tests.helpers.metrics import scrape, value
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
+from tests.helpers.small_disk import small_disk
+from tests.helpers.stored_history import History, inspection
 
 DEFECTS = ("anomalous", "unfamiliar")
 ROOT = Path(__file__).parents[2]

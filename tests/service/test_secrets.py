@@ -15,11 +15,11 @@ from indexer.catalogue.catalogue import Catalogue
 from service.auth import NewApiKey, Role, generate_api_key
 from service.observability import logs
 from service.settings import Settings
-from tests.postgres_server import PostgresServer
-from tests.service.collector import collector
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.postgres_server import PostgresServer
+from tests.helpers.server_process import ServerProcess
+from tests.helpers.trace_collector import collector
 
 PASSWORD = "correct-horse-battery"
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import random
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,9 +15,10 @@ import numpy as np
 import pytest
 
 from indexer.imaging.encode import encode_png
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
+from tests.helpers.small_disk import small_disk
 
 KILLS = 8  # `make torture` has two hundred
 
@@ -185,17 +184,6 @@ def wait_for(condition, seconds: float = 5) -> None:  # type: ignore[no-untyped-
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, of this size."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -16,9 +16,9 @@ from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.inspection import Inspection, InspectionFilter
-from tests.service.conftest import files, onboard
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files, onboard
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 
 def opened(answer: httpx.Response) -> Image.Image:

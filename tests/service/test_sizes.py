@@ -15,9 +15,9 @@ from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
-from tests.indexer.commands import touchstone
-from tests.service.conftest import files, onboard, settings, wait_until_calibrated
-from tests.service.pictures import part
+from tests.helpers.commands import touchstone
+from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
+from tests.helpers.part_images import part
 
 WIDTH, HEIGHT = 640, 360
 PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, HEIGHT - 1)]

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 
 @contextmanager

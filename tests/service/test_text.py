@@ -11,9 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.text import CATEGORY_NAME, PLAIN
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
 
 BAD = {"NUL": "a\0", "C1 control": "a\x85", "line separator": "a\u2028", "too long": "x" * 129}
 NOT_UTF8 = "%FF"

@@ -15,13 +15,9 @@ from starlette.testclient import TestClient
 from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.state import AppState
-from tests.indexer.commands import touchstone
-from tests.service.conftest import files, onboard, settings, wait_until_calibrated
-from tests.service.pictures import part, varied
-
-
-def plain(level: int) -> bytes:
-    return encode_png(np.full((144, 160, 3), level, np.uint8))
+from tests.helpers.commands import touchstone
+from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
+from tests.helpers.part_images import part, plain, varied
 
 
 def category(client: TestClient, name: str = "disc") -> dict[str, Any]:

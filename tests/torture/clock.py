@@ -6,8 +6,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.service.conftest import files
-from tests.service.pictures import part
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
 from tests.torture.keyed import KeyedServer
 
 _FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

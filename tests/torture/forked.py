@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.service.server_process import ServerProcess, free_port
+from tests.helpers.server_process import ServerProcess, free_port
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["service.server", "indexer.catalogue.migrations", "psycopg", "faiss"])

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.service.conftest import files
-from tests.service.pictures import part
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
 from tests.torture.keyed import KeyedServer
 
 

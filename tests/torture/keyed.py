@@ -8,7 +8,7 @@ from pathlib import Path
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from service.auth import Role, generate_api_key
-from tests.service.server_process import ServerProcess
+from tests.helpers.server_process import ServerProcess
 
 
 class KeyedServer(ServerProcess):

@@ -19,10 +19,10 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import ChangeRow
-from tests.postgres_server import PostgresServer
-from tests.service.conftest import files
-from tests.service.pictures import part
-from tests.service.server_process import ServerProcess
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.postgres_server import PostgresServer
+from tests.helpers.server_process import ServerProcess
 from tests.torture.forked import ForkedCompactor, ForkedServer
 from tests.torture.keyed import new_token
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.postgres_server import PostgresServer
-from tests.service.conftest import files
-from tests.service.pictures import part
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
+from tests.helpers.postgres_server import PostgresServer
 from tests.torture.keyed import KeyedServer
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.service.conftest import files
-from tests.service.pictures import part
+from tests.helpers.http_service import files
+from tests.helpers.part_images import part
 from tests.torture.keyed import KeyedServer
 
 _SAMPLE_SECONDS = 5.0

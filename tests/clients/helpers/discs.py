@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 from touchstone_client import Client
 
 

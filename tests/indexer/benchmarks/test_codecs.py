@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from indexer.benchmarks.codecs import main
-from tests.service.pictures import part
+from tests.helpers.part_images import part
 
 
 def test_every_codec_has_a_row_and_finer_ones_move_scores_less(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
+from tests.helpers.leave_one_out import finished
 from tests.helpers.random_features import feature_space, random_features
-from tests.indexer.calibration.test_leave_one_out import finished
 
 ENGINE, SETTINGS = TorchEngine(torch.device("cpu")), ScoringSettings(k=5)
 COUNT = 24

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clients.demo.factory import render_good
-from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
+from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.calibration.near_duplicates import duplicate_groups
 from indexer.calibration.serialisation import from_stored, to_stored
 from indexer.domain.roi import RegionOfInterest
@@ -27,6 +26,7 @@ from indexer.memory import MemoryBank
 from indexer.scoring.scoring import roi_mask, score_image
 from indexer.search import TorchEngine
 from indexer.search.reverse_search import max_similarity_at, reverse_similarities
+from tests.helpers.leave_one_out import assert_same, finished
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
 from tests.helpers.random_features import feature_space, random_features
@@ -46,17 +46,6 @@ class CountingEngine(TorchEngine):
         return super().max_similarity(memory, queries, rows, rho)
 
 
-def finished(steps: Steps) -> LeaveOneOut:
-    shares = []
-    while True:
-        try:
-            shares.append(next(steps))
-        except StopIteration as end:
-            assert all(0 < one <= other <= 1.0001 for one, other in pairwise(shares))
-            result: LeaveOneOut = end.value
-            return result
-
-
 def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
     memory = MemoryBank.empty(feature_space(), codec)
     return memory.with_references(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
@@ -67,14 +56,6 @@ def kept_and_read(found: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
     back = from_stored(to_stored(1, found), (len(memory.space.layers), math.prod(memory.space.global_grid)))
     assert to_stored(1, back) == to_stored(1, found)
     return back
-
-
-def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
-    assert one.ids.tolist() == other.ids.tolist()
-    assert one.groups.tolist() == other.groups.tolist()
-    assert [set(each.tolist()) for each in one.candidates] == [set(each.tolist()) for each in other.candidates]
-    np.testing.assert_allclose(one.best, other.best, atol=1e-5)
-    np.testing.assert_allclose(one.nearest, other.nearest, atol=1e-6)
 
 
 def test_each_reference_is_scored_without_itself_within_its_category() -> None:

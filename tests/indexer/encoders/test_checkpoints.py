@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from indexer.encoders import Encoder, EncoderError, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.checkpoints.weights import Weights
 from indexer.encoders.vit import VitEncoder
-from tests.indexer.published import (
+from tests.helpers.published import (
     DEPTH,
     LARGER,
     NATIVE,

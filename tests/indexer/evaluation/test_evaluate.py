@@ -23,7 +23,7 @@ from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, D
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
 from indexer.imaging.encode import encode_png
-from tests.indexer.evaluation import trees
+from tests.helpers import trees
 
 SMALL = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")
 

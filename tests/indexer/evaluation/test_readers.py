@@ -18,7 +18,7 @@ from indexer.evaluation.masks import read_mask
 from indexer.evaluation.presets import PRESETS
 from indexer.evaluation.readers import LAYOUTS, read_dataset
 from indexer.imaging.encode import encode_png
-from tests.indexer.evaluation import trees
+from tests.helpers import trees
 
 
 def told(dataset: Dataset) -> tuple[int, int, int, int]:

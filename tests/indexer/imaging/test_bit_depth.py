@@ -12,7 +12,7 @@ import pytest
 from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth, infer_bit_depth, is_narrow
 from indexer.imaging.decode import ImageRejected, decode_image, read_image
 from indexer.imaging.encode import encode_png
-from tests.corpus.bad_images import exif, sample_pixels, tiff
+from tests.helpers.bad_images import exif, sample_pixels, tiff
 
 
 def light(shape: tuple[int, ...] = (32, 48)) -> np.ndarray:

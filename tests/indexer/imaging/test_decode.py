@@ -17,7 +17,7 @@ from PIL import Image
 
 from indexer.imaging.decode import ImageLimits, ImageRejected, decode_image
 from indexer.imaging.encode import encode_png
-from tests.corpus.bad_images import Case, bad_images, exif, png, sample_pixels, saved, tiff
+from tests.helpers.bad_images import Case, bad_images, exif, png, sample_pixels, saved, tiff
 
 # What production ignores for the whole process, pytest turns into errors again in every test.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")

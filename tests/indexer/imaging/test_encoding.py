@@ -10,7 +10,7 @@ from PIL import Image
 from indexer.domain.encoding import Encoding
 from indexer.imaging.decode import read_image
 from indexer.imaging.encode import encode_png
-from tests.corpus.bad_images import sample_pixels, saved
+from tests.helpers.bad_images import sample_pixels, saved
 
 
 @pytest.mark.parametrize("quality", [5, 30, 50, 75, 85, 90, 95, 100])

@@ -1,0 +1,51 @@
+"""A page of the console under watch, at the sizes it is made for."""
+
+from __future__ import annotations
+
+from playwright.sync_api import ConsoleMessage, Page, Request, expect
+
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
+
+DESKTOP = {"width": 1440, "height": 900}
+TABLET = {"width": 820, "height": 1180}
+
+
+class Watched:
+    """What a page did that it may not do, for a test to find nothing in."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._url = url
+        self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
+        self.away = False  # whether the test has taken the service away, which the browser logs as errors, too
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._asked)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        provoked = any(f"status of {status}" in message.text for status in self.expected)
+        provoked = provoked or (self.away and "net::ERR_" in message.text)
+        if message.type in ("error", "warning") and not provoked:
+            self.errors.append(message.text)
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self._url, "blob:", "data:")):
+            self.foreign.append(request.url)
+
+
+def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool = False) -> str:
+    """Send a disc to the service; returns the inspection's id."""
+    files = [("images", (f"{seed}.png", part(seed, scratched=scratched), "image/png"))]
+    answer = server.client.post(
+        "/detect", data={"category": "disc", "station": station}, files=files
+    ).raise_for_status()
+    inspection_id: str = answer.json()["results"][0]["id"]
+    return inspection_id
+
+
+def watch(page: Page, station: str) -> None:
+    """Open the live view of a station."""
+    page.goto(f"/#/live?station={station}")
+    expect(page.get_by_role("status").get_by_text("Live", exact=True)).to_be_visible()

@@ -1,0 +1,75 @@
+"""What tests ask of a service over HTTP: to be taught, to inspect, to be calibrated."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.testclient import TestClient
+
+from service.settings import Settings
+
+Web = httpx.Client | TestClient
+Files = list[tuple[str, tuple[str, bytes, str]]]
+
+
+def settings(data: Path, **more: object) -> Settings:
+    """Defaults but for the geometry: 7×7 patches."""
+    return Settings(data=data, resize=128, crop=112, device="cpu", **more)  # type: ignore[arg-type]
+
+
+def files(*pictures: bytes) -> Files:
+    """A multipart body's pictures."""
+    return [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(pictures)]
+
+
+def onboard(client: TestClient, category: str, *pictures: bytes) -> list[int]:
+    """Onboard pictures, all of which must be accepted; returns their ids."""
+    answer = client.post("/references", data={"category": category}, files=files(*pictures))
+    assert answer.status_code == 200, answer.text
+    return [result["reference_id"] for result in answer.json()["results"]]
+
+
+def wait_until_calibrated(client: TestClient, category: str, seconds: float = 60) -> dict[str, object]:
+    """The category's calibration once it is of the references there are."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        calibration: dict[str, object] = client.get(f"/categories/{category}").json()["calibration"]
+        if calibration["state"] == "ready":
+            return calibration
+        time.sleep(0.05)
+    raise AssertionError(f"{category} was not calibrated within {seconds} s: {calibration}")
+
+
+def inspect(client: Web, picture: bytes, **fields: str) -> dict[str, Any]:
+    answer = client.post("/detect", data=fields, files=files(picture))
+    assert answer.status_code == 200, answer.text
+    result: dict[str, Any] = answer.json()["results"][0]
+    return result
+
+
+def say(client: Web, inspection: dict[str, Any], judgement: str, **more: Any) -> httpx.Response:
+    return client.post(f"/inspections/{inspection['id']}/feedback", json={"judgement": judgement, **more})
+
+
+def made_from(client: Web, category: str = "disc") -> dict[int, str]:
+    """The live references that feedback made, and from which inspection."""
+    page = client.get("/references", params={"category": category, "limit": 1000}).json()
+    return {each["id"]: each["inspection_id"] for each in page["references"] if each["inspection_id"] is not None}
+
+
+def check_problem(answer, status: int, kind: str) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    """The answer is this problem, whole, and names nothing of the machine it ran on."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, object] = answer.json()
+    assert body["type"] == f"/problems/{kind}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    assert "/site-packages/" not in answer.text
+    return body

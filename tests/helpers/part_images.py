@@ -1,0 +1,43 @@
+"""Small pictures of an imaginary part, good and scratched, as PNG files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from indexer.imaging.encode import encode_png
+
+
+def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
+    """A 160×144 picture of a disc with holes (kind 0) or a striped plate (kind 1), in slightly varying light."""
+    rng = np.random.default_rng(seed)
+    image = np.full((144, 160, 3), 60.0, np.float32)
+    shift = rng.normal(0, 0.7, 2)
+    if kind == 0:
+        cv2.circle(image, tuple(np.round((80 + shift[0], 72 + shift[1])).astype(int).tolist()), 50, (170, 170, 180), -1)
+        for angle in range(0, 360, 60):
+            x, y = 80 + 32 * np.cos(np.radians(angle)) + shift[0], 72 + 32 * np.sin(np.radians(angle)) + shift[1]
+            cv2.circle(image, (round(x), round(y)), 7, (40, 40, 45), -1)
+    else:
+        for x in range(10, 160, 20):
+            cv2.rectangle(image, (round(x + shift[0]), 10), (round(x + 9 + shift[0]), 134), (60, 150, 70), -1)
+    if scratched:
+        x, y = (int(v) for v in rng.integers(60, 90, 2))
+        cv2.line(image, (x, y), (x + 24, y + 12), (250, 250, 250), 3)
+    image = image * rng.normal(1, 0.02) + rng.normal(0, 2, image.shape)
+    return encode_png(np.clip(image, 0, 255).astype(np.uint8))
+
+
+def varied(seed: int, *, scratched: bool = False) -> bytes:
+    """A part like `part`, cast and lit so that no two are alike: strokes of its own texture at a steady place."""
+    rng = np.random.default_rng(seed)
+    image = cv2.imdecode(np.frombuffer(part(0), np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
+    image += cv2.resize(rng.normal(0, 14, (24, 27, 3)).astype(np.float32), (160, 144), interpolation=cv2.INTER_CUBIC)
+    if scratched:
+        cv2.line(image, (60, 60), (90, 80), (250, 250, 250), 4)
+    return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
+
+
+def plain(level: int) -> bytes:
+    """An image that shows nothing, of one grey."""
+    return encode_png(np.full((144, 160, 3), level, np.uint8))

@@ -1,0 +1,22 @@
+"""References that are nothing but a number, in a feature space that no encoder made."""
+
+from __future__ import annotations
+
+import hashlib
+
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.source_image import SourceImage
+from tests.helpers.random_features import feature_space, random_features
+
+SPACE = feature_space()
+
+
+def add(library: ReferenceStore, category: str, *seeds: int) -> list[int]:
+    """Make pictures that are nothing but their number references of a category."""
+    originals, encoded = [], {}
+    for seed in seeds:
+        data = f"{category} {seed}".encode()
+        digest = hashlib.sha256(data).hexdigest()
+        originals.append(SourceImage(f"{seed}.png", data, digest, ".png", 4, 3))
+        encoded[digest] = library.memory.codec.encode(random_features(SPACE, 1, seed))
+    return [each.reference_id for each in library.add(category, originals, encoded).outcomes]

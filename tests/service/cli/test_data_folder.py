@@ -1,0 +1,123 @@
+"""What every command does with the data folder that it is given: a wrong name, one being restored, an odd name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from indexer.catalogue.data_folder import DataFolder
+from indexer.domain.errors import BeingRestored
+from service.cli import app
+from tests.helpers.commands import opened, touchstone
+from tests.helpers.part_folders import folder_of
+
+# Everything that opens a data folder, with what else it takes; `{}` is a folder beside the data.
+READING = {
+    "backup": ["backup", "{}/saved"],
+    "keys create": ["keys", "create", "press-4"],
+    "keys list": ["keys", "list"],
+    "keys revoke": ["keys", "revoke", "nobody"],
+    "prune": ["prune"],
+    "rebuild": ["rebuild"],
+    "verify": ["verify"],
+}
+CREATING = {"index": ["index", "{}/parts"], "migrate": ["migrate"], "serve": ["serve", "--open", "--port", "0"]}
+OTHERS = {"encoders fetch", "evaluate", "restore"}  # opens none; makes one, see test_backup.py
+
+
+def names(group: typer.Typer, before: str = "") -> Iterator[str]:
+    """Of every command."""
+    for each in group.registered_commands:
+        assert each.callback is not None
+        yield before + (each.name or each.callback.__name__.replace("_", "-"))
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from names(inner.typer_instance, f"{inner.name} ")
+
+
+def test_every_command_is_one_that_reads_or_one_that_creates() -> None:
+    assert set(names(app)) == READING.keys() | CREATING.keys() | OTHERS
+
+
+def tree(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+def given(command: list[str], beside: Path) -> list[str]:
+    return [each.format(beside) for each in command]
+
+
+@pytest.mark.parametrize("command", READING.values(), ids=READING)
+@pytest.mark.parametrize("kind", ["nothing there", "another folder", "no database file"])
+def test_a_mistyped_folder_is_told_and_nothing_is_created(tmp_path: Path, command: list[str], kind: str) -> None:
+    data, more = tmp_path / "typo", {}
+    if kind != "nothing there":
+        data.mkdir()
+        (data / "notes.txt").touch()
+    if kind == "no database file":
+        more["DATABASE_URL"] = f"sqlite:///{tmp_path}/typo.sqlite"
+    before = tree(tmp_path)
+    done = touchstone(*given(command, tmp_path), data=data, **more)
+    assert done.exit_code == 2, done.output
+    assert len(done.stderr.splitlines()) == 1
+    assert ("there is no data folder" if kind == "nothing there" else "there is no catalogue") in done.stderr
+    assert str(data) in done.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", [*READING.values(), *CREATING.values()], ids=[*READING, *CREATING])
+def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: list[str]) -> None:
+    data = tmp_path / "data"
+    folder_of(tmp_path / "parts", ".", disc=1)
+    restore = DataFolder.restored(data)
+    restore.__enter__()
+    (data / "originals").mkdir()
+    (data / "originals" / "restored.png").touch()
+    before = tree(tmp_path)
+    done = touchstone(*given(command, tmp_path), data=data)
+    assert done.exit_code == 2, done.output
+    assert "run `touchstone restore` to its end first" in done.stderr.splitlines()[-1]
+    assert tree(tmp_path) == before
+    with pytest.raises(BeingRestored):
+        DataFolder.existing(data)
+
+
+ODD_NAMES = [
+    "line%201",
+    "a?b=c&d",
+    "x#y",
+    "with space;",
+    "straße 日本",
+    os.fsdecode(b"teil_\xe4"),
+    "file:x",
+    "[red]",
+    "~",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_the_catalogue_lies_in_the_folder_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / "parts", ".", disc=2)
+    for data in (Path(name), tmp_path / name / "inside"):  # relative, and not
+        done = touchstone("index", "parts", "--data", str(data), data=tmp_path / "unused")
+        assert done.exit_code == 0, done.output
+        assert (data / "catalogue.sqlite").is_file()
+        assert touchstone("keys", "create", "press-4", data=data).exit_code == 0
+        saved, again = tmp_path / "saved" / name, tmp_path / "again" / name
+        assert touchstone("backup", saved, data=data).exit_code == 0
+        assert touchstone("restore", saved, data=again).exit_code == 0
+        assert touchstone("verify", data=again).exit_code == 0
+        library = opened(again)
+        assert len(library.memory) == 2
+        library.close()
+        again.rename(tmp_path / f"done-{data.is_absolute()}")
+    top = {name, "parts", "saved", "again", "done-True", "done-False"}
+    assert {path.name for path in tmp_path.iterdir()} == top
+    assert not list(Path(name).glob("*saved*"))

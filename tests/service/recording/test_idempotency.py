@@ -1,0 +1,124 @@
+"""A detection sent twice under one key is inspected once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
+from service.auth import Role, generate_api_key
+from tests.helpers.http_service import check_problem, files
+from tests.helpers.part_images import part
+from tests.helpers.server_process import ServerProcess
+
+
+def station(name: str) -> dict[str, str]:
+    return {"station": name, "part_id": "7"}
+
+
+def count(client: TestClient, name: str) -> int:
+    return len(client.get("/inspections", params={"station": name}).json()["inspections"])
+
+
+def test_a_repeated_key_answers_what_was_recorded(taught: TestClient) -> None:
+    def send(key: str | None, *pictures: bytes) -> list[dict[str, object]]:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        answer = taught.post("/detect", data=station("twice"), files=files(*pictures), headers=headers)
+        assert answer.status_code == 200, answer.text
+        results: list[dict[str, object]] = answer.json()["results"]
+        return results
+
+    first = send("part-7", part(1), b"no picture", part(2, scratched=True))
+    again = send("part-7", part(1), b"no picture", part(2, scratched=True))
+    assert [each.get("id") for each in again] == [each.get("id") for each in first]
+    assert first[0] == again[0]
+    assert (first[2], first[1]["filename"]) == (again[2], again[1]["filename"])
+    assert count(taught, "twice") == 2
+    assert send("part-8", part(1))[0]["id"] not in {each.get("id") for each in first}
+    assert send(None, part(1))[0]["id"] != send(None, part(1))[0]["id"]
+    assert count(taught, "twice") == 5
+
+
+def test_one_key_sent_many_times_at_once_is_recorded_once(taught: TestClient) -> None:
+    def send(_: int) -> str:
+        answer = taught.post("/detect", data=station("race"), files=files(part(3)), headers={"Idempotency-Key": "race"})
+        assert answer.status_code == 200, answer.text
+        found: str = answer.json()["results"][0]["id"]
+        return found
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(send, range(12)))) == 1
+    assert count(taught, "race") == 1
+
+
+def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: TestClient) -> None:
+    first = {"category": "disc", **station("keyed")}
+
+    def send(*pictures: bytes, **fields: str):  # type: ignore[no-untyped-def]
+        headers = {"Idempotency-Key": "mine"}
+        return taught.post("/detect", data={**first, **fields}, files=files(*pictures), headers=headers)
+
+    assert send(b"no picture", part(1)).status_code == 200  # nothing is recorded of its first picture
+    others = [
+        send(b"no picture", part(2)),
+        send(part(1)),
+        send(part(1), b"no picture"),
+        send(b"no picture", part(1), part(1)),
+        *(
+            send(b"no picture", part(1), **fields)
+            for fields in (
+                {"category": "plate"},
+                {"part_id": "8"},
+                {"station": "another"},
+                {"min_version": "1"},
+                {"map": "png"},
+                {"overlay": "true"},
+            )
+        ),
+    ]
+    for each in others:
+        check_problem(each, 422, "idempotency-key-reused")
+    assert count(taught, "keyed") == 1
+    assert count(taught, "another") == 0
+    assert send(b"no picture", part(1)).status_code == 200
+    long = taught.post("/detect", files=files(part(1)), headers={"Idempotency-Key": "x" * 129})
+    check_problem(long, 422, "invalid-request")
+
+
+def test_other_content_at_the_same_moment_is_refused_too(taught: TestClient) -> None:
+    def send(seed: int):  # type: ignore[no-untyped-def]
+        headers = {"Idempotency-Key": "crowded"}
+        return taught.post("/detect", data=station("crowd"), files=files(part(seed % 3)), headers=headers)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(send, range(12)))
+    assert sorted(each.status_code for each in answers) == [200] * 4 + [422] * 8
+    assert len({each.json()["results"][0]["id"] for each in answers if each.status_code == 200}) == 1
+    assert count(taught, "crowd") == 1
+
+
+def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    keys = [generate_api_key(name, Role.ENGINEER) for name in ("one", "two")]
+    with ServerProcess(data, ACCESS="keys") as server:
+        server.wait_until_live()
+        catalogue = Catalogue.open(DataFolder.existing(data).database)
+        for key in keys:
+            catalogue.api_keys.create(key.key)
+        catalogue.close()
+        one, other = ({"Authorization": f"Bearer {key.token}", "Idempotency-Key": "serial 1"} for key in keys)
+
+        def send(seed: int, headers: dict[str, str]):  # type: ignore[no-untyped-def]
+            return server.client.post("/detect", files=files(part(seed)), headers=headers)
+
+        taught = server.client.post(
+            "/references", data={"category": "disc"}, files=files(part(1), part(2)), headers=one
+        )
+        assert taught.status_code == 200, taught.text
+        first, second = (send(*each).json()["results"][0] for each in ((3, one), (4, other)))
+        assert (first["id"], first["score"]) != (second["id"], second["score"])
+        assert send(3, one).json()["results"][0] == first
+        check_problem(send(3, other), 422, "idempotency-key-reused")

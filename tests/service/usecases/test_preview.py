@@ -1,0 +1,153 @@
+"""A preview tells beforehand what settings do, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.types import Message
+
+from tests.helpers.http_service import files, onboard, wait_until_calibrated
+from tests.helpers.part_images import part
+
+
+def previewed(client: TestClient, **settings: object) -> dict[str, Any]:
+    answer = client.post("/categories/disc/preview", json=settings)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def inspected(taught: TestClient) -> TestClient:
+    """The taught service, which has inspected four good discs and two scratched ones."""
+    parts = [part(800 + seed) for seed in range(4)] + [part(810 + seed, scratched=True) for seed in range(2)]
+    assert taught.post("/detect", data={"category": "disc"}, files=files(*parts)).status_code == 200
+    return taught
+
+
+def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClient) -> None:
+    before = inspected.get("/categories/disc").json()
+    found = previewed(inspected, false_reject_rate=0.5)
+    assert (found["basis"], found["searched_again"], found["current"]) == ("kept", False, True)
+    scores = inspected.get("/categories/disc/scores").json()["scores"]
+    threshold = found["after"]["threshold"]
+    assert threshold in scores
+    beyond = sum(score > threshold for score in scores)
+    assert found["after"]["references"] == {"anomalous": beyond, "normal": len(scores) - beyond}
+    assert beyond > found["before"]["references"].get("anomalous", 0)
+    assert found["changed_references"] == beyond - found["before"]["references"].get("anomalous", 0)
+    assert len(found["inspections"]) == 6
+    assert not any(each["stale"] for each in found["inspections"])
+    for each in found["inspections"]:
+        assert each["before"]["score"] == each["after"]["score"]
+        assert each["after"]["verdict"] == ("anomalous" if each["after"]["score"] > threshold else "normal")
+        recorded = inspected.get(f"/inspections/{each['inspection_id']}").json()
+        assert each["before"]["verdict"] == recorded["verdict"]
+    assert inspected.get("/categories/disc").json() == before
+    manual = previewed(inspected, threshold=2.0)
+    assert manual["after"]["inspections"] == {"normal": 6}
+    assert (manual["after"]["threshold"], manual["changed_inspections"]) == (2.0, 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"region_of_interest": {"polygons": [[[0.72, 0.0], [1.0, 0.0], [1.0, 1.0], [0.72, 1.0]]]}},
+        {"k": 5, "rho": 0},
+    ],
+    ids=["region", "search"],
+)
+def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, settings: dict[str, Any]) -> None:
+    parts = files(part(840), part(841, scratched=True))
+    inspected.post("/detect", data={"category": "disc"}, files=parts)
+    found = previewed(inspected, **settings)
+    assert (found["basis"], found["searched_again"]) == ("measured", True)
+    assert found["measured"] == sum(found["after"]["references"].values())
+    stored = {each["inspection_id"]: each for each in found["inspections"][:2]}
+    for each in stored.values():
+        assert each["before"]["score"] == pytest.approx(
+            inspected.get(f"/inspections/{each['inspection_id']}").json()["score"], abs=1e-5
+        )
+    assert inspected.patch("/categories/disc", json=settings).status_code == 200
+    try:
+        calibration = wait_until_calibrated(inspected, "disc")
+        assert found["after"]["threshold"] == pytest.approx(calibration["threshold"], abs=1e-5)
+        for inspection_id, each in stored.items():
+            image = inspected.get(f"/inspections/{inspection_id}/image").content
+            sent = {"data": {"category": "disc"}, "files": files(image)}
+            again = inspected.post("/detect", **sent).json()["results"][0]  # type: ignore[arg-type]
+            assert again["score"] == pytest.approx(each["after"]["score"], abs=1e-5)
+            assert again["verdict"] == each["after"]["verdict"]
+    finally:
+        inspected.patch("/categories/disc", json={"region_of_interest": None, "k": 150, "rho": 1})
+        wait_until_calibrated(inspected, "disc")
+
+
+def test_a_part_that_became_a_reference_is_compared_with_the_others(inspected: TestClient) -> None:
+    image = part(830, scratched=True)
+    sent = inspected.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
+    url = f"/inspections/{sent['id']}/feedback"
+    inspected.post(url, json={"judgement": "good"})
+    newest = previewed(inspected, k=10)["inspections"][0]
+    assert newest["inspection_id"] == sent["id"]
+    assert newest["before"]["score"] > sent["score"] / 2, "its own picture would be at a distance of 0"
+    inspected.post(url, json={"judgement": "none"})
+    wait_until_calibrated(inspected, "disc")
+
+
+def test_a_preview_without_calibration_says_so_and_a_wrong_one_is_refused(client: TestClient) -> None:
+    onboard(client, "disc", part(1))
+    found = previewed(client, false_reject_rate=0.2)
+    assert (found["basis"], found["after"]["threshold"], found["references"]) == ("none", None, [])
+    assert previewed(client, k=3)["basis"] == "none"
+    assert client.post("/categories/none/preview", json={}).status_code == 404
+    for wrong in (
+        {"k": 0},
+        {"layer_weights": [1]},
+        {"region_of_interest": {"polygons": [[[0, 0], [0.01, 0], [0, 0.01]]]}},
+    ):
+        assert client.post("/categories/disc/preview", json=wrong).json()["type"] == "/problems/invalid-request"
+    assert client.post("/categories/disc/preview", params={"limit": 51}, json={}).status_code == 422
+
+
+def test_a_preview_whose_client_has_gone_ends_and_encodes_nothing(inspected: TestClient) -> None:
+    async def ask() -> None:
+        """Send a request and be gone, as a browser does that aborts it."""
+        said: list[Message] = [{"type": "http.request", "body": json.dumps({"k": 4}).encode()}]
+
+        async def receive() -> Message:
+            return said.pop() if said else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            pass
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/categories/disc/preview",
+            "query_string": b"",
+            "raw_path": b"/categories/disc/preview",
+            "scheme": "http",
+            "http_version": "1.1",
+            "root_path": "",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+        }
+        await inspected.app(scope, receive, send)
+
+    def encoded() -> list[str]:
+        lines = inspected.get("/metrics").text.splitlines()
+        return [line for line in lines if line.startswith("touchstone_batch") and "onboard" in line]
+
+    before = encoded()
+    assert before
+    assert inspected.portal is not None
+    inspected.portal.call(ask)
+    assert encoded() == before
+    assert previewed(inspected, k=4)["searched_again"], "the next one need not wait"
+    assert encoded() != before

@@ -1,0 +1,35 @@
+"""Tests lean on helpers, never on each other, and stand in the rooms of what they test."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules of tests that a file imports, by their full names."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_is_imported_from_a_test_module(file: Path) -> None:
+    from_tests = [name.split(".") for name in imports(file) if name.startswith("tests.")]
+    assert not [name for name in from_tests if any(part.startswith("test_") or part == "conftest" for part in name)]
+
+
+@pytest.mark.parametrize("package", ["indexer", "service"])
+def test_tests_stand_in_the_rooms_of_what_they_test(package: str) -> None:
+    rooms = {path.name for path in (ROOT / package).iterdir() if path.is_dir()}
+    tested = {path.parent.name for path in (ROOT / "tests" / package).glob("*/test_*.py")}
+    assert tested <= rooms
