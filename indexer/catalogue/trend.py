@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, extrac
 
 from indexer.catalogue.tables import InspectionRow
 from indexer.domain.trend import Trend, TrendPoint
+from indexer.domain.verdict import VERDICTS
 
 
 def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]], points: int) -> Trend:
@@ -34,7 +35,7 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
             func.avg(InspectionRow.score).label("mean"),
             func.max(InspectionRow.score).label("highest"),
             func.max(InspectionRow.threshold).label("threshold"),
-            *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in _VERDICTS),
+            *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in VERDICTS),
         )
         .where(*conditions)
         .group_by(stretch)
@@ -52,11 +53,8 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
                 row.mean,
                 row.highest,
                 row.threshold,
-                {name: int(getattr(row, name)) for name in _VERDICTS},
+                {name: int(getattr(row, name)) for name in VERDICTS},
             )
             for row in rows
         ),
     )
-
-
-_VERDICTS = ("normal", "anomalous", "unfamiliar", "uncalibrated")

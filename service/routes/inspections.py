@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
+from indexer.domain.verdict import Verdict
 from service.http.event_stream import server_sent_events
 from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
 from service.http.inspection_csv import csv_parts, stream_csv
@@ -28,7 +29,6 @@ from service.schemas.inspections import (
     Judgement,
     TrendPointView,
     TrendView,
-    Verdict,
     inspection_view,
 )
 from service.schemas.text import CategoryName, HeaderText, Text

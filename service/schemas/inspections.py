@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.inspection import Inspection
+from indexer.domain.verdict import Verdict
 from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 
-Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Judgement = Literal["good", "defect"]
 ImageAvailability = Literal["whole", "thumbnail", "none"]
 

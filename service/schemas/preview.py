@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from indexer.domain.verdict import Verdict
 from service.schemas.base import ResponseModel
 from service.schemas.categories import SettingsPatch
-from service.schemas.inspections import Verdict
 
 
 class PreviewRequest(SettingsPatch):
