@@ -46,7 +46,7 @@ class Cores:
 
 class _Encoding:
     def __init__(self, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
-        self.space, self.device = encoder.space, encoder.device
+        self.space, self.device, self.max_pass_cells = encoder.space, encoder.device, encoder.max_pass_cells
         self._encoder, self._pool = encoder, pool
 
     def encode(self, batch: torch.Tensor) -> Features:

@@ -130,6 +130,7 @@ class Encoder(Protocol):
 
     space: FeatureSpace
     device: torch.device
+    max_pass_cells: int  # of a window; larger images are encoded in several, see `encode_images`
 
     def encode(self, batch: torch.Tensor) -> Features:
         """Windows uint8 (B, 3, H, W) RGB, on any device → their features on the encoder's device.
@@ -139,6 +140,7 @@ class Encoder(Protocol):
         ...
 
 
+MAX_PASS_CELLS = 1024  # 32 × 32: a window of 512 pixels in patches of 16
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 

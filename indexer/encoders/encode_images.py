@@ -1,4 +1,4 @@
-"""Encodes prepared images: each window by its size, its overview beside it, and marks where no image is."""
+"""Encodes prepared images of any size, each with its overview, and marks where no image is."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.domain.geometry import Placement
-from indexer.encoders.base import Encoder, Features, join_features
+from indexer.encoders.base import Encoder, Features, grid_of, join_features
 from indexer.encoders.preprocessing import PreparedImage
+from indexer.encoders.windows import encode_in_windows
 
 
 def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Features]:
-    """The features of each image, in order, as batches of one; images of one size are encoded together."""
+    """The features of each image, in order, as batches of one.
+
+    Images of one size are encoded together. What is larger than one pass is encoded in windows, unless it is of the
+    memory's global geometry, whose global descriptor is of the whole.
+    """
     by_size: dict[tuple[int, ...], list[int]] = {}
     for number, each in enumerate(images):
         by_size.setdefault(tuple(each.window.shape), []).append(number)
     found: dict[int, Features] = {}
     for numbers in by_size.values():
+        window = images[numbers[0]].window
+        rows, columns = grid_of(window[None], encoder.space.patch)
+        if rows * columns > encoder.max_pass_cells and images[numbers[0]].overview is not None:
+            for number in numbers:
+                patches = encode_in_windows(encoder, images[number].window)
+                nothing = torch.zeros((1, encoder.space.global_dim), device=encoder.device)  # the overview has it
+                found[number] = Features(nothing, patches, (rows, columns))
+            continue
         features = encoder.encode(torch.stack([images[number].window for number in numbers]))
         found |= {number: features.item(index) for index, number in enumerate(numbers)}
     overviews = {number: each.overview for number, each in enumerate(images) if each.overview is not None}

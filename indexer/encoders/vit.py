@@ -31,6 +31,7 @@ from transformers.utils.hub import cached_file
 
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import (
+    MAX_PASS_CELLS,
     EncoderError,
     EncoderSettings,
     Features,
@@ -94,6 +95,7 @@ class VitEncoder:
     ) -> None:
         """EncoderError where the model is not such a transformer, or layers or global geometry do not fit it."""
         self.device = device
+        self.max_pass_cells = MAX_PASS_CELLS
         self._norm = _final_norm(model)
         patch = _patch(model)
         resize_positions(model, checked_geometry(geometry, patch).grid(patch))

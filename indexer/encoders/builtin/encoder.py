@@ -14,7 +14,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from indexer.domain.geometry import InputGeometry
-from indexer.encoders.base import EncoderError, Features, FeatureSpace, checked_geometry, grid_of, join_features
+from indexer.encoders.base import (
+    MAX_PASS_CELLS,
+    EncoderError,
+    Features,
+    FeatureSpace,
+    checked_geometry,
+    grid_of,
+    join_features,
+)
 from indexer.encoders.builtin.network import WIDTH, VisionTransformer
 from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
 
@@ -59,6 +67,7 @@ class BuiltinEncoder:
         variant = VARIANTS[name]
         stored = load_file(weights)
         self.device = device
+        self.max_pass_cells = MAX_PASS_CELLS
         self._filters = FilterLayers(_FILTERS, device)
         self._directions = stored[f"directions.{name}"].to(device)  # (384, 64)
         self._variant = variant

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import (
+    MAX_PASS_CELLS,
     EncoderError,
     Features,
     FeatureSpace,
@@ -48,6 +49,7 @@ class FilterBankEncoder:
 
     def __init__(self, geometry: InputGeometry, device: torch.device, constants: Path = CONSTANTS) -> None:
         self.device = device
+        self.max_pass_cells = MAX_PASS_CELLS
         self._layers = FilterLayers(LAYERS, device, constants)
         self.space = FeatureSpace(
             encoder="touchstone-filterbank",

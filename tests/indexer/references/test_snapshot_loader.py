@@ -285,7 +285,7 @@ def test_after_a_switch_to_another_encoder_removals_and_settings_are_still_follo
         for _ in range(5):
             assert follower.refresh().version == version
     assert len(caplog.records) == 1
-    assert follower.published.superseded_by == "random (88 to 80 pixels, eeeeeeeeeeee)"
+    assert follower.published.superseded_by == "random (88 × 72 → 80 × 64 pixels, eeeeeeeeeeee)"
     assert ids(follower) == known
     with pytest.raises(MemoryInactive):
         add(follower, "disc", 4)
