@@ -65,7 +65,9 @@ def test_every_metric_is_in_the_metrics_page_with_its_kind_labels_and_meaning(tm
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda page: page.name,
 )
 def test_links_and_make_targets_in_the_documents_exist(page: Path) -> None:
     text = page.read_text()

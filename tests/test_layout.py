@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,3 +34,8 @@ def test_tests_stand_in_the_rooms_of_what_they_test(package: str) -> None:
     rooms = {path.name for path in (ROOT / package).iterdir() if path.is_dir()}
     tested = {path.parent.name for path in (ROOT / "tests" / package).glob("*/test_*.py")}
     assert tested <= rooms
+
+
+def test_every_file_of_tests_is_in_the_page_that_says_what_each_holds() -> None:
+    named = re.findall(r"\]\((\S+\.py)\)", (ROOT / "tests/README.md").read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(str(file.relative_to(ROOT / "tests")) for file in FILES if file.name[:5] == "test_")

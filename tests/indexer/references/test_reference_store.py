@@ -1,4 +1,4 @@
-"""A library's files: what fails or is compacted gives back its own, and looks at nobody else's."""
+"""A reference store's files: what fails or is compacted gives back its own, and looks at nobody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The owner's promises: batches, priorities, bounds, deadlines, and a bad picture that fails alone."""
+"""The worker's promises: batches, priorities, bounds, deadlines, and a bad picture that fails alone."""
 
 from __future__ import annotations
 
