@@ -19,6 +19,9 @@ Point = tuple[float, float]  # (x, y)
 DEFAULT_CELLS = 784  # as many as the paper's 28 × 28
 MAX_CELLS = 65_536  # 4096 × 4096 pixels in patches of 16
 TOLERANCE = 0.05  # by which an image's proportions may differ from the geometry's and still be scaled onto it
+MAP_SIDE = 256  # pixels of the paper's anomaly maps
+_PAPER_CELLS = 28  # along a side of the paper's grid
+_MAX_MAP_SIDE = 1024
 _UNNOTICED = 0.02  # distortion that `choose_geometry` accepts for more cells
 _MAX_SIDE = 16_384  # pixels
 _DEFECT_SHARE = 0.5  # of a patch's side that a defect has to be long to be found, see docs/geometry.md
@@ -205,6 +208,18 @@ class Frame:
     def geometry(self) -> InputGeometry:
         """What of the image the cells cover."""
         return self.placement.geometry
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        """(rows, columns) of an anomaly map over these cells.
+
+        As fine as the paper's, 256 pixels for 28 cells, up to 1024 a side; of the paper's preset, whatever its grid,
+        256 × 256.
+        """
+        if self.geometry.on_mismatch == "stretch":
+            return MAP_SIDE, MAP_SIDE
+        scale = min(MAP_SIDE / _PAPER_CELLS, _MAX_MAP_SIDE / max(self.grid))
+        return max(1, round(self.grid[0] * scale)), max(1, round(self.grid[1] * scale))
 
     def at_size(self, image_size: Size) -> Frame:
         """The same cells of the image shown at another (width, height)."""

@@ -7,24 +7,30 @@ from dataclasses import dataclass
 
 from indexer.domain.roi import RegionOfInterest
 
+PAPER_SHARE = 0.01  # section 3.3
+
 
 @dataclass(frozen=True)
 class ScoringSettings:
     """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
 
-    region: what of the image scores; None is all of it, as in the paper.
+    region: what of the image scores; None is all of it, as in the paper. pooled_share: of the map's pixels, the largest
+    of which the score is the mean, in (0, 1].
     """
 
     k: int = 150
     rho: int = 1
     layer_weights: tuple[float, ...] | None = None
     region: RegionOfInterest | None = None
+    pooled_share: float = PAPER_SHARE
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError("k must be 1 or more")
         if self.rho < 0:
             raise ValueError("rho must be 0 or more")
+        if not 0 < self.pooled_share <= 1:
+            raise ValueError("pooled_share must be more than 0 and at most 1")
         given = self.layer_weights
         if given is not None and not (all(w >= 0 and math.isfinite(w) for w in given) and sum(given) > 0):
             raise ValueError("layer weights must be 0 or more, and not all 0")

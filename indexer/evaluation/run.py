@@ -209,7 +209,7 @@ def _searched(memory: MemoryBank, search: Search) -> MemoryBank:
 
 def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
     try:
-        return read_mask(sample, space.global_geometry)
+        return read_mask(sample, space.global_geometry.frame(space.patch))
     except ImageRejected as refused:
         raise DatasetError(f"{sample.mask}: {refused.detail}") from refused
 

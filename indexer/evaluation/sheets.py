@@ -99,5 +99,5 @@ def _mask(subject: Subject, sample: Sample) -> NDArray[np.uint8]:
     """The mask as it was compared with, black and white; grey where nobody knows."""
     if not sample.pixels_known:
         return np.full((8, 8, 3), 128, np.uint8)
-    mask = read_mask(sample, subject.space.global_geometry)
+    mask = read_mask(sample, subject.space.global_geometry.frame(subject.space.patch))
     return np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255

@@ -12,16 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.domain.errors import NoReferencesError
-from indexer.domain.geometry import Frame
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.geometry import MAP_SIDE, Frame
+from indexer.domain.scoring_settings import PAPER_SHARE, ScoringSettings
 from indexer.encoders.base import Features
 from indexer.imaging.roi import RoiMask, roi_cells
 from indexer.memory import MemoryBank, RetrievedReferences
 from indexer.search import BestMatch, PatchQuery, PatchSearchEngine, SearchCoroutine, run_batched
 
-MAP_SIDE = 256
-_TOP_SHARE = 0.01
-_BELL = cv2.getGaussianKernel(5, 1.0, cv2.CV_32F)  # the map is smoothed with it along both axes
+_PIXELS_PER_CELL = MAP_SIDE / 28  # of the paper's maps, which are smoothed with σ = 1
+_KERNEL = 5  # pixels
 
 
 def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]:
@@ -45,9 +44,10 @@ def roi_mask(settings: ScoringSettings, frame: Frame) -> RoiMask | None:
 class ScoringResult:
     """One image held against a memory.
 
-    frame: its cells. score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32 (256, 256), the anomaly map
-    over the window, 0 outside of the region of interest. distances: float32 (layers, cells), S_l(t) before fusing, of
-    all cells. neighbours: the K retrieved references. nearest: where each distance was found, by engines that keep it.
+    frame: its cells. score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32, of `frame.map_shape`, the
+    anomaly map over the window, 0 where nothing is inspected. distances: float32 (layers, cells), S_l(t) before fusing,
+    of all cells. neighbours: the K retrieved references. best_match: where each distance was found, by engines that
+    keep it.
     """
 
     frame: Frame
@@ -112,24 +112,24 @@ def score_steps(
 def score_from_distances(
     distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
-    """S_l(t), float32 (layers, cells) → the image score and the map (256, 256), of distances that were kept."""
+    """S_l(t), float32 (layers, cells) → the image score and the map, of distances that were kept."""
     return score_from_fused(layer_weights(settings, len(distances)) @ distances, frame, settings)
 
 
 def score_from_fused(
     fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
-    """S(t), float32 (cells,) → the image score and the map (256, 256): all that follows the patch search."""
+    """S(t), float32 (cells,) → the image score and the map: all that follows the patch search."""
     inspected = roi_mask(settings, frame)
     if inspected is None:
-        anomaly_map = render_anomaly_map(fused.reshape(frame.grid))
-        return image_score(anomaly_map), anomaly_map
+        anomaly_map = render_anomaly_map(fused.reshape(frame.grid), frame.map_shape)
+        return image_score(anomaly_map, settings.pooled_share), anomaly_map
     # An ignored cell shows its nearest inspected one while the map is drawn, so that nothing leaks across the border
     # of the region and no score is thinned out there.
-    anomaly_map = render_anomaly_map(fused[inspected.source].reshape(frame.grid))
+    anomaly_map = render_anomaly_map(fused[inspected.source].reshape(frame.grid), frame.map_shape)
     pixels = inspected.pixels(anomaly_map.shape)
     anomaly_map[~pixels] = 0.0
-    return image_score(anomaly_map[pixels]), anomaly_map
+    return image_score(anomaly_map[pixels], settings.pooled_share), anomaly_map
 
 
 def rescale(scored: ScoringResult, scale: NDArray[np.float32], settings: ScoringSettings) -> ScoringResult:
@@ -139,15 +139,24 @@ def rescale(scored: ScoringResult, scale: NDArray[np.float32], settings: Scoring
     return replace(scored, score=score, map=anomaly_map, distances=distances)
 
 
-def render_anomaly_map(grid: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fused cell scores (rows, columns) → float32 (256, 256): bilinear, then a 5×5 Gaussian with σ = 1."""
-    full = cv2.resize(np.ascontiguousarray(grid, np.float32), (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_LINEAR)
-    smooth = cv2.sepFilter2D(full, -1, _BELL, _BELL, borderType=cv2.BORDER_CONSTANT)  # zero padding, as published
+def render_anomaly_map(grid: NDArray[np.float32], shape: tuple[int, int] = (MAP_SIDE, MAP_SIDE)) -> NDArray[np.float32]:
+    """Fused cell scores (rows, columns) → a float32 map of this shape: bilinear, then a 5×5 Gaussian.
+
+    σ = 1 pixel, as published, where the map has as many pixels a cell as the paper's; less where it is coarser.
+    """
+    full = cv2.resize(np.ascontiguousarray(grid, np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    paper = shape == (MAP_SIDE, MAP_SIDE)
+    sigma = 1.0 if paper else min(1.0, shape[0] / grid.shape[0] / _PIXELS_PER_CELL)
+    bell = cv2.getGaussianKernel(_KERNEL, sigma, cv2.CV_32F)
+    smooth = cv2.sepFilter2D(full, -1, bell, bell, borderType=cv2.BORDER_CONSTANT)  # zero padding, as published
     return cast(NDArray[np.float32], smooth)
 
 
-def image_score(anomaly_map: NDArray[np.float32]) -> float:
-    """The mean of the largest 1 % of the map's pixels: 655 of 256²; of its inspected ones, when it has a region."""
-    count = max(1, int(_TOP_SHARE * anomaly_map.size))
+def image_score(anomaly_map: NDArray[np.float32], share: float = PAPER_SHARE) -> float:
+    """The mean of the largest share of the map's pixels, at least of one: of its inspected ones, if some are not.
+
+    The paper's 1 % are 655 pixels of 256².
+    """
+    count = max(1, int(share * anomaly_map.size))
     top = np.partition(anomaly_map, -count, axis=None)[-count:]
     return float(top.mean(dtype=np.float64))

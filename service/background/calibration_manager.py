@@ -14,6 +14,7 @@ from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.calibration.serialisation import to_stored
 from indexer.domain.errors import CatalogueError, CategoryNotFound
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
@@ -28,24 +29,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CalibrationBasis:
-    """What a calibration depends on: the category's live references, how they are stored and how they are scored."""
+    """What a calibration depends on: the category's live references, how they are encoded and how they are scored."""
 
     references: tuple[int, ...]
     codec: str
+    geometry: InputGeometry
     settings: ScoringSettings
 
     @classmethod
     def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> CalibrationBasis:
         """As a snapshot has it now."""
         references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
-        return cls(references, memory.codec.name, settings)
+        return cls(references, memory.codec.name, memory.geometry_of(category), settings)
 
     @property
     def key(self) -> str:
         """A name of 16 characters, the same in every process."""
-        return hashlib.sha256(json.dumps([self.references, self.codec, asdict(self.settings)]).encode()).hexdigest()[
-            :16
-        ]
+        return hashlib.sha256(
+            json.dumps([self.references, self.codec, asdict(self.geometry), asdict(self.settings)]).encode()
+        ).hexdigest()[:16]
 
     def is_of(self, found: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""

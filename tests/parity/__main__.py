@@ -329,7 +329,7 @@ def _run_ours(
             if sample.category != name:
                 continue
             scored = score_image(memory, engine, features, scoring)
-            mask = read_mask(sample, encoder.space.global_geometry)
+            mask = read_mask(sample, encoder.space.global_geometry.frame(encoder.space.patch))
             report.add(scored.map, mask)
             maps[_within(sample.path)], masks[_within(sample.path)] = scored.map, mask
             scores.append(scored.score)

@@ -199,7 +199,7 @@ def test_a_mask_goes_the_way_of_its_picture(tmp_path: Path) -> None:
     mask[400:600, 300:500] = 255
     path = tmp_path / "mask.png"
     path.write_bytes(encode_png(mask))
-    found = read_mask(Sample(tmp_path, "c", "scratch", path), InputGeometry.paper(512, 448))
+    found = read_mask(Sample(tmp_path, "c", "scratch", path), InputGeometry.paper(512, 448).frame(16))
     assert found.shape == (256, 256)
     # 512ths of the picture, less the margin of 32, at 256/448; a trace of grey at its edge counts.
     rows, columns = np.flatnonzero(found[:, 80:100].any(axis=1)), np.flatnonzero(found[100:110].any(axis=0))
@@ -207,7 +207,7 @@ def test_a_mask_goes_the_way_of_its_picture(tmp_path: Path) -> None:
     assert abs(rows.max() + 1 - (300 - 32) * 256 / 448) < 2
     assert abs(columns.min() - (150 - 32) * 256 / 448) < 2
     assert abs(columns.max() + 1 - (250 - 32) * 256 / 448) < 2
-    assert not read_mask(Sample(tmp_path, "c", "good"), InputGeometry.paper(512, 448)).any()
+    assert not read_mask(Sample(tmp_path, "c", "good"), InputGeometry.paper(512, 448).frame(16)).any()
 
 
 def test_numbered_masks_equal_black_and_white_ones(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_numbered_masks_equal_black_and_white_ones(tmp_path: Path) -> None:
     numbered.write_bytes(trees.mask_png(level=1))
     white.write_bytes(trees.mask_png())
     geometry = InputGeometry.paper(512, 448)
-    first = read_mask(Sample(tmp_path, "c", "bad", numbered, numbered=True), geometry)
-    assert np.array_equal(first, read_mask(Sample(tmp_path, "c", "bad", white), geometry))
+    first = read_mask(Sample(tmp_path, "c", "bad", numbered, numbered=True), geometry.frame(16))
+    assert np.array_equal(first, read_mask(Sample(tmp_path, "c", "bad", white), geometry.frame(16)))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -226,10 +226,10 @@ def test_a_scratch_one_pixel_wide_is_foreground_whatever_its_value(tmp_path: Pat
     cv2.line(scratch, (500, 400), (560, 443), 1, 1)
     geometry, path = InputGeometry.paper(512, 448), tmp_path / "mask.png"
     path.write_bytes(encode_png(scratch * np.uint8(255)))
-    expected = read_mask(Sample(tmp_path, "c", "scratch", path), geometry)
+    expected = read_mask(Sample(tmp_path, "c", "scratch", path), geometry.frame(16))
     assert expected.sum() > 20
     path.write_bytes(encode_png(scratch.astype(kind) * kind(level)))
-    np.testing.assert_array_equal(read_mask(Sample(tmp_path, "c", "scratch", path), geometry), expected)
+    np.testing.assert_array_equal(read_mask(Sample(tmp_path, "c", "scratch", path), geometry.frame(16)), expected)
 
 
 def test_levels_of_grey_go_the_papers_way(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_levels_of_grey_go_the_papers_way(tmp_path: Path) -> None:
     rows = np.floor(np.arange(256) * 448 / 256).astype(int)
     expected = np.asarray(square)[rows][:, rows] > 0
     np.testing.assert_array_equal(
-        read_mask(Sample(tmp_path, "c", "bad", path), InputGeometry.paper(512, 448)), expected
+        read_mask(Sample(tmp_path, "c", "bad", path), InputGeometry.paper(512, 448).frame(16)), expected
     )
 
 

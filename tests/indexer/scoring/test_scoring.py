@@ -8,8 +8,9 @@ import torch
 from scipy import ndimage
 
 from indexer.domain.errors import NoReferencesError
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.scoring.scoring import image_score, render_anomaly_map, score_image
+from indexer.scoring.scoring import image_score, render_anomaly_map, score_from_distances, score_image
 from indexer.search import TorchEngine
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
@@ -108,3 +109,47 @@ def test_weights_for_another_number_of_layers_are_refused() -> None:
     memory, _ = filled(2, "fp16")
     with pytest.raises(ValueError, match="3 layer weights for 2 layers"):
         score_image(memory, ENGINE, random_features(memory.space, 1, 1), ScoringSettings(layer_weights=(1, 1, 1)))
+
+
+def test_a_smaller_pooled_share_lets_a_small_defect_score_as_high_as_it_is() -> None:
+    frame = InputGeometry.whole(64 * 16, 96 * 16).frame(16)
+    assert frame.map_shape == (878, 585)
+    distances = np.full((2, 96 * 64), 0.1, np.float32)
+    distances[:, 40 * 64 + 30] = 0.9  # one cell of 6,144
+    scores = {
+        share: score_from_distances(distances, frame, ScoringSettings(pooled_share=share))[0]
+        for share in (0.01, 0.001, 0.0001)
+    }
+    assert scores[0.01] < 0.15 < 0.2 < scores[0.001] < scores[0.0001]
+    assert scores[0.0001] > 0.6
+    for share in (0.0, 1.5):
+        with pytest.raises(ValueError, match="pooled_share"):
+            ScoringSettings(pooled_share=share)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "shape"),
+    [
+        (InputGeometry.paper(512, 448), (256, 256)),
+        (InputGeometry.paper(256, 224), (256, 256)),
+        (InputGeometry.whole(448, 448), (256, 256)),
+        (InputGeometry.whole(272, 688), (393, 155)),
+        (InputGeometry.whole(4096, 2048), (512, 1024)),
+    ],
+)
+def test_a_map_is_as_fine_as_its_grid(geometry: InputGeometry, shape: tuple[int, int]) -> None:
+    frame = geometry.frame(16)
+    assert frame.map_shape == shape
+    _, anomaly_map = score_from_distances(
+        np.zeros((1, frame.grid[0] * frame.grid[1]), np.float32), frame, ScoringSettings()
+    )
+    assert anomaly_map.shape == shape
+
+
+def test_a_letterboxed_image_scores_where_it_is() -> None:
+    frame = InputGeometry.whole(128, 128).frame(16, (400, 200))
+    distances = np.full((2, 8, 8), 0.1, np.float32)
+    distances[:, :2], distances[:, 6:] = 0.9, 0.9  # where no image is
+    score, anomaly_map = score_from_distances(distances.reshape(2, 64), frame, ScoringSettings())
+    assert score == pytest.approx(0.1, abs=1e-3)
+    assert (anomaly_map[:18] == 0).all()
