@@ -44,8 +44,20 @@ class Ranking:
         """
         if len(self.values) == 0:
             return None
-        allowed = max(1, math.floor(rate * (len(self.values) + 1) + 1e-9))
-        return float(self.values[-min(allowed, len(self.values))])
+        return float(self.values[-self.deciding(rate)])
+
+    def deciding(self, rate: float) -> int:
+        """How many of the largest values lie at or above the threshold at this rate: ⌊rate (n + 1)⌋, but 1 to n."""
+        return min(len(self.values), max(1, math.floor(rate * (len(self.values) + 1) + 1e-9)))
+
+    def rates(self) -> list[float]:
+        """The smallest rates, to six decimals, at which the largest value, the second largest … is the threshold.
+
+        As far as the larger half of the values: nobody rejects half of what is good.
+        """
+        count = len(self.values)
+        # To six decimals: rounded up, so that none becomes a rate that one value fewer decides.
+        return [math.ceil(place / (count + 1) * 1e6 - 1e-7) / 1e6 for place in range(1, max(1, (count + 1) // 2) + 1)]
 
 
 def references_needed(rate: float) -> int:

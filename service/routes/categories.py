@@ -96,13 +96,18 @@ async def mask(
 @router.get("/{name}/scores", responses=documented_problems("not-found"))
 async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> ScoresResponse:
     """The leave-one-out scores that its threshold rests on, ascending, and whose each is; empty until calibrated."""
-    await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     found = state.calibrations.of(name)
-    if found is None:
-        return ScoresResponse(version=None, scores=(), references=())
+    if found is None or len(found) == 0:
+        return ScoresResponse(version=None, scores=(), references=(), rates=(), rate_index=None)
+    rates = found.scores.rates()
     ranked = sorted(zip((each.score for each in found.statistics), found.references, strict=True))
     return ScoresResponse(
-        version=found.version, scores=tuple(score for score, _ in ranked), references=tuple(one for _, one in ranked)
+        version=found.version,
+        scores=tuple(score for score, _ in ranked),
+        references=tuple(one for _, one in ranked),
+        rates=tuple(rates),
+        rate_index=min(found.scores.deciding(category.settings.false_reject_rate), len(rates)) - 1,
     )
 
 

@@ -57,3 +57,7 @@ class ScoresResponse(ResponseModel):
     version: int | None
     scores: tuple[float, ...]
     references: tuple[int, ...] = Field(description="The reference that has each score, in the same order.")
+    rates: tuple[float, ...] = Field(
+        description="The false-reject rates at which the highest score, the second highest … is the threshold."
+    )
+    rate_index: int | None = Field(description="Which of `rates` decides as the category's own does; null without any.")

@@ -184,6 +184,8 @@ def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestC
     assert found == sorted(found)
     assert len(found) == calibration["references"]
     assert calibration["threshold"] in found
+    assert answer["rates"][:2] == pytest.approx([1 / (len(found) + 1), 2 / (len(found) + 1)], abs=1e-6)
+    assert found[-1 - answer["rate_index"]] == calibration["threshold"]
     assert taught.get("/categories/none/scores").status_code == 404
 
 

@@ -477,6 +477,12 @@ class Scores:
     references: tuple[int, ...]
     """The reference that has each score, in the same order."""
 
+    rates: tuple[float, ...]
+    """The false-reject rates at which the highest score, the second highest … is the threshold."""
+
+    rate_index: int | None
+    """Which of `rates` decides as the category's own does; None without any."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LostReference:

@@ -1,7 +1,6 @@
 // Where the references' own scores lie, and a threshold to be dragged through them.
 //
-// A rate r lets the ⌊r (n + 1)⌋ highest of n scores decide: the threshold is the lowest of these. So a line at the
-// i-th highest score stands for the rate i / (n + 1), and i − 1 references lie beyond it.
+// A line at the i-th highest score stands for the i-th of the rates that the service names.
 
 import { h, s } from "./dom.js";
 import { percent, score, t } from "./strings.js";
@@ -9,18 +8,13 @@ import { percent, score, t } from "./strings.js";
 const [HEIGHT, FOOT] = [190, 26]; // pixels, as the style sheet has them
 const BINS = 36;
 
-/** The number of highest scores that decide at a rate. */
-export function deciding(rate, count) {
-  return Math.min(count, Math.max(1, Math.floor(rate * (count + 1) + 1e-9)));
-}
-
 /**
- * A histogram of ascending scores with a line and a slider for the rate; `chosen(rate, threshold, beyond)` is called
- * at once and at each move.
+ * A histogram of ascending scores with a line and a slider for the rate, at first `rates[index]`;
+ * `chosen(rate, threshold, beyond)` is called at once and at each move.
  */
-export function histogram(scores, rate, chosen) {
+export function histogram(scores, rates, index, chosen) {
   const count = scores.length;
-  const most = Math.max(1, Math.floor((count + 1) / 2));
+  const most = rates.length;
   const [low, high] = [scores[0], scores.at(-1)];
   const wide = Math.max(high - low, 1e-6);
   const [from, to] = [low - wide * 0.05, high + wide * 0.08];
@@ -37,7 +31,7 @@ export function histogram(scores, rate, chosen) {
   const drawing = s("svg", { class: "histogram", "aria-hidden": "true" }, bars, axis, ends, line);
   const slider = h("input", { type: "range", id: "rate", min: 1, max: most, step: 1, "data-own-keys": true, oninput: () => set(Number(slider.value)) });
   const told = h("output", { for: "rate" });
-  let cut = scores[count - deciding(rate, count)];
+  let cut = scores[count - index - 1];
   drawing.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault(); // of a selection, which the next drag would carry away
@@ -46,7 +40,7 @@ export function histogram(scores, rate, chosen) {
   });
   drawing.addEventListener("pointermove", (event) => { if (drawing.hasPointerCapture(event.pointerId)) drag(event); });
   new ResizeObserver(draw).observe(drawing);
-  set(deciding(rate, count));
+  set(index + 1);
   return h("div", { class: "rating" }, drawing,
     h("div", { class: "field" }, h("label", { for: "rate" }, t("rating.rate")), slider), told);
 
@@ -77,10 +71,9 @@ export function histogram(scores, rate, chosen) {
     const beyond = scores.filter((each) => each > cut).length;
     slider.value = place;
     draw();
-    // A millionth more, so that rounding to decimals cannot make it a rate that decides by one score fewer.
-    const exact = Math.ceil((place / (count + 1)) * 1e6) / 1e6;
-    told.textContent = t("rating.told", { rate: percent(exact), threshold: score(cut), beyond, total: count });
+    const rate = rates[place - 1];
+    told.textContent = t("rating.told", { rate: percent(rate), threshold: score(cut), beyond, total: count });
     slider.setAttribute("aria-valuetext", told.textContent);
-    chosen(exact, cut, beyond);
+    chosen(rate, cut, beyond);
   }
 }

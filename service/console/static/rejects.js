@@ -29,7 +29,7 @@ export async function showRejects(place, category, signal) {
 async function show(place, category, again, signal) {
   const path = `/categories/${encodeURIComponent(category.name)}`;
   let now = await calibrated(place, path, signal);
-  const { scores, references } = await get(`${path}/scores`, {}, signal);
+  const { scores, references, rates, rate_index: index } = await get(`${path}/scores`, {}, signal);
   if (scores.length < 2) {
     fill(place, h("p", { class: "empty" }, t("rejects.few")));
     return;
@@ -41,13 +41,13 @@ async function show(place, category, again, signal) {
   const tiles = new Map();
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("rejects.title")), h("p", { class: "hint" }, t("rejects.meaning")),
-      histogram(scores, wanted, chosen), note, h("div", { class: "actions" }, save)),
+      histogram(scores, rates, index, chosen), note, h("div", { class: "actions" }, save)),
     h("h2", {}, t("rejects.rejected")), rejected);
 
   function chosen(rate, threshold, beyond) {
     wanted = rate;
     fill(note, now.settings.threshold !== null ? t("rejects.manual")
-      : now.settings.false_reject_rate * (scores.length + 1) < 1
+      : !now.calibration.reached
         ? t("rejects.unreached", { rate: percent(now.settings.false_reject_rate), scores: scores.length, needed: now.calibration.references_needed }) : "");
     const shown = scores.map((value, place_) => [value, references[place_]]).slice(scores.length - beyond).reverse().slice(0, MOST);
     fill(rejected, shown.length === 0 ? h("li", { class: "hint" }, t("rejects.nobody")) : shown.map(([value, id]) => {

@@ -47,6 +47,15 @@ def test_a_score_is_rejected_exactly_when_its_p_value_is_at_most_the_rate(
         assert (decision.verdict == "anomalous") == (result.scores.p_value(score) <= rate + 1e-12)
 
 
+@given(st.integers(1, 3000))
+def test_each_rate_that_can_be_chosen_decides_by_one_score_more(count: int) -> None:
+    ranking = Ranking.from_values(range(count))
+    rates = ranking.rates()
+    assert [ranking.threshold_at(rate) for rate in rates] == [count - 1 - place for place in range(len(rates))]
+    assert [round(rate, 6) for rate in rates] == rates
+    assert rates[-1] <= 0.5 + 1e-6
+
+
 @pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (0.5, 1), (0.005, 199)])
 def test_a_rate_needs_one_over_it_less_one_references(rate: float, needed: int) -> None:
     assert references_needed(rate) == needed
