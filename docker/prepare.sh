@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 [ -e .env ] || cp .env.example .env
-mkdir -p encoders pictures secrets/tls
+mkdir -p encoders images secrets/tls
 chmod 700 secrets  # containers get single files of it, which their own users must be able to read
 for name in database_password grafana_password; do
   [ -e "secrets/$name" ] || LC_ALL=C tr -dc 'A-Za-z0-9' < /dev/urandom | head -c 40 > "secrets/$name"

@@ -90,7 +90,7 @@ class DataSettings(BaseSettings):
     compile_encoder: bool = Field(
         False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster pictures."
     )
-    codes_on_disk: bool = Field(
+    mmap_codes: bool = Field(
         False, description="Search patches in files of the data folder, not in memory: for more references than fit."
     )
     codec: Annotated[Literal["fp32", "fp16", "bf16", "int8"] | None, BeforeValidator(_unset)] = Field(

@@ -59,8 +59,8 @@ def create_app(state: AppState) -> FastAPI:
         BodyLimitMiddleware,
         most_bytes=settings.max_request_bytes,
         most_json_bytes=settings.max_json_bytes,
-        seconds=settings.body_seconds,
-        bytes_per_second=settings.body_bytes_per_second,
+        seconds=settings.body_timeout_seconds,
+        bytes_per_second=settings.min_body_bytes_per_second,
         detecting=state.detecting.held_bytes,
         others=state.onboarding.held_bytes,
     )

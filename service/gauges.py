@@ -39,21 +39,23 @@ class GaugeCollector(Collector):
                 yield from found
 
     def _queues(self) -> Iterator[Metric]:
-        depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "line")
-        age = _gauge("queue_age_seconds", "How long the oldest of them has waited.", "line")
+        depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "queue")
+        age = _gauge("queue_age_seconds", "How long the oldest of them has waited.", "queue")
         now = time.monotonic()
-        for line, (waiting, oldest) in self._state.worker.queue_stats().items():
-            depth.add_metric([line], waiting)
-            age.add_metric([line], 0.0 if oldest is None else now - oldest)
+        for queue, (waiting, oldest) in self._state.worker.queue_stats().items():
+            depth.add_metric([queue], waiting)
+            age.add_metric([queue], 0.0 if oldest is None else now - oldest)
         yield depth
         yield age
-        images = _gauge("pictures_in_flight", "Pictures of requests between arrival and answer.", "line")
-        decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "line")
-        uploads = _gauge("held_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "line")
-        for line, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
-            images.add_metric([line], limits.images.used)
-            decoded.add_metric([line], limits.decoded_bytes.used)
-            uploads.add_metric([line], limits.held_bytes.used)
+        images = _gauge("images_in_flight", "Pictures of requests between arrival and answer.", "queue")
+        decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "queue")
+        uploads = _gauge(
+            "file_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "queue"
+        )
+        for queue, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
+            images.add_metric([queue], limits.images.used)
+            decoded.add_metric([queue], limits.decoded_bytes.used)
+            uploads.add_metric([queue], limits.held_bytes.used)
         yield images
         yield decoded
         yield uploads
@@ -61,16 +63,16 @@ class GaugeCollector(Collector):
     def _memory(self) -> Iterator[Metric]:
         state = self._state
         memory, space = state.library.memory, state.encoder.space
-        yield _single("snapshot_version", "Version of the snapshot that answers.", memory.version)
+        yield _single("index_version", "Version of the snapshot that answers.", memory.version)
         yield _single("references", "Live references in that snapshot.", len(memory))
         yield _single("memory_bytes", "Bytes of its stored codes.", memory.code_bytes)
         yield _single(
-            "damaged_segments",
+            "corrupt_segments",
             "Segments that failed their check and are not served.",
             len(state.library.corrupt_segments),
         )
         yield _single(
-            "trouble", "1 while the service is not ready, see /readyz.", float(state.not_ready_reason is not None)
+            "not_ready", "1 while the service is not ready, see /readyz.", float(state.not_ready_reason is not None)
         )
         build = _gauge(
             "build_info", "Always 1; the labels say what is running.", "version", "encoder", "engine", "codec"
@@ -85,8 +87,8 @@ class GaugeCollector(Collector):
 
     def _history(self) -> Iterator[Metric]:
         stored = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
-        pictured = _gauge("history_pictures", "Those whose pictures and maps are kept.", "category")
-        size = _gauge("history_picture_bytes", "Bytes of these pictures and maps.", "category")
+        pictured = _gauge("history_images", "Those whose pictures and maps are kept.", "category")
+        size = _gauge("history_image_bytes", "Bytes of these pictures and maps.", "category")
         pruning = self._state.pruning
         by_label: dict[str, list[GroupUsage]] = {}
         for holding in pruning.holdings:
@@ -122,16 +124,14 @@ class GaugeCollector(Collector):
         yield size
         yield busy
         stats = self._state.engine.codes.stats
-        found = _counter(
-            "device_codes_references", "Retrieved references by whether the GPU held their codes.", "found"
-        )
-        found.add_metric(["held"], stats.hits)
-        found.add_metric(["sent"], stats.misses)
+        found = _counter("device_cache_lookups", "Retrieved references by whether the GPU held their codes.", "result")
+        found.add_metric(["hit"], stats.hits)
+        found.add_metric(["miss"], stats.misses)
         yield found
         yield CounterMetricFamily(
-            "touchstone_device_codes_moved_bytes", "Bytes of codes copied to the GPU.", value=stats.bytes_copied
+            "touchstone_device_cache_copied_bytes", "Bytes of codes copied to the GPU.", value=stats.bytes_copied
         )
-        yield _single("device_codes_held_bytes", "GPU memory reserved for codes.", stats.resident_bytes)
+        yield _single("device_cache_bytes", "GPU memory reserved for codes.", stats.resident_bytes)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

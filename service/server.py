@@ -33,9 +33,9 @@ def serve(settings: Settings) -> None:
     connections = connections_allowed(settings.max_connections)
     limits = ConnectionLimits(
         connections,
-        settings.header_seconds,
-        settings.keep_alive_seconds,
-        settings.send_seconds,
+        settings.header_timeout_seconds,
+        settings.keep_alive_timeout_seconds,
+        settings.write_timeout_seconds,
         on_rejected=state.metrics.problem,
     )
     _Server(

@@ -38,7 +38,7 @@ class Settings(DataSettings):
         description="Role that may confirm `good` where it would move a threshold far or looks wrong.",
     )
 
-    prepare_on_device: bool = Field(
+    preprocess_on_device: bool = Field(
         False, description="Resize pictures on the encoder's device, not on the threads that decode them."
     )
     device_memory_share: float = Field(
@@ -53,38 +53,38 @@ class Settings(DataSettings):
     )
     keep_inspections: int = Field(1_000_000, ge=0, description="Inspections kept of each category; 0 for any number.")
     keep_inspections_days: float = Field(365, ge=0, le=36_500, description="How long they are kept; 0 for ever.")
-    keep_pictures: int = Field(
+    keep_images: int = Field(
         10_000, ge=0, description="Pictures and maps of inspections kept of each category; 0 for any number."
     )
-    keep_pictures_days: float = Field(30, ge=0, le=36_500, description="How long these are kept; 0 for ever.")
-    keep_pictures_bytes: int = Field(20 << 30, ge=0, description="How many bytes these may have; 0 for any number.")
+    keep_images_days: float = Field(30, ge=0, le=36_500, description="How long these are kept; 0 for ever.")
+    keep_images_bytes: int = Field(20 << 30, ge=0, description="How many bytes these may have; 0 for any number.")
     keep_defects: int = Field(1_000_000, ge=0, description="Defects kept of each category; 0 for any number.")
     keep_defects_days: float = Field(1095, ge=0, le=36_500, description="How long defects are kept; 0 for ever.")
-    keep_defect_pictures: int = Field(
+    keep_defect_images: int = Field(
         100_000, ge=0, description="Pictures and maps of defects kept of each category; 0 for any number."
     )
-    keep_defect_pictures_days: float = Field(
+    keep_defect_images_days: float = Field(
         365, ge=0, le=36_500, description="How long those of defects are kept; 0 for ever."
     )
-    keep_defect_pictures_bytes: int = Field(
+    keep_defect_images_bytes: int = Field(
         50 << 30, ge=0, description="How many bytes those of defects may have; 0 for any number."
     )
-    prune_seconds: float = Field(60, gt=0, description="How often what is beyond these limits is taken away.")
+    prune_interval_seconds: float = Field(60, gt=0, description="How often what is beyond these limits is taken away.")
 
     batch_size: int = Field(8, ge=1, le=256, description="Most pictures encoded at once.")
-    batch_wait_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
+    max_batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
     queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures waiting; beyond it requests get 503.")
-    onboarding_size: int = Field(
+    onboarding_queue_size: int = Field(
         128,
         ge=1,
         le=100_000,
         description="Most pictures under way to become references, or of feedback or masks; beyond it 503.",
     )
     deadline_ms: float = Field(10_000, gt=0, description="A detection not begun after this long is dropped with 504.")
-    refresh_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
+    refresh_interval_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
 
     log_format: Literal["json", "text"] = Field("json", description="Log lines as JSON objects, or as plain text.")
-    metrics_categories: int = Field(
+    metrics_max_categories: int = Field(
         200, ge=0, description="Most categories with metrics of their own; later ones are counted as `_other`."
     )
     traces_endpoint: str | None = Field(
@@ -93,7 +93,7 @@ class Settings(DataSettings):
 
     max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
     max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with pictures, in bytes.")
-    max_held_bytes: int = Field(
+    max_in_flight_bytes: int = Field(
         1 << 30,
         ge=1,
         description="Most bytes of picture files held, of detections and of all else; beyond it 503.",
@@ -104,19 +104,19 @@ class Settings(DataSettings):
         description="Most bytes of pictures about to be decoded, of detections and of all else; beyond it 503.",
     )
     max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without pictures, in bytes.")
-    body_seconds: float = Field(
+    body_timeout_seconds: float = Field(
         20.0, gt=0, description="Time for a request's body to come; what has come adds to it, see the next."
     )
-    body_bytes_per_second: int = Field(
+    min_body_bytes_per_second: int = Field(
         4096, ge=1, description="A body gets one more second for every so many bytes of it that came."
     )
     max_headers: int = Field(100, ge=10, description="Most headers of one request.")
     max_header_bytes: int = Field(16 << 10, ge=1024, description="Most bytes of a request's headers and path.")
-    header_seconds: float = Field(10.0, gt=0, description="Time for a request's headers to come.")
-    keep_alive_seconds: float = Field(
+    header_timeout_seconds: float = Field(10.0, gt=0, description="Time for a request's headers to come.")
+    keep_alive_timeout_seconds: float = Field(
         130.0, gt=0, description="How long a connection may wait for its next request; longer than a proxy keeps it."
     )
-    send_seconds: float = Field(60.0, gt=0, description="How long a client may take nothing of its answer.")
+    write_timeout_seconds: float = Field(60.0, gt=0, description="How long a client may take nothing of its answer.")
     max_connections: int = Field(
         512,
         ge=1,
@@ -130,11 +130,9 @@ class Settings(DataSettings):
 
         return RetentionPolicy(
             inspections=_bounds(self.keep_inspections, self.keep_inspections_days),
-            images=_bounds(self.keep_pictures, self.keep_pictures_days, self.keep_pictures_bytes),
+            images=_bounds(self.keep_images, self.keep_images_days, self.keep_images_bytes),
             defects=_bounds(self.keep_defects, self.keep_defects_days),
-            defect_images=_bounds(
-                self.keep_defect_pictures, self.keep_defect_pictures_days, self.keep_defect_pictures_bytes
-            ),
+            defect_images=_bounds(self.keep_defect_images, self.keep_defect_images_days, self.keep_defect_images_bytes),
         )
 
     @field_validator("root_path")

@@ -57,7 +57,7 @@ _MAX_VERSION_WAIT_SECONDS = (
     2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
 )
 _KEY_SYNC_SECONDS = (
-    0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_MS is
+    0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_INTERVAL_MS is
 )
 _ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
 _START_SECONDS = 60.0  # for the first image to go through the encoder
@@ -101,14 +101,14 @@ class AppState:
 
         EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
         """
-        tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_categories)
+        tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_max_categories)
         encoder = load_encoder(encoder_of_memory(settings))
         library = ReferenceStore.open(
             settings.data,
             encoder.space,
             codec=settings.codec,
             database_url=settings.database_url,
-            codes_on_disk=settings.codes_on_disk,
+            mmap_codes=settings.mmap_codes,
         )
         geometry = encoder.space.global_geometry
         if geometry.inspected < 1:
@@ -124,7 +124,7 @@ class AppState:
             lambda: library.memory,
             metrics,
             batch_size=settings.batch_size,
-            max_batch_delay=settings.batch_wait_ms / 1000,
+            max_batch_delay=settings.max_batch_delay_ms / 1000,
             queue_size=settings.queue_size,
         )
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
@@ -134,7 +134,7 @@ class AppState:
             worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
         calibrations = CalibrationManager(worker, engine, library)
         detecting = _in_flight_limits(settings, settings.queue_size + settings.batch_size, lambda: worker.retry_after)
-        onboarding = _in_flight_limits(settings, settings.onboarding_size, lambda: _ONBOARDING_RETRY_SECONDS)
+        onboarding = _in_flight_limits(settings, settings.onboarding_queue_size, lambda: _ONBOARDING_RETRY_SECONDS)
         decoder, onboarding_decoder = (
             Decoder(
                 settings.decode_threads,
@@ -148,10 +148,10 @@ class AppState:
         api_keys = ApiKeyCache(library.catalogue.api_keys)
         api_keys.refresh()
         pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
-        pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_seconds)
+        pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_interval_seconds)
         inspection_stream = InspectionStream(library.catalogue.inspections)
         readiness = Readiness(encoder, worker, library, settings.data, settings.min_free_bytes)
-        refresh = settings.refresh_ms / 1000
+        refresh = settings.refresh_interval_ms / 1000
         task = partial(Task, metrics=metrics)
         catalogue_sync = task(
             "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
@@ -265,5 +265,5 @@ class AppState:
 
 
 def _in_flight_limits(settings: Settings, images: int, retry_after: Callable[[], int]) -> InFlightLimits:
-    bounds = (images, settings.max_decoded_bytes, settings.max_held_bytes)
+    bounds = (images, settings.max_decoded_bytes, settings.max_in_flight_bytes)
     return InFlightLimits(*(Budget(bound, retry_after) for bound in bounds))

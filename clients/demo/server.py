@@ -94,9 +94,9 @@ class Server:
         """Add references; returns how many were added, and how many are duplicates."""
         files = [("images", (name, data, "image/png")) for name, data in images]
         response = self.request("POST", "/references", data={"category": product}, files=files)
-        if response["refused"]:
-            refused = next(result for result in response["results"] if result["status"] == "refused")
-            raise DemoFailed(f"reference {refused['filename']} of {product} was refused: {refused['detail']}")
+        if response["rejected"]:
+            rejected = next(result for result in response["results"] if result["status"] == "rejected")
+            raise DemoFailed(f"reference {rejected['filename']} of {product} was rejected: {rejected['detail']}")
         return response["added"], response["duplicates"]
 
     def set_false_reject_rate(self, product: str, rate: float) -> None:

@@ -41,7 +41,7 @@ _NAMES = {
 # Values that several models share, by the model and field that list them all.
 _LITERALS = {
     "Verdict": ("Inspection", "verdict"),
-    "Label": ("Inspection", "judgement"),
+    "Label": ("Inspection", "label"),
     "FindingKind": ("Finding", "kind"),
     "Role": ("ApiKey", "role"),
     "BitDepth": ("CategorySettings", "bit_depth"),

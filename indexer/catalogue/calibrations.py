@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, t
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import batches, id_of_category, now
 from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
-from indexer.domain.drift import GAMBLERS, DriftMartingale, DriftTest
+from indexer.domain.drift import STRATEGIES, DriftMartingale, DriftTest
 from indexer.domain.inspection import Inspection
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 
@@ -110,7 +110,7 @@ def _identity(kept: Row[Any] | StoredCalibration) -> tuple[int, int, int]:
 def _drift(row: Row[Any]) -> DriftTest:
     state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
     drift = (
-        DriftMartingale(**state) if len(state["capitals"]) == GAMBLERS else DriftMartingale()
+        DriftMartingale(**state) if len(state["capitals"]) == STRATEGIES else DriftMartingale()
     )  # an earlier release's begins anew
     return DriftTest(row.calibration_key, row.version, row.started_at, row.flagged_at, drift)
 
@@ -139,7 +139,7 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             if version < stored.version:
                 continue
             stored = DriftTest(key, version, at, None, DriftMartingale())
-        drift = stored.drift.after(p_values, size)
+        drift = stored.drift.update(p_values, size)
         values = {
             "calibration_key": key,
             "version": stored.version,

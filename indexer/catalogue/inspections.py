@@ -103,7 +103,7 @@ class Inspections:
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
-    def set_label(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+    def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
         """Keep that somebody calls the part a defect, or takes back what was said. Raises InspectionNotFound.
 
         The reference that the image became is removed in the same transaction, unless another inspection of the same
@@ -113,8 +113,8 @@ class Inspections:
         def write() -> Inspection:
             with self._transactions.writing() as connection:
                 before = _find_inspection(connection, inspection_id)
-                if before.judgement != judgement:
-                    _label(connection, before, judgement, None)
+                if before.label != label:
+                    _label(connection, before, label, None)
                     if (promoted := before.promoted_reference_id) is not None and not _is_promoted(
                         connection, promoted
                     ):
@@ -123,7 +123,7 @@ class Inspections:
 
         def find(connection: Connection) -> Inspection | None:
             found = _find_inspection(connection, inspection_id)
-            return found if found.judgement == judgement else None
+            return found if found.label == label else None
 
         return self._transactions.certainly(write, find)
 
@@ -155,14 +155,14 @@ class Inspections:
                 )
                 [promoted] = appended.reference_ids
                 ours = not appended.duplicates or _is_promoted(connection, promoted)
-                if before.judgement != "good" or (ours and before.promoted_reference_id != promoted):
+                if before.label != "good" or (ours and before.promoted_reference_id != promoted):
                     _label(connection, before, "good", promoted if ours else None, confirmed)
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
             found = _find_inspection(connection, inspection_id)
             there = found.category and live_digests(connection, found.category, [reference.image_sha256])
-            return found if found.judgement == "good" and there else None
+            return found if found.label == "good" and there else None
 
         return self._transactions.certainly(write, find)
 
@@ -170,7 +170,7 @@ class Inspections:
 def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
     conditions = [
         getattr(InspectionRow, name) == value
-        for name in ("category", "verdict", "station", "part_id", "judgement")
+        for name in ("category", "verdict", "station", "part_id", "label")
         if (value := getattr(matching, name)) is not None
     ]
     if matching.since is not None:
@@ -220,7 +220,7 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
 def _label(
     connection: Connection,
     before: Inspection,
-    judgement: Label | None,
+    label: Label | None,
     promoted: int | None,
     confirmed: Sequence[str] = (),
 ) -> None:
@@ -228,25 +228,25 @@ def _label(
         update(InspectionRow)
         .where(InspectionRow.id == before.id)
         .values(
-            judgement=judgement,
-            judged_at=None if judgement is None else now(),
+            label=label,
+            labelled_at=None if label is None else now(),
             promoted_reference_id=promoted,
-            defect=replace(before, judgement=judgement).defect,
+            defect=replace(before, label=label).defect,
         )
     )
-    after = {"judgement": judgement, "promoted_reference_id": promoted}
+    after = {"label": label, "promoted_reference_id": promoted}
     note(
         connection,
-        "inspection.judged",
+        "inspection.labelled",
         before.id,
-        {"judgement": before.judgement, "promoted_reference_id": before.promoted_reference_id},
+        {"label": before.label, "promoted_reference_id": before.promoted_reference_id},
         {**after, "confirmed": list(confirmed)} if confirmed else after,
     )
 
 
 def _is_promoted(connection: Connection, reference_id: int) -> bool:
     """Whether an inspection that is called good names a reference as the one it became."""
-    named = (InspectionRow.promoted_reference_id == reference_id, InspectionRow.judgement == "good")
+    named = (InspectionRow.promoted_reference_id == reference_id, InspectionRow.label == "good")
     return bool(connection.scalar(select(exists().where(*named))))
 
 

@@ -60,7 +60,7 @@ class Retention:
         by = (InspectionRow.category, InspectionRow.defect)
         thumbnails = func.sum(InspectionRow.thumbnail_bytes)
         every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
-        images = select(*by, func.count(), func.sum(InspectionRow.kept_bytes)).where(HAS_IMAGE).group_by(*by)
+        images = select(*by, func.count(), func.sum(InspectionRow.stored_bytes)).where(HAS_IMAGE).group_by(*by)
         with self._transactions.reading() as connection:
             pictured = {
                 RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(images)
@@ -119,13 +119,13 @@ class Retention:
         good = (HAS_IMAGE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
             categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
-            found = _reaching(connection, good, InspectionRow.kept_bytes, wanted)
+            found = _reaching(connection, good, InspectionRow.stored_bytes, wanted)
             if not found:
                 newest = select(InspectionRow.at, InspectionRow.id).where(*good)
                 newest = newest.order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
                 found = list(connection.execute(newest.limit(1)))
         return tuple(
-            PruneCutoff(RetentionGroup(each, False), "pictures", found[0].at, found[0].id) for each in categories
+            PruneCutoff(RetentionGroup(each, False), "images", found[0].at, found[0].id) for each in categories
         )
 
     def size_of(self, cut: PruneCutoff) -> CountAndBytes:
@@ -142,7 +142,7 @@ class Retention:
             InspectionRow.image_sha256,
             InspectionRow.image_suffix,
             InspectionRow.map_name,
-            InspectionRow.kept_bytes,
+            InspectionRow.stored_bytes,
             InspectionRow.thumbnail_bytes,
         )
         ordered = select(*requested).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
@@ -154,9 +154,9 @@ class Retention:
             if cut.target == "inspections":
                 connection.execute(delete(InspectionRow).where(which))
             else:
-                connection.execute(update(InspectionRow).where(which).values(kept_bytes=None, map_name=None))
+                connection.execute(update(InspectionRow).where(which).values(stored_bytes=None, map_name=None))
             _write_down(connection, [file for row in rows for file in _files(row, cut.target)])
-        sizes = [row.thumbnail_bytes if cut.target == "inspections" else row.kept_bytes for row in rows]
+        sizes = [row.thumbnail_bytes if cut.target == "inspections" else row.stored_bytes for row in rows]
         return CountAndBytes(len(rows), sum(size or 0 for size in sizes))
 
     def pending(self) -> CountAndBytes:
@@ -191,7 +191,7 @@ def _before(cut: PruneCutoff) -> tuple[ColumnElement[bool], ...]:
 
 
 def _size(what: PruneTarget) -> InstrumentedAttribute[int | None]:
-    return InspectionRow.thumbnail_bytes if what == "inspections" else InspectionRow.kept_bytes
+    return InspectionRow.thumbnail_bytes if what == "inspections" else InspectionRow.stored_bytes
 
 
 def _reaching(
@@ -211,8 +211,8 @@ def _reaching(
 def _files(row: Any, what: PruneTarget) -> list[tuple[str, int]]:
     """The files that an inspection ceases to name, and their bytes; a map counts with its image."""
     files = []
-    if row.kept_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
-        files.append((original_path(row.image_sha256, row.image_suffix), row.kept_bytes))
+    if row.stored_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
+        files.append((original_path(row.image_sha256, row.image_suffix), row.stored_bytes))
     if row.map_name is not None:
         files.append((f"inspections/{row.map_name}", 0))
     if what == "inspections" and row.thumbnail_bytes is not None:

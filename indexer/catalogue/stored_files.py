@@ -13,7 +13,7 @@ from indexer.catalogue.live_references import RESTORABLE
 from indexer.catalogue.tables import InspectionRow, ReferenceRow, SegmentRow
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
-HAS_IMAGE = InspectionRow.kept_bytes.is_not(None)
+HAS_IMAGE = InspectionRow.stored_bytes.is_not(None)
 
 
 class StoredFiles:
@@ -47,14 +47,14 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
     inspected = select(
         InspectionRow.image_sha256,
         InspectionRow.image_suffix,
-        InspectionRow.kept_bytes,
+        InspectionRow.stored_bytes,
         InspectionRow.map_name,
         InspectionRow.thumbnail_bytes,
         InspectionRow.id,
     )
     shown: list[str] = []
-    for sha256, suffix, kept_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
-        if kept_bytes is not None and sha256 is not None and suffix is not None:
+    for sha256, suffix, stored_bytes, map_name, thumbnail_bytes, key in connection.execute(inspected):
+        if stored_bytes is not None and sha256 is not None and suffix is not None:
             images.add((sha256, suffix))
         if map_name is not None:
             shown.append(map_name)

@@ -26,7 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _LIVE = text("removed_at IS NULL")
 _ACTIVE = text("active")
-_PICTURED = text("kept_bytes IS NOT NULL")
+_WITH_IMAGE = text("stored_bytes IS NOT NULL")
 _PROMOTED = text("promoted_reference_id IS NOT NULL")
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
@@ -236,15 +236,15 @@ class InspectionRow(Base):
     image_sha256: Mapped[str | None] = mapped_column(String(64))
     image_suffix: Mapped[str | None] = mapped_column(String(16))
     map_name: Mapped[str | None] = mapped_column(Text)
-    judgement: Mapped[str | None] = mapped_column(String(16))
-    judged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    label: Mapped[str | None] = mapped_column(String(16))
+    labelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     promoted_reference_id: Mapped[int | None] = mapped_column(ForeignKey("reference.id"))
     calibration_key: Mapped[str | None] = mapped_column(String(16))
     calibration_size: Mapped[int | None]
-    familiarity: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    better_category: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    novelty: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    alternative_category: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     defect: Mapped[bool]
-    kept_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
     thumbnail_bytes: Mapped[int | None]
     encoding: Mapped[str | None] = mapped_column(Text)
     reading: Mapped[str | None] = mapped_column(Text)
@@ -262,16 +262,16 @@ class InspectionRow(Base):
         # What retention counts and takes, oldest first; each holds all that it adds up.
         Index("ix_inspection_kind", "category", "defect", "at", "id", "thumbnail_bytes"),
         Index(
-            "ix_inspection_pictured",
+            "ix_inspection_with_image",
             "category",
             "defect",
             "at",
             "id",
-            "kept_bytes",
-            sqlite_where=_PICTURED,
-            postgresql_where=_PICTURED,
+            "stored_bytes",
+            sqlite_where=_WITH_IMAGE,
+            postgresql_where=_WITH_IMAGE,
         ),
-        Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_PICTURED, postgresql_where=_PICTURED),
+        Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_WITH_IMAGE, postgresql_where=_WITH_IMAGE),
         Index("ix_inspection_request_key", "request_key"),
         Index(
             "ix_inspection_promoted_reference_id",

@@ -72,7 +72,7 @@ def index(
             loaded.space,
             codec=settings.codec,
             database_url=settings.database_url,
-            codes_on_disk=settings.codes_on_disk,
+            mmap_codes=settings.mmap_codes,
         )
         try:
             if library.corrupt_segments:
@@ -117,7 +117,7 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
 
     table = Table(title="References", header_style="bold")
     table.add_column("category")
-    for heading in ("added", "there already", "refused", "findings"):
+    for heading in ("added", "there already", "rejected", "findings"):
         table.add_column(heading, justify="right")
     for each in tallies:
         table.add_row(

@@ -24,14 +24,14 @@ def decide(statistics: ImageStatistics, calibration: Calibration | None, setting
         )
         return Decision(verdict, manual, region_threshold=manual)
     familiarity = calibration.novelty
-    unfamiliarity, unfamiliar_level = (
+    unfamiliarity, unfamiliar_threshold = (
         familiarity.statistic(statistics),
         familiarity.threshold_at(settings.unfamiliar_rate),
     )
     beyond = (
         statistics.is_blank and not familiarity.includes_blank
-        if unfamiliar_level is None
-        else unfamiliarity > unfamiliar_level
+        if unfamiliar_threshold is None
+        else unfamiliarity > unfamiliar_threshold
     )
     if beyond:
         verdict = "unfamiliar"
@@ -45,7 +45,7 @@ def decide(statistics: ImageStatistics, calibration: Calibration | None, setting
         calibration.scores.p_value(statistics.score),
         region_threshold=calibration.peaks.threshold_at(settings.false_reject_rate) if manual is None else manual,
         novelty=unfamiliarity,
-        novelty_threshold=unfamiliar_level,
+        novelty_threshold=unfamiliar_threshold,
         novelty_p_value=familiarity.ranking.p_value(unfamiliarity),
     )
 

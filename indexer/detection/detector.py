@@ -95,7 +95,7 @@ class Detection:
     """What was found out about one image.
 
     version: of the snapshot it was compared with. references: the most similar ones, most similar first.
-    better_category: set when the image fits another one better than the one that was asked for.
+    alternative_category: set when the image fits another one better than the one that was asked for.
     """
 
     category: str
@@ -106,7 +106,7 @@ class Detection:
     decision: Decision
     regions: tuple[tuple[Region, NearestPatch], ...]
     references: tuple[RetrievedReference, ...]
-    better_category: AlternativeCategory | None
+    alternative_category: AlternativeCategory | None
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -167,7 +167,7 @@ class Detector:
                     scored.neighbours.rows[:_TOP_REFERENCES], scored.neighbours.similarities, strict=False
                 )
             ),
-            better_category=better,
+            alternative_category=better,
         )
 
     def _alternative_category(

@@ -13,9 +13,9 @@ _UNLUCKY = 0.005  # chance that the references misrepresent good production by m
 _DEFECTS = 0.05  # share of defective parts that is no drift
 _BETS = (0.0, 1.0, 2.0)
 _STAKES = (0.1, 0.3)
-GAMBLERS = len(_BETS) + len(_STAKES)
+STRATEGIES = len(_BETS) + len(_STAKES)
 _JUMP = 0.01
-_HIGHEST = 1e12  # evidence beyond this says nothing more
+_MAX_EVIDENCE = 1e12  # evidence beyond this says nothing more
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DriftMartingale:
     counts: inspections by p-value, in ten bins from 0 to 1. capitals: what each of five gamblers owns, who began with
     1 / 5 each. Three bet 0, 1 and 2 on small p-values; two stake 0.1 and 0.3 of what they own on parts that score above
     every reference. One hundredth of it all is shared out anew before each bet (the simple jumper of conformal test
-    martingales). evidence: what they own together. highest: the most it ever was.
+    martingales). evidence: what they own together. max_evidence: the most it ever was.
 
     While production is like the references, `evidence` ever reaches 100 with a probability of at most 1 %. P-values
     are not quite uniform for one given set of n references. For the first three each is raised by √(ln 200 / 2n), which
@@ -35,8 +35,8 @@ class DriftMartingale:
     """
 
     counts: tuple[int, ...] = (0,) * BINS
-    capitals: tuple[float, ...] = (1 / GAMBLERS,) * GAMBLERS
-    highest: float = 1.0
+    capitals: tuple[float, ...] = (1 / STRATEGIES,) * STRATEGIES
+    max_evidence: float = 1.0
 
     @property
     def inspections(self) -> int:
@@ -51,14 +51,14 @@ class DriftMartingale:
     @property
     def drifting(self) -> bool:
         """Whether the evidence has reached the alarm since the test began."""
-        return self.highest >= ALARM
+        return self.max_evidence >= ALARM
 
-    def after(self, p_values: Iterable[float], references: int) -> DriftMartingale:
+    def update(self, p_values: Iterable[float], references: int) -> DriftMartingale:
         """The state after further inspections, in order, calibrated with this many references."""
         known = max(1, references)
         allowance = math.sqrt(math.log(1 / _UNLUCKY) / (2 * known))
         above_all = 1 - _UNLUCKY ** (1 / known) + _DEFECTS  # how often a part may be that before anybody wins
-        counts, capitals, highest = list(self.counts), list(self.capitals), self.highest
+        counts, capitals, max_evidence = list(self.counts), list(self.capitals), self.max_evidence
         for p_value in p_values:
             counts[min(BINS - 1, int(p_value * BINS))] += 1
             raised = min(1.0, p_value + allowance)
@@ -66,13 +66,13 @@ class DriftMartingale:
             factors = (*(1 + bet * (0.5 - raised) for bet in _BETS), *(1 + stake * (odds - 1) for stake in _STAKES))
             together = sum(capitals)
             capitals = [
-                ((1 - _JUMP) * capital + _JUMP * together / GAMBLERS) * factor
+                ((1 - _JUMP) * capital + _JUMP * together / STRATEGIES) * factor
                 for capital, factor in zip(capitals, factors, strict=True)
             ]
-            if (together := sum(capitals)) > _HIGHEST:
-                capitals = [capital * _HIGHEST / together for capital in capitals]
-            highest = max(highest, min(together, _HIGHEST))
-        return replace(self, counts=tuple(counts), capitals=tuple(capitals), highest=highest)
+            if (together := sum(capitals)) > _MAX_EVIDENCE:
+                capitals = [capital * _MAX_EVIDENCE / together for capital in capitals]
+            max_evidence = max(max_evidence, min(together, _MAX_EVIDENCE))
+        return replace(self, counts=tuple(counts), capitals=tuple(capitals), max_evidence=max_evidence)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ class Inspection:
 
     at: UTC. score, threshold: mean of the map's top pixels. version: the snapshot it was computed on. width, height:
     px of the original. regions, references, timings: as answered. image_sha256, image_suffix: of the image as it was
-    sent. map_name: the map's file. kept_bytes: of image and map on the disk, None when they are not kept (any more);
+    sent. map_name: the map's file. stored_bytes: of image and map on the disk, None when they are not kept (any more);
     thumbnail_bytes: of the image made small, None without one.
-    judgement: what a person said; promoted_reference_id: the reference it became.
+    label: what a person said; promoted_reference_id: the reference it became.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
-    familiarity: how like anything referenced it is; better_category: another category that it fits better.
+    novelty: how like anything referenced it is; alternative_category: another category that it fits better.
     encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
     request_key, request_digest: which request it answers and what that held, where the request can be sent again.
     """
@@ -46,14 +46,14 @@ class Inspection:
     image_sha256: str | None = None
     image_suffix: str | None = None
     map_name: str | None = None
-    judgement: Label | None = None
-    judged_at: datetime | None = None
+    label: Label | None = None
+    labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
     calibration_key: str | None = None
     calibration_size: int | None = None
-    familiarity: JsonObject | None = None
-    better_category: JsonObject | None = None
-    kept_bytes: int | None = None
+    novelty: JsonObject | None = None
+    alternative_category: JsonObject | None = None
+    stored_bytes: int | None = None
     thumbnail_bytes: int | None = None
     encoding: str | None = None
     reading: str | None = None
@@ -64,7 +64,7 @@ class Inspection:
     @property
     def defect(self) -> bool:
         """Whether retention counts it as a defect: what a person said of it, else its verdict."""
-        return self.judgement == "defect" or (self.judgement is None and self.verdict in ("anomalous", "unfamiliar"))
+        return self.label == "defect" or (self.label is None and self.verdict in ("anomalous", "unfamiliar"))
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class InspectionFilter:
     verdict: str | None = None
     station: str | None = None
     part_id: str | None = None
-    judgement: Label | None = None
+    label: Label | None = None
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
 
     def matches(self, inspection: Inspection) -> bool:
         """Whether it is meant, as the catalogue would say."""
-        for name in ("category", "verdict", "station", "part_id", "judgement"):
+        for name in ("category", "verdict", "station", "part_id", "label"):
             if getattr(self, name) not in (None, getattr(inspection, name)):
                 return False
         if (self.since is not None and inspection.at < self.since) or (

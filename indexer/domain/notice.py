@@ -8,9 +8,9 @@ from typing import Literal
 NoticeKind = Literal[
     "narrow_range",
     "bit_depth_inferred",
-    "stored_differently",
-    "read_as_references",
-    "other_size",
+    "encoding_mismatch",
+    "reencoded_as_references",
+    "size_mismatch",
     "border_not_inspected",
 ]
 

@@ -128,7 +128,7 @@ class Profile:
         if not found and not self.knows(encoding):
             those = "of several kinds" if self.typical is None else str(self.typical)
             found.append(
-                Notice("stored_differently", f"It is {encoding}; the references are {those}. {_JUDGED[calibration]}")
+                Notice("encoding_mismatch", f"It is {encoding}; the references are {those}. {_JUDGED[calibration]}")
             )
         return [*found, *self._of_size(width, height)]
 
@@ -137,14 +137,14 @@ class Profile:
         found = self._read_alike(encoding, reading)
         if not found and self.most_common is not None and not self.most_common.is_like(encoding):
             detail = f"It is {encoding}; most references of the category are {self.most_common}. Store all alike."
-            found.append(Notice("stored_differently", detail))
+            found.append(Notice("encoding_mismatch", detail))
         return [*found, *self._of_size(width, height)]
 
     def _read_alike(self, encoding: Encoding, reading: Reading) -> list[Notice]:
         if reading.stored_as is None:
             return []
         detail = f"It is {encoding}; it was read as {reading.stored_as}, which the references are."
-        return [Notice("read_as_references", detail)]
+        return [Notice("reencoded_as_references", detail)]
 
     def _of_size(self, width: int, height: int) -> list[Notice]:
         usual = self._usual_side
@@ -155,7 +155,7 @@ class Profile:
             f"It has {width} × {height} pixels, {times:.2g} times as many a side as the references usually have: "
             "fine detail looks different then."
         )
-        return [Notice("other_size", detail)]
+        return [Notice("size_mismatch", detail)]
 
     @cached_property
     def _usual_side(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-PruneTarget = Literal["inspections", "pictures"]
+PruneTarget = Literal["inspections", "images"]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 class TrendPoint:
     """The inspections of one stretch of time from `at` on.
 
-    mean, highest: of their scores. threshold: the highest one they were held against. verdicts: how many had each.
+    mean, max: of their scores. threshold: the highest one they were held against. verdicts: how many had each.
     """
 
     at: datetime
     count: int
     mean: float
-    highest: float
+    max: float
     threshold: float | None
     verdicts: Mapping[str, int]
 
@@ -26,11 +26,11 @@ class TrendPoint:
 class Trend:
     """How inspections went over time, oldest first; stretches without any are left out.
 
-    total: how many inspections. first, last: when; None without any. stretch: the time that one point covers.
+    total: how many inspections. first, last: when; None without any. bucket: the time that one point covers.
     """
 
     total: int
     first: datetime | None
     last: datetime | None
-    stretch: timedelta
+    bucket: timedelta
     points: tuple[TrendPoint, ...]

@@ -151,7 +151,7 @@ class FeatureCache:
         with self._lock.shared():
             segment = self._segments.write(encoded.global_descriptors, encoded.codes, header)
             # The line before may have been cut short by a kill: this one starts afresh.
-            line = "\n" + json.dumps({"segment": asdict(segment), "pictures": list(digests)}) + "\n"
+            line = "\n" + json.dumps({"segment": asdict(segment), "images": list(digests)}) + "\n"
             with self._index.open("a", encoding="utf-8") as file:
                 file.write(line)
                 file.flush()
@@ -170,7 +170,7 @@ class FeatureCache:
         for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                segment, images = SegmentFile(**entry["segment"]), list(entry["pictures"])
+                segment, images = SegmentFile(**entry["segment"]), list(entry["images"])
             except (ValueError, KeyError, TypeError):  # empty, cut short or damaged
                 continue
             self._where |= {digest: (segment, row) for row, digest in enumerate(images)}

@@ -43,7 +43,7 @@ class EvaluationOptions:
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
-    images: whether to draw any. balance: whether layers weigh as the references say, see `Search`.
+    plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`.
     """
 
     folder: Path
@@ -58,8 +58,8 @@ class EvaluationOptions:
     rho: int | None = None
     draws: Draws = field(default_factory=Draws)
     false_reject_rate: float = 0.01
-    images: bool = True
-    balance: bool = False
+    plots: bool = True
+    balance_layers: bool = False
 
 
 def run_evaluation(choices: EvaluationOptions) -> Report:
@@ -112,7 +112,7 @@ def _measure(
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
-    if choices.balance:
+    if choices.balance_layers:
         lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.global_geometry.size[0]}"
@@ -127,11 +127,11 @@ def _measure(
         decided = tuple[CategoryDecisions, ...]()
         if (main := _first(outcomes, _DECIDED)) is not None:
             decided = _decide(choices, subject, main, shown)
-        if choices.images:
+        if choices.plots:
             with rc_context({"text.parse_math": False}):  # a name may hold dollars
                 if (drawn := _first(outcomes, _DRAWN)) is not None:
-                    _draw(choices.out / "pictures", subject, drawn, decided, shown)
-                _draw_growth(choices.out / "pictures", outcomes)
+                    _draw(choices.out / "plots", subject, drawn, decided, shown)
+                _draw_growth(choices.out / "plots", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
 
 

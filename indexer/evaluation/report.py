@@ -243,6 +243,8 @@ def _decided_cells(decided: CategoryDecisions) -> list[str]:
     recognised = f"{decided.recognised} of {decided.good + decided.defective}"
     if decided.threshold is None:
         return [decided.category, "none with fewer than two references", "–", "–", recognised]
-    threshold = f"{decided.threshold:.4f}" + ("" if decided.promised else ", too few references to promise the rate")
-    rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.found} of {decided.defective}"
+    threshold = f"{decided.threshold:.4f}" + (
+        "" if decided.rate_supported else ", too few references to promise the rate"
+    )
+    rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.detected} of {decided.defective}"
     return [decided.category, threshold, rejected, found, recognised]

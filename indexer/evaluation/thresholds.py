@@ -19,18 +19,18 @@ from indexer.search import PatchSearchEngine
 class CategoryDecisions:
     """One category's test pictures, each against the threshold of the category that it was searched in.
 
-    threshold: its own; None with fewer than two references that differ, where nothing is rejected. promised: whether
-    there are enough references for the false-reject rate; else the threshold is the most cautious one there is.
+    threshold: its own; None with fewer than two references that differ, where nothing is rejected. rate_supported:
+    whether there are enough references for the false-reject rate; else the threshold is the most cautious one there is.
     rejected of good, found of defective test pictures. recognised: of all of them, how many were searched in their own
     category.
     """
 
     category: str
     threshold: float | None
-    promised: bool
+    rate_supported: bool
     rejected: int
     good: int
-    found: int
+    detected: int
     defective: int
     recognised: int
 

@@ -80,12 +80,12 @@ class ReferenceStore:
         *,
         codec: str | None = None,
         database_url: str | None = None,
-        codes_on_disk: bool = False,
+        mmap_codes: bool = False,
     ) -> ReferenceStore:
         """Open or create a data folder, sweep the segments that a crash left behind, and load and verify every segment.
 
         codec: how patches are stored; None for whatever the folder has, fp16 in a new one. database_url: None keeps the
-        catalogue in the folder, as SQLite. codes_on_disk: search patches in files of the folder, as much again as the
+        catalogue in the folder, as SQLite. mmap_codes: search patches in files of the folder, as much again as the
         segments, rather than in memory. Segments that fail their check are named in `corrupt_segments` and not served.
         FeatureSpaceMismatch when the folder was made with another encoder or codec; SchemaMismatch from the catalogue;
         BeingRestored.
@@ -109,7 +109,7 @@ class ReferenceStore:
                 f"the memory in {data} holds {record.codec} codes, not {codec}: "
                 f"leave the codec unset or set it to {record.codec}, or run `touchstone rebuild`"
             )
-        empty = MemoryBank.empty(space, record.codec, folder=data if codes_on_disk else None)
+        empty = MemoryBank.empty(space, record.codec, folder=data if mmap_codes else None)
         library = cls(folder, catalogue, empty, record.id)
         for _ in library._orphans.orphans("segments"):
             pass  # images may be many: pruning looks for those, in the background
@@ -217,9 +217,9 @@ class ReferenceStore:
         self._follow()
         return promoted
 
-    def set_label(self, inspection_id: str, judgement: Literal["defect"] | None) -> Inspection:
+    def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
         """Call an inspected part a defect, or take back what was said of it: see `Inspections.set_label`."""
-        judged = self.catalogue.inspections.set_label(inspection_id, judgement)
+        judged = self.catalogue.inspections.set_label(inspection_id, label)
         self._follow()
         return judged
 

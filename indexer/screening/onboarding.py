@@ -120,7 +120,11 @@ class Onboarding:
 
     def _in_request(self, finding: Finding) -> Finding:
         """With the position of the image that it was compared with among all that were offered."""
-        return finding if finding.picture is None else replace(finding, picture=self._screened[finding.picture])
+        return (
+            finding
+            if finding.image_index is None
+            else replace(finding, image_index=self._screened[finding.image_index])
+        )
 
 
 def _quality(image: SourceImage) -> PhotoQuality:

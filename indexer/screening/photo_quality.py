@@ -79,7 +79,7 @@ def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Findin
     ratio = max(quality.shape / typical, typical / quality.shape)
     if ratio > _SHAPE_RATIO:
         detail = f"Its width is {quality.shape:.2f} of its height; of the others it is {typical:.2f}."
-        result.append(Finding("differently_framed", detail, quality.shape, typical, typical * _SHAPE_RATIO))
+        result.append(Finding("framing", detail, quality.shape, typical, typical * _SHAPE_RATIO))
     return result
 
 

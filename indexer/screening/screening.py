@@ -119,7 +119,7 @@ class Screening:
         others = "" if typical is None else f", other parts by up to {typical:.3f}"
         detail = f"Shows the same part as {which}: apart by {distance:.3f}{others}."
         return Finding(
-            "near_duplicate", detail, distance, typical, reference_id=peer.reference_id, picture=peer.image_index
+            "near_duplicate", detail, distance, typical, reference_id=peer.reference_id, image_index=peer.image_index
         )
 
     def _peers(self, descriptor: NDArray[np.float32], index: int, grid: tuple[int, int]) -> list[Peer]:
@@ -215,10 +215,10 @@ def find_outliers(
             score, median = each.statistics.score, each.statistics.median
             if median > limit:
                 detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {typical:.3f}{moved}."
-                findings.append(Finding("differently_framed", detail, median, typical, limit))
+                findings.append(Finding("framing", detail, median, typical, limit))
             elif score > most and moved:
                 detail = f"Its edges lie elsewhere: score {score:.3f}, usually {usual_score:.3f}{moved}."
-                findings.append(Finding("differently_framed", detail, score, usual_score, most))
+                findings.append(Finding("framing", detail, score, usual_score, most))
             elif score > most:
                 detail = f"A part of it looks like a defect: score {score:.3f}, usually {usual_score:.3f}."
                 findings.append(Finding("outlier", detail, score, usual_score, most))

@@ -65,7 +65,7 @@ class Pruning:
             self._metrics.pruned(step.target, step.reason, step.amount.count, step.amount.bytes)
             for line in step.failed:
                 log.error("%s; it is tried again every day", line)
-            room += step.amount.count if step.reason == "room" else 0
+            room += step.amount.count if step.reason == "disk_space" else 0
             if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
                 break
             begun = time.monotonic()

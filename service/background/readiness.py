@@ -30,13 +30,13 @@ _STALE_SECONDS = 60.0  # after which a check tells nothing any more
 class SelfCheckResult:
     """What a check saw, at `at` (monotonic seconds). error: why the encoder does not work; None when it does.
 
-    forward_ms: what an image last took in the encoder. keeps_history: whether the disk has room for inspections.
+    forward_ms: what an image last took in the encoder. recording_enabled: whether the disk has room for inspections.
     """
 
     at: float
     error: str | None
     forward_ms: float
-    keeps_history: bool
+    recording_enabled: bool
 
 
 class Readiness:
@@ -54,7 +54,7 @@ class Readiness:
         self._library = library
         self._data = data
         self._min_free_bytes = min_free_bytes
-        self._seen = SelfCheckResult(-_STALE_SECONDS, None, 0.0, keeps_history=False)
+        self._seen = SelfCheckResult(-_STALE_SECONDS, None, 0.0, recording_enabled=False)
         self._blank: tuple[Future[float], float] | None = None  # on its way, and since when
         self._blank_error: tuple[BaseException, float] | None = None  # how the last one failed, and when
         self._encoded = (0.0, 0.0)  # when something last went through the encoder, and the seconds that it took

@@ -37,7 +37,7 @@ Protocols (--protocol, several times for several):
 
 Where a run is the paper's (encoder, sizes, K, ρ, all categories), its figures stand beside ours.
 
-The report (report.md, .csv, .json), pictures and the cache lie in --out. Run again to resume: what was encoded
+The report (report.md, .csv, .json), plots and the cache lie in --out. Run again to resume: what was encoded
 or judged before is taken from the cache.
 
 Images that cannot be used are left out and named. Exit code: 0 everything was used; 1 something was left out; 2 nothing
@@ -86,14 +86,14 @@ def evaluate(
     false_reject_rate: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that the thresholds shown may reject.")
     ] = 0.01,
-    balanced: Annotated[
+    balance_layers: Annotated[
         bool,
         typer.Option(
-            "--balanced-layers",
+            "--balance-layers",
             help="Weigh layers as the service does, where one category is searched (default: as the paper, equally).",
         ),
     ] = False,
-    pictures: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
+    plots: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
 ) -> None:
     """See `HELP`."""
     settings = read_settings(
@@ -126,13 +126,13 @@ def evaluate(
             rho=rho,
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
-            images=pictures,
-            balance=balanced,
+            plots=plots,
+            balance_layers=balance_layers,
         )
         console = printer()
         report = run_evaluation(choices)
         report.show(console)
-        console.print(f"Written to {out}: report.md, report.csv, report.json{', pictures' * pictures}")
+        console.print(f"Written to {out}: report.md, report.csv, report.json{', plots' * plots}")
     except (EncoderError, DatasetError, OSError, ValueError) as error:
         fail(str(error))
     if report.dataset.left_out:

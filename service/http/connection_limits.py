@@ -38,9 +38,9 @@ class ConnectionLimits:
     """What all connections share. max_connections: at once; on_rejected: called with each problem's type."""
 
     max_connections: int
-    header_seconds: float
-    keep_alive_seconds: float
-    send_seconds: float
+    header_timeout_seconds: float
+    keep_alive_timeout_seconds: float
+    write_timeout_seconds: float
     on_rejected: Callable[[str], None]
     lingering: set[asyncio.Transport] = field(default_factory=set)
 
@@ -114,7 +114,7 @@ class LimitedH11Protocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not take the answer: give it some time."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._limits.send_seconds, self.transport.abort)
+        self._stalled = self.loop.call_later(self._limits.write_timeout_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client takes the answer again, or has gone."""
@@ -157,12 +157,14 @@ class LimitedH11Protocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         if phase != "working":
-            seconds = self._limits.keep_alive_seconds if phase == "kept" else self._limits.header_seconds
+            seconds = (
+                self._limits.keep_alive_timeout_seconds if phase == "kept" else self._limits.header_timeout_seconds
+            )
             self._deadline = self.loop.call_later(seconds, self._on_timeout)
 
     def _on_timeout(self) -> None:
         if self._phase == "headers":
-            detail = f"The request's headers did not come within {self._limits.header_seconds:g} seconds."
+            detail = f"The request's headers did not come within {self._limits.header_timeout_seconds:g} seconds."
             self._reject(ProblemError("request-timeout", detail))
         else:
             self.transport.close()

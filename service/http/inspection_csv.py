@@ -22,8 +22,8 @@ _COLUMNS = (
     "version",
     "part_id",
     "station",
-    "judgement",
-    "judged_at",
+    "label",
+    "labelled_at",
     "promoted_reference_id",
 )
 _PART_SIZE = 1 << 16  # characters sent together: each part costs a change of threads

@@ -45,7 +45,7 @@ MEDIA_TYPE = "application/problem+json"
 # type → (status, title). The types are the product's contract: they are never renamed.
 TYPES: dict[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is not as documented"),
-    "image-refused": (422, "The picture cannot be used"),
+    "image-rejected": (422, "The picture cannot be used"),
     "image-too-large": (413, "The picture is too large"),
     "unsupported-format": (415, "Not a supported picture format"),
     "request-too-large": (413, "The request is too large"),
@@ -62,10 +62,10 @@ TYPES: dict[str, tuple[int, str]] = {
     "conflict": (409, "The request does not fit the present state"),
     "confirmation-needed": (409, "Somebody should confirm this first"),
     "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
-    "busy": (503, "Too many pictures are waiting"),
+    "queue-full": (503, "Too many pictures are waiting"),
     "not-ready": (503, "The service is not ready"),
     "memory-switched": (503, "The references have moved to another memory"),
-    "snapshot-behind": (503, "The snapshot asked for is not here yet"),
+    "version-behind": (503, "The snapshot asked for is not here yet"),
     "unavailable": (503, "The database does not answer"),
     "deadline-exceeded": (504, "The answer would have come too late"),
     "device-memory-full": (503, "The accelerator has no memory left for this"),
@@ -131,7 +131,7 @@ class ProblemError(Exception):
 
 
 def _image_refused(refused: ImageRejected) -> ProblemError:
-    return ProblemError(_REJECTION_TYPES.get(refused.reason, "image-refused"), refused.detail, reason=refused.reason)
+    return ProblemError(_REJECTION_TYPES.get(refused.reason, "image-rejected"), refused.detail, reason=refused.reason)
 
 
 def _memory_switched(_: MemoryInactive) -> ProblemError:
@@ -207,7 +207,7 @@ def _device_memory_full(error: Exception) -> ProblemError:
 
 def _busy(error: QueueFullError) -> ProblemError:
     return ProblemError(
-        "busy", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+        "queue-full", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
     )
 
 
@@ -291,7 +291,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     CatalogueBusy: _unavailable,
     CatalogueUnavailable: _unavailable,
     MemoryInactive: _memory_switched,
-    SnapshotBehind: lambda error: ProblemError("snapshot-behind", str(error), headers={"Retry-After": "1"}),
+    SnapshotBehind: lambda error: ProblemError("version-behind", str(error), headers={"Retry-After": "1"}),
     Conflict: lambda error: ProblemError("conflict", str(error)),
     ConfirmationNeeded: lambda error: _confirmation("confirmation-needed", error),
     ConfirmationForbidden: lambda error: _confirmation("forbidden", error),

@@ -179,6 +179,6 @@ class Decoder:
 def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
     """What makes decoded images ready for the encoder, where the settings say."""
     geometry = encoder.space.global_geometry
-    if settings.prepare_on_device:
+    if settings.preprocess_on_device:
         return partial(DevicePreprocessor(encoder.device, geometry), geometry=geometry)
     return partial(prepare, geometry=geometry, global_geometry=geometry)

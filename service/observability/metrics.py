@@ -30,8 +30,8 @@ class Metrics:
             "request_seconds", "Time from a request's first byte to its answer's last.", _SECONDS, "method", "route"
         )
         self._problems = self._counter("problems", "Problems answered, alone or in a picture's place.", "type")
-        self._refused = self._counter("refused_pictures", "Pictures that the decoder refused.", "reason")
-        self._batches = self._histogram("batch_pictures", "Pictures encoded together.", _PICTURES, "line")
+        self._refused = self._counter("rejected_images", "Pictures that the decoder refused.", "reason")
+        self._batches = self._histogram("batch_images", "Pictures encoded together.", _PICTURES, "queue")
         self._stages = self._histogram("stage_seconds", "Time one picture spent in a stage.", _SECONDS, "stage")
         self._verdicts = self._counter("verdicts", "Pictures inspected.", "category", "verdict")
         self._p_values = self._histogram(
@@ -40,12 +40,12 @@ class Metrics:
             _P_VALUES,
             "category",
         )
-        self._onboarded = self._counter("onboarded_pictures", "Pictures sent to become references.", "outcome")
+        self._onboarded = self._counter("onboarded_images", "Pictures sent to become references.", "outcome")
         self._unrecorded = self._counter(
             "unrecorded_inspections", "Inspections answered but not kept, as far as is known."
         )
         self._pruned = self._counter(
-            "history_pruned", "Inspections, or pictures of some, taken out of the history.", "what", "why"
+            "history_pruned", "Inspections, or pictures of some, taken out of the history.", "target", "reason"
         )
         self._deleted = self._counter("history_deleted_files", "Files of the history that were deleted.")
         self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes that their deletion gave back.")
@@ -66,9 +66,9 @@ class Metrics:
         """The decoder refused an image."""
         self._refused.labels(reason).inc()
 
-    def batch(self, line: str, pictures: int) -> None:
-        """Images of one line went through the encoder together."""
-        self._batches.labels(line).observe(pictures)
+    def batch(self, queue: str, pictures: int) -> None:
+        """Images of one queue went through the encoder together."""
+        self._batches.labels(queue).observe(pictures)
 
     def stage(self, stage: str, seconds: float) -> None:
         """One image spent this long in a stage."""
@@ -93,10 +93,10 @@ class Metrics:
         """So many more rounds of a background task failed; with 0 it is counted from now on."""
         self._background_failures.labels(task).inc(count)
 
-    def pruned(self, what: str, why: str | None, count: int, size: int) -> None:
+    def pruned(self, target: str, reason: str | None, count: int, size: int) -> None:
         """Inspections or images were taken out of the history, because of bounds or for room; or files deleted."""
-        if why is not None:
-            self._pruned.labels(what, why).inc(count)
+        if reason is not None:
+            self._pruned.labels(target, reason).inc(count)
         else:
             self._deleted.inc(count)
             self._deleted_bytes.inc(size)

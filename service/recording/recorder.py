@@ -39,7 +39,7 @@ class PendingInspection:
     request: KeyedRequest | None
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
-    def inspection(self, kept_bytes: int | None = None, thumbnail_bytes: int | None = None) -> Inspection:
+    def inspection(self, stored_bytes: int | None = None, thumbnail_bytes: int | None = None) -> Inspection:
         """The row to keep, with the sizes of what is kept beside it."""
         original, timed, detection = self.image.original, self.timed, self.timed.detection
         decision, calibration = detection.decision, detection.criteria.calibration
@@ -64,7 +64,7 @@ class PendingInspection:
                     "peak": region.peak,
                     "centroid": region.centroid,
                     "polygon": region.polygon,
-                    "evidence": asdict(evidence),
+                    "nearest_patch": asdict(evidence),
                 }
                 for region, evidence in detection.regions
             ),
@@ -80,16 +80,18 @@ class PendingInspection:
             map_name=map_name(self.id, self.attempt),
             calibration_key=None if calibration is None else calibration.key,
             calibration_size=None if calibration is None else len(calibration),
-            familiarity={
+            novelty={
                 "statistic": decision.novelty,
-                "level": decision.novelty_threshold,
+                "threshold": decision.novelty_threshold,
                 "p_value": decision.novelty_p_value,
                 "median_distance": detection.measures.median,
                 "similarity": 1.0 - detection.measures.global_distance,
-                "uniformity": detection.measures.self_similarity,
+                "self_similarity": detection.measures.self_similarity,
             },
-            better_category=None if detection.better_category is None else asdict(detection.better_category),
-            kept_bytes=kept_bytes,
+            alternative_category=None
+            if detection.alternative_category is None
+            else asdict(detection.alternative_category),
+            stored_bytes=stored_bytes,
             thumbnail_bytes=thumbnail_bytes,
             encoding=None if original.encoding is None else original.encoding.to_json(),
             reading=original.reading.to_json(),
@@ -103,11 +105,11 @@ class PendingInspection:
 class RecordResult:
     """What became of a request's findings.
 
-    kept: whether they are in the history; None when the database's answer to that was lost. earlier: by id, those that
-    another try of the same request had recorded by then, which stand in place of what was found now.
+    recorded: whether they are in the history; None when the database's answer to that was lost. earlier: by id, those
+    that another try of the same request had recorded by then, which stand in place of what was found now.
     """
 
-    kept: bool | None
+    recorded: bool | None
     earlier: Mapping[str, Inspection] = field(default_factory=dict)
 
 

@@ -68,7 +68,7 @@ async def category(name: Name, state: Annotated[AppState, Depends(app_state)]) -
 async def change(name: Name, patch: SettingsPatch, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
     """Change some of a category's settings; detections that begin after the answer use them.
 
-    Other replicas follow within a second, and at once where a detection asks for the answer's `X-Snapshot-Version`.
+    Other replicas follow within a second, and at once where a detection asks for the answer's `X-Index-Version`.
     """
     return await _changed(state, name, settings_changes(state, name, patch.model_dump(exclude_unset=True)))
 
@@ -77,7 +77,7 @@ async def change(name: Name, patch: SettingsPatch, state: Annotated[AppState, De
     "/{name}/region-of-interest",
     openapi_extra=documented_upload(_NoFields),
     responses=documented_problems(
-        "not-found", "image-refused", "image-too-large", "unsupported-format", "request-too-large", "busy"
+        "not-found", "image-rejected", "image-too-large", "unsupported-format", "request-too-large", "queue-full"
     ),
 )
 async def mask(
@@ -133,7 +133,7 @@ async def remove(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
     return Removed(version=await asyncio.to_thread(state.library.remove_category, name))
 
 
-@router.post("/{name}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "busy"))
+@router.post("/{name}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full"))
 async def restore(
     name: Name,
     state: Annotated[AppState, Depends(app_state)],
@@ -199,7 +199,7 @@ def _drift_view(kept: DriftTest) -> DriftView:
         inspections=drift.inspections,
         p_values=drift.counts,
         evidence=drift.evidence,
-        highest=drift.highest,
+        max_evidence=drift.max_evidence,
         alarm=ALARM,
         since=kept.started_at,
         flagged_at=kept.flagged_at,

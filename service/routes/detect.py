@@ -75,13 +75,13 @@ class _Options(BaseModel):
     responses=documented_problems(
         "no-references",
         "not-found",
-        "image-refused",
+        "image-rejected",
         "image-too-large",
         "unsupported-format",
         "request-too-large",
         "idempotency-key-reused",
-        "snapshot-behind",
-        "busy",
+        "version-behind",
+        "queue-full",
         "deadline-exceeded",
         "not-ready",
     ),
@@ -157,7 +157,9 @@ def _detection_view(
         file = io.BytesIO()
         np.save(file, detection.map)
         anomaly_map = MapView(format="npy", data=_base64(file.getvalue()), scale=1.0)
-    shown = inspection_view(pending.inspection()).model_copy(update={"picture": "whole" if recorded else "none"})
+    shown = inspection_view(pending.inspection()).model_copy(
+        update={"image_availability": "original" if recorded else "none"}
+    )
     return DetectionView(
         **shown.model_dump(),
         map=anomaly_map,

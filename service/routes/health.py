@@ -46,7 +46,7 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
             "not-ready",
             reason,
             headers={"Retry-After": "5"},
-            damaged_segments=_damaged(state),
+            corrupt_segments=_damaged(state),
             failing=[task.model_dump(mode="json") for task in failing],
         )
     memory, seen = state.library.memory, state.readiness.seen
@@ -54,7 +54,7 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
         version=memory.version,
         references=len(memory),
         forward_ms=seen.forward_ms,
-        keeps_history=seen.keeps_history,
+        recording_enabled=seen.recording_enabled,
         failing=failing,
     )
 
@@ -88,10 +88,10 @@ async def what(state: Annotated[AppState, Depends(app_state)]) -> VersionView:
             device=str(state.encoder.device),
             fingerprint=space.fingerprint,
         ),
-        snapshot=memory.version,
+        version=memory.version,
         references=len(memory),
-        keeps_history=state.recording_enabled(),
-        damaged_segments=_damaged(state),
+        recording_enabled=state.recording_enabled(),
+        corrupt_segments=_damaged(state),
         limits=_limits(state.settings),
     )
 

@@ -26,7 +26,7 @@ from service.schemas.inspections import (
     FeedbackRequest,
     InspectionPage,
     InspectionView,
-    Judgement,
+    Label,
     TrendPointView,
     TrendView,
     inspection_view,
@@ -65,12 +65,12 @@ async def _filter(
     verdict: Annotated[Verdict | None, Query()] = None,
     station: Annotated[Text | None, Query()] = None,
     part_id: Annotated[Text | None, Query()] = None,
-    judgement: Annotated[Judgement | None, Query()] = None,
+    label: Annotated[Label | None, Query()] = None,
     since: Annotated[_Moment | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
     text: Annotated[Text | None, Query(description="Contained in the file name, part id or station.")] = None,
 ) -> InspectionFilter:
-    return InspectionFilter(category, verdict, station, part_id, judgement, since, until, text)
+    return InspectionFilter(category, verdict, station, part_id, label, since, until, text)
 
 
 Wanted = Annotated[InspectionFilter, Depends(_filter)]
@@ -109,7 +109,7 @@ async def trend(
         total=found.total,
         first=found.first,
         last=found.last,
-        stretch_seconds=found.stretch.total_seconds(),
+        bucket_seconds=found.bucket.total_seconds(),
         points=tuple(TrendPointView(**asdict(point)) for point in found.points),
     )
 
@@ -163,13 +163,13 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
     return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
 
 
-@router.get("/{inspection_id}/image", response_class=Response, responses=documented_problems("not-found", "busy"))
+@router.get("/{inspection_id}/image", response_class=Response, responses=documented_problems("not-found", "queue-full"))
 async def image(
     inspection_id: Text, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
 ) -> Response:
     """The image as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
     found = await _find(state, inspection_id)
-    gone = found.kept_bytes is None
+    gone = found.stored_bytes is None
     if found.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
         data = await _file(state, thumbnail_name(inspection_id))
         return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
@@ -181,7 +181,7 @@ async def image(
 
 @router.post(
     "/{inspection_id}/feedback",
-    responses=documented_problems("not-found", "storage-full", "conflict", "confirmation-needed", "busy"),
+    responses=documented_problems("not-found", "storage-full", "conflict", "confirmation-needed", "queue-full"),
 )
 async def feedback(
     inspection_id: Text,
@@ -193,13 +193,13 @@ async def feedback(
     """Say whether the part was good or defective, or take that back.
 
     A good part's image becomes a reference of its category, so the same false reject does not come back. Any later
-    judgement takes that reference out again, unless it was one before. `good` needs the image: once that is no longer
+    label takes that reference out again, unless it was one before. `good` needs the image: once that is no longer
     kept, it is a conflict. An image that would move the threshold far, or does not look like the product, is held:
     `confirmation-needed` tells its `effect`, and `confirm` goes on.
     """
-    if body.judgement != "good":
-        judgement = None if body.judgement == "none" else body.judgement
-        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, judgement))
+    if body.label != "good":
+        label = None if body.label == "none" else body.label
+        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, label))
     found = await _find(state, inspection_id)
     _, role = request.scope["access"]
     with state.onboarding.images.lease(1):
@@ -219,7 +219,7 @@ async def _file(state: AppState, name: str | None) -> bytes:
 
 
 async def _picture(state: AppState, found: Inspection, held: Lease) -> tuple[bytes, str]:
-    if found.kept_bytes is None or found.image_sha256 is None or found.image_suffix is None:
+    if found.stored_bytes is None or found.image_sha256 is None or found.image_suffix is None:
         raise ProblemError("not-found", "The image of this inspection is no longer kept.")
     data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
     return data, found.image_suffix

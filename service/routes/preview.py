@@ -32,7 +32,9 @@ from service.usecases.settings import settings_changes
 router = APIRouter(prefix="/categories", tags=["categories"])
 
 
-@router.post("/{name}/preview", responses=documented_problems("not-found", "not-ready", "device-memory-full", "busy"))
+@router.post(
+    "/{name}/preview", responses=documented_problems("not-found", "not-ready", "device-memory-full", "queue-full")
+)
 async def previewed(
     name: Name,
     body: PreviewRequest,
@@ -97,8 +99,10 @@ def _side(
         threshold = calibration.scores.threshold_at(settings.false_reject_rate)
     return PreviewSide(
         threshold=threshold,
-        reached=calibration is not None and calibration.scores.supports_rate(settings.false_reject_rate),
-        unfamiliar_level=None if calibration is None else calibration.novelty.threshold_at(settings.unfamiliar_rate),
+        rate_supported=calibration is not None and calibration.scores.supports_rate(settings.false_reject_rate),
+        unfamiliar_threshold=None
+        if calibration is None
+        else calibration.novelty.threshold_at(settings.unfamiliar_rate),
         references=_counted(references),
         inspections=_counted(inspections),
     )

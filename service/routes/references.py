@@ -67,13 +67,13 @@ class _Options(BaseModel):
     "",
     openapi_extra=documented_upload(_Options),
     responses=documented_problems(
-        "image-refused",
+        "image-rejected",
         "image-too-large",
         "unsupported-format",
         "request-too-large",
         "storage-full",
         "not-ready",
-        "busy",
+        "queue-full",
     ),
 )
 async def add(
@@ -98,8 +98,8 @@ async def add(
         results=tuple(results),
         added=counts.count("added"),
         duplicates=counts.count("duplicate"),
-        refused=counts.count("refused"),
-        outliers_need=onboarded.outliers_need,
+        rejected=counts.count("rejected"),
+        images_until_outlier_check=onboarded.images_until_outlier_check,
         calibration=calibration_view(state, options.category, onboarded.settings),
     )
 
@@ -125,7 +125,7 @@ async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_st
     return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
 
 
-@router.get("/{reference_id}/image", response_class=Response, responses=documented_problems("not-found", "busy"))
+@router.get("/{reference_id}/image", response_class=Response, responses=documented_problems("not-found", "queue-full"))
 async def image(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
 ) -> Response:
@@ -135,7 +135,9 @@ async def image(
     return await image_response(state.thread_pools.files, data, found.image_suffix, side, state.settings.image_limits)
 
 
-@router.post("/{reference_id}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "busy"))
+@router.post(
+    "/{reference_id}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full")
+)
 async def restore(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], _admitted: OnboardingLease
 ) -> ReferenceView:
@@ -168,7 +170,7 @@ def _result(file: ImageFile, image: onboard.OnboardedImage) -> ReferenceResult:
         return ReferenceResult(**asdict(outcome), findings=findings, notices=notices)
     return ReferenceResult(
         filename=file.name,
-        status="refused",
+        status="rejected",
         reason=outcome.reason if isinstance(outcome, ImageRejected) else outcome.kind,
         detail=outcome.detail,
         findings=findings,

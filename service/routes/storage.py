@@ -64,19 +64,19 @@ def _storage(state: AppState) -> StorageView:
         ),
         limits=RetentionPolicyView(
             inspections=_bounds(policy.inspections),
-            pictures=_bounds(policy.images),
+            images=_bounds(policy.images),
             defects=_bounds(policy.defects),
-            defect_pictures=_bounds(policy.defect_images),
+            defect_images=_bounds(policy.defect_images),
         ),
         disk=DiskUsageView(
             free=disk.free,
             size=disk.total,
-            pictures_go_below=2 * least,
-            history_stops_below=least,
-            keeps_history=state.recording_enabled(),
+            prune_images_below_bytes=2 * least,
+            stop_recording_below_bytes=least,
+            recording_enabled=state.recording_enabled(),
         ),
         memory=_memory(state),
-        awaiting_deletion=CountAndBytesView(count=pending.count, bytes=pending.bytes),
+        pending_deletion=CountAndBytesView(count=pending.count, bytes=pending.bytes),
         pruned_at=None if finished is None else datetime.fromtimestamp(finished, UTC),
     )
 
@@ -96,23 +96,23 @@ def _kept(
 ) -> GroupUsageView:
     held = holdings.get(kind)
     nothing = CountAndBytes(0, 0)
-    inspections, images = goes.get((kind, "inspections"), nothing), goes.get((kind, "pictures"), nothing)
+    inspections, images = goes.get((kind, "inspections"), nothing), goes.get((kind, "images"), nothing)
     return GroupUsageView(
         inspections=0 if held is None else held.inspections,
         oldest=None if held is None else held.oldest,
-        pictures=CountAndBytesView(
+        images=CountAndBytesView(
             count=0 if held is None else held.images, bytes=0 if held is None else held.image_bytes
         ),
         thumbnail_bytes=0 if held is None else held.thumbnail_bytes,
         next_inspections=CountAndBytesView(**vars(inspections)),
-        next_pictures=CountAndBytesView(**vars(images)),
+        next_images=CountAndBytesView(**vars(images)),
     )
 
 
 def _references(held: ReferenceUsage | None) -> ReferenceUsageView:
     if held is None:
-        return ReferenceUsageView(count=0, picture_bytes=0, code_bytes=0)
-    return ReferenceUsageView(count=held.references, picture_bytes=held.image_bytes, code_bytes=held.code_bytes)
+        return ReferenceUsageView(count=0, image_bytes=0, code_bytes=0)
+    return ReferenceUsageView(count=held.references, image_bytes=held.image_bytes, code_bytes=held.code_bytes)
 
 
 def _bounds(bounds: RetentionLimits) -> RetentionLimitsView:

@@ -13,8 +13,8 @@ from service.schemas.base import ResponseModel
 class UnfamiliarView(ResponseModel):
     """Where a category's level for `unfamiliar` stands."""
 
-    level: float | None = Field(description="Null with fewer than 8 references.")
-    reached: bool = Field(description="Whether there are enough references to promise `unfamiliar_rate`.")
+    threshold: float | None = Field(description="Null with fewer than 8 references.")
+    rate_supported: bool = Field(description="Whether there are enough references to promise `unfamiliar_rate`.")
     references_needed: int
 
 
@@ -25,11 +25,11 @@ class CalibrationView(ResponseModel):
         description="pending: leave-one-out scores are being computed; none: fewer than two references."
     )
     progress: float = Field(description="Share done of what is being computed, 0 to 1.")
-    threshold: float | None = Field(None, description="The most cautious one while `reached` is false.")
-    region_level: float | None = Field(None, description="What a pixel of the map must exceed to be in a region.")
+    threshold: float | None = Field(None, description="The most cautious one while `rate_supported` is false.")
+    region_threshold: float | None = Field(None, description="What a pixel of the map must exceed to be in a region.")
     references: int = Field(description="How many leave-one-out scores the threshold rests on.")
     references_needed: int = Field(description="How many the false-reject rate needs.")
-    reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    rate_supported: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
     duplicates: int = Field(description="References that show a part again and do not count.")
     unfamiliar: UnfamiliarView
     layer_weights: tuple[float, ...] | None = Field(
@@ -45,7 +45,7 @@ class DriftView(ResponseModel):
     inspections: int = Field(description="Since the test began, with this calibration.")
     p_values: tuple[int, ...] = Field(description="Inspections by p-value, in ten bins from 0 to 1; even when steady.")
     evidence: float = Field(description="Betting capital against `steady`, 1 at the start.")
-    highest: float = Field(description="The most the evidence has been.")
+    max_evidence: float = Field(description="The most the evidence has been.")
     alarm: float = Field(description="At this evidence the flag is raised.")
     since: datetime
     flagged_at: datetime | None

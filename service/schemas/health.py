@@ -44,10 +44,10 @@ class VersionView(ResponseModel):
     encoder: EncoderView
     engine: str
     codec: str
-    snapshot: int
+    version: int
     references: int
-    keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
-    damaged_segments: tuple[str, ...]
+    recording_enabled: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
+    corrupt_segments: tuple[str, ...]
     limits: UploadLimits
 
 
@@ -76,5 +76,5 @@ class Ready(ResponseModel):
     version: int
     references: int
     forward_ms: float = Field(description="What an image last took in the encoder, in milliseconds.")
-    keeps_history: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
+    recording_enabled: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
     failing: tuple[TaskView, ...] = Field(description="Background work that is not done as it should be.")

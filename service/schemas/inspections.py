@@ -14,11 +14,11 @@ from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 
-Judgement = Literal["good", "defect"]
-ImageAvailability = Literal["whole", "thumbnail", "none"]
+Label = Literal["good", "defect"]
+ImageAvailability = Literal["original", "thumbnail", "none"]
 
 
-class EvidenceView(ResponseModel):
+class NearestPatchView(ResponseModel):
     """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
 
     reference_id: int
@@ -32,15 +32,17 @@ class EvidenceView(ResponseModel):
     distance: float = Field(description="1 − cosine, 0 to 2.")
 
 
-class FamiliarityView(ResponseModel):
-    """How like anything referenced the image is. Beyond `level` the verdict is `unfamiliar`."""
+class NoveltyView(ResponseModel):
+    """How like anything referenced the image is. Beyond `threshold` the verdict is `unfamiliar`."""
 
     statistic: float | None = Field(description="Spreads beyond the references' usual; null before calibration.")
-    level: float | None = Field(description="Null with fewer than 8 references.")
+    threshold: float | None = Field(description="Null with fewer than 8 references.")
     p_value: float | None = Field(description="Rank of the statistic among the references' own.")
     median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
     similarity: float = Field(description="Of the most similar reference, −1 to 1.")
-    uniformity: float = Field(description="How alike the image's own patches are; 1 of a frame that shows nothing.")
+    self_similarity: float = Field(
+        description="How alike the image's own patches are; 1 of a frame that shows nothing."
+    )
 
 
 class AlternativeCategoryView(ResponseModel):
@@ -63,7 +65,7 @@ class RegionView(ResponseModel):
     peak: float
     centroid: tuple[float, float]
     polygon: tuple[tuple[float, float], ...]
-    evidence: EvidenceView
+    nearest_patch: NearestPatchView
 
 
 class RetrievedReferenceView(ResponseModel):
@@ -101,15 +103,17 @@ class InspectionView(ResponseModel):
     station: str | None = None
     regions: tuple[RegionView, ...] = ()
     references: tuple[RetrievedReferenceView, ...] = ()
-    familiarity: FamiliarityView | None = None
-    better_category: AlternativeCategoryView | None = Field(
+    novelty: NoveltyView | None = None
+    alternative_category: AlternativeCategoryView | None = Field(
         None, description="With `category` given: another one that fits better."
     )
     timings: Timings
-    judgement: Judgement | None = None
-    judged_at: datetime | None = None
+    label: Label | None = None
+    labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
-    picture: ImageAvailability = Field("none", description="What is kept of the image; `whole` has its map, too.")
+    image_availability: ImageAvailability = Field(
+        "none", description="What is kept of the image; `original` has its map, too."
+    )
     encoding: EncodingView | None = Field(None, description="Null of inspections from before it was noted.")
     notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
 
@@ -127,7 +131,7 @@ class TrendPointView(ResponseModel):
     at: datetime
     count: int
     mean: float = Field(description="Of the scores.")
-    highest: float = Field(description="Of the scores.")
+    max: float = Field(description="Of the scores.")
     threshold: float | None = Field(description="The highest one that they were held against.")
     verdicts: dict[Verdict, int]
 
@@ -138,16 +142,16 @@ class TrendView(ResponseModel):
     total: int
     first: datetime | None
     last: datetime | None
-    stretch_seconds: float
+    bucket_seconds: float
     points: tuple[TrendPointView, ...]
 
 
 class FeedbackRequest(BaseModel):
-    """What a person says: `good` makes the image a reference, `none` takes the judgement and that reference back."""
+    """What a person says: `good` makes the image a reference, `none` takes the label and that reference back."""
 
     model_config = ConfigDict(extra="forbid")
 
-    judgement: Literal["good", "defect", "none"]
+    label: Literal["good", "defect", "none"]
     confirm: bool = Field(
         False, strict=True, description="Make it a reference although `confirmation-needed` was answered."
     )
@@ -175,12 +179,12 @@ def inspection_view(inspection: Inspection) -> InspectionView:
     """An inspection as the API shows it."""
     encoding = encoding_view(inspection.encoding, inspection.reading)
     return InspectionView.model_validate(
-        {**asdict(inspection), "picture": image_availability(inspection), "encoding": encoding}
+        {**asdict(inspection), "image_availability": image_availability(inspection), "encoding": encoding}
     )
 
 
 def image_availability(inspection: Inspection) -> ImageAvailability:
     """What is left of its image."""
-    if inspection.kept_bytes is not None:
-        return "whole"
+    if inspection.stored_bytes is not None:
+        return "original"
     return "none" if inspection.thumbnail_bytes is None else "thumbnail"

@@ -50,8 +50,8 @@ class PreviewSide(ResponseModel):
     """What images are held against, and how many come to which verdict."""
 
     threshold: float | None
-    reached: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
-    unfamiliar_level: float | None
+    rate_supported: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    unfamiliar_threshold: float | None
     references: dict[Verdict, int]
     inspections: dict[Verdict, int]
 
@@ -60,8 +60,8 @@ class PreviewResponse(ResponseModel):
     """What settings would change, had a category had them. Nothing was changed."""
 
     version: int
-    basis: Literal["none", "kept", "measured", "estimated"] = Field(
-        description="Where the threshold afterwards comes from. none: nothing is calibrated; kept: from the scores "
+    basis: Literal["none", "stored", "measured", "estimated"] = Field(
+        description="Where the threshold afterwards comes from. none: nothing is calibrated; stored: from the scores "
         "there are; measured: every reference was scored anew; estimated: `measured` of them were, and the others are "
         "taken to change like those that scored alike."
     )

@@ -19,10 +19,10 @@ class FindingView(ResponseModel):
     kind: FindingKind
     detail: str
     value: float = Field(description="What was measured.")
-    usual: float | None = Field(None, description="What the category's other images measure.")
+    typical: float | None = Field(None, description="What the category's other images measure.")
     limit: float | None = Field(None, description="Where the finding begins.")
     reference_id: int | None = Field(None, description="The reference it was compared with.")
-    picture: int | None = Field(None, description="Or the position in the same request.")
+    image_index: int | None = Field(None, description="Or the position in the same request.")
     category: str | None = Field(None, description="Of that reference, where it is another.")
 
 
@@ -30,7 +30,7 @@ class ReferenceResult(ResponseModel):
     """What became of one image. One refused by screening has the finding's kind as its reason."""
 
     filename: str
-    status: Literal["added", "duplicate", "refused"]
+    status: Literal["added", "duplicate", "rejected"]
     reference_id: int | None = None
     reason: str | None = None
     detail: str | None = None
@@ -46,8 +46,8 @@ class ReferencesResponse(ResponseModel):
     results: tuple[ReferenceResult, ...]
     added: int
     duplicates: int
-    refused: int
-    outliers_need: int | None = Field(
+    rejected: int
+    images_until_outlier_check: int | None = Field(
         description="How many more images, of the same request or calibrated already, it takes to find outliers "
         "among them; 0 when outliers were looked for; null when none of the images is new."
     )

@@ -28,29 +28,29 @@ class RetentionPolicyView(ResponseModel):
     """The limits in force, which settings give. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
 
     inspections: RetentionLimitsView
-    pictures: RetentionLimitsView
+    images: RetentionLimitsView
     defects: RetentionLimitsView
-    defect_pictures: RetentionLimitsView
+    defect_images: RetentionLimitsView
 
 
 class GroupUsageView(ResponseModel):
-    """Inspections of one kind. `pictures` are counted with their maps, for each inspection that has them."""
+    """Inspections of one kind. `images` are counted with their maps, for each inspection that has them."""
 
     inspections: int
     oldest: datetime | None
-    pictures: CountAndBytesView
+    images: CountAndBytesView
     thumbnail_bytes: int
     next_inspections: CountAndBytesView = Field(
         description="What the next pruning takes away; bytes are of thumbnails."
     )
-    next_pictures: CountAndBytesView = Field(description="Beyond the limits now; they may belong to those inspections.")
+    next_images: CountAndBytesView = Field(description="Beyond the limits now; they may belong to those inspections.")
 
 
 class ReferenceUsageView(ResponseModel):
     """Live references. Those added before their images' bytes were noted count none."""
 
     count: int
-    picture_bytes: int
+    image_bytes: int
     code_bytes: int
 
 
@@ -68,9 +68,9 @@ class DiskUsageView(ResponseModel):
 
     free: int
     size: int
-    pictures_go_below: int = Field(description="With less free, the oldest images of what is no defect go.")
-    history_stops_below: int = Field(description="With less free, inspections are answered but not kept.")
-    keeps_history: bool
+    prune_images_below_bytes: int = Field(description="With less free, the oldest images of what is no defect go.")
+    stop_recording_below_bytes: int = Field(description="With less free, inspections are answered but not kept.")
+    recording_enabled: bool
 
 
 class MemoryUsageView(ResponseModel):
@@ -88,5 +88,5 @@ class StorageView(ResponseModel):
     limits: RetentionPolicyView
     disk: DiskUsageView
     memory: MemoryUsageView
-    awaiting_deletion: CountAndBytesView = Field(description="Files that nothing needs and that are not yet deleted.")
+    pending_deletion: CountAndBytesView = Field(description="Files that nothing needs and that are not yet deleted.")
     pruned_at: datetime | None = Field(description="When this process last brought the history within its limits.")

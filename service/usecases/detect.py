@@ -98,13 +98,13 @@ async def detect(
         _count(
             state,
             [each.timed.detection for each in pending.values() if each.id not in recorded_before],
-            recorded=recording.kept,
+            recorded=recording.recorded,
         )
     problems = {
         ids[index]: problem for index, problem in zip(new, detections, strict=True) if isinstance(problem, Exception)
     }
     results: dict[str, Inspection | PendingInspection | Exception] = {**pending, **problems, **recorded_before}
-    return DetectOutcome(tuple(results[inspection_id] for inspection_id in ids), recording.kept, published.settings)
+    return DetectOutcome(tuple(results[inspection_id] for inspection_id in ids), recording.recorded, published.settings)
 
 
 def _check_references(published: PublishedState, category: str | None) -> None:

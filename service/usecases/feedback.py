@@ -41,9 +41,9 @@ async def mark_as_good(
     except CategoryNotFound:
         raise Conflict(f"The category {category!r} was removed: restore it first.") from None
     known = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
-    if known and inspection.judgement == "good":
+    if known and inspection.label == "good":
         return inspection
-    if inspection.kept_bytes is None:
+    if inspection.stored_bytes is None:
         raise Conflict(
             "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
@@ -129,5 +129,5 @@ def _other_category(state: AppState, inspection: Inspection, compared: Screening
     for finding in compared.findings:
         if finding.kind == "other_category":
             return finding.category
-    then = str((inspection.better_category or {}).get("category", ""))
+    then = str((inspection.alternative_category or {}).get("category", ""))
     return then if then and len(state.library.memory.rows_of(then)) else None

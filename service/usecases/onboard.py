@@ -47,14 +47,14 @@ class OnboardedImage:
 class OnboardingResult:
     """What became of the images of one request, in order.
 
-    version: of the snapshot that holds them. settings: of the category. outliers_need: how many more images it takes to
-    find outliers among them; None when none was screened.
+    version: of the snapshot that holds them. settings: of the category. images_until_outlier_check: how many more
+    images it takes to find outliers among them; None when none was screened.
     """
 
     version: int
     images: tuple[OnboardedImage, ...]
     settings: CategorySettings
-    outliers_need: int | None
+    images_until_outlier_check: int | None
 
 
 async def onboard(

@@ -68,7 +68,7 @@ class Preview:
     version: int
     before: Calibration | None
     after: Calibration | None
-    basis: Literal["none", "kept", "measured", "estimated"]
+    basis: Literal["none", "stored", "measured", "estimated"]
     measured: int
     searched_again: bool
     references: tuple[tuple[int, SettingsComparison], ...]
@@ -86,7 +86,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     before = state.calibrations.of(name)
     matching = InspectionFilter(category=name)
     page = await asyncio.to_thread(state.library.catalogue.inspections.page, matching, None, limit)
-    recent = [each for each in page.items if each.image_sha256 is not None and each.familiarity is not None]
+    recent = [each for each in page.items if each.image_sha256 is not None and each.novelty is not None]
     again = now.scoring != then.scoring
 
     def compared(old: ImageStatistics, new: ImageStatistics) -> SettingsComparison:
@@ -107,7 +107,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         parts = {each.id: compared(_recorded_measures(each), _recorded_measures(each)) for each in recent}
     stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
     references = () if before is None or after is None else tuple(_pairs(before, after))
-    basis: Literal["none", "kept", "measured", "estimated"] = "kept"
+    basis: Literal["none", "stored", "measured", "estimated"] = "stored"
     if after is None:
         basis = "none"
     elif again:
@@ -137,9 +137,9 @@ def _pairs(
 
 def _recorded_measures(inspection: Inspection) -> ImageStatistics:
     """What is kept of an inspection's measures. The peak is not, and no verdict depends on it."""
-    found = inspection.familiarity or {}
+    found = inspection.novelty or {}
     median, similarity, uniformity = (
-        float(str(found[each])) for each in ("median_distance", "similarity", "uniformity")
+        float(str(found[each])) for each in ("median_distance", "similarity", "self_similarity")
     )
     return ImageStatistics(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
 

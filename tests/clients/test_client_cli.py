@@ -95,9 +95,9 @@ def test_inspections_are_listed_and_watched(service: str) -> None:
 def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -> None:
     with Client(service) as client:
         wrong = client.inspect(part(70, kind=1), category="disc").id
-        assert json.loads(run("label", wrong, "defect", "--json", url=service))["judgement"] == "defect"
+        assert json.loads(run("label", wrong, "defect", "--json", url=service))["label"] == "defect"
         assert "`confirm`" in run("label", wrong, "good", url=service, code=1)
-        assert client.inspection(wrong).judgement == "defect"
+        assert client.inspection(wrong).label == "defect"
         reference = client.set_label(wrong, "good", confirm=True).promoted_reference_id
         assert f"good, reference {reference}" in run("label", wrong, "good", url=service)
         assert "no label" in run("label", wrong, "none", url=service)

@@ -52,7 +52,7 @@ def use_every_method(client: Client, name: str) -> None:
     """Call each method at least once, with a category and a station of this name."""
     first = {"synchronous": 100, "asynchronous": 200}[name]
     onboarded = client.onboard(name, [part(seed) for seed in range(first, first + 3)], refuse=["too_dark"])
-    assert (onboarded.added, onboarded.refused) == (3, 0)
+    assert (onboarded.added, onboarded.rejected) == (3, 0)
     dark = client.onboard(name, [encode_png(np.zeros((144, 160, 3), np.uint8))], refuse=["too_dark"])
     assert [result.reason for result in dark.results] == ["too_dark"]
 
@@ -88,8 +88,8 @@ def use_every_method(client: Client, name: str) -> None:
     assert len(client.inspections_csv(InspectionFilter(text=name[:-1], part_id="p")).splitlines()) == 2
     trend = client.trend(InspectionFilter(station=name), points=1)
     assert (trend.total, sum(trend.points[0].verdicts.values())) == (3, 3)
-    assert client.set_label(detection.id, "defect").judgement == "defect"
-    assert client.set_label(detection.id, None).judgement is None
+    assert client.set_label(detection.id, "defect").label == "defect"
+    assert client.set_label(detection.id, None).label is None
 
     ids = [reference.id for reference in client.references(name, page_size=2)]
     assert ids == [result.reference_id for result in onboarded.results]
@@ -106,7 +106,7 @@ def use_every_method(client: Client, name: str) -> None:
     assert list(scores.scores) == sorted(scores.scores)
     assert len(scores.references) == client.category("disc").calibration.references
     preview = client.preview("disc", limit=1, threshold=0.0)
-    assert (preview.basis, preview.after.threshold, len(preview.references)) == ("kept", 0.0, 1)
+    assert (preview.basis, preview.after.threshold, len(preview.references)) == ("stored", 0.0, 1)
     assert preview.after.references == {"anomalous": len(scores.scores)}
     assert scores.scores[-1] == preview.references[0].after.score
     right_half = np.zeros((64, 64, 3), np.uint8)
@@ -186,13 +186,13 @@ def test_every_method_returns_the_model_of_its_routes_response(service: str) -> 
 def test_what_a_verdict_is_based_on_is_typed(service: str) -> None:
     with Client(service) as client:
         detection = client.inspect(part(7), category="disc", station="typed")
-        assert detection.familiarity is not None
-        assert detection.familiarity.level is not None
-        assert detection.familiarity.statistic is not None
-        assert 0 < detection.familiarity.similarity <= 1
-        assert client.inspection(detection.id).familiarity == detection.familiarity
+        assert detection.novelty is not None
+        assert detection.novelty.threshold is not None
+        assert detection.novelty.statistic is not None
+        assert 0 < detection.novelty.similarity <= 1
+        assert client.inspection(detection.id).novelty == detection.novelty
         category = client.category("disc")
-        assert category.calibration.unfamiliar.level == detection.familiarity.level
+        assert category.calibration.unfamiliar.threshold == detection.novelty.threshold
         assert category.calibration.progress == 1.0
         assert category.drift is not None
         assert (category.drift.state, sum(category.drift.p_values)) == ("steady", category.drift.inspections)
@@ -238,7 +238,7 @@ def test_the_asynchronous_client_onboards_inspects_and_watches(service: str) -> 
     async def tour() -> None:
         async with AsyncClient(service, timeouts=Timeouts(total=60)) as client:
             onboarded = await client.onboard("tour", [part(201), b"not an image", part(202)])
-            assert [result.status for result in onboarded.results] == ["added", "refused", "added"]
+            assert [result.status for result in onboarded.results] == ["added", "rejected", "added"]
             image, station = part(9, scratched=True), "tour"
             first = await client.inspect(image, category="disc", station=station, idempotency_key="tour")
             second = await client.inspect(image, category="disc", station=station, idempotency_key="tour")
@@ -269,18 +269,18 @@ def test_a_large_upload_is_split_into_requests_that_the_service_accepts(service:
         # The service accepts at most 64 images per request: a batch of 100 has to be split.
         result = client.onboard("long", paths, progress=reported.append, limits=BatchLimits(max_images=100))
         assert [each.filename for each in result.results] == [path.name for path in paths]
-        assert (result.added, result.duplicates, result.refused) == (149, 0, 1)
+        assert (result.added, result.duplicates, result.rejected) == (149, 0, 1)
         assert result.results[70].reason == "not-an-image"
         assert [progress.done for progress in reported] == [50, 100, 150]
         assert {progress.total for progress in reported} == {150}
         repeated = client.onboard("long", iter(paths))
-        assert (repeated.added, repeated.duplicates, repeated.refused) == (0, 149, 1)
+        assert (repeated.added, repeated.duplicates, repeated.rejected) == (0, 149, 1)
         client.remove_category("long")
 
 
 def test_each_image_of_an_upload_that_is_refused_as_a_whole_has_its_own_reason(service: str) -> None:
     with Client(service) as client:
-        result = client.onboard("refused", [b"not an image", b"", part(1)[:400]])
-        assert [each.status for each in result.results] == ["refused"] * 3
+        result = client.onboard("rejected", [b"not an image", b"", part(1)[:400]])
+        assert [each.status for each in result.results] == ["rejected"] * 3
         assert [each.reason for each in result.results] == ["not-an-image", "empty", "damaged"]
         assert result.version is None

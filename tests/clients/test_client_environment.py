@@ -111,7 +111,7 @@ def test_an_unreadable_file_or_one_that_is_no_image_is_reported_and_the_others_a
     assert "4.png: File name too long" in errors[3]
     done = run("onboard", "mixed", folder, url=service)
     assert done.returncode == 1
-    assert "2 added, 0 duplicates, 2 refused" in done.stdout
+    assert "2 added, 0 duplicates, 2 rejected" in done.stdout
     assert "unreadable" in done.stdout
     with Client(service) as client:
         client.remove_category("mixed")

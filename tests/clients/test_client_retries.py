@@ -27,8 +27,8 @@ QUICK = Retries(max_attempts=4, initial_wait=0.01)
 
 @pytest.mark.parametrize(
     "failure",
-    [error_response("busy", 503), error_response("deadline-exceeded", 504), (502, {}, "bad gateway"), HANG_UP],
-    ids=["busy", "deadline", "gateway", "connection lost"],
+    [error_response("queue-full", 503), error_response("deadline-exceeded", 504), (502, {}, "bad gateway"), HANG_UP],
+    ids=["queue-full", "deadline", "gateway", "connection lost"],
 )
 def test_a_transient_failure_is_retried(failure: Response) -> None:
     with scripted_server(failure, failure, LIVE) as server, Client(server.url, retries=QUICK) as client:
@@ -63,14 +63,14 @@ def test_creating_a_key_is_not_retried_since_that_could_create_two() -> None:
 
 
 def test_the_wait_is_at_least_the_services_retry_after() -> None:
-    busy = error_response("busy", 503, **{"Retry-After": "1"})
+    busy = error_response("queue-full", 503, **{"Retry-After": "1"})
     with scripted_server(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
         client.live()
         assert server.requests[1].received_at - server.requests[0].received_at >= 1.0
 
 
 def test_a_wait_beyond_the_total_timeout_is_not_started() -> None:
-    busy = error_response("busy", 503, **{"Retry-After": "30"})
+    busy = error_response("queue-full", 503, **{"Retry-After": "30"})
     with scripted_server(busy) as server, Client(server.url, retries=QUICK, timeouts=Timeouts(total=5)) as client:
         with pytest.raises(Unavailable) as raised:
             client.live()
@@ -80,7 +80,7 @@ def test_a_wait_beyond_the_total_timeout_is_not_started() -> None:
 
 @pytest.mark.parametrize("retry_after", ["61", "86400", "9" * 400, "Wed, 21 Oct 2065 07:28:00 GMT"])
 def test_a_retry_after_above_the_maximum_is_raised_instead_of_waited_for(retry_after: str) -> None:
-    busy = error_response("busy", 503, **{"Retry-After": retry_after, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    busy = error_response("queue-full", 503, **{"Retry-After": retry_after, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"})
     with scripted_server(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
         with pytest.raises(Unavailable) as raised:
             client.live()
@@ -99,7 +99,7 @@ def test_a_retry_after_above_the_maximum_is_raised_instead_of_waited_for(retry_a
 def test_a_retry_after_given_as_a_time_is_relative_to_the_responses_date() -> None:
     times = {"Retry-After": "Wed, 21 Oct 2015 07:28:01 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
     with (
-        scripted_server(error_response("busy", 503, **times), LIVE) as server,
+        scripted_server(error_response("queue-full", 503, **times), LIVE) as server,
         Client(server.url, retries=QUICK) as client,
     ):
         client.live()
@@ -108,20 +108,20 @@ def test_a_retry_after_given_as_a_time_is_relative_to_the_responses_date() -> No
 
 @pytest.mark.parametrize("retry_after", ["soon", "-1", "\u00b2", "1e9", "Wed, 99 Oct 2015"])
 def test_a_retry_after_that_cannot_be_read_is_ignored(retry_after: str) -> None:
-    busy = error_response("busy", 503, **{"Retry-After": retry_after})
+    busy = error_response("queue-full", 503, **{"Retry-After": retry_after})
     with scripted_server(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
         assert client.live().status == "live"
 
 
-UNFAMILIAR = {"level": None, "reached": False, "references_needed": 999}
-CALIBRATION = {"state": "none", "progress": 1, "references": 0, "references_needed": 99, "reached": False}
+UNFAMILIAR = {"threshold": None, "rate_supported": False, "references_needed": 999}
+CALIBRATION = {"state": "none", "progress": 1, "references": 0, "references_needed": 99, "rate_supported": False}
 ADDED = {
     "category": "a",
     "version": 1,
     "added": 1,
     "duplicates": 0,
-    "refused": 0,
-    "outliers_need": None,
+    "rejected": 0,
+    "images_until_outlier_check": None,
     "results": [{"filename": "x", "status": "added", "reference_id": 1}],
     "calibration": {**CALIBRATION, "duplicates": 0, "unfamiliar": UNFAMILIAR},
 }
@@ -131,7 +131,7 @@ def test_an_image_that_the_service_fails_on_is_refused_and_the_others_are_added(
     failed, added = error_response("internal", 500), (200, {}, json.dumps(ADDED))
     with scripted_server(failed, added, failed, added) as server, Client(server.url, retries=QUICK) as client:
         result = client.onboard("a", [b"1", b"2", b"3"])
-        assert [each.status for each in result.results] == ["added", "refused", "added"]
+        assert [each.status for each in result.results] == ["added", "rejected", "added"]
         assert (result.results[1].reason, result.results[1].detail) == ("internal", "about internal")
 
 
@@ -146,9 +146,9 @@ def test_onboarding_stops_when_the_service_fails_on_several_images_in_a_row() ->
 def test_every_attempt_of_a_detection_carries_the_same_key_and_the_whole_image(tmp_path: Path) -> None:
     path = tmp_path / "part.png"
     path.write_bytes(b"x" * 300_000)
-    error = {"type": "/problems/image-refused", "title": "t", "status": 422, "detail": "d"}
+    error = {"type": "/problems/image-rejected", "title": "t", "status": 422, "detail": "d"}
     detected = (200, {}, json.dumps({"version": 1, "results": [{"filename": "a", "error": error}]}))
-    busy = error_response("busy", 503)
+    busy = error_response("queue-full", 503)
     with scripted_server(HANG_UP, busy, detected) as server, Client(server.url, retries=QUICK) as client:
         client.detect([path])
         client.detect([path])

@@ -34,7 +34,7 @@ def made(amount: int) -> Iterator[Inspection]:
         "peak": 0.5,
         "centroid": (16.0, 22.0),
         "polygon": outline,
-        "evidence": cells,
+        "nearest_patch": cells,
     }
     for index in range(amount):
         bad = chance.random() < 0.03

@@ -22,7 +22,7 @@ from tests.helpers.server_process import ServerProcess
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows 24 discs, two alike, and has inspected three good ones and a scratched one."""
     with ServerProcess(
-        tmp_path_factory.mktemp("categories") / "data", REFRESH_MS="100", MAX_IMAGE_BYTES="1000000"
+        tmp_path_factory.mktemp("categories") / "data", REFRESH_INTERVAL_MS="100", MAX_IMAGE_BYTES="1000000"
     ) as running:
         running.wait_until_live()
         running.teach("disc", *(part(seed) for seed in range(24)))

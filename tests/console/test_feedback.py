@@ -46,7 +46,7 @@ def inspect(server: ServerProcess, picture: bytes, station: str) -> str:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows 24 wheels and 6 plates, calibrated."""
-    with ServerProcess(tmp_path_factory.mktemp("feedback") / "data", REFRESH_MS="100") as running:
+    with ServerProcess(tmp_path_factory.mktemp("feedback") / "data", REFRESH_INTERVAL_MS="100") as running:
         running.wait_until_live()
         teach(running)
         running.teach("plate", *(part(seed, kind=1) for seed in range(6)))
@@ -97,7 +97,7 @@ def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("button", name="This is fine")).to_have_attribute("aria-pressed", "false")
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
     assert calibration(server) == before
 
 
@@ -126,7 +126,7 @@ def test_what_was_confirmed_is_seen_as_from_feedback_and_undone_there(seen: Page
     tile.get_by_role("button", name="Undo feedback").click()
     expect(tile).to_have_count(0)
     assert calibration(server) == before
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
     page.locator("#notices").get_by_role("button", name="Undo").last.click()
     expect(tile).to_have_count(1)
     assert list(made_from(server.client, KIND).values()) == [inspection]
@@ -141,7 +141,7 @@ def test_the_reference_of_an_inspection_that_is_no_longer_called_good_is_taken_b
     seen: Page, server: ServerProcess
 ) -> None:
     inspection = inspect(server, varied(61), "alone")
-    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "good", "confirm": True})
+    server.client.post(f"/inspections/{inspection}/feedback", json={"label": "good", "confirm": True})
     [reference] = made_from(server.client, KIND)
     server.client.delete(f"/references/{reference}").raise_for_status()
     server.client.post(f"/references/{reference}/restore").raise_for_status()
@@ -150,7 +150,7 @@ def test_the_reference_of_an_inspection_that_is_no_longer_called_good_is_taken_b
     seen.locator("li.picture").get_by_role("button", name="Undo feedback").click()
     expect(seen.locator("li.picture")).to_have_count(0)
     assert made_from(server.client, KIND) == {}
-    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "none"}).raise_for_status()
+    server.client.post(f"/inspections/{inspection}/feedback", json={"label": "none"}).raise_for_status()
 
 
 def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, server: ServerProcess) -> None:
@@ -161,8 +161,8 @@ def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, s
     expect(seen.get_by_text("this will not be rejected again")).to_be_visible()
     expect(button).to_have_attribute("aria-pressed", "true")
     seen.wait_for_timeout(500)
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] == "good"
-    server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "none"}).raise_for_status()
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] == "good"
+    server.client.post(f"/inspections/{inspection}/feedback", json={"label": "none"}).raise_for_status()
 
 
 def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
@@ -180,7 +180,7 @@ def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
 
 def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(browser: Browser, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin", REFRESH_MS="100") as running:
+    with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin", REFRESH_INTERVAL_MS="100") as running:
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         made = generate_api_key("engineer", Role.ENGINEER)
@@ -201,5 +201,5 @@ def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(bro
         expect(dialog.get_by_role("button")).to_have_text(["Close"])
         assert_accessible(page)
         dialog.get_by_role("button", name="Close").click()
-        assert running.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+        assert running.client.get(f"/inspections/{inspection}").json()["label"] is None
         context.close()

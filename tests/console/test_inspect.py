@@ -40,7 +40,7 @@ def test_a_scratched_part_is_shown_with_its_reasons(page: Page, server: ServerPr
     expect(card.get_by_role("img", name="times the threshold")).to_be_visible()
     expect(card).to_contain_text("p = ")
     expect(page.locator(".region polygon")).to_have_count(len(latest["regions"]))
-    reference = latest["regions"][0]["evidence"]["reference_id"]
+    reference = latest["regions"][0]["nearest_patch"]["reference_id"]
     expect(page.get_by_role("img", name=f"Reference {reference}, the same place")).to_be_visible()
     expect(page.get_by_text("The worst patch is")).to_be_visible()
     expect(page.locator(".thumb")).to_have_count(len(latest["references"]))
@@ -52,7 +52,7 @@ def test_a_scratched_part_is_shown_with_its_reasons(page: Page, server: ServerPr
 def test_another_reference_can_be_compared_with(page: Page, server: ServerProcess, scratched: Path) -> None:
     inspected(page, scratched)
     [latest] = server.client.get("/inspections", params={"limit": 1}).json()["inspections"]
-    nearest = latest["regions"][0]["evidence"]["reference_id"]
+    nearest = latest["regions"][0]["nearest_patch"]["reference_id"]
     other = next(each["reference_id"] for each in latest["references"] if each["reference_id"] != nearest)
     page.get_by_role("button", name=f"Reference {other} similarity").click()
     expect(page.get_by_role("img", name=f"Reference {other}, the same place")).to_be_visible()

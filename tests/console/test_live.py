@@ -46,7 +46,7 @@ def test_one_key_says_it_is_fine_and_another_takes_that_back(page: Page, server:
     page.keyboard.press("u")
     expect(page.get_by_text("Taken back.")).to_be_visible()
     assert server.references() == before
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
 
 
 def test_one_key_confirms_a_defect_and_the_undo_beside_the_notice_takes_it_back(
@@ -57,10 +57,10 @@ def test_one_key_confirms_a_defect_and_the_undo_beside_the_notice_takes_it_back(
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
     page.keyboard.press("d")
     expect(page.get_by_role("list", name="The latest inspections")).to_contain_text("Defect confirmed")
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] == "defect"
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] == "defect"
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Taken back.")).to_be_visible()
-    assert server.client.get(f"/inspections/{inspection}").json()["judgement"] is None
+    assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
 
 
 def test_the_list_is_walked_with_keys_and_then_no_reject_comes_forward(page: Page, server: ServerProcess) -> None:

@@ -21,7 +21,7 @@ PATH = "/plant/touchstone"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows under which path it is shown."""
-    with ServerProcess(tmp_path_factory.mktemp("sub") / "data", REFRESH_MS="100", ROOT_PATH=PATH) as running:
+    with ServerProcess(tmp_path_factory.mktemp("sub") / "data", REFRESH_INTERVAL_MS="100", ROOT_PATH=PATH) as running:
         running.wait_until_live()
         running.teach("disc", *(part(seed) for seed in range(24)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.1}).raise_for_status()

@@ -50,8 +50,8 @@ def inspect(client: Web, picture: bytes, **fields: str) -> dict[str, Any]:
     return result
 
 
-def say(client: Web, inspection: dict[str, Any], judgement: str, **more: Any) -> httpx.Response:
-    return client.post(f"/inspections/{inspection['id']}/feedback", json={"judgement": judgement, **more})
+def say(client: Web, inspection: dict[str, Any], label: str, **more: Any) -> httpx.Response:
+    return client.post(f"/inspections/{inspection['id']}/feedback", json={"label": label, **more})
 
 
 def made_from(client: Web, category: str = "disc") -> dict[int, str]:

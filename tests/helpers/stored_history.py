@@ -60,7 +60,7 @@ def inspection(number: int, **values: object) -> Inspection:
         image_sha256=digest(picture(number)),
         image_suffix=".png",
         map_name=f"{key}.png",
-        kept_bytes=PICTURE + MAP,
+        stored_bytes=PICTURE + MAP,
         thumbnail_bytes=THUMBNAIL,
     )
     return replace(made, **values)
@@ -120,7 +120,9 @@ class History(NamedTuple):
 
     def pictured(self) -> list[int]:
         """Those whose pictures and maps are kept."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.iterate() if each.kept_bytes is not None)
+        return sorted(
+            int(each.id, 16) for each in self.catalogue.inspections.iterate() if each.stored_bytes is not None
+        )
 
     def files(self) -> set[str]:
         """Every file of the history and of pictures."""

@@ -31,7 +31,7 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
         x, y, width, height = result["regions"][0]["box"]
         assert 0 < x + width / 2 < 160
         assert 0 < y + height / 2 < 144
-        evidence = result["regions"][0]["evidence"]
+        evidence = result["regions"][0]["nearest_patch"]
         assert taught.get(f"/references/{evidence['reference_id']}").json()["category"] == "disc"
         assert evidence["distance"] > 0
         left, top, width, height = evidence["box"]
@@ -87,7 +87,7 @@ def test_too_few_references_for_the_rate_is_said(taught: TestClient) -> None:
     calibration = taught.get("/categories/plate").json()["calibration"]
     # Some of these plates are drawn alike but for noise: those are duplicates, and do not count.
     assert calibration["references"] + calibration["duplicates"] == 6
-    assert (calibration["reached"], calibration["references_needed"]) == (False, 99)
+    assert (calibration["rate_supported"], calibration["references_needed"]) == (False, 99)
 
 
 def test_onboarding_again_changes_nothing(client: TestClient) -> None:
@@ -97,7 +97,7 @@ def test_onboarding_again_changes_nothing(client: TestClient) -> None:
     assert first["results"][3]["reference_id"] == first["results"][0]["reference_id"]
     again = client.post("/references", data={"category": "disc"}, files=files(*images)).json()
     assert (again["added"], again["duplicates"], again["version"]) == (0, 3, first["version"])
-    assert (first["outliers_need"], again["outliers_need"]) == (5, None)
+    assert (first["images_until_outlier_check"], again["images_until_outlier_check"]) == (5, None)
     other = client.post("/references", data={"category": "copy"}, files=files(*images)).json()
     assert other["added"] == 3
 
@@ -106,7 +106,7 @@ def test_bad_pictures_are_refused_one_by_one_and_the_rest_is_added(client: TestC
     body = files(part(1), b"not a picture", part(2)[:200])
     answer = client.post("/references", data={"category": "disc"}, files=body)
     results = answer.json()["results"]
-    assert [result["status"] for result in results] == ["added", "refused", "refused"]
+    assert [result["status"] for result in results] == ["added", "rejected", "rejected"]
     assert results[1]["reason"] == "not-an-image"
     assert results[2]["detail"]
     assert client.get("/references").json()["references"][0]["filename"] == "0.png"
@@ -123,7 +123,7 @@ def test_references_can_be_listed_paged_seen_and_taken_back(client: TestClient) 
     assert (image.content, image.headers["content-type"]) == (images[2], "image/png")
     before = client.get("/version").json()
     gone = client.delete(f"/references/{ids[2]}").json()
-    assert gone["version"] == before["snapshot"] + 1
+    assert gone["version"] == before["version"] + 1
     assert client.get("/version").json()["references"] == 4
     assert client.delete(f"/references/{ids[2]}").json() == gone
     assert client.get(f"/references/{ids[2]}").json()["removed_at"] is not None
@@ -235,28 +235,28 @@ def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) ->
     wait_until_calibrated(client, "disc")  # scores are weighed by layer from then on
     found = client.post("/detect", files=files(odd)).json()["results"][0]
     path = f"/inspections/{found['id']}/feedback"
-    judged = client.post(path, json={"judgement": "good", "confirm": True}).json()
-    assert judged["judgement"] == "good"
+    judged = client.post(path, json={"label": "good", "confirm": True}).json()
+    assert judged["label"] == "good"
     promoted = judged["promoted_reference_id"]
     assert client.get(f"/references/{promoted}/image").content == odd
     assert client.post("/detect", files=files(odd)).json()["results"][0]["score"] == pytest.approx(0, abs=1e-3)
-    assert client.post(path, json={"judgement": "good"}).json()["promoted_reference_id"] == promoted
-    undone = client.post(path, json={"judgement": "none"}).json()
-    assert (undone["judgement"], undone["promoted_reference_id"]) == (None, None)
+    assert client.post(path, json={"label": "good"}).json()["promoted_reference_id"] == promoted
+    undone = client.post(path, json={"label": "none"}).json()
+    assert (undone["label"], undone["promoted_reference_id"]) == (None, None)
     wait_until_calibrated(client, "disc")
     again = client.post("/detect", files=files(odd)).json()["results"][0]
     assert again["score"] == pytest.approx(found["score"], abs=1e-6)
-    marked = client.post(path, json={"judgement": "defect"}).json()
-    assert (marked["judgement"], marked["promoted_reference_id"]) == ("defect", None)
-    assert client.get("/inspections", params={"judgement": "defect"}).json()["inspections"][0]["id"] == found["id"]
+    marked = client.post(path, json={"label": "defect"}).json()
+    assert (marked["label"], marked["promoted_reference_id"]) == ("defect", None)
+    assert client.get("/inspections", params={"label": "defect"}).json()["inspections"][0]["id"] == found["id"]
 
 
 def test_undoing_a_promotion_leaves_a_reference_that_was_there_before(client: TestClient) -> None:
     ids = onboard(client, "disc", *(part(seed) for seed in range(3)))
     found = client.post("/detect", files=files(part(1))).json()["results"][0]
     path = f"/inspections/{found['id']}/feedback"
-    assert client.post(path, json={"judgement": "good"}).json()["promoted_reference_id"] is None
-    client.post(path, json={"judgement": "none"})
+    assert client.post(path, json={"label": "good"}).json()["promoted_reference_id"] is None
+    client.post(path, json={"label": "none"})
     assert [each["id"] for each in client.get("/references").json()["references"]] == ids
 
 
@@ -305,8 +305,8 @@ def test_every_route_documents_its_answers_and_errors(taught: TestClient) -> Non
         ("PATCH", "/categories/disc", {"layer_weights": [True, "1"]}),
         ("PATCH", "/categories/disc", {"region_of_interest": {"polygons": [[[False, "0"], [1, 0], [1, 1]]]}}),
         ("POST", "/categories/disc/preview", {"rho": "1"}),
-        ("POST", "/inspections/x/feedback", {"judgement": "good", "confirm": 1}),
-        ("POST", "/inspections/x/feedback", {"judgement": "good", "confirm": "yes"}),
+        ("POST", "/inspections/x/feedback", {"label": "good", "confirm": 1}),
+        ("POST", "/inspections/x/feedback", {"label": "good", "confirm": "yes"}),
         ("POST", "/keys", {"name": "a", "role": "line", "requests_per_minute": "5"}),
         ("POST", "/keys", {"name": "a", "role": "line", "expires_in_days": True}),
     ],

@@ -71,7 +71,7 @@ class Work:
     def wait_for_pruning(self) -> None:
         """Return once retention has taken inspections and pictures away."""
         end = time.monotonic() + _WAIT
-        requested = [f'touchstone_history_pruned_total{{what="{what}"' for what in ("inspections", "pictures")]
+        requested = [f'touchstone_history_pruned_total{{target="{what}"' for what in ("inspections", "images")]
         while not all(each in self._server.client.get("/metrics").text for each in requested):
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -124,11 +124,11 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
     settings = {
         "DATABASE_URL": database,
         "KEEP_INSPECTIONS": "6",
-        "KEEP_PICTURES": "3",
+        "KEEP_IMAGES": "3",
         "KEEP_DEFECTS": "6",
-        "KEEP_DEFECT_PICTURES": "3",
-        "PRUNE_SECONDS": "0.2",
-        "REFRESH_MS": "100",
+        "KEEP_DEFECT_IMAGES": "3",
+        "PRUNE_INTERVAL_SECONDS": "0.2",
+        "REFRESH_INTERVAL_MS": "100",
     }
     made: list[tuple[str, int, int]] = []  # its name; how many changes were acknowledged before it began and ended
     sizes: list[int] = []

@@ -86,7 +86,7 @@ def test_jpeg_parts_of_png_references_are_judged_by_references_stored_like_them(
     found = detect(client, "png", [jpeg(image, quality) for image in defective()])
     assert sum(result["verdict"] == "normal" for result in passed) >= GOOD - 4  # at 5 % one of 24, on average
     assert sum(result["verdict"] == "anomalous" for result in found) >= least_found
-    assert kinds(passed + found) == {"stored_differently"}
+    assert kinds(passed + found) == {"encoding_mismatch"}
     said = passed[0]["notices"][0]["detail"]
     assert said.startswith(f"It is JPEG, quality {quality}, 4:2:0; the references are PNG. It was judged by")
     assert passed[0]["encoding"]["quality"] == quality
@@ -96,7 +96,7 @@ def test_png_parts_of_jpeg_references_are_read_as_those(client: TestClient) -> N
     parts = good() + defective()
     alike = detect(client, "jpeg", list(map(jpeg, parts)))
     found = detect(client, "jpeg", list(map(encode_png, parts)))
-    assert (kinds(alike), kinds(found)) == (set(), {"read_as_references"})
+    assert (kinds(alike), kinds(found)) == (set(), {"reencoded_as_references"})
     assert found[0]["encoding"]["read_as"] == "JPEG, quality 90, 4:2:0"
     assert sum(result["verdict"] == "normal" for result in found[:GOOD]) >= GOOD - 4
     for one, other in zip(alike, found, strict=True):  # two encoders of JPEG differ a little
@@ -124,8 +124,8 @@ def test_the_calibration_for_such_images_outlives_a_restart_and_follows_the_refe
 def test_references_that_are_stored_in_another_way_than_most_are_told_so(client: TestClient) -> None:
     extra = render_good(PRODUCT, 901).image
     for category, data, kind in (
-        ("png", jpeg(extra), "stored_differently"),
-        ("jpeg", encode_png(extra), "read_as_references"),
+        ("png", jpeg(extra), "encoding_mismatch"),
+        ("jpeg", encode_png(extra), "reencoded_as_references"),
     ):
         answer = client.post("/references", data={"category": category}, files=files(data)).json()
         assert kind in {notice["kind"] for notice in answer["results"][0]["notices"]}
@@ -135,5 +135,5 @@ def test_references_that_are_stored_in_another_way_than_most_are_told_so(client:
 def test_a_part_of_another_size_is_told(client: TestClient) -> None:
     small = cv2.resize(good()[0], (256, 256), interpolation=cv2.INTER_AREA)
     [result] = detect(client, "png", [encode_png(small)])
-    assert kinds([result]) == {"other_size"}
+    assert kinds([result]) == {"size_mismatch"}
     assert "0.5 times as many a side" in result["notices"][0]["detail"]

@@ -18,7 +18,7 @@ def test_pictures_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
     for on_device in (False, True):
         data = tmp_path / str(on_device)
         with TestClient(
-            create_app(AppState.start(settings(data, prepare_on_device=on_device))), base_url="http://localhost"
+            create_app(AppState.start(settings(data, preprocess_on_device=on_device))), base_url="http://localhost"
         ) as client:
             onboard(client, "disc", *(part(seed) for seed in range(4)))
             answer = client.post("/detect", files=files(part(9, scratched=True)))
@@ -30,7 +30,7 @@ def test_codes_on_the_disk_give_the_same_answer_before_and_after_a_restart(tmp_p
     scores = []
     for on_disk in (False, True, True):
         with TestClient(
-            create_app(AppState.start(settings(tmp_path, codes_on_disk=on_disk))), base_url="http://localhost"
+            create_app(AppState.start(settings(tmp_path, mmap_codes=on_disk))), base_url="http://localhost"
         ) as client:
             if not scores:
                 onboard(client, "disc", *(part(seed) for seed in range(4)))

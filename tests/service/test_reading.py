@@ -158,7 +158,7 @@ def test_what_was_read_at_a_depth_is_read_so_again(client: TestClient, tmp_path:
     taught = teach(client, "plate", *(stored(light(seed), 12) for seed in range(6)))
     part = stored(light(80, stain=0.25), 12)
     [before] = detect(client, part, category="plate")
-    feedback = {"judgement": "good", "confirm": True}
+    feedback = {"label": "good", "confirm": True}
     promoted = client.post(f"/inspections/{before['id']}/feedback", json=feedback).json()
     made = client.get(f"/references/{promoted['promoted_reference_id']}").json()
     assert made["encoding"]["bit_depth"] == 12

@@ -58,7 +58,7 @@ def test_after_a_switch_to_another_encoder_detection_goes_on_and_what_cannot_be_
         assert "restart" in str(ready["detail"])
         refused = [
             server.client.post("/references", data={"category": "disc"}, files=files(part(9))),
-            server.client.post(f"/inspections/{inspection}/feedback", json={"judgement": "good"}),
+            server.client.post(f"/inspections/{inspection}/feedback", json={"label": "good"}),
             server.client.post("/detect", data={"min_version": str(version + 1)}, files=files(part(1))),
         ]
         for answer in refused:

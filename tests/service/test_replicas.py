@@ -37,12 +37,12 @@ def test_every_replica_serves_what_one_has_committed(tmp_path: Path, database: s
         # Without asking for it, the other replica follows by itself.
         more = one.client.post("/references", data={"category": "disc"}, files=files(part(3))).json()
         wait = time.monotonic() + 30
-        while two.client.get("/version").json()["snapshot"] < more["version"]:
+        while two.client.get("/version").json()["version"] < more["version"]:
             assert time.monotonic() < wait
             time.sleep(0.05)
-        assert int(two.client.get("/healthz").headers["x-snapshot-version"]) >= more["version"]
+        assert int(two.client.get("/healthz").headers["x-index-version"]) >= more["version"]
         far = two.client.post("/detect", data={"min_version": "1000000"}, files=files(part(1)))
-        check_problem(far, 503, "snapshot-behind")
+        check_problem(far, 503, "version-behind")
         assert far.headers["retry-after"] == "1"
         one.stop()
         two.stop()
@@ -55,9 +55,9 @@ def test_a_nearly_full_disk_stops_history_and_says_so_while_detection_and_onboar
         result = server.client.post("/detect", files=files(part(3))).json()["results"][0]
         assert result["recorded"] is False
         assert server.client.get("/inspections").json()["inspections"] == []
-        assert server.client.get("/version").json()["keeps_history"] is False
+        assert server.client.get("/version").json()["recording_enabled"] is False
         ready = server.client.get("/readyz")
-        assert (ready.status_code, ready.json()["keeps_history"]) == (200, False)
+        assert (ready.status_code, ready.json()["recording_enabled"]) == (200, False)
 
 
 def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(

@@ -31,7 +31,7 @@ from tests.helpers.stored_history import History, inspection
 
 DEFECTS = ("anomalous", "unfamiliar")
 ROOT = Path(__file__).parents[2]
-OFTEN = {"PRUNE_SECONDS": "0.2", "REFRESH_MS": "50"}
+OFTEN = {"PRUNE_INTERVAL_SECONDS": "0.2", "REFRESH_INTERVAL_MS": "50"}
 
 
 def taught(server: ServerProcess) -> ServerProcess:
@@ -73,21 +73,25 @@ def disc(server: ServerProcess) -> dict[str, Any]:
 
 def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_path: Path, database: str) -> None:
     data = tmp_path / "data"
-    limits = {"KEEP_PICTURES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
+    limits = {"KEEP_IMAGES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
     with taught(ServerProcess(data, **limits)) as server:
         defects = [inspected(server, seed, scratched=True) for seed in range(500, 503)]
         assert {each["verdict"] for each in defects} <= set(DEFECTS)
         said = inspected(server, 100)
         assert said["recorded"]
         assert said["verdict"] == "normal"
-        server.client.post(f"/inspections/{said['id']}/feedback", json={"judgement": "defect"}).raise_for_status()
+        server.client.post(f"/inspections/{said['id']}/feedback", json={"label": "defect"}).raise_for_status()
         good = [each for seed in range(200, 212) if (each := inspected(server, seed))["verdict"] == "normal"]
         assert len(good) >= 10
         left = {each["id"] for each in [*defects, said, *good[-9:]]}
         wait_for(lambda: recorded(server).keys() == left)
         whole = {each["id"] for each in [*defects, said, *good[-4:]]}
-        wait_for(lambda: {key for key, each in recorded(server).items() if each["picture"] == "whole"} == whole)
-        assert {each["picture"] for key, each in recorded(server).items() if key not in whole} == {"thumbnail"}
+        wait_for(
+            lambda: {key for key, each in recorded(server).items() if each["image_availability"] == "original"} == whole
+        )
+        assert {each["image_availability"] for key, each in recorded(server).items() if key not in whole} == {
+            "thumbnail"
+        }
 
         # What is left of an old one: everything but its picture and map.
         old, new = good[-9]["id"], good[-1]["id"]
@@ -101,36 +105,34 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
         assert server.client.get(f"/inspections/{new}/image").content == part(211)
         for stored in (f"/inspections/{defects[0]['id']}/image", f"/inspections/{defects[0]['id']}/map.png"):
             server.client.get(stored).raise_for_status()
-        check_problem(server.client.post(f"{at}/feedback", json={"judgement": "good"}), 409, "conflict")
-        assert server.client.get(at).json()["judgement"] is None
-        judged = server.client.post(f"{at}/feedback", json={"judgement": "defect"}).json()
-        assert (judged["judgement"], judged["picture"]) == ("defect", "thumbnail")
+        check_problem(server.client.post(f"{at}/feedback", json={"label": "good"}), 409, "conflict")
+        assert server.client.get(at).json()["label"] is None
+        judged = server.client.post(f"{at}/feedback", json={"label": "defect"}).json()
+        assert (judged["label"], judged["image_availability"]) == ("defect", "thumbnail")
         rows = list(csv.DictReader(io.StringIO(server.client.get("/inspections?format=csv").text)))
         assert {row["id"] for row in rows} == recorded(server).keys()
 
         # A part that was judged good is a reference with a picture of its own.
-        promoted = server.client.post(f"/inspections/{new}/feedback", json={"judgement": "good"}).json()
+        promoted = server.client.post(f"/inspections/{new}/feedback", json={"label": "good"}).json()
         later = [inspected(server, seed) for seed in range(300, 312)]
         assert sum(each["verdict"] == "normal" for each in later) >= 9
         wait_for(lambda: new not in recorded(server))
         reference = promoted["promoted_reference_id"]
         assert server.client.get(f"/references/{reference}/image").content == part(211)
 
-        wait_for(
-            lambda: disc(server)["others"]["inspections"] == 9 and disc(server)["others"]["pictures"]["count"] == 4
-        )
+        wait_for(lambda: disc(server)["others"]["inspections"] == 9 and disc(server)["others"]["images"]["count"] == 4)
         storage = server.client.get("/storage").json()
-        assert storage["limits"]["pictures"] == {"count": 4, "days": 30.0, "bytes": 20 << 30}
+        assert storage["limits"]["images"] == {"count": 4, "days": 30.0, "bytes": 20 << 30}
         held = disc(server)
         assert held["references"]["count"] == 25
-        assert held["references"]["picture_bytes"] == sum(len(part(seed)) for seed in range(24)) + len(part(211))
-        assert held["others"]["next_inspections"]["count"] == held["others"]["next_pictures"]["count"] == 0
+        assert held["references"]["image_bytes"] == sum(len(part(seed)) for seed in range(24)) + len(part(211))
+        assert held["others"]["next_inspections"]["count"] == held["others"]["next_images"]["count"] == 0
         assert held["defects"]["inspections"] == 5 + sum(each["verdict"] != "normal" for each in later)
-        wait_for(lambda: server.client.get("/storage").json()["awaiting_deletion"]["count"] == 0)
+        wait_for(lambda: server.client.get("/storage").json()["pending_deletion"]["count"] == 0)
         series = scrape(server.client)  # type: ignore[arg-type]
-        assert value(series, "history_pruned_total", what="pictures", why="bounds") >= 6
+        assert value(series, "history_pruned_total", target="images", reason="limits") >= 6
         assert value(series, "history_deleted_bytes_total") > 0
-        wait_for(lambda: value(scrape(server.client), "history_pictures", category="disc") >= 4)  # type: ignore[arg-type]
+        wait_for(lambda: value(scrape(server.client), "history_images", category="disc") >= 4)  # type: ignore[arg-type]
         assert abs(value(series, "history_pruned_timestamp_seconds") - time.time()) < 60
         assert server.stop() == 0
     assert verify(DataFolder.existing(data, database), lambda *_: None).damaged == ()
@@ -148,7 +150,7 @@ def kept_files(data: Path) -> dict[str, set[str]]:
 
 def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: Path) -> None:
     data, chance = tmp_path / "data", random.Random(5)
-    limits = {"KEEP_PICTURES": "6", "KEEP_INSPECTIONS": "12", **OFTEN, "PRUNE_SECONDS": "0.01"}
+    limits = {"KEEP_IMAGES": "6", "KEEP_INSPECTIONS": "12", **OFTEN, "PRUNE_INTERVAL_SECONDS": "0.01"}
     with taught(ServerProcess(data, **limits)) as server:
         server.stop()
     seed = 1000
@@ -164,9 +166,9 @@ def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: P
     assert seed > 1015, "the kills came too early to mean anything"
     with ServerProcess(data, **limits).wait_until_live() as server:
         wait_for(lambda: disc(server)["others"]["inspections"] <= 12)
-        wait_for(lambda: disc(server)["others"]["pictures"]["count"] <= 6)
+        wait_for(lambda: disc(server)["others"]["images"]["count"] <= 6)
         found = recorded(server)
-        whole = {key for key, each in found.items() if each["picture"] == "whole"}
+        whole = {key for key, each in found.items() if each["image_availability"] == "original"}
         assert len([each for each in found.values() if each["verdict"] not in DEFECTS]) == 12
         # Orphans are looked for when a server has started.
         wait_for(lambda: kept_files(data)["maps"] == whole)
@@ -198,22 +200,24 @@ def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(t
         assert all(each["recorded"] for each in more)
         wait_for(lambda: free() >= 2 * least)
         found = recorded(server)
-        lost = [each["id"] for each in [*good, *more] if found[each["id"]]["picture"] == "thumbnail"]
+        lost = [each["id"] for each in [*good, *more] if found[each["id"]]["image_availability"] == "thumbnail"]
         assert lost == [each["id"] for each in [*good, *more]][: len(lost)], "the oldest went first"
         assert 0 < len(lost) < 30
-        assert found[defect["id"]]["picture"] == "whole"
+        assert found[defect["id"]]["image_availability"] == "original"
 
         (disk / "more").write_bytes(bytes(free() - least // 4))
         wait_for(
             lambda: all(
-                each["picture"] == "thumbnail" for each in recorded(server).values() if each["verdict"] not in DEFECTS
+                each["image_availability"] == "thumbnail"
+                for each in recorded(server).values()
+                if each["verdict"] not in DEFECTS
             )
         )
-        wait_for(lambda: server.client.get("/storage").json()["awaiting_deletion"]["count"] == 0)
+        wait_for(lambda: server.client.get("/storage").json()["pending_deletion"]["count"] == 0)
         last = inspected(server, 300)
-        assert (last["recorded"], last["picture"]) == (False, "none")
-        assert server.client.get("/storage").json()["disk"]["keeps_history"] is False
-        assert recorded(server)[defect["id"]]["picture"] == "whole"
+        assert (last["recorded"], last["image_availability"]) == (False, "none")
+        assert server.client.get("/storage").json()["disk"]["recording_enabled"] is False
+        assert recorded(server)[defect["id"]]["image_availability"] == "original"
         assert server.client.get("/readyz").status_code == 200
         (disk / "more").unlink()
         wait_for(lambda: bool(inspected(server, 301)["recorded"]))
@@ -225,14 +229,14 @@ def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
 ) -> None:
     history = History.begin(tmp_path / "data", database)
     history.record(*(inspection(index) for index in range(150)), inspection(150, verdict="anomalous"))
-    limits = {"KEEP_PICTURES": "5", "KEEP_INSPECTIONS": "20"}
-    ever = {f"KEEP_{what}_DAYS": "0" for what in ("PICTURES", "INSPECTIONS", "DEFECTS", "DEFECT_PICTURES")}
+    limits = {"KEEP_IMAGES": "5", "KEEP_INSPECTIONS": "20"}
+    ever = {f"KEEP_{what}_DAYS": "0" for what in ("IMAGES", "INSPECTIONS", "DEFECTS", "DEFECT_IMAGES")}
     for name, limit in (limits | ever | {"DATA": str(history.data), "DATABASE_URL": history.url}).items():
         monkeypatch.setenv(f"TOUCHSTONE_{name}", limit)
     would = CliRunner().invoke(app, ["prune", "--dry-run"])
     assert (would.exit_code, would.stdout.splitlines()) == (
         0,
-        ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 pictures, 174000 bytes"],
+        ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 images, 174000 bytes"],
     )
     assert len(history.files()) == 3 * 151, "nothing went"
     command = [sys.executable, "-m", "service.cli", "prune"]

@@ -36,7 +36,7 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     catalogue.close()
     answers: list[str] = []
     with collector() as (endpoint, received):
-        settings = {"ACCESS": "keys", "DATABASE_URL": url, "TRACES_ENDPOINT": endpoint, "REFRESH_MS": "100"}
+        settings = {"ACCESS": "keys", "DATABASE_URL": url, "TRACES_ENDPOINT": endpoint, "REFRESH_INTERVAL_MS": "100"}
         with ServerProcess(tmp_path / "data", **settings) as server:
             server.wait_until_live()
 

@@ -107,10 +107,10 @@ def test_a_damaged_segment_is_named_and_not_served(tmp_path: Path, damage: str) 
     with ServerProcess(data).wait_until_live() as server:
         assert victim.name in server.log.read_text()
         version = server.client.get("/version").json()
-        assert (version["damaged_segments"], version["references"]) == ([victim.name], 2)
+        assert (version["corrupt_segments"], version["references"]) == ([victim.name], 2)
         ready = server.client.get("/readyz")
         assert ready.status_code == 503
-        assert ready.json()["damaged_segments"] == [victim.name]
+        assert ready.json()["corrupt_segments"] == [victim.name]
         assert server.score(part(99)) > 0
 
 

@@ -108,8 +108,8 @@ def test_a_trend_adds_up_to_the_history(database: str) -> None:
     assert found.points[0].at == begun
     assert sum(point.verdicts["anomalous"] for point in found.points) == 100
     assert abs(found.points[0].mean - 0.13) < 0.01
-    assert (found.points[0].highest, found.points[0].threshold) == (0.4, 0.2)
-    assert [point.at - begun for point in found.points] == [index * found.stretch for index in range(7)]
+    assert (found.points[0].max, found.points[0].threshold) == (0.4, 0.2)
+    assert [point.at - begun for point in found.points] == [index * found.bucket for index in range(7)]
     assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
 
@@ -137,12 +137,12 @@ def test_a_trend_tells_the_same_of_times_between_whole_seconds_and_of_gaps(datab
     found = catalogue.inspections.trend(points=60)
     whole = begun.replace(microsecond=0)
     told = [((point.at - whole).total_seconds(), point.count, round(point.mean, 6)) for point in found.points]
-    assert found.stretch == timedelta(seconds=1)
+    assert found.bucket == timedelta(seconds=1)
     assert told == [(0, 2, 0.05), (1, 1, 0.2), (5, 1, 0.3), (6, 1, 0.4), (59, 1, 0.5)]
     assert {point.verdicts["unfamiliar"] for point in found.points} == {1, 2}
     assert (found.first, found.last, found.points[0].threshold) == (whole, begun + timedelta(seconds=58.9), None)
     one = catalogue.inspections.trend(points=1)
-    assert (one.points[0].count, one.stretch) == (6, timedelta(seconds=60))
+    assert (one.points[0].count, one.bucket) == (6, timedelta(seconds=60))
     catalogue.close()
 
 
@@ -156,7 +156,7 @@ def test_history_is_searched_by_a_part_of_a_name(database: str) -> None:
 
 
 def test_inspections_are_streamed_as_they_are_recorded_and_the_server_still_stops_at_once(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data", REFRESH_MS="50").wait_until_live() as server:
+    with ServerProcess(tmp_path / "data", REFRESH_INTERVAL_MS="50").wait_until_live() as server:
         server.client.post("/references", data={"category": "disc"}, files=files(*map(part, range(3))))
         with server.client.stream("GET", "/inspections/stream", params={"station": "S1"}) as events:
             lines = events.iter_lines()

@@ -81,7 +81,7 @@ def test_text_that_breaks_the_rule_is_refused_wherever_it_enters(service: httpx.
             url = url.replace(f"{{{each}}}", inside)
         body: dict[str, Any] = {}
         if where == "json":
-            body["json"] = {"name": "k", "role": "line", "judgement": "good"} | {name: text}
+            body["json"] = {"name": "k", "role": "line", "label": "good"} | {name: text}
         elif path == "/keys" and method == "post":
             continue
         elif (method, path) in (("post", "/detect"), ("post", "/references")):
@@ -89,7 +89,7 @@ def test_text_that_breaks_the_rule_is_refused_wherever_it_enters(service: httpx.
         elif method == "put":
             body = {"files": files(part(2))}
         elif method in ("post", "patch"):
-            body["json"] = {"judgement": "good"} if path.endswith("feedback") else {}
+            body["json"] = {"label": "good"} if path.endswith("feedback") else {}
         headers = {}
         if where == "header":
             if "\0" in text:
@@ -130,7 +130,7 @@ def test_surrogates_and_bytes_that_are_not_utf8_in_json_are_refused(service: htt
     for content in (
         b'{"\\ud800": 1}',
         b'{"name": "\\udcff", "role": "line"}',
-        b'{"judgement": "\\ud83d"}',
+        b'{"label": "\\ud83d"}',
         b'{"refuse": ["\\ud83d"]}',
         b'{"name": "\xff", "role": "line"}',
         b'"\\ud800"',
@@ -163,7 +163,7 @@ def test_a_file_whose_name_breaks_the_rule_is_refused_alone(service: httpx.Clien
         headers={"content-type": "multipart/form-data; boundary=x"},
     )
     assert alone.status_code == 422
-    assert (alone.json()["type"], alone.json()["reason"]) == ("/problems/image-refused", "bad-name")
+    assert (alone.json()["type"], alone.json()["reason"]) == ("/problems/image-rejected", "bad-name")
 
 
 def test_names_are_kept_and_found_in_one_form(service: httpx.Client) -> None:

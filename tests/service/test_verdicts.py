@@ -47,9 +47,9 @@ def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestCl
         answer = line.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
         assert answer["verdict"] == "unfamiliar"
         assert answer["regions"] == []
-        familiarity = answer["familiarity"]
-        assert familiarity["statistic"] > familiarity["level"]
-        assert line.get(f"/inspections/{answer['id']}").json()["familiarity"] == familiarity
+        novelty = answer["novelty"]
+        assert novelty["statistic"] > novelty["threshold"]
+        assert line.get(f"/inspections/{answer['id']}").json()["novelty"] == novelty
     fresh = line.post("/detect", data={"category": "disc"}, files=files(*(varied(seed) for seed in range(100, 120))))
     verdicts = [result["verdict"] for result in fresh.json()["results"]]
     assert verdicts.count("unfamiliar") <= 2
@@ -74,20 +74,20 @@ def test_without_a_category_a_picture_is_searched_where_its_threshold_was_made(l
         form = {"map": "raw"}
         told = line.post("/detect", data={**form, "category": name}, files=files(image)).json()["results"][0]
         found = line.post("/detect", data=form, files=files(image)).json()["results"][0]
-        same = ("category", "verdict", "score", "p_value", "threshold", "map", "familiarity", "references", "regions")
+        same = ("category", "verdict", "score", "p_value", "threshold", "map", "novelty", "references", "regions")
         assert [found[each] for each in same] == [told[each] for each in same]
         assert found["category"] == name
 
 
 def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
     answer = line.post("/detect", data={"category": "disc"}, files=files(part(500, kind=1))).json()["results"][0]
-    better = answer["better_category"]
+    better = answer["alternative_category"]
     assert better["category"] == "plate"
     assert better["similarity"] > better["own_similarity"]
     assert better["mean_distance"] < better["own_mean_distance"]
     there = line.post("/detect", data={"category": "plate"}, files=files(part(500, kind=1))).json()["results"][0]
     assert better["score"] == pytest.approx(there["score"], abs=1e-6)
-    assert there["better_category"] is None
+    assert there["alternative_category"] is None
 
 
 def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: TestClient) -> None:
@@ -102,13 +102,13 @@ def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: Test
     assert [result["status"] for result in answer["results"]] == ["added"] * 7
     found = [{finding["kind"]: finding for finding in result["findings"]} for result in answer["results"]]
     assert found[0] == found[6] == {}
-    assert answer["outliers_need"] == 0
-    assert found[1]["near_duplicate"]["picture"] == 0
-    assert found[2]["outlier"]["value"] > found[2]["outlier"]["limit"] > found[2]["outlier"]["usual"]
+    assert answer["images_until_outlier_check"] == 0
+    assert found[1]["near_duplicate"]["image_index"] == 0
+    assert found[2]["outlier"]["value"] > found[2]["outlier"]["limit"] > found[2]["outlier"]["typical"]
     assert "blurred" in found[3]
     assert "too_dark" in found[4]
     assert found[5]["other_category"]["category"] == "plate"
-    assert "differently_framed" in found[5]
+    assert "framing" in found[5]
     stored = line.get(f"/references/{answer['results'][2]['reference_id']}").json()
     assert stored["findings"] == answer["results"][2]["findings"]
     for result in answer["results"]:
@@ -120,15 +120,15 @@ def test_screening_refuses_what_the_setting_or_the_request_says(line: TestClient
     sent = [varied(710), plain(3)]
     line.patch("/categories/disc", json={"refuse": ["too_dark"]})
     answer = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
-    assert [result["status"] for result in answer["results"]] == ["added", "refused"]
+    assert [result["status"] for result in answer["results"]] == ["added", "rejected"]
     assert answer["results"][1]["reason"] == "too_dark"
-    assert (answer["added"], answer["refused"]) == (1, 1)
+    assert (answer["added"], answer["rejected"]) == (1, 1)
     line.delete(f"/references/{answer['results'][0]['reference_id']}")
     overridden = line.post("/references", data={"category": "disc", "refuse": "none"}, files=files(plain(3))).json()
     assert overridden["results"][0]["status"] == "added"
     line.delete(f"/references/{overridden['results'][0]['reference_id']}")
     every = line.post("/references", data={"category": "disc", "refuse": "too_dark, outlier"}, files=files(plain(3)))
-    assert every.json()["results"][0]["status"] == "refused"
+    assert every.json()["results"][0]["status"] == "rejected"
     wrong = line.post("/references", data={"category": "disc", "refuse": "ugly"}, files=files(plain(3)))
     assert wrong.status_code == 422
     line.patch("/categories/disc", json={"refuse": []})
@@ -194,7 +194,7 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
         found = category(again)["drift"]
         assert (found["state"], found["inspections"]) == ("drifting", 120)
         assert found["flagged_at"] is not None
-        assert found["highest"] >= found["alarm"]
+        assert found["max_evidence"] >= found["alarm"]
         assert again.post("/categories/disc/drift/restart").json()["drift"] is None
         assert again.post("/categories/nothing/drift/restart").status_code == 404
 
@@ -212,15 +212,15 @@ def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it
         monkeypatch.undo()
         rejected = again.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
         url = f"/inspections/{rejected['results'][0]['id']}/feedback"
-        again.post(url, json={"judgement": "good", "confirm": True}).raise_for_status()
+        again.post(url, json={"label": "good", "confirm": True}).raise_for_status()
         with_it = wait_until_calibrated(again, "disc")
         assert with_it["references"] == 21
         assert with_it["threshold"] != before["threshold"]
-        again.post(url, json={"judgement": "none"})
+        again.post(url, json={"label": "none"})
         restored = wait_until_calibrated(again, "disc")
         assert restored["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
-        assert restored["region_level"] == pytest.approx(before["region_level"], abs=1e-6)
-        assert restored["unfamiliar"]["level"] == pytest.approx(before["unfamiliar"]["level"], abs=1e-4)
+        assert restored["region_threshold"] == pytest.approx(before["region_threshold"], abs=1e-6)
+        assert restored["unfamiliar"]["threshold"] == pytest.approx(before["unfamiliar"]["threshold"], abs=1e-4)
         assert restored["references"] == before["references"]
 
 

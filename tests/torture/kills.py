@@ -47,7 +47,7 @@ class _Storm:
     def __init__(self, data: Path, settings: dict[str, str]) -> None:
         self._data = data
         self._url = settings.get("DATABASE_URL")
-        self._settings = {"ACCESS": "keys", "REFRESH_MS": "100", **settings}
+        self._settings = {"ACCESS": "keys", "REFRESH_INTERVAL_MS": "100", **settings}
         self._token = new_token(data, self._url)
         self._rng = random.Random(11)
         self._next = 0
@@ -163,7 +163,7 @@ class _Storm:
         assert self._held.items() <= found.items(), "acknowledged and lost"
         assert not self._gone & found.keys(), "taken back and there again"
         assert set(found.values()) <= self._sent, "nobody sent this"
-        damaged = server.client.get("/version").json()["damaged_segments"]
+        damaged = server.client.get("/version").json()["corrupt_segments"]
         assert damaged == [], f"{self._url or 'sqlite'}: {damaged}; {server.log.read_text()}"
         for inspection in self._rng.sample(sorted(self._inspections), min(5, len(self._inspections))):
             assert server.client.get(f"/inspections/{inspection}").status_code == 200, "a recorded inspection is lost"

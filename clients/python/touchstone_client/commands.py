@@ -88,7 +88,7 @@ def _print_notices(results: Sequence[Detection | ReferenceResult]) -> None:
 
 
 def onboard(client: Client, options: argparse.Namespace) -> int:
-    """Add references: 0 when every image is a reference now, 1 when some were refused, 2 when some are missing."""
+    """Add references: 0 when every image is a reference now, 1 when some were rejected, 2 when some are missing."""
     last: OnboardingProgress | None = None
 
     def show(progress: OnboardingProgress) -> None:
@@ -109,16 +109,16 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print(format_json(result))
     else:
-        refused = [(each.filename, each.reason, each.detail) for each in result.results if each.status == "refused"]
-        if refused:
-            print(format_table(("refused", "reason", "detail"), refused))
+        rejected = [(each.filename, each.reason, each.detail) for each in result.results if each.status == "rejected"]
+        if rejected:
+            print(format_table(("rejected", "reason", "detail"), rejected))
         print(f"{result.category}: {_summary(result)}")
         _print_notices(result.results)
-    return max(2 if missing else 0, int(result.refused > 0))
+    return max(2 if missing else 0, int(result.rejected > 0))
 
 
 def _summary(counts: OnboardingProgress | OnboardingResult) -> str:
-    return f"{counts.added} added, {counts.duplicates} duplicates, {counts.refused} refused"
+    return f"{counts.added} added, {counts.duplicates} duplicates, {counts.rejected} rejected"
 
 
 def categories(client: Client, options: argparse.Namespace) -> int:
@@ -173,7 +173,7 @@ def label(client: Client, options: argparse.Namespace) -> int:
     else:
         reference = inspection.promoted_reference_id
         created = "" if reference is None else f", reference {reference}"
-        print(f"{inspection.id}: {inspection.judgement or 'no label'}{created}")
+        print(f"{inspection.id}: {inspection.label or 'no label'}{created}")
     return 0
 
 

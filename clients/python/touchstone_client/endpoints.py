@@ -267,7 +267,7 @@ def inspection_heat_map(inspection_id: str) -> Call[bytes]:
 
 def set_label(inspection_id: str, label: models.Label | None, confirm: bool) -> Call[models.Inspection]:
     """`POST /inspections/{inspection_id}/feedback`."""
-    route, feedback = "/inspections/{inspection_id}/feedback", {"judgement": label or "none", "confirm": confirm}
+    route, feedback = "/inspections/{inspection_id}/feedback", {"label": label or "none", "confirm": confirm}
     return Call("POST", route, _json(models.Inspection), {"inspection_id": inspection_id}, json=feedback)
 
 

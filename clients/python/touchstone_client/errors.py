@@ -142,7 +142,7 @@ class InternalError(Problem):
 
 
 _BY_TYPE: dict[str, type[Problem]] = {
-    "/problems/image-refused": ImageRejected,
+    "/problems/image-rejected": ImageRejected,
     "/problems/image-too-large": ImageRejected,
     "/problems/unsupported-format": ImageRejected,
     "/problems/no-references": NoReferences,

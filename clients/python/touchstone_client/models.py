@@ -11,9 +11,7 @@ from touchstone_client.errors import ProblemDetails
 
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Label = Literal["good", "defect"]
-FindingKind = Literal[
-    "near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"
-]
+FindingKind = Literal["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"]
 Role = Literal["line", "engineer", "admin"]
 BitDepth = Literal[10, 12, 14, 16]
 
@@ -28,7 +26,7 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class NearestPatch:
     """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
 
     reference_id: int
@@ -56,7 +54,7 @@ class Region:
     peak: float
     centroid: tuple[float, float]
     polygon: tuple[tuple[float, float], ...]
-    evidence: Evidence
+    nearest_patch: NearestPatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +68,13 @@ class RetrievedReference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Familiarity:
-    """How like anything referenced the image is. Beyond `level` the verdict is `unfamiliar`."""
+class Novelty:
+    """How like anything referenced the image is. Beyond `threshold` the verdict is `unfamiliar`."""
 
     statistic: float | None
     """Spreads beyond the references' usual; None before calibration."""
 
-    level: float | None
+    threshold: float | None
     """None with fewer than 8 references."""
 
     p_value: float | None
@@ -88,7 +86,7 @@ class Familiarity:
     similarity: float
     """Of the most similar reference, −1 to 1."""
 
-    uniformity: float
+    self_similarity: float
     """How alike the image's own patches are; 1 of a frame that shows nothing."""
 
 
@@ -152,9 +150,9 @@ class Notice:
     kind: Literal[
         "narrow_range",
         "bit_depth_inferred",
-        "stored_differently",
-        "read_as_references",
-        "other_size",
+        "encoding_mismatch",
+        "reencoded_as_references",
+        "size_mismatch",
         "border_not_inspected",
     ]
     detail: str
@@ -195,16 +193,16 @@ class Inspection:
     station: str | None = None
     regions: tuple[Region, ...] = ()
     references: tuple[RetrievedReference, ...] = ()
-    familiarity: Familiarity | None = None
-    better_category: AlternativeCategory | None = None
+    novelty: Novelty | None = None
+    alternative_category: AlternativeCategory | None = None
     """With `category` given: another one that fits better."""
 
     timings: Timings
-    judgement: Label | None = None
-    judged_at: datetime | None = None
+    label: Label | None = None
+    labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
-    picture: Literal["whole", "thumbnail", "none"] = "none"
-    """What is kept of the image; `whole` has its map, too."""
+    image_availability: Literal["original", "thumbnail", "none"] = "none"
+    """What is kept of the image; `original` has its map, too."""
 
     encoding: Encoding | None = None
     """None of inspections from before it was noted."""
@@ -255,7 +253,7 @@ class Finding:
     value: float
     """What was measured."""
 
-    usual: float | None = None
+    typical: float | None = None
     """What the category's other images measure."""
 
     limit: float | None = None
@@ -264,7 +262,7 @@ class Finding:
     reference_id: int | None = None
     """The reference it was compared with."""
 
-    picture: int | None = None
+    image_index: int | None = None
     """Or the position in the same request."""
 
     category: str | None = None
@@ -276,7 +274,7 @@ class ReferenceResult:
     """What became of one image. One refused by screening has the finding's kind as its reason."""
 
     filename: str
-    status: Literal["added", "duplicate", "refused"]
+    status: Literal["added", "duplicate", "rejected"]
     reference_id: int | None = None
     reason: str | None = None
     detail: str | None = None
@@ -289,10 +287,10 @@ class ReferenceResult:
 class UnfamiliarThreshold:
     """Where a category's level for `unfamiliar` stands."""
 
-    level: float | None
+    threshold: float | None
     """None with fewer than 8 references."""
 
-    reached: bool
+    rate_supported: bool
     """Whether there are enough references to promise `unfamiliar_rate`."""
 
     references_needed: int
@@ -309,9 +307,9 @@ class Calibration:
     """Share done of what is being computed, 0 to 1."""
 
     threshold: float | None = None
-    """The most cautious one while `reached` is false."""
+    """The most cautious one while `rate_supported` is false."""
 
-    region_level: float | None = None
+    region_threshold: float | None = None
     """What a pixel of the map must exceed to be in a region."""
 
     references: int
@@ -320,7 +318,7 @@ class Calibration:
     references_needed: int
     """How many the false-reject rate needs."""
 
-    reached: bool
+    rate_supported: bool
     """Whether there are enough references to promise `false_reject_rate`."""
 
     duplicates: int
@@ -342,8 +340,8 @@ class ReferencesResponse:
     results: tuple[ReferenceResult, ...]
     added: int
     duplicates: int
-    refused: int
-    outliers_need: int | None
+    rejected: int
+    images_until_outlier_check: int | None
     """How many more images, of the same request or calibrated already, it takes to find outliers among them; 0 when
     outliers were looked for; None when none of the images is new.
     """
@@ -427,7 +425,7 @@ class Drift:
     evidence: float
     """Betting capital against `steady`, 1 at the start."""
 
-    highest: float
+    max_evidence: float
     """The most the evidence has been."""
 
     alarm: float
@@ -508,10 +506,10 @@ class PreviewSide:
     """What images are held against, and how many come to which verdict."""
 
     threshold: float | None
-    reached: bool
+    rate_supported: bool
     """Whether there are enough references to promise `false_reject_rate`."""
 
-    unfamiliar_level: float | None
+    unfamiliar_threshold: float | None
     references: Mapping[Verdict, int]
     inspections: Mapping[Verdict, int]
 
@@ -551,8 +549,8 @@ class Preview:
     """What settings would change, had a category had them. Nothing was changed."""
 
     version: int
-    basis: Literal["none", "kept", "measured", "estimated"]
-    """Where the threshold afterwards comes from. none: nothing is calibrated; kept: from the scores there are;
+    basis: Literal["none", "stored", "measured", "estimated"]
+    """Where the threshold afterwards comes from. none: nothing is calibrated; stored: from the scores there are;
     measured: every reference was scored anew; estimated: `measured` of them were, and the others are taken to change
     like those that scored alike.
     """
@@ -594,7 +592,7 @@ class TrendPoint:
     mean: float
     """Of the scores."""
 
-    highest: float
+    max: float
     """Of the scores."""
 
     threshold: float | None
@@ -610,7 +608,7 @@ class Trend:
     total: int
     first: datetime | None
     last: datetime | None
-    stretch_seconds: float
+    bucket_seconds: float
     points: tuple[TrendPoint, ...]
 
 
@@ -619,7 +617,7 @@ class ReferenceUsage:
     """Live references. Those added before their images' bytes were noted count none."""
 
     count: int
-    picture_bytes: int
+    image_bytes: int
     code_bytes: int
 
 
@@ -633,16 +631,16 @@ class CountAndBytes:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupUsage:
-    """Inspections of one kind. `pictures` are counted with their maps, for each inspection that has them."""
+    """Inspections of one kind. `images` are counted with their maps, for each inspection that has them."""
 
     inspections: int
     oldest: datetime | None
-    pictures: CountAndBytes
+    images: CountAndBytes
     thumbnail_bytes: int
     next_inspections: CountAndBytes
     """What the next pruning takes away; bytes are of thumbnails."""
 
-    next_pictures: CountAndBytes
+    next_images: CountAndBytes
     """Beyond the limits now; they may belong to those inspections."""
 
 
@@ -670,9 +668,9 @@ class RetentionPolicy:
     """The limits in force, which settings give. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
 
     inspections: RetentionLimits
-    pictures: RetentionLimits
+    images: RetentionLimits
     defects: RetentionLimits
-    defect_pictures: RetentionLimits
+    defect_images: RetentionLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -681,13 +679,13 @@ class DiskUsage:
 
     free: int
     size: int
-    pictures_go_below: int
+    prune_images_below_bytes: int
     """With less free, the oldest images of what is no defect go."""
 
-    history_stops_below: int
+    stop_recording_below_bytes: int
     """With less free, inspections are answered but not kept."""
 
-    keeps_history: bool
+    recording_enabled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -707,7 +705,7 @@ class Storage:
     limits: RetentionPolicy
     disk: DiskUsage
     memory: MemoryUsage
-    awaiting_deletion: CountAndBytes
+    pending_deletion: CountAndBytes
     """Files that nothing needs and that are not yet deleted."""
 
     pruned_at: datetime | None
@@ -827,12 +825,12 @@ class Version:
     encoder: Encoder
     engine: str
     codec: str
-    snapshot: int
+    version: int
     references: int
-    keeps_history: bool
+    recording_enabled: bool
     """False when the disk is nearly full: detection goes on, unrecorded."""
 
-    damaged_segments: tuple[str, ...]
+    corrupt_segments: tuple[str, ...]
     limits: UploadLimits
 
 
@@ -869,7 +867,7 @@ class Ready:
     forward_ms: float
     """What an image last took in the encoder, in milliseconds."""
 
-    keeps_history: bool
+    recording_enabled: bool
     """False when the disk is nearly full: detection goes on, unrecorded."""
 
     failing: tuple[BackgroundTask, ...]

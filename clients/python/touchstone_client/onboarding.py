@@ -24,14 +24,14 @@ class OnboardingProgress:
     total: int | None
     added: int
     duplicates: int
-    refused: int
+    rejected: int
 
 
 @dataclass(frozen=True)
 class OnboardingResult:
     """The result of every image, in order.
 
-    version, calibration: as of the last response; None when every image was refused.
+    version, calibration: as of the last response; None when every image was rejected.
     """
 
     category: str
@@ -50,9 +50,9 @@ class OnboardingResult:
         return self._count("duplicate")
 
     @property
-    def refused(self) -> int:
+    def rejected(self) -> int:
         """How many cannot be used."""
-        return self._count("refused")
+        return self._count("rejected")
 
     def _count(self, status: str) -> int:
         return sum(result.status == status for result in self.results)
@@ -71,7 +71,7 @@ def onboarding(
 ) -> Steps:
     """Yield calls; expects the response of each to be sent, or its error thrown, into the generator.
 
-    A request that the service finds too large is split in half. A request that fails as a whole (every image refused,
+    A request that the service finds too large is split in half. A request that fails as a whole (every image rejected,
     an unreadable file, an internal error) is repeated image by image, so that each image has its own result. When
     several single images in a row fail with an internal error, the service is taken to be broken, and the error raised.
     """
@@ -90,14 +90,14 @@ def onboarding(
             failures = failures + 1 if isinstance(error, InternalError) else 0
             if failures == _MAX_FAILURES:
                 raise
-            result = replace(result, results=(*result.results, _refused(group[0], error)))
+            result = replace(result, results=(*result.results, _rejected(group[0], error)))
         else:
             failures = 0
             results = (*result.results, *response.results)
             result = OnboardingResult(category, results, response.version, response.calibration)
         if progress is not None:
             done = len(result.results)
-            progress(OnboardingProgress(done, total, result.added, result.duplicates, result.refused))
+            progress(OnboardingProgress(done, total, result.added, result.duplicates, result.rejected))
     return result
 
 
@@ -107,10 +107,10 @@ def _split(group: tuple[ImageFile, ...], error: Problem | OSError) -> list[tuple
     return [(image,) for image in group]
 
 
-def _refused(image: ImageFile, error: Problem | OSError) -> ReferenceResult:
+def _rejected(image: ImageFile, error: Problem | OSError) -> ReferenceResult:
     if isinstance(error, OSError):
         reason, detail = "unreadable", error.strerror or str(error)
     else:
         reason = error.details.reason or error.details.type.rpartition("/")[2]
         detail = error.details.detail
-    return ReferenceResult(filename=image.filename, status="refused", reason=reason, detail=detail)
+    return ReferenceResult(filename=image.filename, status="rejected", reason=reason, detail=detail)

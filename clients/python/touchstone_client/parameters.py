@@ -22,7 +22,7 @@ class InspectionFilter:
     verdict: Verdict | None = None
     station: str | None = None
     part_id: str | None = None
-    judgement: Label | None = None
+    label: Label | None = None
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None

@@ -125,7 +125,7 @@ def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx
         "QUEUE_SIZE": 4 * max(plan.clients),
         "DECODE_THREADS": plan.decode_threads,
         "COMPILE_ENCODER": plan.compiled,
-        "PREPARE_ON_DEVICE": device.type == "cuda",
+        "PREPROCESS_ON_DEVICE": device.type == "cuda",
     }
     environment = {**os.environ, **{f"TOUCHSTONE_{name}": str(value) for name, value in settings.items()}}
     log = folder / "server.log"

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
-import { onKeyChange } from "./session.js";
-import { t } from "./strings.js";
+import { onKeyChange } from "./auth.js";
+import { t } from "./i18n.js";
 
 const ROLES = ["line", "engineer", "admin"]; // each may do what those before it may
 

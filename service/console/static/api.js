@@ -1,8 +1,8 @@
 // Talks to the API of the service that sent this page, with the reader's key, and to nothing else.
 
 import { Waiting, delay, restored } from "./connection.js";
-import { askForKey, key } from "./session.js";
-import { known, t } from "./strings.js";
+import { askForKey, key } from "./auth.js";
+import { known, t } from "./i18n.js";
 
 const ROOT = new URL("../", import.meta.url); // of the service: "/", or the path under which a proxy shows it
 const WAITING_HELPS = new Set([408, 429, 502, 503, 504]);

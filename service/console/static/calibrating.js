@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { fill, h } from "./dom.js";
-import { number, percent, t } from "./strings.js";
+import { number, percent, t } from "./i18n.js";
 
 const EVERY_MS = 1000;
 
@@ -13,7 +13,7 @@ export async function explain(element, category, again, signal) {
     for (let shown = true; shown; shown = await pause(signal)) {
       const { calibration, settings, references } = await get(`/categories/${encodeURIComponent(category)}`, {}, signal);
       fill(element, h("p", {}, said(calibration, settings, references)),
-        calibration.state === "ready" && calibration.reached && again ? h("button", { onclick: again }, t("uncalibrated.again")) : null);
+        calibration.state === "ready" && calibration.rate_supported && again ? h("button", { onclick: again }, t("uncalibrated.again")) : null);
       if (calibration.state !== "pending") return;
     }
   } catch {
@@ -21,9 +21,9 @@ export async function explain(element, category, again, signal) {
   }
 }
 
-function said({ state, reached, progress, references: scores, references_needed: needed }, settings, references) {
+function said({ state, rate_supported: supported, progress, references: scores, references_needed: needed }, settings, references) {
   if (state === "pending") return t("uncalibrated.pending", { progress: number(100 * progress) });
-  if (state === "ready" && reached) return t("uncalibrated.ready");
+  if (state === "ready" && supported) return t("uncalibrated.ready");
   return t("uncalibrated.few", { have: state === "none" ? references : scores, needed, rate: percent(settings.false_reject_rate) });
 }
 

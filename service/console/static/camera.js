@@ -1,7 +1,7 @@
 // Takes a picture with this computer's or tablet's camera.
 
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 /** Whether a browser may use a camera here: it wants https, or this very machine. */
 export function hasCamera() {

@@ -5,14 +5,14 @@ import { get, send } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { load, loading } from "./loading.js";
-import { tell, tellProblem } from "./notices.js";
+import { tell, tellProblem } from "./toasts.js";
 import { showReferences } from "./references.js";
 import { showRegion } from "./region.js";
-import { showRejects } from "./rejects.js";
+import { showRejects } from "./false-reject-rate.js";
 import { restoreCategory } from "./restoring.js";
 import { showSettings } from "./settings.js";
-import { follow, stand } from "./standing.js";
-import { t } from "./strings.js";
+import { follow, stand } from "./category-status.js";
+import { t } from "./i18n.js";
 
 const PAGES = { references: showReferences, rejects: showRejects, settings: showSettings, region: showRegion };
 

@@ -2,7 +2,7 @@
 
 import { get, pictureUrl } from "./api.js";
 import { h } from "./dom.js";
-import { number, t } from "./strings.js";
+import { number, t } from "./i18n.js";
 
 const SIDE = 480; // pixels of each canvas
 const FULL = 2048;
@@ -38,7 +38,7 @@ export async function decoded(path, query, signal) {
 export async function comparison(part, inspection, region, referenceId, signal) {
   const reference = await decoded(`/references/${referenceId}/image`, { side: FULL }, signal);
   const { width, height } = inspection;
-  const cell = region && region.evidence.reference_id === referenceId ? await cellPlace(region.evidence.cell) : null;
+  const cell = region && region.nearest_patch.reference_id === referenceId ? await cellPlace(region.nearest_patch.cell) : null;
   const frame = region ? await around(region, width, height) : { x: 0, y: 0, width: 1, height: 1 };
   const outline = region?.polygon.map(([x, y]) => [x / width, y / height]);
   const square = cell && [
@@ -56,8 +56,8 @@ export function distance({ distance, layer }) {
   return t("compare.distance", { distance: number(distance, 3), layer });
 }
 
-async function around({ box, evidence }, width, height) {
-  const cell = await cellPlace(evidence.cell);
+async function around({ box, nearest_patch: nearest }, width, height) {
+  const cell = await cellPlace(nearest.cell);
   const side = Math.max(box[2] * 1.5, box[3] * 1.5, FEWEST_CELLS * cell.width * width, FEWEST_CELLS * cell.height * height);
   const [wide, high] = [Math.min(1, side / width), Math.min(1, side / height)];
   const x = (box[0] + box[2] / 2) / width - wide / 2;

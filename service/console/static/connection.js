@@ -1,7 +1,7 @@
 // Waits while the service cannot answer, says so at the head of the page, and goes on as soon as it can.
 
 import { fill, h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 const LONGEST = 10; // seconds between two tries
 const TICK_MS = 250;

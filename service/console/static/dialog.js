@@ -1,7 +1,7 @@
 // Asks before something is done that is not easily undone.
 
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 const SETTLING_MS = 800; // a click or a key in the first moment was meant for what was there before
 

@@ -4,8 +4,8 @@ import { may } from "./access.js";
 import { picture, send } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { h } from "./dom.js";
-import { tell, tellProblem } from "./notices.js";
-import { number, score, t } from "./strings.js";
+import { tell, tellProblem } from "./toasts.js";
+import { number, score, t } from "./i18n.js";
 
 const SIDE = 480;
 
@@ -13,12 +13,12 @@ const running = new Set(); // ids of inspections of which something is being sai
 let latest = null;
 
 /** Say "good", "defect" or "none" of an inspection; `changed` gets it as it is then, also after an undo. */
-export async function judge(inspection, judgement, changed) {
+export async function judge(inspection, label, changed) {
   if (running.has(inspection.id)) return;
   running.add(inspection.id);
   try {
-    const before = inspection.judgement ?? "none";
-    const judged = await said(inspection, judgement, changed);
+    const before = inspection.label ?? "none";
+    const judged = await said(inspection, label, changed);
     if (judged === null) return;
     const undo = async () => {
       latest = null;
@@ -37,21 +37,21 @@ export function undoLast() {
   latest?.undo();
 }
 
-function told({ judgement, promoted_reference_id: promoted, category }) {
-  if (judgement === null) return t("feedback.undone");
-  if (judgement === "defect") return t("feedback.defect.said");
+function told({ label, promoted_reference_id: promoted, category }) {
+  if (label === null) return t("feedback.undone");
+  if (label === "defect") return t("feedback.defect.said");
   if (promoted === null) return t("feedback.good.known");
   return t("feedback.good.said", { category, id: String(promoted) });
 }
 
-async function said(inspection, judgement, changed, confirm = false) {
+async function said(inspection, label, changed, confirm = false) {
   try {
-    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { judgement, confirm });
+    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { label, confirm });
     changed(judged);
     return judged;
   } catch (error) {
     if (error.kind === "confirmation-needed" && !confirm) {
-      return (await wantedAllTheSame(inspection, error.body)) ? said(inspection, judgement, changed, true) : null;
+      return (await wantedAllTheSame(inspection, error.body)) ? said(inspection, label, changed, true) : null;
     }
     tellProblem(error);
     return null;

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 import { VERDICTS } from "./verdict.js";
 
 const MAKERS = {
@@ -11,8 +11,8 @@ const MAKERS = {
   verdict: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
     VERDICTS.map((each) => h("option", { value: each }, t(`verdict.${each}`)))),
   station: () => h("input", { type: "text", maxlength: 128, autocomplete: "off" }),
-  judgement: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
-    ["good", "defect"].map((each) => h("option", { value: each }, t(`judgement.${each}`)))),
+  label: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
+    ["good", "defect"].map((each) => h("option", { value: each }, t(`label.${each}`)))),
   since: () => h("input", { type: "datetime-local" }),
   until: () => h("input", { type: "datetime-local" }),
 };

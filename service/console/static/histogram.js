@@ -3,7 +3,7 @@
 // A line at the i-th highest score stands for the i-th of the rates that the service names.
 
 import { h, s } from "./dom.js";
-import { percent, score, t } from "./strings.js";
+import { percent, score, t } from "./i18n.js";
 
 const [HEIGHT, FOOT] = [190, 26]; // pixels, as the style sheet has them
 const BINS = 36;

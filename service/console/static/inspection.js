@@ -8,8 +8,8 @@ import { fill, h, once } from "./dom.js";
 import { judge, undoLast } from "./feedback.js";
 import { bind } from "./keyboard.js";
 import { load } from "./loading.js";
-import { tell } from "./notices.js";
-import { moment, number, percent, score, t } from "./strings.js";
+import { tell } from "./toasts.js";
+import { moment, number, percent, score, t } from "./i18n.js";
 import { badge, scoreBar } from "./verdict.js";
 import { viewer } from "./viewer.js";
 
@@ -71,8 +71,8 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
         scoreBar(inspection),
         inspection.p_value === null ? null
           : h("p", {}, t("inspection.p", { p: number(inspection.p_value, 4), share: percent(inspection.p_value) })),
-        inspection.better_category
-          ? h("p", { class: "error" }, t("inspection.better", { category: inspection.better_category.category })) : null,
+        inspection.alternative_category
+          ? h("p", { class: "error" }, t("inspection.better", { category: inspection.alternative_category.category })) : null,
         verdict,
       ),
       regions.length ? h("section", { class: "card" },
@@ -108,7 +108,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     chosen = index;
     shown.select(index);
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
-    compare(regions[index], regions[index].evidence.reference_id);
+    compare(regions[index], regions[index].nearest_patch.reference_id);
   }
 
   async function compare(place, reference) {
@@ -122,23 +122,23 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
       if (image === null) return h("p", {}, t("inspection.gone"));
       return [
         await comparison(image, inspection, place, reference, mine),
-        place?.evidence.reference_id === reference ? h("p", { class: "hint" }, distance(place.evidence)) : null,
+        place?.nearest_patch.reference_id === reference ? h("p", { class: "hint" }, distance(place.nearest_patch)) : null,
       ];
     });
   }
 
-  function say(judgement) {
+  function say(label) {
     if (!settled()) return tell(t("feedback.moved"));
-    return judge(inspection, judgement, (now) => {
+    return judge(inspection, label, (now) => {
       inspection = { ...inspection, ...now };
       judged(inspection);
       changed(now);
     });
   }
 
-  function judged({ judgement }) {
+  function judged({ label }) {
     const button = (said, key) => h("button",
-      { "aria-pressed": String(judgement === said), onclick: once(() => say(judgement === said ? "none" : said)) },
+      { "aria-pressed": String(label === said), onclick: once(() => say(label === said ? "none" : said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
     fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")));
   }

@@ -1,7 +1,7 @@
 // One place that knows which key does what, so that every key can be shown on "?".
 
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 const bound = new Map(); // key → { text, act }
 

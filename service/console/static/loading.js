@@ -3,8 +3,8 @@
 import { Problem } from "./api.js";
 import { delay } from "./connection.js";
 import { fill, h } from "./dom.js";
-import { problemPanel } from "./notices.js";
-import { t } from "./strings.js";
+import { problemPanel } from "./toasts.js";
+import { t } from "./i18n.js";
 
 const SLOWEST = 30; // seconds between two tries
 

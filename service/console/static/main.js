@@ -8,8 +8,8 @@ import { access, may, needsRole } from "./access.js";
 import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
-import { forgetKey, key, onKeyChange } from "./session.js";
-import { loadStrings, t } from "./strings.js";
+import { forgetKey, key, onKeyChange } from "./auth.js";
+import { loadStrings, t } from "./i18n.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";

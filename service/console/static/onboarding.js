@@ -2,18 +2,18 @@
 
 import { get, picture, request } from "./api.js";
 import { fill, h, once } from "./dom.js";
-import { dropArea } from "./drop.js";
+import { dropArea } from "./file-drop.js";
 import { loading } from "./loading.js";
-import { tell, tellProblem } from "./notices.js";
+import { tell, tellProblem } from "./toasts.js";
 import { takeBack } from "./references.js";
-import { showRejects } from "./rejects.js";
-import { bytes, t } from "./strings.js";
+import { showRejects } from "./false-reject-rate.js";
+import { bytes, t } from "./i18n.js";
 
 const BATCH = { pictures: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
 const FORM_BYTES = 64e3; // of a request beside its pictures, at most
 // Problems that one picture may be the reason of, and those of them that are the service's last word on it.
-const REFUSALS = new Set(["request-too-large", "image-refused", "image-too-large", "unsupported-format"]);
+const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format"]);
 const ONE_AT_FAULT = new Set([...REFUSALS, "unreachable", "internal"]);
 
 /** Fill `place` with the wizard. `known`: a category to add to; "" for a new one. */
@@ -97,9 +97,9 @@ export function showOnboarding(place, known, signal) {
     while (waiting.length && taken.length < count && (taken.length === 0 || (waiting[0].refuse === taken[0].refuse && size + waiting[0].file.size <= most))) {
       const row = waiting.shift();
       if (row.file.size > limits.max_image_bytes) {
-        decided(row, { status: "refused", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }) });
+        decided(row, { status: "rejected", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }) });
       } else if (!(await readable(row.file))) {
-        decided(row, { status: "refused", detail: t("onboard.unreadable") });
+        decided(row, { status: "rejected", detail: t("onboard.unreadable") });
       } else {
         taken.push(row);
         size += row.file.size;
@@ -117,9 +117,9 @@ export function showOnboarding(place, known, signal) {
     for (const { file } of taken) form.append("images", file, file.name);
     try {
       // What was sent before the service went away is known already when it is sent again.
-      const { results, outliers_need } = await request("POST", "/references", { form, patient: true, signal });
-      if (outliers_need !== null) outliersNeed = Math.min(outliersNeed, outliers_need);
-      for (const { findings } of results) for (const finding of findings) finding.other = taken[finding.picture]?.file;
+      const { results, images_until_outlier_check } = await request("POST", "/references", { form, patient: true, signal });
+      if (images_until_outlier_check !== null) outliersNeed = Math.min(outliersNeed, images_until_outlier_check);
+      for (const { findings } of results) for (const finding of findings) finding.other = taken[finding.image_index]?.file;
       results.forEach((result, place_) => decided(taken[place_], result));
     } catch (error) {
       if (signal.aborted) return;
@@ -129,7 +129,7 @@ export function showOnboarding(place, known, signal) {
         await sent(taken.slice(half));
         return;
       }
-      const status = REFUSALS.has(error.kind) ? "refused" : "failed";
+      const status = REFUSALS.has(error.kind) ? "rejected" : "failed";
       for (const row of taken) decided(row, { status, detail: error.message || error.title });
       if (!ONE_AT_FAULT.has(error.kind)) throw error; // it would be the same with all that wait
     }
@@ -150,12 +150,12 @@ export function showOnboarding(place, known, signal) {
     bar.hidden = done === rows.length;
     bar.value = done / rows.length;
     const count = (wanted) => rows.filter((each) => each.status === wanted).length;
-    fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), refused: count("refused") + count("failed") }));
+    fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), rejected: count("rejected") + count("failed") }));
   }
 
   /** What a person should look at: pictures with findings, and those not taken. What was decided stays away. */
   function showScreened() {
-    const noted = rows.filter(({ result }) => result && (result.findings.length || ["refused", "failed"].includes(result.status)));
+    const noted = rows.filter(({ result }) => result && (result.findings.length || ["rejected", "failed"].includes(result.status)));
     screened.hidden = false;
     fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"),
       outliersNeed > 0 && outliersNeed < Infinity ? ` ${t("onboard.outliers", { count: outliersNeed })}` : null);

@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { load, loading } from "./loading.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 /**
  * `read(cursor, signal)` → { items: [element, …], next: cursor or null } is asked for what `list` shows, and `more` holds

@@ -2,9 +2,9 @@
 
 import { get, picture, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
-import { tell, tellProblem } from "./notices.js";
+import { tell, tellProblem } from "./toasts.js";
 import { paged } from "./pages.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 const PAGE = 60;
 const SIDE = 240;
@@ -57,7 +57,7 @@ async function takeFeedbackBack(reference, item) {
   try {
     const inspection = await get(path);
     if (inspection.promoted_reference_id !== reference.id) return takeBack(reference, item); // it says so no longer
-    await send("POST", `${path}/feedback`, { judgement: "none" });
+    await send("POST", `${path}/feedback`, { label: "none" });
   } catch (error) {
     if (error.status === 404) return takeBack(reference, item); // the inspection is no longer kept
     tellProblem(error);
@@ -68,7 +68,7 @@ async function takeFeedbackBack(reference, item) {
     text: t("feedback.undo"),
     act: async () => {
       try {
-        reference.id = (await send("POST", `${path}/feedback`, { judgement: "good", confirm: true })).promoted_reference_id;
+        reference.id = (await send("POST", `${path}/feedback`, { label: "good", confirm: true })).promoted_reference_id;
         putBack();
         tell(t("references.undone"));
       } catch (error) {

@@ -2,9 +2,9 @@
 
 import { get, pictureUrl, send } from "./api.js";
 import { fill, h, s } from "./dom.js";
-import { tell, tellProblem } from "./notices.js";
-import { previewPanel } from "./previewing.js";
-import { t } from "./strings.js";
+import { tell, tellProblem } from "./toasts.js";
+import { previewPanel } from "./settings-preview.js";
+import { t } from "./i18n.js";
 
 const SIDE = 1600;
 const TRIED = 8; // references, to find one whose picture is there

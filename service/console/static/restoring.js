@@ -1,8 +1,8 @@
 // Brings back a removed category, with its settings and the references that were removed with it.
 
 import { request } from "./api.js";
-import { tell, tellProblem } from "./notices.js";
-import { t } from "./strings.js";
+import { tell, tellProblem } from "./toasts.js";
+import { t } from "./i18n.js";
 
 /** Restore a category; `progress(done)` is told how many references are. Returns whether that succeeded. */
 export async function restoreCategory(name, progress = () => {}) {

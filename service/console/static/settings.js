@@ -2,11 +2,11 @@
 
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
-import { tell, tellProblem } from "./notices.js";
-import { previewPanel } from "./previewing.js";
-import { t } from "./strings.js";
+import { tell, tellProblem } from "./toasts.js";
+import { previewPanel } from "./settings-preview.js";
+import { t } from "./i18n.js";
 
-const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "differently_framed"];
+const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
 
 /** Fill `place` with the category's settings and a preview of what has been changed but not saved. */
 export async function showSettings(place, category, signal) {

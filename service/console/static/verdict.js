@@ -1,7 +1,7 @@
 // Shows a verdict, and the score that it rests on beside its threshold.
 
 import { h, s } from "./dom.js";
-import { number, score, t } from "./strings.js";
+import { number, score, t } from "./i18n.js";
 
 const SHAPES = {
   normal: () => [

@@ -1,7 +1,7 @@
 // Shows a picture with its heat and its regions, to be zoomed and moved with a pointer, with fingers or with keys.
 
 import { h, s } from "./dom.js";
-import { number, t } from "./strings.js";
+import { number, t } from "./i18n.js";
 
 const MOST = 16;
 const STEP = 1.4;

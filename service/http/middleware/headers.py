@@ -31,7 +31,7 @@ class ResponseHeadersMiddleware:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                added = [*SECURITY_HEADERS, (b"x-snapshot-version", str(self._version()).encode())]
+                added = [*SECURITY_HEADERS, (b"x-index-version", str(self._version()).encode())]
                 message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
             await send(message)
 

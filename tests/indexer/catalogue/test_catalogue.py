@@ -575,7 +575,7 @@ def test_an_inspection_reads_back_exactly_as_it_was_recorded(catalogue: Catalogu
         image_sha256="a" * 64,
         image_suffix=".png",
         map_name="1.png",
-        kept_bytes=1 << 40,
+        stored_bytes=1 << 40,
         thumbnail_bytes=5000,
     )
     catalogue.inspections.record([full, inspection(2)])
@@ -620,12 +620,12 @@ def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
     catalogue.inspections.record([inspection(1, **known)])
     engine = connect(database)
     with engine.begin() as connection:
-        stored = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "highest": 2.0}
+        stored = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "max_evidence": 2.0}
         connection.execute(update(DriftRow).values(state=stored))
     engine.dispose()
     assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale()
     catalogue.inspections.record([inspection(2, **known)])
-    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale().after([0.3], 20)
+    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale().update([0.3], 20)
 
 
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:
@@ -667,7 +667,7 @@ def test_filters_of_inspections_select_and_combine(catalogue: Catalogue, memory_
         (InspectionFilter(category="bolt", verdict="anomalous"), (3, 9)),
         (InspectionFilter(category="bolt", verdict="anomalous", station="s2"), (9,)),
         (InspectionFilter(part_id="p5"), (5,)),
-        (InspectionFilter(judgement="good"), (4,)),
+        (InspectionFilter(label="good"), (4,)),
         (InspectionFilter(since=NOON + timedelta(seconds=3), until=NOON + timedelta(seconds=5)), (3, 4)),
         (InspectionFilter(category="cog"), ()),
     ):
@@ -723,15 +723,15 @@ def test_a_good_part_of_a_removed_category_does_not_begin_it_anew(catalogue: Cat
         call_good(catalogue, memory_id, bolt)
     assert (catalogue.version(), live(catalogue), catalogue.inspections.get(bolt.id)) == (version, {}, bolt)
     catalogue.categories.restore("bolt")
-    assert call_good(catalogue, memory_id, bolt).judgement == "good"
+    assert call_good(catalogue, memory_id, bolt).label == "good"
 
 
 def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Catalogue, memory_id: int) -> None:
     bolt = inspection(1, category="bolt")
     catalogue.inspections.record([bolt])
     judged = call_good(catalogue, memory_id, bolt)
-    assert judged.judgement == "good"
-    assert judged.judged_at is not None
+    assert judged.label == "good"
+    assert judged.labelled_at is not None
     assert live(catalogue) == {judged.promoted_reference_id: bolt.id}
     assert catalogue.inspections.get(judged.id) == judged == call_good(catalogue, memory_id, bolt)
     assert catalogue.version() == 2
@@ -742,7 +742,7 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     assert catalogue.inspections.set_label(bolt.id, None) == bolt
     assert live(catalogue) == {}
     assert catalogue.inspections.set_label(bolt.id, None) == bolt
-    assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.judged").items] == [
+    assert [entry.after.get("confirmed") for entry in catalogue.audit.entries(action="inspection.labelled").items] == [
         None,
         ["unfamiliar"],
         None,
@@ -787,16 +787,16 @@ def test_a_part_of_no_category_cannot_become_a_reference(catalogue: Catalogue, m
     catalogue.inspections.record([inspection(1)])
     with pytest.raises(ValueError, match="has no category"):
         call_good(catalogue, memory_id, inspection(1))
-    assert catalogue.inspections.get(inspection(1).id).judgement is None
+    assert catalogue.inspections.get(inspection(1).id).label is None
 
 
-@pytest.mark.parametrize("judgement", ["good", None])
+@pytest.mark.parametrize("label", ["good", None])
 def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
-    catalogue: Catalogue, memory_id: int, database: str, judgement: str | None
+    catalogue: Catalogue, memory_id: int, database: str, label: str | None
 ) -> None:
     bolt = inspection(1, category="bolt")
     catalogue.inspections.record([bolt])
-    if judgement is None:
+    if label is None:
         call_good(catalogue, memory_id, bolt)
     before = (catalogue.inspections.get(bolt.id), live(catalogue), catalogue.version())
     engine = create_engine(database)
@@ -811,7 +811,7 @@ def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
             connection.exec_driver_sql("CREATE TRIGGER cut BEFORE UPDATE ON inspection EXECUTE FUNCTION cut()")
     say = (
         partial(call_good, catalogue, memory_id, bolt)
-        if judgement
+        if label
         else partial(catalogue.inspections.set_label, bolt.id, None)
     )
     with pytest.raises(DBAPIError, match="cut off"):
@@ -840,7 +840,7 @@ def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_
         for turn in range(8):
             list(pool.map(act, range(turn, turn + 12)))
             found = catalogue.inspections.get(bolt.id)
-            if found.judgement != "good":
+            if found.label != "good":
                 assert found.promoted_reference_id is None
                 assert live(catalogue) == {}
             else:
@@ -856,7 +856,7 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
 ) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (a, b) = (image.image_sha256 for image in images("a", "b"))
-    pictured = {"image_suffix": ".png", "kept_bytes": 9}
+    pictured = {"image_suffix": ".png", "stored_bytes": 9}
     catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
     paths = {each: original_path(each, ".png") for each in (a, b, "c" * 64, "d" * 64)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -17,7 +18,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, insert, inspect, make_url, select
+from sqlalchemy import create_engine, insert, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import migrations
@@ -123,6 +124,84 @@ def test_every_revision_goes_up_and_down_and_is_refused_as_long_as_it_is_not_the
     engine.dispose()
 
 
+def test_what_is_stored_under_a_name_of_before_is_read_under_the_present_one(empty_database: str) -> None:
+    engine = connect(empty_database)
+    migrations.upgrade(engine, "0010")
+    quoted = 'It says "usual": 3 and "kind": "differently_framed"'
+    finding = {"kind": "differently_framed", "detail": quoted, "value": 1.0, "usual": 0.5, "picture": 2}
+    at = "2026-01-01 12:00:00+00:00"
+    rows = {
+        "change": {"version": 1, "at": at, "kind": "added", "detail": "{}"},
+        "category": {
+            "id": 1,
+            "name": "disc",
+            "settings": json.dumps({"refuse": ["differently_framed"]}),
+            "created_at": at,
+        },
+        "reference": {
+            "id": 1,
+            "category_id": 1,
+            "image_sha256": "a" * 64,
+            "image_suffix": ".png",
+            "filename": "a.png",
+            "width": 64,
+            "height": 48,
+            "added_at": at,
+            "added_version": 1,
+            "findings": json.dumps([finding]),
+        },
+        "inspection": {
+            "id": "0" * 36,
+            "at": at,
+            "filename": "b.png",
+            "verdict": "normal",
+            "score": 0.1,
+            "version": 1,
+            "width": 64,
+            "height": 48,
+            "regions": json.dumps([{"box": [0, 0, 1, 1], "evidence": {"reference_id": 1}}]),
+            "references": "[]",
+            "timings": "{}",
+            "judgement": "defect",
+            "judged_at": at,
+            "defect": True,
+            "kept_bytes": 9,
+            "familiarity": json.dumps({"level": None, "uniformity": 0.25}),
+            "better_category": json.dumps({"category": "nut"}),
+            "notices": json.dumps([{"kind": "stored_differently", "detail": "d"}]),
+        },
+        "drift": {
+            "category_id": 1,
+            "calibration_key": "k",
+            "version": 1,
+            "started_at": at,
+            "state": json.dumps({"counts": [0] * 10, "capitals": [0.2] * 5, "highest": 3.0}),
+        },
+    }
+    for table, values in rows.items():
+        columns = ", ".join(f'"{name}"' for name in values)
+        with engine.begin() as connection:
+            places = ", ".join(f":{name}" for name in values)
+            connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({places})"), values)
+    migrations.upgrade(engine)
+    catalogue = Catalogue.open(empty_database)
+    inspection = catalogue.inspections.get("0" * 36)
+    assert (inspection.label, inspection.labelled_at is None, inspection.stored_bytes) == ("defect", False, 9)
+    assert inspection.novelty == {"threshold": None, "self_similarity": 0.25}
+    assert inspection.alternative_category == {"category": "nut"}
+    assert inspection.regions == ({"box": [0, 0, 1, 1], "nearest_patch": {"reference_id": 1}},)
+    assert inspection.notices == ({"kind": "encoding_mismatch", "detail": "d"},)
+    renamed = {"kind": "framing", "detail": quoted, "value": 1.0, "typical": 0.5, "image_index": 2}
+    assert catalogue.references.get(1).findings == (renamed,)
+    assert catalogue.categories.get("disc").settings.refuse == ("framing",)
+    assert catalogue.calibrations.drifts()["disc"].drift.max_evidence == 3.0
+    catalogue.close()
+    migrations.downgrade(engine, "0010")
+    with engine.begin() as connection:
+        assert json.loads(connection.scalar(text("SELECT CAST(findings AS TEXT) FROM reference"))) == [finding]
+    engine.dispose()
+
+
 def test_many_may_migrate_at_once(empty_database: str) -> None:
     together = threading.Barrier(4)
     failures: list[Exception] = []
@@ -174,10 +253,10 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
         assert partial == [
             "active",
             "active",
-            "kept_bytes IS NOT NULL",
-            "kept_bytes IS NOT NULL",
             "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
+            "stored_bytes IS NOT NULL",
+            "stored_bytes IS NOT NULL",
         ]
     migrations.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]

@@ -17,7 +17,7 @@ def p_values(rng: np.random.Generator, references: int, inspections: int, moved:
 @pytest.mark.parametrize("references", [20, 50, 200])
 def test_steady_production_raises_the_flag_in_at_most_two_of_a_hundred_lines(references: int) -> None:
     rng = np.random.default_rng(references)
-    raised = sum(DriftMartingale().after(p_values(rng, references, 2000), references).drifting for _ in range(100))
+    raised = sum(DriftMartingale().update(p_values(rng, references, 2000), references).drifting for _ in range(100))
     assert raised <= 6  # 2 % of 100 and more than three standard deviations
 
 
@@ -29,8 +29,8 @@ def test_production_that_has_moved_raises_it_soon(references: int, within: int) 
         ranking = Ranking.from_values(rng.normal(size=references))
         steady = [ranking.p_value(value) for value in rng.normal(size=500)]
         moved = [ranking.p_value(value) for value in rng.normal(2.0, size=within)]
-        before = DriftMartingale().after(steady, references)
-        found += not before.drifting and before.after(moved, references).drifting
+        before = DriftMartingale().update(steady, references)
+        found += not before.drifting and before.update(moved, references).drifting
     assert found >= 36
 
 
@@ -44,7 +44,7 @@ def with_defects(rng: np.random.Generator, references: int, inspections: int, sh
 def test_one_part_in_twenty_may_be_defective_without_raising_it(references: int) -> None:
     rng = np.random.default_rng(2)
     raised = sum(
-        DriftMartingale().after(with_defects(rng, references, 2000, 0.05), references).drifting for _ in range(20)
+        DriftMartingale().update(with_defects(rng, references, 2000, 0.05), references).drifting for _ in range(20)
     )
     assert raised == 0
 
@@ -54,17 +54,17 @@ def test_rejects_that_become_many_raise_it(references: int, share: float, within
     rng = np.random.default_rng(3)
     raised = 0
     for _ in range(20):
-        steady = DriftMartingale().after(with_defects(rng, references, 300, 0.01), references)
+        steady = DriftMartingale().update(with_defects(rng, references, 300, 0.01), references)
         raised += (
-            not steady.drifting and steady.after(with_defects(rng, references, within, share), references).drifting
+            not steady.drifting and steady.update(with_defects(rng, references, within, share), references).drifting
         )
     assert raised >= 17
 
 
 def test_what_was_seen_is_counted_by_p_value_and_evidence_stays_finite() -> None:
-    drift = DriftMartingale().after([0.05, 0.15, 0.15, 1.0], 99)
+    drift = DriftMartingale().update([0.05, 0.15, 0.15, 1.0], 99)
     assert drift.counts == (1, 2, 0, 0, 0, 0, 0, 0, 0, 1)
-    long = drift.after([0.01] * 5000, 1000)
+    long = drift.update([0.01] * 5000, 1000)
     assert long.drifting
     assert np.isfinite(long.evidence)
-    assert DriftMartingale().after([0.05, 0.15], 99).after([0.15, 1.0], 99) == drift
+    assert DriftMartingale().update([0.05, 0.15], 99).update([0.15, 1.0], 99) == drift

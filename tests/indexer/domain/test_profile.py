@@ -98,12 +98,12 @@ def test_coarser_images_need_a_calibration_of_their_own_where_nearly_all_referen
     ("profile", "encoding", "kinds"),
     [
         (of((PNG, 30)), PNG, []),
-        (of((PNG, 30)), jpeg(90), ["stored_differently"]),
+        (of((PNG, 30)), jpeg(90), ["encoding_mismatch"]),
         (of((None, 30)), jpeg(90), []),
         (of((PNG, 20), (jpeg(90), 10)), jpeg(91), []),
         (Profile(), PNG, []),
-        (of((jpeg(90), 9)), WEBP, ["stored_differently"]),
-        (of((PNG, 3), width=2000), PNG, ["other_size"]),
+        (of((jpeg(90), 9)), WEBP, ["encoding_mismatch"]),
+        (of((PNG, 3), width=2000), PNG, ["size_mismatch"]),
     ],
 )
 def test_people_are_told_what_differs(profile: Profile, encoding: Encoding, kinds: list[str]) -> None:

@@ -82,7 +82,7 @@ def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_for
     assert [row["category"] for row in rows] == ["bottle", "zipper", "mean"]
     assert float(rows[2]["aupro"]) == outcome.mean.aupro
 
-    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
     assert drawn == {"ranking.png", "histograms.png", "sheet-bottle.png", "sheet-zipper.png"}
 
 
@@ -93,7 +93,7 @@ def test_masks_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
     for name, mask in (("000_mask.png", border), ("001_mask.png", empty)):
         (tree / "bottle/ground_truth/scratch" / name).write_bytes(encode_png(mask))
     for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
-        report = run(tree, out, images=False)
+        report = run(tree, out, plots=False)
         assert report.measured[0].lost_masks == tuple(
             f"bottle/ground_truth/scratch/{name}" for name in ("000_mask.png", "001_mask.png")
         )
@@ -104,7 +104,7 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
     trees.mvtec(tmp_path / "parts", ("bottle", "pill", "zipper"), references=2, tests=1)
     for gone in ("bottle/ground_truth", "pill/test/good", "zipper/test/scratch", "zipper/ground_truth"):
         shutil.rmtree(tmp_path / "parts" / gone)
-    report = run(tmp_path / "parts", tmp_path / "out", images=False)
+    report = run(tmp_path / "parts", tmp_path / "out", plots=False)
     assert report.facts()[1:4] == [
         "No good test pictures: no image figures of pill, and none in the means.",
         "No defective test pictures: no figures of zipper, and none in the means.",
@@ -116,31 +116,31 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
 
 
 def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, "multi-class", "recognised", images=False, false_reject_rate=0.4)
+    report = run(tree, tmp_path, "multi-class", "recognised", plots=False, false_reject_rate=0.4)
     _, outcome = report.measured[0].outcomes
-    assert not (tmp_path / "pictures").exists()
+    assert not (tmp_path / "plots").exists()
     assert len(report.measured[0].decisions) == 2
     for decided in report.measured[0].decisions:
         scores = outcome.categories[decided.category].scores
         assert decided.recognised == 6
         assert decided.threshold is not None
-        assert decided.promised  # for 2 references or more that are not each other's duplicates
-        assert decided.rejected + decided.found == sum(score > decided.threshold for score in scores)
+        assert decided.rate_supported  # for 2 references or more that are not each other's duplicates
+        assert decided.rejected + decided.detected == sum(score > decided.threshold for score in scores)
         assert (decided.good, decided.defective) == (3, 3)
     assert "for 40 % false rejects" in report.markdown()
 
 
 def test_a_category_with_one_reference_is_told_to_have_no_threshold(tmp_path: Path) -> None:
     trees.mvtec(tmp_path / "parts", references=1, tests=1)
-    report = run(tmp_path / "parts", tmp_path / "out", "recognised", images=True)
+    report = run(tmp_path / "parts", tmp_path / "out", "recognised", plots=True)
     assert [decided.threshold for decided in report.measured[0].decisions] == [None, None]
     assert "| disc | none with fewer than two references | – | – | 2 of 2 |" in report.markdown()
 
 
 def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
-    first = run(tree, tmp_path, images=False)
+    first = run(tree, tmp_path, plots=False)
     assert counting.seen == 16 + 12
-    again = run(tree, tmp_path, images=False)
+    again = run(tree, tmp_path, plots=False)
     assert counting.seen == 16 + 12
     assert again.measured == first.measured
 
@@ -148,18 +148,18 @@ def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Pa
 def test_another_protocol_encodes_the_samples_again_but_no_reference(
     tree: Path, tmp_path: Path, counting: Counting
 ) -> None:
-    run(tree, tmp_path, images=False)
-    run(tree, tmp_path, "multi-class", "single-class", images=False)
+    run(tree, tmp_path, plots=False)
+    run(tree, tmp_path, "multi-class", "single-class", plots=False)
     assert counting.seen == 16 + 12 + 12
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(tree: Path, tmp_path: Path, counting: Counting) -> None:
-    whole = run(tree, tmp_path / "whole", images=False)
+    whole = run(tree, tmp_path / "whole", plots=False)
     counting.seen, counting.stop_after = 0, 16 + 6 + 1  # in the second category
     with pytest.raises(KeyboardInterrupt):
-        run(tree, tmp_path / "stopped", images=False)
+        run(tree, tmp_path / "stopped", plots=False)
     counting.seen, counting.stop_after = 0, None
-    resumed = run(tree, tmp_path / "stopped", images=False)
+    resumed = run(tree, tmp_path / "stopped", plots=False)
     assert counting.seen == 6
     assert resumed.measured == whole.measured
 
@@ -193,11 +193,11 @@ def test_a_damaged_index_of_the_cache_costs_only_what_it_no_longer_names(tree: P
 
 def test_a_changed_picture_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
     tree = trees.mvtec(tmp_path / "data", references=3, tests=2)
-    run(tree, tmp_path / "out", images=False)
+    run(tree, tmp_path / "out", plots=False)
     trees.put(tree / "disc/test/good/000.png", (tree / "disc/test/scratch/000.png").read_bytes())
     trees.put(tree / "plate/train/good/000.png", (tree / "disc/train/good/000.png").read_bytes())
     counting.seen = 0
-    run(tree, tmp_path / "out", images=False)
+    run(tree, tmp_path / "out", plots=False)
     assert counting.seen == 8  # no reference: its bytes are known; every sample: the pooled memory changed
 
 
@@ -221,7 +221,7 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
         "Encoders and resolutions (table A2)",
     ]
     assert {measured.space.global_geometry.size[0] for measured in report.measured} == {112, 48}
-    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {"few-shot.png", "single-class-scaling.png", "multi-class-scaling.png", "incremental.png"} <= drawn
     few_shot = next(table for table in report.tables() if table.title.startswith("Few-shot"))
     assert [line.label for line in few_shot.lines if line.label.startswith("Y")] == [f"Y = {y}" for y in SHOTS]
@@ -255,10 +255,10 @@ def test_draws_are_the_same_for_a_seed_differ_between_seeds_and_grow(tree: Path)
 
 
 def test_a_search_never_sees_references_it_does_not_name(tree: Path, tmp_path: Path) -> None:
-    report = run(tree, tmp_path, "multi-class", "onboarding", images=False)
+    report = run(tree, tmp_path, "multi-class", "onboarding", plots=False)
     first = next(each for each in report.measured[0].outcomes if each.variant.setting == "1 categories")
     assert tuple(first.categories) == ("bottle",)
-    alone = run(tree, tmp_path / "alone", categories=("bottle",), images=False).measured[0].outcomes[0]
+    alone = run(tree, tmp_path / "alone", categories=("bottle",), plots=False).measured[0].outcomes[0]
     # Searches that share a product differ from one alone in the last bit.
     assert first.categories["bottle"].scores == pytest.approx(alone.categories["bottle"].scores, abs=1e-6)
     assert first.categories["bottle"].nearest == alone.categories["bottle"].nearest
@@ -302,7 +302,7 @@ def test_a_category_that_is_not_there_is_told_before_anything_is_encoded(
 
 def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(tmp_path: Path) -> None:
     whole = trees.mvtec(tmp_path / "whole", references=4, tests=2)
-    [expected] = run(whole, tmp_path / "expected", images=False).measured[0].outcomes
+    [expected] = run(whole, tmp_path / "expected", plots=False).measured[0].outcomes
     tree = trees.mvtec(tmp_path / "data", references=4, tests=2)
     bad = {
         "disc/train/good/z.png": b"",
@@ -315,7 +315,7 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(
     for name, data in bad.items():
         trees.put(tree / name, data)
     for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
-        report = run(tree, out, images=False)
+        report = run(tree, out, plots=False)
         named = {str(each.path.relative_to(tree)) for each in report.dataset.left_out}
         assert named == {"bolt", *bad} - {"bolt/test/good/0.png"}
         assert report.dataset.categories == ("disc", "plate")
@@ -328,7 +328,7 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(
 def test_a_sample_without_a_mask_that_can_be_read_still_counts_as_defective(tmp_path: Path) -> None:
     tree = trees.mvtec(tmp_path / "data", ("disc",), references=4, tests=2)
     (tree / "disc/ground_truth/scratch/000_mask.png").write_bytes(b"")
-    report = run(tree, tmp_path / "out", images=False)
+    report = run(tree, tmp_path / "out", plots=False)
     assert [each.path.name for each in report.dataset.left_out] == ["000_mask.png"]
     assert [(each.mask is None, each.pixels_known) for each in report.dataset.samples if each.defective] == [
         (True, False),

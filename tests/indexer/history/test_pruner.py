@@ -99,7 +99,9 @@ def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> No
 def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
     history.record(inspection(0))
     history.prune(images=RetentionLimits(count=0))
-    assert history.catalogue.inspections.get(inspection(0).id) == replace(inspection(0), kept_bytes=None, map_name=None)
+    assert history.catalogue.inspections.get(inspection(0).id) == replace(
+        inspection(0), stored_bytes=None, map_name=None
+    )
     assert history.files() == {f"inspections/{inspection(0).id}.jpg"}
     assert verify(history.place, lambda *_: None).damaged == ()
 
@@ -185,7 +187,7 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
 
     def make_room(least: int) -> None:
         for step in Pruner(history.place, history.catalogue, RetentionPolicy(), least).free_disk_space():
-            assert step.reason in ("room", None)
+            assert step.reason in ("disk_space", None)
 
     make_room(5_000)
     assert history.pictured() == list(range(12)), "twice the least was free"
@@ -245,7 +247,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
     assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())
 
 
-_EITHER: tuple[PruneTarget, PruneTarget] = ("inspections", "pictures")
+_EITHER: tuple[PruneTarget, PruneTarget] = ("inspections", "images")
 
 
 def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_finding_names_the_image_by_its_position_among_all_that_were_offered()
     codes["c"] = codes["b"]  # the same part once more
     decision = decide(Onboarding(MEMORY, ENGINE, "disc", CategorySettings(), images, codes))
     [finding] = decision.accepted[3].findings
-    assert (finding.kind, finding.picture) == ("near_duplicate", 2)
+    assert (finding.kind, finding.image_index) == ("near_duplicate", 2)
 
 
 def test_what_was_taken_is_what_the_next_images_are_held_against() -> None:

@@ -37,11 +37,11 @@ def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_
     assert kinds(look(picture(50, 0.4))) == ["too_dark"]
     assert kinds(look(np.clip(picture(50) + 110, 0, 255))) == ["too_bright"]
     assert kinds(look(cv2.GaussianBlur(picture(50), (0, 0), 4))) == ["blurred"]
-    assert kinds(look(picture(50), 120, 160)) == ["differently_framed"]
+    assert kinds(look(picture(50), 120, 160)) == ["framing"]
     [result] = photo_findings(look(picture(50, 0.4)), PhotoQualities.from_images(OTHERS))
-    assert result.usual is not None
+    assert result.typical is not None
     assert result.limit is not None
-    assert result.value < result.limit < result.usual
+    assert result.value < result.limit < result.typical
 
 
 def test_a_blurred_picture_is_found_also_among_parts_that_differ_in_sharpness() -> None:

@@ -76,18 +76,18 @@ def test_outliers_are_looked_for_among_eight_and_what_is_missing_is_told() -> No
     ]
 
 
-def test_a_moved_part_before_a_plain_background_is_differently_framed_and_no_defect() -> None:
+def test_a_moved_part_before_a_plain_background_is_framing_and_no_defect() -> None:
     others = [measured(0.2) for _ in range(MIN_IMAGES)]
     still, moved = measured(0.9), ScreeningResult(ImageStatistics(0.9, 0.9, 0.0, 0.1, 0.5), (), shift=(0, 3))
     result = find_outliers([*others, still, moved], [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in result[-2:]] == [["outlier"], ["differently_framed"]]
+    assert [[finding.kind for finding in each] for each in result[-2:]] == [["outlier"], ["framing"]]
     assert "moved by about +48, +0 pixels" in result[-1][0].detail
 
 
 def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_finding() -> None:
     images = [*(measured(0.2) for _ in range(MIN_IMAGES)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
     result = find_outliers(images, [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in result] == [[]] * (MIN_IMAGES + 1) + [["differently_framed"]]
+    assert [[finding.kind for finding in each] for each in result] == [[]] * (MIN_IMAGES + 1) + [["framing"]]
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin"])

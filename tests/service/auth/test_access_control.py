@@ -186,7 +186,7 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         client.patch("/categories/disc", json={"k": 7}, headers={**admin, "X-Request-ID": "change-1"})
         client.patch("/categories/disc", json={"k": 7}, headers=admin)
         seen = client.post("/detect", files=files(part(3)), headers=plant.bearer(Role.LINE)).json()["results"][0]
-        client.post(f"/inspections/{seen['id']}/feedback", json={"judgement": "defect"}, headers=engineer)
+        client.post(f"/inspections/{seen['id']}/feedback", json={"label": "defect"}, headers=engineer)
         client.delete(f"/references/{ids[0]}", headers=engineer)
         client.delete("/categories/disc", headers=engineer)
         assert client.get("/audit", headers=engineer).status_code == 403
@@ -196,7 +196,7 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
             *(("touchstone", "key.created", token.split("_")[1]) for token in plant.tokens.values()),
             ("engineer", "references.added", "disc"),
             ("admin", "settings.changed", "disc"),
-            ("engineer", "inspection.judged", seen["id"]),
+            ("engineer", "inspection.labelled", seen["id"]),
             ("engineer", "references.removed", str(ids[0])),
             ("engineer", "category.removed", "disc"),
         ]
@@ -205,7 +205,7 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         assert changed["after"]["k"] == 7
         assert changed["request_id"] == "change-1"
         assert changed["key_id"] == plant.tokens[Role.ADMIN].split("_")[1]
-        assert entries[5]["after"]["judgement"] == "defect"
+        assert entries[5]["after"]["label"] == "defect"
         assert entries[6]["before"] == {"references": [ids[0]]}
         page = client.get("/audit", params={"limit": 2, "actor": "engineer"}, headers=admin).json()
         rest = client.get("/audit", params={"actor": "engineer", "cursor": page["next_cursor"]}, headers=admin).json()
@@ -223,7 +223,7 @@ def test_every_answer_tells_browsers_to_be_careful_and_no_other_origin_may_read_
         assert answer.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert not [name for name in answer.headers if name.startswith("access-control-")]
-        assert int(answer.headers["x-snapshot-version"]) >= 1
+        assert int(answer.headers["x-index-version"]) >= 1
     requested = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
     preflight = plant.client.options("/references", headers={**requested, **plant.bearer(Role.ENGINEER)})
     assert preflight.status_code == 405

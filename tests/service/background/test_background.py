@@ -142,7 +142,7 @@ def test_a_round_that_hangs_is_seen(run: Callable[..., Task]) -> None:
 @pytest.fixture
 def keyed(tmp_path: Path) -> Iterator[tuple[TestClient, Catalogue]]:
     """A service that asks for keys and looks for changes once an hour, and its catalogue."""
-    running = AppState.start(settings(tmp_path, access="keys", refresh_ms=3_600_000))
+    running = AppState.start(settings(tmp_path, access="keys", refresh_interval_ms=3_600_000))
     with TestClient(create_app(running), base_url="http://localhost") as client:
         yield client, running.library.catalogue
 

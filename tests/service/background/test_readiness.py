@@ -87,7 +87,7 @@ def test_a_probe_counts_as_no_detection_and_sends_no_picture_of_its_own(client: 
     assert ready["forward_ms"] > 0
     after = scrape(client)
     for line in ("detect", "onboard", "calibrate"):
-        assert value(after, "batch_pictures_count", line=line) == value(before, "batch_pictures_count", line=line) == 0
+        assert value(after, "batch_images_count", queue=line) == value(before, "batch_images_count", queue=line) == 0
     assert value(after, "stage_seconds_count", stage="encode") == 0
     assert 1 <= len(blanks) <= 3, "one every few seconds, however many ask"
 
@@ -134,7 +134,7 @@ def test_an_encoder_that_fails_is_not_ready_until_it_works_again(
         assert "RuntimeError" in str(check_problem(answer, 503, "not-ready")["detail"])
         assert "/srv" not in answer.text
         assert answer.headers["retry-after"]
-        assert value(scrape(client), "trouble") == 1
+        assert value(scrape(client), "not_ready") == 1
     eventually(lambda: client.get("/readyz").status_code == 200, "it is not looked at again")
 
 

@@ -41,7 +41,7 @@ def test_a_bad_image_is_named_and_costs_the_exit_code_only(tmp_path: Path) -> No
     tree = trees.mvtec(tmp_path / "parts", ("disc",), references=3, tests=2)
     good = tree / "disc/test/good/001.png"
     good.write_bytes(good.read_bytes()[:500])
-    done = touchstone(tree, "--out", tmp_path / "out", "--resize", "128", "--crop", "112", "--no-pictures")
+    done = touchstone(tree, "--out", tmp_path / "out", "--resize", "128", "--crop", "112", "--no-plots")
     assert done.returncode == 1, done.stderr
     assert "Left out: disc/test/good/001.png: The image is damaged or cut short" in done.stdout
     assert "1 categories, 3 references, 3 test pictures" in done.stdout

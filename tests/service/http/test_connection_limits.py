@@ -79,16 +79,16 @@ def problem(received: bytes, status: int, kind: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     limits = {
-        "HEADER_SECONDS": "1",
-        "BODY_SECONDS": "1",
-        "BODY_BYTES_PER_SECOND": "100000",
-        "KEEP_ALIVE_SECONDS": "1",
-        "SEND_SECONDS": "1",
+        "HEADER_TIMEOUT_SECONDS": "1",
+        "BODY_TIMEOUT_SECONDS": "1",
+        "MIN_BODY_BYTES_PER_SECOND": "100000",
+        "KEEP_ALIVE_TIMEOUT_SECONDS": "1",
+        "WRITE_TIMEOUT_SECONDS": "1",
         "MAX_CONNECTIONS": str(CONNECTIONS),
         "MAX_JSON_BYTES": str(JSON_BYTES),
         "MAX_HEADER_BYTES": str(HEADER_BYTES),
         "MAX_HEADERS": "40",
-        "REFRESH_MS": "100",
+        "REFRESH_INTERVAL_MS": "100",
     }
     with ServerProcess(tmp_path_factory.mktemp("slow") / "data", **limits).wait_until_live() as running:
         body = files(*(part(seed) for seed in range(3)))

@@ -46,7 +46,7 @@ def inspection(**more: object) -> Inspection:
         "height": 3,
         "category": "disc",
         "station": "S1",
-        "familiarity": familiarity,
+        "novelty": familiarity,
         "timings": timings,
     }
     return Inspection(**{**values, **more})  # type: ignore[arg-type]
@@ -224,11 +224,11 @@ MADE = [
         category=category,
         station=station,
         part_id=part,
-        judgement=judgement,
+        label=label,
         filename=name,
         verdict=verdict,
     )
-    for number, (category, station, part, judgement, name, verdict) in enumerate(
+    for number, (category, station, part, label, name, verdict) in enumerate(
         itertools.product(
             ["a", None], ["A", None], ["bolt 7", None], ["good", None], ["ab%.png", "b_.png"], ["normal", "anomalous"]
         )
@@ -251,7 +251,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
         verdict=st.none() | st.just("normal"),
         station=st.none() | st.just("A"),
         part_id=st.none() | st.just("bolt 7"),
-        judgement=st.none() | st.sampled_from(["good", "defect"]),
+        label=st.none() | st.sampled_from(["good", "defect"]),
         since=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
         until=st.none() | st.integers(0, 70).map(lambda seconds: START + timedelta(seconds=seconds)),
         text=st.none() | TEXTS,

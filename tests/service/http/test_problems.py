@@ -28,18 +28,18 @@ STATUS = {
 @pytest.mark.parametrize("case", bad_images(), ids=lambda case: case.name)
 def test_every_picture_of_the_corpus_is_answered_as_documented(taught: TestClient, case: Case) -> None:
     body = [("images", (case.filename, case.data, "application/octet-stream"))]
-    before = taught.get("/version").json()["snapshot"]
+    before = taught.get("/version").json()["version"]
     answer = taught.post("/detect", files=body)
     if case.reason is None:
         assert answer.status_code == 200, answer.text
         assert 0 <= answer.json()["results"][0]["score"] <= 2
     else:
         status = STATUS[case.reason]
-        kind = {413: "image-too-large", 415: "unsupported-format", 422: "image-refused"}[status]
+        kind = {413: "image-too-large", 415: "unsupported-format", 422: "image-rejected"}[status]
         assert check_problem(answer, status, kind)["reason"] == case.reason
         refused = taught.post("/references", data={"category": "bad"}, files=body)
         check_problem(refused, status, kind)
-    assert taught.get("/version").json()["snapshot"] == before
+    assert taught.get("/version").json()["version"] == before
 
 
 def test_a_bad_picture_among_good_ones_fails_alone(taught: TestClient) -> None:
@@ -145,7 +145,7 @@ def test_there_is_no_score_without_references(client: TestClient) -> None:
 def test_paths_and_parameters_that_do_not_exist(
     taught: TestClient, method: str, path: str, status: int, kind: str
 ) -> None:
-    body = {"PATCH": {"k": 3}, "POST": {"judgement": "good"}}.get(method)
+    body = {"PATCH": {"k": 3}, "POST": {"label": "good"}}.get(method)
     check_problem(taught.request(method, path, json=body), status, kind)
 
 

@@ -31,7 +31,7 @@ def operations(client: TestClient | httpx.Client) -> list[tuple[str, str, set[st
 
 
 def test_no_route_ignores_a_query_parameter_that_it_does_not_know(taught: TestClient) -> None:
-    before = taught.get("/version").json()["snapshot"]
+    before = taught.get("/version").json()["version"]
     for method, path, known in operations(taught):
         for query in ("nonsense=1", "nonsense", "category=plate&station=y", "%E2%82%AC=", "limit=1&nonsense=2"):
             if {each.partition("=")[0] for each in query.split("&")} <= known:
@@ -40,7 +40,7 @@ def test_no_route_ignores_a_query_parameter_that_it_does_not_know(taught: TestCl
             assert answer.status_code == 422, (method, path, query, answer.text)
             assert answer.json()["type"] == "/problems/invalid-request"
             assert "query parameter" in answer.json()["detail"]
-    assert taught.get("/version").json()["snapshot"] == before
+    assert taught.get("/version").json()["version"] == before
 
 
 def test_a_detection_with_its_fields_in_the_query_is_refused(taught: TestClient) -> None:

@@ -48,9 +48,9 @@ def small_server(tmp_path: Path) -> Iterator[ServerProcess]:
     limits = {
         "QUEUE_SIZE": "4",
         "BATCH_SIZE": "2",
-        "ONBOARDING_SIZE": "6",
+        "ONBOARDING_QUEUE_SIZE": "6",
         "MAX_DECODED_BYTES": "100000000",
-        "MAX_HELD_BYTES": "1000000",
+        "MAX_IN_FLIGHT_BYTES": "1000000",
     }
     with ServerProcess(tmp_path / "data", **limits).wait_until_live() as server:
         server.teach("disc", *(part(seed) for seed in range(3)))
@@ -66,13 +66,13 @@ def ask(server: ServerProcess, route: str, *pictures: bytes) -> httpx.Response:
 
 def in_flight(server: ServerProcess, what: str, line: str) -> float:
     """A gauge of what is under way."""
-    name = f'touchstone_{what}_in_flight{{line="{line}"}} '
+    name = f'touchstone_{what}_in_flight{{queue="{line}"}} '
     [found] = [each for each in server.client.get("/metrics").text.splitlines() if each.startswith(name)]
     return float(found.rpartition(" ")[2])
 
 
 def check_busy(answer: httpx.Response) -> None:
-    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/busy"), answer.text
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/queue-full"), answer.text
     assert int(answer.headers["retry-after"]) >= 1
 
 
@@ -111,7 +111,7 @@ def test_pictures_under_way_are_counted_and_not_requests(client: TestClient, rou
     onboard(client, "disc", part(1), part(2))
     kind = getattr(client.app.state.app_state, line)  # type: ignore[attr-defined]
     given = client.app.state.app_state.settings  # type: ignore[attr-defined]
-    most = given.queue_size + given.batch_size if line == "detecting" else given.onboarding_size
+    most = given.queue_size + given.batch_size if line == "detecting" else given.onboarding_queue_size
     fields = {"category": "disc"}
     with kind.images.lease(most - 2) as others:
         answer = client.post(route, data=fields, files=files(*(part(seed) for seed in range(3))))
@@ -139,7 +139,7 @@ def test_every_route_that_decodes_has_its_part_in_the_bounds(client: TestClient,
             return client.post("/categories/disc/restore")
         if path == "restore":
             return client.post(f"/references/{one}/{path}")
-        return client.post(f"/inspections/{inspected}/{path}", json={"judgement": "good", "confirm": True})
+        return client.post(f"/inspections/{inspected}/{path}", json={"label": "good", "confirm": True})
 
     for budget in (kind.images, kind.decoded_bytes, kind.held_bytes):
         with budget.lease(1 << 40):
@@ -149,7 +149,7 @@ def test_every_route_that_decodes_has_its_part_in_the_bounds(client: TestClient,
 
 
 def test_a_category_is_restored_whatever_the_bounds(tmp_path: Path) -> None:
-    small = settings(tmp_path, onboarding_size=2, max_held_bytes=100_000, max_decoded_bytes=100_000)
+    small = settings(tmp_path, onboarding_queue_size=2, max_in_flight_bytes=100_000, max_decoded_bytes=100_000)
     with TestClient(create_app(AppState.start(small)), base_url="http://localhost") as client:
         onboard(client, "disc", *(part(seed) for seed in range(5)))
         assert client.delete("/categories/disc").status_code == 200

@@ -37,16 +37,16 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
         assert grew("verdicts_total", category="disc", verdict=verdict) == verdicts.count(verdict)
     assert grew("p_value_count", category="disc") == 2
     assert grew("p_value_sum", category="disc") == pytest.approx(sum(r["p_value"] for r in answer["results"][:2]))
-    assert grew("refused_pictures_total", reason="not-an-image") == 1
+    assert grew("rejected_images_total", reason="not-an-image") == 1
     assert grew("problems_total", type="unsupported-format") == 1
     assert grew("problems_total", type="not-found") == 1
-    assert grew("onboarded_pictures_total", outcome="duplicate") == 1
+    assert grew("onboarded_images_total", outcome="duplicate") == 1
     assert grew("requests_total", method="POST", route="/detect", status="200") == 1
     assert grew("requests_total", method="GET", route="unmatched", status="404") == 1
-    assert grew("batch_pictures_sum", line="detect") == 2
+    assert grew("batch_images_sum", queue="detect") == 2
     for stage, images in {"decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
         assert grew("stage_seconds_count", stage=stage) == images
-    assert value(after, "snapshot_version") == answer["version"]
+    assert value(after, "index_version") == answer["version"]
     assert value(after, "references") == 30
     assert value(after, "memory_bytes") > 0
     assert value(after, "disk_free_bytes") > 0
@@ -65,9 +65,9 @@ def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
     worker.submit_screening(lambda _: None)
     waiting = scrape(client)
     hold.set()
-    assert value(waiting, "queue_depth", line="onboard") == 1
-    assert value(waiting, "queue_age_seconds", line="onboard") > 0
-    assert value(waiting, "queue_depth", line="detect") == 0
+    assert value(waiting, "queue_depth", queue="onboard") == 1
+    assert value(waiting, "queue_age_seconds", queue="onboard") > 0
+    assert value(waiting, "queue_depth", queue="detect") == 0
 
 
 def test_categories_beyond_the_most_share_one_label() -> None:
@@ -133,7 +133,7 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
     monkeypatch.delenv("NO_PROXY", raising=False)
     caller = "4bf92f3577b34da6a3ce929d0e0e4736"
     with collector() as (endpoint, received):
-        running = AppState.start(settings(tmp_path, traces_endpoint=endpoint, batch_wait_ms=1000))
+        running = AppState.start(settings(tmp_path, traces_endpoint=endpoint, max_batch_delay_ms=1000))
         with TestClient(create_app(running), base_url="http://localhost") as client:
             onboard(client, "disc", part(1), part(2))
             headers = {"traceparent": f"00-{caller}-00f067aa0ba902b7-01", "X-Request-ID": "line-9"}

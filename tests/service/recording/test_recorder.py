@@ -39,7 +39,9 @@ def proxy(postgres: PostgresServer) -> Iterator[DatabaseProxy]:
 @pytest.fixture
 def server(tmp_path: Path, proxy: DatabaseProxy) -> Iterator[ServerProcess]:
     """A service behind which the proxy lies, with two references; what nothing names is deleted at once."""
-    with ServerProcess(tmp_path / "data", DATABASE_URL=proxy.url, PRUNE_SECONDS="0.1").wait_until_live() as running:
+    with ServerProcess(
+        tmp_path / "data", DATABASE_URL=proxy.url, PRUNE_INTERVAL_SECONDS="0.1"
+    ).wait_until_live() as running:
         running.teach("disc", part(1), part(2))
         yield running
 
@@ -92,7 +94,7 @@ def test_a_commit_that_never_arrived_is_not_recorded_and_leaves_no_files(
     proxy.cut_commit(INSPECTION, "before")
     result = detect(server.client, 3)
     assert proxy.cuts == 1
-    assert (result["recorded"], result["picture"]) == (False, "none")
+    assert (result["recorded"], result["image_availability"]) == (False, "none")
     assert not is_kept(server.client, result["id"])
     wait_for_files(server.data, 0)
     assert len([path for path in (server.data / "originals").rglob("*") if path.is_file()]) == 2  # of the references
@@ -148,7 +150,7 @@ def test_a_duplicate_that_fails_takes_nothing_from_the_one_that_was_recorded(
 
 
 def test_duplicates_at_once_are_one_inspection_with_one_answer(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data", PRUNE_SECONDS="0.1").wait_until_live() as server:
+    with ServerProcess(tmp_path / "data", PRUNE_INTERVAL_SECONDS="0.1").wait_until_live() as server:
         server.teach("disc", part(1), part(2))
         for turn in range(5):
             with ThreadPoolExecutor(8) as pool:

@@ -60,7 +60,7 @@ def test_a_wrong_product_called_good_is_held_and_poisons_no_threshold(known: Tes
     assert next(each["category"] for each in effect["reasons"] if each["reason"] == "other_category") == "plate"
     assert body["confirm_role"] == "engineer"
     assert made_from(known) == {}
-    assert known.get(f"/inspections/{wrong['id']}").json()["judgement"] is None
+    assert known.get(f"/inspections/{wrong['id']}").json()["label"] is None
     assert wait_until_calibrated(known, "disc") == before
     check_problem(say(known, wrong, "good", confirm=False), 409, "confirmation-needed")
 
@@ -77,9 +77,9 @@ def test_what_was_confirmed_does_what_was_told_is_seen_as_from_feedback_and_can_
     # The effect is worked out with the layer weights of now, which one reference more changes a little.
     assert after["threshold"] == pytest.approx(effect["threshold_after"], rel=0.005)
     assert say(known, defect, "good").json() == judged  # what was confirmed needs it no more
-    entry = known.get("/audit", params={"action": "inspection.judged"}).json()["entries"][0]
+    entry = known.get("/audit", params={"action": "inspection.labelled"}).json()["entries"][0]
     assert entry["after"]["confirmed"] == ["threshold"]
-    assert say(known, defect, "none").json()["judgement"] is None
+    assert say(known, defect, "none").json()["label"] is None
     assert made_from(known) == {}
     assert wait_until_calibrated(known, "disc")["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
 
@@ -103,7 +103,9 @@ def test_a_part_that_looked_unfamiliar_is_held_though_it_no_longer_does(known: T
 
 
 def test_while_the_effect_is_not_known_good_is_held_too(tmp_path: Path) -> None:
-    running = AppState.start(settings(tmp_path, refresh_ms=3_600_000))  # calibrated once, before there is anything
+    running = AppState.start(
+        settings(tmp_path, refresh_interval_ms=3_600_000)
+    )  # calibrated once, before there is anything
     with TestClient(create_app(running), base_url="http://localhost") as client:
         onboard(client, "disc", *(varied(seed) for seed in range(8)))
         fine = inspect(client, varied(20))
@@ -175,7 +177,7 @@ def test_good_and_defect_said_at_once_leave_the_memory_as_the_last_of_them_said(
                 answers = list(pool.map(lambda word: say(server.client, found, word), words))  # noqa: B023
             assert {each.status_code for each in answers} == {200}
             now = server.client.get(f"/inspections/{found['id']}").json()
-            if now["judgement"] == "good":
+            if now["label"] == "good":
                 assert made_from(server.client) == {now["promoted_reference_id"]: found["id"]}
             else:
                 assert (now["promoted_reference_id"], made_from(server.client)) == (None, {})

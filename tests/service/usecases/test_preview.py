@@ -31,7 +31,7 @@ def inspected(taught: TestClient) -> TestClient:
 def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClient) -> None:
     before = inspected.get("/categories/disc").json()
     found = previewed(inspected, false_reject_rate=0.5)
-    assert (found["basis"], found["searched_again"], found["current"]) == ("kept", False, True)
+    assert (found["basis"], found["searched_again"], found["current"]) == ("stored", False, True)
     scores = inspected.get("/categories/disc/scores").json()["scores"]
     threshold = found["after"]["threshold"]
     assert threshold in scores
@@ -90,11 +90,11 @@ def test_a_part_that_became_a_reference_is_compared_with_the_others(inspected: T
     image = part(830, scratched=True)
     sent = inspected.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
     url = f"/inspections/{sent['id']}/feedback"
-    inspected.post(url, json={"judgement": "good"})
+    inspected.post(url, json={"label": "good"})
     newest = previewed(inspected, k=10)["inspections"][0]
     assert newest["inspection_id"] == sent["id"]
     assert newest["before"]["score"] > sent["score"] / 2, "its own picture would be at a distance of 0"
-    inspected.post(url, json={"judgement": "none"})
+    inspected.post(url, json={"label": "none"})
     wait_until_calibrated(inspected, "disc")
 
 

@@ -9,8 +9,8 @@ import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
 import { showOnboarding } from "../onboarding.js";
 import { restoreCategory } from "../restoring.js";
-import { chips } from "../standing.js";
-import { moment, t } from "../strings.js";
+import { chips } from "../category-status.js";
+import { moment, t } from "../i18n.js";
 
 const THUMBNAILS = 4;
 const SIDE = 200;

@@ -7,8 +7,8 @@ import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
-import { tellProblem } from "../notices.js";
-import { moment, number, score, t } from "../strings.js";
+import { tellProblem } from "../toasts.js";
+import { moment, number, score, t } from "../i18n.js";
 import { badge, VERDICTS } from "../verdict.js";
 
 const PER_PAGE = 50;
@@ -35,7 +35,7 @@ function back(event) {
 }
 
 async function many(place, query, signal) {
-  const wanted = await filters(["text", "category", "verdict", "station", "judgement", "since", "until"], query, again, signal);
+  const wanted = await filters(["text", "category", "verdict", "station", "label", "since", "until"], query, again, signal);
   const trend = h("section", { class: "card", "aria-label": t("history.trend") });
   const older = h("button", { disabled: true, onclick: () => turn(1) }, t("history.older"));
   const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
@@ -114,7 +114,7 @@ async function many(place, query, signal) {
 }
 
 function table(inspections) {
-  const columns = ["picture", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "judgement"];
+  const columns = ["picture", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "label"];
   return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("history.table") }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((name) =>
       h("th", { scope: "col", class: name === "score" || name === "threshold" ? "number" : null }, t(`column.${name}`))))),
@@ -123,27 +123,27 @@ function table(inspections) {
 }
 
 function line(inspection) {
-  const { id, verdict, threshold, category, station, part_id: part, filename, at, judgement } = inspection;
+  const { id, verdict, threshold, category, station, part_id: part, filename, at, label } = inspection;
   const address = `#/history/${id}`;
   return h("tr", { onclick: (event) => { if (!event.target.closest("a")) location.hash = address; } },
     h("td", { class: "small" }, picture(`/inspections/${id}/image`, "", { side: 96 })),
     h("td", {}, h("a", { href: address }, badge(verdict))), h("td", { class: "number" }, score(inspection.score)), h("td", { class: "number" }, score(threshold)),
     h("td", {}, category), h("td", {}, station), h("td", {}, part), h("td", {}, filename), h("td", {}, moment(at)),
-    h("td", {}, judgement ? t(`judgement.${judgement}`) : null));
+    h("td", {}, label ? t(`label.${label}`) : null));
 }
 
-function drawn({ points, stretch_seconds: stretch, total }) {
+function drawn({ points, bucket_seconds: stretch, total }) {
   const time = ({ at }) => Date.parse(at) / 1000;
   const from = time(points[0]);
   const to = time(points.at(-1)) + stretch;
-  const most = Math.max(...points.map(({ highest, threshold }) => Math.max(highest, threshold ?? 0)));
+  const most = Math.max(...points.map(({ max, threshold }) => Math.max(max, threshold ?? 0)));
   const run = (name) => broken(points.map((point) => [time(point) + stretch / 2, point[name]]), 2.5 * stretch);
   const text = (seconds) => moment(new Date(seconds * 1000).toISOString());
   return chart({
     said: t("history.trend.said", { count: total, from: text(from), to: text(to) }), height: 200,
     lines: [
       { kind: "threshold", name: t("history.threshold"), points: run("threshold") },
-      { kind: "highest", name: t("history.highest"), points: run("highest") },
+      { kind: "max", name: t("history.max"), points: run("max") },
       { kind: "mean", name: t("history.mean"), points: run("mean") },
     ],
     bars: points.map((each) => ({ x: time(each), width: stretch, parts: VERDICTS.map((kind) => ({ kind, value: each.verdicts[kind] ?? 0 })) })),

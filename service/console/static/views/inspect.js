@@ -3,12 +3,12 @@
 import { get, request } from "../api.js";
 import { hasCamera, takePicture } from "../camera.js";
 import { fill, h } from "../dom.js";
-import { dropArea } from "../drop.js";
+import { dropArea } from "../file-drop.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
-import { tell } from "../notices.js";
-import { t } from "../strings.js";
+import { tell } from "../toasts.js";
+import { t } from "../i18n.js";
 
 const REMEMBERED = "touchstone-category";
 const UNRECORDED = "touchstone-unrecorded";

@@ -8,7 +8,7 @@ import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load, loading } from "../loading.js";
 import { follow } from "../stream.js";
-import { clock, number, percent, score, t } from "../strings.js";
+import { clock, number, percent, score, t } from "../i18n.js";
 import { badge } from "../verdict.js";
 
 const KEPT = 200; // inspections in the list
@@ -94,13 +94,13 @@ export async function show(place, { query, signal }) {
   }
 
   function describe(inspection, row) {
-    const { id, verdict, category, station, at, judgement } = inspection;
+    const { id, verdict, category, station, at, label } = inspection;
     row.className = `tone-${verdict}`;
     fill(row.firstChild,
       picture(`/inspections/${id}/image`, "", { side: 96 }),
       h("span", { class: "what" }, badge(verdict), h("span", { class: "hint" }, [category, station].filter(Boolean).join(" · "))),
       h("span", { class: "when" }, h("span", {}, score(inspection.score)), h("span", { class: "hint" }, clock(at)),
-        judgement ? h("span", { class: "mark" }, t(`judgement.${judgement}`)) : null));
+        label ? h("span", { class: "mark" }, t(`label.${label}`)) : null));
   }
 
   function open(id) {
@@ -168,8 +168,8 @@ export async function show(place, { query, signal }) {
 }
 
 /** Whether a part counts as good: what a person said, else the verdict; null without a threshold to hold it against. */
-function passes({ judgement, verdict }) {
-  if (judgement !== null) return judgement === "good";
+function passes({ label, verdict }) {
+  if (label !== null) return label === "good";
   return verdict === "uncalibrated" ? null : verdict === "normal";
 }
 

@@ -5,9 +5,9 @@ import { address, get, request, send } from "../api.js";
 import { confirmed } from "../dialog.js";
 import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
-import { problemPanel, tell, tellProblem } from "../notices.js";
+import { problemPanel, tell, tellProblem } from "../toasts.js";
 import { paged } from "../pages.js";
-import { bytes, moment, number, percent, t } from "../strings.js";
+import { bytes, moment, number, percent, t } from "../i18n.js";
 
 const ROLES = ["line", "engineer", "admin"];
 const EVERY_MS = 5000;
@@ -47,7 +47,7 @@ async function readHealth(signal) {
       h("p", { class: "verdict tone-normal large" }, t("system.ready")),
       facts("ready", [
         ["forward", t("inspection.ms", { ms: number(ready.forward_ms, 1) })], ["references", number(ready.references)],
-        ["version", String(ready.version)], ["history", t(ready.keeps_history ? "ready.kept" : "ready.full")],
+        ["version", String(ready.version)], ["history", t(ready.recording_enabled ? "ready.kept" : "ready.full")],
         ["failing", ready.failing.length ? ready.failing.map((task) => task.name).join(", ") : null],
       ]),
     ];
@@ -58,7 +58,7 @@ async function readHealth(signal) {
 }
 
 async function readRunning(signal) {
-  const { touchstone, encoder, engine, codec, damaged_segments: damaged } = await get("/version", {}, signal);
+  const { touchstone, encoder, engine, codec, corrupt_segments: damaged } = await get("/version", {}, signal);
   return [
     facts("version", [
       ["touchstone", touchstone], ["encoder", encoder.name], ["device", encoder.device], ["layers", encoder.layers.join(", ")],
@@ -88,21 +88,21 @@ async function readMemory(signal) {
 }
 
 async function readStorage(signal) {
-  const { categories, disk, awaiting_deletion: waiting, pruned_at: pruned, limits } = await get("/storage", {}, signal);
+  const { categories, disk, pending_deletion: waiting, pruned_at: pruned, limits } = await get("/storage", {}, signal);
   const sized = ({ count, bytes: size }) => (count ? t("storage.sized", { amount: count, size: bytes(size) }) : "–");
-  const goes = ({ next_inspections: rows, next_pictures: pictures }) =>
+  const goes = ({ next_inspections: rows, next_images: pictures }) =>
     (rows.count || pictures.count ? t("storage.goes", { rows: rows.count, pictures: pictures.count }) : "–");
   const columns = ["category", "references", "others", "others.pictures", "defects", "defects.pictures", "next"];
   return [
     table("system.storage", columns.map((each) => t(`storage.${each}`)), categories.map(({ name, references, others, defects }) => [
-      name ?? t("storage.none"), sized({ count: references.count, bytes: references.picture_bytes + references.code_bytes }),
-      number(others.inspections), sized(others.pictures), number(defects.inspections), sized(defects.pictures),
+      name ?? t("storage.none"), sized({ count: references.count, bytes: references.image_bytes + references.code_bytes }),
+      number(others.inspections), sized(others.images), number(defects.inspections), sized(defects.images),
       [others, defects].map(goes).filter((each) => each !== "–").join("; ") || "–",
     ])),
     facts("storage", [
-      ["keeps", bounds(limits.inspections)], ["keeps.pictures", bounds(limits.pictures)],
-      ["keeps.defects", bounds(limits.defects)], ["keeps.defect-pictures", bounds(limits.defect_pictures)],
-      ["pictures-below", bytes(disk.pictures_go_below)], ["history-below", bytes(disk.history_stops_below)],
+      ["keeps", bounds(limits.inspections)], ["keeps.pictures", bounds(limits.images)],
+      ["keeps.defects", bounds(limits.defects)], ["keeps.defect-pictures", bounds(limits.defect_images)],
+      ["pictures-below", bytes(disk.prune_images_below_bytes)], ["history-below", bytes(disk.stop_recording_below_bytes)],
       ["waiting", sized(waiting)], ["pruned", pruned === null ? null : moment(pruned)],
     ]),
   ];

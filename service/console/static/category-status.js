@@ -4,14 +4,14 @@ import { may } from "./access.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { repeat } from "./loading.js";
-import { tell, tellProblem } from "./notices.js";
-import { moment, number, score, t } from "./strings.js";
+import { tell, tellProblem } from "./toasts.js";
+import { moment, number, score, t } from "./i18n.js";
 
 const EVERY_MS = 1000;
 
 /** What is to be known of a category at a glance, as marks with words. */
 export function chips({ calibration, drift }) {
-  const state = calibration.state === "ready" && !calibration.reached ? "few" : calibration.state;
+  const state = calibration.state === "ready" && !calibration.rate_supported ? "few" : calibration.state;
   const progress = number(100 * calibration.progress);
   return [
     h("span", { class: `chip calibration-${state}` }, t(`calibration.${state}`, { progress, needed: calibration.references_needed })),

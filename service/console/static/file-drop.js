@@ -1,7 +1,7 @@
 // Takes pictures in: dropped, pasted or chosen from the disk.
 
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 /** An area that calls `take(files)` with pictures; pasting works anywhere while `signal` is not aborted. */
 export function dropArea({ text, multiple, take, signal, more = [] }) {

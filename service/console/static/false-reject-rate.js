@@ -4,9 +4,9 @@ import { get, picture, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { histogram } from "./histogram.js";
 import { load } from "./loading.js";
-import { tell, tellProblem } from "./notices.js";
+import { tell, tellProblem } from "./toasts.js";
 import { takeBack } from "./references.js";
-import { percent, score, t } from "./strings.js";
+import { percent, score, t } from "./i18n.js";
 
 const MOST = 24;
 const SIDE = 240;

@@ -3,7 +3,7 @@
 import { picture, request } from "./api.js";
 import { fill, h } from "./dom.js";
 import { load } from "./loading.js";
-import { number, score, t } from "./strings.js";
+import { number, score, t } from "./i18n.js";
 import { VERDICTS, badge } from "./verdict.js";
 
 const LIMIT = 12;

@@ -1,7 +1,7 @@
 // Tells what happened, and what to do about what went wrong.
 
 import { fill, h } from "./dom.js";
-import { known, t } from "./strings.js";
+import { known, t } from "./i18n.js";
 
 const SECONDS = 10;
 const MOST = 4; // shown at once: with more, the oldest goes

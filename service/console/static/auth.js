@@ -1,7 +1,7 @@
 // Keeps the reader's API key for as long as this tab is open, and asks for one where the service wants it.
 
 import { h } from "./dom.js";
-import { t } from "./strings.js";
+import { t } from "./i18n.js";
 
 const NAME = `touchstone-key ${new URL("../", import.meta.url).pathname}`; // of this service: others may share its origin
 
