@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth
 from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.roi import RegionOfInterest
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.scoring_settings import PAPER_SHARE, ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 
 
@@ -24,6 +24,7 @@ class CategorySettings:
     calibrated. unfamiliar_rate: share of good parts that may be called unfamiliar, in (0, 1). region_of_interest: what
     of the image scores; None = all of it. refuse: findings for which a new reference is refused rather than reported.
     bit_depth: how many bits files of 16 a channel use, from the lowest; None = not decided, read as 16.
+    pooled_share: of the anomaly map's pixels, the largest of which an image's score is the mean, in (0, 1].
     """
 
     k: int = 150
@@ -35,6 +36,7 @@ class CategorySettings:
     region_of_interest: RegionOfInterest | None = None
     refuse: tuple[FindingKind, ...] = ()
     bit_depth: BitDepth | None = None
+    pooled_share: float = PAPER_SHARE
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -52,6 +54,8 @@ class CategorySettings:
             raise ValueError("unfamiliar_rate must lie between 0 and 1")
         if not set(self.refuse) <= set(FINDING_KINDS):
             raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
+        if not 0 < self.pooled_share <= 1:
+            raise ValueError("pooled_share must be more than 0 and at most 1")
         if self.bit_depth not in (None, *BIT_DEPTHS):
             raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
 
@@ -70,7 +74,8 @@ class CategorySettings:
     @property
     def scoring(self) -> ScoringSettings:
         """The part of the settings that scores depend on."""
-        return ScoringSettings(self.k, self.rho, self.layer_weights, self.region_of_interest)
+        region = self.region_of_interest
+        return ScoringSettings(self.k, self.rho, self.layer_weights, region, self.pooled_share)
 
     @property
     def decision(self) -> DecisionSettings:
@@ -90,6 +95,7 @@ class SettingsChanges(TypedDict, total=False):
     region_of_interest: RegionOfInterest | None
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
+    pooled_share: float
 
 
 @dataclass(frozen=True)

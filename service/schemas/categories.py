@@ -40,6 +40,7 @@ class SettingsView(ResponseModel):
     region_of_interest: RegionOfInterestView | None
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
+    pooled_share: float
 
 
 _Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]
@@ -85,6 +86,12 @@ class SettingsPatch(BaseModel):
         None,
         description="How many bits files of 16 a channel use, from the lowest. The first such references decide it, "
         "unless it is set before; it cannot change while there are references that were read otherwise.",
+    )
+    pooled_share: JsonFloat = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Share of the anomaly map whose largest values an image's score is the mean of.",
     )
 
 

@@ -142,6 +142,18 @@ def test_removing_a_reference_changes_what_is_compared_and_adding_it_undoes_that
     assert client.post("/detect", files=files(odd)).json()["results"][0]["score"] == pytest.approx(score, abs=1e-6)
 
 
+def test_a_smaller_pooled_share_raises_the_score_of_a_small_defect(client: TestClient) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    odd = files(part(9, scratched=True))
+    wait_until_calibrated(client, "disc")
+    before = client.post("/detect", files=odd).json()["results"][0]["score"]
+    changed = client.patch("/categories/disc", json={"pooled_share": 0.0005}).json()
+    assert changed["settings"]["pooled_share"] == 0.0005
+    wait_until_calibrated(client, "disc")
+    assert client.post("/detect", files=odd).json()["results"][0]["score"] > before
+    assert client.patch("/categories/disc", json={"pooled_share": 0}).status_code == 422
+
+
 def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(4)))
     weights = [0.0, 0.0, 0.5, 0.5]
@@ -156,6 +168,7 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
         "region_of_interest": None,
         "refuse": [],
         "bit_depth": None,
+        "pooled_share": 0.01,
     }
     assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
     answer = client.post("/detect", files=files(part(77))).json()["results"][0]

@@ -409,6 +409,7 @@ class CategorySettings:
     region_of_interest: RegionOfInterest | None
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
+    pooled_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -909,6 +910,9 @@ class SettingsChanges(TypedDict, total=False):
     """How many bits files of 16 a channel use, from the lowest. The first such references decide it, unless it is set
     before; it cannot change while there are references that were read otherwise.
     """
+
+    pooled_share: float
+    """Share of the anomaly map whose largest values an image's score is the mean of."""
 
 
 class Polygons(TypedDict):
