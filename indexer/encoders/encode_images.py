@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,13 +26,12 @@ def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Fea
         by_size.setdefault(tuple(each.window.shape), []).append(number)
     found: dict[int, Features] = {}
     for numbers in by_size.values():
-        window = images[numbers[0]].window
-        rows, columns = grid_of(window[None], encoder.space.patch)
-        if rows * columns > encoder.max_pass_cells and images[numbers[0]].overview is not None:
+        first = images[numbers[0]]
+        if first.overview is not None and math.prod(first.window.shape[1:]) > _pass_pixels(encoder):
             for number in numbers:
                 patches = encode_in_windows(encoder, images[number].window)
                 nothing = torch.zeros((1, encoder.space.global_dim), device=encoder.device)  # the overview has it
-                found[number] = Features(nothing, patches, (rows, columns))
+                found[number] = Features(nothing, patches, grid_of(first.window[None], encoder.space.patch))
             continue
         features = encoder.encode(torch.stack([images[number].window for number in numbers]))
         found |= {number: features.item(index) for index, number in enumerate(numbers)}
@@ -64,6 +64,11 @@ def _shares(count: int, begin: float, end: float) -> NDArray[np.float64]:
     at = np.arange(count)
     shares: NDArray[np.float64] = np.clip(np.minimum(at + 1, end) - np.maximum(at, begin), 0, 1)
     return shares
+
+
+def _pass_pixels(encoder: Encoder) -> int:
+    """Pixels of the largest window that is encoded in one pass."""
+    return encoder.max_pass_cells * encoder.space.patch**2
 
 
 def _marked(features: Features, placement: Placement) -> Features:
