@@ -49,7 +49,7 @@ class _Secrets(SecretsSettingsSource):
 
 
 class DataSettings(BaseSettings):
-    """Which data, which encoder, and which pictures are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
+    """Which data, which encoder, and which images are accepted; each field is the variable `TOUCHSTONE_<NAME>`."""
 
     model_config = SettingsConfigDict(
         env_prefix="TOUCHSTONE_",
@@ -58,7 +58,7 @@ class DataSettings(BaseSettings):
         secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
     )
 
-    data: Path = Field(Path("touchstone-data"), description="Folder of references, their pictures and inspections.")
+    data: Path = Field(Path("touchstone-data"), description="Folder of references, their images and inspections.")
     database_url: str | None = Field(
         None, repr=False, description="SQLAlchemy URL of the catalogue; SQLite inside the data folder when empty."
     )
@@ -75,7 +75,7 @@ class DataSettings(BaseSettings):
         448,
         ge=16,
         le=4096,
-        description="Side in pixels of the square a picture is resized to. "
+        description="Side in pixels of the square an image is resized to. "
         "Unless it or the next is set, a memory that is there keeps its own.",
     )
     crop: int = Field(
@@ -88,7 +88,7 @@ class DataSettings(BaseSettings):
     device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
     compile_encoder: bool = Field(
-        False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster pictures."
+        False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster images."
     )
     mmap_codes: bool = Field(
         False, description="Search patches in files of the data folder, not in memory: for more references than fit."
@@ -99,10 +99,10 @@ class DataSettings(BaseSettings):
         "holds, `fp16` in a new one.",
     )
 
-    decode_threads: int = Field(2, ge=1, le=64, description="Pictures decoded side by side.")
-    max_image_bytes: int = Field(64 << 20, ge=1, description="Largest picture file, in bytes.")
-    max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one picture.")
-    max_side: int = Field(16_384, ge=16, description="Longest side of one picture, in pixels.")
+    decode_threads: int = Field(2, ge=1, le=64, description="Images decoded side by side.")
+    max_image_bytes: int = Field(64 << 20, ge=1, description="Largest image file, in bytes.")
+    max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one image.")
+    max_side: int = Field(16_384, ge=16, description="Longest side of one image, in pixels.")
 
     @classmethod
     def settings_customise_sources(

@@ -25,7 +25,7 @@ from service.http.query_parameters import check_query_parameters
 from service.routes import admin, categories, detect, health, inspections, preview, references, storage
 from service.state import AppState
 
-_DESCRIPTION = """Finds defects in pictures of products with no training.
+_DESCRIPTION = """Finds defects in images of products with no training.
 
 Teach it a product with `POST /references`; ask about a part with `POST /detect`. Every error is
 `application/problem+json` with a stable `type` and a `request_id`."""

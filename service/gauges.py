@@ -47,11 +47,9 @@ class GaugeCollector(Collector):
             age.add_metric([queue], 0.0 if oldest is None else now - oldest)
         yield depth
         yield age
-        images = _gauge("images_in_flight", "Pictures of requests between arrival and answer.", "queue")
-        decoded = _gauge("decoded_bytes_in_flight", "Bytes that pictures about to be decoded come to.", "queue")
-        uploads = _gauge(
-            "file_bytes_in_flight", "Bytes of picture files held, of bodies and of kept pictures.", "queue"
-        )
+        images = _gauge("images_in_flight", "Images of requests between arrival and answer.", "queue")
+        decoded = _gauge("decoded_bytes_in_flight", "Bytes that images about to be decoded come to.", "queue")
+        uploads = _gauge("file_bytes_in_flight", "Bytes of image files held, of bodies and of kept images.", "queue")
         for queue, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
             images.add_metric([queue], limits.images.used)
             decoded.add_metric([queue], limits.decoded_bytes.used)
@@ -87,17 +85,17 @@ class GaugeCollector(Collector):
 
     def _history(self) -> Iterator[Metric]:
         stored = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
-        pictured = _gauge("history_images", "Those whose pictures and maps are kept.", "category")
-        size = _gauge("history_image_bytes", "Bytes of these pictures and maps.", "category")
+        with_images = _gauge("history_images", "Those whose images and maps are kept.", "category")
+        size = _gauge("history_image_bytes", "Bytes of these images and maps.", "category")
         pruning = self._state.pruning
         by_label: dict[str, list[GroupUsage]] = {}
         for holding in pruning.holdings:
             by_label.setdefault(self._state.metrics.label(holding.group.category or ""), []).append(holding)
         for label, holdings in by_label.items():
             stored.add_metric([label], sum(holding.inspections for holding in holdings))
-            pictured.add_metric([label], sum(holding.images for holding in holdings))
+            with_images.add_metric([label], sum(holding.images for holding in holdings))
             size.add_metric([label], sum(holding.image_bytes for holding in holdings))
-        yield from (stored, pictured, size)
+        yield from (stored, with_images, size)
         yield _single(
             "history_pruned_timestamp_seconds",
             "When the history was last brought within its limits; 0 before that.",

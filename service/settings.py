@@ -39,7 +39,7 @@ class Settings(DataSettings):
     )
 
     preprocess_on_device: bool = Field(
-        False, description="Resize pictures on the encoder's device, not on the threads that decode them."
+        False, description="Resize images on the encoder's device, not on the threads that decode them."
     )
     device_memory_share: float = Field(
         0.5, gt=0, lt=1, description="Share of a CUDA card's memory for patches; what does not fit is sent each time."
@@ -49,19 +49,19 @@ class Settings(DataSettings):
         1 << 30,
         ge=0,
         description="With less left on the data folder's disk, inspections are answered but not kept. "
-        "With less than twice that, the oldest pictures of good parts go.",
+        "With less than twice that, the oldest images of good parts go.",
     )
     keep_inspections: int = Field(1_000_000, ge=0, description="Inspections kept of each category; 0 for any number.")
     keep_inspections_days: float = Field(365, ge=0, le=36_500, description="How long they are kept; 0 for ever.")
     keep_images: int = Field(
-        10_000, ge=0, description="Pictures and maps of inspections kept of each category; 0 for any number."
+        10_000, ge=0, description="Images and maps of inspections kept of each category; 0 for any number."
     )
     keep_images_days: float = Field(30, ge=0, le=36_500, description="How long these are kept; 0 for ever.")
     keep_images_bytes: int = Field(20 << 30, ge=0, description="How many bytes these may have; 0 for any number.")
     keep_defects: int = Field(1_000_000, ge=0, description="Defects kept of each category; 0 for any number.")
     keep_defects_days: float = Field(1095, ge=0, le=36_500, description="How long defects are kept; 0 for ever.")
     keep_defect_images: int = Field(
-        100_000, ge=0, description="Pictures and maps of defects kept of each category; 0 for any number."
+        100_000, ge=0, description="Images and maps of defects kept of each category; 0 for any number."
     )
     keep_defect_images_days: float = Field(
         365, ge=0, le=36_500, description="How long those of defects are kept; 0 for ever."
@@ -71,14 +71,14 @@ class Settings(DataSettings):
     )
     prune_interval_seconds: float = Field(60, gt=0, description="How often what is beyond these limits is taken away.")
 
-    batch_size: int = Field(8, ge=1, le=256, description="Most pictures encoded at once.")
-    max_batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone picture waits for company.")
-    queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures waiting; beyond it requests get 503.")
+    batch_size: int = Field(8, ge=1, le=256, description="Most images encoded at once.")
+    max_batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone image waits for company.")
+    queue_size: int = Field(64, ge=1, le=100_000, description="Most images waiting; beyond it requests get 503.")
     onboarding_queue_size: int = Field(
         128,
         ge=1,
         le=100_000,
-        description="Most pictures under way to become references, or of feedback or masks; beyond it 503.",
+        description="Most images under way to become references, or of feedback or masks; beyond it 503.",
     )
     deadline_ms: float = Field(10_000, gt=0, description="A detection not begun after this long is dropped with 504.")
     refresh_interval_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
@@ -91,19 +91,19 @@ class Settings(DataSettings):
         None, repr=False, description="URL that OpenTelemetry traces are sent to (OTLP/HTTP); none are sent when empty."
     )
 
-    max_images: int = Field(64, ge=1, le=10_000, description="Most pictures in one request.")
-    max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with pictures, in bytes.")
+    max_images: int = Field(64, ge=1, le=10_000, description="Most images in one request.")
+    max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with images, in bytes.")
     max_in_flight_bytes: int = Field(
         1 << 30,
         ge=1,
-        description="Most bytes of picture files held, of detections and of all else; beyond it 503.",
+        description="Most bytes of image files held, of detections and of all else; beyond it 503.",
     )
     max_decoded_bytes: int = Field(
         2 << 30,
         ge=1,
-        description="Most bytes of pictures about to be decoded, of detections and of all else; beyond it 503.",
+        description="Most bytes of images about to be decoded, of detections and of all else; beyond it 503.",
     )
-    max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without pictures, in bytes.")
+    max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without images, in bytes.")
     body_timeout_seconds: float = Field(
         20.0, gt=0, description="Time for a request's body to come; what has come adds to it, see the next."
     )

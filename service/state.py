@@ -49,7 +49,7 @@ from service.thread_pools import ThreadPools
 log = logging.getLogger("touchstone")
 
 _BORDER_WARNING = (
-    "the memory looks at the centre of images (%s): a border of %.0f %% of every picture is not inspected; "
+    "the memory looks at the centre of images (%s): a border of %.0f %% of every image is not inspected; "
     "`touchstone rebuild` makes it one that looks at all"
 )
 

@@ -204,7 +204,7 @@ def main() -> None:
     assert not load.wrong, load.wrong[:3]
     assert not lost, f"acknowledged and lost: {lost}"
     assert not risen, f"taken back and there again: {risen}"
-    assert len(set(found.values())) == len(found), "a picture became two references"
+    assert len(set(found.values())) == len(found), "an image became two references"
     score = [
         client.post("/detect", files=files(4), data={"category": "disc"}).json()["results"][0]["score"]
         for _ in range(2)

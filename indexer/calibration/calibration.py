@@ -17,7 +17,7 @@ class Calibration:
 
     references: their ids, in the order of `statistics`. version: the snapshot they were computed on. key: names the
     references and settings they are of, alike in every process. duplicates: references that count for nothing, being
-    another's duplicates: a picture taken twice says nothing new about what good parts look like. layer_weights: those
+    another's duplicates: an image taken twice says nothing new about what good parts look like. layer_weights: those
     that the measures were made under, None for equal ones; whatever is held against the calibration needs the same.
     """
 

@@ -84,7 +84,7 @@ def leave_one_out(
 
     before: the result for other references of the category, to be brought up to date. A maximum over candidates can
     be merged: a newcomer is compared with those that have it among their K, and only cells that a leaver decided are
-    searched again. Both together cost about two searches of one picture for a change of one reference, and the
+    searched again. Both together cost about two searches of one image for a change of one reference, and the
     retrieval of each reference's K. Without it, or under another K or ρ, every reference is searched for in full.
 
     Between two yields lies at most the work of one detection, so that others can take turns. Returns the result.

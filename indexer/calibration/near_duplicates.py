@@ -8,12 +8,12 @@ PEERS = 8  # the most similar references that each reference is held against
 _MIN_PEERS = 5  # with fewer there is no telling what a usual difference is
 _SHARE = 0.15
 _NOTHING = 0.005
-_ALIKE = 3  # of the most alike pictures, at least one shows another part of the same product
-_ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong picture differs by more, and by so many times that one's difference
+_ALIKE = 3  # of the most alike images, at least one shows another part of the same product
+_ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong image differs by more, and by so many times that one's difference
 
 
 def are_near_duplicates(difference: float, typical: float | None) -> bool:
-    """Whether two pictures are near duplicates: apart by less than 0.15 of the usual, or by next to nothing.
+    """Whether two images are near duplicates: apart by less than 0.15 of the usual, or by next to nothing.
 
     difference: of the pair, as `pairs.difference` gives it. typical: see `typical_difference`.
     """
@@ -21,10 +21,10 @@ def are_near_duplicates(difference: float, typical: float | None) -> bool:
 
 
 def typical_difference(differences: Sequence[float]) -> float | None:
-    """How far apart pictures of different parts are: the largest of the differences to the 8 most similar references.
+    """How far apart images of different parts are: the largest of the differences to the 8 most similar references.
 
-    It is relative, so that a still camera on steady parts makes no duplicates of them all. Up to seven pictures of one
-    part are found out that way. A dark picture, or one of another product, is so far from all others that they would
+    It is relative, so that a still camera on steady parts makes no duplicates of them all. Up to seven images of one
+    part are found out that way. A dark image, or one of another product, is so far from all others that they would
     seem to show one part: what differs by more than 0.5, and more than twice as much as the third most alike, is left
     out. None with fewer than 5 differences.
     """

@@ -1,4 +1,4 @@
-"""Whether a picture is like anything referenced at all: the statistic behind the verdict `unfamiliar`."""
+"""Whether an image is like anything referenced at all: the statistic behind the verdict `unfamiliar`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from indexer.scoring.image_statistics import ImageStatistics
 
 MIN_REFERENCES = 8  # with fewer references neither the usual value nor the spread of anything is known
 _TAIL, _TAIL_STD = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
-_BLANK = 1000.0  # by which a picture that shows nothing is farther from the usual than any other can be
+_BLANK = 1000.0  # by which an image that shows nothing is farther from the usual than any other can be
 _MIN_SCALE = 0.01  # references that are all alike must not make every part unfamiliar
 
 
@@ -22,7 +22,7 @@ class Novelty:
     """How far from the usual the references' own medians, remotenesses and uniformities go.
 
     median, scale: float64 (3,), of the three in this order. ranking: of the references' own statistics. includes_blank:
-    whether a reference shows nothing. A picture that does is beyond any level, unless a reference is like that, too: it
+    whether a reference shows nothing. An image that does is beyond any level, unless a reference is like that, too: it
     is ranked as all others are, so the rate holds.
     """
 
@@ -39,7 +39,7 @@ class Novelty:
             return cls(np.zeros(3), np.ones(3), Ranking.from_values(()))
         ordered = np.sort(values, axis=0)
         typical, tail = (ordered[place] for place in _quantile_positions(len(values)))
-        # A new picture is no part of what it is held against; neither must a reference be, or it would seem more usual
+        # A new image is no part of what it is held against; neither must a reference be, or it would seem more usual
         # than a new one like it: each is held against the median and the tail of the others.
         rank = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")  # (n, 3)
         excluded = [
@@ -50,11 +50,11 @@ class Novelty:
         return cls(typical, _scale(tail - typical), Ranking.from_values(own), any(each.is_blank for each in statistics))
 
     def statistic(self, statistics: ImageStatistics) -> float:
-        """How many spreads a picture lies beyond the usual, in the one of the three in which it lies farthest."""
+        """How many spreads an image lies beyond the usual, in the one of the three in which it lies farthest."""
         return float(((np.array(_components(statistics)) - self.median) / self.scale).max())
 
     def threshold_at(self, rate: float) -> float | None:
-        """The largest statistic of a familiar picture when `rate` of good parts may be called unfamiliar.
+        """The largest statistic of a familiar image when `rate` of good parts may be called unfamiliar.
 
         With too few references for the rate, a level stricter than any of theirs: the largest, and as much again as
         it lies beyond their median. A good part exceeds that with a probability of less than 1 / (n + 1); how much

@@ -62,11 +62,11 @@ class Retention:
         every = select(*by, func.count(), func.min(InspectionRow.at), thumbnails).group_by(*by)
         images = select(*by, func.count(), func.sum(InspectionRow.stored_bytes)).where(HAS_IMAGE).group_by(*by)
         with self._transactions.reading() as connection:
-            pictured = {
+            with_images = {
                 RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(images)
             }
             found = [
-                GroupUsage(kind, row[2], row[3], int(row[4] or 0), *pictured.get(kind, (0, 0)))
+                GroupUsage(kind, row[2], row[3], int(row[4] or 0), *with_images.get(kind, (0, 0)))
                 for row in connection.execute(every)
                 for kind in [RetentionGroup(row[0], row[1])]
             ]

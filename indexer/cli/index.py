@@ -22,28 +22,28 @@ _SHOWN = 20  # refused images, and as many findings, named on the screen
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(help="Holds a folder of pictures per category.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Holds a folder of images per category.", show_default=False)],
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
     screen: Annotated[
-        bool, typer.Option(help="Look for duplicates, outliers and bad pictures, as the service does; twice the work.")
+        bool, typer.Option(help="Look for duplicates, outliers and bad images, as the service does; twice the work.")
     ] = True,
     bit_depth: Annotated[
         int | None,
         typer.Option(help="Bits that the camera puts into files of 16 a channel: 10, 12, 14 or 16 [told from them]."),
     ] = None,
 ) -> None:
-    """Make whole folders of pictures of good parts references.
+    """Make whole folders of images of good parts references.
 
     FOLDER is laid out as FOLDER/CATEGORY/*.png, or as MVTec-AD is: FOLDER/CATEGORY/train/good/*.png. Files
     with another suffix of JPEG, PNG, BMP, TIFF or WebP (.jpg, .jfif, .dib, .tiff, …) are read too.
 
-    Run it again after a kill, or with more pictures: what is a reference already is not encoded again. Pictures that
+    Run it again after a kill, or with more images: what is a reference already is not encoded again. Images that
     cannot be used are listed and passed over, and so are those with findings that the category's settings refuse. A
     service on the same data may be running; it sees what is added, and calibrates it at once or when it starts.
 
-    Exit code: 0 all pictures are references now; 1 some were refused; 2 nothing could be done.
+    Exit code: 0 all images are references now; 1 some were refused; 2 nothing could be done.
 
     Sizes, layers, codec and limits are environment variables, as for the service: see docs/settings.md.
 
@@ -137,8 +137,8 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
 
 def _why_passed_over(path: Path) -> str:
     if is_folder(path):
-        return "No picture lies directly in it."
-    return "It has no picture's suffix." if path.suffix.lower() not in IMAGE_SUFFIXES else "It is no file."
+        return "No image lies directly in it."
+    return "It has no image's suffix." if path.suffix.lower() not in IMAGE_SUFFIXES else "It is no file."
 
 
 def _list(console: Console, lines: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ from indexer.scoring.image_statistics import ImageStatistics
 
 
 def decide(statistics: ImageStatistics, calibration: Calibration | None, settings: DecisionSettings) -> Decision:
-    """The verdict on what was measured in a picture.
+    """The verdict on what was measured in an image.
 
-    `unfamiliar` comes first: a map means nothing where nothing like the picture was ever referenced. Then a manual
+    `unfamiliar` comes first: a map means nothing where nothing like the image was ever referenced. Then a manual
     threshold decides, or the calibrated one; with too few references for the rate the verdict is `uncalibrated` and
-    the threshold the most cautious one there is (None before any calibration). A picture that shows nothing is never
+    the threshold the most cautious one there is (None before any calibration). An image that shows nothing is never
     `normal`, unless a reference shows nothing either.
     """
     manual, threshold = settings.threshold, threshold_of(calibration, settings)

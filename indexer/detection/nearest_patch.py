@@ -19,7 +19,7 @@ from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
 class NearestPatch:
     """The nearest candidate, in the layer that contributed most to the score.
 
-    cell: (row, column) of the stored patch. box: where that is in the reference's picture, (x, y, width, height) in
+    cell: (row, column) of the stored patch. box: where that is in the reference's image, (x, y, width, height) in
     fractions of its width and height. distance: 1 − cosine, in [0, 2], to that patch in that layer.
     """
 

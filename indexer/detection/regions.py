@@ -1,4 +1,4 @@
-"""Where an anomaly map is above a level: connected regions, in the original picture's pixels."""
+"""Where an anomaly map is above a level: connected regions, in the original image's pixels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame: Fram
 
 
 def _to_original(points: NDArray[np.float64], anomaly_map: NDArray[np.float32], frame: Frame) -> NDArray[np.float64]:
-    """Map positions (n, 2) as (x, y) → positions in the original picture."""
+    """Map positions (n, 2) as (x, y) → positions in the original image."""
     height, width = anomaly_map.shape
     window = points * (np.array(frame.geometry.size) / np.array([width, height]))
     return np.array(frame.placement.to_image([(x, y) for x, y in window.tolist()]), np.float64)

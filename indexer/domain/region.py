@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Region:
-    """One connected region, all lengths in pixels of the original picture.
+    """One connected region, all lengths in pixels of the original image.
 
     box: (x, y, width, height). area: square pixels. peak: the map's largest value inside. centroid: (x, y).
     polygon: the outer contour as (x, y) corners. peak_cell: the (row, column) of the grid under the peak.

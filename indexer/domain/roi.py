@@ -15,7 +15,7 @@ Polygon = tuple[tuple[float, float], ...]
 class RegionOfInterest:
     """Where a category's images are inspected; ValueError when it is not well formed.
 
-    polygons: corners (x, y) in fractions of the picture's width and height, in [0, 1]; what lies in any of them is
+    polygons: corners (x, y) in fractions of the image's width and height, in [0, 1]; what lies in any of them is
     inspected. mask: instead of polygons, base64 of a grey PNG, 256×256 over the whole image; what is not 0 is
     inspected. Fractions hold for images of every size, and for every encoder.
     """
@@ -32,7 +32,7 @@ class RegionOfInterest:
             if not 3 <= len(polygon) <= _MAX_CORNERS:
                 raise ValueError(f"a polygon has between 3 and {_MAX_CORNERS} corners")
             if not all(len(corner) == 2 and all(0 <= value <= 1 for value in corner) for corner in polygon):
-                raise ValueError("the corners of a polygon are (x, y) in fractions of the picture, between 0 and 1")
+                raise ValueError("the corners of a polygon are (x, y) in fractions of the image, between 0 and 1")
         if self.mask is not None:
             try:
                 base64.b64decode(self.mask, validate=True)

@@ -1,4 +1,4 @@
-"""What every reader of a data set gives: references, labelled pictures, and where their masks are."""
+"""What every reader of a data set gives: references, labelled images, and where their masks are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture of a good part to compare with."""
+    """An image of a good part to compare with."""
 
     path: Path
     category: str
@@ -25,9 +25,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture to judge. kind: `good`, or the name of its defect.
+    """An image to judge. kind: `good`, or the name of its defect.
 
-    mask: the picture of its defective pixels; None for a good part, and where nobody drew one.
+    mask: the image of its defective pixels; None for a good part, and where nobody drew one.
     numbered: the mask's pixels are numbers of defect types, as in VisA's own files, not levels of grey.
     """
 

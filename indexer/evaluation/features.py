@@ -1,4 +1,4 @@
-"""Features of a data set's pictures: references kept on the disk between runs, samples encoded as they are judged."""
+"""Features of a data set's images: references kept on the disk between runs, samples encoded as they are judged."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_format import SegmentHeader
 from indexer.storage.segment_store import SegmentStore
 
-_BATCH = 8  # pictures encoded at once, or more where there are more cores
+_BATCH = 8  # images encoded at once, or more where there are more cores
 _CHUNK = 64  # references in one segment of the cache
 _DECODERS = 2
 
-Progress = Callable[[int], None]  # told how many more pictures are done
+Progress = Callable[[int], None]  # told how many more images are done
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One picture, ready for the encoder. sha256: hex, of the file. prepared: uint8 (3, crop, crop)."""
+    """One image, ready for the encoder. sha256: hex, of the file. prepared: uint8 (3, crop, crop)."""
 
     path: Path
     sha256: str
@@ -42,7 +42,7 @@ class Loaded:
 
 
 def load_image(path: Path, geometry: InputGeometry) -> Loaded:
-    """Read, decode and prepare one picture, as the service does. DatasetError when it cannot be used."""
+    """Read, decode and prepare one image, as the service does. DatasetError when it cannot be used."""
     try:
         data = path.read_bytes()
         return Loaded(path, hashlib.sha256(data).hexdigest(), preprocess(decode_image(data), geometry))
@@ -53,7 +53,7 @@ def load_image(path: Path, geometry: InputGeometry) -> Loaded:
 
 
 def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
-    """The features of all pictures in order, in batches. DatasetError for a picture that cannot be used."""
+    """The features of all images in order, in batches. DatasetError for an image that cannot be used."""
     geometry = encoder.space.global_geometry
     size = max(_BATCH, torch.get_num_threads())
     with ThreadPoolExecutor(_DECODERS) as pool:
@@ -68,13 +68,13 @@ def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Feature
 
 
 def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
-    """The features of each picture in order, as batches of one. DatasetError for a picture that cannot be used."""
+    """The features of each image in order, as batches of one. DatasetError for an image that cannot be used."""
     for batch in encoded_batches(encoder, paths):
         yield from (batch.item(index) for index in range(len(batch)))
 
 
 class FeatureCache:
-    """Encoded references by their picture's sha256, for one feature space and codec.
+    """Encoded references by their image's sha256, for one feature space and codec.
 
     Segments are files of the product's own format; a line of `index.jsonl` names a segment, its checksum and whose
     features it holds. A line goes in after its segment is on the disk, so a kill loses at most the segment in work; a

@@ -156,7 +156,7 @@ def _decide(
 
 
 def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[CategoryDecisions], shown: Progress) -> None:
-    """The pictures of the main outcome."""
+    """The images of the main outcome."""
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = {each.category: each.threshold for each in decided if each.threshold is not None}
     draw_ranking(subject.dataset, main, folder / "ranking.png")

@@ -20,7 +20,7 @@ _MAX_LABELS = 32
 def read_mask(sample: Sample, frame: Frame) -> NDArray[np.bool_]:
     """The defective pixels of a sample whose pixels are known, bool of `frame.map_shape`, all False for a good part.
 
-    The mask goes the way of the picture (resize, crop), then to the map's side by nearest neighbour, and is foreground
+    The mask goes the way of the image (resize, crop), then to the map's side by nearest neighbour, and is foreground
     wherever anything is left of it, as in the released program. Numbered masks are made black and white before, as
     VisA's own conversion does: their small numbers would be rounded away. ImageRejected.
     """

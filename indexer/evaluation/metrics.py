@@ -17,7 +17,7 @@ _SAMPLES = 200
 
 @dataclass(frozen=True)
 class Figures:
-    """The seven figures, in [0, 1]; None where the data cannot tell (one kind of picture only, or no masks).
+    """The seven figures, in [0, 1]; None where the data cannot tell (one kind of image only, or no masks).
 
     aupro_sampled: AUPRO as the released program samples it, to hold against figures that it gave.
     pixel_error: no pixel figure is further than this from what unbinned scores would have given; 0 when none is binned.

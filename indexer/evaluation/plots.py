@@ -74,12 +74,12 @@ def draw_histograms(dataset: Dataset, outcome: Outcome, thresholds: Mapping[str,
         axes.legend(fontsize=6)
     figure.suptitle(f"Image scores: {title_of(outcome)}", fontsize=10)
     figure.supxlabel("image score", fontsize=8)
-    figure.supylabel("test pictures", fontsize=8)
+    figure.supylabel("test images", fontsize=8)
     figure.savefig(path, dpi=110)
 
 
 def title_of(outcome: Outcome) -> str:
-    """What a picture is of, for one who sees it without its report."""
+    """What an image is of, for one who sees it without its report."""
     return f"{outcome.variant.protocol} ({outcome.variant.setting})"
 
 

@@ -49,7 +49,7 @@ class Search:
     """How a sample is judged. references: numbers of the references searched; None for all.
 
     among: all of those, or those of the sample's own category, or those of the category of the most similar reference:
-    what the service does for a picture that comes without a category. balance: whether layers weigh as the references
+    what the service does for an image that comes without a category. balance: whether layers weigh as the references
     of the category that is searched say, as in the service; not where all are searched, nor in the paper.
     """
 

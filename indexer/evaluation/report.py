@@ -39,7 +39,7 @@ class Report:
         preset = PRESETS[self.dataset.layout]
         facts = [
             f"{preset.title}: {len(self.dataset.categories)} categories, "
-            f"{len(self.dataset.references)} references, {len(self.dataset.samples)} test pictures, "
+            f"{len(self.dataset.references)} references, {len(self.dataset.samples)} test images, "
             f"{defective} of them defective, {masked} with a mask."
         ]
         facts += self._left_out()
@@ -79,8 +79,8 @@ class Report:
         """Which categories some figures, and their means, leave out."""
         told = []
         lacking: dict[str, Callable[[Sample], bool]] = {
-            "good test pictures: no image figures of": lambda sample: not sample.defective,
-            "defective test pictures: no figures of": lambda sample: sample.defective,
+            "good test images: no image figures of": lambda sample: not sample.defective,
+            "defective test images: no figures of": lambda sample: sample.defective,
             "masks: no pixel figures of": lambda sample: sample.mask is not None,
         }
         for what, has in lacking.items():

@@ -81,8 +81,8 @@ class Subject:
 def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progress: Progress) -> list[Outcome]:
     """Judge every sample by every variant, in the variants' order.
 
-    folder: where a category's outcome is kept as soon as it is known; what is there for the same pictures, encoder and
-    search is not computed again. progress: told of samples done. DatasetError for a picture that cannot be used.
+    folder: where a category's outcome is kept as soon as it is known; what is there for the same images, encoder and
+    search is not computed again. progress: told of samples done. DatasetError for an image that cannot be used.
     """
     found: dict[tuple[Search, str], CategoryOutcome] = {}
     for category in subject.dataset.categories:

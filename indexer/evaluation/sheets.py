@@ -16,8 +16,8 @@ from indexer.evaluation.plots import title_of
 from indexer.evaluation.run import Outcome, Subject, detect_samples
 from indexer.text import readable
 
-_EACH = 3  # pictures of each kind
-_HEADS = ("picture", "nearest reference", "anomaly map", "mask")
+_EACH = 3  # images of each kind
+_HEADS = ("image", "nearest reference", "anomaly map", "mask")
 
 
 def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: float | None, path: Path) -> None:
@@ -90,7 +90,7 @@ def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
 
 
 def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:
-    """What the encoder looked at: the map and the mask lie over the crop, not over the whole picture."""
+    """What the encoder looked at: the map and the mask lie over the crop, not over the whole image."""
     pixels: NDArray[np.uint8] = load_image(path, subject.space.global_geometry).prepared.permute(1, 2, 0).numpy()
     return pixels
 

@@ -1,4 +1,4 @@
-"""How a line would have decided: the test pictures held against thresholds made from the references alone."""
+"""How a line would have decided: the test images held against thresholds made from the references alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from indexer.search import PatchSearchEngine
 
 @dataclass(frozen=True)
 class CategoryDecisions:
-    """One category's test pictures, each against the threshold of the category that it was searched in.
+    """One category's test images, each against the threshold of the category that it was searched in.
 
     threshold: its own; None with fewer than two references that differ, where nothing is rejected. rate_supported:
     whether there are enough references for the false-reject rate; else the threshold is the most cautious one there is.
-    rejected of good, found of defective test pictures. recognised: of all of them, how many were searched in their own
+    rejected of good, found of defective test images. recognised: of all of them, how many were searched in their own
     category.
     """
 

@@ -115,9 +115,9 @@ def find_categories(root: Path) -> FolderLayout:
         else:
             passed_over.append(folder)
     if not found:
-        loose = " (pictures lie in it directly: move them into a folder named for their category)"
+        loose = " (images lie in it directly: move them into a folder named for their category)"
         raise NothingToIndex(
-            f"no pictures in {root}/<category>/ or {root}/<category>/train/good/{loose if list_images(root) else ''}"
+            f"no images in {root}/<category>/ or {root}/<category>/train/good/{loose if list_images(root) else ''}"
         )
     return FolderLayout(tuple(found), tuple(passed_over))
 

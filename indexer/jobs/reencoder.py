@@ -27,7 +27,7 @@ class ImagesUnreadable(Exception):
     """Kept images that are gone or damaged, so that they cannot be encoded again."""
 
     def __init__(self, references: Sequence[Reference]) -> None:
-        super().__init__(f"{len(references)} kept pictures cannot be read")
+        super().__init__(f"{len(references)} kept images cannot be read")
         self.references = tuple(references)
 
 

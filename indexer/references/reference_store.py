@@ -38,7 +38,7 @@ log = logging.getLogger("touchstone")
 
 @dataclass(frozen=True)
 class AddOutcome:
-    """What became of one picture: its own reference, or the one that already holds the same bytes."""
+    """What became of one image: its own reference, or the one that already holds the same bytes."""
 
     filename: str
     status: Literal["added", "duplicate"]
@@ -171,11 +171,11 @@ class ReferenceStore:
         fresh = {each.sha256: each for each in originals if each.sha256 not in known}
         missing = fresh.keys() - encoded.keys()
         if missing:
-            raise ValueError(f"{len(missing)} new pictures came without their features")
+            raise ValueError(f"{len(missing)} new images came without their features")
         ids, version, added = dict(known), published.memory.version, set[str]()
         if fresh:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):
-                raise MemoryInactive("this data folder has switched to another codec: encode the pictures again")
+                raise MemoryInactive("this data folder has switched to another codec: encode the images again")
             with self._written(published, fresh.values(), join([encoded[sha256] for sha256 in fresh])) as segment:
                 references = [to_new_reference(each) for each in fresh.values()]
                 appended = self.catalogue.references.append(
@@ -208,7 +208,7 @@ class ReferenceStore:
         """
         published = self.published
         if encoded.codec != published.memory.codec.name:
-            raise MemoryInactive("this data folder has switched to another codec: encode the picture again")
+            raise MemoryInactive("this data folder has switched to another codec: encode the image again")
         with self._written(published, [original], encoded) as segment:
             reference = replace(to_new_reference(original), inspection_id=inspection_id)
             promoted = self.catalogue.inspections.promote(
@@ -262,7 +262,7 @@ class ReferenceStore:
             log.warning("a change is committed but not published yet: %s", error)
 
     def store_image(self, data: bytes, suffix: str) -> str:
-        """Keep an inspected picture's bytes until nothing names them any more; returns their sha256 (hex).
+        """Keep an inspected image's bytes until nothing names them any more; returns their sha256 (hex).
 
         They are swept away some time unless an inspection or a reference names them by then: hold `shared()`.
         """

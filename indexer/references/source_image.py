@@ -13,7 +13,7 @@ from indexer.domain.reference import NewReference
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An uploaded picture: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
+    """An uploaded image: its bytes as they came, and what the decoder found. sha256: hex, of the bytes.
 
     appearance, findings: from screening, where it was screened. encoding, reading: how it was stored and read.
     inspection_id: the inspection that feedback makes it a reference from.

@@ -1,4 +1,4 @@
-"""What a verdict looks at in one scored picture."""
+"""What a verdict looks at in one scored image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLANK = 0.99
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Five numbers of one picture held against references, each larger the less the picture is like them.
+    """Five numbers of one image held against references, each larger the less the image is like them.
 
     score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of the
     inspected cells, which a defect in one place hardly moves and another product moves much. global_distance: 1 − the
     inner product with the most similar reference's global descriptor. All in [0, 2]. self_similarity: how alike the
-    picture's own patches are, 0 to 1: 1 of a frame that shows nothing, which may well be near to some empty background.
+    image's own patches are, 0 to 1: 1 of a frame that shows nothing, which may well be near to some empty background.
     """
 
     score: float
@@ -35,12 +35,12 @@ class ImageStatistics:
 
     @property
     def is_blank(self) -> bool:
-        """Whether the picture shows nothing: every patch is like every other."""
+        """Whether the image shows nothing: every patch is like every other."""
         return self.self_similarity >= _BLANK
 
     @classmethod
     def from_scoring(cls, scored: ScoringResult, features: Features, settings: ScoringSettings) -> ImageStatistics:
-        """Of a picture that was scored; its features as a batch of one."""
+        """Of an image that was scored; its features as a batch of one."""
         similarity = float(scored.neighbours.similarities[0])
         return cls(
             scored.score,
@@ -72,16 +72,16 @@ def from_distances(
 def with_distances(
     statistics: ImageStatistics, distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> ImageStatistics:
-    """The same picture's measures with other patch distances, float32 (layers, cells)."""
+    """The same image's measures with other patch distances, float32 (layers, cells)."""
     score, anomaly_map = score_from_distances(distances, frame, settings)
     median = _median(distances, frame, settings)
     return replace(statistics, score=score, peak=float(anomaly_map.max()), median=median)
 
 
 def mean_distance(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
-    """The mean of the fused distances of the inspected cells: by it a picture fits one category better than another.
+    """The mean of the fused distances of the inspected cells: by it an image fits one category better than another.
 
-    distances: S_l(t), float32 (layers, cells). The median would not tell where half of every picture is empty, as of
+    distances: S_l(t), float32 (layers, cells). The median would not tell where half of every image is empty, as of
     boards: it is 0 to any of them.
     """
     return float(_fused(distances, frame, settings).mean())
@@ -103,7 +103,7 @@ def _fused(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettin
 
 
 def _self_similarity(features: Features, frame: Frame, settings: ScoringSettings) -> float:
-    """The mean inner product between two of the picture's inspected patches, in the layer where they are most alike.
+    """The mean inner product between two of the image's inspected patches, in the layer where they are most alike.
 
     A layer that adds positions to what it sees, as a network's does, tells even patches of a blank frame apart.
     """

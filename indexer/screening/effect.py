@@ -25,10 +25,10 @@ class Reason:
 class Effect:
     """The calibrated threshold with and without one more reference.
 
-    score: of the picture against the references there are; None without any. threshold_before, threshold_after: at the
+    score: of the image against the references there are; None without any. threshold_before, threshold_after: at the
     category's false-reject rate; None before calibration. threshold_after is an upper bound: what the new reference
     finds among the others is exact, and the others' scores can only fall. outlier_limit: the score beyond which
-    screening calls a picture an outlier.
+    screening calls an image an outlier.
     """
 
     score: float | None
@@ -44,7 +44,7 @@ class Effect:
 
 
 def estimate_effect(screened: ScreeningResult, calibration: Calibration | None, false_reject_rate: float) -> Effect:
-    """From the picture as `Screening` compared it with the references of the category that are calibrated."""
+    """From the image as `Screening` compared it with the references of the category that are calibrated."""
     score = None if screened.statistics is None else screened.statistics.score
     if calibration is None or len(calibration) == 0:
         return Effect(score, None, None, None)

@@ -59,7 +59,7 @@ class Onboarding:
         refuse: Collection[FindingKind] | None = None,
     ) -> None:
         if any(each.codec != memory.codec.name for each in codes.values()):
-            raise MemoryInactive("the memory was switched to another codec while the pictures were encoded")
+            raise MemoryInactive("the memory was switched to another codec while the images were encoded")
         self._memory, self._images = memory, images
         self._refuse = settings.refuse if refuse is None else refuse
         self._first: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How a picture looks as a photograph: its light, its sharpness, its shape."""
+"""How an image looks as a photograph: its light, its sharpness, its shape."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from indexer.domain.finding import Finding
 from indexer.domain.photo_quality import PhotoQuality
 
-MIN_IMAGES = 5  # pictures to compare with before one can be called unlike them
-_DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no picture of a part should have
+MIN_IMAGES = 5  # images to compare with before one can be called unlike them
+_DARK, _BRIGHT = 0.06, 0.94  # mean lightness that no image of a part should have
 _LIGHT_RATIO = 1.6  # brighter or darker than usual by this factor
 _SHARPNESS_RATIO = 2.5
 _NO_SHARPNESS = 1e-9
@@ -26,14 +26,14 @@ def photo_quality_of(prepared: torch.Tensor, width: int, height: int) -> PhotoQu
     """From the crop that the encoder sees, uint8 (3, crop, crop), and the image's own size in pixels."""
     grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
     variance = float(grey.var())
-    # Sensor noise is not sharpness; nor is the rounding of a smoothed picture, so it is smoothed as floats.
+    # Sensor noise is not sharpness; nor is the rounding of a smoothed image, so it is smoothed as floats.
     edges = cv2.Laplacian(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 1.0), cv2.CV_32F)
     return PhotoQuality(float(grey.mean()) / 255, float(edges.var()) / (variance + 1.0), width / height)
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoQualities:
-    """How many pictures look, each float64 (n,). sharpness: its natural logarithm."""
+    """How many images look, each float64 (n,). sharpness: its natural logarithm."""
 
     brightness: NDArray[np.float64]
     sharpness: NDArray[np.float64]
@@ -41,12 +41,12 @@ class PhotoQualities:
 
     @classmethod
     def from_images(cls, qualities: Sequence[PhotoQuality]) -> PhotoQualities:
-        """Of these pictures, in order."""
+        """Of these images, in order."""
         table = np.array([(each.brightness, each.sharpness, each.shape) for each in qualities]).reshape(-1, 3)
         return cls(table[:, 0], np.log(np.maximum(table[:, 1], _NO_SHARPNESS)), table[:, 2])
 
     def without(self, index: int) -> PhotoQualities:
-        """Of all pictures but one."""
+        """Of all images but one."""
         return PhotoQualities(*(np.delete(each, index) for each in (self.brightness, self.sharpness, self.shape)))
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class PhotoQualities:
 
 
 def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Finding]:
-    """What is wrong with a picture as a photograph, by itself and against others of its category."""
+    """What is wrong with an image as a photograph, by itself and against others of its category."""
     result = []
     light = quality.brightness
     typical = float(np.median(others.brightness)) if len(others) >= MIN_IMAGES else None

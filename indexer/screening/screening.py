@@ -1,4 +1,4 @@
-"""Pictures that are to become references, held against each other and against the references there are."""
+"""Images that are to become references, held against each other and against the references there are."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from indexer.screening.photo_quality import PhotoQualities, photo_findings
 from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import difference, reverse_similarities
 
-MIN_IMAGES = 8  # measured pictures before one can be called unlike the others
+MIN_IMAGES = 8  # measured images before one can be called unlike the others
 _MAX_STDS = 6.0
-_MIN_STD = 0.01  # pictures half of which are empty have medians of 0: not every other one is an outlier
+_MIN_STD = 0.01  # images half of which are empty have medians of 0: not every other one is an outlier
 _SHARE = 0.5  # of the usual value, by which an outlier exceeds it at least
 _MAX_SHIFT = 6  # how far a shift of the camera is looked for
-_FITS = 0.93  # of the distance where it is, at which a picture fits elsewhere: parts moved by a cell have 0.91 at most
-_OWN = 3  # pictures of the category to compare with before it can fit worse than another
+_FITS = 0.93  # of the distance where it is, at which an image fits elsewhere: parts moved by a cell have 0.91 at most
+_OWN = 3  # images of the category to compare with before it can fit worse than another
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class ScreeningResult:
-    """What comparing one picture gave. statistics: None when there was nothing to compare it with."""
+    """What comparing one image gave. statistics: None when there was nothing to compare it with."""
 
     statistics: ImageStatistics | None
     findings: tuple[Finding, ...]
@@ -49,9 +49,9 @@ class ScreeningResult:
 
 
 class Screening:
-    """Holds the pictures of one request against the category, one at a time; judge once all have been compared.
+    """Holds the images of one request against the category, one at a time; judge once all have been compared.
 
-    memory: the references there are. encoded: the pictures, in the order of the request, in the memory's codec. names:
+    memory: the references there are. encoded: the images, in the order of the request, in the memory's codec. names:
     their file names.
     """
 
@@ -72,7 +72,7 @@ class Screening:
             self._batch = self._batch.with_references(range(len(encoded)), [category] * len(encoded), join(encoded), 1)
 
     def compare(self, index: int) -> ScreeningResult:
-        """Search for one picture among the references and the other pictures. About the work of two detections."""
+        """Search for one image among the references and the other images. About the work of two detections."""
         features = self._batch.features_of(index)
         grid = features.grid
         descriptor = features.global_descriptors[0].numpy()
@@ -144,9 +144,9 @@ class Screening:
         return distances
 
     def _other_category(self, features: Features, distances: NDArray[np.float32], similarity: float) -> Finding | None:
-        """Whether another category's references are more like the picture, as a whole and patch by patch.
+        """Whether another category's references are more like the image, as a whole and patch by patch.
 
-        distances: to the pictures of its own category, float32 (layers, cells).
+        distances: to the images of its own category, float32 (layers, cells).
         """
         own = self._memory.rows_of(self._category).tolist()
         descriptor = features.global_descriptors[0].numpy()
@@ -170,7 +170,7 @@ class Screening:
 
     @torch.inference_mode()
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
-        """By how many grid cells (down, right) the picture fits its nearest best, if clearly better than unmoved."""
+        """By how many grid cells (down, right) the image fits its nearest best, if clearly better than unmoved."""
         memory = self._memory if nearest.image_index is None else self._batch
         rows, columns = features.grid
         one = features.patches[0].mean(dim=0).view(rows, columns, -1)
@@ -187,7 +187,7 @@ class Screening:
 
 
 def images_until_outlier_check(results: Sequence[ScreeningResult], known: Sequence[ImageStatistics]) -> int:
-    """How many more pictures it takes before one can be called unlike the others; 0 when there are enough.
+    """How many more images it takes before one can be called unlike the others; 0 when there are enough.
 
     Of fewer, so much is an outlier by chance that the finding would say nothing: see docs/verdicts.md.
     """
@@ -197,9 +197,9 @@ def images_until_outlier_check(results: Sequence[ScreeningResult], known: Sequen
 def find_outliers(
     results: Sequence[ScreeningResult], known: Sequence[ImageStatistics], cell: float
 ) -> list[tuple[Finding, ...]]:
-    """Every picture's findings once all have been compared; the known are the calibrated references' statistics.
+    """Every image's findings once all have been compared; the known are the calibrated references' statistics.
 
-    cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured pictures none is an outlier.
+    cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured images none is an outlier.
     """
     if images_until_outlier_check(results, known):
         return [each.findings for each in results]
@@ -233,9 +233,9 @@ def all_findings(
     stored_qualities: Sequence[PhotoQuality],
     cell: float,
 ) -> list[tuple[Finding, ...]]:
-    """All that was found in each picture: as a photograph, and held against the others.
+    """All that was found in each image: as a photograph, and held against the others.
 
-    qualities: of the same pictures. known, stored_qualities: statistics and looks of the references there are. cell: as
+    qualities: of the same images. known, stored_qualities: statistics and looks of the references there are. cell: as
     for `judge`.
     """
     judged = find_outliers(results, known, cell)

@@ -17,10 +17,10 @@ _BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays 
 
 @torch.inference_mode()
 def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float32]:
-    """What one picture is to several references: the largest inner product of each of their patches with its patches.
+    """What one image is to several references: the largest inner product of each of their patches with its patches.
 
-    features: the one picture's, as a batch of one. rows: k rows of the memory, of its grid. The engines ask the
-    other way round: there one picture's patches look for the best among many references. Returns float32 (k, layers,
+    features: the one image's, as a batch of one. rows: k rows of the memory, of its grid. The engines ask the
+    other way round: there one image's patches look for the best among many references. Returns float32 (k, layers,
     cells).
     """
     neighbours = torch.from_numpy(neighbour_cells(features.grid, rho).copy())  # (cells, n)
@@ -51,7 +51,7 @@ def max_similarity_at(
 
     Returns float32 (m,), for the True cells of where, bool (layers, cells), in order.
 
-    features: one picture's, as a batch of one. rows: the references among which the best is sought.
+    features: one image's, as a batch of one. rows: the references among which the best is sought.
     """
     table = neighbour_cells(features.grid, rho)
     layers, cells = np.nonzero(where)
@@ -88,7 +88,7 @@ def _codes_at(
 
 
 def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How far pictures are apart where they differ most: the mean of the largest 1 % of the fused cell distances.
+    """How far images are apart where they differ most: the mean of the largest 1 % of the fused cell distances.
 
     similarities: float32 (k, layers, cells), from `answers`. Layers weigh alike. Returns float64 (k,).
     """

@@ -180,7 +180,7 @@ class Adaptations:
                 return None
         made = adapting.result()
         if made is None:
-            log.error("%s cannot be calibrated for images that are %s: its pictures cannot be read", category, encoding)
+            log.error("%s cannot be calibrated for images that are %s: its images cannot be read", category, encoding)
             return "unreadable"
         return made
 
@@ -195,7 +195,7 @@ class Adaptations:
                 return found
 
     def _stored(self, reference: Reference | None, encoding: Encoding, geometry: InputGeometry) -> PreparedImage | None:
-        """A reference's picture as it would be, had it been stored so. None if it is unreadable."""
+        """A reference's image as it would be, had it been stored so. None if it is unreadable."""
         if reference is None:
             return None
         try:

@@ -70,5 +70,5 @@ class Pruning:
                 break
             begun = time.monotonic()
         if room:
-            log.warning("the disk is nearly full: the pictures of the %d oldest good parts were deleted", room)
+            log.warning("the disk is nearly full: the images of the %d oldest good parts were deleted", room)
         return taken

@@ -100,12 +100,12 @@ class Readiness:
                     self._blank_error = None
                 else:
                     if self._blank_error is None:
-                        log.error("no picture goes through the encoder", exc_info=error)
+                        log.error("no image goes through the encoder", exc_info=error)
                     self._blank_error = error, time.monotonic()
             elif (stuck := time.monotonic() - max(since, self._worker.finished)) > _STUCK_SECONDS:
                 return f"Nothing has come out of the encoder or the search for {stuck:.0f} s."
         if self._blank_error is not None and self._blank_error[1] > self._encoded[0]:
-            return f"No picture goes through the encoder: {type(self._blank_error[0]).__name__}, see the log."
+            return f"No image goes through the encoder: {type(self._blank_error[0]).__name__}, see the log."
         return None
 
     def _forward(self, _: MemoryBank) -> float:

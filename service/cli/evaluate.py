@@ -16,7 +16,7 @@ Name = TypeVar("Name", bound=str)
 
 HELP = """Measure how well defects are told from good parts on a labelled data set, as the paper does.
 
-FOLDER holds MVTec-AD, VisA, Real-IAD, 3D-ADAM or your own pictures as <category>/train/good, <category>/test/good,
+FOLDER holds MVTec-AD, VisA, Real-IAD, 3D-ADAM or your own images as <category>/train/good, <category>/test/good,
 <category>/test/<defect> and, if there are masks, <category>/ground_truth/<defect>. Which of them it is, and with that
 K, ρ and sizes, is found out; options override.
 
@@ -64,7 +64,7 @@ def evaluate(
     encoder: Annotated[
         list[str] | None, typer.Option(help="As for serve; several times for --protocol encoders (default: builtin).")
     ] = None,
-    resize: Annotated[int | None, typer.Option(help="Side the picture is resized to (default: 512).")] = None,
+    resize: Annotated[int | None, typer.Option(help="Side the image is resized to (default: 512).")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged (default: 448).")] = None,
     k: Annotated[
         int | None, typer.Option(help="References retrieved, K (default: 150; VisA and Real-IAD 900; 3D-ADAM 48).")

@@ -26,7 +26,7 @@ def rebuild(
         bool, typer.Option("--damaged", help="Only encode the references of damaged segments again, as they were.")
     ] = False,
     drop_unreadable: Annotated[
-        bool, typer.Option("--drop-unreadable", help="Take back references whose kept pictures are gone or damaged.")
+        bool, typer.Option("--drop-unreadable", help="Take back references whose kept images are gone or damaged.")
     ] = False,
 ) -> None:
     """Encode all kept images again, with another encoder, size or codec, and switch to the new memory at once.

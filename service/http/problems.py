@@ -45,9 +45,9 @@ MEDIA_TYPE = "application/problem+json"
 # type → (status, title). The types are the product's contract: they are never renamed.
 TYPES: dict[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is not as documented"),
-    "image-rejected": (422, "The picture cannot be used"),
-    "image-too-large": (413, "The picture is too large"),
-    "unsupported-format": (415, "Not a supported picture format"),
+    "image-rejected": (422, "The image cannot be used"),
+    "image-too-large": (413, "The image is too large"),
+    "unsupported-format": (415, "Not a supported image format"),
     "request-too-large": (413, "The request is too large"),
     "headers-too-large": (431, "The request's headers are too large"),
     "request-timeout": (408, "The request did not come in time"),
@@ -62,7 +62,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "conflict": (409, "The request does not fit the present state"),
     "confirmation-needed": (409, "Somebody should confirm this first"),
     "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
-    "queue-full": (503, "Too many pictures are waiting"),
+    "queue-full": (503, "Too many images are waiting"),
     "not-ready": (503, "The service is not ready"),
     "memory-switched": (503, "The references have moved to another memory"),
     "version-behind": (503, "The snapshot asked for is not here yet"),
@@ -207,7 +207,7 @@ def _device_memory_full(error: Exception) -> ProblemError:
 
 def _busy(error: QueueFullError) -> ProblemError:
     return ProblemError(
-        "queue-full", "Too many pictures are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+        "queue-full", "Too many images are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
     )
 
 
@@ -217,7 +217,7 @@ def _stopped(_: WorkerStoppedError) -> ProblemError:
 
 def _deadline_exceeded(_: DeadlineExceededError) -> ProblemError:
     return ProblemError(
-        "deadline-exceeded", "The picture waited longer than the deadline and was dropped; send it again."
+        "deadline-exceeded", "The image waited longer than the deadline and was dropped; send it again."
     )
 
 
@@ -228,7 +228,7 @@ def _unavailable(error: Exception) -> ProblemError:
 
 
 def _request_key_reused(_: RequestKeyReused) -> ProblemError:
-    detail = "This Idempotency-Key was used for other pictures or fields: use a new one for another request."
+    detail = "This Idempotency-Key was used for other images or fields: use a new one for another request."
     return ProblemError("idempotency-key-reused", detail)
 
 
@@ -242,7 +242,7 @@ def _unknown(error: NotFound) -> ProblemError:
 
 
 def _unreadable(_: OriginalUnreadable) -> ProblemError:
-    return ProblemError("not-found", "The kept picture is missing or damaged.")
+    return ProblemError("not-found", "The kept image is missing or damaged.")
 
 
 def _confirmation(kind: str, error: ConfirmationNeeded) -> ProblemError:

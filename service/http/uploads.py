@@ -33,7 +33,7 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise ProblemError(
-                "request-too-large", f"At most {most_images} pictures fit in one request: send the others in another."
+                "request-too-large", f"At most {most_images} images fit in one request: send the others in another."
             ) from None
         raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.message}") from None
     files: list[ImageFile] = []
@@ -51,7 +51,7 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
     finally:
         await body.close()
     if not files:
-        raise ProblemError("invalid-request", f"No picture was sent: send one or more files under {IMAGES!r}.")
+        raise ProblemError("invalid-request", f"No image was sent: send one or more files under {IMAGES!r}.")
     try:
         return Upload(tuple(files)), fields.model_validate(values)
     except ValidationError as error:
@@ -75,7 +75,7 @@ def _text(name: str, raw: bytes) -> str:
 
 def _unexpected(name: str, fields: type[BaseModel]) -> ProblemError:
     if name == IMAGES:
-        detail = f"A part {IMAGES!r} has no file name, so it is text: send each picture as a file, with `filename=`."
+        detail = f"A part {IMAGES!r} has no file name, so it is text: send each image as a file, with `filename=`."
         return ProblemError("invalid-request", detail)
     expected = ", ".join(repr(field) for field in fields.model_fields)
     more = f", and at most one of each of {expected}" if expected else ""

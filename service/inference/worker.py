@@ -202,7 +202,7 @@ class InferenceWorker:
         if not job.future.set_running_or_notify_cancel():
             return False
         if time.monotonic() > job.deadline:
-            job.future.set_exception(DeadlineExceededError("the picture waited longer than the deadline"))
+            job.future.set_exception(DeadlineExceededError("the image waited longer than the deadline"))
             return False
         return True
 

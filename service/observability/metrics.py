@@ -8,7 +8,7 @@ from prometheus_client.exposition import generate_latest
 OTHER = "_other"  # stands for every category beyond the most that get a label of their own
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _P_VALUES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 
 
@@ -29,23 +29,23 @@ class Metrics:
         self._request_seconds = self._histogram(
             "request_seconds", "Time from a request's first byte to its answer's last.", _SECONDS, "method", "route"
         )
-        self._problems = self._counter("problems", "Problems answered, alone or in a picture's place.", "type")
-        self._refused = self._counter("rejected_images", "Pictures that the decoder refused.", "reason")
-        self._batches = self._histogram("batch_images", "Pictures encoded together.", _PICTURES, "queue")
-        self._stages = self._histogram("stage_seconds", "Time one picture spent in a stage.", _SECONDS, "stage")
-        self._verdicts = self._counter("verdicts", "Pictures inspected.", "category", "verdict")
+        self._problems = self._counter("problems", "Problems answered, alone or in an image's place.", "type")
+        self._refused = self._counter("rejected_images", "Images that the decoder refused.", "reason")
+        self._batches = self._histogram("batch_images", "Images encoded together.", _IMAGES, "queue")
+        self._stages = self._histogram("stage_seconds", "Time one image spent in a stage.", _SECONDS, "stage")
+        self._verdicts = self._counter("verdicts", "Images inspected.", "category", "verdict")
         self._p_values = self._histogram(
             "p_value",
-            "Conformal p-values of inspected pictures; uniform when nothing has drifted.",
+            "Conformal p-values of inspected images; uniform when nothing has drifted.",
             _P_VALUES,
             "category",
         )
-        self._onboarded = self._counter("onboarded_images", "Pictures sent to become references.", "outcome")
+        self._onboarded = self._counter("onboarded_images", "Images sent to become references.", "outcome")
         self._unrecorded = self._counter(
             "unrecorded_inspections", "Inspections answered but not kept, as far as is known."
         )
         self._pruned = self._counter(
-            "history_pruned", "Inspections, or pictures of some, taken out of the history.", "target", "reason"
+            "history_pruned", "Inspections, or images of some, taken out of the history.", "target", "reason"
         )
         self._deleted = self._counter("history_deleted_files", "Files of the history that were deleted.")
         self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes that their deletion gave back.")
@@ -66,9 +66,9 @@ class Metrics:
         """The decoder refused an image."""
         self._refused.labels(reason).inc()
 
-    def batch(self, queue: str, pictures: int) -> None:
+    def batch(self, queue: str, images: int) -> None:
         """Images of one queue went through the encoder together."""
-        self._batches.labels(queue).observe(pictures)
+        self._batches.labels(queue).observe(images)
 
     def stage(self, stage: str, seconds: float) -> None:
         """One image spent this long in a stage."""

@@ -175,7 +175,7 @@ async def image(
         return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
     if gone and found.thumbnail_bytes is not None:
         raise ProblemError("not-found", "The image as it was sent is no longer kept; `side` gives a small one.")
-    data, suffix = await _picture(state, found, held)
+    data, suffix = await _image(state, found, held)
     return await image_response(state.thread_pools.files, data, suffix, side, state.settings.image_limits)
 
 
@@ -218,7 +218,7 @@ async def _file(state: AppState, name: str | None) -> bytes:
         raise ProblemError("not-found", "This is no longer kept.") from None
 
 
-async def _picture(state: AppState, found: Inspection, held: Lease) -> tuple[bytes, str]:
+async def _image(state: AppState, found: Inspection, held: Lease) -> tuple[bytes, str]:
     if found.stored_bytes is None or found.image_sha256 is None or found.image_suffix is None:
         raise ProblemError("not-found", "The image of this inspection is no longer kept.")
     data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)

@@ -20,7 +20,7 @@ from service.errors import ConfirmationForbidden, ConfirmationNeeded, Conflict
 from service.inference.decoder import ImageFile, Upload
 from service.inference.in_flight import Lease
 from service.state import AppState
-from service.usecases.onboard import encode_picture, with_appearance
+from service.usecases.onboard import encode_image, with_appearance
 from service.usecases.stored_images import read_stored_image
 
 
@@ -35,7 +35,7 @@ async def mark_as_good(
     """
     category = inspection.category
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
-        raise Conflict("The inspection has no category that its picture could become a reference of.")
+        raise Conflict("The inspection has no category that its image could become a reference of.")
     try:
         await asyncio.to_thread(state.library.catalogue.categories.get, category)
     except CategoryNotFound:
@@ -45,14 +45,14 @@ async def mark_as_good(
         return inspection
     if inspection.stored_bytes is None:
         raise Conflict(
-            "The picture is no longer kept, so it cannot become a reference: send it to POST /references.",
+            "The image is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, held)
     reading = Reading.from_json(inspection.reading)
     [image] = await state.onboarding_decoder.decode(Upload((ImageFile(inspection.filename, data),)), reading)
     if isinstance(image, ImageRejected):
         raise image
-    encoded = await encode_picture(state, image)
+    encoded = await encode_image(state, image)
     confirmed: tuple[str, ...] = ()
     if not known:
         effect, reasons = await _effect(state, inspection, category, encoded)
@@ -86,7 +86,7 @@ async def _effect(
     """
     published = state.library.published
     if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
-        raise MemoryInactive("the memory was switched while the picture was encoded")
+        raise MemoryInactive("the memory was switched while the image was encoded")
     settings = published.settings.get(category, CategorySettings())
     calibration = state.calibrations.of(category)
     # What is held against the calibration is scored as it was, with its layer weights.
@@ -118,9 +118,9 @@ def _reasons(
     statistics = compared.statistics
     unfamiliar = statistics is not None and decide(statistics, calibration, settings.decision).verdict == "unfamiliar"
     if unfamiliar or inspection.verdict == "unfamiliar":
-        yield Reason("unfamiliar", f"The picture looks like none of the references of {category!r}.")
+        yield Reason("unfamiliar", f"The image looks like none of the references of {category!r}.")
     if (other := _other_category(state, inspection, compared)) is not None:
-        detail = f"The picture fits {other!r} better than {category!r}."
+        detail = f"The image fits {other!r} better than {category!r}."
         yield Reason("other_category", detail, category=other)
 
 

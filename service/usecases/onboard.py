@@ -140,17 +140,17 @@ async def _read_again(
     return image
 
 
-async def encode_picture(state: AppState, picture: DecodedImage) -> EncodedReferences:
+async def encode_image(state: AppState, image: DecodedImage) -> EncodedReferences:
     """One image as a reference, encoded behind all detections."""
-    return await asyncio.wrap_future(state.worker.submit_onboarding(picture.prepared, _encoding(state)))
+    return await asyncio.wrap_future(state.worker.submit_onboarding(image.prepared, _encoding(state)))
 
 
-async def _encode(state: AppState, category: str, pictures: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
+async def _encode(state: AppState, category: str, images: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
     """By sha256, of the images that are not references of the category yet."""
-    digests = [image.original.sha256 for image in pictures]
+    digests = [image.original.sha256 for image in images]
     known = await asyncio.to_thread(state.library.find_existing, category, digests)
 
-    fresh = {image.original.sha256: image for image in pictures if image.original.sha256 not in known}
+    fresh = {image.original.sha256: image for image in images if image.original.sha256 not in known}
     encode = _encoding(state)
     futures = [state.worker.submit_onboarding(image.prepared, encode) for image in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))

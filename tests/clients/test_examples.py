@@ -80,7 +80,7 @@ def test_the_example_adds_references_and_distinguishes_good_and_defective_parts(
     assert "anomalous" in second.stdout
     refused = inspect("text.png")
     assert refused.returncode == 2, refused.stdout + refused.stderr
-    assert "picture" in refused.stderr.lower() or "image" in refused.stderr.lower(), refused.stderr
+    assert "image" in refused.stderr.lower() or "image" in refused.stderr.lower(), refused.stderr
     with Client(service) as client:
         assert client.category(language).references == 10
         client.remove_category(language)

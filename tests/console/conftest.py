@@ -61,7 +61,7 @@ def page(watched: tuple[Page, Watched]) -> Page:
 
 @pytest.fixture(scope="package")
 def scratched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of a scratched disc, on disk."""
-    path = tmp_path_factory.mktemp("pictures") / "scratched.png"
+    """An image of a scratched disc, on disk."""
+    path = tmp_path_factory.mktemp("images") / "scratched.png"
     path.write_bytes(part(1000, scratched=True))
     return path

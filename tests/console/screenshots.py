@@ -57,7 +57,7 @@ def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
     part.write_bytes(encode_png(render_defective("board", test_seed(0, 10_000), "missing").image))
     page.goto("/")
     page.get_by_label("Compare with").select_option("board")
-    page.get_by_label("Choose a picture").set_input_files(part)
+    page.get_by_label("Choose an image").set_input_files(part)
     page.get_by_text("The worst patch is").wait_for()
 
 
@@ -67,7 +67,7 @@ def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
     part.write_bytes(encode_png(render_good("bracket", test_seed(0, 10_001)).image))
     page.goto("/")
     page.get_by_label("Compare with").select_option("board")
-    page.get_by_label("Choose a picture").set_input_files(part)
+    page.get_by_label("Choose an image").set_input_files(part)
     page.get_by_role("button", name="This is fine").click()
     page.get_by_role("dialog").locator("img[src^=blob]").nth(1).wait_for()
 
@@ -94,7 +94,7 @@ def categories(page: Page, server: ServerProcess, folder: Path) -> None:
 
 
 def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
-    """The wizard, after pictures of boards of the other hand, one of the hand that is known, and one that is none."""
+    """The wizard, after images of boards of the other hand, one of the hand that is known, and one that is none."""
     if "board, left" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
         server.client.delete("/categories/board, left").raise_for_status()
     made = [render_good("board", test_seed(1, index)).image[:, ::-1].copy() for index in range(20)]
@@ -103,10 +103,10 @@ def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
         paths.append(folder / f"board-{index:02d}.png")
         paths[-1].write_bytes(encode_png(image))
     paths.append(folder / "notes.png")
-    paths[-1].write_bytes(b"no picture")
+    paths[-1].write_bytes(b"no image")
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("board, left")
-    page.get_by_label("Choose a picture").set_input_files(paths)
+    page.get_by_label("Choose an image").set_input_files(paths)
     slider = page.get_by_label("False-reject rate: drag")
     slider.wait_for(timeout=300_000)
     page.locator("h2").nth(0).scroll_into_view_if_needed()
@@ -192,7 +192,7 @@ def photograph(browser: Browser, server: ServerProcess, folder: Path, out: Path,
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.console.screenshots", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/console"), help="folder for the pictures")
+    parser.add_argument("--out", type=Path, default=Path("docs/console"), help="folder for the images")
     parser.add_argument("--data", type=Path, help="a data folder to keep between runs (default: a temporary one)")
     parser.add_argument("--only", choices=tuple(VIEWS), help="one view")
     options = parser.parse_args()

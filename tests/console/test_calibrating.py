@@ -57,7 +57,7 @@ def test_no_view_speaks_of_too_few_references_during_a_calibration(
     page.get_by_label("Compare with").select_option("disc")
     with busy(server):
         server.teach("disc", *(part(seed) for seed in range(2, 64)))
-        page.get_by_label("Choose a picture").set_input_files(image)
+        page.get_by_label("Choose an image").set_input_files(image)
         verdict = page.get_by_role("region", name="Verdict")
         expect(verdict).to_contain_text("The category is being calibrated")
         other = page.context.new_page()
@@ -84,7 +84,7 @@ def test_what_stands_there_before_the_answer_is_true_of_any_category(
     page.route("**/categories/plate", lambda route: None)  # which is not answered
     page.goto("/#/inspect")
     page.get_by_label("Compare with").select_option("plate")
-    page.get_by_label("Choose a picture").set_input_files(image)
+    page.get_by_label("Choose an image").set_input_files(image)
     verdict = page.get_by_role("region", name="Verdict")
     expect(verdict).to_contain_text("There is no threshold yet that holds the promised false-reject rate")
     expect(page.get_by_text("few references")).to_have_count(0)

@@ -35,8 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-def pictures(page: Page) -> Locator:
-    return page.locator(".pictures > li.picture")
+def images(page: Page) -> Locator:
+    return page.locator(".images > li.image")
 
 
 def test_categories_are_shown_with_what_is_known_of_them(page: Page) -> None:
@@ -48,26 +48,26 @@ def test_categories_are_shown_with_what_is_known_of_them(page: Page) -> None:
     assert_accessible(page)
     page.get_by_role("link", name="disc", exact=True).click()
     expect(page.get_by_role("region", name="Where it stands")).to_contain_text("Scores it rests on")
-    expect(pictures(page)).to_have_count(24)
+    expect(images(page)).to_have_count(24)
     assert_accessible(page)
 
 
-def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
+def test_a_product_is_taught_from_images_to_a_false_reject_rate(
     page: Page, server: ServerProcess, tmp_path: Path
 ) -> None:
     paths = []
-    contents = [*(varied(index) for index in range(12)), plain(3), b"no picture", bytes(1_000_001)]
+    contents = [*(varied(index) for index in range(12)), plain(3), b"no image", bytes(1_000_001)]
     for index, data in enumerate(contents):
         path = tmp_path / f"ring-{index:02d}.png"
         path.write_bytes(data)
         paths.append(path)
     page.goto("/#/categories")
     page.get_by_role("link", name="Teach a product").click()
-    page.get_by_label("Choose a picture").set_input_files(paths[:1])
+    page.get_by_label("Choose an image").set_input_files(paths[:1])
     expect(page.get_by_role("alert").filter(has_text="Give a name")).to_be_visible()
     assert_accessible(page)
     page.get_by_label("Name of the product").fill("ring")
-    page.get_by_label("Choose a picture").set_input_files(paths)
+    page.get_by_label("Choose an image").set_input_files(paths)
     expect(
         page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 known already, 2 not taken")
     ).to_be_visible()
@@ -75,16 +75,16 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     expect(page.locator(".files li")).to_have_count(15)
     expect(page.locator(".files li").nth(13)).to_contain_text("Not taken")
 
-    found = pictures(page).filter(has_text="ring-12.png")
+    found = images(page).filter(has_text="ring-12.png")
     expect(found).to_contain_text("Too dark")
-    expect(pictures(page).filter(has_text="ring-13.png")).to_contain_text("This is not a JPEG")
-    expect(pictures(page).filter(has_text="ring-14.png")).to_contain_text("larger than 1 MB, the most that")
+    expect(images(page).filter(has_text="ring-13.png")).to_contain_text("This is not a JPEG")
+    expect(images(page).filter(has_text="ring-14.png")).to_contain_text("larger than 1 MB, the most that")
     page.get_by_role("heading", name="3. False rejects").wait_for()
     expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
     assert_accessible(page)
     found.get_by_role("button", name="Drop").click()
     expect(found).to_have_count(0)
-    page.get_by_label("Choose a picture").set_input_files(paths[:1])  # what comes later brings nothing back
+    page.get_by_label("Choose an image").set_input_files(paths[:1])  # what comes later brings nothing back
     expect(page.get_by_role("status").filter(has_text="16 of 16 done: 13 added, 1 known already")).to_be_visible()
     expect(found).to_have_count(0)
     expect(page.locator("output")).to_contain_text("of 12 references")
@@ -98,7 +98,7 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     slider.press("ArrowRight")
     slider.press("ArrowRight")
     expect(page.locator("output")).to_contain_text("2 of 13 references lie beyond")
-    expect(pictures(page).filter(has_text="Score")).to_have_count(2)
+    expect(images(page).filter(has_text="Score")).to_have_count(2)
     page.get_by_role("button", name="Use this rate").click()
     expect(page.locator("#notices")).to_contain_text("of good parts are rejected now")
     server.wait_until_calibrated("ring")
@@ -112,19 +112,19 @@ def test_a_product_is_taught_from_pictures_to_a_false_reject_rate(
     server.client.delete("/categories/ring").raise_for_status()  # what others teach shows the same product
 
 
-def test_too_few_pictures_to_find_outliers_are_said(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+def test_too_few_images_to_find_outliers_are_said(page: Page, server: ServerProcess, tmp_path: Path) -> None:
     for index in range(3):
         (tmp_path / f"pin-{index}.png").write_bytes(varied(index))
     page.goto("/#/categories")
     page.get_by_role("link", name="Teach a product").click()
     page.get_by_label("Name of the product").fill("pin")
-    page.get_by_label("Choose a picture").set_input_files(sorted(tmp_path.iterdir()))
-    expect(page.get_by_text("Too few pictures to find outliers among them: it takes 5 more.")).to_be_visible()
+    page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.iterdir()))
+    expect(page.get_by_text("Too few images to find outliers among them: it takes 5 more.")).to_be_visible()
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/pin").raise_for_status()
 
 
-def test_a_dark_picture_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+def test_a_dark_image_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:
     good = [varied(index) for index in range(7)]
     again = cv2.imdecode(np.frombuffer(good[0], np.uint8), cv2.IMREAD_COLOR)
     again[0, 0] += 1
@@ -134,13 +134,13 @@ def test_a_dark_picture_makes_no_duplicates_of_the_others(page: Page, server: Se
         (tmp_path / name).write_bytes(data)
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("nut")
-    page.get_by_label("Choose a picture").set_input_files([tmp_path / name for name in ("dark.png", "nut-0.png")])
+    page.get_by_label("Choose an image").set_input_files([tmp_path / name for name in ("dark.png", "nut-0.png")])
     expect(page.get_by_role("status").filter(has_text="2 of 2 done")).to_be_visible()
     rest = [tmp_path / name for name in contents if name not in ("dark.png", "nut-0.png")]
-    page.get_by_label("Choose a picture").set_input_files(rest)
+    page.get_by_label("Choose an image").set_input_files(rest)
     expect(page.get_by_role("status").filter(has_text="9 of 9 done: 9 added")).to_be_visible()
-    expect(pictures(page).filter(has_text="dark.png")).to_contain_text("Too dark")
-    alike = pictures(page).filter(has_text="Duplicate")
+    expect(images(page).filter(has_text="dark.png")).to_contain_text("Too dark")
+    alike = images(page).filter(has_text="Duplicate")
     expect(alike).to_have_count(1)
     expect(alike).to_contain_text("again.png")
     expect(alike.locator(".finding img[src^=blob]").first).to_be_visible()
@@ -155,17 +155,17 @@ def test_a_duplicate_in_one_request_is_named_by_its_file(page: Page, server: Ser
     (tmp_path / "second.png").write_bytes(encode_png(np.ascontiguousarray(image[..., ::-1])))
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("cap")
-    page.get_by_label("Choose a picture").set_input_files([tmp_path / "first.png", tmp_path / "second.png"])
-    found = pictures(page).filter(has_text="Duplicate")
+    page.get_by_label("Choose an image").set_input_files([tmp_path / "first.png", tmp_path / "second.png"])
+    found = images(page).filter(has_text="Duplicate")
     expect(found).to_contain_text("Shows the same part as 'first.png'")
     expect(found.locator(".finding img")).to_be_visible()
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/cap").raise_for_status()
 
 
-def darkened(picture: bytes) -> bytes:
-    """The same picture with hardly any light."""
-    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+def darkened(data: bytes) -> bytes:
+    """The same image with hardly any light."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return encode_png(np.ascontiguousarray((image // 16)[..., ::-1]))
 
 
@@ -187,7 +187,7 @@ def test_the_line_through_the_scores_is_dragged(page: Page, server: ServerProces
     beyond = re.search(rf"; (\d+) of {counted(server)}", told.inner_text())
     assert beyond is not None
     assert int(beyond[1]) > 1
-    expect(pictures(page)).to_have_count(int(beyond[1]))
+    expect(images(page)).to_have_count(int(beyond[1]))
 
 
 def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, server: ServerProcess) -> None:
@@ -197,7 +197,7 @@ def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, 
     expect(would).to_contain_text("Change something")
     page.get_by_label("Manual threshold").fill("2")
     expect(would).to_contain_text("1 of the last 4 parts would get another verdict")
-    expect(pictures(page)).to_contain_text("Anomalous")
+    expect(images(page)).to_contain_text("Anomalous")
     page.get_by_label("Manual threshold").fill("")
     expect(would).to_contain_text("Change something")
     page.get_by_label("References compared with").fill("3")
@@ -222,7 +222,7 @@ def areas(server: ServerProcess) -> list[list[list[float]]] | None:
 
 def test_the_inspected_area_is_drawn_with_mouse_and_keyboard(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc/region")
-    expect(page.get_by_text("The whole picture is inspected")).to_be_visible()
+    expect(page.get_by_text("The whole image is inspected")).to_be_visible()
     page.get_by_role("button", name="Add an area").click()
     corner = page.get_by_role("button", name="Corner 1 of 4, area 1")
     corner.focus()
@@ -259,7 +259,7 @@ def test_the_inspected_area_is_drawn_with_mouse_and_keyboard(page: Page, server:
     assert drawn[0][0] == pytest.approx([0.29, 0.288])
     assert drawn[0][2] == pytest.approx([0.8, 0.9], abs=0.01)
     page.locator("#notices").get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("The whole picture is inspected")).to_be_visible()
+    expect(page.get_by_text("The whole image is inspected")).to_be_visible()
     assert areas(server) is None
 
 
@@ -288,46 +288,46 @@ def test_the_inspected_area_is_drawn_with_a_finger(page: Page, server: ServerPro
 
 def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc")
-    first = pictures(page).first
-    expect(pictures(page)).to_have_count(24)
+    first = images(page).first
+    expect(images(page)).to_have_count(24)
     first.get_by_role("button", name="Take back").press("Enter")
-    expect(pictures(page)).to_have_count(23)
-    expect(pictures(page).first.get_by_role("button", name="Take back")).to_be_focused()
+    expect(images(page)).to_have_count(23)
+    expect(images(page).first.get_by_role("button", name="Take back")).to_be_focused()
     assert server.client.get("/categories/disc").json()["references"] == 23
     page.get_by_role("button", name="Undo").click()
-    expect(pictures(page)).to_have_count(24)
+    expect(images(page)).to_have_count(24)
     assert server.client.get("/categories/disc").json()["references"] == 24
     first.get_by_role("button", name="Take back").click()
-    expect(pictures(page)).to_have_count(23)
+    expect(images(page)).to_have_count(23)
     assert server.client.get("/categories/disc").json()["references"] == 23
     page.get_by_role("button", name="Taken back", exact=True).click()
-    expect(pictures(page)).to_have_count(1)  # the first one is in use again
+    expect(images(page)).to_have_count(1)  # the first one is in use again
     assert_accessible(page)
-    pictures(page).get_by_role("button", name="Bring back").click()
+    images(page).get_by_role("button", name="Bring back").click()
     expect(page.get_by_text("No references were removed")).to_be_visible()
     page.get_by_role("button", name="In use").click()
-    expect(pictures(page)).to_have_count(24)
+    expect(images(page)).to_have_count(24)
 
 
 def test_two_clicks_or_a_held_key_take_one_reference_back(page: Page, server: ServerProcess) -> None:
     server.teach("clip", *(varied(seed) for seed in range(6)))
     page.goto("/#/categories/clip")
-    button = pictures(page).first.get_by_role("button")
+    button = images(page).first.get_by_role("button")
     box = button.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.click(x, y)
-    expect(pictures(page)).to_have_count(5)
+    expect(images(page)).to_have_count(5)
     page.mouse.down(click_count=2)  # on the next one, which has come there
     page.mouse.up(click_count=2)
     expect(button).to_be_focused()
     page.keyboard.down("Enter")
-    expect(pictures(page)).to_have_count(4)
+    expect(images(page)).to_have_count(4)
     expect(button).to_be_focused()
     page.keyboard.down("Enter")  # as a key that is held says it again
     page.keyboard.up("Enter")
     page.wait_for_timeout(500)
-    expect(pictures(page)).to_have_count(4)
+    expect(images(page)).to_have_count(4)
     assert server.client.get("/categories/clip").json()["references"] == 4
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/clip").raise_for_status()
@@ -356,7 +356,7 @@ def test_a_category_is_removed_after_a_question_and_brought_back_with_its_settin
     assert_accessible(page)
     removed.get_by_role("button", name="Restore short-lived").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("short-lived")
-    expect(pictures(page)).to_have_count(20)
+    expect(images(page)).to_have_count(20)
     back = server.client.get("/categories/short-lived").json()
     assert (back["references"], back["settings"]["k"]) == (20, 7)
 
@@ -364,7 +364,7 @@ def test_a_category_is_removed_after_a_question_and_brought_back_with_its_settin
     dialog.get_by_role("button", name="Remove category").click()
     page.locator("#notices").get_by_role("button", name="Undo").last.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("short-lived")
-    expect(pictures(page)).to_have_count(20)
+    expect(images(page)).to_have_count(20)
     expect(page.get_by_role("region", name="Removed categories")).to_have_count(0)
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/short-lived").raise_for_status()
@@ -423,7 +423,7 @@ def test_the_threshold_follows_the_pointer_in_every_drag_at_every_width(
 def test_a_part_in_a_preview_leads_to_its_inspection(page: Page) -> None:
     page.goto("/#/categories/disc/settings")
     page.get_by_label("Manual threshold").fill("2")
-    pictures(page).get_by_role("link").click()
+    images(page).get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("803.png")
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
 
@@ -445,7 +445,7 @@ def test_every_link_leads_to_a_page_and_a_wrong_address_says_so(page: Page) -> N
         page.goto(address)
         expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
     page.goto("/#/categories/disc/toString")
-    expect(pictures(page)).to_have_count(24)
+    expect(images(page)).to_have_count(24)
 
 
 def test_show_more_clicked_twice_shows_what_is_there_once(page: Page, server: ServerProcess) -> None:
@@ -456,18 +456,18 @@ def test_show_more_clicked_twice_shows_what_is_there_once(page: Page, server: Se
         route.continue_()
 
     page.goto("/#/categories/screw")
-    expect(pictures(page)).to_have_count(60)
+    expect(images(page)).to_have_count(60)
     page.route("**/references?*", late)
     page.get_by_role("button", name="Show more").dblclick()
-    expect(pictures(page)).to_have_count(64)
-    names = pictures(page).locator(".name").all_inner_texts()
+    expect(images(page)).to_have_count(64)
+    names = images(page).locator(".name").all_inner_texts()
     assert len(set(names)) == 64
     # Leaving a list that is still being read leaves nothing of it in the next.
     for name in ("Taken back", "In use", "Taken back", "In use"):
         page.get_by_role("button", name=name, exact=True).click()
-    expect(pictures(page)).to_have_count(60)
+    expect(images(page)).to_have_count(60)
     page.wait_for_timeout(1000)
-    expect(pictures(page)).to_have_count(60)
+    expect(images(page)).to_have_count(60)
     page.unroute("**/references?*")
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/screw").raise_for_status()

@@ -36,8 +36,8 @@ def teach(server: ServerProcess) -> None:
     server.wait_until_calibrated(KIND)
 
 
-def inspect(server: ServerProcess, picture: bytes, station: str) -> str:
-    files = [("images", (f"{station}.png", picture, "image/png"))]
+def inspect(server: ServerProcess, image: bytes, station: str) -> str:
+    files = [("images", (f"{station}.png", image, "image/png"))]
     answer = server.client.post("/detect", data={"category": KIND, "station": station}, files=files)
     found: str = answer.raise_for_status().json()["results"][0]["id"]
     return found
@@ -119,7 +119,7 @@ def test_what_was_confirmed_is_seen_as_from_feedback_and_undone_there(seen: Page
 
     page.goto(f"/#/categories/{KIND}")
     page.get_by_role("button", name="From feedback").click()
-    tile = page.locator("li.picture")
+    tile = page.locator("li.image")
     expect(tile).to_have_count(1)
     expect(tile).to_contain_text("confirmed.png")
     assert_accessible(page)
@@ -147,8 +147,8 @@ def test_the_reference_of_an_inspection_that_is_no_longer_called_good_is_taken_b
     server.client.post(f"/references/{reference}/restore").raise_for_status()
     seen.goto(f"/#/categories/{KIND}")
     seen.get_by_role("button", name="From feedback").click()
-    seen.locator("li.picture").get_by_role("button", name="Undo feedback").click()
-    expect(seen.locator("li.picture")).to_have_count(0)
+    seen.locator("li.image").get_by_role("button", name="Undo feedback").click()
+    expect(seen.locator("li.image")).to_have_count(0)
     assert made_from(server.client, KIND) == {}
     server.client.post(f"/inspections/{inspection}/feedback", json={"label": "none"}).raise_for_status()
 

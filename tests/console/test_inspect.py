@@ -1,4 +1,4 @@
-"""Inspect: a picture in, a verdict and its reasons out."""
+"""Inspect: an image in, a verdict and its reasons out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TRANSFER = """([kind, name, data]) => {
 }"""
 
 
-def inspected(page: Page, picture: Path, category: str = "disc") -> None:
+def inspected(page: Page, image: Path, category: str = "disc") -> None:
     page.goto("/")
     page.get_by_label("Compare with").select_option(category)
-    page.get_by_label("Choose a picture").set_input_files(picture)
+    page.get_by_label("Choose an image").set_input_files(image)
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
 
 
@@ -60,9 +60,9 @@ def test_another_reference_can_be_compared_with(page: Page, server: ServerProces
     expect(page.get_by_role("img", name=f"Reference {nearest}, the same place")).to_be_visible()
 
 
-def test_the_picture_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, scratched: Path) -> None:
+def test_the_image_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, scratched: Path) -> None:
     inspected(page, scratched)
-    stage = page.get_by_role("group", name="Picture.")
+    stage = page.get_by_role("group", name="Image.")
     stage.focus()
     for key in ("+", "+", "ArrowLeft"):
         page.keyboard.press(key)
@@ -81,10 +81,10 @@ def test_the_picture_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, 
     expect(heat).to_have_css("opacity", "0.25")
 
 
-def test_the_picture_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> None:
+def test_the_image_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> None:
     page.set_viewport_size(TABLET)  # type: ignore[arg-type]
     inspected(page, scratched)
-    stage = page.get_by_role("group", name="Picture.")
+    stage = page.get_by_role("group", name="Image.")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
     assert box is not None
@@ -96,7 +96,7 @@ def test_the_picture_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> No
     expect(stage).to_have_attribute("data-zoom", "2")
 
 
-def test_a_picture_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> None:
+def test_an_image_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> None:
     page.goto("/")
     page.get_by_label("Compare with").select_option("plate")
     for kind in ("paste", "drop"):
@@ -105,24 +105,24 @@ def test_a_picture_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> No
         expect(page.get_by_role("region", name="Verdict")).to_contain_text("Uncalibrated")
 
 
-def test_the_camera_s_picture_is_inspected(page: Page) -> None:
+def test_the_camera_s_image_is_inspected(page: Page) -> None:
     page.context.grant_permissions(["camera"])
     page.goto("/")
     expect(page.get_by_role("button", name="Use the camera")).to_be_visible()
     page.keyboard.press("c")
-    page.get_by_role("button", name="Take the picture").click()
+    page.get_by_role("button", name="Take the image").click()
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
     expect(page.get_by_text("camera-")).to_be_visible()
 
 
-def test_a_file_that_is_no_picture_is_refused_with_what_to_do(watched: tuple[Page, Watched], tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused_with_what_to_do(watched: tuple[Page, Watched], tmp_path: Path) -> None:
     page, seen = watched
     seen.expected.add(415)
     broken = tmp_path / "notes.png"
-    broken.write_text("no picture")
+    broken.write_text("no image")
     page.goto("/")
-    page.get_by_label("Choose a picture").set_input_files(broken)
-    expect(page.get_by_role("alert")).to_contain_text("PNG, JPEG, TIFF, BMP and WebP pictures can be used.")
+    page.get_by_label("Choose an image").set_input_files(broken)
+    expect(page.get_by_role("alert")).to_contain_text("PNG, JPEG, TIFF, BMP and WebP images can be used.")
     assert_accessible(page)
 
 
@@ -153,7 +153,7 @@ def test_a_part_can_be_tried_out_without_a_record(page: Page, server: ServerProc
     page.goto("/")
     page.get_by_label("Record in the history").uncheck()
     page.get_by_label("Compare with").select_option("disc")
-    page.get_by_label("Choose a picture").set_input_files(scratched)
+    page.get_by_label("Choose an image").set_input_files(scratched)
     card = page.get_by_role("region", name="Verdict")
     expect(card).to_contain_text("Anomalous")
     expect(card).to_contain_text("Not recorded")

@@ -77,9 +77,9 @@ def test_a_line_s_key_inspects_and_is_offered_nothing_that_it_may_not_do(
     page.goto("/")
     page.get_by_role("textbox", name="API key").fill(guarded[1][Role.LINE])
     page.keyboard.press("Enter")
-    # A script reaches the page behind the dialog while it closes, where a picture would belong to the view being left.
+    # A script reaches the page behind the dialog while it closes, where an image would belong to the view being left.
     expect(page.get_by_text("the line (line)")).to_be_visible()
-    page.get_by_label("Choose a picture").set_input_files(image)
+    page.get_by_label("Choose an image").set_input_files(image)
     verdict = page.get_by_role("region", name="Verdict")
     expect(verdict).to_contain_text("This needs a key with the role “engineer”.")
     expect(page.locator(".stage img.part[src^=blob]")).to_be_visible()

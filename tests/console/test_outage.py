@@ -21,7 +21,7 @@ VIEWS = {
     "/#/categories/disc": "0.png",
     "/#/categories/disc/rejects": "Which share",
     "/#/categories/disc/settings": "Manual threshold",
-    "/#/categories/disc/region": "The whole picture is inspected",
+    "/#/categories/disc/region": "The whole image is inspected",
     "/#/categories?new": "Name of the product",
     "/#/history?station=outage": "1–1 of 1",
     "/#/system": "Ready to inspect",
@@ -89,7 +89,7 @@ def test_every_view_opened_in_an_outage_is_there_when_the_service_is_back(
     for address, (page, _) in tabs.items():
         page.evaluate("hash => { location.hash = hash; }", address[1:])
         expect(page.get_by_role("heading", level=1).or_(page.get_by_text("Loading")).first).to_be_visible()
-        if "new" not in address:  # which asks for nothing before it is given pictures
+        if "new" not in address:  # which asks for nothing before it is given images
             lost(page)
     with back(server):
         for address, (page, seen) in tabs.items():
@@ -125,7 +125,7 @@ def test_a_part_dropped_in_an_outage_is_inspected_once_when_the_service_is_back(
     expect(page.get_by_label("Compare with").get_by_role("option", name="disc")).to_be_attached()
     seen.away = True
     server.kill()
-    page.get_by_label("Choose a picture").set_input_files(image)
+    page.get_by_label("Choose an image").set_input_files(image)
     lost(page)
     with back(server) as again:
         expect(page.get_by_role("region", name="Verdict")).to_be_visible()
@@ -151,7 +151,7 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
     page.goto("/#/categories?new")
     page.get_by_label("Name of the product").fill("ring")
     page.route("**/references", hold_the_second)  # the second request is on its way when the service goes
-    page.get_by_label("Choose a picture").set_input_files(sorted(tmp_path.glob("*.png")))
+    page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.glob("*.png")))
     expect(page.get_by_role("status").filter(has_text="8 of 40 done")).to_be_visible()
     seen.away = True
     server.kill()
@@ -160,7 +160,7 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
     lost(page)
     expect(page.locator(".notice")).to_have_count(0)
     with back(server) as again:
-        # Which of a request's pictures were added before the service went away, and are known now, is chance.
+        # Which of a request's images were added before the service went away, and are known now, is chance.
         expect(page.get_by_role("status").filter(has_text="40 of 40 done")).to_contain_text("0 not taken")
         assert again.client.get("/categories/ring").json()["references"] == 40
         expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
@@ -170,7 +170,7 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
 def test_what_fails_again_and_again_is_told_once(watched: tuple[Page, Watched], server: ServerProcess) -> None:
     page, seen = watched
     page.goto("/#/categories/disc")
-    tiles = page.locator(".pictures > li.picture")
+    tiles = page.locator(".images > li.image")
     expect(tiles).to_have_count(4)
     page.wait_for_load_state("networkidle")
     seen.away = True

@@ -57,7 +57,7 @@ def test_every_view_works_under_a_path(
     page.goto(f"{PATH}/")
     expect(page.locator("header img")).to_have_js_property("complete", True)
     expect(page.locator(".bar")).to_have_css("display", "flex")
-    page.get_by_label("Choose a picture").set_input_files(scratched)
+    page.get_by_label("Choose an image").set_input_files(scratched)
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
     expect(page.get_by_text("The worst patch is")).to_be_visible()
     expect(page.locator(".stage img.heat[src^=blob]")).to_be_visible()
@@ -70,7 +70,7 @@ def test_every_view_works_under_a_path(
 
     page.get_by_role("link", name="Categories").click()
     page.get_by_role("link", name="disc", exact=True).click()
-    expect(page.locator("li.picture img[src^=blob]").first).to_be_visible()
+    expect(page.locator("li.image img[src^=blob]").first).to_be_visible()
     page.get_by_role("link", name="Settings").click()
     page.get_by_label("Manual threshold").fill("2")
     expect(page.get_by_role("region", name="What this would change")).to_contain_text("would get another verdict")

@@ -1,4 +1,4 @@
-"""Bad and unusual picture files, each with what must become of it, for the decoder and for the HTTP service."""
+"""Bad and unusual image files, each with what must become of it, for the decoder and for the HTTP service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Case:
-    """A file as a client may send it. `reason` is that of ImageRejected, or None where the picture must be accepted."""
+    """A file as a client may send it. `reason` is that of ImageRejected, or None where the image must be accepted."""
 
     name: str
     filename: str
@@ -34,7 +34,7 @@ def bad_images() -> tuple[Case, ...]:
     """Every case, under default limits; made anew from code, so nothing harmful lies in the repository."""
     cases = tuple(
         Case(name, filename, data, reason)
-        for source in (_not_pictures, _cut_short, _bombs, _sizes, _frames, _alpha, _depths, _metadata, _unusual)
+        for source in (_not_images, _cut_short, _bombs, _sizes, _frames, _alpha, _depths, _metadata, _unusual)
         for name, filename, data, reason in source()
     )
     assert len({case.name for case in cases}) == len(cases)
@@ -93,7 +93,7 @@ def _grey_rows(width: int, height: int) -> bytes:
     return (b"\x00" + bytes(width)) * height
 
 
-def _not_pictures() -> Cases:
+def _not_images() -> Cases:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as folder:
         folder.writestr("part.png", saved(_image(), "PNG"))
@@ -101,15 +101,15 @@ def _not_pictures() -> Cases:
     yield "nothing", "empty.png", b"", "empty"
     yield "one zero byte", "zero.png", b"\x00", refused
     yield "zero bytes", "zeros.jpg", bytes(4096), refused
-    yield "text", "part.txt", b"this is not a picture\n" * 40, refused
-    yield "text called .png", "part.png", b"this is not a picture\n" * 40, refused
+    yield "text", "part.txt", b"this is not an image\n" * 40, refused
+    yield "text called .png", "part.png", b"this is not an image\n" * 40, refused
     yield "JSON", "part.json", b'{"image": "part.png"}', refused
     yield "HTML", "part.html", b"<!doctype html><html><body>404</body></html>", refused
     yield "SVG", "part.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="48" height="32"/>', refused
     yield "PDF", "part.pdf", saved(_image(), "PDF"), refused
     yield "EPS", "part.eps", saved(_image(), "EPS"), refused
-    yield "ZIP of a picture", "parts.zip", archive.getvalue(), refused
-    yield "gzip of a picture", "part.png.gz", gzip.compress(saved(_image(), "PNG"), mtime=0), refused
+    yield "ZIP of an image", "parts.zip", archive.getvalue(), refused
+    yield "gzip of an image", "part.png.gz", gzip.compress(saved(_image(), "PNG"), mtime=0), refused
     yield "ELF program", "part.bin", b"\x7fELF\x02\x01\x01" + bytes(512), refused
     yield "GIF", "part.gif", saved(_image("P"), "GIF"), refused
     yield "GIF called .jpg", "part.jpg", saved(_image("P"), "GIF"), refused
@@ -221,7 +221,7 @@ def _frames() -> Cases:
     yield "animated PNG", "animated.png", saved(pages[0], "PNG", **several), "several-frames"
     yield "TIFF of 40 000 pages", "book.tiff", _book(40_000), "several-frames"
     yield "TIFF of two pages", "pages.tiff", saved(pages[0], "TIFF", **several), "several-frames"
-    yield "JPEG with a second picture attached (MPO)", "phone.jpg", saved(pages[0], "MPO", **several), None
+    yield "JPEG with a second image attached (MPO)", "phone.jpg", saved(pages[0], "MPO", **several), None
     yield "animated PNG of one frame", "still.png", saved(pages[0], "PNG", save_all=True), None
 
 

@@ -43,7 +43,7 @@ def opened(data: Path, crop: int = 112, codec: str = "fp16") -> ReferenceStore:
 
 
 def references(library: ReferenceStore) -> dict[str, str]:
-    """Category by file name, of every live reference; fails if a picture is there twice."""
+    """Category by file name, of every live reference; fails if an image is there twice."""
     page = library.catalogue.references.page(limit=1000)
     assert page.next_cursor is None
     assert len({each.image_sha256 for each in page.items}) == len(page.items)

@@ -20,14 +20,14 @@ def settings(data: Path, **more: object) -> Settings:
     return Settings(data=data, resize=128, crop=112, device="cpu", **more)  # type: ignore[arg-type]
 
 
-def files(*pictures: bytes) -> Files:
-    """A multipart body's pictures."""
-    return [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(pictures)]
+def files(*images: bytes) -> Files:
+    """A multipart body's images."""
+    return [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(images)]
 
 
-def onboard(client: TestClient, category: str, *pictures: bytes) -> list[int]:
-    """Onboard pictures, all of which must be accepted; returns their ids."""
-    answer = client.post("/references", data={"category": category}, files=files(*pictures))
+def onboard(client: TestClient, category: str, *images: bytes) -> list[int]:
+    """Onboard images, all of which must be accepted; returns their ids."""
+    answer = client.post("/references", data={"category": category}, files=files(*images))
     assert answer.status_code == 200, answer.text
     return [result["reference_id"] for result in answer.json()["results"]]
 
@@ -43,8 +43,8 @@ def wait_until_calibrated(client: TestClient, category: str, seconds: float = 60
     raise AssertionError(f"{category} was not calibrated within {seconds} s: {calibration}")
 
 
-def inspect(client: Web, picture: bytes, **fields: str) -> dict[str, Any]:
-    answer = client.post("/detect", data=fields, files=files(picture))
+def inspect(client: Web, image: bytes, **fields: str) -> dict[str, Any]:
+    answer = client.post("/detect", data=fields, files=files(image))
     assert answer.status_code == 200, answer.text
     result: dict[str, Any] = answer.json()["results"][0]
     return result

@@ -8,7 +8,7 @@ from tests.helpers.part_images import part
 
 
 def folder_of(root: Path, layout: str, **counts: int) -> Path:
-    """Pictures of good parts, `counts` a category, in one of the layouts."""
+    """Images of good parts, `counts` a category, in one of the layouts."""
     for kind, (category, count) in enumerate(counts.items()):
         folder = root / category / layout
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Small pictures of an imaginary part, good and scratched, as PNG files."""
+"""Small images of an imaginary part, good and scratched, as PNG files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from indexer.imaging.encode import encode_png
 
 
 def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
-    """A 160×144 picture of a disc with holes (kind 0) or a striped plate (kind 1), in slightly varying light."""
+    """A 160×144 image of a disc with holes (kind 0) or a striped plate (kind 1), in slightly varying light."""
     rng = np.random.default_rng(seed)
     image = np.full((144, 160, 3), 60.0, np.float32)
     shift = rng.normal(0, 0.7, 2)

@@ -12,7 +12,7 @@ SPACE = feature_space()
 
 
 def add(library: ReferenceStore, category: str, *seeds: int) -> list[int]:
-    """Make pictures that are nothing but their number references of a category."""
+    """Make images that are nothing but their number references of a category."""
     originals, encoded = [], {}
     for seed in seeds:
         data = f"{category} {seed}".encode()

@@ -71,12 +71,12 @@ class ServerProcess:
         self.kill()
         raise AssertionError(f"not live after {START_SECONDS} s: {self.log.read_text()}")
 
-    def teach(self, category: str, *pictures: bytes) -> None:
-        """Make pictures references of a category, all of which must be accepted."""
-        files = [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(pictures)]
+    def teach(self, category: str, *images: bytes) -> None:
+        """Make images references of a category, all of which must be accepted."""
+        files = [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(images)]
         answer = self.client.post("/references", data={"category": category}, files=files)
         assert answer.status_code == 200, answer.text
-        assert answer.json()["added"] == len(pictures)
+        assert answer.json()["added"] == len(images)
 
     def wait_until_calibrated(self, category: str) -> None:
         """Return once the category's threshold rests on every reference there is."""
@@ -111,9 +111,9 @@ class ServerProcess:
                 return found
             parameters = {"cursor": page["next_cursor"]}
 
-    def score(self, picture: bytes) -> float:
-        """The score of one picture."""
-        answer = self.client.post("/detect", files=[("images", ("probe.png", picture, "image/png"))])
+    def score(self, image: bytes) -> float:
+        """The score of one image."""
+        answer = self.client.post("/detect", files=[("images", ("probe.png", image, "image/png"))])
         assert answer.status_code == 200, answer.text
         score: float = answer.json()["results"][0]["score"]
         return score

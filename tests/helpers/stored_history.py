@@ -23,11 +23,11 @@ from indexer.history.pruner import Pruner
 from tests.helpers.data_folder_process import GEOMETRY, StoreParts, write_segment
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-PICTURE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
+IMAGE, MAP, THUMBNAIL = 1000, 200, 100  # bytes
 
 
-def picture(number: int) -> bytes:
-    return f"picture {number} ".encode().ljust(PICTURE, b".")
+def image(number: int) -> bytes:
+    return f"image {number} ".encode().ljust(IMAGE, b".")
 
 
 def digest(data: bytes) -> str:
@@ -35,13 +35,13 @@ def digest(data: bytes) -> str:
 
 
 def whole(size: int) -> bytes:
-    """A picture that can be decoded, of so many bytes."""
+    """An image that can be decoded, of so many bytes."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "PNG")
     return file.getvalue().ljust(size, b".")
 
 
-PICTURES = {digest(data): data for data in map(picture, range(200))}
+IMAGES = {digest(data): data for data in map(image, range(200))}
 
 
 def inspection(number: int, **values: object) -> Inspection:
@@ -57,10 +57,10 @@ def inspection(number: int, **values: object) -> Inspection:
         width=64,
         height=48,
         category="bolt",
-        image_sha256=digest(picture(number)),
+        image_sha256=digest(image(number)),
         image_suffix=".png",
         map_name=f"{key}.png",
-        stored_bytes=PICTURE + MAP,
+        stored_bytes=IMAGE + MAP,
         thumbnail_bytes=THUMBNAIL,
     )
     return replace(made, **values)
@@ -93,16 +93,16 @@ class History(NamedTuple):
         maps = self.data / "inspections"
         with self.folder.lock.shared():
             for each in inspections:
-                self.folder.originals.write(PICTURES[str(each.image_sha256)], ".png")
+                self.folder.originals.write(IMAGES[str(each.image_sha256)], ".png")
                 (maps / f"{each.id}.png").write_bytes(whole(MAP))
                 (maps / f"{each.id}.jpg").write_bytes(whole(THUMBNAIL))
             self.catalogue.inspections.record(inspections)
 
     def call_good(self, number: int) -> None:
-        """Make the picture of an inspection a reference."""
+        """Make the image of an inspection a reference."""
         with self.folder.lock.shared():
-            reference = NewReference(digest(picture(number)), ".png", f"{number}.png", 64, 48)
-            segment = write_segment(self.folder.segments, [picture(number)])
+            reference = NewReference(digest(image(number)), ".png", f"{number}.png", 64, 48)
+            segment = write_segment(self.folder.segments, [image(number)])
             self.catalogue.inspections.promote(
                 inspection(number).id, segment, reference, self.folder.memory.id, GEOMETRY
             )
@@ -118,14 +118,14 @@ class History(NamedTuple):
         """The inspections there are."""
         return sorted(int(each.id, 16) for each in self.catalogue.inspections.iterate())
 
-    def pictured(self) -> list[int]:
-        """Those whose pictures and maps are kept."""
+    def with_images(self) -> list[int]:
+        """Those whose images and maps are kept."""
         return sorted(
             int(each.id, 16) for each in self.catalogue.inspections.iterate() if each.stored_bytes is not None
         )
 
     def files(self) -> set[str]:
-        """Every file of the history and of pictures."""
+        """Every file of the history and of images."""
         return {
             str(path.relative_to(self.data))
             for room in ("inspections", "originals")

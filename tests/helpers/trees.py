@@ -40,7 +40,7 @@ def mvtec(root: Path, categories: tuple[str, ...] = ("disc", "plate"), reference
 
 
 def visa(root: Path, categories: tuple[str, ...] = ("candle", "pcb1")) -> Path:
-    """As downloaded: `split_csv/1cls.csv`, pictures `.JPG`, masks with numbers of defect types."""
+    """As downloaded: `split_csv/1cls.csv`, images `.JPG`, masks with numbers of defect types."""
     rows = []
     for kind, name in enumerate(categories):
         for index in range(4):

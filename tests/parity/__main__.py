@@ -1,4 +1,4 @@
-"""`python -m tests.parity`: the authors' released program and ours on the same pictures with the same weights.
+"""`python -m tests.parity`: the authors' released program and ours on the same images with the same weights.
 
 Needs a checkout of that program and what it imports (torchvision, scikit-image, pandas). Nothing of it is part of this
 repository. docs/parity.md tells what came out. Weights are random ones of DINOv3, or a checkpoint of DINOv2's.
@@ -35,7 +35,7 @@ _LAYERS = (3, 6, 9, 11)  # theirs count from 0
 
 @dataclass(frozen=True)
 class Judged:
-    """One program's maps, masks and figures of one category, by the pictures' names under it."""
+    """One program's maps, masks and figures of one category, by the images' names under it."""
 
     maps: dict[str, NDArray[np.float32]]
     masks: dict[str, NDArray[np.bool_]]
@@ -52,7 +52,7 @@ class Comparison:
     k: int
     rho: int
     codec: str
-    pictures: int
+    images: int
     maps: float
     masks: int
     figures: dict[str, float]
@@ -65,12 +65,12 @@ def main(
     data: Annotated[Path, typer.Option(help="A data set in MVTec-AD's layout, with masks.")],
     work: Annotated[Path, typer.Option(help="Folder for what both programs write.")],
     setting: Annotated[list[str], typer.Option(help="K,ρ; several times.")],
-    good_tests: Annotated[int, typer.Option(help="Good test pictures kept; the rest become references.")] = 10,
-    defective_tests: Annotated[int, typer.Option(help="Defective test pictures kept of each kind.")] = 10,
+    good_tests: Annotated[int, typer.Option(help="Good test images kept; the rest become references.")] = 10,
+    defective_tests: Annotated[int, typer.Option(help="Defective test images kept of each kind.")] = 10,
     views: Annotated[
         int, typer.Option(min=1, max=8, help="References made of each: quarter turns and their mirror images.")
     ] = 1,
-    resize: Annotated[int, typer.Option(help="Side pictures are resized to.")] = 512,
+    resize: Annotated[int, typer.Option(help="Side images are resized to.")] = 512,
     crop: Annotated[int, typer.Option(help="Side of the centre that is judged.")] = 448,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights of a DINOv2 ViT-S/14 under its authors' names [random ones of DINOv3].")
@@ -106,7 +106,7 @@ def main(
 
 
 def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: int, views: int) -> None:
-    """Copy as PNG, which both programs read, and turn spare good test pictures into references."""
+    """Copy as PNG, which both programs read, and turn spare good test images into references."""
     for reference in source.references:
         _copy_reference(
             reference.path, target / reference.category / "train" / "good" / f"{reference.path.stem}.png", views
@@ -125,7 +125,7 @@ def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: in
 
 
 def _copy_reference(source: Path, target: Path, views: int) -> None:
-    """The picture, and as further references the same pixels turned by quarters, then mirrored and turned."""
+    """The image, and as further references the same pixels turned by quarters, then mirrored and turned."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
         for index in range(views):
@@ -371,7 +371,7 @@ def _compare(
 
 
 def _within(path: Path) -> str:
-    """A test picture's kind and name."""
+    """A test image's kind and name."""
     return f"{path.parent.name}/{path.name}"
 
 

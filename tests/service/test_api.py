@@ -22,7 +22,7 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
     assert counted >= 19  # as many as a rate of 5 % takes: a few discs lie so alike that they count once
     assert sum(result["verdict"] == "normal" for result in good["results"]) >= 8
     rejected = [result for result in bad["results"] if result["verdict"] == "anomalous"]
-    assert len(rejected) >= 8  # on a grid as small as this, a scratch can make a whole picture unfamiliar
+    assert len(rejected) >= 8  # on a grid as small as this, a scratch can make a whole image unfamiliar
     assert all(result["verdict"] != "normal" for result in bad["results"])
     for result in rejected:
         assert result["category"] == "disc"
@@ -42,7 +42,7 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
         )
 
 
-def test_the_same_picture_gets_the_same_answer_alone_and_among_others(taught: TestClient) -> None:
+def test_the_same_image_gets_the_same_answer_alone_and_among_others(taught: TestClient) -> None:
     image = part(300, scratched=True)
     alone = taught.post("/detect", files=files(image)).json()["results"][0]
     among = taught.post("/detect", files=files(*(part(seed) for seed in range(5)), image)).json()["results"][5]
@@ -102,8 +102,8 @@ def test_onboarding_again_changes_nothing(client: TestClient) -> None:
     assert other["added"] == 3
 
 
-def test_bad_pictures_are_refused_one_by_one_and_the_rest_is_added(client: TestClient) -> None:
-    body = files(part(1), b"not a picture", part(2)[:200])
+def test_bad_images_are_refused_one_by_one_and_the_rest_is_added(client: TestClient) -> None:
+    body = files(part(1), b"not an image", part(2)[:200])
     answer = client.post("/references", data={"category": "disc"}, files=body)
     results = answer.json()["results"]
     assert [result["status"] for result in results] == ["added", "rejected", "rejected"]

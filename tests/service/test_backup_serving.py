@@ -69,7 +69,7 @@ class Work:
             time.sleep(0.01)
 
     def wait_for_pruning(self) -> None:
-        """Return once retention has taken inspections and pictures away."""
+        """Return once retention has taken inspections and images away."""
         end = time.monotonic() + _WAIT
         requested = [f'touchstone_history_pruned_total{{target="{what}"' for what in ("inspections", "images")]
         while not all(each in self._server.client.get("/metrics").text for each in requested):

@@ -13,7 +13,7 @@ from tests.helpers.http_service import files, onboard, settings, wait_until_cali
 from tests.helpers.part_images import part
 
 
-def test_pictures_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
+def test_images_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
     scores = []
     for on_device in (False, True):
         data = tmp_path / str(on_device)

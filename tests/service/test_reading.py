@@ -38,7 +38,7 @@ def stored(seen: np.ndarray, bits: int, shift: int = 0) -> bytes:
 
 
 def service(data: Path) -> TestClient:
-    """A client of a service that inspects whole pictures."""
+    """A client of a service that inspects whole images."""
     return TestClient(
         create_app(AppState.start(settings(data).model_copy(update={"resize": 112}))), base_url="http://localhost"
     )

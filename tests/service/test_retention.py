@@ -1,4 +1,4 @@
-"""A real server keeps its history within limits, and gives up pictures before it gives up recording."""
+"""A real server keeps its history within limits, and gives up images before it gives up recording."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def disc(server: ServerProcess) -> dict[str, Any]:
     return dict(found)
 
 
-def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_path: Path, database: str) -> None:
+def test_old_images_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_path: Path, database: str) -> None:
     data = tmp_path / "data"
     limits = {"KEEP_IMAGES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
     with taught(ServerProcess(data, **limits)) as server:
@@ -93,7 +93,7 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
             "thumbnail"
         }
 
-        # What is left of an old one: everything but its picture and map.
+        # What is left of an old one: everything but its image and map.
         old, new = good[-9]["id"], good[-1]["id"]
         at = f"/inspections/{old}"
         small = Image.open(io.BytesIO(server.client.get(f"{at}/image?side=64").raise_for_status().content))
@@ -112,7 +112,7 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
         rows = list(csv.DictReader(io.StringIO(server.client.get("/inspections?format=csv").text)))
         assert {row["id"] for row in rows} == recorded(server).keys()
 
-        # A part that was judged good is a reference with a picture of its own.
+        # A part that was judged good is a reference with an image of its own.
         promoted = server.client.post(f"/inspections/{new}/feedback", json={"label": "good"}).json()
         later = [inspected(server, seed) for seed in range(300, 312)]
         assert sum(each["verdict"] == "normal" for each in later) >= 9
@@ -139,12 +139,12 @@ def test_old_pictures_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_pa
 
 
 def kept_files(data: Path) -> dict[str, set[str]]:
-    """The inspections that have files in the history, by kind of file, and the names of pictures."""
+    """The inspections that have files in the history, by kind of file, and the names of images."""
     names = [path.name for path in (data / "inspections").iterdir()]
     return {
         "maps": {name.partition(".")[0] for name in names if name.endswith(".png")},
         "thumbnails": {name.partition(".")[0] for name in names if name.endswith(".jpg")},
-        "pictures": {path.stem for path in (data / "originals").glob("*/*/*")},
+        "images": {path.stem for path in (data / "originals").glob("*/*/*")},
     }
 
 
@@ -173,14 +173,14 @@ def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: P
         # Orphans are looked for when a server has started.
         wait_for(lambda: kept_files(data)["maps"] == whole)
         wait_for(lambda: kept_files(data)["thumbnails"] == found.keys())
-        wait_for(lambda: len(kept_files(data)["pictures"]) == 24 + len(whole))
+        wait_for(lambda: len(kept_files(data)["images"]) == 24 + len(whole))
         for key in whole:
             server.client.get(f"/inspections/{key}/image").raise_for_status()
         assert server.stop() == 0
     assert verify(DataFolder.existing(data), lambda *_: None).damaged == ()
 
 
-def test_a_full_disk_costs_old_pictures_first_then_history_and_never_detection(tmp_path: Path) -> None:
+def test_a_full_disk_costs_old_images_first_then_history_and_never_detection(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     least = 2 << 20
@@ -243,7 +243,7 @@ def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
     for each in [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]:
         assert each.wait(120) == 0
     assert history.numbers() == list(range(130, 151))
-    assert history.pictured() == list(range(145, 151))
+    assert history.with_images() == list(range(145, 151))
     assert history.files() == history.needed()
     assert CliRunner().invoke(app, ["prune"]).stdout == ""
     missing = CliRunner().invoke(app, ["prune", "--data", str(history.data / "nowhere")])

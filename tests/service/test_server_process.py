@@ -24,7 +24,7 @@ KILLS = 8  # `make torture` has two hundred
 
 
 def onboard_until_it_dies(server: ServerProcess, first: int, acknowledged: dict[str, int]) -> int:
-    """Onboard pictures `first`, `first + 1`, … by twos, noting what was acknowledged; returns the first not sent."""
+    """Onboard images `first`, `first + 1`, … by twos, noting what was acknowledged; returns the first not sent."""
     number = first
     while True:
         body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in (number, number + 1)]
@@ -57,7 +57,7 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
 
     with ServerProcess(data).wait_until_live() as server:
         found = server.references()
-        assert len(set(found.values())) == len(found), "a picture was onboarded twice"
+        assert len(set(found.values())) == len(found), "an image was onboarded twice"
         for filename, reference_id in acknowledged.items():
             assert found.get(reference_id) == filename
         # What is there but was never acknowledged was sent, whole, in the very request that a kill cut off.
@@ -158,7 +158,7 @@ def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path
                 if answer.status_code != 200:
                     failures.append(answer.text)
 
-        # Ten of the pictures are sent to both.
+        # Ten of the images are sent to both.
         threads = [threading.Thread(target=send, args=(one, 0)), threading.Thread(target=send, args=(two, 10))]
         for thread in threads:
             thread.start()

@@ -1,4 +1,4 @@
-"""What people look at: small pictures, heat, trends, the stream of inspections, and references brought back."""
+"""What people look at: small images, heat, trends, the stream of inspections, and references brought back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def opened(answer: httpx.Response) -> Image.Image:
     return Image.open(io.BytesIO(answer.content))
 
 
-def test_pictures_can_be_had_smaller_and_are_never_made_larger(taught: TestClient) -> None:
+def test_images_can_be_had_smaller_and_are_never_made_larger(taught: TestClient) -> None:
     reference = taught.get("/references").json()["references"][0]
     small = opened(taught.get(f"/references/{reference['id']}/image", params={"side": 40}))
     assert (small.format, small.size) == ("JPEG", (40, 36))
@@ -34,7 +34,7 @@ def test_pictures_can_be_had_smaller_and_are_never_made_larger(taught: TestClien
     assert taught.get(f"/references/{reference['id']}/image", params={"side": 4}).status_code == 422
 
 
-def test_heat_lies_over_the_whole_picture_and_is_hot_where_the_region_is(taught: TestClient) -> None:
+def test_heat_lies_over_the_whole_image_and_is_hot_where_the_region_is(taught: TestClient) -> None:
     sent = files(part(900, scratched=True))
     found = taught.post("/detect", data={"category": "disc"}, files=sent).json()["results"][0]
     assert found["verdict"] == "anomalous"
@@ -61,7 +61,7 @@ def test_a_removed_reference_is_listed_and_can_be_brought_back(client: TestClien
     assert client.post("/references/999/restore").json()["type"] == "/problems/not-found"
 
 
-def test_the_picture_of_a_removed_reference_outlives_a_restart(tmp_path: Path) -> None:
+def test_the_image_of_a_removed_reference_outlives_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(data).wait_until_live() as server:
         answer = server.client.post("/references", data={"category": "disc"}, files=files(part(1), part(2)))

@@ -1,4 +1,4 @@
-"""Every part of a picture is inspected unless somebody chose otherwise, and a memory keeps its sizes."""
+"""Every part of an image is inspected unless somebody chose otherwise, and a memory keeps its sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, H
 
 
 def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
-    """A brushed plate that fills the picture, in varying light; with a dark blot around a point."""
+    """A brushed plate that fills the image, in varying light; with a dark blot around a point."""
     rng = np.random.default_rng(seed)
     brushed = cv2.GaussianBlur(rng.normal(0, 40, (HEIGHT, WIDTH)), (0, 0), sigmaX=12, sigmaY=0.8)
     light = np.linspace(-8, 8, WIDTH)[None] * rng.uniform(0.7, 1.3) + rng.normal(0, 2)
@@ -74,7 +74,7 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         before = client.get("/version").json()["encoder"]
     caplog.clear()
     running = AppState.start(Settings(data=tmp_path, device="cpu"))
-    assert "a border of 23 % of every picture is not inspected" in caplog.text
+    assert "a border of 23 % of every image is not inspected" in caplog.text
     with TestClient(create_app(running), base_url="http://localhost") as client:
         encoder = client.get("/version").json()["encoder"]
         assert (encoder["resize"], encoder["crop"], encoder["fingerprint"]) == (128, 112, before["fingerprint"])

@@ -68,7 +68,7 @@ def test_an_uncalibrated_answer_says_how_many_references_it_takes(line: TestClie
     assert (calibrated["verdict"], calibrated["references_needed"]) == ("normal", None)
 
 
-def test_without_a_category_a_picture_is_searched_where_its_threshold_was_made(line: TestClient) -> None:
+def test_without_a_category_an_image_is_searched_where_its_threshold_was_made(line: TestClient) -> None:
     """K is 150: the pool holds 48 references, 24 of which have no say in the other category's calibration."""
     for image, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
         form = {"map": "raw"}
@@ -90,7 +90,7 @@ def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
     assert there["alternative_category"] is None
 
 
-def test_screening_tells_what_is_wrong_with_each_picture_and_keeps_it(line: TestClient) -> None:
+def test_screening_tells_what_is_wrong_with_each_image_and_keeps_it(line: TestClient) -> None:
     image = cv2.imdecode(np.frombuffer(varied(700), np.uint8), cv2.IMREAD_COLOR)
     blurred = encode_png(cv2.GaussianBlur(image, (0, 0), 5)[..., ::-1])
     again = encode_png(

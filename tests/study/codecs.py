@@ -21,7 +21,7 @@ from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
-from tests.study.products import Picture, Pictures
+from tests.study.products import Image, Images
 
 SETTINGS = ScoringSettings()
 _CATEGORY = "product"
@@ -48,10 +48,10 @@ class _Shown:
 class _References:
     """One product's references, stored in one way, with their calibration."""
 
-    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, pictures: Sequence[Picture]) -> None:
-        self.encoder, self.engine, self.pictures = encoder, engine, pictures
+    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, images: Sequence[Image]) -> None:
+        self.encoder, self.engine, self.images = encoder, engine, images
         self.memory = MemoryBank.empty(encoder.space)
-        for index, each in enumerate(pictures):
+        for index, each in enumerate(images):
             encoded = self.memory.codec.encode(self.features(each))
             self.memory = self.memory.with_references([index], [_CATEGORY], encoded, index + 1)
         self.found: LeaveOneOut = _ended(leave_one_out(self.memory, engine, _CATEGORY, SETTINGS.k, SETTINGS.rho))
@@ -61,16 +61,14 @@ class _References:
             _CATEGORY, self.memory.version, "", statistics, self.found.duplicates, ids
         )
 
-    def features(self, picture: Picture) -> Features:
-        return self.encoder.encode(preprocess(picture, self.encoder.space.global_geometry)[None])
+    def features(self, image: Image) -> Features:
+        return self.encoder.encode(preprocess(image, self.encoder.space.global_geometry)[None])
 
     def adapted(self, encoding: Encoding) -> Adaptation:
         """As the service calibrates for images that are stored so."""
-        adapting = AdaptationBuilder(
-            self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.pictures)
-        )
+        adapting = AdaptationBuilder(self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.images))
         for one in adapting.reference_ids:
-            adapting.add(one, self.features(apply_encoding(self.pictures[one], encoding)))
+            adapting.add(one, self.features(apply_encoding(self.images[one], encoding)))
         made = adapting.result()
         assert made is not None
         return made
@@ -78,8 +76,8 @@ class _References:
     def show(
         self,
         shown: _Shown,
-        parts: Pictures,
-        store: Callable[[Picture], Picture],
+        parts: Images,
+        store: Callable[[Image], Image],
         limits: DecisionSettings,
         adaptation: Adaptation | None = None,
     ) -> None:
@@ -109,7 +107,7 @@ def _ended(steps: Steps) -> LeaveOneOut:
 
 
 def codecs(
-    title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Pictures], rate: float, native: str
+    title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Images], rate: float, native: str
 ) -> Iterator[str]:
     """A table: each way of storing parts, judged by the category's own calibration and as the service judges it.
 
@@ -121,14 +119,14 @@ def codecs(
     [coarse] = [each for each in JPEGS if (each.quality, each.subsampling) == (90, "4:2:0")]
     for product in products:
         references = _References(encoder, engine, product.references)
-        references.show(usual, product, lambda picture: picture, limits)
+        references.show(usual, product, lambda image: image, limits)
         for encoding, before, after in zip(JPEGS, plain, adapted, strict=True):
             references.show(before, product, partial(apply_encoding, encoding=encoding), limits)
             references.show(
                 after, product, partial(apply_encoding, encoding=encoding), limits, references.adapted(encoding)
             )
         references = _References(encoder, engine, [apply_encoding(each, coarse) for each in product.references])
-        references.show(finer, product, lambda picture: picture, limits)
+        references.show(finer, product, lambda image: image, limits)
         references.show(read_alike, product, partial(apply_encoding, encoding=coarse), limits)
     yield f"### {title}\n"
     heads = "good not normal | defects not normal | image AUROC"

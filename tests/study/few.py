@@ -1,4 +1,4 @@
-"""Among how few pictures an outlier can be told, by the rule of the screening."""
+"""Among how few images an outlier can be told, by the rule of the screening."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.study.products import Product
 SETTINGS = ScoringSettings()
 _SIZES = (3, 5, 8, 16)
 _DRAWS = 40  # sets of each size, of each product, with a defective part among them and without
-_GOOD, _DEFECTIVE = 48, 20  # pictures of a product that sets are drawn from
+_GOOD, _DEFECTIVE = 48, 20  # images of a product that sets are drawn from
 
 
 def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Iterator[str]:
-    """A table: good pictures that would be called outliers in sets of good ones, and defective ones that would."""
+    """A table: good images that would be called outliers in sets of good ones, and defective ones that would."""
     rng = np.random.default_rng(0)
     wrong, found = {size: list[float]() for size in _SIZES}, {size: list[float]() for size in _SIZES}
     for product in products:
@@ -35,7 +35,7 @@ def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Itera
                 planted = int(rng.integers(len(good), len(among)))
                 found[size].append(float(among.beyond([*chosen[1:], planted])[-1]))
     yield f"### {title}\n"
-    yield "| Pictures | Good ones called out | Defective ones called out, one among good ones |"
+    yield "| Images | Good ones called out | Defective ones called out, one among good ones |"
     yield "|---|---|---|"
     for size in _SIZES:
         yield f"| {size} | {np.mean(wrong[size]):.1%} | {np.mean(found[size]):.1%} |"
@@ -43,26 +43,26 @@ def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Itera
 
 
 class _Among:
-    """Pictures, each searched for in each other one."""
+    """Images, each searched for in each other one."""
 
-    def __init__(self, encoder: Encoder, pictures: Sequence[Features]) -> None:
+    def __init__(self, encoder: Encoder, images: Sequence[Features]) -> None:
         space = encoder.space
-        self._pictures, self._frame = pictures, space.global_geometry.frame(space.patch)
+        self._images, self._frame = images, space.global_geometry.frame(space.patch)
         memory = MemoryBank.empty(encoder.space)
-        for index, each in enumerate(pictures):
+        for index, each in enumerate(images):
             memory = memory.with_references([index], ["one"], memory.codec.encode(each), index + 1)
-        rows = range(len(pictures))
+        rows = range(len(images))
         self._best = np.stack(
-            [reverse_similarities(memory, each, rows, SETTINGS.rho) for each in pictures]
+            [reverse_similarities(memory, each, rows, SETTINGS.rho) for each in images]
         )  # (offers, asks, …)
-        global_descriptors = torch.cat([each.global_descriptors for each in pictures]).float()
+        global_descriptors = torch.cat([each.global_descriptors for each in images]).float()
         self._similar = (global_descriptors @ global_descriptors.T).numpy()
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def beyond(self, chosen: Sequence[int]) -> list[bool]:
-        """Which of some pictures, each held against the others of them, the screening would call out."""
+        """Which of some images, each held against the others of them, the screening would call out."""
         measured = [self._measured(one, [other for other in chosen if other != one]) for one in chosen]
         _, score = outlier_limit([each.score for each in measured])
         _, median = outlier_limit([each.median for each in measured])
@@ -70,4 +70,4 @@ class _Among:
 
     def _measured(self, one: int, others: Sequence[int]) -> ImageStatistics:
         best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())
-        return from_distances(1.0 - best, similar, self._pictures[one], self._frame, SETTINGS)
+        return from_distances(1.0 - best, similar, self._images[one], self._frame, SETTINGS)

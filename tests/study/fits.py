@@ -1,4 +1,4 @@
-"""How often a picture of another product is named as such, and how often one of the right product is."""
+"""How often an image of another product is named as such, and how often one of the right product is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def named(
         return normal, next(distances) < next(distances)
 
     yield f"### {title}\n"
-    yield "| Pictures | Shown | Another category is named | normal | normal, and none is named |"
+    yield "| Images | Shown | Another category is named | normal | normal, and none is named |"
     yield "|---|---|---|---|---|"
     for kind in ("good", "defective"):
         for own in (True, False):

@@ -1,4 +1,4 @@
-"""The pictures that verdicts are studied on, rendered and real, and views gone wrong that are made of them."""
+"""The images that verdicts are studied on, rendered and real, and views gone wrong that are made of them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from indexer.encoders import Encoder, Features, preprocess
 from indexer.imaging.decode import decode_image
 
 T = TypeVar("T")
-Picture = NDArray[np.uint8]
-Kinds = dict[str, list[Picture]]
-MOST_PICTURES = 60  # of a kind and a product, that are stored in other ways
+Image = NDArray[np.uint8]
+Kinds = dict[str, list[Image]]
+MOST_IMAGES = 60  # of a kind and a product, that are stored in other ways
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Some pictures of one product."""
+class Images:
+    """Some images of one product."""
 
-    references: list[Picture]
-    good: list[Picture]
-    defective: list[Picture]
+    references: list[Image]
+    good: list[Image]
+    defective: list[Image]
 
 
 @dataclass(frozen=True)
 class Product:
-    """Features of one product's pictures: references, fresh good parts, defective parts, views gone wrong by name.
+    """Features of one product's images: references, fresh good parts, defective parts, views gone wrong by name.
 
-    pictures: some of them, to be stored in other ways.
+    images: some of them, to be stored in other ways.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Product:
     good: list[Features]
     defective: list[Features]
     odd: dict[str, list[Features]]
-    pictures: Pictures | None = None
+    images: Images | None = None
 
     @classmethod
     def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
-        """From pictures by kind, each encoded by itself."""
-        images = Pictures(*(kinds[kind][:MOST_PICTURES] for kind in ("references", "good", "defective")))
+        """From images by kind, each encoded by itself."""
+        images = Images(*(kinds[kind][:MOST_IMAGES] for kind in ("references", "good", "defective")))
         found = {
             kind: [encoder.encode(preprocess(image, encoder.space.global_geometry)[None]) for image in images]
             for kind, images in kinds.items()
@@ -72,36 +72,36 @@ def together(name: str, products: Sequence[Product]) -> Product:
     )
 
 
-def odd_views(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    """What a camera sees when something is wrong with it, made of good pictures; and frames that show nothing."""
-    shape = pictures[0].shape
+def odd_views(images: Sequence[Image]) -> dict[str, list[Image]]:
+    """What a camera sees when something is wrong with it, made of good images; and frames that show nothing."""
+    shape = images[0].shape
     side = shape[1]
     rng = np.random.default_rng(0)
     dark = [np.clip(rng.normal(4, 2, shape), 0, 255).astype(np.uint8) for _ in range(4)]
     found = {
         "black": [np.zeros(shape, np.uint8), *dark],
         "white": [np.full(shape, 255, np.uint8), *(255 - each for each in dark)],
-        "lens covered": [cv2.GaussianBlur(each, (0, 0), side / 8) // 4 for each in pictures],
+        "lens covered": [cv2.GaussianBlur(each, (0, 0), side / 8) // 4 for each in images],
     }
     for share in (0.05, 0.1, 0.25):
-        found[f"shifted {share:.0%}"] = [moved(each, shift=share * side) for each in pictures]
+        found[f"shifted {share:.0%}"] = [moved(each, shift=share * side) for each in images]
     for degrees in (3, 10, 45, 180):
-        found[f"turned {degrees}°"] = [moved(each, degrees=degrees) for each in pictures]
+        found[f"turned {degrees}°"] = [moved(each, degrees=degrees) for each in images]
     return found
 
 
-def moved(picture: Picture, shift: float = 0.0, degrees: float = 0.0) -> Picture:
-    """The picture as a displaced or turned camera would see it, mirrored where it would see beyond the border."""
-    height, width = picture.shape[:2]
+def moved(image: Image, shift: float = 0.0, degrees: float = 0.0) -> Image:
+    """The image as a displaced or turned camera would see it, mirrored where it would see beyond the border."""
+    height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
     matrix[:, 2] += (shift, shift / 2)
-    return cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
 
 
 def rendered(
     encoder: Encoder, products: Sequence[str], references: int, tests: int, odd: int, keep: Path | None = None
 ) -> Iterator[Product]:
-    """Products of the rendered factory. keep: a folder where pictures stay: rendering takes longer than all else."""
+    """Products of the rendered factory. keep: a folder where images stay: rendering takes longer than all else."""
     for name in products:
         kinds = _kept(keep, f"{name}-{references}-{tests}-{odd}", lambda: _rendered(name, references, tests, odd))  # noqa: B023
         yield Product.encoded(encoder, name, kinds)
@@ -138,7 +138,7 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
     """Products laid out as MVTec-AD lays them out."""
     names = sorted(each.name for each in folder.iterdir() if (each / "train/good").is_dir())
 
-    def read(*parts: str) -> list[Picture]:
+    def read(*parts: str) -> list[Image]:
         files = sorted(file for file in folder.joinpath(*parts).rglob("*") if file.is_file())
         return [decode_image(file) for file in files]
 
@@ -158,8 +158,8 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
         yield Product.encoded(encoder, name, kinds)
 
 
-def photographs(folder: Path) -> Iterator[Pictures]:
-    """Some pictures of each product that is laid out as MVTec-AD lays it out."""
+def photographs(folder: Path) -> Iterator[Images]:
+    """Some images of each product that is laid out as MVTec-AD lays it out."""
     for path in sorted(each for each in folder.iterdir() if (each / "train/good").is_dir()):
         kinds = sorted(each for each in (path / "test").iterdir() if each.name != "good")
         files = [
@@ -167,9 +167,9 @@ def photographs(folder: Path) -> Iterator[Pictures]:
             sorted((path / "test/good").iterdir()),
             [file for kind in kinds for file in sorted(kind.iterdir())],
         ]
-        yield Pictures(*([decode_image(file) for file in shuffled(group)[:MOST_PICTURES]] for group in files))
+        yield Images(*([decode_image(file) for file in shuffled(group)[:MOST_IMAGES]] for group in files))
 
 
-def shuffled(pictures: Sequence[T]) -> list[T]:
+def shuffled(images: Sequence[T]) -> list[T]:
     """In another order, always the same: files may lie as they were taken, and a part of them be of one moment."""
-    return [pictures[number] for number in np.random.default_rng(0).permutation(len(pictures))]
+    return [images[number] for number in np.random.default_rng(0).permutation(len(images))]

@@ -1,4 +1,4 @@
-"""Which search a picture without a category is best judged by, and what its threshold must be made from."""
+"""Which search an image without a category is best judged by, and what its threshold must be made from."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def compared(
             beyond = np.array(scores[search]) > (calibrated[basis].threshold_at(rate) or 0)
             count += np.bincount(defective[beyond], minlength=2)
     yield f"### {title}\n"
-    yield f"Recognised: {recognised} of {shown.sum()} pictures. Where a rate is out of reach, the strictest level.\n"
+    yield f"Recognised: {recognised} of {shown.sum()} images. Where a rate is out of reach, the strictest level.\n"
     yield "| Searched | Image AUROC | Good rejected at 1 % | Found at 1 % | Good rejected at 5 % | Found at 5 % |"
     yield "|---|---|---|---|---|---|"
     for way, (search, _) in _WAYS.items():

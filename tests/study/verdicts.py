@@ -29,7 +29,7 @@ from tests.study.codecs import codecs
 from tests.study.few import outliers
 from tests.study.fits import named
 from tests.study.latency import beside_calibration
-from tests.study.products import MOST_PICTURES, Product, photographs, real, rendered, together
+from tests.study.products import MOST_IMAGES, Product, photographs, real, rendered, together
 from tests.study.searches import compared
 
 RATES = (0.005, 0.01, 0.05, 0.1)
@@ -52,7 +52,7 @@ class Study:
         self.timings: list[str] = []
 
     def add(self, product: Product, rate: float) -> None:
-        """Calibrate with sets of each size drawn from the references, and decide on every picture."""
+        """Calibrate with sets of each size drawn from the references, and decide on every image."""
         whole = self.remembered(product.references)
         for size in self.sizes:
             if size > len(product.references):
@@ -141,7 +141,7 @@ class Study:
                 )
         yield "\nVerdicts with all references, `category` given.\n"
         products = list(dict.fromkeys(name for name, _ in self.verdicts))
-        yield "| Pictures | Shown | normal | anomalous | unfamiliar | uncalibrated | normal, by product |"
+        yield "| Images | Shown | normal | anomalous | unfamiliar | uncalibrated | normal, by product |"
         yield "|---|---|---|---|---|---|---|"
         for kind in dict.fromkeys(kind for _, kind in self.verdicts):
             counts = [self.verdicts[name, kind] for name in products]
@@ -196,10 +196,10 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=200, help="rendered references a product (default 200)")
     parser.add_argument("--tests", type=int, default=60, help="rendered good and defective parts each (default 60)")
     parser.add_argument("--products", nargs="+", choices=PRODUCTS, default=PRODUCTS, help="of the rendered factory")
-    parser.add_argument("--odd", type=int, default=5, help="pictures of each kind of odd view (default 5)")
+    parser.add_argument("--odd", type=int, default=5, help="images of each kind of odd view (default 5)")
     parser.add_argument("--boards", type=Path, help="folder of real products in MVTec-AD's layout")
     parser.add_argument("--photos", type=Path, help="folder of photographs in that layout, to be stored in other ways")
-    parser.add_argument("--keep", type=Path, help="folder where rendered pictures stay, to be used again")
+    parser.add_argument("--keep", type=Path, help="folder where rendered images stay, to be used again")
     parser.add_argument("--rate", type=float, default=0.01, help="false-reject rate of the verdicts (default 0.01)")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -216,8 +216,8 @@ def main() -> None:
     lines += beside_calibration(encoder, engine, products[0].references)
     lines += compared("Searches: rendered, 60 references each", encoder, engine, products, 60)
     lines += outliers("Outliers among few: rendered", encoder, products)
-    title = f"Stored in another way: rendered, {MOST_PICTURES} references each, at a rate of 5.0%"
-    stored = [product.pictures for product in products if product.pictures is not None]
+    title = f"Stored in another way: rendered, {MOST_IMAGES} references each, at a rate of 5.0%"
+    stored = [product.images for product in products if product.images is not None]
     lines += codecs(title, encoder, engine, stored, 0.05, "PNG")
     if len(products) > 1:
         lines += named("Better category: rendered, 60 references each", encoder, engine, products, 60, given.rate)
@@ -234,7 +234,7 @@ def main() -> None:
         lines += outliers("Outliers among few: real boards", encoder, boards)
         lines += named("Better category: real boards, at a rate of 5.0%", encoder, engine, boards, 1000, 0.05)
     if given.photos is not None:
-        title = f"Stored in another way: photographs, up to {MOST_PICTURES} references each, at a rate of 5.0%"
+        title = f"Stored in another way: photographs, up to {MOST_IMAGES} references each, at a rate of 5.0%"
         lines += codecs(title, encoder, engine, list(photographs(given.photos)), 0.05, "as they are, JPEG 92")
     text = "\n".join(lines)
     Console().print(text, markup=False, soft_wrap=True)

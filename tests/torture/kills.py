@@ -159,7 +159,7 @@ class _Storm:
 
     def _check(self, server: ServerProcess) -> None:
         found = server.references()
-        assert len(set(found.values())) == len(found), "a picture became two references"
+        assert len(set(found.values())) == len(found), "an image became two references"
         assert self._held.items() <= found.items(), "acknowledged and lost"
         assert not self._gone & found.keys(), "taken back and there again"
         assert set(found.values()) <= self._sent, "nobody sent this"
@@ -168,7 +168,7 @@ class _Storm:
         for inspection in self._rng.sample(sorted(self._inspections), min(5, len(self._inspections))):
             assert server.client.get(f"/inspections/{inspection}").status_code == 200, "a recorded inspection is lost"
         for reference in self._rng.sample(sorted(self._held), min(5, len(self._held))):
-            assert server.client.get(f"/references/{reference}/image").status_code == 200, "a picture is lost"
+            assert server.client.get(f"/references/{reference}/image").status_code == 200, "an image is lost"
         with self._catalogue() as catalogue:
             memory = catalogue.memories.active()
             assert memory is not None

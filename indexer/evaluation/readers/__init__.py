@@ -23,7 +23,7 @@ LAYOUTS: tuple[Layout, ...] = tuple(_READERS)
 def read_dataset(folder: Path, layout: Layout | None = None, categories: Collection[str] = ()) -> Dataset:
     """Read a data set; None finds out which it is from its folders and the names of its categories.
 
-    categories: those to read, all when none is named; nothing is asked of the others. Every picture and mask named
+    categories: those to read, all when none is named; nothing is asked of the others. Every image and mask named
     exists as a file, and every category has references and samples. DatasetError, one line, when the folder is not
     such a data set or parts of it are missing.
     """
@@ -32,10 +32,10 @@ def read_dataset(folder: Path, layout: Layout | None = None, categories: Collect
     dataset = _READERS[layout or _recognised(folder)](folder, categories)
     judged = {sample.category for sample in dataset.samples}
     for name in sorted(judged.symmetric_difference(dataset.categories)):
-        lacks = "test pictures" if name in dataset.categories else "references"
+        lacks = "test images" if name in dataset.categories else "references"
         raise DatasetError(f"{name} in {folder} has no {lacks}: the data set is not wholly unpacked")
     if not any(sample.defective for sample in dataset.samples):
-        raise DatasetError(f"{folder} has no defective test picture: there is nothing to tell apart")
+        raise DatasetError(f"{folder} has no defective test image: there is nothing to tell apart")
     return dataset
 
 

@@ -47,7 +47,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, wanted: Collection[str]) -> Dataset:
-    """Read 3D-ADAM. As its authors do, the good parts under `validation` are test pictures. DatasetError."""
+    """Read 3D-ADAM. As its authors do, the good parts under `validation` are test images. DatasetError."""
     there = mvtec.begun(folder)
     if not there:
         raise DatasetError(f"{folder} is not 3D-ADAM: no folder in it has train/good inside")
@@ -58,13 +58,13 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     for path in map(there.__getitem__, chosen(there, wanted, folder)):
         good = list_images(path / "train" / GOOD / _RGB)
         if not good:
-            raise DatasetError(f"no pictures in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")
+            raise DatasetError(f"no images in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")
         references += [Reference(image, path.name) for image in good]
         samples += [Sample(image, path.name, GOOD) for image in list_images(path / "validation" / GOOD / _RGB)]
         for kind in list_folders(path / "test") if (path / "test").is_dir() else []:
             images = list_images(kind / _RGB)
             if not images:
-                raise DatasetError(f"no pictures in {kind / _RGB}: the data set is not wholly unpacked")
+                raise DatasetError(f"no images in {kind / _RGB}: the data set is not wholly unpacked")
             if kind.name == GOOD:
                 samples += [Sample(image, path.name, GOOD) for image in images]
                 continue

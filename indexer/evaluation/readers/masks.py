@@ -1,4 +1,4 @@
-"""A picture's mask, as the readers find it."""
+"""An image's mask, as the readers find it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from indexer.imaging.listing import list_images
 
 
 def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
-    """Each picture's mask `<name>_mask.*` or `<name>.*` in a folder; all None when the folder is not there.
+    """Each image's mask `<name>_mask.*` or `<name>.*` in a folder; all None when the folder is not there.
 
-    where: how to name the pictures to people. DatasetError when the folder is there but some masks are not.
+    where: how to name the images to people. DatasetError when the folder is there but some masks are not.
     """
     if not folder.is_dir():
         return [None] * len(images)
@@ -20,7 +20,7 @@ def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
     missing = [image.name for image, mask in zip(images, found, strict=True) if mask is None]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(images)} pictures in {where} have no mask in {folder}, the first {missing[0]}: "
+            f"{len(missing)} of {len(images)} images in {where} have no mask in {folder}, the first {missing[0]}: "
             "unpack the data set again, or remove the masks' folder to do without"
         )
     return found

@@ -1,4 +1,4 @@
-"""Real-IAD: pictures in `realiad_<size>/<category>`, the split in one JSON file a category."""
+"""Real-IAD: images in `realiad_<size>/<category>`, the split in one JSON file a category."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     """Read the multi-view split at the largest size there is. DatasetError."""
     images = next((folder / size for size in _SIZES if (folder / size).is_dir()), None)
     if images is None:
-        raise DatasetError(f"{folder} holds none of {', '.join(_SIZES)}: unpack Real-IAD's pictures there")
+        raise DatasetError(f"{folder} holds none of {', '.join(_SIZES)}: unpack Real-IAD's images there")
     listed = next((found for split in _SPLITS if (found := sorted((folder / split).glob("*.json")))), None)
     if listed is None:
         raise DatasetError(f"no JSON file in {folder / _SPLITS[0]}: unpack realiad_jsons there")
@@ -33,7 +33,7 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     samples: list[Sample] = []
     for category in chosen(files.keys() | {path.name for path in list_folders(images)}, wanted, folder):
         if category not in files:
-            raise DatasetError(f"{category} has pictures in {images}, but no JSON file in {listed[0].parent}")
+            raise DatasetError(f"{category} has images in {images}, but no JSON file in {listed[0].parent}")
         file = files[category]
         if not (images / category).is_dir():
             raise DatasetError(

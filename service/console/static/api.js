@@ -73,20 +73,20 @@ export function send(method, path, json = undefined, signal = undefined) {
   return request(method, path, { json, signal });
 }
 
-/** A picture as a URL that only this page knows; give it to `URL.revokeObjectURL` once it is drawn. */
-export async function pictureUrl(path, query = {}, signal = undefined) {
+/** An image as a URL that only this page knows; give it to `URL.revokeObjectURL` once it is drawn. */
+export async function imageUrl(path, query = {}, signal = undefined) {
   return URL.createObjectURL(await request("GET", path, { query, signal, read: (answer) => answer.blob() }));
 }
 
-/** An <img> that fetches its picture when it comes near the screen. Shows nothing when there is none. */
-export function picture(path, alt, query = {}, attributes = {}) {
+/** An <img> that fetches its image when it comes near the screen. Shows nothing when there is none. */
+export function lazyImage(path, alt, query = {}, attributes = {}) {
   const image = document.createElement("img");
   image.alt = alt;
   image.decoding = "async";
   for (const [name, value] of Object.entries(attributes)) image.setAttribute(name, value);
   near.set(image, async () => {
     try {
-      const url = await pictureUrl(path, query);
+      const url = await imageUrl(path, query);
       image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
       image.src = url;
     } catch {

@@ -1,4 +1,4 @@
-// Takes a picture with this computer's or tablet's camera.
+// Takes an image with this computer's or tablet's camera.
 
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
@@ -8,8 +8,8 @@ export function hasCamera() {
   return navigator.mediaDevices?.getUserMedia !== undefined;
 }
 
-/** A picture as a PNG file, or null when none was taken. Throws what getUserMedia does. */
-export async function takePicture() {
+/** An image as a PNG file, or null when none was taken. Throws what getUserMedia does. */
+export async function capturePhoto() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 }, facingMode: "environment" } });
   const video = h("video", { autoplay: true, playsinline: true, muted: true, "aria-label": t("camera.view") });
   video.srcObject = stream;

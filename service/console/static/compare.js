@@ -1,6 +1,6 @@
-// Shows a place of the inspected picture beside the same place of a reference.
+// Shows a place of the inspected image beside the same place of a reference.
 
-import { get, pictureUrl } from "./api.js";
+import { get, imageUrl } from "./api.js";
 import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
 
@@ -10,7 +10,7 @@ const FEWEST_CELLS = 7; // a place is shown with at least so much around it
 
 let version = null;
 
-/** Where a stored patch lies in any picture: { x, y, width, height }, in fractions of the picture's width and height. */
+/** Where a stored patch lies in any image: { x, y, width, height }, in fractions of the image's width and height. */
 async function cellPlace([row, column]) {
   version ??= await get("/version");
   const { grid, resize, crop } = version.encoder;
@@ -22,10 +22,10 @@ async function cellPlace([row, column]) {
   };
 }
 
-/** The picture at a path of the API, decoded. */
+/** The image at a path of the API, decoded. */
 export async function decoded(path, query, signal) {
   const image = new Image();
-  image.src = await pictureUrl(path, query, signal);
+  image.src = await imageUrl(path, query, signal);
   try {
     await image.decode();
   } finally {
@@ -34,7 +34,7 @@ export async function decoded(path, query, signal) {
   return image;
 }
 
-/** Two figures: the region's place (or, without one, the whole picture) in the part and in the reference. */
+/** Two figures: the region's place (or, without one, the whole image) in the part and in the reference. */
 export async function comparison(part, inspection, region, referenceId, signal) {
   const reference = await decoded(`/references/${referenceId}/image`, { side: FULL }, signal);
   const { width, height } = inspection;

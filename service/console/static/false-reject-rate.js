@@ -1,6 +1,6 @@
 // The false-reject rate, chosen by looking at what it would have rejected.
 
-import { get, picture, send } from "./api.js";
+import { get, lazyImage, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { histogram } from "./histogram.js";
 import { load } from "./loading.js";
@@ -37,7 +37,7 @@ async function show(place, category, again, signal) {
   let wanted = now.settings.false_reject_rate;
   const note = h("p", { class: "hint" });
   const save = h("button", { class: "primary", onclick: keep }, t("rejects.save"));
-  const rejected = h("ul", { class: "pictures" });
+  const rejected = h("ul", { class: "images" });
   const tiles = new Map();
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("rejects.title")), h("p", { class: "hint" }, t("rejects.meaning")),
@@ -57,8 +57,8 @@ async function show(place, category, again, signal) {
   }
 
   function tile(value, id) {
-    const item = h("li", { class: "picture" },
-      picture(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
+    const item = h("li", { class: "image" },
+      lazyImage(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
       h("span", { class: "name" }, t("rejects.score", { score: score(value) })),
       h("button", { onclick: once(() => takeBack({ id }, item, again)) }, t("rejects.remove")));
     return item;

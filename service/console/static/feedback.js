@@ -1,7 +1,7 @@
 // What a person says of an inspection, how that is taken back, and what is asked first where it could spoil the product.
 
 import { may } from "./access.js";
-import { picture, send } from "./api.js";
+import { lazyImage, send } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { h } from "./dom.js";
 import { tell, tellProblem } from "./toasts.js";
@@ -58,7 +58,7 @@ async function said(inspection, label, changed, confirm = false) {
   }
 }
 
-/** Whether the reader makes the picture a reference, now that they see what that would do. */
+/** Whether the reader makes the image a reference, now that they see what that would do. */
 async function wantedAllTheSame(inspection, { effect, confirm_role: role }) {
   const [nearest] = inspection.references;
   const allowed = may(role);
@@ -75,7 +75,7 @@ async function wantedAllTheSame(inspection, { effect, confirm_role: role }) {
 }
 
 function shown(path, caption) {
-  return h("figure", {}, picture(path, "", { side: SIDE }), h("figcaption", {}, caption));
+  return h("figure", {}, lazyImage(path, "", { side: SIDE }), h("figcaption", {}, caption));
 }
 
 function threshold({ threshold_before: before, threshold_after: after, score: reached }, category) {

@@ -1,9 +1,9 @@
-// Takes pictures in: dropped, pasted or chosen from the disk.
+// Takes images in: dropped, pasted or chosen from the disk.
 
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** An area that calls `take(files)` with pictures; pasting works anywhere while `signal` is not aborted. */
+/** An area that calls `take(files)` with images; pasting works anywhere while `signal` is not aborted. */
 export function dropArea({ text, multiple, take, signal, more = [] }) {
   const input = h("input", {
     type: "file", id: "files", multiple, accept: "image/*,.tif,.tiff,.bmp,.webp",
@@ -22,7 +22,7 @@ export function dropArea({ text, multiple, take, signal, more = [] }) {
     const files = [...event.clipboardData.files];
     if (files.length) take(files);
   }, { signal });
-  // A picture that misses the area must not take the place of the page.
+  // An image that misses the area must not take the place of the page.
   for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault(), { signal });
   return area;
 }

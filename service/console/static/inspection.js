@@ -1,7 +1,7 @@
-// One inspection in full: the picture, the verdict and its reasons, and what a person may say of it.
+// One inspection in full: the image, the verdict and its reasons, and what a person may say of it.
 
 import { may, needsRole } from "./access.js";
-import { picture, pictureUrl } from "./api.js";
+import { lazyImage, imageUrl } from "./api.js";
 import { explain } from "./calibrating.js";
 import { comparison, decoded, distance } from "./compare.js";
 import { fill, h, once } from "./dom.js";
@@ -13,10 +13,10 @@ import { moment, number, percent, score, t } from "./i18n.js";
 import { badge, scoreBar } from "./verdict.js";
 import { viewer } from "./viewer.js";
 
-const SIDE = 2048; // pixels: the most that is fetched of a picture
+const SIDE = 2048; // pixels: the most that is fetched of an image
 
 /**
- * The panel of an inspection. `file`: the picture where the reader has it already; `again` inspects it once more.
+ * The panel of an inspection. `file`: the image where the reader has it already; `again` inspects it once more.
  * `tried`: it was to leave no record.
  * `changed` gets the inspection again when a person has said something of it; nothing is said before `settled()`. Keys
  * work while `signal` is not aborted.
@@ -26,7 +26,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   const knows = may("engineer"); // the references, what is kept of the part, and what is said of it
   const recorded = knows && ![false, null].includes(inspection.recorded);
   const shown = viewer({
-    size: inspection, regions, alt: t("inspection.picture", { name: inspection.filename }), choose,
+    size: inspection, regions, alt: t("inspection.image", { name: inspection.filename }), choose,
     warmed: recorded,
   });
   const buttons = regions.map((region, index) =>
@@ -38,7 +38,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   const meaning = h("div", {}, h("p", {}, t(`verdict.${inspection.verdict}.meaning`)));
   const neighbours = references.map(({ reference_id: reference, similarity }) =>
     h("button", { class: "thumb", "aria-pressed": "false", onclick: () => compare(region(), reference) },
-      picture(`/references/${reference}/image`, "", { side: 192 }),
+      lazyImage(`/references/${reference}/image`, "", { side: 192 }),
       h("span", {}, t("reference.name", { id: String(reference) })),
       h("span", { class: "hint" }, t("reference.similarity", { share: number(similarity, 3) }))));
   let chosen = null;
@@ -82,13 +82,13 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
       facts(inspection),
     ));
 
-  /** The picture, decoded; it is shown on the way, and so is the heat. */
+  /** The image, decoded; it is shown on the way, and so is the heat. */
   async function seen() {
-    if (recorded) pictureUrl(`/inspections/${id}/heat.png`, {}, signal).then((url) => show(shown.heat, url), () => shown.heat.remove());
+    if (recorded) imageUrl(`/inspections/${id}/heat.png`, {}, signal).then((url) => show(shown.heat, url), () => shown.heat.remove());
     const image = await local() ?? await decoded(`/inspections/${id}/image`, { side: SIDE }, signal);
     const canvas = h("canvas", { width: image.naturalWidth, height: image.naturalHeight });
     canvas.getContext("2d").drawImage(image, 0, 0);
-    canvas.toBlob((blob) => show(shown.picture, URL.createObjectURL(blob)));
+    canvas.toBlob((blob) => show(shown.image, URL.createObjectURL(blob)));
     return image;
   }
 

@@ -1,6 +1,6 @@
-// Teaching a product: pictures in, what screening found about each, and how many good parts may be rejected.
+// Teaching a product: images in, what screening found about each, and how many good parts may be rejected.
 
-import { get, picture, request } from "./api.js";
+import { get, lazyImage, request } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { dropArea } from "./file-drop.js";
 import { loading } from "./loading.js";
@@ -9,10 +9,10 @@ import { takeBack } from "./references.js";
 import { showRejects } from "./false-reject-rate.js";
 import { bytes, t } from "./i18n.js";
 
-const BATCH = { pictures: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
+const BATCH = { images: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
-const FORM_BYTES = 64e3; // of a request beside its pictures, at most
-// Problems that one picture may be the reason of, and those of them that are the service's last word on it.
+const FORM_BYTES = 64e3; // of a request beside its images, at most
+// Problems that one image may be the reason of, and those of them that are the service's last word on it.
 const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format"]);
 const ONE_AT_FAULT = new Set([...REFUSALS, "unreachable", "internal"]);
 
@@ -24,7 +24,7 @@ export function showOnboarding(place, known, signal) {
   const summary = h("p", { role: "status" });
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("onboard.progress") });
   const advice = h("p", { class: "hint" });
-  const tiles = h("ul", { class: "pictures wide" });
+  const tiles = h("ul", { class: "images wide" });
   const screened = h("section", { class: "view", hidden: true }, h("h2", {}, t("onboard.second")), advice, tiles);
   const rating = h("section", { class: "view", hidden: true });
   const waiting = [];
@@ -89,11 +89,11 @@ export function showOnboarding(place, known, signal) {
     await rate();
   }
 
-  /** The next pictures that fit into one request; what cannot be sent at all is decided on the way. */
+  /** The next images that fit into one request; what cannot be sent at all is decided on the way. */
   async function batch() {
     const taken = [];
     let size = 0;
-    const [count, most] = [Math.min(BATCH.pictures, limits.max_images), Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES)];
+    const [count, most] = [Math.min(BATCH.images, limits.max_images), Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES)];
     while (waiting.length && taken.length < count && (taken.length === 0 || (waiting[0].refuse === taken[0].refuse && size + waiting[0].file.size <= most))) {
       const row = waiting.shift();
       if (row.file.size > limits.max_image_bytes) {
@@ -153,7 +153,7 @@ export function showOnboarding(place, known, signal) {
     fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), rejected: count("rejected") + count("failed") }));
   }
 
-  /** What a person should look at: pictures with findings, and those not taken. What was decided stays away. */
+  /** What a person should look at: images with findings, and those not taken. What was decided stays away. */
   function showScreened() {
     const noted = rows.filter(({ result }) => result && (result.findings.length || ["rejected", "failed"].includes(result.status)));
     screened.hidden = false;
@@ -172,8 +172,8 @@ export function showOnboarding(place, known, signal) {
       : h("p", { class: "finding" }, result.detail);
     const taken = result.reference_id !== null && result.reference_id !== undefined;
     const reference = { id: result.reference_id };
-    const item = h("li", { class: `picture is-${result.status}` },
-      taken ? picture(`/references/${result.reference_id}/image`, row.file.name, { side: SIDE }) : local(row.file),
+    const item = h("li", { class: `image is-${result.status}` },
+      taken ? lazyImage(`/references/${result.reference_id}/image`, row.file.name, { side: SIDE }) : local(row.file),
       h("span", { class: "name" }, row.file.name), h("span", { class: "state-word" }, t(`onboard.status.${row.status}`)), said,
       taken ? h("div", { class: "actions" },
         h("button", { onclick: once(() => item.remove()) }, t("onboard.keep")),
@@ -183,7 +183,7 @@ export function showOnboarding(place, known, signal) {
     return item;
   }
 
-  /** Send pictures once more; `refuse`: "none" where a person wants them whatever was found. */
+  /** Send images once more; `refuse`: "none" where a person wants them whatever was found. */
   function again(some, refuse = undefined) {
     for (const row of some) {
       row.tile?.remove();
@@ -217,11 +217,11 @@ export function showOnboarding(place, known, signal) {
   }
 }
 
-/** What screening found, with the picture that it was found by. */
+/** What screening found, with the image that it was found by. */
 function finding({ kind, detail, reference_id: reference, other }) {
   return h("div", { class: "finding" },
     other ? local(other) : reference === null ? null
-      : picture(`/references/${reference}/image`, t("reference.name", { id: String(reference) }), { side: SIDE }),
+      : lazyImage(`/references/${reference}/image`, t("reference.name", { id: String(reference) }), { side: SIDE }),
     h("p", {}, h("strong", {}, t(`finding.${kind}`)), " ", detail));
 }
 
@@ -230,7 +230,7 @@ function readable(file) {
   return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
-/** A picture that only this page has; what no browser can show is left blank. */
+/** An image that only this page has; what no browser can show is left blank. */
 function local(file) {
   const url = URL.createObjectURL(file);
   const image = h("img", { alt: file.name, src: url, onload: () => URL.revokeObjectURL(url), onerror: () => image.classList.add("missing") });

@@ -1,6 +1,6 @@
 // A category's references: look at them, take one back, bring one back.
 
-import { get, picture, send } from "./api.js";
+import { get, lazyImage, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { tell, tellProblem } from "./toasts.js";
 import { paged } from "./pages.js";
@@ -13,7 +13,7 @@ const CHOSEN = { live: {}, feedback: { from_feedback: true }, removed: { removed
 /** Fill `place` with the category's references: live ones, those of them that feedback made, or those taken back. */
 export async function showReferences(place, category, signal) {
   let which = "live";
-  const grid = h("ul", { class: "pictures" });
+  const grid = h("ul", { class: "images" });
   const nobody = h("p", { class: "hint nobody" });
   const more = h("div", { class: "actions" });
   const show = paged(grid, more, read, signal);
@@ -39,8 +39,8 @@ export async function showReferences(place, category, signal) {
 function tile(reference) {
   const { id, filename, findings, inspection_id: inspection, removed_at: removed } = reference;
   const said = findings.map(({ detail }) => detail).join(" ");
-  const item = h("li", { class: "picture" },
-    picture(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
+  const item = h("li", { class: "image" },
+    lazyImage(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE }),
     h("span", { class: "name" }, filename),
     inspection ? h("a", { class: "chip from-feedback", href: `#/history/${inspection}` }, t("references.from-feedback")) : null,
     said ? h("span", { class: "finding" }, said) : null,

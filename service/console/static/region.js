@@ -1,14 +1,14 @@
-// Where a category's pictures are inspected, drawn as areas on a reference picture.
+// Where a category's images are inspected, drawn as areas on a reference image.
 
-import { get, pictureUrl, send } from "./api.js";
+import { get, imageUrl, send } from "./api.js";
 import { fill, h, s } from "./dom.js";
 import { tell, tellProblem } from "./toasts.js";
 import { previewPanel } from "./settings-preview.js";
 import { t } from "./i18n.js";
 
 const SIDE = 1600;
-const TRIED = 8; // references, to find one whose picture is there
-const [STEP, FINE] = [0.01, 0.002]; // of the picture, by an arrow key, and with Shift
+const TRIED = 8; // references, to find one whose image is there
+const [STEP, FINE] = [0.01, 0.002]; // of the image, by an arrow key, and with Shift
 const [FEWEST, MOST_AREAS] = [3, 64];
 const FRESH = [[0.3, 0.3], [0.7, 0.3], [0.7, 0.7], [0.3, 0.7]];
 
@@ -101,7 +101,7 @@ export async function showRegion(place, category, signal) {
   }
 
   function draw() {
-    const unit = width / Math.max(1, stage.clientWidth); // picture pixels in one pixel of the screen
+    const unit = width / Math.max(1, stage.clientWidth); // image pixels in one pixel of the screen
     const held = document.activeElement?.dataset?.corner;
     const margin = (encoder.resize - encoder.crop) / 2 / encoder.resize;
     const outside = `M0 0H${width}V${height}H0z` + (areas.length ? areas : [[[0, 0], [1, 0], [1, 1], [0, 1]]]).map(outline).join("");
@@ -165,7 +165,7 @@ export async function showRegion(place, category, signal) {
     areas[number].splice(place_ + 1, 0, [round((x0 + x1) / 2), round((y0 + y1) / 2)]);
   }
 
-  /** Let an element be dragged: `moved([dx, dy])` in fractions of the picture since the first touch, after `begun()`. */
+  /** Let an element be dragged: `moved([dx, dy])` in fractions of the image since the first touch, after `begun()`. */
   function movable(element, moved, begun = () => {}) {
     element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
@@ -199,18 +199,18 @@ export async function showRegion(place, category, signal) {
     });
   }
 
-  /** Where a pointer is, in fractions of the picture, also when the page has been scrolled meanwhile. */
+  /** Where a pointer is, in fractions of the image, also when the page has been scrolled meanwhile. */
   function at({ clientX, clientY }) {
     const box = stage.getBoundingClientRect();
     return [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
   }
 }
 
-/** The first reference whose picture is there, with it; without any picture areas can still be drawn. */
+/** The first reference whose image is there, with it; without any image areas can still be drawn. */
 async function shown(references, signal) {
   for (const reference of references) {
     try {
-      return { reference, url: await pictureUrl(`/references/${reference.id}/image`, { side: SIDE }, signal) };
+      return { reference, url: await imageUrl(`/references/${reference.id}/image`, { side: SIDE }, signal) };
     } catch (error) {
       if (error.status !== 404) throw error;
     }

@@ -1,6 +1,6 @@
 // Shows what settings would change, before they are saved.
 
-import { picture, request } from "./api.js";
+import { lazyImage, request } from "./api.js";
 import { fill, h } from "./dom.js";
 import { load } from "./loading.js";
 import { number, score, t } from "./i18n.js";
@@ -60,12 +60,12 @@ function told(answer) {
       answer.current ? "" : t("preview.behind"), " ",
       answer.inspections.some(({ stale }) => stale) ? t("preview.stale") : ""),
     changed.length ? h("h3", {}, t("preview.changed")) : null,
-    h("ul", { class: "pictures" }, changed.map((each) => h("li", { class: "picture" },
-      h("a", { href: `#/history/${each.inspection_id}` }, picture(`/inspections/${each.inspection_id}/image`, each.filename, { side: SIDE })),
+    h("ul", { class: "images" }, changed.map((each) => h("li", { class: "image" },
+      h("a", { href: `#/history/${each.inspection_id}` }, lazyImage(`/inspections/${each.inspection_id}/image`, each.filename, { side: SIDE })),
       turned(each)))),
     others.length ? h("h3", {}, t("preview.changed.references")) : null,
-    h("ul", { class: "pictures" }, others.map((each) => h("li", { class: "picture" },
-      picture(`/references/${each.reference_id}/image`, t("reference.name", { id: String(each.reference_id) }), { side: SIDE }), turned(each)))),
+    h("ul", { class: "images" }, others.map((each) => h("li", { class: "image" },
+      lazyImage(`/references/${each.reference_id}/image`, t("reference.name", { id: String(each.reference_id) }), { side: SIDE }), turned(each)))),
   ];
 }
 

@@ -1,4 +1,4 @@
-// Shows a picture with its heat and its regions, to be zoomed and moved with a pointer, with fingers or with keys.
+// Shows an image with its heat and its regions, to be zoomed and moved with a pointer, with fingers or with keys.
 
 import { h, s } from "./dom.js";
 import { number, t } from "./i18n.js";
@@ -9,18 +9,18 @@ const STILL = 4; // pixels that a pointer may stray and still have clicked
 
 /**
  * `size`: { width, height } that `regions` (from the API) are told in. `choose(index)` is called when one is clicked;
- * `warmed`: whether there is heat to be shown. Returns { element, picture, heat, select, zoom, toggleHeat, missing }; the
+ * `warmed`: whether there is heat to be shown. Returns { element, image, heat, select, zoom, toggleHeat, missing }; the
  * two <img> are for the caller to fill, and `missing(text)` says why the first stays empty.
  */
 export function viewer({ size, regions, alt, choose, warmed }) {
-  const picture = h("img", { class: "part", alt, draggable: "false" });
+  const image = h("img", { class: "part", alt, draggable: "false" });
   const heat = h("img", { class: "heat", alt: "", draggable: "false" });
   const shapes = regions.map((region, index) =>
     s("g", { class: "region", onclick: () => { if (!strayed) choose(index); } },
       s("polygon", { points: region.polygon.map((corner) => corner.join(",")).join(" ") }),
       s("text", { x: region.box[0], y: region.box[1] }, String(index + 1))));
   const outlines = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, shapes);
-  const world = h("div", { class: "world" }, picture, heat, outlines);
+  const world = h("div", { class: "world" }, image, heat, outlines);
   const stage = h("div", { class: "stage", tabindex: "0", role: "group", "aria-label": t("viewer.keys"), "data-own-keys": "" }, world);
   stage.style.aspectRatio = `${size.width} / ${size.height}`;
   stage.style.setProperty("--shape", size.width / size.height);
@@ -119,7 +119,7 @@ export function viewer({ size, regions, alt, choose, warmed }) {
   place();
   warm();
   return {
-    element, picture, heat, zoom,
+    element, image, heat, zoom,
     missing: (text) => stage.append(h("p", { class: "missing-text" }, text)),
     select: (index) => shapes.forEach((shape, at) => shape.classList.toggle("chosen", at === index)),
     toggleHeat: () => {

@@ -36,7 +36,7 @@ def test_a_defective_part_differs_from_the_good_one_in_its_mask_alone(name: str)
     assert difference[~near].max() < 6
 
 
-def test_another_seed_is_another_picture_and_the_same_seed_the_same() -> None:
+def test_another_seed_is_another_image_and_the_same_seed_the_same() -> None:
     disc = DRAWN["disc"]
     assert np.array_equal(disc.good([4]), disc.good([4]))
     assert not np.array_equal(disc.good([4]), disc.good([5]))

@@ -126,7 +126,7 @@ def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_sa
     st.floats(0.99, 1),
     st.sampled_from([DecisionSettings(0.5, 0.4), DecisionSettings(0.01), DecisionSettings(threshold=2.0)]),
 )
-def test_a_picture_that_shows_nothing_is_never_normal(
+def test_an_image_that_shows_nothing_is_never_normal(
     references: list[tuple[float, float, float]],
     median: float,
     remoteness: float,

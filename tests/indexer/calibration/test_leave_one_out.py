@@ -76,7 +76,7 @@ def test_each_reference_is_scored_without_itself_within_its_category() -> None:
     assert list(only.statistics(memory, memory.frame("nut"), chosen)) == []
 
 
-def test_pictures_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
+def test_images_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
     features = random_features(feature_space(), 12, 3)
     again = torch.nn.functional.normalize(features.patches[:2] + 0.02 * torch.randn(features.patches[:2].shape), dim=-1)
     memory = with_references(
@@ -124,7 +124,7 @@ def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) 
     assert finished(leave_one_out(memory, ENGINE, product, 150, 1)).groups.tolist() == [*range(24), 3]
 
 
-def test_two_pictures_that_differ_in_nothing_are_duplicates_even_when_they_are_all_there_is() -> None:
+def test_two_images_that_differ_in_nothing_are_duplicates_even_when_they_are_all_there_is() -> None:
     assert duplicate_groups([3, 7], {(3, 7): 0.001, (7, 3): 0.001}) == {3: 3, 7: 3}
     assert duplicate_groups([3, 7], {(3, 7): 0.2, (7, 3): 0.2}) == {3: 3, 7: 7}
 
@@ -187,7 +187,7 @@ def test_a_reference_whose_codes_are_gone_is_taken_out_all_the_same() -> None:
     assert_same(after, finished(leave_one_out(restarted, ENGINE, "nut", 150, 1)))
 
 
-def test_what_a_picture_is_to_others_is_what_they_find_in_it() -> None:
+def test_what_an_image_is_to_others_is_what_they_find_in_it() -> None:
     memory, stored = filled(7, "fp32")
     rows = [1, 3, 4]
     result = reverse_similarities(memory, memory.features_of(6), rows, 1)

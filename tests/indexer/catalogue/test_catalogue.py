@@ -701,8 +701,8 @@ def test_a_foreign_cursor_of_inspections_is_refused(catalogue: Catalogue, wrong:
         catalogue.inspections.page(cursor=wrong)
 
 
-def call_good(catalogue: Catalogue, memory_id: int, given: Inspection, picture: str = "x") -> Inspection:
-    [reference] = images(picture)
+def call_good(catalogue: Catalogue, memory_id: int, given: Inspection, image: str = "x") -> Inspection:
+    [reference] = images(image)
     return catalogue.inspections.promote(
         given.id, segment(1), replace(reference, inspection_id=given.id), memory_id, GEOMETRY, confirmed=("unfamiliar",)
     )
@@ -770,7 +770,7 @@ def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_judgement(
     assert live(catalogue) == {made: inspection(1).id}
 
 
-def test_a_reference_stays_for_as_long_as_one_of_two_inspections_of_its_picture_is_called_good(
+def test_a_reference_stays_for_as_long_as_one_of_two_inspections_of_its_image_is_called_good(
     catalogue: Catalogue, memory_id: int
 ) -> None:
     first, second = inspection(1, category="bolt"), inspection(2, category="bolt")
@@ -820,7 +820,7 @@ def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
     engine.dispose()
 
 
-def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_its_picture_is_a_reference(
+def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_its_image_is_a_reference(
     catalogue: Catalogue, memory_id: int, database: str
 ) -> None:
     bolt = inspection(1, category="bolt")
@@ -856,8 +856,8 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
 ) -> None:
     ids = add(catalogue, memory_id, "bolt", "a", "b")
     (a, b) = (image.image_sha256 for image in images("a", "b"))
-    pictured = {"image_suffix": ".png", "stored_bytes": 9}
-    catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **pictured)])
+    with_images = {"image_suffix": ".png", "stored_bytes": 9}
+    catalogue.inspections.record([inspection(1), inspection(2, image_sha256="c" * 64, **with_images)])
     paths = {each: original_path(each, ".png") for each in (a, b, "c" * 64, "d" * 64)}
 
     def known() -> set[str]:

@@ -1,4 +1,4 @@
-"""Regions lie where the map is high, in the picture's own pixels, and evidence names who was nearest."""
+"""Regions lie where the map is high, in the image's own pixels, and evidence names who was nearest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_evidence_names_the_reference_cell_and_layer_that_were_nearest(engine: P
     evidence = explain_region(memory, features, scored, cell, settings)
     assert evidence.reference_id == 105
     assert evidence.cell == near
-    geometry = memory.space.global_geometry  # the cell's box, in fractions of the reference's picture
+    geometry = memory.space.global_geometry  # the cell's box, in fractions of the reference's image
     cell_side, margin = geometry.size[0] / 6 / geometry.resized[0], geometry.window[0] / geometry.resized[0]
     assert evidence.box == pytest.approx((margin + 4 * cell_side, margin + 3 * cell_side, cell_side, cell_side))
     assert evidence.layer == "layer1"  # the layer that was moved furthest contributes most
@@ -88,13 +88,13 @@ def test_an_overlay_warms_the_defect_and_dims_what_was_not_inspected() -> None:
     assert render_overlay(image, np.zeros((256, 256), np.float32), None, (), frame(400, 300)).shape == image.shape
 
 
-def test_the_overlay_of_a_letterboxed_picture_shows_the_map_where_the_picture_is() -> None:
-    picture = np.full((200, 800, 3), 120, np.uint8)
+def test_the_overlay_of_a_letterboxed_image_shows_the_map_where_the_image_is() -> None:
+    image = np.full((200, 800, 3), 120, np.uint8)
     of = InputGeometry.whole(448, 448).frame(16, (800, 200))
     anomaly_map = np.zeros((256, 256), np.float32)
-    anomaly_map[120:136, 64:80] = 1.0  # the picture lies in rows 96 to 160
-    anomaly_map[20:40, 200:220] = 1.0  # where no picture is
-    drawn = render_overlay(picture, anomaly_map, 0.5, (), of)
+    anomaly_map[120:136, 64:80] = 1.0  # the image lies in rows 96 to 160
+    anomaly_map[20:40, 200:220] = 1.0  # where no image is
+    drawn = render_overlay(image, anomaly_map, 0.5, (), of)
     warm = np.argwhere((drawn != 120).any(axis=2))
     np.testing.assert_allclose(warm.min(axis=0), [(120 - 96) * 200 / 64, 64 * 800 / 256], atol=4)
     np.testing.assert_allclose(warm.max(axis=0), [(136 - 96) * 200 / 64, 80 * 800 / 256], atol=4)

@@ -60,7 +60,7 @@ def test_an_answer_depends_neither_on_the_run_nor_on_the_batch(encoder: FilterBa
 
 @pytest.mark.parametrize("crop", [16, 32, 80, 224])
 @pytest.mark.parametrize("value", [0, 255])
-def test_every_multiple_of_16_and_a_blank_picture_can_be_encoded(crop: int, value: int) -> None:
+def test_every_multiple_of_16_and_a_blank_image_can_be_encoded(crop: int, value: int) -> None:
     encoder = FilterBankEncoder(InputGeometry.paper(crop, crop), CPU)
     features = encoder.encode(torch.full((1, 3, crop, crop), value, dtype=torch.uint8))
     assert encoder.space.global_grid == (crop // 16, crop // 16)
@@ -79,7 +79,7 @@ def test_missing_constants_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 90, dtype=torch.uint8)])
-def test_pictures_that_were_not_prepared_are_refused(encoder: FilterBankEncoder, batch: torch.Tensor) -> None:
+def test_images_that_were_not_prepared_are_refused(encoder: FilterBankEncoder, batch: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="expected"):
         encoder.encode(batch)
 

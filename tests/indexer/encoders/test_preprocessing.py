@@ -37,7 +37,7 @@ sides = st.integers(1, 90)
 
 @settings(max_examples=60, deadline=None)
 @given(height=sides, width=sides, resize=sides, seed=st.integers(0, 2**16), data=st.data())
-def test_any_picture_is_resized_antialiased_within_a_255th(
+def test_any_image_is_resized_antialiased_within_a_255th(
     height: int, width: int, resize: int, seed: int, data: st.DataObject
 ) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -56,7 +56,7 @@ def test_the_papers_own_sizes_hold_it_too() -> None:
     assert np.abs(preprocess(image, InputGeometry.paper(512, 448)).numpy() - expected).max() <= 1.01
 
 
-def test_a_picture_of_the_right_size_is_not_touched() -> None:
+def test_an_image_of_the_right_size_is_not_touched() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     square = preprocess(image, InputGeometry.paper(64, 64))
     np.testing.assert_array_equal(square.numpy().transpose(1, 2, 0), image)
@@ -66,7 +66,7 @@ def test_a_picture_of_the_right_size_is_not_touched() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 127, 255])
-def test_a_constant_picture_stays_constant(value: int) -> None:
+def test_a_constant_image_stays_constant(value: int) -> None:
     image = np.full((37, 91, 3), value, np.uint8)
     assert (preprocess(image, InputGeometry.paper(64, 48)) == value).all()
 
@@ -107,7 +107,7 @@ def test_a_mark_is_found_back_in_any_geometry(geometry: InputGeometry) -> None:
         np.testing.assert_allclose(found, [[600, 300], [750, 360]], atol=step)
 
 
-def test_a_letterboxed_picture_has_its_border_repeated_and_no_patches_there() -> None:
+def test_a_letterboxed_image_has_its_border_repeated_and_no_patches_there() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3)).astype(np.uint8)
     geometry = InputGeometry.whole(128, 128)
     prepared = prepare(image, geometry, geometry)
@@ -123,7 +123,7 @@ def test_a_letterboxed_picture_has_its_border_repeated_and_no_patches_there() ->
     np.testing.assert_allclose(features.patches.norm(dim=-1)[0, 0].numpy(), 1.0 - empty, atol=1e-5)
 
 
-def test_a_picture_has_an_overview_where_its_window_is_another() -> None:
+def test_an_image_has_an_overview_where_its_window_is_another() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3)).astype(np.uint8)
     overview = InputGeometry.paper(96, 96)
     encoder = FilterBankEncoder(overview, torch.device("cpu"))
@@ -156,7 +156,7 @@ def test_a_device_prepares_within_a_255th_of_pillow(
 
 
 @pytest.mark.parametrize("side", [512, 640, 2048])
-def test_a_device_prepares_a_cameras_picture_within_a_255th_of_pillow(side: int) -> None:
+def test_a_device_prepares_a_cameras_image_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
     geometry = InputGeometry.paper(512, 448)
     found = DevicePreprocessor(torch.device("cpu"), geometry)(image, geometry).window

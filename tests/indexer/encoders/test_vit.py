@@ -170,14 +170,14 @@ def test_features_are_the_blocks_outputs_normed_exactly_once(folders: dict[str, 
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_constant_pictures_have_finite_features_of_length_one(folders: dict[str, Path], kind: Kind) -> None:
+def test_constant_images_have_finite_features_of_length_one(folders: dict[str, Path], kind: Kind) -> None:
     batch = torch.stack([torch.full((3, CROP, CROP), value, dtype=torch.uint8) for value in (0, 128, 255)])
     features = load(folders[kind.name]).encode(batch)
     torch.testing.assert_close(features.patches.norm(dim=-1), torch.ones(features.patches.shape[:-1]))
     torch.testing.assert_close(features.global_descriptors.norm(dim=-1), torch.ones(3))
 
 
-def test_a_picture_has_the_same_features_alone_and_in_a_batch(folders: dict[str, Path]) -> None:
+def test_an_image_has_the_same_features_alone_and_in_a_batch(folders: dict[str, Path]) -> None:
     encoder = load(folders[DINOV3.name])
     batch = images(5)
     together = encoder.encode(batch)

@@ -1,4 +1,4 @@
-"""A whole evaluation: figures, resuming, reuse of what was encoded, reports and pictures."""
+"""A whole evaluation: figures, resuming, reuse of what was encoded, reports and images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(tree: Path, out: Path, *protocols: str, **more: object) -> Report:
 
 
 class Counting:
-    """An encoder that counts the pictures it is given."""
+    """An encoder that counts the images it is given."""
 
     def __init__(self, inner: Encoder) -> None:
         self.space, self.device, self._inner = inner.space, inner.device, inner
@@ -106,8 +106,8 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "parts" / gone)
     report = run(tmp_path / "parts", tmp_path / "out", plots=False)
     assert report.facts()[1:4] == [
-        "No good test pictures: no image figures of pill, and none in the means.",
-        "No defective test pictures: no figures of zipper, and none in the means.",
+        "No good test images: no image figures of pill, and none in the means.",
+        "No defective test images: no figures of zipper, and none in the means.",
         "No masks: no pixel figures of bottle, zipper, and none in the means.",
     ]
     [outcome] = report.measured[0].outcomes
@@ -115,7 +115,7 @@ def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
     assert outcome.mean.pixel_auroc == outcome.categories["pill"].figures.pixel_auroc
 
 
-def test_thresholds_are_those_of_the_references_and_count_the_test_pictures(tree: Path, tmp_path: Path) -> None:
+def test_thresholds_are_those_of_the_references_and_count_the_test_images(tree: Path, tmp_path: Path) -> None:
     report = run(tree, tmp_path, "multi-class", "recognised", plots=False, false_reject_rate=0.4)
     _, outcome = report.measured[0].outcomes
     assert not (tmp_path / "plots").exists()
@@ -191,7 +191,7 @@ def test_a_damaged_index_of_the_cache_costs_only_what_it_no_longer_names(tree: P
     assert encoder.seen == 16
 
 
-def test_a_changed_picture_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
+def test_a_changed_image_is_judged_anew(tmp_path: Path, counting: Counting) -> None:
     tree = trees.mvtec(tmp_path / "data", references=3, tests=2)
     run(tree, tmp_path / "out", plots=False)
     trees.put(tree / "disc/test/good/000.png", (tree / "disc/test/scratch/000.png").read_bytes())
@@ -306,7 +306,7 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(
     tree = trees.mvtec(tmp_path / "data", references=4, tests=2)
     bad = {
         "disc/train/good/z.png": b"",
-        "disc/test/good/z.png": b"no picture",
+        "disc/test/good/z.png": b"no image",
         "disc/test/scratch/z.png": (tree / "disc/test/scratch/000.png").read_bytes()[:500],
         "disc/ground_truth/scratch/z_mask.png": b"never read",
         "bolt/train/good/0.png": b"\0",
@@ -354,6 +354,6 @@ def test_names_that_are_not_utf8_are_evaluated_and_shown(tmp_path: Path) -> None
 
 def test_a_data_set_of_which_nothing_can_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     tree = trees.mvtec(tmp_path / "data", ("disc",), references=1, tests=1)
-    (tree / "disc/train/good/000.png").write_bytes(b"no picture")
+    (tree / "disc/train/good/000.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"no category can be used, since of .*000\.png: This is not a JPEG"):
         run(tree, tmp_path / "out")

@@ -64,13 +64,13 @@ def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that
     assert all(np.abs(np.subtract(one, other)).max() > 0.02 for one, other in combinations(colors, 2))
 
 
-def test_pictures_say_which_protocol_they_are_of(drawn: Callable[[], Figure], tmp_path: Path) -> None:
+def test_images_say_which_protocol_they_are_of(drawn: Callable[[], Figure], tmp_path: Path) -> None:
     dataset, outcome = judged()
     draw_ranking(dataset, outcome, tmp_path / "ranking.png")
     assert "recognised (is recognised)" in drawn().get_suptitle()
     draw_histograms(dataset, outcome, {NAMES[0]: 0.4}, tmp_path / "histograms.png")
     assert "recognised (is recognised)" in drawn().get_suptitle()
-    assert (drawn().get_supxlabel(), drawn().get_supylabel()) == ("image score", "test pictures")
+    assert (drawn().get_supxlabel(), drawn().get_supylabel()) == ("image score", "test images")
 
 
 def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:

@@ -100,19 +100,19 @@ _NUMBERED = json.dumps({"train": [], "test": [{"image_path": "OK/0.jpg", "anomal
     ("lay_out", "damage", "says"),
     [
         (trees.mvtec, _gone("disc"), None),
-        (trees.mvtec, _gone("disc/train/good"), "no pictures in"),
+        (trees.mvtec, _gone("disc/train/good"), "no images in"),
         (trees.mvtec, _gone("disc/test"), "not wholly unpacked"),
-        (trees.mvtec, _gone("disc/ground_truth/scratch/001_mask.png"), "1 of 3 pictures"),
+        (trees.mvtec, _gone("disc/ground_truth/scratch/001_mask.png"), "1 of 3 images"),
         (trees.mvtec, _gone("disc/ground_truth/scratch"), "has no folder scratch"),
         (trees.visa, _gone("pcb1/Data/Images/Anomaly/000.JPG"), "which is not in"),
         (trees.visa, _gone("pcb1/Data/Masks/Anomaly/000.png"), "which is not in"),
         (trees.visa, _written("split_csv/1cls.csv", "a,b\n1,2\n"), "its columns should be object, split"),
         (trees.visa, _written("split_csv/1cls.csv", _VISA + "candle,train,nor"), "cut short in row 2"),
         (trees.visa, _without("split_csv/1cls.csv", "pcb1,train"), "pcb1 in .* has no references"),
-        (trees.visa, _without("split_csv/1cls.csv", "pcb1,test"), "pcb1 in .* has no test pictures"),
+        (trees.visa, _without("split_csv/1cls.csv", "pcb1,test"), "pcb1 in .* has no test images"),
         (trees.visa, lambda root: trees.put(root / "split_csv/1cls.csv", b"PK\xff"), "neither UTF-8 nor UTF-16"),
         (trees.visa, _gone("split_csv"), "it has neither split_csv"),
-        (trees.visa_converted, _gone("1cls/candle/train/good"), "no pictures in"),
+        (trees.visa_converted, _gone("1cls/candle/train/good"), "no images in"),
         (trees.real_iad, _gone("realiad_jsons"), "no JSON file"),
         (trees.real_iad, _gone("realiad_1024"), "holds none of realiad_1024"),
         (trees.real_iad, _gone("realiad_1024/audiojack/NG"), "unpack that category again"),
@@ -120,12 +120,12 @@ _NUMBERED = json.dumps({"train": [], "test": [{"image_path": "OK/0.jpg", "anomal
         (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "{"), "should list image_path"),
         (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", _NUMBERED), "should list image_path"),
         (trees.real_iad, _written("realiad_jsons/realiad_jsons/audiojack.json", "[" * 100_000), "should list"),
-        (trees.real_iad, _written("realiad_1024/toy/OK/0.jpg", ""), "toy has pictures in .*, but no JSON"),
+        (trees.real_iad, _written("realiad_1024/toy/OK/0.jpg", ""), "toy has images in .*, but no JSON"),
         (trees.real_iad, _gone("realiad_1024/audiojack"), "audiojack is not: unpack that category"),
         (trees.adam, _gone("1m1/train/good/rgb/000_C.png"), None),
-        (trees.adam, _written("1m2/test/scratches/rgb/000_C.png", ""), "no pictures in .*1m2/train/good/rgb"),
+        (trees.adam, _written("1m2/test/scratches/rgb/000_C.png", ""), "no images in .*1m2/train/good/rgb"),
         (trees.adam, _gone("1m1/test/scratches/ground_truth/008_C.png"), "have no mask"),
-        (trees.adam, _gone("1m1/test"), "no defective test picture"),
+        (trees.adam, _gone("1m1/test"), "no defective test image"),
     ],
 )
 def test_a_half_unpacked_data_set_is_explained_in_one_line(
@@ -194,14 +194,14 @@ def test_every_layout_has_a_preset_and_the_papers_are_the_papers() -> None:
     assert all(preset.geometry == InputGeometry.paper(512, 448) for preset in PRESETS.values())
 
 
-def test_a_mask_goes_the_way_of_its_picture(tmp_path: Path) -> None:
+def test_a_mask_goes_the_way_of_its_image(tmp_path: Path) -> None:
     mask = np.zeros((1024, 1024), np.uint8)
     mask[400:600, 300:500] = 255
     path = tmp_path / "mask.png"
     path.write_bytes(encode_png(mask))
     found = read_mask(Sample(tmp_path, "c", "scratch", path), InputGeometry.paper(512, 448).frame(16))
     assert found.shape == (256, 256)
-    # 512ths of the picture, less the margin of 32, at 256/448; a trace of grey at its edge counts.
+    # 512ths of the image, less the margin of 32, at 256/448; a trace of grey at its edge counts.
     rows, columns = np.flatnonzero(found[:, 80:100].any(axis=1)), np.flatnonzero(found[100:110].any(axis=0))
     assert abs(rows.min() - (200 - 32) * 256 / 448) < 2
     assert abs(rows.max() + 1 - (300 - 32) * 256 / 448) < 2

@@ -21,7 +21,7 @@ from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimit
 from indexer.history.policy import RetentionPolicy
 from indexer.history.pruner import Pruner
 from indexer.jobs.verify import verify
-from tests.helpers.stored_history import MAP, NOON, PICTURE, THUMBNAIL, History, digest, inspection, picture
+from tests.helpers.stored_history import IMAGE, MAP, NOON, THUMBNAIL, History, digest, image, inspection
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,7 +51,7 @@ some_bounds = st.builds(
     count=st.none() | st.integers(0, 12),
     age=st.none()
     | st.integers(-2, 14).map(lambda minutes: datetime.now(UTC) - NOON - timedelta(minutes=minutes - 0.5)),
-    bytes=st.none() | st.integers(0, 12 * (PICTURE + MAP)),
+    bytes=st.none() | st.integers(0, 12 * (IMAGE + MAP)),
 )
 
 
@@ -77,9 +77,9 @@ def test_exactly_the_newest_within_every_bound_are_kept(
         whole, shown = ("defects", "defect_images") if kind[1] else ("inspections", "images")
         alive = newest(indices, bounds[whole], THUMBNAIL)
         rows |= alive
-        # Bounds of pictures are applied to what the bounds of inspections were going to leave, and to no less.
-        images |= alive & newest(indices, bounds[shown], PICTURE + MAP)
-    assert (set(history.numbers()), set(history.pictured())) == (rows, images)
+        # Bounds of images are applied to what the bounds of inspections were going to leave, and to no less.
+        images |= alive & newest(indices, bounds[shown], IMAGE + MAP)
+    assert (set(history.numbers()), set(history.with_images())) == (rows, images)
     assert history.files() == history.needed()
     assert len(history.needed()) == len(rows) + 2 * len(images)
 
@@ -89,14 +89,14 @@ def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> No
     history.call_good(0)
     history.catalogue.inspections.set_label(inspection(3).id, "defect")
     history.prune(images=RetentionLimits(count=0), inspections=RetentionLimits(count=1))
-    assert (history.numbers(), history.pictured()) == ([1, 2, 3], [1, 3])
+    assert (history.numbers(), history.with_images()) == ([1, 2, 3], [1, 3])
     history.call_good(1)
     history.catalogue.inspections.set_label(inspection(3).id, None)
     history.prune(inspections=RetentionLimits(count=1))
     assert history.numbers() == [3]
 
 
-def test_an_inspection_without_its_picture_keeps_everything_else(history: History) -> None:
+def test_an_inspection_without_its_image_keeps_everything_else(history: History) -> None:
     history.record(inspection(0))
     history.prune(images=RetentionLimits(count=0))
     assert history.catalogue.inspections.get(inspection(0).id) == replace(
@@ -106,21 +106,21 @@ def test_an_inspection_without_its_picture_keeps_everything_else(history: Histor
     assert verify(history.place, lambda *_: None).damaged == ()
 
 
-def test_a_picture_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
-    history.record(inspection(0), inspection(1), inspection(5, image_sha256=digest(picture(0))))
-    (reference,) = history.folder.append("bolt", [picture(1)]).reference_ids
+def test_an_image_stays_while_another_inspection_or_a_reference_has_it(history: History) -> None:
+    history.record(inspection(0), inspection(1), inspection(5, image_sha256=digest(image(0))))
+    (reference,) = history.folder.append("bolt", [image(1)]).reference_ids
     history.prune(images=RetentionLimits(count=1))
-    assert history.pictured() == [5]
-    assert history.folder.originals.read(digest(picture(0)), ".png") == picture(0)
-    assert history.folder.originals.read(digest(picture(1)), ".png") == picture(1)
+    assert history.with_images() == [5]
+    assert history.folder.originals.read(digest(image(0)), ".png") == image(0)
+    assert history.folder.originals.read(digest(image(1)), ".png") == image(1)
     history.catalogue.references.remove([reference])
     history.prune(inspections=RetentionLimits(count=0))
-    # The reference can still be restored; the other picture nothing needs.
-    assert {Path(path).stem for path in history.files()} == {digest(picture(1))}
+    # The reference can still be restored; the other image nothing needs.
+    assert {Path(path).stem for path in history.files()} == {digest(image(1))}
     assert history.catalogue.retention.pending().count == 0
 
 
-def test_a_picture_that_is_inspected_again_before_its_file_is_deleted_stays(history: History) -> None:
+def test_an_image_that_is_inspected_again_before_its_file_is_deleted_stays(history: History) -> None:
     history.record(inspection(0))
     retention = history.catalogue.retention
     [holding] = retention.usage()
@@ -153,7 +153,7 @@ def test_files_wait_while_anyone_is_recording_and_go_afterwards(
 def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -> None:
     history.record(inspection(0), inspection(1))
     history.prune(images=RetentionLimits(count=1))
-    orphan = history.folder.originals.write(picture(9), ".png")
+    orphan = history.folder.originals.write(image(9), ".png")
     cut_short = history.folder.originals.path(orphan, ".png").with_name(f"{orphan}.png.0123.tmp")
     cut_short.write_bytes(b"half")
     for name in (f"{inspection(9).id}.png", f"{inspection(9).id}.jpg", f"{inspection(0).id}.png"):
@@ -163,10 +163,10 @@ def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -
     steps = list(history.pruner().delete_orphans())
     assert history.files() == needed
     assert sum(step.amount.count for step in steps) == 5
-    assert sum(step.amount.bytes for step in steps) == PICTURE + 4 * 4
+    assert sum(step.amount.bytes for step in steps) == IMAGE + 4 * 4
 
 
-def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defects_stay(
+def test_when_room_is_short_the_oldest_images_of_good_parts_go_first_and_defects_stay(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.record(
@@ -181,7 +181,7 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
 
     def usage(_: Path) -> shutil._ntuple_diskusage:
         gone = 12 - len(list((history.data / "originals").rglob("*.png")))
-        return shutil._ntuple_diskusage(100_000, 0, room["free"] + gone * (PICTURE + MAP))
+        return shutil._ntuple_diskusage(100_000, 0, room["free"] + gone * (IMAGE + MAP))
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
 
@@ -190,12 +190,12 @@ def test_when_room_is_short_the_oldest_pictures_of_good_parts_go_first_and_defec
             assert step.reason in ("disk_space", None)
 
     make_room(5_000)
-    assert history.pictured() == list(range(12)), "twice the least was free"
-    make_room(6_000)  # 2,000 bytes are missing: two pictures
-    assert history.pictured() == [0, *range(3, 12)]
+    assert history.with_images() == list(range(12)), "twice the least was free"
+    make_room(6_000)  # 2,000 bytes are missing: two images
+    assert history.with_images() == [0, *range(3, 12)]
     assert history.numbers() == list(range(12))
     make_room(50_000)
-    assert history.pictured() == [0, 4], "even if that is not enough"
+    assert history.with_images() == [0, 4], "even if that is not enough"
     assert history.files() == history.needed()
 
 
@@ -210,7 +210,7 @@ def test_room_that_pending_files_will_give_back_is_not_taken_twice(
         for _ in range(3):
             for _ in pruner.free_disk_space():
                 pass
-    assert history.pictured() == list(range(2, 10))
+    assert history.with_images() == list(range(2, 10))
 
 
 def test_the_holdings_are_what_is_there(history: History) -> None:
@@ -234,14 +234,14 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
         )
         for each in history.catalogue.retention.usage()
     ]
-    whole = PICTURE + MAP
+    whole = IMAGE + MAP
     assert found == [
         (None, False, 1, 1, whole, THUMBNAIL, inspection(3).at),
         ("bolt", False, 2, 1, whole, 2 * THUMBNAIL, inspection(0).at),
         ("bolt", True, 1, 1, whole, THUMBNAIL, inspection(2).at),
         ("nut", False, 1, 1, whole, 0, inspection(4).at),
     ]
-    history.folder.append("nut", [picture(7), picture(8)])
+    history.folder.append("nut", [image(7), image(8)])
     [nut] = history.catalogue.retention.reference_usage()
     assert (nut.category, nut.references) == ("nut", 2)
     assert nut.code_bytes == sum(path.stat().st_size for path in (history.data / "segments").iterdir())

@@ -134,13 +134,13 @@ def test_an_opaque_alpha_channel_changes_nothing() -> None:
     np.testing.assert_array_equal(decode_image(saved(image.convert("RGBA"), "PNG")), decode_image(saved(image, "PNG")))
 
 
-def test_the_primary_picture_of_an_mpo_is_taken() -> None:
+def test_the_primary_image_of_an_mpo_is_taken() -> None:
     first, second = Image.fromarray(sample_pixels()), Image.new("RGB", (48, 32), "red")
     image = decode_image(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
     np.testing.assert_array_equal(image, decode_image(saved(first, "JPEG", quality=95)))
 
 
-def test_a_path_and_its_bytes_give_the_same_picture(tmp_path: Path) -> None:
+def test_a_path_and_its_bytes_give_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "part.png"
     path.write_bytes(saved(Image.fromarray(sample_pixels()), "PNG"))
     np.testing.assert_array_equal(decode_image(path), decode_image(path.read_bytes()))
@@ -155,7 +155,7 @@ def test_a_heavy_file_is_refused_unread(tmp_path: Path) -> None:
     assert refusal.value.reason == "too-many-bytes"
 
 
-def test_a_file_that_is_not_there_is_no_bad_picture(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_no_bad_image(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         decode_image(tmp_path / "none.png")
 
@@ -174,7 +174,7 @@ def test_limits_are_settings() -> None:
     decode_image(data, ImageLimits(max_bytes=len(data), max_pixels=48 * 32, max_side=48, min_side=32))
 
 
-def test_pictures_decode_the_same_in_many_threads_and_leave_warnings_alone() -> None:
+def test_images_decode_the_same_in_many_threads_and_leave_warnings_alone() -> None:
     cases = [case for case in ACCEPTED if len(case.data) < 1 << 20]
     alone = [decode_image(case.data) for case in cases]
     filters = list(warnings.filters)

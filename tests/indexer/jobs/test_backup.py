@@ -124,7 +124,7 @@ def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
     folder.catalogue.close()
 
 
-def test_pictures_of_references_that_can_be_restored_are_saved(tmp_path: Path) -> None:
+def test_images_of_references_that_can_be_restored_are_saved(tmp_path: Path) -> None:
     _, saved, folder = saved_folder(tmp_path)
     folder.catalogue.references.remove([1])
     assert backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet).damaged == ()

@@ -77,7 +77,7 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
     (parts / "disc" / "broken.png").write_bytes(part(9)[:500])
     (parts / "disc" / "empty.jpg").write_bytes(b"")
-    (parts / "disc" / "notes.txt").write_text("not a picture, by its name")
+    (parts / "disc" / "notes.txt").write_text("not an image, by its name")
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 1
     refused = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
@@ -87,7 +87,7 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     library.close()
 
 
-def test_one_bad_name_or_entry_costs_no_other_picture_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_one_bad_name_or_entry_costs_no_other_image_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
     folder = parts / "disc"
     for index, name in enumerate((b"teil_\xe4.png", b"a\nb.png", b"l" * 251 + b".png")):
@@ -119,7 +119,7 @@ def test_one_bad_name_or_entry_costs_no_other_picture_and_nothing_is_passed_over
     library.close()
 
 
-def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_as_the_settings_say(
+def test_images_are_screened_against_each_other_and_what_is_there_and_refused_as_the_settings_say(
     tmp_path: Path,
 ) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=12), tmp_path / "data"
@@ -152,7 +152,7 @@ def test_pictures_are_screened_against_each_other_and_what_is_there_and_refused_
     library.close()
 
 
-def test_a_few_pictures_are_held_against_calibrated_references_or_said_to_be_too_few(tmp_path: Path) -> None:
+def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_few(tmp_path: Path) -> None:
     parts, data = tmp_path / "parts", tmp_path / "data"
     (parts / "disc").mkdir(parents=True)
     for seed in range(7):
@@ -210,8 +210,8 @@ def test_the_module_is_the_same_command(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda root: None, "is not a folder"),
-        (lambda root: root.mkdir(), "no pictures in"),
-        (lambda root: folder_of(root.parent, ".", parts=1), "pictures lie in it directly"),
+        (lambda root: root.mkdir(), "no images in"),
+        (lambda root: folder_of(root.parent, ".", parts=1), "images lie in it directly"),
         (lambda root: folder_of(root.parent, "train/good", parts=1), "is one category"),
     ],
 )

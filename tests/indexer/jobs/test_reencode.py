@@ -92,7 +92,7 @@ def test_a_killed_rebuild_leaves_the_old_memory_and_is_taken_up_again(tmp_path: 
     library.close()
 
 
-def test_pictures_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(indexed: Path) -> None:
+def test_images_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(indexed: Path) -> None:
     library = opened(indexed)
     victim = library.catalogue.references.page().items[3]
     library.close()
@@ -144,7 +144,7 @@ def spoilt_segment(data: Path) -> tuple[Path, list[int]]:
     return path, [row.reference_id for row in first.rows]
 
 
-def test_references_of_a_damaged_segment_are_encoded_again_from_their_pictures(indexed: Path) -> None:
+def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(indexed: Path) -> None:
     before, library = score(indexed, 112, "fp16"), opened(indexed)
     ids = sorted(library.memory.ids.tolist())
     library.close()
@@ -170,7 +170,7 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_pictures(i
     assert (other.exit_code, "give its own encoder" in other.stderr) == (2, True)
 
 
-def test_a_lost_picture_keeps_no_other_reference_of_its_segment_from_being_mended(indexed: Path) -> None:
+def test_a_lost_image_keeps_no_other_reference_of_its_segment_from_being_mended(indexed: Path) -> None:
     damaged, lost = spoilt_segment(indexed)
     library = opened(indexed)
     victim = library.catalogue.references.get(lost[0])

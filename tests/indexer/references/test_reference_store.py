@@ -17,16 +17,16 @@ from tests.helpers.random_features import feature_space, random_features
 SPACE = feature_space()
 
 
-def originals(*pictures: bytes) -> list[SourceImage]:
-    return [SourceImage("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in pictures]
+def originals(*images: bytes) -> list[SourceImage]:
+    return [SourceImage("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in images]
 
 
-def add(library: ReferenceStore, *pictures: bytes) -> list[int]:
+def add(library: ReferenceStore, *images: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
-    for index, each in enumerate(originals(*pictures)):
+    for index, each in enumerate(originals(*images)):
         codec = Codec.from_name("fp16", SPACE.dim)
         encoded[each.sha256] = codec.encode(random_features(SPACE, 1, index))
-    return [each.reference_id for each in library.add("bolt", originals(*pictures), encoded).outcomes]
+    return [each.reference_id for each in library.add("bolt", originals(*images), encoded).outcomes]
 
 
 def files(data: Path, *folders: str) -> set[str]:
@@ -34,14 +34,14 @@ def files(data: Path, *folders: str) -> set[str]:
 
 
 def orphan(data: Path) -> Path:
-    """A picture that a crash left."""
+    """An image that a crash left."""
     path = data / "originals" / "ab" / "cd" / f"abcd{'0' * 60}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"left")
     return path
 
 
-def test_a_library_opens_without_looking_at_pictures_and_sweeps_segments(tmp_path: Path) -> None:
+def test_a_library_opens_without_looking_at_images_and_sweeps_segments(tmp_path: Path) -> None:
     library = ReferenceStore.open(tmp_path, SPACE)
     add(library, b"one")
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
@@ -64,7 +64,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
     image, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
     if kind == "refused by the catalogue":
         other = library.catalogue.memories.prepare("{}", "0" * 64, "fp16")
-        library.catalogue.references.remove([one])  # its picture can be restored, and stays
+        library.catalogue.references.remove([one])  # its image can be restored, and stays
         library.catalogue.memories.switch(other.id)
         with pytest.raises(MemoryInactive):
             add(library, b"one", b"two", b"three")
@@ -80,7 +80,7 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
     library.close()
 
 
-def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_picture(tmp_path: Path) -> None:
+def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_image(tmp_path: Path) -> None:
     library = ReferenceStore.open(tmp_path, SPACE)
     for each in (b"one", b"two", b"three"):
         add(library, each)

@@ -1,4 +1,4 @@
-"""Pictures too dark, too bright, blurred or of another shape are told apart from the others."""
+"""Images too dark, too bright, blurred or of another shape are told apart from the others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def look(image: np.ndarray, width: int = 160, height: int = 120) -> PhotoQuality
     return photo_quality_of(torch.from_numpy(image.astype(np.uint8).transpose(2, 0, 1).copy()), width, height)
 
 
-def picture(seed: int, light: float = 1.0) -> np.ndarray:
+def photo(seed: int, light: float = 1.0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     image = np.full((112, 112, 3), 90.0)
     cv2.rectangle(image, (30, 25), (80, 90), (170, 160, 150), -1)
     return np.clip(image * light * rng.normal(1, 0.02) + rng.normal(0, 2, image.shape), 0, 255)
 
 
-OTHERS = [look(picture(seed)) for seed in range(12)]
+OTHERS = [look(photo(seed)) for seed in range(12)]
 
 
 def kinds(found: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]:
@@ -30,23 +30,23 @@ def kinds(found: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]
 
 def test_a_good_photograph_has_no_findings() -> None:
     for seed in range(100, 130):
-        assert kinds(look(picture(seed))) == []
+        assert kinds(look(photo(seed))) == []
 
 
-def test_dark_bright_blurred_and_differently_shaped_pictures_are_found_with_the_numbers() -> None:
-    assert kinds(look(picture(50, 0.4))) == ["too_dark"]
-    assert kinds(look(np.clip(picture(50) + 110, 0, 255))) == ["too_bright"]
-    assert kinds(look(cv2.GaussianBlur(picture(50), (0, 0), 4))) == ["blurred"]
-    assert kinds(look(picture(50), 120, 160)) == ["framing"]
-    [result] = photo_findings(look(picture(50, 0.4)), PhotoQualities.from_images(OTHERS))
+def test_dark_bright_blurred_and_differently_shaped_images_are_found_with_the_numbers() -> None:
+    assert kinds(look(photo(50, 0.4))) == ["too_dark"]
+    assert kinds(look(np.clip(photo(50) + 110, 0, 255))) == ["too_bright"]
+    assert kinds(look(cv2.GaussianBlur(photo(50), (0, 0), 4))) == ["blurred"]
+    assert kinds(look(photo(50), 120, 160)) == ["framing"]
+    [result] = photo_findings(look(photo(50, 0.4)), PhotoQualities.from_images(OTHERS))
     assert result.typical is not None
     assert result.limit is not None
     assert result.value < result.limit < result.typical
 
 
-def test_a_blurred_picture_is_found_also_among_parts_that_differ_in_sharpness() -> None:
+def test_a_blurred_image_is_found_also_among_parts_that_differ_in_sharpness() -> None:
     def drawn(seed: int, lines: int) -> np.ndarray:
-        image = picture(seed)
+        image = photo(seed)
         for index in range(lines):
             cv2.line(image, (5, 5 + 8 * index), (105, 5 + 8 * index), (20, 20, 20), 1)
         return image
@@ -74,9 +74,9 @@ def test_a_texture_that_blur_leaves_nothing_of_is_found_blurred() -> None:
 def test_with_nothing_to_compare_with_only_black_and_white_are_findings() -> None:
     assert kinds(look(np.zeros((112, 112, 3))), []) == ["too_dark"]
     assert kinds(look(np.full((112, 112, 3), 255)), []) == ["too_bright"]
-    assert kinds(look(cv2.GaussianBlur(picture(50, 0.4), (0, 0), 4), 120, 160), []) == []
+    assert kinds(look(cv2.GaussianBlur(photo(50, 0.4), (0, 0), 4), 120, 160), []) == []
 
 
 def test_products_that_are_dark_on_purpose_are_not_too_dark() -> None:
-    dark = [look(picture(seed, 0.1)) for seed in range(12)]
-    assert kinds(look(picture(60, 0.1)), dark) == []
+    dark = [look(photo(seed, 0.1)) for seed in range(12)]
+    assert kinds(look(photo(60, 0.1)), dark) == []

@@ -1,4 +1,4 @@
-"""Pictures held against each other: what is found where half of every picture is empty, and with how few."""
+"""Images held against each other: what is found where half of every image is empty, and with how few."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTINGS = ScoringSettings()
 
 
 def half_empty(kind: int, count: int, seed: int) -> Features:
-    """Pictures of one kind of board: in more than half of the cells nothing, the same for every kind."""
+    """Images of one kind of board: in more than half of the cells nothing, the same for every kind."""
     own, rng = np.random.default_rng(kind), np.random.default_rng(seed)
     drawn = own.standard_normal((2, 16, SPACE.dim)) + 0.3 * rng.standard_normal((count, 2, 16, SPACE.dim))
     drawn[:, :, 7:] = np.random.default_rng(0).standard_normal(SPACE.dim)
@@ -46,7 +46,7 @@ def measured(score: float, median: float = 0.0) -> ScreeningResult:
     return ScreeningResult(ImageStatistics(score, score, median, 0.1, 0.5), ())
 
 
-def test_a_picture_of_another_category_is_found_though_half_of_it_is_as_empty_as_its_own() -> None:
+def test_an_image_of_another_category_is_found_though_half_of_it_is_as_empty_as_its_own() -> None:
     memory = MemoryBank.empty(SPACE)
     for index, kind in enumerate((1, 2)):
         codes = memory.codec.encode(half_empty(kind, 6, seed=kind))
@@ -84,44 +84,42 @@ def test_a_moved_part_before_a_plain_background_is_framing_and_no_defect() -> No
     assert "moved by about +48, +0 pixels" in result[-1][0].detail
 
 
-def test_where_half_of_every_picture_is_empty_a_little_less_emptiness_is_no_finding() -> None:
+def test_where_half_of_every_image_is_empty_a_little_less_emptiness_is_no_finding() -> None:
     images = [*(measured(0.2) for _ in range(MIN_IMAGES)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
     result = find_outliers(images, [], cell=16.0)
     assert [[finding.kind for finding in each] for each in result] == [[]] * (MIN_IMAGES + 1) + [["framing"]]
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin"])
-def test_a_moved_picture_is_told_by_how_much_and_a_blurred_texture_is_not_called_moved(encoder_name: str) -> None:
+def test_a_moved_image_is_told_by_how_much_and_a_blurred_texture_is_not_called_moved(encoder_name: str) -> None:
     encoder = load_encoder(EncoderSettings(encoder_name, device="cpu"))
 
-    def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.global_geometry)[None]))
+    def encoded(image: np.ndarray) -> EncodedReferences:
+        return memory.codec.encode(encoder.encode(preprocess(image, encoder.space.global_geometry)[None]))
 
     for product, seen, moved in (("bracket", (4, -2), True), ("fabric", (0, 0), False)):
         memory = MemoryBank.empty(encoder.space)
         for index in range(3):
             codes = encoded(render_good(product, index).image)
             memory = memory.with_references([index], [product], codes, index + 1)
-        picture = render_good(product, 50).image
+        image = render_good(product, 50).image
         changed = (
             # by two cells and four, of 16 pixels in 448
-            cv2.warpAffine(picture, np.float32([[1, 0, -37], [0, 1, 73]]), (512, 512), borderMode=cv2.BORDER_REFLECT)
+            cv2.warpAffine(image, np.float32([[1, 0, -37], [0, 1, 73]]), (512, 512), borderMode=cv2.BORDER_REFLECT)
             if moved
-            else cv2.GaussianBlur(picture, (0, 0), 5)
+            else cv2.GaussianBlur(image, (0, 0), 5)
         )
-        alone = [
-            Screening(memory, ENGINE, product, SETTINGS, [encoded(each)], ["a.png"]) for each in (changed, picture)
-        ]
+        alone = [Screening(memory, ENGINE, product, SETTINGS, [encoded(each)], ["a.png"]) for each in (changed, image)]
         assert [each.compare(0).shift for each in alone] == [seen, (0, 0)]
 
 
-def test_a_picture_of_another_kind_makes_no_duplicates_of_the_others() -> None:
-    """A dark picture among the first of a steady product, or several; and one of another product, or that is blank."""
+def test_an_image_of_another_kind_makes_no_duplicates_of_the_others() -> None:
+    """A dark image among the first of a steady product, or several; and one of another product, or that is blank."""
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     memory = MemoryBank.empty(encoder.space)
 
-    def encoded(picture: np.ndarray) -> EncodedReferences:
-        return memory.codec.encode(encoder.encode(preprocess(picture, encoder.space.global_geometry)[None]))
+    def encoded(image: np.ndarray) -> EncodedReferences:
+        return memory.codec.encode(encoder.encode(preprocess(image, encoder.space.global_geometry)[None]))
 
     good = [render_good("fabric", index).image for index in range(6)]
     noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)

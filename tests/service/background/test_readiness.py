@@ -77,7 +77,7 @@ def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
             release.set()
 
 
-def test_a_probe_counts_as_no_detection_and_sends_no_picture_of_its_own(client: TestClient) -> None:
+def test_a_probe_counts_as_no_detection_and_sends_no_image_of_its_own(client: TestClient) -> None:
     running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     before, blanks = scrape(client), encodings(running)
     for _ in range(30):
@@ -105,7 +105,7 @@ def encodings(running: AppState) -> list[int]:
     return found
 
 
-def test_detections_are_proof_enough_that_pictures_go_through(client: TestClient) -> None:
+def test_detections_are_proof_enough_that_images_go_through(client: TestClient) -> None:
     onboard(client, "disc", part(1), part(2))
     running: AppState = client.app.state.app_state  # type: ignore[attr-defined]
     sizes = encodings(running)

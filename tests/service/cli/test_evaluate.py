@@ -31,7 +31,7 @@ def test_a_data_set_is_evaluated_and_the_table_shown(tmp_path: Path) -> None:
         tree, "--out", tmp_path / "out", "--resize", "128", "--crop", "112", "--category", "disc", "--k", "3"
     )
     assert done.returncode == 0, done.stderr
-    assert "1 categories, 4 references, 4 test pictures, 2 of them defective, 2 with a mask" in done.stdout
+    assert "1 categories, 4 references, 4 test images, 2 of them defective, 2 with a mask" in done.stdout
     assert "K = 3, ρ = 1" in done.stdout
     assert "AUPRO" in done.stdout
     assert (tmp_path / "out" / "report.md").is_file()
@@ -44,7 +44,7 @@ def test_a_bad_image_is_named_and_costs_the_exit_code_only(tmp_path: Path) -> No
     done = touchstone(tree, "--out", tmp_path / "out", "--resize", "128", "--crop", "112", "--no-plots")
     assert done.returncode == 1, done.stderr
     assert "Left out: disc/test/good/001.png: The image is damaged or cut short" in done.stdout
-    assert "1 categories, 3 references, 3 test pictures" in done.stdout
+    assert "1 categories, 3 references, 3 test images" in done.stdout
 
 
 def test_help_teaches_layout_protocols_and_resuming() -> None:
@@ -67,7 +67,7 @@ def test_help_teaches_layout_protocols_and_resuming() -> None:
         (["parts", "--k", "0"], "k must be 1 or more"),
         (["parts", "--crop", "500", "--resize", "400"], "crop"),
         (["parts", "--codec", "zip"], "CODEC"),
-        (["half"], "1 of 2 pictures"),
+        (["half"], "1 of 2 images"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line_and_exit_code_2(

@@ -163,7 +163,7 @@ def test_a_body_that_is_dribbled_is_not_waited_for(server: ServerProcess) -> Non
         problem(wire.rest(), 408, "request-timeout")
 
 
-@pytest.mark.parametrize("asked", [POST, PATCH], ids=["pictures", "json"])
+@pytest.mark.parametrize("asked", [POST, PATCH], ids=["images", "json"])
 @pytest.mark.parametrize("length", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
 def test_a_body_that_never_comes_is_not_waited_for(server: ServerProcess, asked: bytes, length: bytes) -> None:
     with Wire(server) as wire:
@@ -178,7 +178,7 @@ def test_a_body_that_nobody_asked_for_does_not_hold_the_connection(server: Serve
         assert wire.rest().startswith(b"HTTP/1.1 200")
 
 
-def test_json_may_not_be_as_large_as_pictures(server: ServerProcess) -> None:
+def test_json_may_not_be_as_large_as_images(server: ServerProcess) -> None:
     large = json.dumps({"k": 3, "more": "x" * JSON_BYTES})
     for content in (large, iter([large.encode()])):  # with its length declared, and in chunks without
         answer = server.client.patch(

@@ -26,7 +26,7 @@ STATUS = {
 
 
 @pytest.mark.parametrize("case", bad_images(), ids=lambda case: case.name)
-def test_every_picture_of_the_corpus_is_answered_as_documented(taught: TestClient, case: Case) -> None:
+def test_every_image_of_the_corpus_is_answered_as_documented(taught: TestClient, case: Case) -> None:
     body = [("images", (case.filename, case.data, "application/octet-stream"))]
     before = taught.get("/version").json()["version"]
     answer = taught.post("/detect", files=body)
@@ -42,8 +42,8 @@ def test_every_picture_of_the_corpus_is_answered_as_documented(taught: TestClien
     assert taught.get("/version").json()["version"] == before
 
 
-def test_a_bad_picture_among_good_ones_fails_alone(taught: TestClient) -> None:
-    results = taught.post("/detect", files=files(part(1), b"no picture", part(2))).json()["results"]
+def test_a_bad_image_among_good_ones_fails_alone(taught: TestClient) -> None:
+    results = taught.post("/detect", files=files(part(1), b"no image", part(2))).json()["results"]
     assert [("error" in result) for result in results] == [False, True, False]
     assert results[1]["error"]["type"] == "/problems/unsupported-format"
     assert results[1]["filename"] == "1.png"
@@ -55,11 +55,11 @@ def test_bodies_that_are_not_as_documented_are_refused(taught: TestClient, path:
     bodies = {
         "empty": {},
         "json": {"json": {"images": []}},
-        "no pictures": {"data": category, "files": [("station", (None, "x"))]},
+        "no images": {"data": category, "files": [("station", (None, "x"))]},
         "wrong field for files": {"data": category, "files": [("image", ("a.png", part(1), "image/png"))]},
         "unknown field": {"data": {**category, "nonsense": "1"}, "files": files(part(1))},
         "field twice": {"files": [*files(part(1)), ("category", (None, "a")), ("category", (None, "b"))]},
-        "picture as text": {"data": {**category, "images": "abc"}, "files": files(part(1))},
+        "image as text": {"data": {**category, "images": "abc"}, "files": files(part(1))},
         "category with a slash": {"data": {"category": "a/b"}, "files": files(part(1))},
         "category with a line break": {"data": {"category": "a\nb"}, "files": files(part(1))},
         "empty category": {"data": {"category": ""}, "files": files(part(1))},

@@ -1,4 +1,4 @@
-"""What requests have under way is bounded, in pictures and in bytes, and onboarding takes nothing of detection's."""
+"""What requests have under way is bounded, in images and in bytes, and onboarding takes nothing of detection's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 60  # seconds for what should take a few
 
 
 def large(seed: int) -> bytes:
-    """A picture of few bytes and many pixels."""
+    """An image of few bytes and many pixels."""
     image = np.full((LARGE, LARGE, 3), 60, np.uint8)
     image[:: seed + 2] = 90
     return encode_png(image)
@@ -38,13 +38,13 @@ def large(seed: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def heavy() -> list[bytes]:
-    """Pictures whose pixels would take 1.15 GB together."""
+    """Images whose pixels would take 1.15 GB together."""
     return [large(seed) for seed in range(24)]
 
 
 @pytest.fixture
 def small_server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server with room for 6 pictures a kind of work, 100 MB decoded, and 1 MB of bodies."""
+    """A server with room for 6 images a kind of work, 100 MB decoded, and 1 MB of bodies."""
     limits = {
         "QUEUE_SIZE": "4",
         "BATCH_SIZE": "2",
@@ -58,10 +58,10 @@ def small_server(tmp_path: Path) -> Iterator[ServerProcess]:
         assert "Traceback" not in server.log.read_text(), server.log.read_text()
 
 
-def ask(server: ServerProcess, route: str, *pictures: bytes) -> httpx.Response:
+def ask(server: ServerProcess, route: str, *images: bytes) -> httpx.Response:
     """One request on a connection of its own."""
     fields = {"category": "disc"}
-    return httpx.post(f"{server.client.base_url}{route}", data=fields, files=files(*pictures), timeout=PATIENCE)
+    return httpx.post(f"{server.client.base_url}{route}", data=fields, files=files(*images), timeout=PATIENCE)
 
 
 def in_flight(server: ServerProcess, what: str, line: str) -> float:
@@ -107,7 +107,7 @@ def test_what_is_larger_than_a_whole_budget_is_taken_alone() -> None:
 
 
 @pytest.mark.parametrize(("route", "line"), [("/detect", "detecting"), ("/references", "onboarding")])
-def test_pictures_under_way_are_counted_and_not_requests(client: TestClient, route: str, line: str) -> None:
+def test_images_under_way_are_counted_and_not_requests(client: TestClient, route: str, line: str) -> None:
     onboard(client, "disc", part(1), part(2))
     kind = getattr(client.app.state.app_state, line)  # type: ignore[attr-defined]
     given = client.app.state.app_state.settings  # type: ignore[attr-defined]
@@ -118,7 +118,7 @@ def test_pictures_under_way_are_counted_and_not_requests(client: TestClient, rou
         check_busy(answer)
         assert client.post(route, data=fields, files=files(part(3), part(4))).status_code == 200
         others.add(2)
-        check_busy(client.post(route, data=fields, files=files(b"not even a picture")))
+        check_busy(client.post(route, data=fields, files=files(b"not even an image")))
     assert client.post(route, data=fields, files=files(part(5), part(6), part(7))).status_code == 200
     assert (kind.images.used, kind.decoded_bytes.used, kind.held_bytes.used) == (0, 0, 0)
 
@@ -157,7 +157,7 @@ def test_a_category_is_restored_whatever_the_bounds(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["restored"]) == (200, 5), answer.text
 
 
-def test_kept_pictures_that_are_sent_are_counted(client: TestClient) -> None:
+def test_kept_images_that_are_sent_are_counted(client: TestClient) -> None:
     [one, _] = onboard(client, "disc", part(1), part(2))
     inspected = client.post("/detect", files=files(part(3))).json()["results"][0]["id"]
     held = client.app.state.app_state.onboarding.held_bytes  # type: ignore[attr-defined]
@@ -224,12 +224,12 @@ def growing_less_than(server: ServerProcess, most: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("route", "line"), [("/detect", "detect"), ("/references", "onboard")])
-def test_many_large_pictures_hold_neither_memory_nor_detection(
+def test_many_large_images_hold_neither_memory_nor_detection(
     tmp_path: Path, heavy: list[bytes], route: str, line: str
 ) -> None:
     with ServerProcess(tmp_path / "data").wait_until_live() as server, ThreadPoolExecutor(1) as other:
         server.teach("disc", part(1), part(2))
-        with growing_less_than(server, 900e6):  # each thread that decodes holds a picture some times over
+        with growing_less_than(server, 900e6):  # each thread that decodes holds an image some times over
             many = other.submit(ask, server, route, *heavy)
             end = time.monotonic() + PATIENCE
             while in_flight(server, "decoded_bytes", line) < 0.8 * 3 * LARGE * LARGE * len(heavy):

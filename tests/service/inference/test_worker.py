@@ -1,4 +1,4 @@
-"""The worker's promises: batches, priorities, bounds, deadlines, and a bad picture that fails alone."""
+"""The worker's promises: batches, priorities, bounds, deadlines, and a bad image that fails alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POISON = 255
 
 
 class GatedEncoder:
-    """Encodes a picture as its own brightness, when the gate is open; chokes on any batch with a white picture."""
+    """Encodes an image as its own brightness, when the gate is open; chokes on any batch with a white image."""
 
     def __init__(self) -> None:
         self.space = feature_space()
@@ -50,7 +50,7 @@ class GatedEncoder:
         return Features(global_descriptors, torch.full((len(values), 2, 20, 16), 0.25), (4, 5))
 
 
-def picture(value: int) -> PreparedImage:
+def image(value: int) -> PreparedImage:
     placement = InputGeometry.whole(4, 4).placement((4, 4))
     return PreparedImage(torch.full((3, 4, 4), value, dtype=torch.uint8), None, placement)
 
@@ -83,17 +83,17 @@ def worker(encoder: GatedEncoder) -> Iterator[InferenceWorker]:
 
 
 def held(worker: InferenceWorker, encoder: GatedEncoder) -> Future[int]:
-    """Occupy the owner with one picture until the gate opens."""
-    [future] = worker.submit_detections([(picture(0), brightness)], 60)
+    """Occupy the owner with one image until the gate opens."""
+    [future] = worker.submit_detections([(image(0), brightness)], 60)
     assert encoder.entered.wait(5)
     return future
 
 
 def detect(worker: InferenceWorker, *values: int, deadline: float = 60) -> list[Future[int]]:
-    return worker.submit_detections([(picture(value), brightness) for value in values], deadline)
+    return worker.submit_detections([(image(value), brightness) for value in values], deadline)
 
 
-def test_waiting_pictures_share_a_batch_and_each_gets_its_own_answer(
+def test_waiting_images_share_a_batch_and_each_gets_its_own_answer(
     worker: InferenceWorker, encoder: GatedEncoder
 ) -> None:
     first = held(worker, encoder)
@@ -114,8 +114,8 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(
         order.append("detection")
 
     calibration = worker.submit_calibration(lambda memory: order.append("calibration"))
-    onboarding = worker.submit_onboarding(picture(7), lambda turn: order.append("onboarding"))
-    [detected] = worker.submit_detections([(picture(8), detection)], 60)
+    onboarding = worker.submit_onboarding(image(7), lambda turn: order.append("onboarding"))
+    [detected] = worker.submit_detections([(image(8), detection)], 60)
     encoder.gate.set()
     for future in (first, calibration, onboarding, detected):
         future.result(5)
@@ -124,7 +124,7 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(
     assert [8] in encoder.batches
 
 
-def test_a_poisoned_picture_fails_alone_and_the_owner_lives_on(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+def test_a_poisoned_image_fails_alone_and_the_owner_lives_on(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     first = held(worker, encoder)
     good, bad, other = detect(worker, 1, POISON, 3)
     encoder.gate.set()
@@ -141,7 +141,7 @@ def test_work_that_raises_fails_alone(worker: InferenceWorker, encoder: GatedEnc
         yield from ()
         raise KeyError("work")
 
-    bad, good = worker.submit_detections([(picture(1), fail), (picture(2), brightness)], 60)
+    bad, good = worker.submit_detections([(image(1), fail), (image(2), brightness)], 60)
     with pytest.raises(KeyError):
         bad.result(5)
     assert good.result(5) == 2
@@ -158,7 +158,7 @@ def test_a_full_queue_refuses_a_request_whole_and_at_once(worker: InferenceWorke
 
 
 class _Meanwhile(list[Any]):
-    """The pictures of a request, with something that another thread does once half of them have been looked at."""
+    """The images of a request, with something that another thread does once half of them have been looked at."""
 
     def __init__(self, items: Iterable[Any], other: Callable[[], object]) -> None:
         super().__init__(items)
@@ -183,7 +183,7 @@ def test_requests_at_once_share_the_queue_whole_or_not_at_all(worker: InferenceW
         except QueueFullError as error:
             refused.append(error)
 
-    futures = worker.submit_detections(_Meanwhile([(picture(each), brightness) for each in range(6)], other), 60)
+    futures = worker.submit_detections(_Meanwhile([(image(each), brightness) for each in range(6)], other), 60)
     assert (len(futures), worker.waiting) == (6, 6)
     encoder.gate.set()
     assert [each.result(20) for each in futures] == [*range(6)]
@@ -194,7 +194,7 @@ def test_an_owner_that_is_stopped_while_a_request_comes_takes_all_of_it_or_nothi
     worker: InferenceWorker, encoder: GatedEncoder
 ) -> None:
     encoder.gate.set()
-    futures = worker.submit_detections(_Meanwhile([(picture(each), brightness) for each in range(6)], worker.stop), 60)
+    futures = worker.submit_detections(_Meanwhile([(image(each), brightness) for each in range(6)], worker.stop), 60)
     assert [each.result(20) for each in futures] == [*range(6)]
 
 
@@ -205,7 +205,7 @@ def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(
     assert [future.result(5) for future in detect(worker, *range(20))] == list(range(20))
 
 
-def test_past_its_deadline_a_picture_is_dropped_before_the_encoder(
+def test_past_its_deadline_an_image_is_dropped_before_the_encoder(
     worker: InferenceWorker, encoder: GatedEncoder
 ) -> None:
     first = held(worker, encoder)
@@ -219,7 +219,7 @@ def test_past_its_deadline_a_picture_is_dropped_before_the_encoder(
     assert encoder.batches == [[0], [2]]
 
 
-def test_a_cancelled_picture_is_not_encoded(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+def test_a_cancelled_image_is_not_encoded(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     first = held(worker, encoder)
     [gone, fine] = detect(worker, 1, 2)
     assert gone.cancel()
@@ -258,7 +258,7 @@ class Counted(TorchEngine):
         return super().search(memory, questions)
 
 
-def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder) -> None:
+def test_the_images_of_a_batch_are_searched_for_together(encoder: GatedEncoder) -> None:
     features = random_features(encoder.space, 3, 1)
     empty = MemoryBank.empty(encoder.space)
     memory = empty.with_references([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
@@ -272,7 +272,7 @@ def test_the_pictures_of_a_batch_are_searched_for_together(encoder: GatedEncoder
         return found.score, turn.search_batch_size
 
     first = held(worker, encoder)
-    futures = worker.submit_detections([(picture(value), scored) for value in range(1, 7)], 60)
+    futures = worker.submit_detections([(image(value), scored) for value in range(1, 7)], 60)
     encoder.gate.set()
     first.result(5)
     results = [future.result(5) for future in futures]

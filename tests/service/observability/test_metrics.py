@@ -24,7 +24,7 @@ from tests.helpers.trace_collector import collector
 
 def test_metrics_count_what_happened(taught: TestClient) -> None:
     before = scrape(taught)
-    answer = taught.post("/detect", files=files(part(1000), part(1001, scratched=True), b"no picture")).json()
+    answer = taught.post("/detect", files=files(part(1000), part(1001, scratched=True), b"no image")).json()
     taught.post("/references", data={"category": "disc"}, files=files(part(0)))
     taught.get("/nowhere/at/all")
     after = scrape(taught)

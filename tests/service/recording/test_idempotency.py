@@ -24,15 +24,15 @@ def count(client: TestClient, name: str) -> int:
 
 
 def test_a_repeated_key_answers_what_was_recorded(taught: TestClient) -> None:
-    def send(key: str | None, *pictures: bytes) -> list[dict[str, object]]:
+    def send(key: str | None, *images: bytes) -> list[dict[str, object]]:
         headers = {} if key is None else {"Idempotency-Key": key}
-        answer = taught.post("/detect", data=station("twice"), files=files(*pictures), headers=headers)
+        answer = taught.post("/detect", data=station("twice"), files=files(*images), headers=headers)
         assert answer.status_code == 200, answer.text
         results: list[dict[str, object]] = answer.json()["results"]
         return results
 
-    first = send("part-7", part(1), b"no picture", part(2, scratched=True))
-    again = send("part-7", part(1), b"no picture", part(2, scratched=True))
+    first = send("part-7", part(1), b"no image", part(2, scratched=True))
+    again = send("part-7", part(1), b"no image", part(2, scratched=True))
     assert [each.get("id") for each in again] == [each.get("id") for each in first]
     assert first[0] == again[0]
     assert (first[2], first[1]["filename"]) == (again[2], again[1]["filename"])
@@ -57,18 +57,18 @@ def test_one_key_sent_many_times_at_once_is_recorded_once(taught: TestClient) ->
 def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: TestClient) -> None:
     first = {"category": "disc", **station("keyed")}
 
-    def send(*pictures: bytes, **fields: str):  # type: ignore[no-untyped-def]
+    def send(*images: bytes, **fields: str):  # type: ignore[no-untyped-def]
         headers = {"Idempotency-Key": "mine"}
-        return taught.post("/detect", data={**first, **fields}, files=files(*pictures), headers=headers)
+        return taught.post("/detect", data={**first, **fields}, files=files(*images), headers=headers)
 
-    assert send(b"no picture", part(1)).status_code == 200  # nothing is recorded of its first picture
+    assert send(b"no image", part(1)).status_code == 200  # nothing is recorded of its first image
     others = [
-        send(b"no picture", part(2)),
+        send(b"no image", part(2)),
         send(part(1)),
-        send(part(1), b"no picture"),
-        send(b"no picture", part(1), part(1)),
+        send(part(1), b"no image"),
+        send(b"no image", part(1), part(1)),
         *(
-            send(b"no picture", part(1), **fields)
+            send(b"no image", part(1), **fields)
             for fields in (
                 {"category": "plate"},
                 {"part_id": "8"},
@@ -83,7 +83,7 @@ def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: Te
         check_problem(each, 422, "idempotency-key-reused")
     assert count(taught, "keyed") == 1
     assert count(taught, "another") == 0
-    assert send(b"no picture", part(1)).status_code == 200
+    assert send(b"no image", part(1)).status_code == 200
     long = taught.post("/detect", files=files(part(1)), headers={"Idempotency-Key": "x" * 129})
     check_problem(long, 422, "invalid-request")
 

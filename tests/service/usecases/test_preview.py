@@ -93,7 +93,7 @@ def test_a_part_that_became_a_reference_is_compared_with_the_others(inspected: T
     inspected.post(url, json={"label": "good"})
     newest = previewed(inspected, k=10)["inspections"][0]
     assert newest["inspection_id"] == sent["id"]
-    assert newest["before"]["score"] > sent["score"] / 2, "its own picture would be at a distance of 0"
+    assert newest["before"]["score"] > sent["score"] / 2, "its own image would be at a distance of 0"
     inspected.post(url, json={"label": "none"})
     wait_until_calibrated(inspected, "disc")
 

@@ -60,7 +60,7 @@ def test_it_comes_back_in_pieces_and_a_lost_answer_does_no_harm(client: TestClie
     assert client.post("/categories/disc/restore").json()["restored"] == 0
 
 
-def test_one_lost_picture_keeps_none_of_the_others(client: TestClient, tmp_path: Path) -> None:
+def test_one_lost_image_keeps_none_of_the_others(client: TestClient, tmp_path: Path) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(3)))
     [second] = [each for each in client.get("/references").json()["references"] if each["filename"] == "1.png"]
     client.delete("/categories/disc").raise_for_status()
@@ -72,9 +72,7 @@ def test_one_lost_picture_keeps_none_of_the_others(client: TestClient, tmp_path:
     assert "missing or damaged" in answer["lost"][0]["detail"]
 
 
-def test_a_category_whose_every_picture_is_lost_comes_back_with_its_settings(
-    client: TestClient, tmp_path: Path
-) -> None:
+def test_a_category_whose_every_image_is_lost_comes_back_with_its_settings(client: TestClient, tmp_path: Path) -> None:
     onboard(client, "disc", part(0), part(1))
     client.patch("/categories/disc", json={"k": 9}).raise_for_status()
     client.delete("/categories/disc").raise_for_status()

@@ -1,6 +1,6 @@
 """How much of the history is kept: what each inspection holds on the disk, and the files that are to be deleted.
 
-An inspection recorded before has no thumbnail, and its picture and map count as no bytes; age and number end them, too.
+An inspection recorded before has no thumbnail, and its image and map count as no bytes; age and number end them, too.
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_PICTURED = sa.text("kept_bytes IS NOT NULL")
+_WITH_IMAGE = sa.text("kept_bytes IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -30,15 +30,15 @@ def upgrade() -> None:
         "ix_inspection_pictured",
         "inspection",
         ["category", "defect", "at", "id", "kept_bytes"],
-        sqlite_where=_PICTURED,
-        postgresql_where=_PICTURED,
+        sqlite_where=_WITH_IMAGE,
+        postgresql_where=_WITH_IMAGE,
     )
     op.create_index(
         "ix_inspection_image_sha256",
         "inspection",
         ["image_sha256"],
-        sqlite_where=_PICTURED,
-        postgresql_where=_PICTURED,
+        sqlite_where=_WITH_IMAGE,
+        postgresql_where=_WITH_IMAGE,
     )
     op.create_table(
         "discard",
@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # An older version takes an inspection that names a picture for one that has it.
+    # An older version takes an inspection that names an image for one that has it.
     op.execute("UPDATE inspection SET image_sha256 = NULL, image_suffix = NULL WHERE kept_bytes IS NULL")
     op.drop_table("discard")
     for index in ("image_sha256", "pictured", "kind"):

@@ -3,7 +3,7 @@
 // `#/categories` shows all, `#/categories?new` teaches one, `#/categories/bracket/settings` is one page of one.
 
 import { may, needsRole } from "../access.js";
-import { get, picture } from "../api.js";
+import { get, lazyImage } from "../api.js";
 import { showCategory } from "../category.js";
 import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
@@ -70,5 +70,5 @@ function card(category, marks, signal) {
 
 async function strip({ name }, signal) {
   const { references } = await get("/references", { category: name, limit: THUMBNAILS }, signal);
-  return references.map(({ id }) => picture(`/references/${id}/image`, "", { side: SIDE }));
+  return references.map(({ id }) => lazyImage(`/references/${id}/image`, "", { side: SIDE }));
 }

@@ -1,6 +1,6 @@
 // History: every inspection that is kept, to be searched, counted and taken away as CSV.
 
-import { get, picture, request } from "../api.js";
+import { get, lazyImage, request } from "../api.js";
 import { broken, chart, ticks } from "../chart.js";
 import { fill, h } from "../dom.js";
 import { filters } from "../filters.js";
@@ -114,7 +114,7 @@ async function many(place, query, signal) {
 }
 
 function table(inspections) {
-  const columns = ["picture", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "label"];
+  const columns = ["image", "verdict", "score", "threshold", "category", "station", "part_id", "filename", "at", "label"];
   return h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("history.table") }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((name) =>
       h("th", { scope: "col", class: name === "score" || name === "threshold" ? "number" : null }, t(`column.${name}`))))),
@@ -126,7 +126,7 @@ function line(inspection) {
   const { id, verdict, threshold, category, station, part_id: part, filename, at, label } = inspection;
   const address = `#/history/${id}`;
   return h("tr", { onclick: (event) => { if (!event.target.closest("a")) location.hash = address; } },
-    h("td", { class: "small" }, picture(`/inspections/${id}/image`, "", { side: 96 })),
+    h("td", { class: "small" }, lazyImage(`/inspections/${id}/image`, "", { side: 96 })),
     h("td", {}, h("a", { href: address }, badge(verdict))), h("td", { class: "number" }, score(inspection.score)), h("td", { class: "number" }, score(threshold)),
     h("td", {}, category), h("td", {}, station), h("td", {}, part), h("td", {}, filename), h("td", {}, moment(at)),
     h("td", {}, label ? t(`label.${label}`) : null));

@@ -1,7 +1,7 @@
-// Inspect: is the part in this picture good, and if not, where and why?
+// Inspect: is the part in this image good, and if not, where and why?
 
 import { get, request } from "../api.js";
-import { hasCamera, takePicture } from "../camera.js";
+import { hasCamera, capturePhoto } from "../camera.js";
 import { fill, h } from "../dom.js";
 import { dropArea } from "../file-drop.js";
 import { inspectionPanel } from "../inspection.js";
@@ -38,7 +38,7 @@ export async function show(place, { signal }) {
   if (categories.some(({ name }) => name === kept) && file === null) choice.value = kept;
   if (!categories.length && file === null) fill(result, h("p", { class: "empty" }, t("inspect.nothing")));
 
-  /** Inspect the latest picture as the product that is chosen now. */
+  /** Inspect the latest image as the product that is chosen now. */
   async function inspect() {
     if (file === null) return;
     showing.abort();
@@ -60,7 +60,7 @@ export async function show(place, { signal }) {
 
   async function snap() {
     try {
-      const taken = await takePicture();
+      const taken = await capturePhoto();
       if (taken === null) return;
       file = taken;
       await inspect();

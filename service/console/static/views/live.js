@@ -1,6 +1,6 @@
 // Live: what the lines inspect, as they inspect it.
 
-import { get, picture } from "../api.js";
+import { get, lazyImage } from "../api.js";
 import { chart, ticks } from "../chart.js";
 import { fill, h } from "../dom.js";
 import { filters } from "../filters.js";
@@ -97,7 +97,7 @@ export async function show(place, { query, signal }) {
     const { id, verdict, category, station, at, label } = inspection;
     row.className = `tone-${verdict}`;
     fill(row.firstChild,
-      picture(`/inspections/${id}/image`, "", { side: 96 }),
+      lazyImage(`/inspections/${id}/image`, "", { side: 96 }),
       h("span", { class: "what" }, badge(verdict), h("span", { class: "hint" }, [category, station].filter(Boolean).join(" · "))),
       h("span", { class: "when" }, h("span", {}, score(inspection.score)), h("span", { class: "hint" }, clock(at)),
         label ? h("span", { class: "mark" }, t(`label.${label}`)) : null));

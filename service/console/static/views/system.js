@@ -90,9 +90,9 @@ async function readMemory(signal) {
 async function readStorage(signal) {
   const { categories, disk, pending_deletion: waiting, pruned_at: pruned, limits } = await get("/storage", {}, signal);
   const sized = ({ count, bytes: size }) => (count ? t("storage.sized", { amount: count, size: bytes(size) }) : "–");
-  const goes = ({ next_inspections: rows, next_images: pictures }) =>
-    (rows.count || pictures.count ? t("storage.goes", { rows: rows.count, pictures: pictures.count }) : "–");
-  const columns = ["category", "references", "others", "others.pictures", "defects", "defects.pictures", "next"];
+  const goes = ({ next_inspections: rows, next_images: images }) =>
+    (rows.count || images.count ? t("storage.goes", { rows: rows.count, images: images.count }) : "–");
+  const columns = ["category", "references", "others", "others.images", "defects", "defects.images", "next"];
   return [
     table("system.storage", columns.map((each) => t(`storage.${each}`)), categories.map(({ name, references, others, defects }) => [
       name ?? t("storage.none"), sized({ count: references.count, bytes: references.image_bytes + references.code_bytes }),
@@ -100,9 +100,9 @@ async function readStorage(signal) {
       [others, defects].map(goes).filter((each) => each !== "–").join("; ") || "–",
     ])),
     facts("storage", [
-      ["keeps", bounds(limits.inspections)], ["keeps.pictures", bounds(limits.images)],
-      ["keeps.defects", bounds(limits.defects)], ["keeps.defect-pictures", bounds(limits.defect_images)],
-      ["pictures-below", bytes(disk.prune_images_below_bytes)], ["history-below", bytes(disk.stop_recording_below_bytes)],
+      ["keeps", bounds(limits.inspections)], ["keeps.images", bounds(limits.images)],
+      ["keeps.defects", bounds(limits.defects)], ["keeps.defect-images", bounds(limits.defect_images)],
+      ["images-below", bytes(disk.prune_images_below_bytes)], ["history-below", bytes(disk.stop_recording_below_bytes)],
       ["waiting", sized(waiting)], ["pruned", pruned === null ? null : moment(pruned)],
     ]),
   ];
