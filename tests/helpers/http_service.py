@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from starlette.testclient import TestClient
 
+from service.app import create_app
 from service.settings import Settings
+from service.state import AppState
 
 Web = httpx.Client | TestClient
 Files = list[tuple[str, tuple[str, bytes, str]]]
@@ -25,14 +29,29 @@ def files(*images: bytes) -> Files:
     return [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(images)]
 
 
-def onboard(client: TestClient, category: str, *images: bytes) -> list[int]:
+@contextmanager
+def running_service(data: Path, **more: object) -> Iterator[TestClient]:
+    """A client of a service on a data folder."""
+    with TestClient(create_app(AppState.start(settings(data, **more))), base_url="http://localhost") as running:
+        yield running
+
+
+def teach(client: Web, category: str, *images: bytes, rate: float | None = None) -> None:
+    """Onboard images of a product, accept this false-reject rate, and wait until it is calibrated."""
+    onboard(client, category, *images)
+    if rate is not None:
+        assert client.patch(f"/categories/{category}", json={"false_reject_rate": rate}).status_code == 200
+    wait_until_calibrated(client, category)
+
+
+def onboard(client: Web, category: str, *images: bytes) -> list[int]:
     """Onboard images, all of which must be accepted; returns their ids."""
     answer = client.post("/references", data={"category": category}, files=files(*images))
     assert answer.status_code == 200, answer.text
     return [result["reference_id"] for result in answer.json()["results"]]
 
 
-def wait_until_calibrated(client: TestClient, category: str, seconds: float = 60) -> dict[str, object]:
+def wait_until_calibrated(client: Web, category: str, seconds: float = 60) -> dict[str, object]:
     """The category's calibration once it is of the references there are."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

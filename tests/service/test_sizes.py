@@ -16,7 +16,7 @@ from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
 from tests.helpers.commands import touchstone
-from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
+from tests.helpers.http_service import files, onboard, settings, teach
 from tests.helpers.part_images import part
 
 WIDTH, HEIGHT = 640, 360
@@ -40,9 +40,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service at the default sizes that knows 24 plates."""
     running = AppState.start(Settings(data=tmp_path_factory.mktemp("plates"), device="cpu"))
     with TestClient(create_app(running), base_url="http://localhost") as client:
-        onboard(client, "plate", *(plate(seed) for seed in range(24)))
-        client.patch("/categories/plate", json={"false_reject_rate": 0.05})
-        wait_until_calibrated(client, "plate")
+        teach(client, "plate", *(plate(seed) for seed in range(24)), rate=0.05)
         yield client
 
 

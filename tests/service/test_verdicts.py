@@ -16,7 +16,7 @@ from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.state import AppState
 from tests.helpers.commands import touchstone
-from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
+from tests.helpers.http_service import files, onboard, running_service, settings, teach, wait_until_calibrated
 from tests.helpers.part_images import part, plain, varied
 
 
@@ -28,14 +28,9 @@ def category(client: TestClient, name: str = "disc") -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client of a service that knows 24 discs and 24 plates."""
-    with TestClient(
-        create_app(AppState.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
-    ) as running:
-        onboard(running, "disc", *(varied(seed) for seed in range(24)))
-        onboard(running, "plate", *(part(seed, kind=1) for seed in range(24)))
-        for name in ("disc", "plate"):
-            running.patch(f"/categories/{name}", json={"false_reject_rate": 0.05})
-            wait_until_calibrated(running, name)
+    with running_service(tmp_path_factory.mktemp("data")) as running:
+        teach(running, "disc", *(varied(seed) for seed in range(24)), rate=0.05)
+        teach(running, "plate", *(part(seed, kind=1) for seed in range(24)), rate=0.05)
         yield running
 
 

@@ -21,8 +21,10 @@ from tests.helpers.http_service import (
     inspect,
     made_from,
     onboard,
+    running_service,
     say,
     settings,
+    teach,
     wait_until_calibrated,
 )
 from tests.helpers.part_images import part, varied
@@ -37,14 +39,9 @@ def reasons(problem: dict[str, Any]) -> set[str]:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service that knows 24 discs and 6 plates, calibrated."""
-    with TestClient(
-        create_app(AppState.start(settings(tmp_path_factory.mktemp("data")))), base_url="http://localhost"
-    ) as client:
-        onboard(client, "disc", *(varied(seed) for seed in range(24)))
-        onboard(client, "plate", *(part(seed, kind=1) for seed in range(6)))
-        client.patch("/categories/disc", json={"false_reject_rate": 0.05})
-        wait_until_calibrated(client, "disc")
-        wait_until_calibrated(client, "plate")
+    with running_service(tmp_path_factory.mktemp("data")) as client:
+        teach(client, "disc", *(varied(seed) for seed in range(24)), rate=0.05)
+        teach(client, "plate", *(part(seed, kind=1) for seed in range(6)))
         yield client
 
 
