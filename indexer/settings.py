@@ -18,6 +18,7 @@ from pydantic_settings import (
 from indexer.text import read_text
 
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
+    from indexer.domain.geometry_choice import GeometryPolicy
     from indexer.encoders import EncoderSettings
     from indexer.imaging.decode import ImageLimits
 
@@ -75,15 +76,22 @@ class DataSettings(BaseSettings):
         448,
         ge=16,
         le=4096,
-        description="Side in pixels of the square an image is resized to. "
-        "Unless it or the next is set, a memory that is there keeps its own.",
+        description="Set it or the next to have every image squashed to a square of so many pixels a side, as the "
+        "paper does. A memory that is there keeps its own.",
     )
     crop: int = Field(
         448,
         ge=16,
         le=4096,
-        description="Side in pixels of the centre square that is inspected; what is smaller than the other cuts a "
-        "border off, in which no defect is seen.",
+        description="Side in pixels of the centre square of that which is inspected; what is smaller than the other "
+        "cuts a border off, in which no defect is seen.",
+    )
+    cells: int = Field(
+        784,
+        ge=1,
+        le=65_536,
+        description="Cells of a new category's grid, at most: its images are inspected as a whole, in their own "
+        "proportions. Unless one of the two before is set.",
     )
     device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
@@ -121,6 +129,15 @@ class DataSettings(BaseSettings):
     def sized(self) -> bool:
         """Whether somebody chose sizes."""
         return not self.model_fields_set.isdisjoint({"resize", "crop"})
+
+    @property
+    def geometry_policy(self) -> GeometryPolicy:
+        """How new categories are inspected."""
+        from indexer.domain.geometry import InputGeometry
+        from indexer.domain.geometry_choice import GeometryPolicy
+
+        preset = InputGeometry.paper(self.resize, self.crop) if self.sized else None
+        return GeometryPolicy(self.cells, preset)
 
     @property
     def encoder_settings(self) -> EncoderSettings:

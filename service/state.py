@@ -20,6 +20,7 @@ from indexer.history.pruner import HISTORY, Pruner
 from indexer.jobs.encoder_of_memory import encoder_of_memory
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine, choose_engine
+from indexer.search.cost import Pace, measure_pace
 from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.storage.disk_space import has_free_space
 from service.auth.api_key_cache import ApiKeyCache
@@ -29,6 +30,7 @@ from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
 from service.background.criteria import CurrentCriteria
+from service.background.geometry_changes import GeometryChanges
 from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
@@ -49,8 +51,8 @@ from service.thread_pools import ThreadPools
 log = logging.getLogger("touchstone")
 
 _BORDER_WARNING = (
-    "the memory looks at the centre of images (%s): a border of %.0f %% of every image is not inspected; "
-    "`touchstone rebuild` makes it one that looks at all"
+    "%s: a border of %.0f %% of every image is not inspected; `touchstone rebuild --category %s --cells 784`, or its "
+    "settings in the console, have all of it inspected"
 )
 
 _MAX_VERSION_WAIT_SECONDS = (
@@ -91,8 +93,11 @@ class AppState:
     readiness: Readiness
     catalogue_sync: Task
     key_sync: Task
+    geometry_changes: Task
     background: Supervisor
     descriptor_shortage: FileDescriptorShortage = field(default_factory=FileDescriptorShortage)
+    pace_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pace: Pace | None = None  # of the encoder and the search, once somebody has asked what a geometry costs
     preview_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
@@ -110,9 +115,9 @@ class AppState:
             database_url=settings.database_url,
             mmap_codes=settings.mmap_codes,
         )
-        geometry = encoder.space.global_geometry
-        if geometry.inspected < 1:
-            log.warning(_BORDER_WARNING, geometry.described, 100 * (1 - geometry.inspected))
+        for name in library.published.settings:
+            if (inspected := library.geometry_of(name).inspected) < 1:
+                log.warning(_BORDER_WARNING, name, 100 * (1 - inspected), name)
         (settings.data / HISTORY).mkdir(exist_ok=True)
         engine = choose_engine(encoder.device, settings.device_memory_share)
         if encoder.device.type == "cuda":
@@ -133,13 +138,14 @@ class AppState:
             rhos = {CategorySettings().rho, *(each.rho for each in library.catalogue.categories.settings().values())}
             worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
         calibrations = CalibrationManager(worker, engine, library)
+        preprocess = choose_preprocessing(encoder, settings)
         detecting = _in_flight_limits(settings, settings.queue_size + settings.batch_size, lambda: worker.retry_after)
         onboarding = _in_flight_limits(settings, settings.onboarding_queue_size, lambda: _ONBOARDING_RETRY_SECONDS)
         decoder, onboarding_decoder = (
             Decoder(
                 settings.decode_threads,
                 settings.image_limits,
-                choose_preprocessing(encoder, settings),
+                preprocess,
                 metrics,
                 kind.decoded_bytes,
             )
@@ -167,12 +173,15 @@ class AppState:
         adaptations = Adaptations(worker, encoder, engine, library, calibrations, settings.image_limits)
         adapting = task("adaptation", adaptations.round, seconds=refresh, most_seconds=5)
         adaptations.asked = adapting.soon
+        changes = GeometryChanges(worker, encoder, engine, library, calibrations, preprocess, settings.image_limits)
+        geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
         background = Supervisor(
             (
                 catalogue_sync,
                 key_sync,
                 task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
                 adapting,
+                geometry_changes,
                 task("pruning", pruning.round, seconds=pruning.pause),
                 task("compaction", Compaction(library).round, seconds=refresh),
                 task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
@@ -203,6 +212,7 @@ class AppState:
             readiness,
             catalogue_sync,
             key_sync,
+            geometry_changes,
             background,
         )
 
@@ -235,6 +245,15 @@ class AppState:
     def recording_enabled(self) -> bool:
         """Whether inspections are kept; not when the disk is nearly full."""
         return has_free_space(self.settings.data, self.settings.min_free_bytes)
+
+    async def geometry_pace(self) -> Pace:
+        """How fast encoder and search are, measured once, behind all other work."""
+        async with self.pace_lock:
+            if self.pace is None:
+                codec = self.library.memory.codec
+                measured = self.worker.submit_calibration(lambda _: measure_pace(self.encoder, self.engine, codec))
+                self.pace = await asyncio.wrap_future(measured)
+            return self.pace
 
     @property
     def not_ready_reason(self) -> str | None:

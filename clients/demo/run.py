@@ -20,19 +20,11 @@ from sklearn.metrics import roc_auc_score
 
 from clients.demo import contact_sheet
 from clients.demo.factory import PRODUCTS, Sample, defect_kinds, render_defective, render_good, test_seed
-from clients.demo.server import MAP_SIDE, DemoFailed, InspectedPart, Server, ServerUnreachable, encode_png
+from clients.demo.server import DemoFailed, InputGeometry, InspectedPart, Server, ServerUnreachable, encode_png
 
 MIN_AUROC = 0.90
 FALSE_REJECT_RATE = 0.02  # needs 49 references
 _IMAGES_PER_REQUEST = 10
-
-
-@dataclass(frozen=True)
-class InputGeometry:
-    """The analysed part of an image: the centre `crop` pixels after resizing to a square of `resize` pixels."""
-
-    resize: int
-    crop: int
 
 
 @dataclass(frozen=True)
@@ -61,21 +53,23 @@ class Result:
     threshold: float | None
 
 
-def to_map_geometry(mask: NDArray[np.uint8] | None, geometry: InputGeometry) -> NDArray[np.bool_]:
-    """A mask resized and cropped like the anomaly map; bool (256, 256), all False for None."""
+def to_map_geometry(
+    mask: NDArray[np.uint8] | None, geometry: InputGeometry, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """A mask scaled and cropped like the anomaly map; bool of the map's shape (rows, columns), all False for None."""
     if mask is None:
-        return np.zeros((MAP_SIDE, MAP_SIDE), np.bool_)
-    square = cv2.resize(mask, (geometry.resize, geometry.resize), interpolation=cv2.INTER_NEAREST)
-    edge = (geometry.resize - geometry.crop) // 2
-    crop = square[edge : edge + geometry.crop, edge : edge + geometry.crop]
-    return cv2.resize(crop, (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_NEAREST) > 0
+        return np.zeros(shape, np.bool_)
+    left, top, width, height = geometry.window
+    scaled = cv2.resize(mask, geometry.resized, interpolation=cv2.INTER_NEAREST)
+    seen = scaled[top : top + height, left : left + width]
+    return cv2.resize(seen, shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 def measure(product: str, parts: Sequence[InspectedPart], geometry: InputGeometry) -> Result:
     """The measurements of one product from its inspected parts, good and defective."""
     truth = np.array([part.sample.defect is not None for part in parts])
     scores = np.array([part.score for part in parts])
-    pixels = np.concatenate([to_map_geometry(part.sample.mask, geometry).ravel() for part in parts])
+    pixels = np.concatenate([to_map_geometry(part.sample.mask, geometry, part.map.shape).ravel() for part in parts])
     values = np.concatenate([part.map.ravel() for part in parts])
     verdicts = np.array([part.verdict for part in parts])
     latencies = np.array([part.latency_ms for part in parts])
@@ -97,7 +91,6 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
     """Run the demo. DemoFailed."""
     start = time.monotonic()
     version = server.request("GET", "/version")
-    geometry = InputGeometry(version["encoder"]["resize"], version["encoder"]["crop"])
     console.print(
         f"Server {server.url}, encoder {version['encoder']['name']}, {version['references']} references so far"
     )
@@ -133,7 +126,7 @@ def run(server: Server, plan: Plan, console: Console) -> list[Result]:
                 _save(overlays / f"{name}.png", part.overlay)
                 inspected.append(part)
                 progress.advance(task)
-            results.append(measure(product, inspected, geometry))
+            results.append(measure(product, inspected, server.geometry(product)))
             rows.append(_row(index, results[-1], inspected))
         progress.update(task, description="Inspected")
     console.print(_table(results))

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from clients.demo.factory import Sample
 
-MAP_SIDE = 256
-
 
 class DemoFailed(Exception):
     """The demo cannot continue; the message says why in one line."""
@@ -25,6 +23,14 @@ class DemoFailed(Exception):
 
 class ServerUnreachable(DemoFailed):
     """No server responds at the URL."""
+
+
+@dataclass(frozen=True)
+class InputGeometry:
+    """How a product is inspected: the image is scaled to `resized`, of which `window` is looked at."""
+
+    resized: tuple[int, int]  # (width, height)
+    window: tuple[int, int, int, int]  # (left, top, width, height)
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,11 @@ class Server:
             raise DemoFailed(f"reference {rejected['filename']} of {product} was rejected: {rejected['detail']}")
         return response["added"], response["duplicates"]
 
+    def geometry(self, product: str) -> InputGeometry:
+        """How a product is inspected."""
+        found = self.request("GET", f"/categories/{product}")["geometry"]
+        return InputGeometry(tuple(found["resized"]), tuple(found["window"]))
+
     def set_false_reject_rate(self, product: str, rate: float) -> None:
         """Set the share of good parts that may be rejected."""
         self.request("PATCH", f"/categories/{product}", json={"false_reject_rate": rate})
@@ -121,7 +132,7 @@ class Server:
         detection = response["results"][0]
         values = np.load(io.BytesIO(base64.b64decode(detection["map"]["data"])), allow_pickle=False)
         overlay = cv2.imdecode(np.frombuffer(base64.b64decode(detection["overlay"]), np.uint8), cv2.IMREAD_COLOR_RGB)
-        if overlay is None or values.shape != (MAP_SIDE, MAP_SIDE):
+        if overlay is None or values.ndim != 2:
             raise DemoFailed(f"the response for {name} has no readable map or overlay")
         return InspectedPart(
             sample=sample,

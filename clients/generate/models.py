@@ -31,10 +31,12 @@ _NAMES = {
     "Map": "AnomalyMap",
     "NewKey": "NewApiKey",
     "PolygonsBody": "Polygons",
+    "PreviewRequest": "PreviewedSettings",
     "Problem": "ProblemDetails",
     "References": "ReferencesResponse",
     "Settings": "CategorySettings",
-    "SettingsPatch": "SettingsChanges",
+    "CategoryPatch": "SettingsChanges",
+    "GeometryBody": "GeometryChoice",
     "Task": "BackgroundTask",
     "Unfamiliar": "UnfamiliarThreshold",
 }
@@ -45,9 +47,15 @@ _LITERALS = {
     "FindingKind": ("Finding", "kind"),
     "Role": ("ApiKey", "role"),
     "BitDepth": ("CategorySettings", "bit_depth"),
+    "OnMismatch": ("Geometry", "on_mismatch"),
 }
 _EXTENDS = {"Detection": "Inspection", "NewApiKey": "ApiKey"}
-_REQUESTS = ("SettingsChanges", "Polygons")  # bodies that callers build; other bodies are arguments of methods
+_REQUESTS = (
+    "SettingsChanges",
+    "PreviewedSettings",
+    "Polygons",
+    "GeometryChoice",
+)  # bodies that callers build; other bodies are arguments of methods
 _WRITTEN_BY_HAND = {"ProblemDetails"}
 _SECRETS = {"token"}
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}

@@ -90,6 +90,15 @@ class Calibrations:
             connection.execute(delete(DriftRow).where(DriftRow.category_id == id_of_category(connection, category)))
 
 
+def add_calibration(connection: Connection, category_id: int, memory_id: int, kept: StoredCalibration) -> None:
+    """Keep the calibration of a category that has none in a memory."""
+    keys = {"category_id": category_id, "memory_id": memory_id}
+    values = {"version": kept.version, "at": now(), "k": kept.k, "rho": kept.rho}
+    connection.execute(insert(CalibrationRow).values(**keys, **values))
+    for some in batches(kept.references):
+        connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(each)} for each in some])
+
+
 def forget_calibrations(connection: Connection, which: ColumnElement[bool]) -> None:
     """Delete kept calibrations with all that belongs to them. which: a condition on `CalibrationRow`."""
     stored = select(CalibrationRow.category_id, CalibrationRow.memory_id).where(which)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnExpressionArgument, Connection, Row, delete, exists, func, insert, select, update
 
 from indexer.catalogue.audit import note
-from indexer.catalogue.calibrations import forget_calibrations
+from indexer.catalogue.calibrations import add_calibration, forget_calibrations
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, live_ids
-from indexer.catalogue.placements import encoded_ids, encoded_in, record_segment
+from indexer.catalogue.placements import encoded_ids, encoded_in, grouped_by_segment, record_segment
 from indexer.catalogue.queries import id_of_category, now
 from indexer.catalogue.tables import (
     AdaptationRow,
@@ -25,7 +26,8 @@ from indexer.catalogue.tables import (
 )
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import GeometryNotFound, MemoryIncomplete
-from indexer.domain.snapshot import GeometryChange, GeometryRecord, SegmentFile
+from indexer.domain.leave_one_out import StoredCalibration
+from indexer.domain.snapshot import GeometryChange, GeometryRecord, SegmentFile, SegmentRows
 
 
 class Geometries:
@@ -38,6 +40,16 @@ class Geometries:
         """The active geometry of every category that has one in a memory, by name."""
         with self._transactions.reading() as connection:
             return active_geometries(connection, memory_id)
+
+    def of(self, memory_id: int, category: str) -> str | None:
+        """The active geometry of a category in a memory, also of one that was removed; None of one that has none."""
+        within = (CategoryGeometryRow.memory_id == memory_id, CategoryGeometryRow.active, CategoryRow.name == category)
+        with self._transactions.reading() as connection:
+            return connection.scalar(
+                select(CategoryGeometryRow.geometry)
+                .join(CategoryRow, CategoryRow.id == CategoryGeometryRow.category_id)
+                .where(*within)
+            )
 
     def ensure(self, memory_id: int, category: str, geometry_json: str) -> GeometryRecord:
         """A category's active geometry in a memory, whatever it is; this one when it has none. CategoryNotFound."""
@@ -103,6 +115,27 @@ class Geometries:
         with self._transactions.reading() as connection:
             return tuple(GeometryChange(_record(row), row.encoded, row.held) for row in connection.execute(statement))
 
+    def segments(self, geometry_id: int) -> tuple[SegmentRows, ...]:
+        """Where the live references of a category lie under a geometry, active or not."""
+        with self._transactions.reading() as connection:
+            rows = connection.execute(
+                select(
+                    SegmentRow.name,
+                    SegmentRow.sha256,
+                    SegmentRow.size,
+                    SegmentRow.count,
+                    ReferenceRow.id.label("reference_id"),
+                    CategoryRow.name.label("category"),
+                    PlacementRow.row,
+                )
+                .join(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
+                .join(ReferenceRow, ReferenceRow.id == PlacementRow.reference_id)
+                .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+                .where(PlacementRow.geometry_id == geometry_id, LIVE)
+                .order_by(SegmentRow.id, PlacementRow.row)
+            )
+            return grouped_by_segment(rows)
+
     def note_error(self, geometry_id: int, error: str | None) -> None:
         """Keep why the references of a change cannot be encoded; None once they can."""
         with self._transactions.writing() as connection:
@@ -127,9 +160,10 @@ class Geometries:
                 record_segment(connection, found.memory_id, segment, placed)
             return len(requested)
 
-    def activate(self, geometry_id: int) -> int:
+    def activate(self, geometry_id: int, calibration: StoredCalibration | None = None) -> int:
         """Serve a category under another geometry from the returned version on, and let go of the earlier one.
 
+        calibration: the category's leave-one-out results under it, which are kept as of that version.
         Raises GeometryNotFound, and MemoryIncomplete while live references of the category are not encoded.
         """
         with self._transactions.writing() as connection:
@@ -158,6 +192,8 @@ class Geometries:
                 .where(CategoryGeometryRow.id == geometry_id)
                 .values(active=True, activated_version=version, error=None)
             )
+            if calibration is not None:
+                add_calibration(connection, found.category_id, found.memory_id, replace(calibration, version=version))
             was = {} if before is None else {"geometry": before}
             note(connection, "geometry.changed", found.name, was, {"geometry": found.geometry, "version": version})
             return version

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, exists, insert, select
 
 from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import CategoryGeometryRow, PlacementRow, ReferenceRow, SegmentRow
-from indexer.domain.snapshot import SegmentFile
+from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows
 
 
 def record_segment(
@@ -57,3 +59,11 @@ def encoded_ids(connection: Connection, geometry_id: int, ids: Iterable[int]) ->
         for some in batches(ids)
         for found in connection.scalars(statement.where(PlacementRow.reference_id.in_(some)))
     }
+
+
+def grouped_by_segment(rows: Iterable[Any]) -> tuple[SegmentRows, ...]:
+    """Rows in order of segment, of a segment's four columns, reference, category and row, as what lies in each."""
+    return tuple(
+        SegmentRows(SegmentFile(*key), tuple(PlacedReference(row.reference_id, row.category, row.row) for row in some))
+        for key, some in itertools.groupby(rows, lambda row: cast(tuple[str, str, int, int], tuple(row[:4])))
+    )

@@ -78,6 +78,17 @@ class References:
                 found.setdefault(row.name, []).append(group)
         return {name: Profile(tuple(groups)) for name, groups in found.items()}
 
+    def sizes(self, category: str) -> dict[tuple[int, int], int]:
+        """(width, height) in pixels of a category's live references → how many have it."""
+        statement = (
+            select(ReferenceRow.width, ReferenceRow.height, func.count())
+            .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+            .where(CategoryRow.name == category, LIVE)
+            .group_by(ReferenceRow.width, ReferenceRow.height)
+        )
+        with self._transactions.reading() as connection:
+            return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
+
     def appearances(self, category: str) -> list[dict[str, float]]:
         """How the live references of a category look as photographs, of those for which it was noted."""
         statement = (

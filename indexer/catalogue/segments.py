@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping
-from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
@@ -12,12 +10,12 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.geometries import active_geometries
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
-from indexer.catalogue.placements import record_segment
+from indexer.catalogue.placements import grouped_by_segment, record_segment
 from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import CategoryGeometryRow, CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import SegmentsChanged
-from indexer.domain.snapshot import PlacedReference, SegmentFile, SegmentRows, SegmentUsage, SnapshotDelta
+from indexer.domain.snapshot import SegmentFile, SegmentUsage, SnapshotDelta
 
 
 class Segments:
@@ -51,13 +49,7 @@ class Segments:
                 .where(PlacementRow.memory_id == memory_id, LIVE, CategoryGeometryRow.active, fresh)
                 .order_by(SegmentRow.id, PlacementRow.row)
             )
-            segments = tuple(
-                SegmentRows(
-                    SegmentFile(*key),
-                    tuple(PlacedReference(row.reference_id, row.category, row.row) for row in rows),
-                )
-                for key, rows in itertools.groupby(added, lambda row: cast(tuple[str, str, int, int], tuple(row[:4])))
-            )
+            segments = grouped_by_segment(added)
             removed = connection.scalars(
                 select(ReferenceRow.id)
                 .where(ReferenceRow.removed_version > version, ReferenceRow.added_version <= version)
@@ -89,23 +81,16 @@ class Segments:
             PlacementRow.geometry_id == CategoryGeometryRow.id,
             ~CategoryGeometryRow.active,
         )
-        geometry = (
-            select(func.min(CategoryGeometryRow.geometry))
-            .join(PlacementRow, PlacementRow.geometry_id == CategoryGeometryRow.id)
-            .where(PlacementRow.segment_id == SegmentRow.id)
-            .correlate(SegmentRow)
-            .scalar_subquery()
-        )
         with self._transactions.reading() as connection:
             rows = connection.execute(
-                select(SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count, live, geometry)
+                select(SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count, live)
                 .outerjoin(PlacementRow, PlacementRow.segment_id == SegmentRow.id)
                 .outerjoin(ReferenceRow, (ReferenceRow.id == PlacementRow.reference_id) & LIVE)
                 .where(SegmentRow.memory_id == memory_id, SegmentRow.retired_at.is_(None), ~pending)
                 .group_by(SegmentRow.id, SegmentRow.name, SegmentRow.sha256, SegmentRow.size, SegmentRow.count)
                 .order_by(SegmentRow.id)
             )
-            return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4], row[5]) for row in rows)
+            return tuple(SegmentUsage(SegmentFile(*row[:4]), row[4]) for row in rows)
 
     def move(self, memory_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Let references lie in a new segment instead of where they lie in a memory; returns the version.

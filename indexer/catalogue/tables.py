@@ -249,6 +249,7 @@ class InspectionRow(Base):
     encoding: Mapped[str | None] = mapped_column(Text)
     reading: Mapped[str | None] = mapped_column(Text)
     notices: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
+    geometry: Mapped[str | None] = mapped_column(Text)
     request_key: Mapped[str | None] = mapped_column(String(64))
     request_digest: Mapped[str | None] = mapped_column(String(64))
 

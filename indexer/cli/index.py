@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from indexer.cli.geometry_options import (
+    Cells,
+    MillimetresPerPixel,
+    OnMismatch,
+    Resized,
+    Size,
+    SmallestDefect,
+    Window,
+    geometry_choice,
+)
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
 from indexer.settings import DataSettings
@@ -33,6 +43,13 @@ def index(
         int | None,
         typer.Option(help="Bits that the camera puts into files of 16 a channel: 10, 12, 14 or 16 [told from them]."),
     ] = None,
+    cells: Cells = None,
+    smallest_defect: SmallestDefect = None,
+    millimetres_per_pixel: MillimetresPerPixel = None,
+    size: Size = None,
+    resized: Resized = None,
+    window: Window = None,
+    on_mismatch: OnMismatch = None,
 ) -> None:
     """Make whole folders of images of good parts references.
 
@@ -43,6 +60,9 @@ def index(
     cannot be used are listed and passed over, and so are those with findings that the category's settings refuse. A
     service on the same data may be running; it sees what is added, and calibrates it at once or when it starts.
 
+    How fine new categories are inspected can be said: see `touchstone geometry advise`. Otherwise all of each image is
+    inspected, in 784 cells at most. A category that there is keeps what it has: see `touchstone rebuild --category`.
+
     Exit code: 0 all images are references now; 1 some were refused; 2 nothing could be done.
 
     Sizes, layers, codec and limits are environment variables, as for the service: see docs/settings.md.
@@ -51,6 +71,7 @@ def index(
     """
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     depth = bit_depth_option(bit_depth)
+    choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
@@ -93,6 +114,8 @@ def index(
                     advance=advance,
                     screen=choose_engine(loaded.device) if screen else None,
                     depth=depth,
+                    policy=settings.geometry_policy,
+                    choice=choice,
                 )
             library.compact_if_needed()
         finally:

@@ -24,7 +24,7 @@ _PAPER_CELLS = 28  # along a side of the paper's grid
 _MAX_MAP_SIDE = 1024
 _UNNOTICED = 0.02  # distortion that `choose_geometry` accepts for more cells
 _MAX_SIDE = 16_384  # pixels
-_DEFECT_SHARE = 0.5  # of a patch's side that a defect has to be long to be found, see docs/geometry.md
+DEFECT_SHARE = 0.5  # of a patch's side that a defect has to be long to be found, see docs/geometry.md
 
 
 @dataclass(frozen=True)
@@ -273,12 +273,12 @@ def geometry_for_defect(
     """
     if not smallest_defect > 0:
         raise GeometryError("a defect is larger than 0 pixels")
-    scale = _DEFECT_SHARE * patch / smallest_defect
+    scale = DEFECT_SHARE * patch / smallest_defect
     width, height = image_size
     rows, columns = (max(1, math.ceil(side * scale / patch)) for side in (height, width))
     if rows * columns > MAX_CELLS or max(rows, columns) * patch > _MAX_SIDE:
         within = min(math.sqrt(MAX_CELLS / (width * height)), _MAX_SIDE / patch / max(width, height))
-        least = math.ceil(10 * _DEFECT_SHARE / within + 1) / 10  # whole cells take a little more
+        least = math.ceil(10 * DEFECT_SHARE / within + 1) / 10  # whole cells take a little more
         raise GeometryError(
             f"a defect of {smallest_defect:g} pixels in {width} × {height} takes {rows * columns} cells, more than "
             f"{MAX_CELLS}: defects of {least:g} pixels and more can be found; inspect a part of the image for smaller"

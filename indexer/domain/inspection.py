@@ -24,6 +24,7 @@ class Inspection:
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     novelty: how like anything referenced it is; alternative_category: another category that it fits better.
     encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
+    geometry: what of it was inspected, as `InputGeometry` in JSON; None of what was recorded before it was kept.
     request_key, request_digest: which request it answers and what that held, where the request can be sent again.
     """
 
@@ -58,6 +59,7 @@ class Inspection:
     encoding: str | None = None
     reading: str | None = None
     notices: tuple[JsonObject, ...] = ()
+    geometry: str | None = None
     request_key: str | None = None
     request_digest: str | None = None
 

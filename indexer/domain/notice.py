@@ -12,6 +12,7 @@ NoticeKind = Literal[
     "reencoded_as_references",
     "size_mismatch",
     "border_not_inspected",
+    "other_proportions",
 ]
 
 

@@ -94,11 +94,7 @@ class SnapshotDelta:
 
 @dataclass(frozen=True)
 class SegmentUsage:
-    """A segment in use, with how many of its rows still belong to live references.
-
-    geometry_json: of one of its rows, whose grid all have; None of a segment without references.
-    """
+    """A segment in use, with how many of its rows still belong to live references."""
 
     segment: SegmentFile
     live: int
-    geometry_json: str | None = None

@@ -29,6 +29,7 @@ _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 _MAX_SCANS = 64  # of a JPEG; encoders write up to some twenty
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112
+_FIRST_TURNED = 5  # from this orientation on, rows are stored as columns
 
 # Pillow warns of damaged metadata and of sizes that our own limits judge. Silenced once for the process, since
 # `warnings.catch_warnings` around each image is not thread-safe.
@@ -174,6 +175,18 @@ def decoded_bytes(file: BinaryIO, limits: ImageLimits) -> int:
             return image.width * image.height * (6 if deep else 3)
     except Exception:  # whatever is wrong with it, decoding it says so
         return 0
+
+
+def image_size(file: BinaryIO, limits: ImageLimits) -> tuple[int, int] | None:
+    """(width, height) of an image as it is seen, upright, as its header says; None for one that is refused."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            _check_header(image, limits)
+            width, height = image.size
+            turned = _orientation(image) >= _FIRST_TURNED
+            return (height, width) if turned else (width, height)
+    except Exception:  # whatever is wrong with it, decoding it says so
+        return None
 
 
 def _is_deep(image: Image.Image) -> bool:

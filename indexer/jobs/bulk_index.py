@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ from pathlib import Path
 from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
+from indexer.domain.errors import GeometryError, OtherProportions
 from indexer.domain.finding import Finding
+from indexer.domain.geometry import InputGeometry, Size
+from indexer.domain.geometry_choice import GeometryChoice, GeometryPolicy, commonest
 from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, PreparedImage, prepare
 from indexer.encoders.encode_images import encode_images
-from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, read_image
+from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, image_size, read_image
 from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
 from indexer.imaging.reading import read_pixels, reading_for
@@ -28,6 +32,7 @@ from indexer.references.stored_calibrations import stored_statistics
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.search import PatchSearchEngine
+from indexer.search.cost import check_memory
 from indexer.text import MAX_FILENAME_LENGTH, MAX_LENGTH, TextRejected, category_name, readable
 
 BATCH = 8  # images encoded at once
@@ -139,6 +144,8 @@ def bulk_index(
     advance: Callable[[IndexReport, int], None],
     screen: PatchSearchEngine | None = None,
     depth: BitDepth | None = None,
+    policy: GeometryPolicy | None = None,
+    choice: GeometryChoice | None = None,
 ) -> tuple[IndexReport, ...]:
     """Make the images references of their categories; what is one already is neither encoded nor added again.
 
@@ -147,7 +154,8 @@ def bulk_index(
     and passed over. screen: what to search with to hold the images of each commit against each other and against the
     references there are, as the service does; None adds them without. Findings stay with the references, and an image
     is refused for those that the category's settings name. depth: bits in use, of files that have 16 a channel; None
-    for what the category has, or what the values tell. StorageFull and CatalogueError end it; what was committed
+    for what the category has, or what the values tell. policy, choice: how new categories are inspected, and what was
+    said of that; those that there are keep what they have. StorageFull and CatalogueError end it; what was committed
     stays.
     """
     reports, codec = [], library.memory.codec
@@ -160,10 +168,16 @@ def bulk_index(
                 report.rejected = [RejectedImage(path, each.misnamed) for path in each.paths]
                 advance(report, len(each.paths))
                 continue
-            screened = None if screen is None else _Screener(library, screen, each.category)
+            try:
+                geometry = _geometry(library, each, limits, policy or GeometryPolicy(), choice)
+            except GeometryError as error:
+                report.rejected = [RejectedImage(path, f"geometry: {error}.") for path in each.paths]
+                advance(report, len(each.paths))
+                continue
+            screened = None if screen is None else _Screener(library, screen, each.category, geometry)
             waiting: list[_Encoded] = []
             reading = _reading(pool, library, each, limits, depth)
-            for batch in _loaded_ahead(pool, library, encoder, each, limits, reading):
+            for batch in _loaded_ahead(pool, library, encoder, each, limits, reading, geometry):
                 fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
                 for path, loaded in batch:
                     if not isinstance(loaded, _Loaded):
@@ -175,11 +189,11 @@ def bulk_index(
                         for loaded, one in zip(fresh, features, strict=True)
                     )
                 if len(waiting) >= _COMMIT:
-                    _commit(library, report, waiting, screened)
+                    _commit(library, report, geometry, waiting, screened)
                     waiting = []
                 advance(report, len(batch))
             if waiting:
-                _commit(library, report, waiting, screened)
+                _commit(library, report, geometry, waiting, screened)
     return tuple(reports)
 
 
@@ -188,6 +202,35 @@ def _note(report: IndexReport, path: Path, reason: str | None) -> None:
         report.duplicates += 1
     else:
         report.rejected.append(RejectedImage(path, reason))
+
+
+def _geometry(
+    library: ReferenceStore,
+    found: CategoryFolder,
+    limits: ImageLimits,
+    policy: GeometryPolicy,
+    choice: GeometryChoice | None,
+) -> InputGeometry:
+    """How a category is inspected; a new one in the proportions that most of some images of its folder have."""
+    memory = library.memory
+    if found.category in memory.geometries:
+        return memory.geometries[found.category]
+    some = found.paths[:: -(-len(found.paths) // _SAMPLED)]
+    size = commonest(Counter(size for path in some if (size := _size(path, limits)) is not None))
+    if size is None:  # no image: reading them says why
+        return memory.space.global_geometry
+    geometry = policy.of_new(size, memory.space.patch, choice)
+    if memory.folder is None:
+        check_memory(geometry, len(found.paths), memory.space, memory.codec)
+    return geometry
+
+
+def _size(path: Path, limits: ImageLimits) -> Size | None:
+    try:
+        with path.open("rb") as file:
+            return image_size(file, limits)
+    except OSError:
+        return None
 
 
 def _reading(
@@ -226,6 +269,7 @@ def _loaded_ahead(
     found: CategoryFolder,
     limits: ImageLimits,
     reading: Reading,
+    geometry: InputGeometry,
 ) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
     """Batches of a category's images, each decoded while the one before is worked on."""
 
@@ -239,13 +283,14 @@ def _loaded_ahead(
             stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
             own = reading_for(stored, reading)
             image = read_pixels(stored, own)
+            prepared = prepare(image, geometry, encoder.space.global_geometry)
         except ImageRejected as refused:
             return refused.detail
+        except OtherProportions as error:
+            return f"{error}.".capitalize()
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
         height, width = image.shape[:2]
-        geometry = library.memory.geometry_of(found.category)
-        prepared = prepare(image, geometry, encoder.space.global_geometry)
         quality = photo_quality_of(prepared.window, width, height)
         original = SourceImage(
             readable(path.name, MAX_FILENAME_LENGTH),
@@ -272,8 +317,10 @@ def _loaded_ahead(
 class _Screener:
     """Holds one category's images, commit by commit, against each other and against the references there are."""
 
-    def __init__(self, library: ReferenceStore, engine: PatchSearchEngine, category: str) -> None:
-        self._library, self._engine, self._category = library, engine, category
+    def __init__(
+        self, library: ReferenceStore, engine: PatchSearchEngine, category: str, geometry: InputGeometry
+    ) -> None:
+        self._library, self._engine, self._category, self._geometry = library, engine, category, geometry
         known = {each.name: each.settings for each in library.catalogue.categories.list()}
         self._settings = known.get(category, CategorySettings())
         self._known = KnownReferences(
@@ -284,6 +331,7 @@ class _Screener:
     def decide(self, images: Sequence[SourceImage], codes: Mapping[str, EncodedReferences]) -> OnboardingDecision:
         """Which of a commit's images are taken."""
         memory = self._library.memory
+        memory = memory.with_geometries({**memory.geometries, self._category: self._geometry})
         onboarding = Onboarding(memory, self._engine, self._category, self._settings, images, codes)
         compared = [onboarding.compare(number) for number in range(onboarding.count)]
         decision = onboarding.decide(compared, self._known)
@@ -292,7 +340,11 @@ class _Screener:
 
 
 def _commit(
-    library: ReferenceStore, report: IndexReport, waiting: Sequence[_Encoded], screened: _Screener | None
+    library: ReferenceStore,
+    report: IndexReport,
+    geometry: InputGeometry,
+    waiting: Sequence[_Encoded],
+    screened: _Screener | None,
 ) -> None:
     images = [each.original for each in waiting]
     codes = {each.original.sha256: each.codes for each in waiting}
@@ -305,7 +357,7 @@ def _commit(
             report.findings += ((waiting[position].path, finding) for finding in image.findings)
         images = list(decision.accepted.values())
     if images:
-        added = library.add(report.category, images, codes)
+        added = library.add(report.category, images, codes, geometry)
         fresh = sum(outcome.status == "added" for outcome in added.outcomes)
         report.added += fresh
         report.duplicates += len(images) - fresh  # the same image twice among these, or another process was quicker

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import MemoryIncomplete
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.geometry_choice import GeometryPolicy, commonest, refitted
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import MemoryRecord
-from indexer.encoders import Encoder
+from indexer.encoders import Encoder, FeatureSpace
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
 from indexer.memory import Codec
@@ -42,11 +44,20 @@ class ReencodeJob:
     """One rebuild of a data folder. Detection goes on with the old memory until the switch, which is one transaction.
 
     A memory that a killed rebuild left unfinished is taken up again. References added meanwhile are encoded too.
-    codec_name: None keeps the codec. NothingToRebuild when the memory is of this encoder and codec already.
+    codec_name: None keeps the codec. policy: of categories that had the old memory's own sizes; others keep theirs.
+    NothingToRebuild when the memory is of this encoder and codec already.
     """
 
-    def __init__(self, folder: DataFolder, catalogue: Catalogue, encoder: Encoder, codec_name: str | None) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        catalogue: Catalogue,
+        encoder: Encoder,
+        codec_name: str | None,
+        policy: GeometryPolicy | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._policy = policy or GeometryPolicy()
         self._encoder = encoder
         self._folder = folder
         self._files = folder.lock
@@ -98,16 +109,33 @@ class ReencodeJob:
             raise NothingToRebuild(f"the memory is of encoder {space.encoder} and codec {codec} already")
         return old, self._catalogue.memories.prepare(space.to_json(), space.fingerprint, codec)
 
+    def _geometry_of(self, category: str) -> InputGeometry:
+        """What a category gets in the new memory: what it has or is about to have, unless that was the memory's own."""
+        old = FeatureSpace.from_json(self._old.space_json)
+        patch = self._encoder.space.patch
+        if self._policy.preset is not None and self._old.fingerprint != self._new.fingerprint:
+            return self._policy.preset
+        pending = {each.record.category: each.record for each in self._catalogue.geometries.changes(self._old.id)}
+        if category in pending:
+            return refitted(InputGeometry.from_json(pending[category].geometry_json), old.patch, patch)
+        text = self._catalogue.geometries.active(self._old.id).get(category)
+        held = old.global_geometry if text is None else InputGeometry.from_json(text)
+        if held != old.global_geometry or self._old.fingerprint == self._new.fingerprint:
+            return refitted(held, old.patch, patch)
+        sizes = self._catalogue.references.sizes(category)
+        return self._policy.of_new(commonest(sizes) or held.resized, patch)
+
     def _encode_rest(self, reencoder: Reencoder, advance: Callable[[int], None]) -> list[Reference]:
         """Place every reference that is not in the new memory yet; returns those whose images cannot be read."""
         unreadable: list[Reference] = []
-        geometry = self._encoder.space.global_geometry.to_json()
         for category in self._catalogue.categories.list():
-            record = self._catalogue.geometries.ensure(self._new.id, category.name, geometry)
+            geometry = self._geometry_of(category.name)
+            record = self._catalogue.geometries.ensure(self._new.id, category.name, geometry.to_json())
+            geometry = InputGeometry.from_json(record.geometry_json)
             after = 0
             while references := self._catalogue.references.not_encoded(category.name, record.id, SEGMENT_ROWS, after):
                 after = references[-1].id
-                done = reencoder.encode(references, advance)
+                done = reencoder.encode(references, geometry, advance)
                 unreadable += done.unreadable
                 if done.codes is not None:
                     with self._files.shared():

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
-from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.errors import OriginalUnreadable, OtherProportions
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, PreparedImage, prepare
@@ -62,13 +64,17 @@ class Reencoder:
         with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
             yield cls(originals, cores.encoding(encoder), codec, limits, pool)
 
-    def encode(self, references: Sequence[Reference], advance: Callable[[int], None]) -> Reencoded:
-        """Encode references. advance: told how many more were dealt with."""
+    def encode(
+        self, references: Sequence[Reference], geometry: InputGeometry, advance: Callable[[int], None]
+    ) -> Reencoded:
+        """Encode references under a geometry. advance: told how many more were dealt with."""
         ids: list[int] = []
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
         ready: list[tuple[int, PreparedImage]] = []
-        for reference, image in zip(references, self._pool.map(self._prepared, references), strict=True):
+        for reference, image in zip(
+            references, self._pool.map(partial(self._prepared, geometry), references), strict=True
+        ):
             if image is None:
                 unreadable.append(reference)
             else:
@@ -80,12 +86,11 @@ class Reencoder:
             advance(1)
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
 
-    def _prepared(self, reference: Reference) -> PreparedImage | None:
+    def _prepared(self, geometry: InputGeometry, reference: Reference) -> PreparedImage | None:
         """The reference's image as the encoder takes it; None if it cannot be read."""
         try:
             data = self._originals.read(reference.image_sha256, reference.image_suffix)
             image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            geometry = self._encoder.space.global_geometry
-            return prepare(image, geometry, geometry)
-        except (OriginalUnreadable, ImageRejected, OSError):
+            return prepare(image, geometry, self._encoder.space.global_geometry)
+        except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
             return None

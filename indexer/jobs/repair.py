@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import CorruptSegmentError, FeatureSpaceMismatch
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
-from indexer.domain.snapshot import SegmentRows
+from indexer.domain.snapshot import PlacedReference, SegmentRows
 from indexer.encoders import Encoder, FeatureSpace
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.reencoder import SEGMENT_ROWS, ImagesUnreadable, Reencoder
@@ -78,11 +80,19 @@ class RepairJob:
         codec = Codec.from_name(self._memory.codec, self._encoder.space.dim)
         mended = 0
         unreadable: list[Reference] = []
-        ids = [row.reference_id for each in damaged for row in each.rows]
+        geometries = self._catalogue.geometries.active(self._memory.id)
+        batches = [
+            [row.reference_id for row in rows[start : start + SEGMENT_ROWS]]
+            for each in damaged
+            for _, grouped in itertools.groupby(sorted(each.rows, key=_category), _category)
+            for rows in [list(grouped)]
+            for start in range(0, len(rows), SEGMENT_ROWS)
+        ]
         with Reencoder.working(self._folder, self._encoder, codec, limits, decoders) as reencoder:
-            for start in range(0, len(ids), SEGMENT_ROWS):
-                some = [self._catalogue.references.get(each) for each in ids[start : start + SEGMENT_ROWS]]
-                done = reencoder.encode(some, advance)
+            for ids in batches:
+                some = [self._catalogue.references.get(each) for each in ids]
+                geometry = InputGeometry.from_json(geometries[some[0].category])
+                done = reencoder.encode(some, geometry, advance)
                 if done.codes is not None:
                     with self._files.shared():
                         segment = write_segment(self._segments, done.codes, self._encoder.space)
@@ -106,3 +116,7 @@ class RepairJob:
         files = self._catalogue.stored_files
         for _ in OrphanDeleter(self._folder.root, self._files, files.named, files.needed).orphans("segments"):
             pass
+
+
+def _category(placed: PlacedReference) -> str:
+    return placed.category

@@ -109,6 +109,12 @@ class MemoryBank:
         """Bytes of the stored codes, removed rows included."""
         return sum(table.rows * int(np.prod(table.arena.shape)) for table in self.tables)
 
+    @property
+    def live_categories(self) -> tuple[str, ...]:
+        """The categories that have live references."""
+        numbers = np.unique(self.category_numbers[self.live])
+        return tuple(self.category_names[int(number)] for number in numbers)
+
     def geometry_of(self, category: str | None) -> InputGeometry:
         """How images of a category are inspected; of all, and of an unknown one, as the space says."""
         return self.geometries.get(category or "", self.space.global_geometry)

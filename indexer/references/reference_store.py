@@ -145,9 +145,8 @@ class ReferenceStore:
         return self.catalogue.references.live_digests(category, digests)
 
     def geometry_of(self, category: str) -> InputGeometry:
-        """The geometry that images of a category are encoded under; of a new one, what it would get."""
-        published = self.published
-        return published.geometries.get(category) or published.memory.space.global_geometry
+        """The geometry that images of a category are encoded under; of one that there is not, the memory's own."""
+        return self.memory.geometry_of(category)
 
     def add(
         self,

@@ -33,8 +33,7 @@ class PublishedState:
     """What detection reads, replaced as a whole.
 
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
-    name; profiles: how its references were stored, geometries: what its images are encoded under, both by category.
-    version: of the catalogue that this follows; larger
+    name; profiles: how its references were stored, by category. version: of the catalogue that this follows; larger
     than the snapshot's only once the data folder has been switched to another memory. corrupt_segments: not
     served. superseded_by: the encoder of a newer memory that this process cannot serve.
     """
@@ -43,7 +42,6 @@ class PublishedState:
     memory_id: int
     settings: Mapping[str, CategorySettings] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
-    geometries: Mapping[str, InputGeometry] = field(default_factory=dict)
     version: int = 0
     corrupt_segments: tuple[CorruptSegmentError, ...] = ()
     superseded_by: str | None = None
@@ -113,14 +111,8 @@ class SnapshotLoader:
             self._publish(self._loaded(replace(now, corrupt_segments=()), changes, 0.0))
 
     def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
-        """Some rows of a segment. Raises CorruptSegmentError, and OSError when the file cannot be read now."""
-        segment = self._segments.read(rows.segment.name, rows.segment.sha256)
-        header = segment.header
-        if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
-            raise CorruptSegmentError(rows.segment.name, "bad header")
-        encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
-        picked = [row.row for row in rows.rows]
-        return encoded if picked == list(range(header.count)) else encoded.select(picked)
+        """See `read_rows`."""
+        return read_rows(self._segments, rows, memory)
 
     def _publish(self, published: PublishedState) -> None:
         known = {damage.name for damage in self._published.corrupt_segments}
@@ -161,8 +153,7 @@ class SnapshotLoader:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         try:
             memory, damaged = self._entered(now, changes, patience)
-            geometries = {name: InputGeometry.from_json(each) for name, each in changes.geometries.items()}
-            memory = memory.without_references(changes.removed, changes.version).with_geometries(geometries)
+            memory = memory.without_references(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
         except BaseException:
@@ -173,7 +164,7 @@ class SnapshotLoader:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not given back: %s", error)
-        return PublishedState(memory, now.memory_id, settings, profiles, geometries, changes.version, damaged)
+        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
     def _entered(
         self, now: PublishedState, changes: SnapshotDelta, patience: float
@@ -181,6 +172,8 @@ class SnapshotLoader:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
         # The same references come again under another geometry: their earlier rows go first.
         memory = now.memory.without_references(changes.reencoded, now.memory.version)
+        geometries = {name: InputGeometry.from_json(each) for name, each in changes.geometries.items()}
+        memory = memory.with_geometries(geometries)
         damaged = {error.name: error for error in now.corrupt_segments}
         parts: list[EncodedReferences] = []
         ids: list[int] = []
@@ -239,6 +232,17 @@ class SnapshotLoader:
             for index, row in enumerate(rows):
                 found[requested[row.reference_id]] = encoded.select([index])
         return join([found[position] for position in range(len(requested))]) if len(found) == len(requested) else None
+
+
+def read_rows(segments: SegmentStore, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
+    """Some rows of a segment. Raises CorruptSegmentError, and OSError when the file cannot be read now."""
+    segment = segments.read(rows.segment.name, rows.segment.sha256)
+    header = segment.header
+    if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
+        raise CorruptSegmentError(rows.segment.name, "bad header")
+    encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
+    picked = [row.row for row in rows.rows]
+    return encoded if picked == list(range(header.count)) else encoded.select(picked)
 
 
 def _described(memory: MemoryRecord) -> str:

@@ -40,10 +40,11 @@ _FEWEST_TAKEN = 512  # references, if there are so many: more only when the fals
 class _Wanted:
     """Images of one encoding that a category has met. found: the latest adaptation; None before the first.
 
-    waiting: done once there is an adaptation, or none can be made.
+    geometry: what of images that looked at. waiting: done once there is an adaptation, or none can be made.
     """
 
     found: Adaptation | None = None
+    geometry: InputGeometry | None = None
     failed: str | None = None  # key of the calibration beside which none could be made
     waiting: Future[None] = field(default_factory=Future)
     awaited: bool = False
@@ -79,6 +80,8 @@ class Adaptations:
     def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
         """The latest adaptation; while there is none it is made, if that is possible."""
         requested = self._want(category, encoding)
+        if requested.found is not None and requested.geometry != self._library.geometry_of(category):
+            return "waiting"
         return requested.found or ("waiting" if requested.failed is None else "impossible")
 
     async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
@@ -147,6 +150,8 @@ class Adaptations:
                     catalogue.store(category, published.memory_id, name, StoredAdaptation(known.key, made.to_bytes()))
                 except CategoryNotFound:  # it was removed meanwhile
                     return
+        if found is not None:
+            wanted.geometry = published.memory.geometry_of(category)
         wanted.found, wanted.failed = found or wanted.found, known.key if found is None else None
         if not wanted.waiting.done():
             wanted.waiting.set_result(None)

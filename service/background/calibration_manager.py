@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -29,25 +29,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CalibrationBasis:
-    """What a calibration depends on: the category's live references, how they are encoded and how they are scored."""
+    """What a calibration depends on: the category's live references, how they are encoded and how they are scored.
+
+    geometry: what of images is looked at; None of the memory's own, as categories had it before each had its own.
+    """
 
     references: tuple[int, ...]
     codec: str
-    geometry: InputGeometry
     settings: ScoringSettings
+    geometry: InputGeometry | None
 
     @classmethod
     def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> CalibrationBasis:
         """As a snapshot has it now."""
         references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
-        return cls(references, memory.codec.name, memory.geometry_of(category), settings)
+        return cls(references, memory.codec.name, settings, _own_geometry(memory, category))
 
     @property
     def key(self) -> str:
         """A name of 16 characters, the same in every process."""
-        return hashlib.sha256(
-            json.dumps([self.references, self.codec, asdict(self.geometry), asdict(self.settings)]).encode()
-        ).hexdigest()[:16]
+        facts = [self.references, self.codec, asdict(self.settings)]
+        if self.geometry is not None:
+            facts.append(self.geometry.to_json())
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def is_of(self, found: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""
@@ -81,13 +85,38 @@ class CalibrationManager:
         self._engine = engine
         self._library = library
         self._found: dict[str, tuple[CalibrationBasis, Calibration]] = {}
+        self._foreseen: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._progress: dict[str, float] = {}
 
     def of(self, category: str) -> Calibration | None:
-        """The latest finished calibration, even if references have come or gone since."""
-        found = self._found.get(category)
-        return found[1] if found else None
+        """The latest finished calibration, even if references have come or gone since; none of another geometry."""
+        geometry = _own_geometry(self._library.memory, category)
+        for found in (self._found.get(category), self._foreseen.get(category)):
+            if found is not None and found[0].geometry == geometry:
+                return found[1]
+        return None
+
+    def foresee(self, memory: MemoryBank, category: str, settings: ScoringSettings, searched: LeaveOneOut) -> None:
+        """Make the calibration of a category under a geometry that it is about to get, for the moment that it does.
+
+        memory: its references, encoded so. searched: among them.
+        """
+        basis = CalibrationBasis.of(memory, category, settings)
+        weighed = searched.balance_layers(memory.frame(category), settings)
+        measures: list[tuple[int, ImageStatistics]] = []
+        steps = _measured(searched, memory, category, weighed)
+
+        def step(_: MemoryBank) -> None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                measures.extend(end.value)
+
+        for _ in range(len(searched.ids) + 1):
+            self._worker.submit_calibration(step).result()
+        calibration = _calibration(category, memory.version, basis, measures, searched, weighed)
+        self._foreseen[category] = basis, calibration
 
     def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
         """Whether the latest calibration is of the references and settings there are now."""
@@ -157,16 +186,8 @@ class CalibrationManager:
         weighed = result.balance_layers(memory.frame(category), scoring)
         statistics = self._taken(_measured(result, memory, category, weighed), category, basis)
         if statistics is not None:
-            calibration = Calibration.from_statistics(
-                category,
-                version,
-                basis.key,
-                [each for _, each in statistics],
-                result.duplicates,
-                [reference_id for reference_id, _ in statistics],
-                weighed.layer_weights,
-            )
-            self._found[category] = (basis, calibration)
+            self._found[category] = (basis, _calibration(category, version, basis, statistics, result, weighed))
+            self._foreseen.pop(category, None)
 
     def _save(self, category: str) -> None:
         """Keep what was found in the catalogue; while that is away, what was found serves all the same."""
@@ -195,6 +216,31 @@ class CalibrationManager:
                 return None
             memory = newest
         return ended[0]
+
+
+def _own_geometry(memory: MemoryBank, category: str) -> InputGeometry | None:
+    """See `CalibrationBasis.geometry`."""
+    geometry = memory.geometry_of(category)
+    return None if geometry == memory.space.global_geometry else geometry
+
+
+def _calibration(
+    category: str,
+    version: int,
+    basis: CalibrationBasis,
+    measures: Sequence[tuple[int, ImageStatistics]],
+    searched: LeaveOneOut,
+    weighed: ScoringSettings,
+) -> Calibration:
+    return Calibration.from_statistics(
+        category,
+        version,
+        basis.key,
+        [each for _, each in measures],
+        searched.duplicates,
+        [reference_id for reference_id, _ in measures],
+        weighed.layer_weights,
+    )
 
 
 def _measured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from indexer.cli.index import index
-from service.cli import encoders, keys
+from service.cli import encoders, geometry, keys
 from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate
 from service.cli.migrate import migrate
@@ -30,3 +30,4 @@ app.command()(restore)
 app.command()(verify)
 app.add_typer(keys.app, name="keys")
 app.add_typer(encoders.app, name="encoders")
+app.add_typer(geometry.app, name="geometry")

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from indexer.cli.geometry_options import (
+    Cells,
+    MillimetresPerPixel,
+    OnMismatch,
+    Resized,
+    Size,
+    SmallestDefect,
+    Window,
+    geometry_choice,
+)
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
 from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
+    from indexer.domain.geometry_choice import GeometryChoice
+    from indexer.domain.leave_one_out import StoredCalibration
     from indexer.domain.reference import Reference
+    from indexer.encoders import EncoderSettings
+    from indexer.memory import MemoryBank
     from indexer.progress import Progress
+
+    _Work: TypeAlias = Callable[[DataSettings, DataFolder, Catalogue, Progress, bool], list[str]]
 
 
 def rebuild(
@@ -28,6 +46,17 @@ def rebuild(
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Take back references whose kept images are gone or damaged.")
     ] = False,
+    category: Annotated[
+        str | None,
+        typer.Option(help="Only encode this category again, at another resolution: say which.", show_default=False),
+    ] = None,
+    cells: Cells = None,
+    smallest_defect: SmallestDefect = None,
+    millimetres_per_pixel: MillimetresPerPixel = None,
+    size: Size = None,
+    resized: Resized = None,
+    window: Window = None,
+    on_mismatch: OnMismatch = None,
 ) -> None:
     """Encode all kept images again, with another encoder, size or codec, and switch to the new memory at once.
 
@@ -38,6 +67,10 @@ def rebuild(
 
     With --damaged it reads every segment, and encodes the references of those that are damaged again, with the sizes
     and codec that they had; --encoder must be theirs. Running services take them over within a minute.
+
+    With --category it encodes that category again to inspect it in another way, see `touchstone geometry advise`, and
+    switches at once; running services take it over. With nothing said it ends a change that was begun before. Without
+    --category, categories that had the memory's own sizes are inspected as a whole from then on, and others as before.
 
     Exit code: 0 done; 1 some kept images cannot be read: nothing was switched, or all but they were mended; 2 nothing
     could be done.
@@ -50,14 +83,22 @@ def rebuild(
     from indexer.catalogue.data_folder import DataFolder
     from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
+    from indexer.domain.geometry_choice import GeometryChoice
     from indexer.encoders import EncoderError
     from indexer.jobs.reencoder import ImagesUnreadable
     from indexer.progress import progress
 
     if damaged and codec is not None:
         fail("--damaged keeps the codec: leave --codec away")
+    choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
+    if category is None and choice != GeometryChoice():
+        fail("say with --category which category is to be inspected so")
+    if category is not None and (damaged or codec is not None):
+        fail("--category changes how a category is inspected: leave --damaged and --codec away")
     sign()
-    work = _mend if damaged else _rebuild
+    work: _Work = _mend if damaged else _rebuild
+    if category is not None:
+        work = partial(_change_geometry, category, choice)
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
         with closing(Catalogue.open(folder.database)) as catalogue, progress() as shown:
@@ -80,7 +121,8 @@ def _rebuild(
     from indexer.encoders import load_encoder
     from indexer.jobs.reencode import ReencodeJob
 
-    job = ReencodeJob(folder, catalogue, load_encoder(settings.encoder_settings), settings.codec)
+    encoder = load_encoder(_encoder_settings(settings, catalogue))
+    job = ReencodeJob(folder, catalogue, encoder, settings.codec, settings.geometry_policy)
     done = job.run(
         settings.image_limits,
         settings.decode_threads,
@@ -90,6 +132,81 @@ def _rebuild(
     then = "running services take it over" if done.same_encoder else "restart running services with it"
     held = f"{done.references} references are held by {settings.encoder} ({done.codec})"
     return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: {then}."]
+
+
+def _encoder_settings(settings: DataSettings, catalogue: Catalogue) -> EncoderSettings:
+    """Sizes that were set, or those of a memory of which only the codec is to change, or those of a new memory."""
+    from indexer.encoders import load_encoder
+    from indexer.jobs.encoder_of_memory import encoder_of_memory, with_overview
+
+    memory = catalogue.memories.active()
+    if settings.sized or memory is None:
+        return settings.encoder_settings
+    if settings.codec not in (None, memory.codec):
+        kept = encoder_of_memory(settings)
+        if load_encoder(kept).space.fingerprint == memory.fingerprint:
+            return kept
+    return with_overview(settings.encoder_settings)
+
+
+def _change_geometry(
+    category: str,
+    choice: GeometryChoice,
+    settings: DataSettings,
+    folder: DataFolder,
+    catalogue: Catalogue,
+    shown: Progress,
+    drop_unreadable: bool,
+) -> list[str]:
+    """Encode one category under another geometry and switch; returns what to say of it."""
+    from indexer.calibration.leave_one_out import run_leave_one_out
+    from indexer.calibration.serialisation import to_stored
+    from indexer.domain.errors import FeatureSpaceMismatch
+    from indexer.domain.geometry import InputGeometry
+    from indexer.domain.geometry_choice import GeometryChoice, commonest
+    from indexer.encoders import load_encoder
+    from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.jobs.geometry_change import GeometryChangeJob
+    from indexer.jobs.reencoder import Reencoder
+    from indexer.memory import Codec
+    from indexer.search import choose_engine
+    from indexer.search.cost import check_memory
+
+    encoder = load_encoder(encoder_of_memory(settings))
+    memory = catalogue.memories.active()
+    if memory is None or memory.fingerprint != encoder.space.fingerprint:
+        raise FeatureSpaceMismatch(f"the memory in {folder.root} was made by another encoder: give its own")
+    codec = Codec.from_name(memory.codec, encoder.space.dim)
+    found = catalogue.categories.get(category)
+    text = catalogue.geometries.of(memory.id, category)
+    present = encoder.space.global_geometry if text is None else InputGeometry.from_json(text)
+    pending = next(
+        (each.record for each in catalogue.geometries.changes(memory.id) if each.record.category == category), None
+    )
+    if choice != GeometryChoice() or pending is None:
+        size = commonest(catalogue.references.sizes(category)) or present.resized
+        geometry = choice.resolve(size, encoder.space.patch, present)
+        check_memory(geometry, max(1, found.references), encoder.space, codec)
+        pending = catalogue.geometries.prepare(memory.id, category, geometry.to_json())
+    if pending is None:
+        return [f"{category} is inspected so already: {present.described}."]
+    scoring = found.settings.scoring
+    engine = choose_engine(encoder.device)
+
+    def calibrate(memory: MemoryBank) -> StoredCalibration:
+        return to_stored(memory.version, run_leave_one_out(memory, engine, found.name, scoring))
+
+    job = GeometryChangeJob(folder, catalogue, encoder.space, codec, pending)
+    advance = shown.task("encoding again", found.references).advance
+    with Reencoder.working(folder, encoder, codec, settings.image_limits, settings.decode_threads) as reencoder:
+        done = job.run(
+            lambda references, geometry: reencoder.encode(references, geometry, advance),
+            calibrate=calibrate,
+            drop_unreadable=drop_unreadable,
+        )
+    described = InputGeometry.from_json(pending.geometry_json).described
+    held = f"{category} ({done.references} references) is inspected at {described}"
+    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: running services take it over."]
 
 
 def _mend(

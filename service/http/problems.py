@@ -22,11 +22,14 @@ from starlette.types import Scope, Send
 from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
+    GeometryError,
+    GeometryInactive,
     InvalidCursor,
     MemoryInactive,
     NoReferencesError,
     NotFound,
     OriginalUnreadable,
+    OtherProportions,
     RequestKeyReused,
     StorageFull,
 )
@@ -47,6 +50,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is not as documented"),
     "image-rejected": (422, "The image cannot be used"),
     "image-too-large": (413, "The image is too large"),
+    "other-proportions": (422, "The image does not have the proportions of its category"),
     "unsupported-format": (415, "Not a supported image format"),
     "request-too-large": (413, "The request is too large"),
     "headers-too-large": (431, "The request's headers are too large"),
@@ -65,6 +69,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "queue-full": (503, "Too many images are waiting"),
     "not-ready": (503, "The service is not ready"),
     "memory-switched": (503, "The references have moved to another memory"),
+    "geometry-changed": (503, "The category is inspected in another way now"),
     "version-behind": (503, "The snapshot asked for is not here yet"),
     "unavailable": (503, "The database does not answer"),
     "deadline-exceeded": (504, "The answer would have come too late"),
@@ -94,6 +99,7 @@ _REJECTION_TYPES = {
     "too-many-pixels": "image-too-large",
     "side-too-long": "image-too-large",
     "not-an-image": "unsupported-format",
+    "other-proportions": "other-proportions",
 }
 
 
@@ -146,6 +152,11 @@ def _memory_switched(_: MemoryInactive) -> ProblemError:
 @lru_cache  # 385 times the same took a tenth of a start
 def _problem_schema() -> dict[str, Any]:
     return Problem.model_json_schema()
+
+
+def _geometry_changed(_: GeometryInactive) -> ProblemError:
+    detail = "The category is inspected at another resolution since this began; nothing of it was kept: send it again."
+    return ProblemError("geometry-changed", detail, headers={"Retry-After": "1"})
 
 
 def documented_problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
@@ -296,6 +307,9 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ConfirmationNeeded: lambda error: _confirmation("confirmation-needed", error),
     ConfirmationForbidden: lambda error: _confirmation("forbidden", error),
     InvalidSetting: lambda error: ProblemError("invalid-request", str(error)),
+    GeometryInactive: _geometry_changed,
+    OtherProportions: lambda error: ProblemError("other-proportions", f"{error}.".capitalize()),
+    GeometryError: lambda error: ProblemError("invalid-request", f"geometry: {error}."),
     RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,
     TextRejected: lambda error: ProblemError("invalid-request", f"The text {error}."),

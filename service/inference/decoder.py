@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +16,20 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.errors import OtherProportions
+from indexer.domain.geometry import InputGeometry, Size
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, PreparedImage, prepare
 from indexer.encoders.device_preprocessing import DevicePreprocessor
-from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, decoded_bytes, has_sixteen_bits, read_image
+from indexer.imaging.decode import (
+    ImageLimits,
+    ImageRejected,
+    RawImage,
+    decoded_bytes,
+    has_sixteen_bits,
+    image_size,
+    read_image,
+)
 from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
 from indexer.imaging.reading import read_pixels, reading_for
 from indexer.references.source_image import SourceImage
@@ -68,8 +79,9 @@ class Upload:
     files: tuple[ImageFile, ...]
 
 
-# RGB uint8 (height, width, 3) → the image as the encoder takes it; called from several threads
-Preprocess = Callable[[NDArray[np.uint8]], PreparedImage]
+# RGB uint8 (height, width, 3), and how its category is inspected → the image as the encoder takes it; called from
+# several threads. OtherProportions.
+Preprocess = Callable[[NDArray[np.uint8], InputGeometry], PreparedImage]
 
 
 class Decoder:
@@ -90,9 +102,17 @@ class Decoder:
         self._preprocess = preprocess
         self._metrics = metrics
 
-    async def decode(self, upload: Upload, reading: Reading = _PLAIN) -> list[DecodedImage | ImageRejected]:
-        """Every file of an upload as an image, or as the reason why not, in order."""
-        return await self._run(lambda file: self._decode(file, reading), upload.files)
+    async def decode(
+        self, upload: Upload, geometry: InputGeometry, reading: Reading = _PLAIN
+    ) -> list[DecodedImage | ImageRejected]:
+        """Every file of an upload as an image, prepared to be inspected so, or as the reason why not, in order."""
+        return await self._run(lambda file: self._decode(file, geometry, reading), upload.files)
+
+    async def sizes(self, upload: Upload) -> dict[Size, int]:
+        """(width, height) of an upload's images as they are seen, upright → how many have it, as headers say."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._headers, self._image_sizes, upload.files)
+        return Counter(size for size in found if size is not None)
 
     async def read(self, file: ImageFile) -> RawImage:
         """One file as it is stored. ImageRejected."""
@@ -135,12 +155,16 @@ class Decoder:
     def _sizes(self, files: Sequence[ImageFile]) -> list[int]:
         return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
 
-    def _decode(self, file: ImageFile, reading: Reading) -> DecodedImage | ImageRejected:
+    def _image_sizes(self, files: Sequence[ImageFile]) -> list[Size | None]:
+        return [image_size(io.BytesIO(file.data), self._limits) for file in files]
+
+    def _decode(self, file: ImageFile, geometry: InputGeometry, reading: Reading) -> DecodedImage | ImageRejected:
         begun = time.monotonic()
         try:
             stored = self._read(file)
             reading = reading_for(stored, reading)
             image = read_pixels(stored, reading)
+            prepared = self._prepared(image, geometry)
         except ImageRejected as refused:
             self._metrics.refused(refused.reason)
             return refused
@@ -156,11 +180,16 @@ class Decoder:
             encoding=stored.encoding,
             reading=reading,
         )
-        prepared = self._preprocess(image)
         thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
         stage = Stage("decode", begun, time.monotonic())
         self._metrics.stage(stage.name, stage.end - stage.begin)
         return DecodedImage(original, prepared, thumbnail, stage, stored.max_value)
+
+    def _prepared(self, image: NDArray[np.uint8], geometry: InputGeometry) -> PreparedImage:
+        try:
+            return self._preprocess(image, geometry)
+        except OtherProportions as error:
+            raise ImageRejected("other-proportions", f"{error}.".capitalize()) from None
 
     def _read(self, file: ImageFile) -> RawImage:
         if file.misnamed is not None:
@@ -178,7 +207,6 @@ class Decoder:
 
 def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
     """What makes decoded images ready for the encoder, where the settings say."""
-    geometry = encoder.space.global_geometry
     if settings.preprocess_on_device:
-        return partial(DevicePreprocessor(encoder.device, geometry), geometry=geometry)
-    return partial(prepare, geometry=geometry, global_geometry=geometry)
+        return DevicePreprocessor(encoder.device, encoder.space.global_geometry)
+    return partial(prepare, global_geometry=encoder.space.global_geometry)

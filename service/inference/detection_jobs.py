@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from indexer.detection.detector import Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
+from indexer.domain.errors import GeometryInactive, NoReferencesError
 from indexer.domain.notice import Notice
 from indexer.domain.profile import Profile
 from indexer.references.snapshot_loader import PublishedState
@@ -53,6 +54,7 @@ class DetectionJobs:
         def run(context: JobContext) -> SearchCoroutine[TimedDetection]:
             started = time.monotonic()
             memory, original = context.memory, image.original
+            _check_geometry(context, image, category, published)
             detection = yield from detector.detect(
                 memory, context.features, (original.width, original.height), category, original.encoding
             )
@@ -64,9 +66,27 @@ class DetectionJobs:
                 encode_seconds=context.encode_seconds,
                 search_seconds=(ended - started) / context.search_batch_size,
                 stages=(*context.stages, Stage("search", started, ended)),
-                notices=notices_of_part(
-                    image, profile, 1.0 - detection.scored.frame.geometry.inspected, detection.criteria.judged
-                ),
+                notices=notices_of_part(image, profile, detection.scored.frame, detection.criteria.judged),
             )
 
         return run
+
+
+def recognise(context: JobContext) -> SearchCoroutine[str]:
+    """The job that tells which category an image is most like. NoReferencesError."""
+    found = context.memory.nearest_category(context.features.global_descriptors[0].to("cpu").numpy())
+    if found is None:
+        raise NoReferencesError("the memory is empty")
+    yield from ()
+    return found
+
+
+def _check_geometry(context: JobContext, image: DecodedImage, category: str | None, published: PublishedState) -> None:
+    """Raise GeometryInactive when the image was prepared for another geometry than the snapshot's references have."""
+    memory = context.memory
+    if memory is published.memory or memory.geometries == published.memory.geometries:
+        return
+    if category is None:
+        category = memory.nearest_category(context.features.global_descriptors[0].to("cpu").numpy())
+    if memory.geometry_of(category) != image.prepared.placement.geometry:
+        raise GeometryInactive("the category has another geometry since the image was prepared")

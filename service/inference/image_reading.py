@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from indexer.domain.bit_depth import FULL, BitDepth, is_narrow
 from indexer.domain.category import CategorySettings
+from indexer.domain.geometry import Frame, Placement
 from indexer.domain.notice import Notice
 from indexer.domain.profile import CalibrationKind, EncodingGroup, Profile
 from indexer.domain.reading import Reading
 from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, Decoder, Upload
+
+_UNSEEN = 0.002  # of an image's area, that rounding to pixels may leave out
 
 
 def reading_of_parts(published: PublishedState, category: str | None, stated: BitDepth | None) -> Reading:
@@ -36,21 +39,15 @@ async def reading_of_references(
     return profile.reading(depth, largest), largest is not None
 
 
-def notices_of_part(
-    image: DecodedImage, profile: Profile, unseen: float, judged: CalibrationKind
-) -> tuple[Notice, ...]:
+def notices_of_part(image: DecodedImage, profile: Profile, frame: Frame, judged: CalibrationKind) -> tuple[Notice, ...]:
     """What people should know of how an inspected image was read.
 
-    profile: of the references that it is compared with. unseen: the share of every image that is cut off. judged: by
-    which calibration.
+    profile: of the references that it is compared with. frame: its cells. judged: by which calibration.
     """
     original, found = image.original, _of_depth(image, inferred=False)
     if original.encoding is not None:
         found += profile.notices_of_part(original.encoding, original.reading, original.width, original.height, judged)
-    if unseen:
-        detail = f"Its border, {unseen:.0%} of it, is cut off and was not inspected: see `touchstone rebuild`."
-        found.append(Notice("border_not_inspected", detail))
-    return tuple(found)
+    return (*found, *_of_placement(frame.placement))
 
 
 def notices_of_references(
@@ -67,10 +64,32 @@ def notices_of_references(
     told = []
     for image, each in zip(images, originals, strict=True):
         found = _of_depth(image, inferred=inferred)
+        found += _of_placement(image.prepared.placement)
         if each.encoding is not None:
             found += profile.notices_of_reference(each.encoding, each.reading, each.width, each.height)
         told.append(tuple(found))
     return told
+
+
+def _of_placement(placement: Placement) -> list[Notice]:
+    """What of an image is not inspected, and where it lies otherwise than most of its category."""
+    found: list[Notice] = []
+    if placement.letterboxed:
+        (width, height), (across, down) = placement.image_size, placement.geometry.resized
+        detail = (
+            f"It has {width} × {height} pixels, other proportions than the {across} × {down} that its category is "
+            "inspected at: they were kept, and what it leaves of those is not scored."
+        )
+        found.append(Notice("other_proportions", detail))
+    width, height = placement.image_size
+    left, top, right, bottom = placement.inspected_box
+    unseen = 1 - (right - left) * (bottom - top) / (width * height)
+    if unseen > _UNSEEN:
+        detail = (
+            f"{unseen:.0%} of it lies outside of the window that its category is inspected in, and is not inspected."
+        )
+        found.append(Notice("border_not_inspected", detail))
+    return found
 
 
 def _of_depth(image: DecodedImage, *, inferred: bool) -> list[Notice]:

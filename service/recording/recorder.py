@@ -96,6 +96,7 @@ class PendingInspection:
             encoding=None if original.encoding is None else original.encoding.to_json(),
             reading=original.reading.to_json(),
             notices=tuple(map(asdict, timed.notices)),
+            geometry=detection.scored.frame.geometry.to_json(),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
         )

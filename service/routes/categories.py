@@ -13,26 +13,32 @@ from pydantic import BaseModel, ConfigDict
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.drift import ALARM, DriftTest
 from indexer.domain.errors import InvalidCursor
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.roi import RegionOfInterest
+from indexer.domain.snapshot import GeometryChange
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask
 from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, app_state
+from service.routes.geometry import geometry_choice
 from service.schemas.calibration import DriftView, ScoresResponse
 from service.schemas.categories import (
     CategoriesResponse,
+    CategoryPatch,
     CategoryView,
     LostReference,
     RemovedCategoryView,
     RestoredCategory,
-    SettingsPatch,
     SettingsView,
 )
+from service.schemas.geometry import GeometryChangeView, geometry_view
 from service.schemas.references import Removed
 from service.schemas.text import CategoryName, Text
 from service.state import AppState
 from service.usecases import onboard
+from service.usecases.geometry import change_geometry
 from service.usecases.settings import settings_changes, usable_region
 
 router = APIRouter(prefix="/categories", tags=["categories"])
@@ -52,8 +58,9 @@ async def categories(state: Annotated[AppState, Depends(app_state)]) -> Categori
     found = await asyncio.to_thread(state.library.catalogue.categories.list)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
     removed = await asyncio.to_thread(state.library.catalogue.categories.removed)
+    geometry_changes = await _geometry_changes(state)
     return CategoriesResponse(
-        categories=tuple(_view(state, each, drifts.get(each.name)) for each in found),
+        categories=tuple(_view(state, each, drifts.get(each.name), geometry_changes.get(each.name)) for each in found),
         removed=tuple(RemovedCategoryView(**asdict(each)) for each in removed),
     )
 
@@ -65,12 +72,18 @@ async def category(name: Name, state: Annotated[AppState, Depends(app_state)]) -
 
 
 @router.patch("/{name}", responses=documented_problems("not-found", "conflict"))
-async def change(name: Name, patch: SettingsPatch, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
+async def change(name: Name, patch: CategoryPatch, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
     """Change some of a category's settings; detections that begin after the answer use them.
+
+    Another `geometry` has every reference encoded again in the background, and takes effect once all are.
 
     Other replicas follow within a second, and at once where a detection asks for the answer's `X-Index-Version`.
     """
-    return await _changed(state, name, settings_changes(state, name, patch.model_dump(exclude_unset=True)))
+    given = patch.model_dump(exclude_unset=True, exclude={"geometry"})
+    changes = settings_changes(state, name, given)
+    if patch.geometry is not None:
+        await change_geometry(state, name, geometry_choice(patch.geometry))
+    return await _changed(state, name, changes)
 
 
 @router.put(
@@ -113,10 +126,15 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
 
 @router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented_problems("not-found"))
 async def drawn(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Response:
-    """Where images are inspected, as a mask over the whole image: 256×256, white is inspected."""
+    """Where images are inspected, as a mask over the whole image: 256×256, white is inspected.
+
+    The region of interest, as far as the category's geometry shows it.
+    """
     found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     region = found.settings.region_of_interest
+    shown = state.library.geometry_of(name).polygon
     inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, (MASK_SIDE, MASK_SIDE))
+    inside &= rasterise(RegionOfInterest((shown,)), (MASK_SIDE, MASK_SIDE))
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
 
 
@@ -174,10 +192,26 @@ async def _changed(state: AppState, name: str, changes: SettingsChanges) -> Cate
 async def _shown(state: AppState, name: str) -> CategoryView:
     found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
-    return _view(state, found, drifts.get(name))
+    return _view(state, found, drifts.get(name), (await _geometry_changes(state)).get(name))
 
 
-def _view(state: AppState, found: Category, kept: DriftTest | None) -> CategoryView:
+async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
+    """What is about to get another geometry, by category: also what is committed and not served here yet."""
+    memory, geometries = state.library.memory, state.library.catalogue.geometries
+    pending = await asyncio.to_thread(geometries.changes, state.library.memory_id)
+    active = await asyncio.to_thread(geometries.active, state.library.memory_id)
+    found = {each.record.category: _change_view(state, each) for each in pending}
+    for name, text in active.items():
+        if (geometry := InputGeometry.from_json(text)) != memory.geometry_of(name):
+            encoded = len(memory.rows_of(name))
+            view = geometry_view(geometry, memory.space.patch)
+            found[name] = GeometryChangeView(geometry=view, encoded=encoded, references=encoded, error=None)
+    return found
+
+
+def _view(
+    state: AppState, found: Category, kept: DriftTest | None, geometry_change: GeometryChangeView | None
+) -> CategoryView:
     settings = asdict(found.settings)
     region = found.settings.region_of_interest
     if region is not None:
@@ -189,6 +223,18 @@ def _view(state: AppState, found: Category, kept: DriftTest | None) -> CategoryV
         settings=SettingsView(**settings),
         calibration=calibration_view(state, found.name, found.settings),
         drift=None if kept is None else _drift_view(kept),
+        geometry=geometry_view(state.library.geometry_of(found.name), state.encoder.space.patch),
+        geometry_change=geometry_change,
+    )
+
+
+def _change_view(state: AppState, change: GeometryChange) -> GeometryChangeView:
+    geometry = InputGeometry.from_json(change.record.geometry_json)
+    return GeometryChangeView(
+        geometry=geometry_view(geometry, state.encoder.space.patch),
+        encoded=change.encoded,
+        references=change.references,
+        error=change.record.error,
     )
 
 

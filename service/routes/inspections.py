@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BeforeValidator
 
+from indexer.domain.geometry import Frame, InputGeometry
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
 from indexer.domain.verdict import Verdict
@@ -156,7 +157,10 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
     found = await _find(state, inspection_id)
-    frame = state.library.memory.frame(found.category, (found.width, found.height))
+    space = state.library.memory.space
+    geometry = space.global_geometry if found.geometry is None else InputGeometry.from_json(found.geometry)
+    # Only where it lies counts: the cells may have been those of another encoder.
+    frame = Frame(geometry.placement((found.width, found.height)), (1, 1))
     data = await state.thread_pools.files(heat_png, state.history_folder, found, frame)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.finding import FINDING_KINDS, FindingKind
+from indexer.domain.geometry import OnMismatch
+from indexer.domain.geometry_choice import GeometryChoice
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.references.reference_store import AddOutcome
@@ -61,6 +63,18 @@ class _Options(BaseModel):
         description="Bits that the camera puts into files of 16 a channel; else as the category has it, or as the "
         "first such files tell.",
     )
+    cells: Annotated[int | None, Field(ge=1, le=65_536)] = Field(
+        None, description="Of a new category: the whole image on a grid of at most so many cells."
+    )
+    smallest_defect: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = Field(
+        None, description="Of a new category: as fine as it takes to find a defect of so many pixels."
+    )
+    millimetres_per_pixel: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = Field(
+        None, description="How large a pixel is, for a `smallest_defect` in millimetres."
+    )
+    on_mismatch: OnMismatch | None = Field(
+        None, description="Of a new category: what is done with images of other proportions."
+    )
 
 
 @router.post(
@@ -81,13 +95,22 @@ async def add(
 ) -> ReferencesResponse:
     """Make images of good parts references of a category, which is created if it is new.
 
+    A new category is inspected as a whole, in the proportions of its first images; `smallest_defect` or `cells` say how
+    fine. One that there is keeps what it has: see `PATCH /categories/{name}`.
+
     All accepted images become references together, durably, before the answer. Images that cannot be used are
     refused one by one. Each is screened: what was found is told in `findings`, and it is kept all the same unless
     `refuse` says otherwise. Sending the same images again changes nothing.
     """
     upload, options = await read_upload(request, _Options, state.settings.max_images)
     admitted.add(len(upload.files) - 1)
-    onboarded = await onboard.onboard(state, upload, options.category, options.refuse, options.bit_depth)
+    choice = GeometryChoice(
+        cells=options.cells,
+        smallest_defect=options.smallest_defect,
+        millimetres_per_pixel=options.millimetres_per_pixel,
+        on_mismatch=options.on_mismatch,
+    )
+    onboarded = await onboard.onboard(state, upload, options.category, options.refuse, options.bit_depth, choice)
     results = [_result(file, image) for file, image in zip(upload.files, onboarded.images, strict=True)]
     counts = [result.status for result in results]
     for status in counts:

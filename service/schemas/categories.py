@@ -11,6 +11,7 @@ from indexer.domain.bit_depth import BitDepth
 from indexer.domain.finding import FindingKind
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
+from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
 
 
 class RegionOfInterestView(ResponseModel):
@@ -95,6 +96,17 @@ class SettingsPatch(BaseModel):
     )
 
 
+class CategoryPatch(SettingsPatch):
+    """Settings to change, and how fine the category is inspected; what is left out stays.
+
+    null resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. A new `geometry` takes effect once
+    every reference is encoded under it; until then the present one serves, and `geometry_change` shows how far that is.
+    The present one again cancels that.
+    """
+
+    geometry: GeometryBody | None = Field(None, description="How fine images are inspected; null as it is.")
+
+
 class CategoryView(ResponseModel):
     """A product."""
 
@@ -104,6 +116,10 @@ class CategoryView(ResponseModel):
     settings: SettingsView
     calibration: CalibrationView
     drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
+    geometry: GeometryView
+    geometry_change: GeometryChangeView | None = Field(
+        description="The geometry that it is about to get; null when none is under way."
+    )
 
 
 class RemovedCategoryView(ResponseModel):

@@ -16,11 +16,8 @@ class EncoderView(ResponseModel):
     name: str
     note: str
     layers: tuple[str, ...]
-    grid: tuple[int, int]
+    patch: int = Field(description="Pixels along the side of a cell.")
     dim: int
-    resize: int
-    crop: int
-    unseen: float = Field(description="Share of an image's area that is cut off as its border and not inspected.")
     device: str
     fingerprint: str
 

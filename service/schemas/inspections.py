@@ -8,11 +8,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.inspection import Inspection
 from indexer.domain.verdict import Verdict
 from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
+from service.schemas.geometry import InspectedView, inspected_view
 
 Label = Literal["good", "defect"]
 ImageAvailability = Literal["original", "thumbnail", "none"]
@@ -116,6 +118,9 @@ class InspectionView(ResponseModel):
     )
     encoding: EncodingView | None = Field(None, description="Null of inspections from before it was noted.")
     notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
+    inspected: InspectedView | None = Field(
+        None, description="What of the image was looked at. Null of inspections from before it was kept."
+    )
 
 
 class InspectionPage(ResponseModel):
@@ -178,8 +183,16 @@ class EffectView(ResponseModel):
 def inspection_view(inspection: Inspection) -> InspectionView:
     """An inspection as the API shows it."""
     encoding = encoding_view(inspection.encoding, inspection.reading)
+    size = inspection.width, inspection.height
     return InspectionView.model_validate(
-        {**asdict(inspection), "image_availability": image_availability(inspection), "encoding": encoding}
+        {
+            **asdict(inspection),
+            "image_availability": image_availability(inspection),
+            "encoding": encoding,
+            "inspected": None
+            if inspection.geometry is None
+            else inspected_view(InputGeometry.from_json(inspection.geometry), size),
+        }
     )
 
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import CategoryNotFound, NoReferencesError
+from indexer.domain.errors import CategoryNotFound, GeometryInactive, NoReferencesError
 from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
+from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
-from service.inference.decoder import DecodedImage, Upload
-from service.inference.detection_jobs import TimedDetection
+from service.inference.decoder import DecodedImage, ImageFile, Upload
+from service.inference.detection_jobs import TimedDetection, recognise
 from service.inference.image_reading import reading_of_parts
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
@@ -75,9 +76,16 @@ async def detect(
     if new:
         _check_references(published, parameters.category)
     reading = reading_of_parts(published, parameters.category, parameters.bit_depth)
-    decoded = await state.decoder.decode(Upload(tuple(upload.files[index] for index in new)), reading)
-    await _wait_for_adaptation(state, parameters.category, published, decoded)
-    detections = await _inspect(state, parameters.category, published, decoded)
+    files = [upload.files[index] for index in new]
+    decoded, detections = await _detect(state, files, parameters.category, published, reading)
+    changed = [index for index, each in enumerate(detections) if isinstance(each, GeometryInactive)]
+    if changed:  # its category's geometry, while it was under way: once more, as it is now
+        some = [files[index] for index in changed]
+        outcomes = zip(
+            changed, *await _detect(state, some, parameters.category, state.library.published, reading), strict=True
+        )
+        for index, image, detection in outcomes:
+            decoded[index], detections[index] = image, detection
     _time(state, decoded, detections)
     if count == 1 and detections and isinstance(detections[0], Exception):
         raise detections[0]
@@ -107,6 +115,55 @@ async def detect(
     return DetectOutcome(tuple(results[inspection_id] for inspection_id in ids), recording.recorded, published.settings)
 
 
+async def _detect(
+    state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
+) -> tuple[list[DecodedImage | ImageRejected], list[TimedDetection | Exception]]:
+    """Each image as it was decoded, and what was detected in it, in order. Raises QueueFullError."""
+    decoded, categories = await _decode(state, files, category, published, reading)
+    await _wait_for_adaptation(state, categories, published, decoded)
+    return decoded, await _inspect(state, categories, published, decoded)
+
+
+async def _decode(
+    state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
+) -> tuple[list[DecodedImage | ImageRejected], list[str | None]]:
+    """Each image, prepared to be inspected as its category is; and that category, None where its search tells it.
+
+    Where the category is not named and not all are inspected alike, it is recognised first, by the view that all have,
+    and the image is then decoded once more. Raises QueueFullError.
+    """
+    upload, memory = Upload(tuple(files)), published.memory
+    geometries = {memory.geometry_of(each) for each in ([category] if category is not None else memory.live_categories)}
+    if len(geometries) == 1:
+        return await state.decoder.decode(upload, geometries.pop(), reading), [category] * len(files)
+    decoded = await state.decoder.decode(upload, memory.space.global_geometry, reading)
+    recognised = await _recognise(state, decoded)
+    for geometry in {memory.geometry_of(name) for name in recognised if name is not None}:
+        if geometry == memory.space.global_geometry:
+            continue
+        where = [index for index, name in enumerate(recognised) if name and memory.geometry_of(name) == geometry]
+        again = await state.decoder.decode(Upload(tuple(files[index] for index in where)), geometry, reading)
+        for index, image in zip(where, again, strict=True):
+            decoded[index] = image
+    return decoded, recognised
+
+
+async def _recognise(state: AppState, decoded: Sequence[DecodedImage | ImageRejected]) -> list[str | None]:
+    """The category of the most similar reference of each image; None of one that was rejected."""
+    images = {index: each for index, each in enumerate(decoded) if isinstance(each, DecodedImage)}
+    futures = state.worker.submit_detections(
+        [(image.prepared, recognise) for image in images.values()], _deadline(state, len(images))
+    )
+    found = await asyncio.gather(*map(asyncio.wrap_future, futures))
+    names = dict(zip(images, found, strict=True))
+    return [names.get(index) for index in range(len(decoded))]
+
+
+def _deadline(state: AppState, images: int) -> float:
+    """Seconds within which the images of one request must start."""
+    return state.settings.deadline_ms / 1000 * max(1, -(-images // state.settings.batch_size))
+
+
 def _check_references(published: PublishedState, category: str | None) -> None:
     if category is not None and category not in published.settings:
         raise CategoryNotFound(f"there is no category {category!r}")
@@ -116,33 +173,34 @@ def _check_references(published: PublishedState, category: str | None) -> None:
 
 async def _wait_for_adaptation(
     state: AppState,
-    category: str | None,
+    categories: Sequence[str | None],
     published: PublishedState,
     decoded: Sequence[DecodedImage | ImageRejected],
 ) -> None:
-    """Give the category's first calibration for images that are stored like these half of the deadline to be made."""
-    if category is None:
-        return
-    profile = published.profiles.get(category, Profile())
-    encodings = {each.original.encoding for each in decoded if isinstance(each, DecodedImage)}
-    for encoding in encodings:
-        if encoding is not None and profile.is_finer_than(encoding):
+    """Give each category's first calibration for images that are stored like these half of the deadline to be made."""
+    wanted = {
+        (category, each.original.encoding)
+        for category, each in zip(categories, decoded, strict=True)
+        if category is not None and isinstance(each, DecodedImage)
+    }
+    for category, encoding in wanted:
+        if encoding is not None and published.profiles.get(category, Profile()).is_finer_than(encoding):
             await state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
 
 
 async def _inspect(
     state: AppState,
-    category: str | None,
+    categories: Sequence[str | None],
     published: PublishedState,
     decoded: Sequence[DecodedImage | ImageRejected],
 ) -> list[TimedDetection | Exception]:
     """Run the images through the worker; a detection or an error per image, in order. Raises QueueFullError."""
-    images = [each for each in decoded if isinstance(each, DecodedImage)]
-    batches = max(1, -(-len(images) // state.settings.batch_size))
-    futures = state.worker.submit_detections(
-        [(image.prepared, state.detection_jobs.of(image, category, published)) for image in images],
-        state.settings.deadline_ms / 1000 * batches,
-    )
+    images = [
+        (image.prepared, state.detection_jobs.of(image, category, published))
+        for image, category in zip(decoded, categories, strict=True)
+        if isinstance(image, DecodedImage)
+    ]
+    futures = state.worker.submit_detections(images, _deadline(state, len(images)))
     outcomes = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
     found: list[TimedDetection | Exception] = []
     for each in decoded:

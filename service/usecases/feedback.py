@@ -49,7 +49,9 @@ async def mark_as_good(
         )
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, held)
     reading = Reading.from_json(inspection.reading)
-    [image] = await state.onboarding_decoder.decode(Upload((ImageFile(inspection.filename, data),)), reading)
+    geometry = state.library.geometry_of(category)
+    upload = Upload((ImageFile(inspection.filename, data),))
+    [image] = await state.onboarding_decoder.decode(upload, geometry, reading)
     if isinstance(image, ImageRejected):
         raise image
     encoded = await encode_image(state, image)
@@ -61,7 +63,6 @@ async def mark_as_good(
         if reasons and not (confirm and role >= needed):
             raise _unconfirmed(effect, reasons, confirm=confirm, role=role, needed=needed)
     original = with_appearance(image)
-    geometry = state.library.geometry_of(category)
     return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, geometry, confirmed)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import OriginalUnreadable
+from indexer.domain.errors import GeometryInactive, OriginalUnreadable
 from indexer.domain.finding import Finding, FindingKind
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.geometry_choice import GeometryChoice, commonest
 from indexer.domain.notice import Notice
 from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
@@ -19,10 +22,12 @@ from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.reference_store import AddOutcome
+from indexer.references.snapshot_loader import PublishedState
 from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.screening.screening import ScreeningResult
+from indexer.search.cost import check_memory
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references
 from service.inference.in_flight import Lease
@@ -63,15 +68,18 @@ async def onboard(
     category: str,
     refuse: Collection[FindingKind] | None,
     bit_depth: BitDepth | None,
+    choice: GeometryChoice | None = None,
 ) -> OnboardingResult:
     """Decode uploaded images and add those that pass screening to a category, which is created if it is new.
 
     refuse: findings that reject an image; None uses the category's setting. bit_depth: of files with 16 bits per
-    channel; None uses the category's, or infers it. ImageRejected, the first image's, when none can be decoded.
+    channel; None uses the category's, or infers it. choice: how fine a new category is inspected; one that there is
+    keeps what it has. ImageRejected, the first image's, when none can be decoded; GeometryError.
     """
     published = state.library.published
+    geometry = await _geometry(state, published, category, upload, choice)
     reading, inferred = await reading_of_references(published, category, bit_depth, state.onboarding_decoder, upload)
-    decoded = await state.onboarding_decoder.decode(upload, reading)
+    decoded = await state.onboarding_decoder.decode(upload, geometry, reading)
     images = {index: image for index, image in enumerate(decoded) if isinstance(image, DecodedImage)}
     if not images:
         raise next(image for image in decoded if isinstance(image, ImageRejected))
@@ -80,8 +88,8 @@ async def onboard(
     notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
     originals = [with_appearance(image) for image in images.values()]
     encoded = await _encode(state, category, list(images.values()))
-    decision = await _screen(state, category, settings, originals, encoded, refuse)
-    added = await asyncio.to_thread(state.library.add, category, list(decision.accepted.values()), encoded)
+    decision = await _screen(state, category, geometry, settings, originals, encoded, refuse)
+    added = await asyncio.to_thread(state.library.add, category, list(decision.accepted.values()), encoded, geometry)
     outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
     outcomes |= decision.refused
     places = {index: place for place, index in enumerate(images)}  # among those that could be decoded
@@ -94,6 +102,22 @@ async def onboard(
         for index, image in enumerate(decoded)
     )
     return OnboardingResult(added.version, onboarded, settings, decision.images_until_outlier_check)
+
+
+async def _geometry(
+    state: AppState, published: PublishedState, category: str, upload: Upload, choice: GeometryChoice | None
+) -> InputGeometry:
+    """How images of a category are inspected; a new one in the proportions that most of its first images have."""
+    memory = published.memory
+    if category in memory.geometries:
+        return memory.geometries[category]
+    size = commonest(await state.onboarding_decoder.sizes(upload))
+    if size is None:  # no image: decoding them says why
+        return memory.space.global_geometry
+    geometry = state.settings.geometry_policy.of_new(size, memory.space.patch, choice)
+    if not state.settings.mmap_codes:
+        check_memory(geometry, len(upload.files), memory.space, memory.codec)
+    return geometry
 
 
 async def restore(
@@ -110,7 +134,8 @@ async def restore(
 async def _restore(
     state: AppState, category: str, references: Sequence[Reference], held: Lease
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
-    read = [await _read_again(state, each, held) for each in references]
+    geometry = await _kept_geometry(state, category, references)
+    read = [await _read_again(state, each, geometry, held) for each in references]
     images = [(each, image) for each, image in zip(references, read, strict=True) if isinstance(image, DecodedImage)]
     encoded = await _encode(state, category, [image for _, image in images])
     originals = [
@@ -123,20 +148,32 @@ async def _restore(
     ]
     if originals:  # which would begin a category anew that was removed
         await asyncio.to_thread(state.library.restore_category, category)
-    added = await asyncio.to_thread(state.library.add, category, originals, encoded)
+    added = await asyncio.to_thread(state.library.add, category, originals, encoded, geometry)
     outcomes = iter(added.outcomes)
     return [next(outcomes) if isinstance(each, DecodedImage) else each for each in read]
 
 
+async def _kept_geometry(state: AppState, category: str, references: Sequence[Reference]) -> InputGeometry:
+    """The geometry that a category has, or had when it was removed."""
+    library = state.library
+    text = await asyncio.to_thread(library.catalogue.geometries.of, library.memory_id, category)
+    if text is not None:
+        return InputGeometry.from_json(text)
+    sizes = Counter((each.width, each.height) for each in references)
+    space = library.memory.space
+    size = commonest(sizes) or space.global_geometry.resized
+    return state.settings.geometry_policy.of_new(size, space.patch)
+
+
 async def _read_again(
-    state: AppState, reference: Reference, held: Lease
+    state: AppState, reference: Reference, geometry: InputGeometry, held: Lease
 ) -> DecodedImage | ImageRejected | OriginalUnreadable:
     try:
         data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, held)
     except OriginalUnreadable as error:
         return error
     upload = Upload((ImageFile(reference.filename, data),))
-    [image] = await state.onboarding_decoder.decode(upload, Reading.from_json(reference.reading))
+    [image] = await state.onboarding_decoder.decode(upload, geometry, Reading.from_json(reference.reading))
     return image
 
 
@@ -165,13 +202,18 @@ def _encoding(state: AppState) -> Callable[[JobContext], EncodedReferences]:
 async def _screen(
     state: AppState,
     category: str,
+    geometry: InputGeometry,
     settings: CategorySettings,
     images: Sequence[SourceImage],
     codes: Mapping[str, EncodedReferences],
     refuse: Collection[FindingKind] | None,
 ) -> OnboardingDecision:
     """Which images are taken. Each is compared with the others in a turn of its own, behind all detections."""
-    onboarding = Onboarding(state.library.memory, state.engine, category, settings, images, codes, refuse)
+    memory = state.library.memory
+    if memory.geometries.get(category, geometry) != geometry:
+        raise GeometryInactive("the category has got another geometry while the images were encoded")
+    memory = memory.with_geometries({**memory.geometries, category: geometry})
+    onboarding = Onboarding(memory, state.engine, category, settings, images, codes, refuse)
 
     def comparing(number: int) -> Callable[[MemoryBank], ScreeningResult]:
         return lambda _: onboarding.compare(number)

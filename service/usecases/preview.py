@@ -182,7 +182,8 @@ async def _search_again(
         except OriginalUnreadable:
             continue
         reading = Reading.from_json(each.reading)
-        [decoded] = await state.onboarding_decoder.decode(Upload((ImageFile(each.filename, data),)), reading)
+        upload = Upload((ImageFile(each.filename, data),))
+        [decoded] = await state.onboarding_decoder.decode(upload, state.library.geometry_of(name), reading)
         if isinstance(decoded, ImageRejected):
             continue
         known = await asyncio.to_thread(state.library.find_existing, name, [sha256])

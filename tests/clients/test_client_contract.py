@@ -102,6 +102,10 @@ def use_every_method(client: Client, name: str) -> None:
 
     assert {category.name for category in client.categories()} >= {"disc", name}
     assert client.update_category(name, k=7, threshold=0.5).settings.k == 7
+    advice = client.geometry_advice(category="disc", cells=100)
+    assert (advice.geometry.grid, advice.cells) == ((9, 10), 90)
+    assert advice.memory_bytes == advice.references * advice.reference_bytes
+    assert client.update_category(name, geometry={"cells": 49}).geometry.on_mismatch == "stretch"
     scores = client.scores("disc")
     assert list(scores.scores) == sorted(scores.scores)
     assert len(scores.references) == client.category("disc").calibration.references
@@ -115,7 +119,7 @@ def use_every_method(client: Client, name: str) -> None:
     assert region_of_interest is not None
     assert region_of_interest.mask
     mask = decode_image(client.mask(name))
-    assert (mask[:, :100].max(), mask[:, 156:].min()) == (0, 255)
+    assert (mask[:, :100].max(), mask[20:236, 156:236].min()) == (0, 255)
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3
 

@@ -9,10 +9,11 @@ import pytest
 
 from clients.demo import contact_sheet
 from clients.demo.factory import PRODUCTS, Sample, defect_kinds, main, render_defective, render_good, write_mvtec
-from clients.demo.run import InputGeometry, measure, to_map_geometry
-from clients.demo.server import InspectedPart, encode_png
+from clients.demo.run import measure, to_map_geometry
+from clients.demo.server import InputGeometry, InspectedPart, encode_png
 
-GEOMETRY = InputGeometry(512, 448)
+GEOMETRY = InputGeometry((512, 512), (32, 32, 448, 448))
+MAP = (256, 256)
 EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in defect_kinds(product)]
 
 
@@ -40,7 +41,7 @@ def test_a_defect_is_inside_its_mask_and_nowhere_else(product: str, kind: str) -
         np.testing.assert_array_equal(bad.mask, again.mask)
         assert bad.mask.shape == (512, 512)
         assert set(np.unique(bad.mask)) == {0, 255}
-        assert to_map_geometry(bad.mask, GEOMETRY).any(), "outside the analysed crop"
+        assert to_map_geometry(bad.mask, GEOMETRY, MAP).any(), "outside the analysed crop"
         changed = np.abs(good.image.astype(int) - bad.image).max(axis=2)
         assert changed[bad.mask > 0].mean() > 5
         assert changed[bad.mask == 0].mean() < 1
@@ -112,11 +113,11 @@ def test_a_contact_sheet_has_the_computed_size_and_contains_its_images() -> None
 def test_a_mask_is_resized_and_cropped_like_the_anomaly_map() -> None:
     mask = np.zeros((512, 512), np.uint8)
     mask[:32] = 255
-    assert not to_map_geometry(mask, GEOMETRY).any()
-    assert to_map_geometry(mask, InputGeometry(448, 448)).sum() == 16 * 256  # without a crop
+    assert not to_map_geometry(mask, GEOMETRY, MAP).any()
+    assert to_map_geometry(mask, InputGeometry((448, 448), (0, 0, 448, 448)), MAP).sum() == 16 * 256  # without a crop
     mask[32:39] = 255  # 7 of the crop's 448 rows are 4 of the map's 256
-    assert to_map_geometry(mask, GEOMETRY).sum() == 4 * 256
-    assert not to_map_geometry(None, GEOMETRY).any()
+    assert to_map_geometry(mask, GEOMETRY, MAP).sum() == 4 * 256
+    assert not to_map_geometry(None, GEOMETRY, MAP).any()
 
 
 def test_perfect_detections_have_perfect_measurements() -> None:
@@ -125,7 +126,7 @@ def test_perfect_detections_have_perfect_measurements() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
 
     def inspected(score: float, verdict: str, sample: Sample) -> InspectedPart:
-        values = to_map_geometry(sample.mask, GEOMETRY).astype(np.float32)
+        values = to_map_geometry(sample.mask, GEOMETRY, MAP).astype(np.float32)
         return InspectedPart(sample, "x", verdict, score, 0.5, values, image, 10.0)
 
     good, bad = Sample(image, None, None), Sample(image, mask, "scratch")

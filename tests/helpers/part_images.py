@@ -7,6 +7,9 @@ import numpy as np
 
 from indexer.imaging.encode import encode_png
 
+WIDTH, HEIGHT = 640, 360
+PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, HEIGHT - 1)]
+
 
 def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
     """A 160×144 image of a disc with holes (kind 0) or a striped plate (kind 1), in slightly varying light."""
@@ -41,3 +44,15 @@ def varied(seed: int, *, scratched: bool = False) -> bytes:
 def plain(level: int) -> bytes:
     """An image that shows nothing, of one grey."""
     return encode_png(np.full((144, 160, 3), level, np.uint8))
+
+
+def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
+    """A brushed plate that fills the picture, in varying light; with a dark blot around a point."""
+    rng = np.random.default_rng(seed)
+    brushed = cv2.GaussianBlur(rng.normal(0, 40, (HEIGHT, WIDTH)), (0, 0), sigmaX=12, sigmaY=0.8)
+    light = np.linspace(-8, 8, WIDTH)[None] * rng.uniform(0.7, 1.3) + rng.normal(0, 2)
+    image = 150 + brushed + light + rng.normal(0, 2, (HEIGHT, WIDTH))
+    if blot is not None:
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        image -= 70 * np.exp(-(((x - blot[0]) ** 2 + (y - blot[1]) ** 2) / (2 * 9.0**2)))
+    return encode_png(np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))

@@ -54,7 +54,7 @@ def test_after_a_switch_to_another_encoder_detection_goes_on_and_what_cannot_be_
         assert touchstone("rebuild", data=data, CROP="96").exit_code == 0
         eventually(lambda: server.client.get("/readyz").status_code == 503, "/readyz says nothing")
         ready = check_problem(server.client.get("/readyz"), 503, "not-ready")
-        assert "128 to 96 pixels" in str(ready["detail"])
+        assert "128 × 128 → 96 × 96 pixels" in str(ready["detail"])
         assert "restart" in str(ready["detail"])
         refused = [
             server.client.post("/references", data={"category": "disc"}, files=files(part(9))),

@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from indexer.domain.errors import FeatureSpaceMismatch
-from indexer.imaging.encode import encode_png
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
 from tests.helpers.commands import touchstone
 from tests.helpers.http_service import files, onboard, settings, teach
-from tests.helpers.part_images import part
-
-WIDTH, HEIGHT = 640, 360
-PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, HEIGHT - 1)]
-
-
-def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
-    """A brushed plate that fills the image, in varying light; with a dark blot around a point."""
-    rng = np.random.default_rng(seed)
-    brushed = cv2.GaussianBlur(rng.normal(0, 40, (HEIGHT, WIDTH)), (0, 0), sigmaX=12, sigmaY=0.8)
-    light = np.linspace(-8, 8, WIDTH)[None] * rng.uniform(0.7, 1.3) + rng.normal(0, 2)
-    image = 150 + brushed + light + rng.normal(0, 2, (HEIGHT, WIDTH))
-    if blot is not None:
-        y, x = np.mgrid[:HEIGHT, :WIDTH]
-        image -= 70 * np.exp(-(((x - blot[0]) ** 2 + (y - blot[1]) ** 2) / (2 * 9.0**2)))
-    return encode_png(np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+from tests.helpers.part_images import PLACES, part, plate
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +42,7 @@ def test_plates_without_a_blot_pass(plates: TestClient) -> None:
 
 
 def test_nothing_is_cut_off_unless_it_is_chosen(plates: TestClient) -> None:
-    encoder = plates.get("/version").json()["encoder"]
-    assert (encoder["resize"], encoder["crop"], encoder["unseen"]) == (448, 448, 0.0)
+    assert plates.get("/categories/plate").json()["geometry"]["inspected"]["fraction"] == 1.0
 
 
 def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see(
@@ -72,12 +53,17 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         before = client.get("/version").json()["encoder"]
     caplog.clear()
     running = AppState.start(Settings(data=tmp_path, device="cpu"))
-    assert "a border of 23 % of every image is not inspected" in caplog.text
+    assert "disc: a border of 23 % of every image is not inspected" in caplog.text
     with TestClient(create_app(running), base_url="http://localhost") as client:
-        encoder = client.get("/version").json()["encoder"]
-        assert (encoder["resize"], encoder["crop"], encoder["fingerprint"]) == (128, 112, before["fingerprint"])
-        assert encoder["unseen"] == pytest.approx(1 - (112 / 128) ** 2)
-        assert client.post("/detect", files=files(part(2))).status_code == 200
+        assert client.get("/version").json()["encoder"]["fingerprint"] == before["fingerprint"]
+        geometry = client.get("/categories/disc").json()["geometry"]
+        assert (geometry["resized"], geometry["window"]) == ([128, 128], [8, 8, 112, 112])
+        assert geometry["inspected"]["fraction"] == pytest.approx((112 / 128) ** 2)
+        answer = client.post("/detect", files=files(part(2)))
+        assert answer.status_code == 200
+        assert "border_not_inspected" in [each["kind"] for each in answer.json()["results"][0]["notices"]]
+        onboard(client, "plate", part(3, kind=1))
+        assert client.get("/categories/plate").json()["geometry"]["inspected"]["fraction"] == 1.0
     with pytest.raises(FeatureSpaceMismatch, match="looks at 128 × 128 → 112 × 112 pixels, not 448 × 448"):
         AppState.start(Settings(data=tmp_path, device="cpu", resize=448))
 
@@ -97,5 +83,5 @@ def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path
     with TestClient(
         create_app(AppState.start(Settings(data=data, device="cpu"))), base_url="http://localhost"
     ) as client:
-        version = client.get("/version").json()
-    assert (version["references"], version["encoder"]["resize"], version["encoder"]["unseen"]) == (3, 448, 0.0)
+        disc = client.get("/categories/disc").json()
+    assert (disc["references"], disc["geometry"]["inspected"]["fraction"]) == (3, 1.0)

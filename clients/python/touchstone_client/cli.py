@@ -12,7 +12,7 @@ from touchstone_client import commands
 from touchstone_client.api_key import read_api_key
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
-from touchstone_client.models import BitDepth, Label, Verdict
+from touchstone_client.models import BitDepth, Label, OnMismatch, Verdict
 from touchstone_client.retry import Timeouts
 
 _DESCRIPTION = """Command-line client of a Touchstone inspection service.
@@ -91,6 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     onboard.add_argument("category", help="of the parts; created if it is new")
     onboard.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, or folder of files")
     _add_bit_depth(onboard)
+    _add_defect(onboard)
+    onboard.add_argument("--on-mismatch", choices=get_args(OnMismatch), help="for images of other proportions")
+
+    advice = add_command("advice", commands.advice, "Show how fine images have to be inspected, and what that costs.")
+    advice.add_argument("--category", help="whose images are meant, instead of a size")
+    advice.add_argument("--width", type=int, help="of the images, in pixels")
+    advice.add_argument("--height", type=int, help="of the images, in pixels")
+    advice.add_argument("--references", type=int, metavar="N", help="references to count with")
+    _add_defect(advice)
 
     categories = add_command("categories", commands.categories, "List categories, or show and change one.")
     categories.add_argument("name", nargs="?", help="one category; default: all")
@@ -119,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
     text = "bits that the camera uses in files of 16 bits per channel; default: the category's setting"
     parser.add_argument("--bit-depth", type=int, choices=get_args(BitDepth), help=text)
+
+
+def _add_defect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--smallest-defect", type=float, metavar="N", help="smallest defect that matters, in pixels")
+    parser.add_argument("--millimetres-per-pixel", type=float, metavar="N", help="scale, for a defect in millimetres")
+    parser.add_argument("--cells", type=int, metavar="N", help="cells of the grid, at most")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

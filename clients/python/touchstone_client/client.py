@@ -17,7 +17,7 @@ from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
 from touchstone_client.images import BatchLimits, ImageInput
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
-from touchstone_client.parameters import InspectionFilter, MapFormat
+from touchstone_client.parameters import InspectionFilter, MapFormat, Resolution
 from touchstone_client.polling import InspectionPoller
 from touchstone_client.retry import Retries, Timeouts
 
@@ -131,6 +131,10 @@ class Client:
         *,
         refuse: Sequence[models.FindingKind] | None = None,
         bit_depth: models.BitDepth | None = None,
+        cells: int | None = None,
+        smallest_defect: float | None = None,
+        millimetres_per_pixel: float | None = None,
+        on_mismatch: models.OnMismatch | None = None,
         limits: BatchLimits = BatchLimits(),
         progress: Callable[[OnboardingProgress], None] | None = None,
     ) -> OnboardingResult:
@@ -140,8 +144,13 @@ class Client:
         image that is a reference already is reported as a duplicate. refuse: findings for which an image is refused,
         instead of the category's setting. bit_depth: how many bits the camera uses in files of 16 bits per channel; by
         default the category's setting, or what the first files suggest. progress: called after each request.
+
+        Of a new category: cells, how many its grid has at most; or smallest_defect, the size of the smallest defect
+        that matters, in pixels, or in millimetres with millimetres_per_pixel; on_mismatch, what is done with images of
+        other proportions. `geometry_advice` tells what that costs.
         """
-        steps = onboarding(category, images, refuse, bit_depth, limits, progress)
+        resolution = Resolution(cells, smallest_defect, millimetres_per_pixel, on_mismatch)
+        steps = onboarding(category, images, refuse, bit_depth, resolution, limits, progress)
         try:
             call = next(steps)
             while True:
@@ -193,8 +202,28 @@ class Client:
         return self._connection.send(endpoints.category(name))
 
     def update_category(self, name: str, **changes: Unpack[models.SettingsChanges]) -> models.Category:
-        """Change some settings, for example `false_reject_rate=0.02`; None resets the settings that may be None."""
+        """Change some settings, for example `false_reject_rate=0.02`; None resets the settings that may be None.
+
+        `geometry={"smallest_defect": 12}` changes how fine images are inspected; the present geometry serves until all
+        references are encoded again, see `Category.geometry_change`.
+        """
         return self._connection.send(endpoints.update_category(name, changes))
+
+    def geometry_advice(
+        self,
+        *,
+        category: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        references: int | None = None,
+        **choice: Unpack[models.GeometryChoice],
+    ) -> models.Advice:
+        """The geometry that it takes to see a defect, and its cost, for example `smallest_defect=12`.
+
+        category, or width and height in pixels: which images are meant. references: to count with. Nothing is encoded;
+        `update_category(name, geometry={"smallest_defect": 12})` changes a category.
+        """
+        return self._connection.send(endpoints.geometry_advice(category, width, height, references, choice))
 
     def remove_category(self, name: str) -> models.Removed:
         """Remove a category with all its references."""
@@ -213,13 +242,13 @@ class Client:
         lost = tuple(reference for page in pages for reference in page.lost)
         return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
 
-    def preview(self, name: str, *, limit: int = 20, **changes: Unpack[models.SettingsChanges]) -> models.Preview:
+    def preview(self, name: str, *, limit: int = 20, **settings: Unpack[models.PreviewedSettings]) -> models.Preview:
         """Compare verdicts under the present and under other settings; nothing is changed.
 
         limit: how many references and recent inspections to return. Other rates or another threshold are evaluated on
         stored scores; other values of `k`, `rho`, `layer_weights` or `region_of_interest` need a new search.
         """
-        return self._connection.send(endpoints.preview(name, changes, limit))
+        return self._connection.send(endpoints.preview(name, settings, limit))
 
     def scores(self, name: str) -> models.Scores:
         """The leave-one-out scores that determine a category's threshold; empty before calibration."""

@@ -15,7 +15,7 @@ from typing import cast
 from touchstone_client.client import Client
 from touchstone_client.errors import ConfirmationNeeded, ImageRejected, InternalError, TooLarge, TouchstoneError
 from touchstone_client.images import IMAGE_SUFFIXES
-from touchstone_client.models import Category, Detection, Inspection, ReferenceResult, SettingsChanges
+from touchstone_client.models import Category, Detection, GeometryChoice, Inspection, ReferenceResult, SettingsChanges
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
 from touchstone_client.parameters import InspectionFilter
 from touchstone_client.tables import format_cell, format_json, format_table
@@ -100,7 +100,16 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
 
     files, missing = _collect_files(options.images)
     try:
-        result = client.onboard(options.category, files, bit_depth=options.bit_depth, progress=show)
+        result = client.onboard(
+            options.category,
+            files,
+            bit_depth=options.bit_depth,
+            cells=options.cells,
+            smallest_defect=options.smallest_defect,
+            millimetres_per_pixel=options.millimetres_per_pixel,
+            on_mismatch=options.on_mismatch,
+            progress=show,
+        )
     except TouchstoneError:
         if last is not None and not options.json:
             unsent = len(files) - last.done
@@ -119,6 +128,32 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
 
 def _summary(counts: OnboardingProgress | OnboardingResult) -> str:
     return f"{counts.added} added, {counts.duplicates} duplicates, {counts.rejected} rejected"
+
+
+def advice(client: Client, options: argparse.Namespace) -> int:
+    """Show the geometry that it takes to see a defect, and its cost."""
+    said = {
+        "cells": options.cells,
+        "smallest_defect": options.smallest_defect,
+        "millimetres_per_pixel": options.millimetres_per_pixel,
+    }
+    choice = cast(GeometryChoice, {name: value for name, value in said.items() if value is not None})
+    found = client.geometry_advice(
+        category=options.category,
+        width=options.width,
+        height=options.height,
+        references=options.references,
+        **choice,
+    )
+    if options.json:
+        print(format_json(found))
+        return 0
+    _, _, width, height = found.geometry.window
+    rows, columns = found.geometry.grid
+    headings = ("inspected at", "cells", "smallest defect", "encode ms", "search ms", "MB a reference", "MB in all")
+    costs = (found.encode_ms, found.search_ms, found.reference_bytes / 1e6, found.memory_bytes / 1e6)
+    print(format_table(headings, [(f"{width} x {height}", f"{rows} x {columns}", found.smallest_defect, *costs)]))
+    return 0
 
 
 def categories(client: Client, options: argparse.Namespace) -> int:

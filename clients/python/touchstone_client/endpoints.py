@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
@@ -29,7 +29,7 @@ from touchstone_client.errors import (
     make_problem,
 )
 from touchstone_client.images import ImageFile, ImageInput, to_image_file
-from touchstone_client.parameters import InspectionFilter, MapFormat
+from touchstone_client.parameters import InspectionFilter, MapFormat, Resolution
 from touchstone_client.text import sanitize
 
 T = TypeVar("T")
@@ -131,10 +131,11 @@ def add_references(
     images: Sequence[ImageFile],
     refuse: Sequence[models.FindingKind] | None,
     bit_depth: models.BitDepth | None,
+    resolution: Resolution,
 ) -> Call[models.ReferencesResponse]:
     """`POST /references`."""
     kinds = None if refuse is None else ",".join(refuse) or "none"
-    form = _texts(category=category, refuse=kinds, bit_depth=bit_depth)
+    form = _texts(category=category, refuse=kinds, bit_depth=bit_depth, **asdict(resolution))
     return Call("POST", "/references", _json(models.ReferencesResponse), form=form, images=tuple(images))
 
 
@@ -186,6 +187,19 @@ def update_category(name: str, changes: models.SettingsChanges) -> Call[models.C
     return Call("PATCH", "/categories/{name}", _json(models.Category), {"name": name}, json={**changes})
 
 
+def geometry_advice(
+    category: str | None,
+    width: int | None,
+    height: int | None,
+    references: int | None,
+    choice: models.GeometryChoice,
+) -> Call[models.Advice]:
+    """`POST /geometry/advice`."""
+    images = {"category": category, "width": width, "height": height, "references": references}
+    body = {**choice, **{name: value for name, value in images.items() if value is not None}}
+    return Call("POST", "/geometry/advice", _json(models.Advice), json=body)
+
+
 def remove_category(name: str) -> Call[models.Removed]:
     """`DELETE /categories/{name}`."""
     return Call("DELETE", "/categories/{name}", _json(models.Removed), {"name": name})
@@ -197,10 +211,10 @@ def restore_category(name: str, cursor: str | None, page_size: int) -> Call[mode
     return Call("POST", route, _json(models.RestoredCategory), {"name": name}, query=query)
 
 
-def preview(name: str, changes: models.SettingsChanges, limit: int) -> Call[models.Preview]:
+def preview(name: str, settings: models.PreviewedSettings, limit: int) -> Call[models.Preview]:
     """`POST /categories/{name}/preview`."""
     route, query = "/categories/{name}/preview", _texts(limit=limit)
-    return Call("POST", route, _json(models.Preview), {"name": name}, query=query, json={**changes})
+    return Call("POST", route, _json(models.Preview), {"name": name}, query=query, json={**settings})
 
 
 def scores(name: str) -> Call[models.Scores]:

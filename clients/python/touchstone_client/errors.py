@@ -143,6 +143,7 @@ class InternalError(Problem):
 
 _BY_TYPE: dict[str, type[Problem]] = {
     "/problems/image-rejected": ImageRejected,
+    "/problems/other-proportions": ImageRejected,
     "/problems/image-too-large": ImageRejected,
     "/problems/unsupported-format": ImageRejected,
     "/problems/no-references": NoReferences,

@@ -14,6 +14,7 @@ Label = Literal["good", "defect"]
 FindingKind = Literal["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"]
 Role = Literal["line", "engineer", "admin"]
 BitDepth = Literal[10, 12, 14, 16]
+OnMismatch = Literal["stretch", "letterbox", "refuse"]
 
 
 class Box(NamedTuple):
@@ -154,9 +155,21 @@ class Notice:
         "reencoded_as_references",
         "size_mismatch",
         "border_not_inspected",
+        "other_proportions",
     ]
     detail: str
     """A sentence for people, which says what to do where something can be done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """What of an image is inspected; a region of interest can only make it less."""
+
+    fraction: float
+    """Of the image's area, above 0 and up to 1."""
+
+    polygon: tuple[tuple[float, float], ...]
+    """Its corners (x, y) in fractions of the image's width and height, clockwise from the top left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +222,9 @@ class Inspection:
 
     notices: tuple[Notice, ...] = ()
     """What to know of how the image was read."""
+
+    inspected: Inspected | None = None
+    """What of the image was looked at. None of inspections from before it was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,6 +453,40 @@ class Drift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The whole image is scaled to `resized`; of that `window` is inspected, in cells."""
+
+    resized: tuple[int, int]
+    """(width, height) in pixels."""
+
+    window: tuple[int, int, int, int]
+    """(left, top, width, height) in pixels of `resized`."""
+
+    on_mismatch: OnMismatch
+    """An image whose proportions differ by more than 5 %: `letterbox` keeps them, and what is left over is not scored;
+    `refuse` answers `other-proportions`; `stretch` squashes it, as the paper does.
+    """
+
+    grid: tuple[int, int]
+    """(rows, columns) of cells."""
+
+    inspected: Inspected
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryChange:
+    """A geometry that takes over once every reference is encoded under it; the present one serves until then."""
+
+    geometry: Geometry
+    encoded: int
+    """References encoded so far."""
+
+    references: int
+    error: str | None
+    """Why it does not go on; None while it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Category:
     """A product."""
 
@@ -447,6 +497,10 @@ class Category:
     calibration: Calibration
     drift: Drift | None
     """None before the first calibrated inspection."""
+
+    geometry: Geometry
+    geometry_change: GeometryChange | None
+    """The geometry that it is about to get; None when none is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -574,6 +628,29 @@ class Preview:
 
     inspections: tuple[PreviewedInspection, ...]
     """Newest first; those of the latest `limit` whose image is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """The geometry that a request comes to, and what it costs; nothing was encoded. Times are estimates."""
+
+    geometry: Geometry
+    cells: int
+    smallest_defect: float
+    """The smallest defect that is found, in pixels of the image as sent."""
+
+    encode_ms: float
+    """Of one image."""
+
+    search_ms: float
+    """Of one image, among `references`, or the category's K if that is less."""
+
+    reference_bytes: int
+    """Of one reference, in memory and on the disk."""
+
+    references: int
+    memory_bytes: int
+    """Of all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -781,13 +858,10 @@ class Encoder:
     name: str
     note: str
     layers: tuple[str, ...]
-    grid: tuple[int, int]
-    dim: int
-    resize: int
-    crop: int
-    unseen: float
-    """Share of an image's area that is cut off as its border and not inspected."""
+    patch: int
+    """Pixels along the side of a cell."""
 
+    dim: int
     device: str
     fingerprint: str
 
@@ -876,9 +950,54 @@ class Ready:
 
 
 class SettingsChanges(TypedDict, total=False):
-    """Settings to change; what is left out stays.
+    """Settings to change, and how fine the category is inspected; what is left out stays.
 
-    None resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`.
+    None resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. A new `geometry` takes effect
+    once every reference is encoded under it; until then the present one serves, and `geometry_change` shows how far
+    that is. The present one again cancels that.
+    """
+
+    k: int
+    """References retrieved per image. 1 to 100000."""
+
+    rho: int
+    """Neighbourhood radius in grid cells. 0 to 16."""
+
+    layer_weights: Sequence[float] | None
+    """One weight per layer; None takes them from the references: a layer in which good parts differ much weighs less.
+    """
+
+    false_reject_rate: float
+    """Share of good parts that may be rejected. At least 1e-06, less than 1."""
+
+    threshold: float | None
+    """A manual threshold; None uses the calibrated one. 0 to 2."""
+
+    unfamiliar_rate: float
+    """Share of good parts that may be `unfamiliar`. At least 1e-06, less than 1."""
+
+    region_of_interest: Polygons | None
+    """Where images are inspected; None is everywhere. A mask image is set by its own route."""
+
+    refuse: Sequence[FindingKind]
+    """Findings for which new references are refused."""
+
+    bit_depth: BitDepth | None
+    """How many bits files of 16 a channel use, from the lowest. The first such references decide it, unless it is set
+    before; it cannot change while there are references that were read otherwise.
+    """
+
+    pooled_share: float
+    """Share of the anomaly map whose largest values an image's score is the mean of."""
+
+    geometry: GeometryChoice | None
+    """How fine images are inspected; None as it is."""
+
+
+class PreviewedSettings(TypedDict, total=False):
+    """Settings to try; what is left out is as it is.
+
+    `refuse` and `bit_depth` make no difference to what is a reference or was inspected already.
     """
 
     k: int
@@ -919,3 +1038,33 @@ class Polygons(TypedDict):
     """Polygons whose corners are (x, y) in fractions of the image's width and height; inside any is inspected."""
 
     polygons: Sequence[Sequence[Sequence[float]]]
+
+
+class GeometryChoice(TypedDict, total=False):
+    """A way to inspect: one of `cells`, `smallest_defect`, `size`, or `resized` with `window`.
+
+    With none of them the grid stays, and `on_mismatch` changes alone.
+    """
+
+    cells: int | None
+    """The whole image on a grid of at most so many cells."""
+
+    smallest_defect: float | None
+    """The whole image, as fine as it takes to find a defect of so many pixels of the image as sent; of millimetres with
+    `millimetres_per_pixel`.
+    """
+
+    millimetres_per_pixel: float | None
+    """How large a pixel of the image is."""
+
+    size: Sequence[int] | None
+    """The whole image at (width, height) pixels, rounded to whole cells."""
+
+    resized: Sequence[int] | None
+    """The whole image is scaled to (width, height) pixels, of which `window` is inspected."""
+
+    window: Sequence[int] | None
+    """(left, top, width, height) in pixels of `resized`; sides are whole cells."""
+
+    on_mismatch: OnMismatch | None
+    """For images of other proportions; None as it is."""

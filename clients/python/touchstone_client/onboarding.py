@@ -12,6 +12,7 @@ from touchstone_client.endpoints import Call
 from touchstone_client.errors import ImageRejected, InternalError, Problem, TooLarge
 from touchstone_client.images import BatchLimits, ImageFile, ImageInput, batches
 from touchstone_client.models import BitDepth, Calibration, FindingKind, ReferenceResult, ReferencesResponse
+from touchstone_client.parameters import Resolution
 
 _MAX_FAILURES = 3  # in a row, each on a single image
 
@@ -66,6 +67,7 @@ def onboarding(
     images: Iterable[ImageInput],
     refuse: Sequence[FindingKind] | None,
     bit_depth: BitDepth | None,
+    resolution: Resolution,
     limits: BatchLimits,
     progress: Callable[[OnboardingProgress], None] | None,
 ) -> Steps:
@@ -82,7 +84,7 @@ def onboarding(
     failures = 0
     while group := split.popleft() if split else next(remaining, None):
         try:
-            response = yield endpoints.add_references(category, group, refuse, bit_depth)
+            response = yield endpoints.add_references(category, group, refuse, bit_depth, resolution)
         except (TooLarge, ImageRejected, InternalError, OSError) as error:
             if len(group) > 1:
                 split.extendleft(reversed(_split(group, error)))

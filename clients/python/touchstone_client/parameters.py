@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from touchstone_client.models import Label, Verdict
+from touchstone_client.models import Label, OnMismatch, Verdict
 
 MapFormat = Literal["none", "png", "raw"]
 
@@ -26,3 +26,13 @@ class InspectionFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How fine a new category is inspected; see `AsyncClient.onboard`."""
+
+    cells: int | None = None
+    smallest_defect: float | None = None
+    millimetres_per_pixel: float | None = None
+    on_mismatch: OnMismatch | None = None

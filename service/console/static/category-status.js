@@ -3,6 +3,7 @@
 import { may } from "./access.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
+import { described, leftOut } from "./geometry.js";
 import { repeat } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { moment, number, score, t } from "./i18n.js";
@@ -10,12 +11,14 @@ import { moment, number, score, t } from "./i18n.js";
 const EVERY_MS = 1000;
 
 /** What is to be known of a category at a glance, as marks with words. */
-export function chips({ calibration, drift }) {
+export function chips({ calibration, drift, geometry, geometry_change: change }) {
   const state = calibration.state === "ready" && !calibration.rate_supported ? "few" : calibration.state;
   const progress = number(100 * calibration.progress);
   return [
     h("span", { class: `chip calibration-${state}` }, t(`calibration.${state}`, { progress, needed: calibration.references_needed })),
     drift?.state === "drifting" ? h("span", { class: "chip drifting" }, t("categories.drifting")) : null,
+    geometry.inspected.fraction < 1 ? h("span", { class: "chip part-only" }, leftOut(geometry)) : null,
+    change === null ? null : h("span", { class: "chip calibration-pending" }, t(change.error === null ? "geometry.chip" : "geometry.stuck", { encoded: change.encoded, references: change.references })),
   ];
 }
 
@@ -25,6 +28,7 @@ export function stand(element, category) {
   const rows = [
     ["references", number(references)], ["threshold", score(category.settings.threshold ?? calibration.threshold)],
     ["scores", number(calibration.references)], ["needed", number(calibration.references_needed)],
+    ["geometry", described(category.geometry)],
     ["duplicates", calibration.duplicates ? number(calibration.duplicates) : null],
     ["since", drift ? t("standing.drift", { inspections: drift.inspections, since: moment(drift.since) }) : null],
   ];

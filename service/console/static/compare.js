@@ -1,6 +1,6 @@
 // Shows a place of the inspected image beside the same place of a reference.
 
-import { get, imageUrl } from "./api.js";
+import { imageUrl } from "./api.js";
 import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
 
@@ -8,18 +8,11 @@ const SIDE = 480; // pixels of each canvas
 const FULL = 2048;
 const FEWEST_CELLS = 7; // a place is shown with at least so much around it
 
-let version = null;
-
-/** Where a stored patch lies in any image: { x, y, width, height }, in fractions of the image's width and height. */
-async function cellPlace([row, column]) {
-  version ??= await get("/version");
-  const { grid, resize, crop } = version.encoder;
-  const margin = (resize - crop) / 2;
-  const [height, width] = [crop / grid[0], crop / grid[1]];
-  return {
-    x: (margin + column * width) / resize, y: (margin + row * height) / resize,
-    width: width / resize, height: height / resize,
-  };
+/** Where a stored patch lies: { x, y, width, height } in fractions of the image; null of what older releases kept. */
+function patch({ box }) {
+  if (box === null) return null;
+  const [x, y, width, height] = box;
+  return { x, y, width, height };
 }
 
 /** The image at a path of the API, decoded. */
@@ -38,8 +31,8 @@ export async function decoded(path, query, signal) {
 export async function comparison(part, inspection, region, referenceId, signal) {
   const reference = await decoded(`/references/${referenceId}/image`, { side: FULL }, signal);
   const { width, height } = inspection;
-  const cell = region && region.nearest_patch.reference_id === referenceId ? await cellPlace(region.nearest_patch.cell) : null;
-  const frame = region ? await around(region, width, height) : { x: 0, y: 0, width: 1, height: 1 };
+  const cell = region && region.nearest_patch.reference_id === referenceId ? patch(region.nearest_patch) : null;
+  const frame = region ? around(region, width, height) : { x: 0, y: 0, width: 1, height: 1 };
   const outline = region?.polygon.map(([x, y]) => [x / width, y / height]);
   const square = cell && [
     [cell.x, cell.y], [cell.x + cell.width, cell.y], [cell.x + cell.width, cell.y + cell.height], [cell.x, cell.y + cell.height],
@@ -56,8 +49,8 @@ export function distance({ distance, layer }) {
   return t("compare.distance", { distance: number(distance, 3), layer });
 }
 
-async function around({ box, nearest_patch: nearest }, width, height) {
-  const cell = await cellPlace(nearest.cell);
+function around({ box, nearest_patch: nearest }, width, height) {
+  const cell = patch(nearest) ?? { width: 0, height: 0 };
   const side = Math.max(box[2] * 1.5, box[3] * 1.5, FEWEST_CELLS * cell.width * width, FEWEST_CELLS * cell.height * height);
   const [wide, high] = [Math.min(1, side / width), Math.min(1, side / height)];
   const x = (box[0] + box[2] / 2) / width - wide / 2;

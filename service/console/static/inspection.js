@@ -27,7 +27,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   const recorded = knows && ![false, null].includes(inspection.recorded);
   const shown = viewer({
     size: inspection, regions, alt: t("inspection.image", { name: inspection.filename }), choose,
-    warmed: recorded,
+    warmed: recorded, inspected: inspection.inspected?.fraction < 1 ? inspection.inspected.polygon : null,
   });
   const buttons = regions.map((region, index) =>
     h("button", { "aria-pressed": "false", onclick: () => choose(index) },
@@ -69,6 +69,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
         h("p", { class: "large" }, badge(inspection.verdict)),
         meaning,
         scoreBar(inspection),
+        toKnow(inspection),
         inspection.p_value === null ? null
           : h("p", {}, t("inspection.p", { p: number(inspection.p_value, 4), share: percent(inspection.p_value) })),
         inspection.alternative_category
@@ -149,13 +150,19 @@ function show(image, url) {
   image.src = url;
 }
 
+/** What of an image was not inspected, and other things to know of how it was read. */
+function toKnow({ notices }) {
+  return notices.length ? h("ul", { class: "to-know" }, notices.map(({ detail }) => h("li", {}, detail))) : null;
+}
+
 function facts(inspection) {
   const { timings } = inspection;
   const ms = (value) => t("inspection.ms", { ms: number(value, 1) });
   const rows = [
     ["category", inspection.category], ["filename", inspection.filename], ["part_id", inspection.part_id],
     ["station", inspection.station], ["at", moment(inspection.at)],
-    ["size", `${inspection.width} × ${inspection.height}`], ["version", String(inspection.version)],
+    ["size", `${inspection.width} × ${inspection.height}`],
+    ["inspected", inspection.inspected ? percent(inspection.inspected.fraction) : null], ["version", String(inspection.version)],
     ["queue_ms", ms(timings.queue_ms)], ["encode_ms", ms(timings.encode_ms)], ["search_ms", ms(timings.search_ms)],
     ["total_ms", ms(timings.total_ms)],
   ];

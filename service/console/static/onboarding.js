@@ -3,6 +3,7 @@
 import { get, lazyImage, request } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { dropArea } from "./file-drop.js";
+import { defectFields } from "./geometry.js";
 import { loading } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { takeBack } from "./references.js";
@@ -13,7 +14,7 @@ const BATCH = { images: 8, bytes: 48e6 }; // of one request: small, so that prog
 const SIDE = 240;
 const FORM_BYTES = 64e3; // of a request beside its images, at most
 // Problems that one image may be the reason of, and those of them that are the service's last word on it.
-const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format"]);
+const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format", "other-proportions"]);
 const ONE_AT_FAULT = new Set([...REFUSALS, "unreachable", "internal"]);
 
 /** Fill `place` with the wizard. `known`: a category to add to; "" for a new one. */
@@ -35,13 +36,18 @@ export function showOnboarding(place, known, signal) {
   signal.addEventListener("abort", () => showing.abort());
   let limits = null;
   let outliersNeed = Infinity; // until something was screened
+  let images = null; // { width, height } of the first image, once it is known
+  let agreed = known !== ""; // on how fine the product is inspected, and what that costs
+  const defect = defectFields({ about: () => images, signal });
+  const start = h("button", { class: "primary", hidden: true, onclick: () => { agreed = true; start.hidden = true; return deliver(); } }, t("onboard.start"));
   fill(place,
     h("h1", {}, h("a", { href: "#/categories", class: "up" }, t("nav.categories")), " / ", t(known ? "onboard.more" : "onboard.title", { name: known })),
     h("section", { class: "card" },
       h("h2", {}, t("onboard.first")),
       h("div", { class: "field" }, h("label", { for: "name" }, t("onboard.name")), name, wrong),
+      known ? null : defect.element,
       dropArea({ text: t("onboard.drop"), multiple: true, signal, take }),
-      h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
+      h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, start, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
     screened, rating);
   if (!known) name.focus();
 
@@ -63,7 +69,13 @@ export function showOnboarding(place, known, signal) {
       waiting.push(row);
     }
     Object.assign(files.closest("details"), { hidden: false, open: true });
-    await deliver();
+    if (!agreed && defect.choice() !== null) {
+      images ??= await sizeOf(chosen[0]);
+      start.hidden = false;
+      await defect.ask();
+    } else {
+      await deliver();
+    }
   }
 
   /** Send what waits, a request at a time, for as long as any does. */
@@ -114,6 +126,7 @@ export function showOnboarding(place, known, signal) {
     const form = new FormData();
     form.append("category", name.value.trim());
     if (taken[0].refuse !== undefined) form.append("refuse", taken[0].refuse);
+    if (!known) for (const [key, value] of Object.entries(defect.choice() ?? {})) form.append(key, value);
     for (const { file } of taken) form.append("images", file, file.name);
     try {
       // What was sent before the service went away is known already when it is sent again.
@@ -223,6 +236,11 @@ function finding({ kind, detail, reference_id: reference, other }) {
     other ? local(other) : reference === null ? null
       : lazyImage(`/references/${reference}/image`, t("reference.name", { id: String(reference) }), { side: SIDE }),
     h("p", {}, h("strong", {}, t(`finding.${kind}`)), " ", detail));
+}
+
+/** { width, height } of a image; null of what no browser can show. */
+function sizeOf(file) {
+  return createImageBitmap(file).then(({ width, height }) => ({ width, height }), () => null);
 }
 
 /** Whether a file can be read: not one that was deleted since it was chosen, and no folder. */

@@ -14,9 +14,7 @@ const FRESH = [[0.3, 0.3], [0.7, 0.3], [0.7, 0.7], [0.3, 0.7]];
 
 /** Fill `place` with an editor of the category's region of interest, and a preview of what it would change. */
 export async function showRegion(place, category, signal) {
-  const [{ references }, { encoder }] = await Promise.all([
-    get("/references", { category: category.name, limit: TRIED }, signal), get("/version", {}, signal),
-  ]);
+  const { references } = await get("/references", { category: category.name, limit: TRIED }, signal);
   if (references.length === 0) {
     fill(place, h("p", { class: "empty" }, t("problem.no-references")));
     return;
@@ -103,11 +101,11 @@ export async function showRegion(place, category, signal) {
   function draw() {
     const unit = width / Math.max(1, stage.clientWidth); // image pixels in one pixel of the screen
     const held = document.activeElement?.dataset?.corner;
-    const margin = (encoder.resize - encoder.crop) / 2 / encoder.resize;
+    const [[left, top], , [right, bottom]] = category.geometry.inspected.polygon;
     const outside = `M0 0H${width}V${height}H0z` + (areas.length ? areas : [[[0, 0], [1, 0], [1, 1], [0, 1]]]).map(outline).join("");
     fill(drawing,
       areas.length ? s("path", { class: "outside", "fill-rule": "evenodd", d: outside }) : null,
-      s("rect", { class: "seen", x: margin * width, y: margin * height, width: width * (1 - 2 * margin), height: height * (1 - 2 * margin) }),
+      s("rect", { class: "seen", x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height }),
       areas.map((area, number) => drawnArea(area, number, unit)));
     if (held) drawing.querySelector(`[data-corner="${held}"]`)?.focus();
   }

@@ -2,9 +2,10 @@
 
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
-import { tell, tellProblem } from "./toasts.js";
-import { previewPanel } from "./settings-preview.js";
+import { geometryCard } from "./geometry.js";
 import { t } from "./i18n.js";
+import { previewPanel } from "./settings-preview.js";
+import { tell, tellProblem } from "./toasts.js";
 
 const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
 
@@ -35,7 +36,7 @@ export async function showSettings(place, category, signal) {
     h("div", { class: "actions" }, save, back),
   );
   write(kept);
-  fill(place, h("div", { class: "two" }, form, panel));
+  fill(place, h("div", { class: "two" }, h("div", { class: "view" }, form, geometryCard(category, signal)), panel));
 
   function write(settings) {
     inputs.false_reject_rate.value = Number((settings.false_reject_rate * 100).toPrecision(6));

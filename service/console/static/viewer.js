@@ -9,17 +9,18 @@ const STILL = 4; // pixels that a pointer may stray and still have clicked
 
 /**
  * `size`: { width, height } that `regions` (from the API) are told in. `choose(index)` is called when one is clicked;
- * `warmed`: whether there is heat to be shown. Returns { element, image, heat, select, zoom, toggleHeat, missing }; the
+ * `warmed`: whether there is heat to be shown. `inspected`: corners of what was inspected, in fractions of the image; the
+ * rest is dimmed. Returns { element, image, heat, select, zoom, toggleHeat, missing }; the
  * two <img> are for the caller to fill, and `missing(text)` says why the first stays empty.
  */
-export function viewer({ size, regions, alt, choose, warmed }) {
+export function viewer({ size, regions, alt, choose, warmed, inspected = null }) {
   const image = h("img", { class: "part", alt, draggable: "false" });
   const heat = h("img", { class: "heat", alt: "", draggable: "false" });
   const shapes = regions.map((region, index) =>
     s("g", { class: "region", onclick: () => { if (!strayed) choose(index); } },
       s("polygon", { points: region.polygon.map((corner) => corner.join(",")).join(" ") }),
       s("text", { x: region.box[0], y: region.box[1] }, String(index + 1))));
-  const outlines = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, shapes);
+  const outlines = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, beyond(inspected, size), shapes);
   const world = h("div", { class: "world" }, image, heat, outlines);
   const stage = h("div", { class: "stage", tabindex: "0", role: "group", "aria-label": t("viewer.keys"), "data-own-keys": "" }, world);
   stage.style.aspectRatio = `${size.width} / ${size.height}`;
@@ -128,4 +129,11 @@ export function viewer({ size, regions, alt, choose, warmed }) {
       warm();
     },
   };
+}
+
+/** What lies outside of a polygon, dimmed; null where that is nothing. */
+function beyond(polygon, { width, height }) {
+  if (polygon === null) return null;
+  const inside = polygon.map(([x, y]) => `${x * width} ${y * height}`).join("L");
+  return s("path", { class: "outside", "fill-rule": "evenodd", d: `M0 0H${width}V${height}H0zM${inside}z` });
 }

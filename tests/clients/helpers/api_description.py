@@ -13,8 +13,10 @@ from urllib.parse import parse_qs
 import httpx
 from jsonschema import Draft202012Validator
 
-from touchstone_client import AsyncClient, ImageFile, InspectionFilter, SettingsChanges, endpoints
+from touchstone_client import AsyncClient, GeometryChoice, ImageFile, InspectionFilter, SettingsChanges, endpoints
 from touchstone_client.endpoints import Call
+from touchstone_client.models import PreviewedSettings
+from touchstone_client.parameters import Resolution
 
 
 class ValidatingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -119,6 +121,9 @@ _ARGUMENTS: dict[str, Any] = {
     "refuse": ("blurred",),
     "idempotency_key": "k",
     "changes": dict.fromkeys(SettingsChanges.__annotations__),
+    "settings": dict.fromkeys(PreviewedSettings.__annotations__),
+    "choice": dict.fromkeys(GeometryChoice.__annotations__),
+    "resolution": Resolution(1, 1.0, 1.0, "letterbox"),
     "filter": InspectionFilter("c", "normal", "s", "p", "good", datetime.now(UTC), datetime.now(UTC), "t"),
 }
 

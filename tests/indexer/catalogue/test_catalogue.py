@@ -134,7 +134,7 @@ def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_i
     catalogue.geometries.place(catalogue.geometries.ensure(rebuilt.id, "bolt", GEOMETRY).id, fresh, {reference_id: 0})
     catalogue.memories.switch(rebuilt.id)
     catalogue.memories.retire(memory_id)
-    assert catalogue.segments.of(rebuilt.id) == (SegmentUsage(fresh, 1, GEOMETRY),)
+    assert catalogue.segments.of(rebuilt.id) == (SegmentUsage(fresh, 1),)
     assert catalogue.segments.of(memory_id) == ()
 
 
@@ -258,7 +258,7 @@ def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Ca
     catalogue.references.append("nut", lone, images("e"), memory_id, GEOMETRY)
     catalogue.references.remove([b, d])
     usage = catalogue.segments.of(memory_id)
-    assert usage == tuple(SegmentUsage(each, 1, GEOMETRY) for each in (first, second, lone))
+    assert usage == tuple(SegmentUsage(each, 1) for each in (first, second, lone))
     before = catalogue.version()
     merged = segment(3)
     version = catalogue.segments.replace(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})

@@ -21,6 +21,7 @@ NEVER = {
     "indexer.jobs.backup_archive.BackupError": "of the commands backup, restore and verify",
     "indexer.jobs.checked_files.FileFault": "of the commands backup, restore and verify",
     "indexer.jobs.bulk_index.NothingToIndex": "of the command index",
+    "indexer.jobs.geometry_change.Stopped": "of background work that is to end",
     "indexer.jobs.reencode.NothingToRebuild": "of the command rebuild",
     "indexer.jobs.reencoder.ImagesUnreadable": "of the command rebuild",
     "indexer.evaluation.dataset.DatasetError": "of the command evaluate",

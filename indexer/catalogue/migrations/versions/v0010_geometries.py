@@ -41,6 +41,7 @@ def upgrade() -> None:
         postgresql_where=_ACTIVE,
     )
     op.create_index("ix_category_geometry_category_id", "category_geometry", ["category_id"])
+    op.add_column("inspection", sa.Column("geometry", sa.Text))
     _keep_crops()
     # SQLite cannot change the key of a table that is there.
     _rename_placement()
@@ -86,6 +87,7 @@ def downgrade() -> None:
     )
     op.drop_table("placement_before")
     op.drop_table("category_geometry")
+    op.drop_column("inspection", "geometry")
 
 
 def _keep_crops() -> None:

@@ -7,7 +7,7 @@ import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
 import { problemPanel, tell, tellProblem } from "../toasts.js";
 import { paged } from "../pages.js";
-import { bytes, moment, number, percent, t } from "../i18n.js";
+import { bytes, moment, number, t } from "../i18n.js";
 
 const ROLES = ["line", "engineer", "admin"];
 const EVERY_MS = 5000;
@@ -62,8 +62,7 @@ async function readRunning(signal) {
   return [
     facts("version", [
       ["touchstone", touchstone], ["encoder", encoder.name], ["device", encoder.device], ["layers", encoder.layers.join(", ")],
-      ["grid", encoder.grid.join(" × ")], ["geometry", t("version.crop", { crop: encoder.crop, resize: encoder.resize })],
-      ["unseen", encoder.unseen ? t("version.border", { share: percent(encoder.unseen) }) : t("version.whole")],
+      ["patch", t("version.pixels", { count: encoder.patch })],
       ["engine", engine], ["codec", codec], ["fingerprint", encoder.fingerprint.slice(0, 12)],
       ["damaged", damaged.length ? damaged.join(", ") : null],
     ]),

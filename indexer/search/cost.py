@@ -1,0 +1,110 @@
+"""What a geometry costs on this machine, before anything is encoded under it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from indexer.domain.errors import GeometryError
+from indexer.domain.geometry import InputGeometry, Size
+from indexer.domain.geometry_choice import reference_bytes, smallest_defect
+from indexer.encoders.base import Encoder, FeatureSpace
+from indexer.memory import Codec, MemoryBank, join
+from indexer.memory.capacity import available_bytes
+from indexer.search.engine import PatchSearchEngine
+
+_SIDE = 28  # cells along a side of the blank image that is measured
+_REFERENCES = 4
+_RHO = 1
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Milliseconds. encode: of a cell in the encoder. search: of a cell against one reference."""
+
+    encode: float
+    search: float
+
+
+@dataclass(frozen=True)
+class GeometryCost:
+    """What inspecting under a geometry takes.
+
+    cells: of the grid. smallest_defect: that is found, in pixels of the image. references: that are counted with.
+    reference_bytes: of one; memory_bytes: of all. encode_ms, search_ms: of one image, as measured with a blank one and
+    carried over by cells.
+    """
+
+    cells: int
+    smallest_defect: float
+    references: int
+    reference_bytes: int
+    memory_bytes: int
+    encode_ms: float
+    search_ms: float
+
+
+def measure_pace(encoder: Encoder, engine: PatchSearchEngine, codec: Codec) -> Pace:
+    """Encode and search a blank image of 28 × 28 cells. Half a second on two cores, on the thread of the encoder."""
+    side = _SIDE * encoder.space.patch
+    blank = torch.full((1, 3, side, side), 127, dtype=torch.uint8)
+    features = encoder.encode(blank)
+    cells = _SIDE * _SIDE
+
+    def encode() -> None:
+        encoder.encode(blank).global_descriptors.cpu()
+
+    encoded = join([codec.encode(features)] * _REFERENCES)
+    memory = MemoryBank.empty(encoder.space, codec.name)
+    memory = memory.with_references(range(_REFERENCES), ["blank"] * _REFERENCES, encoded, 1)
+    rows = np.arange(_REFERENCES)
+
+    def search() -> None:
+        engine.max_similarity(memory, features.patches[0], rows, _RHO)
+
+    search()
+    return Pace(_milliseconds(encode) / cells, _milliseconds(search) / cells / _REFERENCES)
+
+
+def cost_of(
+    geometry: InputGeometry, image_size: Size, references: int, k: int, pace: Pace, space: FeatureSpace, codec: Codec
+) -> GeometryCost:
+    """What images of (width, height) pixels cost under a geometry. k: references of `references` that are searched."""
+    rows, columns = geometry.grid(space.patch)
+    cells = rows * columns
+    each = reference_bytes(cells, len(space.layers), codec.code_size, space.global_dim)
+    return GeometryCost(
+        cells,
+        smallest_defect(geometry, image_size, space.patch),
+        references,
+        each,
+        each * references,
+        pace.encode * cells,
+        pace.search * cells * min(k, references),
+    )
+
+
+def check_memory(geometry: InputGeometry, references: int, space: FeatureSpace, codec: Codec) -> None:
+    """GeometryError, with the cells that would fit, when so many references do not fit into this machine's memory."""
+    rows, columns = geometry.grid(space.patch)
+    per_cell = len(space.layers) * codec.code_size
+    needed, there = rows * columns * per_cell * references, available_bytes()
+    if there is not None and needed > there:
+        raise GeometryError(
+            f"{references} references of {rows * columns} cells take {needed / 1e9:.1f} GB of memory, of which "
+            f"{there / 1e9:.1f} GB are free: {there // (per_cell * max(1, references))} cells fit"
+        )
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    """The quicker of two runs: the first may have to wake the machine up."""
+    found = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begun)
+    return min(found) * 1000

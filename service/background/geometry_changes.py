@@ -1,0 +1,147 @@
+"""Encodes categories again whose geometry is to change, and switches each once all of it is encoded and calibrated."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
+
+from indexer.calibration.leave_one_out import leave_one_out
+from indexer.calibration.serialisation import to_stored
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import GeometryNotFound, OriginalUnreadable, OtherProportions
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.leave_one_out import StoredCalibration
+from indexer.domain.reading import Reading
+from indexer.domain.reference import Reference
+from indexer.domain.snapshot import GeometryChange
+from indexer.encoders import Encoder, PreparedImage
+from indexer.encoders.encode_images import encode_images
+from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
+from indexer.imaging.reading import read_pixels
+from indexer.jobs.geometry_change import GeometryChangeJob, Stopped
+from indexer.jobs.reencoder import ImagesUnreadable, Reencoded
+from indexer.memory import Codec, EncodedReferences, MemoryBank, join
+from indexer.references.reference_store import ReferenceStore
+from indexer.search import PatchSearchEngine
+from service.background.calibration_manager import CalibrationManager
+from service.inference.decoder import Preprocess
+from service.inference.worker import InferenceWorker
+
+T = TypeVar("T")
+
+log = logging.getLogger("touchstone")
+
+
+class GeometryChanges:
+    """The task. Images are decoded on its own thread; each goes through the encoder behind all other work.
+
+    What was encoded stays, so that a restart goes on where it was. A change whose images cannot all be read waits with
+    its reason, and is looked at again in every round.
+    """
+
+    def __init__(
+        self,
+        worker: InferenceWorker,
+        encoder: Encoder,
+        engine: PatchSearchEngine,
+        library: ReferenceStore,
+        calibrations: CalibrationManager,
+        preprocess: Preprocess,
+        limits: ImageLimits,
+    ) -> None:
+        self._worker = worker
+        self._encoder = encoder
+        self._engine = engine
+        self._library = library
+        self._calibrations = calibrations
+        self._preprocess = preprocess
+        self._limits = limits
+
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: bring every change that was asked for to its end."""
+        published = self._library.published
+        if published.superseded_by is not None:
+            return
+        for change in self._library.catalogue.geometries.changes(published.memory_id):
+            if stopping.is_set():
+                return
+            self._bring_about(change, stopping)
+
+    def _bring_about(self, change: GeometryChange, stopping: threading.Event) -> None:
+        record, geometries = change.record, self._library.catalogue.geometries
+        geometry = InputGeometry.from_json(record.geometry_json)
+        codec = self._library.memory.codec
+        job = GeometryChangeJob(self._library.folder, self._library.catalogue, self._encoder.space, codec, record)
+        log.info("%s is encoded again, to be inspected at %s", record.category, geometry.described)
+        try:
+            done = job.run(
+                self._encode,
+                calibrate=lambda memory: self._calibrated(memory, record.category, stopping),
+                stopping=stopping.is_set,
+            )
+        except (Stopped, GeometryNotFound):  # another round, or given up
+            return
+        except ImagesUnreadable as unreadable:
+            names = ", ".join(f"{each.id} ({each.filename})" for each in unreadable.references[:3])
+            error = (
+                f"{len(unreadable.references)} images cannot be encoded so, for example of reference {names}: take "
+                "them back, or cancel the change."
+            )
+            if error != record.error:
+                geometries.note_error(record.id, error)
+                log.error("%s: %s", record.category, error)
+            return
+        self._library.refresh()
+        log.info(
+            "%s is inspected at %s from version %d on: %d references",
+            record.category,
+            geometry.described,
+            done.version,
+            done.references,
+        )
+
+    def _encode(self, references: Sequence[Reference], geometry: InputGeometry) -> Reencoded:
+        codec = self._library.memory.codec
+        ids: list[int] = []
+        parts: list[EncodedReferences] = []
+        unreadable: list[Reference] = []
+        for reference in references:
+            try:
+                data = self._library.read_original(reference.image_sha256, reference.image_suffix)
+                image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
+                prepared = self._preprocess(image, geometry)
+            except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
+                unreadable.append(reference)
+                continue
+
+            parts.append(self._worker.submit_calibration(_encoding(self._encoder, codec, prepared)).result())
+            ids.append(reference.id)
+        return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
+
+    def _calibrated(self, memory: MemoryBank, category: str, stopping: threading.Event) -> StoredCalibration:
+        """The category's calibration of its references as they are encoded now, to serve from the switch on."""
+        scoring = self._library.published.settings.get(category, CategorySettings()).scoring
+        found = self._steps(leave_one_out(memory, self._engine, category, scoring.k, scoring.rho), stopping)
+        self._calibrations.foresee(memory, category, scoring, found)
+        return to_stored(memory.version, found)
+
+    def _steps(self, steps: Generator[float, None, T], stopping: threading.Event) -> T:
+        ended: list[T] = []
+
+        def step(_: MemoryBank) -> None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                ended.append(end.value)
+
+        while not ended:
+            if stopping.is_set():
+                raise Stopped
+            self._worker.submit_calibration(step).result()
+        return ended[0]
+
+
+def _encoding(encoder: Encoder, codec: Codec, image: PreparedImage) -> Callable[[MemoryBank], EncodedReferences]:
+    return lambda _: codec.encode(encode_images(encoder, [image])[0])

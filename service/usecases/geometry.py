@@ -1,0 +1,81 @@
+"""Chooses how images of a category are inspected: what it would cost, and changes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from indexer.domain.category import CategorySettings
+from indexer.domain.geometry import InputGeometry, Size
+from indexer.domain.geometry_choice import GeometryChoice, commonest
+from indexer.domain.profile import Profile
+from indexer.search.cost import GeometryCost, check_memory, cost_of
+from service.errors import InvalidSetting
+from service.state import AppState
+
+_REFERENCES = 150  # to count with while nobody says how many there will be
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A geometry that was asked about, and its cost."""
+
+    geometry: InputGeometry
+    cost: GeometryCost
+
+
+async def advise(
+    state: AppState, choice: GeometryChoice, category: str | None, image_size: Size | None, references: int | None
+) -> Advice:
+    """What a choice comes to and costs, for images of a category or of a size. GeometryError, CategoryNotFound."""
+    memory = state.library.memory
+    present = None
+    k = CategorySettings().k
+    if category is not None:
+        found = await asyncio.to_thread(state.library.catalogue.categories.get, category)
+        present, k = state.library.geometry_of(category), found.settings.k
+        image_size = image_size or usual_size(state.library.published.profiles.get(category, Profile()), present)
+        references = references or max(1, found.references)
+    if image_size is None:
+        raise InvalidSetting("Say a category, or the width and the height of its images.")
+    held = references or _REFERENCES
+    geometry = resolved(state, choice, image_size, present, held)
+    pace = await state.geometry_pace()
+    cost = cost_of(geometry, image_size, held, k, pace, memory.space, memory.codec)
+    return Advice(geometry, cost)
+
+
+async def change_geometry(state: AppState, category: str, choice: GeometryChoice) -> None:
+    """Begin to inspect a category in another way; its present geometry serves until all references are encoded.
+
+    A change that is under way is given up for this one. GeometryError, CategoryNotFound.
+    """
+    found = await asyncio.to_thread(state.library.catalogue.categories.get, category)
+    present = state.library.geometry_of(category)
+    size = usual_size(state.library.published.profiles.get(category, Profile()), present)
+    geometry = resolved(state, choice, size, present, max(1, found.references))
+    published = state.library.published
+    await asyncio.to_thread(
+        state.library.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()
+    )
+    state.geometry_changes.soon()
+
+
+def resolved(
+    state: AppState, choice: GeometryChoice, image_size: Size, present: InputGeometry | None, references: int
+) -> InputGeometry:
+    """The geometry that a choice comes to. GeometryError, naming what would fit."""
+    memory = state.library.memory
+    geometry = choice.resolve(image_size, memory.space.patch, present)
+    if not state.settings.mmap_codes:
+        check_memory(geometry, references, memory.space, memory.codec)
+    return geometry
+
+
+def usual_size(profile: Profile, present: InputGeometry) -> Size:
+    """(width, height) that most references of a category have; what they are scaled to while there are none."""
+    counts: dict[Size, int] = {}
+    for group in profile.groups:
+        size = group.width, group.height
+        counts[size] = counts.get(size, 0) + group.count
+    return commonest(counts) or present.resized

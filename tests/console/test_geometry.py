@@ -1,0 +1,109 @@
+"""The console shows how fine a category is inspected, what a defect takes, and a change on its way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import Watched
+from tests.helpers.part_images import part, plate
+from tests.helpers.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service that was started with the paper's kind of crop, and goes on without; it knows discs and wide plates."""
+    data = tmp_path_factory.mktemp("geometry") / "data"
+    with ServerProcess(data, ENCODER="filterbank").wait_until_live() as before:
+        before.teach("disc", *(part(seed) for seed in range(8)))
+        before.wait_until_calibrated("disc")
+        assert before.stop() == 0
+    with ServerProcess(data, ENCODER="filterbank", RESIZE="", CROP="", REFRESH_MS="100").wait_until_live() as running:
+        running.teach("plate", *(plate(seed) for seed in range(8)))
+        running.wait_until_calibrated("plate")
+        yield running
+
+
+def test_what_is_not_inspected_is_said_on_the_card_the_page_and_the_inspection(page: Page, tmp_path: Path) -> None:
+    page.goto("/#/categories")
+    card = page.get_by_role("article").filter(has=page.get_by_role("link", name="disc", exact=True))
+    expect(card).to_contain_text("A border is not inspected: 23.4% of each image")
+    whole = page.get_by_role("article").filter(has=page.get_by_role("link", name="plate", exact=True))
+    expect(whole).not_to_contain_text("not inspected")
+    page.goto("/#/categories/disc/region")
+    seen = page.locator(".region-stage .seen")
+    expect(seen).to_have_attribute("x", re.compile("^10"))  # 8 of 128, of 160 pixels
+    path = tmp_path / "disc.png"
+    path.write_bytes(part(100))
+    page.goto("/#/inspect")
+    page.get_by_label("Choose an image").set_input_files(path)
+    expect(page.get_by_text("lies outside of the window")).to_be_visible()
+    expect(page.locator(".world .outside")).to_have_count(1)
+    expect(page.get_by_text("76.6%")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_the_smallest_defect_is_said_its_cost_is_shown_and_the_category_changes(
+    watched: tuple[Page, Watched], server: ServerProcess
+) -> None:
+    page, seen = watched
+    seen.expected.add(422)  # for a defect that is too small
+    page.goto("/#/categories/plate/settings")
+    card = page.get_by_role("form", name="Resolution")
+    expect(card).to_contain_text("All of every image is inspected.")
+    save = card.get_by_role("button", name="Change the resolution")
+    expect(save).to_be_disabled()
+    card.get_by_label("Smallest defect that matters").fill("0.01")
+    expect(card).to_contain_text("can be found")
+    expect(save).to_be_disabled()
+    card.get_by_label("Smallest defect that matters").fill("12")
+    expect(card).to_contain_text(re.compile(r"Inspected at .* cells: about \d+ ms to encode"))
+    expect(card).to_contain_text("for 8.")
+    card.get_by_label("Unit of the smallest defect").select_option("millimetres")
+    card.get_by_label("Smallest defect that matters").fill("0.6")
+    card.get_by_label("Millimetres per pixel").fill("0.05")
+    expect(card).to_contain_text(re.compile(r"Inspected at .* cells: about"))
+    assert_accessible(page)
+    save.click()
+    expect(page.get_by_text("The references are being encoded again")).to_be_visible()
+    expect(card.get_by_role("progressbar", name="References encoded")).to_have_count(0)
+    rows, columns = server.client.get("/categories/plate").json()["geometry"]["grid"]
+    expect(card).to_contain_text(f"{rows} × {columns} cells")
+    assert rows * columns < 784
+    expect(page.get_by_role("region", name="Where it stands")).to_contain_text(f"{rows} × {columns} cells")
+
+
+def test_a_border_of_before_is_inspected_after_a_change(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc/settings")
+    card = page.get_by_role("form", name="Resolution")
+    expect(card).to_contain_text("A border is not inspected: 23.4% of each image")
+    card.get_by_label("Smallest defect that matters").fill("10")
+    expect(card).to_contain_text(re.compile(r"Inspected at .* cells: about"))
+    card.get_by_role("button", name="Change the resolution").click()
+    expect(card).to_contain_text("All of every image is inspected.")
+    assert server.client.get("/categories/disc").json()["geometry"]["inspected"]["fraction"] == 1.0
+
+
+def test_a_new_product_is_added_as_fine_as_was_said_and_its_cost_is_agreed_to_first(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    paths = []
+    for seed in range(3):
+        path = tmp_path / f"{seed}.png"
+        path.write_bytes(plate(500 + seed))
+        paths.append(path)
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("sheet")
+    page.get_by_label("Smallest defect that matters").fill("20")
+    page.get_by_label("Choose an image").set_input_files(paths)
+    expect(page.get_by_text(re.compile(r"Inspected at .* cells: about"))).to_be_visible()
+    assert [each["name"] for each in server.client.get("/categories").json()["categories"]] == ["disc", "plate"]
+    page.get_by_role("button", name="Add the images").click()
+    expect(page.get_by_role("status").filter(has_text="3 of 3 done: 3 added")).to_be_visible()
+    rows, columns = server.client.get("/categories/sheet").json()["geometry"]["grid"]
+    assert rows * columns < 400

@@ -1,0 +1,62 @@
+"""What people say of geometry comes to one geometry, or is refused with what would fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from indexer.domain.errors import GeometryError
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.geometry_choice import GeometryChoice, reference_bytes, smallest_defect
+
+HD = (640, 360)
+
+
+def test_nothing_said_is_the_whole_image_at_the_default_budget() -> None:
+    found = GeometryChoice().resolve(HD, 16)
+    assert found.inspected == 1
+    assert found.on_mismatch == "letterbox"
+    rows, columns = found.grid(16)
+    assert 700 <= rows * columns <= 784
+    assert found.proportions == pytest.approx(640 / 360, rel=0.02)
+
+
+def test_nothing_said_of_the_grid_keeps_it_and_changes_the_rest() -> None:
+    present = InputGeometry.paper()
+    assert GeometryChoice(on_mismatch="refuse").resolve(HD, 16, present) == InputGeometry(
+        present.resized, present.window, "refuse"
+    )
+    assert GeometryChoice(cells=784).resolve(HD, 16, InputGeometry.whole(448, 448, "refuse")).on_mismatch == "refuse"
+    assert GeometryChoice(cells=784).resolve(HD, 16, present).on_mismatch == "letterbox"  # never squashed silently
+
+
+def test_a_defect_is_said_in_pixels_or_in_millimetres() -> None:
+    in_pixels = GeometryChoice(smallest_defect=12).resolve((3200, 2400), 16)
+    assert GeometryChoice(smallest_defect=0.6, millimetres_per_pixel=0.05).resolve((3200, 2400), 16) == in_pixels
+    assert smallest_defect(in_pixels, (3200, 2400), 16) <= 12
+    coarser = GeometryChoice(cells=784).resolve((3200, 2400), 16)
+    assert smallest_defect(coarser, (3200, 2400), 16) > 24
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"cells": 784, "smallest_defect": 3.0}, "one of cells, smallest_defect"),
+        ({"resized": (512, 512)}, "belong together"),
+        ({"millimetres_per_pixel": 0.1}, "scale of smallest_defect"),
+        ({"smallest_defect": 1.0, "millimetres_per_pixel": 0.0}, "more than 0"),
+        ({"cells": 0}, "1 to 65536 cells"),
+        ({"smallest_defect": 0.0}, "larger than 0"),
+        ({"smallest_defect": 0.01}, "pixels and more can be found"),
+        ({"size": (8, 400)}, "16 pixels of one cell, not 8"),
+        ({"size": (8192, 8192)}, "at most 4096 × 4096 fit"),
+        ({"resized": (512, 512), "window": (32, 32, 450, 448)}, "for example 448 × 448"),
+        ({"resized": (512, 512), "window": (128, 32, 448, 448)}, "does not lie inside"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_would_fit(choice: dict[str, object], message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        GeometryChoice(**choice).resolve(HD, 16)  # type: ignore[arg-type]
+
+
+def test_a_reference_takes_what_its_segment_does() -> None:
+    assert reference_bytes(784, 2, 128, 480) == 2 * 784 * 128 + 4 * 480
