@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import groupby, islice
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.snapshot import SegmentFile
 from indexer.encoders import Encoder, Features
-from indexer.encoders.preprocessing import preprocess
+from indexer.encoders.encode_images import encode_batch
+from indexer.encoders.preprocessing import PreparedImage, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
 from indexer.imaging.decode import ImageRejected, decode_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
@@ -34,47 +36,47 @@ Progress = Callable[[int], None]  # told how many more images are done
 
 @dataclass(frozen=True)
 class Loaded:
-    """One image, ready for the encoder. sha256: hex, of the file. prepared: uint8 (3, crop, crop)."""
+    """One image, ready for the encoder. sha256: hex, of the file."""
 
     path: Path
     sha256: str
-    prepared: torch.Tensor
+    prepared: PreparedImage
 
 
-def load_image(path: Path, geometry: InputGeometry) -> Loaded:
+def load_image(path: Path, geometry: InputGeometry, global_geometry: InputGeometry) -> Loaded:
     """Read, decode and prepare one image, as the service does. DatasetError when it cannot be used."""
     try:
         data = path.read_bytes()
-        return Loaded(path, hashlib.sha256(data).hexdigest(), preprocess(decode_image(data), geometry))
+        return Loaded(path, hashlib.sha256(data).hexdigest(), prepare(decode_image(data), geometry, global_geometry))
     except ImageRejected as refused:
         raise DatasetError(f"{path}: {refused.detail}") from refused
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def encoded_batches(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
+def encoded_batches(encoder: Encoder, paths: Sequence[Path], geometry: InputGeometry) -> Iterator[Features]:
     """The features of all images in order, in batches. DatasetError for an image that cannot be used."""
-    geometry = encoder.space.global_geometry
+    global_geometry = encoder.space.global_geometry
     size = max(_BATCH, torch.get_num_threads())
     with ThreadPoolExecutor(_DECODERS) as pool:
 
         def begin(start: int) -> list[Future[Loaded]]:
-            return [pool.submit(load_image, path, geometry) for path in paths[start : start + size]]
+            return [pool.submit(load_image, path, geometry, global_geometry) for path in paths[start : start + size]]
 
         ahead = begin(0)
         for start in range(0, len(paths), size):
             batch, ahead = ahead, begin(start + size)  # decoded while this one is encoded and judged
-            yield encoder.encode(torch.stack([each.result().prepared for each in batch]))
+            yield encode_batch(encoder, [each.result().prepared for each in batch])
 
 
-def encoded_samples(encoder: Encoder, paths: Sequence[Path]) -> Iterator[Features]:
+def encoded_samples(encoder: Encoder, paths: Sequence[Path], geometry: InputGeometry) -> Iterator[Features]:
     """The features of each image in order, as batches of one. DatasetError for an image that cannot be used."""
-    for batch in encoded_batches(encoder, paths):
+    for batch in encoded_batches(encoder, paths, geometry):
         yield from (batch.item(index) for index in range(len(batch)))
 
 
 class FeatureCache:
-    """Encoded references by their image's sha256, for one feature space and codec.
+    """Encoded references by their image's sha256 and their geometry, for one feature space and codec.
 
     Segments are files of the product's own format; a line of `index.jsonl` names a segment, its checksum and whose
     features it holds. A line goes in after its segment is on the disk, so a kill loses at most the segment in work; a
@@ -94,32 +96,45 @@ class FeatureCache:
         for _ in OrphanDeleter(folder, self._lock, self._named, self._named).orphans("segments"):
             pass  # a segment that was in work when a run was killed
 
-    def memory_of(self, references: Sequence[Reference], progress: Progress) -> tuple[MemoryBank, tuple[str, ...]]:
-        """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError."""
-        memory = MemoryBank.empty(self._encoder.space, self._codec.name)
+    def memory_of(
+        self,
+        references: Sequence[Reference],
+        progress: Progress,
+        geometries: Mapping[str, InputGeometry] | None = None,
+    ) -> tuple[MemoryBank, tuple[str, ...]]:
+        """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError.
+
+        geometries: by category; None inspects all as the encoder's space says.
+        """
+        empty = MemoryBank.empty(self._encoder.space, self._codec.name).with_geometries(geometries or {})
+        memory = empty
         digests: list[str] = []
-        for start in range(0, len(references), _CHUNK):
-            chunk = references[start : start + _CHUNK]
-            encoded, found = self._encoded([each.path for each in chunk], progress)
-            rows = range(start, start + len(chunk))
-            memory = memory.with_references(rows, [each.category for each in chunk], encoded, memory.version + 1)
-            digests += found
+        for geometry, alike in groupby(references, lambda each: empty.geometry_of(each.category)):
+            for chunk in _chunks(alike):
+                encoded, found = self._encoded([each.path for each in chunk], geometry, progress)
+                rows = range(len(digests), len(digests) + len(chunk))
+                memory = memory.with_references(rows, [each.category for each in chunk], encoded, memory.version + 1)
+                digests += found
         return memory, tuple(digests)
 
-    def _encoded(self, paths: Sequence[Path], progress: Progress) -> tuple[EncodedReferences, list[str]]:
-        digests = [_digest(path) for path in paths]
+    def _encoded(
+        self, paths: Sequence[Path], geometry: InputGeometry, progress: Progress
+    ) -> tuple[EncodedReferences, list[str]]:
+        files = [_digest(path) for path in paths]
+        own = "" if geometry == self._encoder.space.global_geometry else f" {geometry.to_json()}"
+        digests = [digest + own for digest in files]
         held = {digest: encoded for digest in digests if (encoded := self._stored(digest)) is not None}
         progress(sum(digest in held for digest in digests))
         fresh = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in held}
         if fresh:
             parts = []
-            for features in encoded_samples(self._encoder, list(fresh.values())):
+            for features in encoded_samples(self._encoder, list(fresh.values()), geometry):
                 parts.append(self._codec.encode(features))
                 progress(1)
             self._store(list(fresh), join(parts))
             held |= dict(zip(fresh, parts, strict=True))
             progress(sum(digest in fresh for digest in digests) - len(fresh))
-        return join([held[digest] for digest in digests]), digests
+        return join([held[digest] for digest in digests]), files
 
     def _stored(self, digest: str) -> EncodedReferences | None:
         if digest not in self._where:
@@ -182,3 +197,9 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _chunks(references: Iterable[Reference]) -> Iterator[list[Reference]]:
+    rest = iter(references)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk

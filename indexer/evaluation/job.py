@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
 from matplotlib import rc_context
+from PIL import Image
 
 from indexer.cores import Cores
+from indexer.domain.geometry import InputGeometry, choose_geometry
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
@@ -27,8 +30,10 @@ from indexer.progress import Progress, progress
 from indexer.search import choose_engine
 
 SMALL = (256, 224)  # the paper's second resolution
+_OWN = ("single-class", "single-class-scaling")  # protocols that search a sample's own category only
 _DECIDED = ("recognised", "single-class")  # protocols that search as references are calibrated
 _DRAWN = (*_DECIDED, "multi-class")
+_LOOKED_AT = 15  # references of a category whose proportions are asked for
 _GROWN = {  # protocols with more and more references, and what their number is
     "few-shot": "references per category, Y",
     "single-class-scaling": "share of a category's references, τ",
@@ -43,7 +48,8 @@ class EvaluationOptions:
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
-    plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`.
+    plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`. cells:
+    None inspects images as the preset does; else all of each, on a grid of at most so many.
     """
 
     folder: Path
@@ -60,6 +66,7 @@ class EvaluationOptions:
     false_reject_rate: float = 0.01
     plots: bool = True
     balance_layers: bool = False
+    cells: int | None = None
 
 
 def run_evaluation(choices: EvaluationOptions) -> Report:
@@ -70,6 +77,11 @@ def run_evaluation(choices: EvaluationOptions) -> Report:
     """
     if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
         raise ValueError("several encoders are compared by --protocol encoders only")
+    if choices.cells is not None and (pooled := [each for each in choices.protocols if each not in _OWN]):
+        raise ValueError(
+            f"{pooled[0]} compares all categories, whose images have other proportions: with --geometry choose "
+            f"{' or '.join(_OWN)}"
+        )
     dataset = read_dataset(choices.folder, choices.layout, choices.categories)
     preset = PRESETS[dataset.layout]
     scoring = ScoringSettings(
@@ -119,7 +131,8 @@ def _measure(
         encoding = shown.task(f"{name}: references", len(dataset.references))
         spread = cores.encoding(encoder)
         cache = FeatureCache(choices.out / "cache", spread, choices.codec)
-        memory, digests = cache.memory_of(dataset.references, encoding.advance)
+        geometries = {} if choices.cells is None else whole_images(dataset, choices.cells, encoder.space.patch)
+        memory, digests = cache.memory_of(dataset.references, encoding.advance, geometries)
         engine = cores.searching(choose_engine(encoder.device), encoder.device)
         subject = Subject(dataset, spread, engine, memory, digests)
         judging = shown.task(f"{name}: {', '.join(protocols)}", len(dataset.samples))
@@ -133,6 +146,16 @@ def _measure(
                     _draw(choices.out / "plots", subject, drawn, decided, shown)
                 _draw_growth(choices.out / "plots", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
+
+
+def whole_images(dataset: Dataset, cells: int, patch: int) -> dict[str, InputGeometry]:
+    """Every category's geometry: all of its images, in the proportions that its references mostly have."""
+    found = {}
+    for category in dataset.categories:
+        paths = [each.path for each in dataset.references if each.category == category][:_LOOKED_AT]
+        sizes = [Image.open(path).size for path in paths]
+        found[category] = choose_geometry(median(width / height for width, height in sizes), cells, patch)
+    return found
 
 
 def _first(outcomes: Sequence[Outcome], protocols: Sequence[str]) -> Outcome | None:

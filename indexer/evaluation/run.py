@@ -16,6 +16,7 @@ from indexer.calibration.calibration import with_calibrated_weights
 from indexer.calibration.leave_one_out import calibrate
 from indexer.detection.detector import Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.verdict import DecisionSettings
 from indexer.encoders import Encoder, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
@@ -29,7 +30,6 @@ from indexer.memory import MemoryBank
 from indexer.search import PatchSearchEngine, run_batched
 
 EXACT_PIXELS = 1 << 24  # scores kept unbinned at once, over all searches: 256 maps
-_FRACTIONS = (1, 1)  # regions are given in fractions of an image: nothing here needs its pixels
 _POOLED = ""  # the category of all references, where a search makes no difference between them
 _REVISION = 3  # of what a stored outcome means: raise it when scoring or figures change
 
@@ -71,6 +71,10 @@ class Subject:
     engine: PatchSearchEngine
     memory: MemoryBank
     digests: tuple[str, ...]
+
+    def geometry_of(self, samples: Sequence[Sample]) -> InputGeometry:
+        """How the samples of one category, at least one, are inspected."""
+        return self.memory.geometry_of(samples[0].category)
 
     @property
     def space(self) -> FeatureSpace:
@@ -122,7 +126,7 @@ def _judge(
     nearest: list[list[str]] = [[] for _ in searches]
     lost: list[str] = []
     for number, (sample, found) in enumerate(zip(samples, detect_samples(subject, searches, samples), strict=True)):
-        mask = _mask(subject.space, sample) if sample.pixels_known else None
+        mask = _mask(subject, sample) if sample.pixels_known else None
         if sample.mask is not None and mask is not None and not mask.any():
             lost.append(str(sample.mask.relative_to(subject.dataset.folder)))
         for index, detection in enumerate(found):
@@ -156,10 +160,11 @@ def detect_samples(
         Detector(subject.engine, _SearchCriteria(memory, subject.engine, search).of)
         for memory, search in zip(memories, searches, strict=True)
     ]
+    geometry = subject.geometry_of(samples)
     done = 0
-    for batch in encoded_batches(subject.encoder, [each.path for each in samples]):
+    for batch in encoded_batches(subject.encoder, [each.path for each in samples], geometry):
         coroutines = [
-            detector.detect(memory, batch.item(index), _FRACTIONS, _category(search, sample))
+            detector.detect(memory, batch.item(index), geometry.resized, _category(search, sample))
             for index, sample in enumerate(samples[done : done + len(batch)])
             for detector, memory, search in zip(detectors, memories, searches, strict=True)
         ]
@@ -207,9 +212,9 @@ def _searched(memory: MemoryBank, search: Search) -> MemoryBank:
     return memory.pooled(_POOLED) if search.among == "all" else memory
 
 
-def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
+def _mask(subject: Subject, sample: Sample) -> np.typing.NDArray[np.bool_]:
     try:
-        return read_mask(sample, space.global_geometry.frame(space.patch))
+        return read_mask(sample, subject.memory.frame(sample.category))
     except ImageRejected as refused:
         raise DatasetError(f"{sample.mask}: {refused.detail}") from refused
 
@@ -217,6 +222,8 @@ def _mask(space: FeatureSpace, sample: Sample) -> np.typing.NDArray[np.bool_]:
 def _images_key(subject: Subject, samples: Sequence[Sample]) -> str:
     """Names everything but the search that an outcome depends on."""
     digest = hashlib.sha256(f"{_REVISION} {subject.space.fingerprint} {subject.memory.codec.name}".encode())
+    if samples and subject.geometry_of(samples) != subject.space.global_geometry:
+        digest.update(subject.geometry_of(samples).to_json().encode())
     for reference, sha256 in zip(subject.dataset.references, subject.digests, strict=True):
         digest.update(os.fsencode(f"{reference.category} {sha256}\n"))
     for sample in samples:

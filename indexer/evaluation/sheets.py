@@ -42,8 +42,8 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
         axes.set_title(head, fontsize=9)
     for line, (title, _), sample, detection in zip(grid, rows, shown, judged, strict=True):
         nearest = subject.dataset.references[detection.references[0].reference_id]
-        line[0].imshow(_seen(subject, sample.path))
-        line[1].imshow(_seen(subject, nearest.path))
+        line[0].imshow(_seen(subject, sample.category, sample.path))
+        line[1].imshow(_seen(subject, nearest.category, nearest.path))
         line[2].imshow(detection.map, cmap="turbo", vmin=0.0, vmax=hottest)
         line[3].imshow(_mask(subject, sample))
         for axes in line:
@@ -89,9 +89,10 @@ def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
     return (lowest + float(below.max())) / 2 if len(below) else float(np.nextafter(lowest, -np.inf))
 
 
-def _seen(subject: Subject, path: Path) -> NDArray[np.uint8]:
+def _seen(subject: Subject, category: str, path: Path) -> NDArray[np.uint8]:
     """What the encoder looked at: the map and the mask lie over the crop, not over the whole image."""
-    pixels: NDArray[np.uint8] = load_image(path, subject.space.global_geometry).prepared.permute(1, 2, 0).numpy()
+    loaded = load_image(path, subject.memory.geometry_of(category), subject.space.global_geometry)
+    pixels: NDArray[np.uint8] = loaded.prepared.window.permute(1, 2, 0).numpy()
     return pixels
 
 
@@ -99,5 +100,5 @@ def _mask(subject: Subject, sample: Sample) -> NDArray[np.uint8]:
     """The mask as it was compared with, black and white; grey where nobody knows."""
     if not sample.pixels_known:
         return np.full((8, 8, 3), 128, np.uint8)
-    mask = read_mask(sample, subject.space.global_geometry.frame(subject.space.patch))
+    mask = read_mask(sample, subject.memory.frame(sample.category))
     return np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from indexer.cli.options import fail, printer, read_settings
+from indexer.domain.geometry import MAX_CELLS
 from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)
@@ -66,6 +67,12 @@ def evaluate(
     ] = None,
     resize: Annotated[int | None, typer.Option(help="Side the image is resized to (default: 512).")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged (default: 448).")] = None,
+    geometry: Annotated[
+        str,
+        typer.Option(
+            help="paper, or a number of cells: all of each image on a grid of at most so many, for single-class."
+        ),
+    ] = "paper",
     k: Annotated[
         int | None, typer.Option(help="References retrieved, K (default: 150; VisA and Real-IAD 900; 3D-ADAM 48).")
     ] = None,
@@ -111,7 +118,7 @@ def evaluate(
     from indexer.evaluation.readers import LAYOUTS
     from indexer.memory import DEFAULT_CODEC
 
-    default: list[Protocol] = ["multi-class", "recognised"]
+    default: list[Protocol] = ["multi-class", "recognised"] if geometry == "paper" else ["single-class"]
     try:
         choices = EvaluationOptions(
             folder=folder,
@@ -128,6 +135,7 @@ def evaluate(
             false_reject_rate=false_reject_rate,
             plots=plots,
             balance_layers=balance_layers,
+            cells=_cells(geometry),
         )
         console = printer()
         report = run_evaluation(choices)
@@ -137,6 +145,15 @@ def evaluate(
         fail(str(error))
     if report.dataset.left_out:
         raise typer.Exit(1)
+
+
+def _cells(geometry: str) -> int | None:
+    """The cells of a grid that were asked for, None for the paper's preset. ValueError."""
+    if geometry == "paper":
+        return None
+    if not geometry.isdecimal() or not 1 <= int(geometry) <= MAX_CELLS:
+        raise ValueError(f"--geometry is paper, or a number of cells from 1 to {MAX_CELLS}, not {geometry!r}")
+    return int(geometry)
 
 
 def one_of(names: Sequence[Name], given: str, what: str) -> Name:

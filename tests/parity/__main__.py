@@ -89,7 +89,7 @@ def main(
     if checkpoint is not None:
         _give_them_dinov2()
     encoder = load_encoder(EncoderSettings(model=str(weights), resize=resize, crop=crop, device="cpu"))
-    ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples]))
+    ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples], encoder.space.global_geometry))
     bank = work / "bank.pth"
     if not bank.exists():
         _build_their_bank(boards, dataset, weights, bank, (resize, crop))

@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -43,6 +44,7 @@ class Counting:
 
     def __init__(self, inner: Encoder) -> None:
         self.space, self.device, self._inner = inner.space, inner.device, inner
+        self.max_pass_cells = inner.max_pass_cells
         self.seen = 0
         self.stop_after: int | None = None
 
@@ -357,3 +359,21 @@ def test_a_data_set_of_which_nothing_can_be_used_is_told_in_one_line(tmp_path: P
     (tree / "disc/train/good/000.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"no category can be used, since of .*000\.png: This is not a JPEG"):
         run(tree, tmp_path / "out")
+
+
+def test_the_whole_of_each_image_is_inspected_in_its_categorys_proportions(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "parts", ("bottle", "zipper"), references=6, tests=2)
+    for path in (tree / "zipper").rglob("*.png"):  # twice as wide as high
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), cv2.resize(image, (2 * image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST))
+    report = run(tree, tmp_path / "out", "single-class", cells=72)
+    [outcome] = report.measured[0].outcomes
+    assert outcome.mean.image_auroc is not None
+    assert outcome.mean.image_auroc > 0.9
+    assert outcome.mean.pixel_auroc is not None
+    assert outcome.mean.pixel_auroc > 0.8
+    geometries = job.whole_images(read_dataset(tree), 72, 16)
+    assert geometries["zipper"].proportions == pytest.approx(2 * geometries["bottle"].proportions, rel=0.05)
+    assert all(each.inspected == 1 for each in geometries.values())
+    with pytest.raises(ValueError, match="single-class"):
+        run(tree, tmp_path / "out", "multi-class", cells=72)
