@@ -128,7 +128,7 @@ def test_what_is_stored_under_a_name_of_before_is_read_under_the_present_one(emp
     engine = connect(empty_database)
     migrations.upgrade(engine, "0010")
     quoted = 'It says "usual": 3 and "kind": "differently_framed"'
-    finding = {"kind": "differently_framed", "detail": quoted, "value": 1.0, "usual": 0.5, "image": 2}
+    finding = {"kind": "differently_framed", "detail": quoted, "value": 1.0, "usual": 0.5, "picture": 2}
     at = "2026-01-01 12:00:00+00:00"
     rows = {
         "change": {"version": 1, "at": at, "kind": "added", "detail": "{}"},
