@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import median
 
 from matplotlib import rc_context
-from PIL import Image
 
 from indexer.cores import Cores
 from indexer.domain.geometry import InputGeometry, choose_geometry
@@ -26,6 +25,7 @@ from indexer.evaluation.run import Outcome, Subject, evaluate
 from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import CategoryDecisions, decide_categories
 from indexer.evaluation.usable import drop_unusable
+from indexer.imaging.decode import decode_image
 from indexer.progress import Progress, progress
 from indexer.search import choose_engine
 
@@ -153,8 +153,8 @@ def whole_images(dataset: Dataset, cells: int, patch: int) -> dict[str, InputGeo
     found = {}
     for category in dataset.categories:
         paths = [each.path for each in dataset.references if each.category == category][:_LOOKED_AT]
-        sizes = [Image.open(path).size for path in paths]
-        found[category] = choose_geometry(median(width / height for width, height in sizes), cells, patch)
+        shapes = [decode_image(path).shape for path in paths]
+        found[category] = choose_geometry(median(width / height for height, width, _ in shapes), cells, patch)
     return found
 
 
