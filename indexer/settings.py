@@ -61,7 +61,7 @@ class DataSettings(BaseSettings):
 
     data: Path = Field(Path("touchstone-data"), description="Folder of references, their images and inspections.")
     database_url: str | None = Field(
-        None, repr=False, description="SQLAlchemy URL of the catalogue; SQLite inside the data folder when empty."
+        None, repr=False, description="SQLAlchemy URL of the catalogue; empty: SQLite inside the data folder."
     )
 
     encoder: str = Field(
@@ -70,7 +70,7 @@ class DataSettings(BaseSettings):
         "a local folder, or a checkpoint file.",
     )
     layers: Annotated[tuple[int, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
-        None, description="1-based transformer layers, comma separated; empty spreads four evenly (4,7,10,12 of 12)."
+        None, description="1-based transformer layers, comma separated; empty: four, evenly spaced (4,7,10,12 of 12)."
     )
     resize: int = Field(
         448,
@@ -93,24 +93,26 @@ class DataSettings(BaseSettings):
         description="Cells of a new category's grid, at most: its images are inspected as a whole, in their own "
         "proportions. Unless one of the two before is set.",
     )
-    device: str = Field("auto", description="`auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.")
+    device: str = Field("auto", description="`auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
     compile_encoder: bool = Field(
-        False, description="Compile a transformer for each batch size (1, 2, 4, …): a slower start, faster images."
+        False, description="Compile a transformer for each batch size (1, 2, 4, …): slower start, faster inference."
     )
     mmap_codes: bool = Field(
-        False, description="Search patches in files of the data folder, not in memory: for more references than fit."
+        False,
+        description="Memory-map patch codes from files of the data folder instead of loading them: for more "
+        "references than RAM holds.",
     )
     codec: Annotated[Literal["fp32", "fp16", "bf16", "int8"] | None, BeforeValidator(_unset)] = Field(
         None,
-        description="How patches are stored: `fp32`, `fp16`, `bf16` or `int8`; empty for whatever the data folder "
-        "holds, `fp16` in a new one.",
+        description="Storage precision of patches: `fp32`, `fp16`, `bf16` or `int8`; empty: that of the data folder, "
+        "`fp16` for a new one.",
     )
 
-    decode_threads: int = Field(2, ge=1, le=64, description="Images decoded side by side.")
-    max_image_bytes: int = Field(64 << 20, ge=1, description="Largest image file, in bytes.")
-    max_pixels: int = Field(64_000_000, ge=256, description="Most pixels of one image.")
-    max_side: int = Field(16_384, ge=16, description="Longest side of one image, in pixels.")
+    decode_threads: int = Field(2, ge=1, le=64, description="Number of threads that decode images.")
+    max_image_bytes: int = Field(64 << 20, ge=1, description="Maximum size of one image file, in bytes.")
+    max_pixels: int = Field(64_000_000, ge=256, description="Maximum number of pixels of one image.")
+    max_side: int = Field(16_384, ge=16, description="Maximum width or height of one image, in pixels.")
 
     @classmethod
     def settings_customise_sources(

@@ -39,17 +39,19 @@ class GaugeCollector(Collector):
                 yield from found
 
     def _queues(self) -> Iterator[Metric]:
-        depth = _gauge("queue_depth", "Jobs waiting for the encoder.", "queue")
-        age = _gauge("queue_age_seconds", "How long the oldest of them has waited.", "queue")
+        depth = _gauge("queue_depth", "Jobs in the queue.", "queue")
+        age = _gauge("queue_age_seconds", "Age of the oldest queued job.", "queue")
         now = time.monotonic()
         for queue, (waiting, oldest) in self._state.worker.queue_stats().items():
             depth.add_metric([queue], waiting)
             age.add_metric([queue], 0.0 if oldest is None else now - oldest)
         yield depth
         yield age
-        images = _gauge("images_in_flight", "Images of requests between arrival and answer.", "queue")
-        decoded = _gauge("decoded_bytes_in_flight", "Bytes that images about to be decoded come to.", "queue")
-        uploads = _gauge("file_bytes_in_flight", "Bytes of image files held, of bodies and of kept images.", "queue")
+        images = _gauge("images_in_flight", "Images of requests in flight.", "queue")
+        decoded = _gauge("decoded_bytes_in_flight", "Decoded size of images in flight.", "queue")
+        uploads = _gauge(
+            "file_bytes_in_flight", "Size of image files in memory: request bodies and stored images.", "queue"
+        )
         for queue, limits in (("detect", self._state.detecting), ("onboard", self._state.onboarding)):
             images.add_metric([queue], limits.images.used)
             decoded.add_metric([queue], limits.decoded_bytes.used)
@@ -61,31 +63,33 @@ class GaugeCollector(Collector):
     def _memory(self) -> Iterator[Metric]:
         state = self._state
         memory, space = state.library.memory, state.encoder.space
-        yield _single("index_version", "Version of the snapshot that answers.", memory.version)
-        yield _single("references", "Live references in that snapshot.", len(memory))
-        yield _single("memory_bytes", "Bytes of its stored codes.", memory.code_bytes)
+        yield _single("index_version", "Index version that serves requests.", memory.version)
+        yield _single("references", "Live references in that version.", len(memory))
+        yield _single("memory_bytes", "Bytes of its patch codes.", memory.code_bytes)
         yield _single(
             "corrupt_segments",
-            "Segments that failed their check and are not served.",
+            "Segment files that failed their checksum and are not served.",
             len(state.library.corrupt_segments),
         )
         yield _single(
-            "not_ready", "1 while the service is not ready, see /readyz.", float(state.not_ready_reason is not None)
+            "not_ready",
+            "1 while the service is not ready; `/readyz` has the reason.",
+            float(state.not_ready_reason is not None),
         )
         build = _gauge(
-            "build_info", "Always 1; the labels say what is running.", "version", "encoder", "engine", "codec"
+            "build_info", "Always 1; the labels carry the versions.", "version", "encoder", "engine", "codec"
         )
         build.add_metric([version("touchstone"), space.encoder, state.engine.name, memory.codec.name], 1)
         yield build
 
     def _disk(self) -> Iterator[Metric]:
         found = os.statvfs(self._state.settings.data)
-        yield _single("disk_free_bytes", "Room left on the data folder's disk.", found.f_bavail * found.f_frsize)
+        yield _single("disk_free_bytes", "Free space on the data folder's disk.", found.f_bavail * found.f_frsize)
         yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
 
     def _history(self) -> Iterator[Metric]:
-        stored = _gauge("history_inspections", "Inspections kept, when they were last looked at.", "category")
-        with_images = _gauge("history_images", "Those whose images and maps are kept.", "category")
+        stored = _gauge("history_inspections", "Stored inspections, as of the last pruning.", "category")
+        with_images = _gauge("history_images", "Stored inspections that still have their image and map.", "category")
         size = _gauge("history_image_bytes", "Bytes of these images and maps.", "category")
         pruning = self._state.pruning
         by_label: dict[str, list[GroupUsage]] = {}
@@ -98,20 +102,20 @@ class GaugeCollector(Collector):
         yield from (stored, with_images, size)
         yield _single(
             "history_pruned_timestamp_seconds",
-            "When the history was last brought within its limits; 0 before that.",
+            "Time of the last completed pruning; 0 before the first.",
             pruning.finished or 0.0,
         )
 
     def _background(self) -> Iterator[Metric]:
-        failing = _gauge("background_failing", "1 while a background task fails, stalls or has ended.", "task")
+        failing = _gauge("background_failing", "1 while a background task is failing, stalled or ended.", "task")
         for each in self._state.background.states():
             failing.add_metric([each.name], float(each.state != "working"))
         yield failing
 
     def _gpu(self) -> Iterator[Metric]:
-        used = _gauge("gpu_memory_used_bytes", "Memory in use on the service's GPU, by anyone.", "device")
+        used = _gauge("gpu_memory_used_bytes", "Memory used on the service's GPU, by all processes.", "device")
         size = _gauge("gpu_memory_size_bytes", "Memory of that GPU.", "device")
-        busy = _gauge("gpu_utilization_ratio", "Share of the last second in which the GPU computed.", "device")
+        busy = _gauge("gpu_utilization_ratio", "GPU utilization over the last second.", "device")
         device = self._state.encoder.device
         if device.type == "cuda":
             free, total = torch.cuda.mem_get_info(device)
@@ -122,14 +126,16 @@ class GaugeCollector(Collector):
         yield size
         yield busy
         stats = self._state.engine.codes.stats
-        found = _counter("device_cache_lookups", "Retrieved references by whether the GPU held their codes.", "result")
+        found = _counter(
+            "device_cache_lookups", "Retrieved references by whether their codes were cached on the GPU.", "result"
+        )
         found.add_metric(["hit"], stats.hits)
         found.add_metric(["miss"], stats.misses)
         yield found
         yield CounterMetricFamily(
             "touchstone_device_cache_copied_bytes", "Bytes of codes copied to the GPU.", value=stats.bytes_copied
         )
-        yield _single("device_cache_bytes", "GPU memory reserved for codes.", stats.resident_bytes)
+        yield _single("device_cache_bytes", "GPU memory reserved for the cache of codes.", stats.resident_bytes)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

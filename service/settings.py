@@ -23,104 +23,151 @@ class Settings(DataSettings):
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
-        description="Path under which a reverse proxy shows the service, such as `/touchstone`; empty for none.",
+        description="Path under which a reverse proxy serves Touchstone, such as `/touchstone`; empty: none.",
     )
 
     access: Literal["keys", "open"] = Field(
-        "keys", description="`keys` asks every client for an API key; `open` asks nobody, on a loopback address only."
+        "keys",
+        description="`keys`: every client needs an API key. `open`: no authentication, on a loopback address only.",
     )
     requests_per_minute: int = Field(
-        6000, ge=0, description="Most requests a minute with one key, unless it has a limit of its own; 0 for none."
+        6000, ge=0, description="Default rate limit of an API key, in requests per minute; 0: unlimited."
     )
 
     confirm_role: Literal["engineer", "admin"] = Field(
         "engineer",
-        description="Role that may confirm `good` where it would move a threshold far or looks wrong.",
+        description="Role that may confirm `good` where the new reference would move the threshold far or looks wrong.",
     )
 
     preprocess_on_device: bool = Field(
-        False, description="Resize images on the encoder's device, not on the threads that decode them."
+        False, description="Resize images on the encoder's device instead of on the decoding threads."
     )
     device_memory_share: float = Field(
-        0.5, gt=0, lt=1, description="Share of a CUDA card's memory for patches; what does not fit is sent each time."
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of a CUDA device's memory used to cache patch codes; references beyond it are copied for "
+        "each search.",
     )
 
     min_free_bytes: int = Field(
         1 << 30,
         ge=0,
-        description="With less left on the data folder's disk, inspections are answered but not kept. "
-        "With less than twice that, the oldest images of good parts go.",
+        description="Below this much free disk space, inspections are no longer recorded. Below twice this, the "
+        "oldest images of good parts are pruned.",
     )
-    keep_inspections: int = Field(1_000_000, ge=0, description="Inspections kept of each category; 0 for any number.")
-    keep_inspections_days: float = Field(365, ge=0, le=36_500, description="How long they are kept; 0 for ever.")
+    keep_inspections: int = Field(
+        1_000_000, ge=0, description="Maximum number of inspections stored per category; 0: unlimited."
+    )
+    keep_inspections_days: float = Field(
+        365, ge=0, le=36_500, description="Maximum age of stored inspections, in days; 0: unlimited."
+    )
     keep_images: int = Field(
-        10_000, ge=0, description="Images and maps of inspections kept of each category; 0 for any number."
+        10_000,
+        ge=0,
+        description="Maximum number of inspected images (with their maps) stored per category; 0: unlimited.",
     )
-    keep_images_days: float = Field(30, ge=0, le=36_500, description="How long these are kept; 0 for ever.")
-    keep_images_bytes: int = Field(20 << 30, ge=0, description="How many bytes these may have; 0 for any number.")
-    keep_defects: int = Field(1_000_000, ge=0, description="Defects kept of each category; 0 for any number.")
-    keep_defects_days: float = Field(1095, ge=0, le=36_500, description="How long defects are kept; 0 for ever.")
+    keep_images_days: float = Field(
+        30, ge=0, le=36_500, description="Maximum age of these images, in days; 0: unlimited."
+    )
+    keep_images_bytes: int = Field(
+        20 << 30, ge=0, description="Maximum total size of these images, in bytes; 0: unlimited."
+    )
+    keep_defects: int = Field(
+        1_000_000, ge=0, description="Maximum number of defects stored per category; 0: unlimited."
+    )
+    keep_defects_days: float = Field(
+        1095, ge=0, le=36_500, description="Maximum age of stored defects, in days; 0: unlimited."
+    )
     keep_defect_images: int = Field(
-        100_000, ge=0, description="Images and maps of defects kept of each category; 0 for any number."
+        100_000,
+        ge=0,
+        description="Maximum number of images of defects (with their maps) stored per category; 0: unlimited.",
     )
     keep_defect_images_days: float = Field(
-        365, ge=0, le=36_500, description="How long those of defects are kept; 0 for ever."
+        365, ge=0, le=36_500, description="Maximum age of images of defects, in days; 0: unlimited."
     )
     keep_defect_images_bytes: int = Field(
-        50 << 30, ge=0, description="How many bytes those of defects may have; 0 for any number."
+        50 << 30, ge=0, description="Maximum total size of images of defects, in bytes; 0: unlimited."
     )
-    prune_interval_seconds: float = Field(60, gt=0, description="How often what is beyond these limits is taken away.")
+    prune_interval_seconds: float = Field(60, gt=0, description="Time between two prunings of the history, in seconds.")
 
-    batch_size: int = Field(8, ge=1, le=256, description="Most images encoded at once.")
-    max_batch_delay_ms: float = Field(2.0, ge=0, le=1000, description="How long a lone image waits for company.")
-    queue_size: int = Field(64, ge=1, le=100_000, description="Most images waiting; beyond it requests get 503.")
+    batch_size: int = Field(8, ge=1, le=256, description="Maximum number of images encoded in one batch.")
+    max_batch_delay_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="Maximum batching delay: how long an image may wait for others to share its batch.",
+    )
+    queue_size: int = Field(
+        64, ge=1, le=100_000, description="Maximum number of queued images; beyond it requests are answered with 503."
+    )
     onboarding_queue_size: int = Field(
         128,
         ge=1,
         le=100_000,
-        description="Most images under way to become references, or of feedback or masks; beyond it 503.",
+        description="Maximum number of images in flight for onboarding, feedback and masks; beyond it requests are "
+        "answered with 503.",
     )
-    deadline_ms: float = Field(10_000, gt=0, description="A detection not begun after this long is dropped with 504.")
-    refresh_interval_ms: float = Field(500, gt=0, description="How often changes by other processes are looked for.")
+    deadline_ms: float = Field(
+        10_000,
+        gt=0,
+        description="Maximum time in the queue; a detection that has not started by then is answered with 504.",
+    )
+    refresh_interval_ms: float = Field(
+        500, gt=0, description="Interval at which changes by other processes are polled."
+    )
 
-    log_format: Literal["json", "text"] = Field("json", description="Log lines as JSON objects, or as plain text.")
+    log_format: Literal["json", "text"] = Field("json", description="Format of log lines: JSON objects or plain text.")
     metrics_max_categories: int = Field(
-        200, ge=0, description="Most categories with metrics of their own; later ones are counted as `_other`."
+        200,
+        ge=0,
+        description="Maximum number of categories with time series of their own; others are counted as `_other`.",
     )
     traces_endpoint: str | None = Field(
-        None, repr=False, description="URL that OpenTelemetry traces are sent to (OTLP/HTTP); none are sent when empty."
+        None, repr=False, description="URL of an OpenTelemetry collector (OTLP/HTTP) for traces; empty: tracing is off."
     )
 
-    max_images: int = Field(64, ge=1, le=10_000, description="Most images in one request.")
-    max_request_bytes: int = Field(512 << 20, ge=1, description="Largest request body with images, in bytes.")
+    max_images: int = Field(64, ge=1, le=10_000, description="Maximum number of images in one request.")
+    max_request_bytes: int = Field(512 << 20, ge=1, description="Maximum size of a request body with images, in bytes.")
     max_in_flight_bytes: int = Field(
         1 << 30,
         ge=1,
-        description="Most bytes of image files held, of detections and of all else; beyond it 503.",
+        description="Maximum total size of image files in memory, for detection and for everything else each; beyond "
+        "it 503.",
     )
     max_decoded_bytes: int = Field(
         2 << 30,
         ge=1,
-        description="Most bytes of images about to be decoded, of detections and of all else; beyond it 503.",
+        description="Maximum total decoded size of images in flight, for detection and for everything else each; "
+        "beyond it 503.",
     )
-    max_json_bytes: int = Field(1 << 20, ge=1, description="Largest request body without images, in bytes.")
+    max_json_bytes: int = Field(1 << 20, ge=1, description="Maximum size of a request body without images, in bytes.")
     body_timeout_seconds: float = Field(
-        20.0, gt=0, description="Time for a request's body to come; what has come adds to it, see the next."
+        20.0, gt=0, description="Read timeout of a request body; extended as data arrives, see the next setting."
     )
     min_body_bytes_per_second: int = Field(
-        4096, ge=1, description="A body gets one more second for every so many bytes of it that came."
+        4096,
+        ge=1,
+        description="Minimum transfer rate of a body: its timeout is extended by one second per this many bytes "
+        "received.",
     )
-    max_headers: int = Field(100, ge=10, description="Most headers of one request.")
-    max_header_bytes: int = Field(16 << 10, ge=1024, description="Most bytes of a request's headers and path.")
-    header_timeout_seconds: float = Field(10.0, gt=0, description="Time for a request's headers to come.")
+    max_headers: int = Field(100, ge=10, description="Maximum number of headers of one request.")
+    max_header_bytes: int = Field(
+        16 << 10, ge=1024, description="Maximum total size of a request's headers and path, in bytes."
+    )
+    header_timeout_seconds: float = Field(10.0, gt=0, description="Read timeout of a request's headers.")
     keep_alive_timeout_seconds: float = Field(
-        130.0, gt=0, description="How long a connection may wait for its next request; longer than a proxy keeps it."
+        130.0, gt=0, description="Idle timeout of a connection; longer than that of a proxy in front."
     )
-    write_timeout_seconds: float = Field(60.0, gt=0, description="How long a client may take nothing of its answer.")
+    write_timeout_seconds: float = Field(
+        60.0, gt=0, description="Write timeout: how long a client may read nothing of its response."
+    )
     max_connections: int = Field(
         512,
         ge=1,
-        description="Most connections; beyond it the longest idle one is closed, or the new one gets 503.",
+        description="Maximum number of connections; beyond it the longest idle one is closed, or the new one is "
+        "answered with 503.",
     )
 
     @property

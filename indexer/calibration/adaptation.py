@@ -1,4 +1,4 @@
-"""A category's calibration for images that are stored more coarsely than its references.
+"""Adapts a category's calibration to images that are compressed more than its references.
 
 A lossy format changes every patch a little: all distances grow, most of all at edges and where a sensor's noise was,
 and a threshold from lossless references calls good parts anomalous. So each reference is stored like those images and
@@ -42,7 +42,7 @@ class Adaptation:
         return rescale(scored, self.scale, settings)
 
     def to_bytes(self) -> bytes:
-        """As the catalogue keeps it."""
+        """Serialised for the catalogue."""
         file, result = io.BytesIO(), self.calibration
         np.savez(
             file,

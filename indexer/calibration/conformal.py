@@ -1,4 +1,4 @@
-"""Ranks among good parts: the conformal p-values and levels that every promised rate rests on."""
+"""Conformal p-values and thresholds from the scores of good parts (Vovk, Gammerman, Shafer, 2005)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What n good parts measured, sorted: float64 (n,).
+    """The calibration scores of n good parts, sorted: float64 (n,).
 
     A new good part is exchangeable with them, so its rank among theirs is uniform; nothing else is assumed.
     """
@@ -33,11 +33,11 @@ class Ranking:
         return (1 + above) / (len(self.values) + 1)
 
     def supports_rate(self, rate: float) -> bool:
-        """Whether there are enough values to promise this rate: n + 1 ≥ 1 / rate."""
+        """Whether there are enough values to guarantee this rate: n + 1 ≥ 1 / rate."""
         return len(self.values) >= references_needed(rate)
 
     def threshold_at(self, rate: float) -> float | None:
-        """The largest value that still passes at this rate, or the most cautious level when it is out of reach.
+        """The largest value that still passes at this rate; the largest of all while the rate is not supported.
 
         A value is beyond the level when it is larger: exactly when its p-value is at most the rate. None without
         values.
@@ -61,7 +61,7 @@ class Ranking:
 
 
 def references_needed(rate: float) -> int:
-    """The fewest references with which a rate in (0, 1) can be promised: ⌈1 / rate⌉ − 1."""
+    """The minimum number of references that guarantees a rate in (0, 1): ⌈1 / rate⌉ − 1."""
     if not 0 < rate < 1:
         raise ValueError("a rate lies between 0 and 1")
     return math.ceil(1 / rate - 1e-9) - 1

@@ -1,4 +1,4 @@
-"""Every reference of a category searched for among the others, kept so that one more or less costs little."""
+"""Leave-one-out search of a category's references, updated incrementally when references are added or removed."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class _Work:
         self.groups: dict[int, int] = {}
 
     def pair(self) -> Iterator[float]:
-        """Hold each reference against its most similar ones singly, and find out which show the same part."""
+        """Compare each reference with its most similar ones, and group those that show the same part."""
         known = {} if self.before is None else _known_distances(self.before)
         for index, row in enumerate(self.rows):
             one = int(self.ids[index])
@@ -190,7 +190,7 @@ class _Work:
         self.groups = duplicate_groups(self.ids.tolist(), self.distances)
 
     def retrieve(self) -> Iterator[float]:
-        """Find each reference's K among the others, its duplicates left out."""
+        """Retrieve each reference's K nearest among the others, without its duplicates."""
         members: dict[int, list[int]] = {}
         for one, group in self.groups.items():
             members.setdefault(group, []).append(int(self.rows[self.position[one]]))
@@ -203,7 +203,7 @@ class _Work:
             yield 0.2 + 0.1 * (index + 1) / len(self.rows)
 
     def search(self) -> Iterator[float]:
-        """Find each reference's best inner products, from what was known of them where that is less work."""
+        """Compute each reference's best inner products, incrementally where that is less work."""
         stored, removed, added = self._compare()
         whole = set(range(len(self.rows))) - stored.keys()
         again = {number: np.zeros(self.best.shape[1:], np.bool_) for number in stored}
@@ -241,7 +241,7 @@ class _Work:
             yield 0.3 + 0.7 * (done + number + 1) / total
 
     def result(self) -> LeaveOneOut:
-        """All of it, put together."""
+        """The complete result."""
         peers: dict[int, list[tuple[int, float]]] = {int(one): [] for one in self.ids}
         for (one, other), distances in self.distances.items():
             peers[one].append((other, distances))
@@ -258,7 +258,7 @@ class _Work:
         )
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
-        """What can be kept: number → its place in `before`; and who left and who came: id → numbers concerned."""
+        """Reusable rows, as index → position in `before`; removed and added ids, as id → indices that they affect."""
         stored: dict[int, int] = {}
         removed: dict[int, list[int]] = {}
         added: dict[int, list[int]] = {}

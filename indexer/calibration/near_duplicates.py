@@ -1,4 +1,4 @@
-"""Which references show the same part twice: they must not vouch for each other, nor count twice."""
+"""Groups near-duplicate references: as each other's best match they would bias the threshold low."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong image differs by more, and by
 
 
 def are_near_duplicates(difference: float, typical: float | None) -> bool:
-    """Whether two images are near duplicates: apart by less than 0.15 of the usual, or by next to nothing.
+    """Whether two images are near duplicates: their difference is below 0.15 of the typical one, or below 0.005.
 
     difference: of the pair, as `pairs.difference` gives it. typical: see `typical_difference`.
     """

@@ -1,4 +1,4 @@
-"""Whether an image is like anything referenced at all: the statistic behind the verdict `unfamiliar`."""
+"""Novelty detection for whole images: the statistic behind the verdict `unfamiliar`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_SCALE = 0.01  # references that are all alike must not make every part unfa
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
-    """How far from the usual the references' own medians, remotenesses and uniformities go.
+    """Distribution of the references' own median distances, global distances and self-similarities.
 
     median, scale: float64 (3,), of the three in this order. ranking: of the references' own statistics. includes_blank:
     whether a reference shows nothing. An image that does is beyond any level, unless a reference is like that, too: it
@@ -50,11 +50,11 @@ class Novelty:
         return cls(typical, _scale(tail - typical), Ranking.from_values(own), any(each.is_blank for each in statistics))
 
     def statistic(self, statistics: ImageStatistics) -> float:
-        """How many spreads an image lies beyond the usual, in the one of the three in which it lies farthest."""
+        """The largest of three robust z-scores: median distance, global distance, self-similarity."""
         return float(((np.array(_components(statistics)) - self.median) / self.scale).max())
 
     def threshold_at(self, rate: float) -> float | None:
-        """The largest statistic of a familiar image when `rate` of good parts may be called unfamiliar.
+        """The threshold of the statistic at which `rate` of good parts are called unfamiliar.
 
         With too few references for the rate, a level stricter than any of theirs: the largest, and as much again as
         it lies beyond their median. A good part exceeds that with a probability of less than 1 / (n + 1); how much

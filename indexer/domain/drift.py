@@ -1,4 +1,4 @@
-"""Whether good production is still like the references: a running test on the p-values of inspections."""
+"""Drift detection: a conformal test martingale on the p-values of inspections (Vovk et al., the simple jumper)."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class DriftMartingale:
 
     @property
     def inspections(self) -> int:
-        """How many p-values it has seen."""
+        """Number of p-values seen."""
         return sum(self.counts)
 
     @property
     def evidence(self) -> float:
-        """What the gamblers own now."""
+        """The value of the martingale."""
         return sum(self.capitals)
 
     @property

@@ -79,7 +79,7 @@ def _known(figures: Sequence[Figures]) -> list[list[float]]:
 
 
 def aupro(pixels: PixelCounts) -> float:
-    """The area under the mean per-region overlap against the false-positive rate, up to 0.3, over 0.3. Exact.
+    """AUPRO (Bergmann et al., MVTec AD): per-region overlap against the false-positive rate up to 0.3, over 0.3. Exact.
 
     Each defective pixel adds one over its region's size to the overlap summed over regions, so one pass over the
     scores from the highest down draws the whole curve: no thresholds are sampled, and no map is looked at again.

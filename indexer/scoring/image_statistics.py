@@ -1,4 +1,4 @@
-"""What a verdict looks at in one scored image."""
+"""Statistics of one scored image that the verdict is decided on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLANK = 0.99
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Five numbers of one image held against references, each larger the less the image is like them.
+    """Five statistics of one image compared with references; larger is less similar.
 
     score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of the
     inspected cells, which a defect in one place hardly moves and another product moves much. global_distance: 1 − the
@@ -35,7 +35,7 @@ class ImageStatistics:
 
     @property
     def is_blank(self) -> bool:
-        """Whether the image shows nothing: every patch is like every other."""
+        """Whether the image is blank: all its patches are alike."""
         return self.self_similarity >= _BLANK
 
     @classmethod

@@ -1,4 +1,4 @@
-"""From an image's features to its anomaly map and score, exactly as the method defines them."""
+"""Computes the anomaly map and the score from an image's features (paper, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]
 
 
 def roi_mask(settings: ScoringSettings, frame: Frame) -> RoiMask | None:
-    """The cells that score, None for all: those that show the image, inside the region of interest.
+    """The cells that are scored, None for all: those that show the image, inside the region of interest.
 
     ValueError when the region covers no cell of this frame.
     """
@@ -89,7 +89,7 @@ def score_steps(
     exclude_rows: Sequence[int] = (),
     frame: Frame | None = None,
 ) -> SearchCoroutine[ScoringResult]:
-    """What `score_image` does, in steps, so that the patches of several images can be searched for together."""
+    """The coroutine behind `score_image`: yields its patch search, so that those of several images are batched."""
     if len(features.global_descriptors) != 1:
         raise ValueError("score one image at a time")
     frame = frame or memory.frame(category)

@@ -1,4 +1,4 @@
-"""How an image looks as a photograph: its light, its sharpness, its shape."""
+"""Photo quality of an image: brightness, sharpness, aspect ratio."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PhotoQualities:
 
 
 def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Finding]:
-    """What is wrong with an image as a photograph, by itself and against others of its category."""
+    """Photo-quality findings of an image, in absolute terms and relative to others of its category."""
     result = []
     light = quality.brightness
     typical = float(np.median(others.brightness)) if len(others) >= MIN_IMAGES else None

@@ -1,4 +1,4 @@
-"""Images that are to become references, held against each other and against the references there are."""
+"""Compares new references with each other and with the existing ones, to find duplicates and outliers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one reference contributes to the scores of others: the searches that incremental calibration is made of."""
+"""Reverse search: what one reference contributes to the scores of others, for incremental calibration."""
 
 from __future__ import annotations
 

@@ -29,28 +29,32 @@ class Metrics:
         self._request_seconds = self._histogram(
             "request_seconds", "Time from a request's first byte to its answer's last.", _SECONDS, "method", "route"
         )
-        self._problems = self._counter("problems", "Problems answered, alone or in an image's place.", "type")
-        self._refused = self._counter("rejected_images", "Images that the decoder refused.", "reason")
-        self._batches = self._histogram("batch_images", "Images encoded together.", _IMAGES, "queue")
-        self._stages = self._histogram("stage_seconds", "Time one image spent in a stage.", _SECONDS, "stage")
-        self._verdicts = self._counter("verdicts", "Images inspected.", "category", "verdict")
+        self._problems = self._counter(
+            "problems", "Problem responses, including those for one image of several.", "type"
+        )
+        self._refused = self._counter("rejected_images", "Images rejected by the decoder.", "reason")
+        self._batches = self._histogram(
+            "batch_images", "Batch size: images encoded in one forward pass.", _IMAGES, "queue"
+        )
+        self._stages = self._histogram("stage_seconds", "Latency of one image per stage.", _SECONDS, "stage")
+        self._verdicts = self._counter("verdicts", "Inspections per verdict.", "category", "verdict")
         self._p_values = self._histogram(
             "p_value",
-            "Conformal p-values of inspected images; uniform when nothing has drifted.",
+            "Conformal p-values of inspections; uniformly distributed without drift.",
             _P_VALUES,
             "category",
         )
-        self._onboarded = self._counter("onboarded_images", "Images sent to become references.", "outcome")
+        self._onboarded = self._counter("onboarded_images", "Images sent to be added as references.", "outcome")
         self._unrecorded = self._counter(
-            "unrecorded_inspections", "Inspections answered but not kept, as far as is known."
+            "unrecorded_inspections", "Inspections that were answered but could not be recorded."
         )
         self._pruned = self._counter(
-            "history_pruned", "Inspections, or images of some, taken out of the history.", "target", "reason"
+            "history_pruned", "Inspections, or their images, pruned from the history.", "target", "reason"
         )
         self._deleted = self._counter("history_deleted_files", "Files of the history that were deleted.")
-        self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes that their deletion gave back.")
+        self._deleted_bytes = self._counter("history_deleted_bytes", "Bytes freed by deleting them.")
         self._background_failures = self._counter(
-            "background_failures", "Rounds of a background task that failed; they are tried again.", "task"
+            "background_failures", "Failed runs of a background task; each is retried.", "task"
         )
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
