@@ -47,7 +47,7 @@ async function show(place, category, again, signal) {
   function chosen(rate, threshold, beyond) {
     wanted = rate;
     fill(note, now.settings.threshold !== null ? t("rejects.manual")
-      : !now.calibration.reached
+      : !now.calibration.rate_supported
         ? t("rejects.unreached", { rate: percent(now.settings.false_reject_rate), scores: scores.length, needed: now.calibration.references_needed }) : "");
     const shown = scores.map((value, place_) => [value, references[place_]]).slice(scores.length - beyond).reverse().slice(0, MOST);
     fill(rejected, shown.length === 0 ? h("li", { class: "hint" }, t("rejects.nobody")) : shown.map(([value, id]) => {
