@@ -69,7 +69,7 @@ def test_a_product_is_taught_from_images_to_a_false_reject_rate(
     page.get_by_label("Name of the product").fill("ring")
     page.get_by_label("Choose an image").set_input_files(paths)
     expect(
-        page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 known already, 2 not taken")
+        page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 known already, 2 rejected")
     ).to_be_visible()
     page.get_by_text("Every file").click()
     expect(page.locator(".files li")).to_have_count(15)
