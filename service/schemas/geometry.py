@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.geometry import InputGeometry, OnMismatch, Size
-from service.schemas.base import JsonFloat, JsonInt, ResponseModel
+from service.schemas.base import JSON_INTEGER, JsonFloat, ResponseModel
 from service.schemas.text import CategoryName
 
-_Pixels = Annotated[JsonInt, Field(ge=1, le=16_384)]
-_Offset = Annotated[JsonInt, Field(ge=0, le=16_384)]
+_Pixels = Annotated[int, Field(ge=1, le=16_384), JSON_INTEGER]
+_Offset = Annotated[int, Field(ge=0, le=16_384), JSON_INTEGER]
 
 
 class InspectedView(ResponseModel):
@@ -53,8 +53,8 @@ class GeometryBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"smallest_defect": 12}]})
 
-    cells: JsonInt | None = Field(
-        None, ge=1, le=65_536, description="The whole image on a grid of at most so many cells."
+    cells: Annotated[int, Field(ge=1, le=65_536), JSON_INTEGER] | None = Field(
+        None, description="The whole image on a grid of at most so many cells."
     )
     smallest_defect: JsonFloat | None = Field(
         None,
@@ -84,7 +84,7 @@ class AdviceRequest(GeometryBody):
     category: CategoryName | None = Field(None, description="Its images, references, K and bytes are counted with.")
     width: _Pixels | None = Field(None, description="Of the images, in pixels; without a category.")
     height: _Pixels | None = None
-    references: Annotated[JsonInt, Field(ge=1, le=10_000_000)] | None = Field(
+    references: Annotated[int, Field(ge=1, le=10_000_000), JSON_INTEGER] | None = Field(
         None, description="References to count with; those of the category, else 150."
     )
 

@@ -1047,7 +1047,7 @@ class GeometryChoice(TypedDict, total=False):
     """
 
     cells: int | None
-    """The whole image on a grid of at most so many cells."""
+    """The whole image on a grid of at most so many cells. 1 to 65536."""
 
     smallest_defect: float | None
     """The whole image, as fine as it takes to find a defect of so many pixels of the image as sent; of millimetres with

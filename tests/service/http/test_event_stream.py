@@ -26,13 +26,13 @@ NUMBERS = itertools.count()
 
 def inspection(**more: object) -> Inspection:
     number = next(NUMBERS)
-    familiarity = {
+    novelty = {
         "statistic": None,
-        "level": None,
+        "threshold": None,
         "p_value": None,
         "median_distance": 0.1,
         "similarity": 0.9,
-        "uniformity": 0.1,
+        "self_similarity": 0.1,
     }
     timings = {"queue_ms": 1.0, "encode_ms": 1.0, "search_ms": 1.0, "total_ms": 3.0}
     values: dict[str, object] = {
@@ -46,7 +46,7 @@ def inspection(**more: object) -> Inspection:
         "height": 3,
         "category": "disc",
         "station": "S1",
-        "novelty": familiarity,
+        "novelty": novelty,
         "timings": timings,
     }
     return Inspection(**{**values, **more})  # type: ignore[arg-type]
