@@ -20,7 +20,8 @@ class CpuPlan:
     """k, rho: of the method. references: in the memory that is searched; many: in the one that must cost no more.
 
     vits: largest first. small_dim: values per patch where `references` and `many` are compared. append: sizes of the
-    memories that one reference is added to. growth: references whose resident memory is measured.
+    memories that one reference is added to. growth: references whose resident memory is measured. grids: (rows,
+    columns) whose cost is held against that of the first.
     """
 
     k: int = 150
@@ -33,6 +34,7 @@ class CpuPlan:
     small_dim: int = 64
     append: tuple[int, int] = (100, 2000)
     growth: int = 200
+    grids: tuple[tuple[int, int], ...] = ((28, 28), (28, 56), (56, 56), (56, 112), (112, 112))
     rounds: int = 5
     quick_rounds: int = 15  # of what takes little time
 
@@ -60,6 +62,7 @@ QUICK = replace(
     small_dim=16,
     append=(4, 40),
     growth=20,
+    grids=((4, 4), (4, 8)),
     rounds=1,
     quick_rounds=1,
 )

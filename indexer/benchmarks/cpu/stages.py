@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from indexer.benchmarks.cpu.subjects import (
     vit_encoder,
 )
 from indexer.benchmarks.machine import copying, multiplying
+from indexer.encoders import InputGeometry, prepare
+from indexer.encoders.encode_images import encode_images
 from indexer.memory import Codec, MemoryBank
 from indexer.search import FaissEngine, PatchSearchEngine, TorchEngine
 from indexer.storage.lock import StoreLock
@@ -65,6 +67,7 @@ def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measureme
     return [
         *((f"{vit.name} features", partial(_retrieval, plan, vit)) for vit in plan.vits),
         ("A larger memory", partial(_larger_memory, plan)),
+        ("Cells", partial(_cells, plan)),
         ("Appending", partial(_appending, plan)),
         ("Bytes", partial(_bytes, plan)),
     ]
@@ -177,6 +180,49 @@ def _larger_memory(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
             )
         claim = f"patch search from N = {few} to {many} at the same K within 1.3×, {device.type}"
         yield Expectation(claim, f"{grew:.2f}×", grew <= 1.3)
+
+
+def _cells(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    """Encode, search and bytes of whole images on ever larger grids, against the smallest and the floor."""
+    tick("filling memories")
+    encoder, engine = builtin_encoder(plan), TorchEngine(torch.device("cpu"))
+    subjects: dict[str, Subject] = {}
+    bytes_each: dict[tuple[int, int], int] = {}
+    for grid in plan.grids:
+        geometry = InputGeometry.whole(16 * grid[1], 16 * grid[0])
+        noise = np.random.default_rng(0).integers(0, 256, (16 * grid[0], 16 * grid[1], 3), np.uint8)
+        prepared = prepare(noise, geometry, encoder.space.global_geometry)
+        subjects[f"encode {grid}"] = partial(encode_images, encoder, [prepared])
+        space = replace(space_of(plan, plan.small_dim), global_geometry=geometry)
+        memory = filled_bank(space, "fp16", plan.k)
+        bytes_each[grid] = memory.code_bytes // memory.rows
+        query = random_features(space, 1, seed=1).patches[0]
+        subjects[f"search {grid}"] = _searching(engine, memory, query, np.arange(plan.k), plan)
+    copy, copied = copying(torch.device("cpu"))
+    times = time_interleaved({**subjects, "copy": copy}, plan.rounds, tick)
+    first, last = plan.grids[0], plan.grids[-1]
+    for grid in plan.grids:
+        cells = math.prod(grid) / math.prod(first)
+        at = f"{math.prod(grid)} cells"
+        for what in ("encode", "search"):
+            ratio = times.ratio(f"{what} {grid}", f"{what} {first}")
+            compared = "" if grid == first else f"{ratio:.1f}× the first, of {cells:.0f}× the cells"
+            if what == "search":
+                floor = times.median("copy") * plan.k * bytes_each[grid] / copied
+                above = f"{times.median(f'search {grid}') / floor:.1f}× one read of the codes"
+                compared = f"{compared}; {above}" if compared else above
+            name = "encode, built-in" if what == "encode" else f"patch search, K = {plan.k}, d = {plan.small_dim}, fp16"
+            yield Row(name, at, _time(times.median(f"{what} {grid}")), compared)
+        yield Row("codes of a reference", at, f"{bytes_each[grid] / 1e6:.2f} MB")
+    grown = math.prod(last) / math.prod(first)
+    for what in ("encode", "search"):
+        ratio = times.ratio(f"{what} {last}", f"{what} {first}") / grown
+        most = 2.5 if what == "encode" else 1.3  # windows overlap
+        yield Expectation(
+            f"{what} a cell of {math.prod(last)} within {most}× of one of {math.prod(first)}",
+            f"{ratio:.2f}×",
+            ratio <= most,
+        )
 
 
 def _appending(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
