@@ -38,4 +38,5 @@ def test_tests_stand_in_the_rooms_of_what_they_test(package: str) -> None:
 
 def test_every_file_of_tests_is_in_the_page_that_says_what_each_holds() -> None:
     named = re.findall(r"\]\((\S+\.py)\)", (ROOT / "tests/README.md").read_text(encoding="utf-8"))
-    assert sorted(named) == sorted(str(file.relative_to(ROOT / "tests")) for file in FILES if file.name[:5] == "test_")
+    there = [str(file.relative_to(ROOT / "tests")) for file in FILES if file.name.startswith("test_")]
+    assert sorted(named) == sorted(there), "tests/README.md has a line for each"
