@@ -56,9 +56,9 @@ def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
     part = folder / "board-with-a-part-missing.png"
     part.write_bytes(encode_png(render_defective("board", test_seed(0, 10_000), "missing").image))
     page.goto("/")
-    page.get_by_label("Compare with").select_option("board")
+    page.get_by_label("Product").select_option("board")
     page.get_by_label("Choose an image").set_input_files(part)
-    page.get_by_text("The worst patch is").wait_for()
+    page.get_by_text("Distance of the worst patch").wait_for()
 
 
 def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -66,9 +66,9 @@ def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
     part = folder / "bracket-among-boards.png"
     part.write_bytes(encode_png(render_good("bracket", test_seed(0, 10_001)).image))
     page.goto("/")
-    page.get_by_label("Compare with").select_option("board")
+    page.get_by_label("Product").select_option("board")
     page.get_by_label("Choose an image").set_input_files(part)
-    page.get_by_role("button", name="This is fine").click()
+    page.get_by_role("button", name="Mark as good").click()
     page.get_by_role("dialog").locator("img[src^=blob]").nth(1).wait_for()
 
 
@@ -78,7 +78,7 @@ def live(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("Live", exact=True).nth(1).wait_for()
     for index in range(_PARTS, _PARTS + 6):
         inspect(server, index)
-    page.get_by_text("The worst patch is").wait_for()
+    page.get_by_text("Distance of the worst patch").wait_for()
 
 
 def history(page: Page, server: ServerProcess, folder: Path) -> None:

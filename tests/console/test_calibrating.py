@@ -54,7 +54,7 @@ def test_no_view_speaks_of_too_few_references_during_a_calibration(
     image = tmp_path / "part.png"
     image.write_bytes(part(900))
     page.goto("/#/inspect")
-    page.get_by_label("Compare with").select_option("disc")
+    page.get_by_label("Product").select_option("disc")
     with busy(server):
         server.teach("disc", *(part(seed) for seed in range(2, 64)))
         page.get_by_label("Choose an image").set_input_files(image)
@@ -65,7 +65,7 @@ def test_no_view_speaks_of_too_few_references_during_a_calibration(
         expect(other.get_by_text("Calibrating, ")).to_be_visible()
         expect(other.get_by_text("few references")).to_have_count(0)
         other.goto("/#/categories/disc")
-        expect(other.get_by_role("region", name="Where it stands")).to_contain_text("Calibrating, ")
+        expect(other.get_by_role("region", name="Status")).to_contain_text("Calibrating, ")
         expect(other.get_by_text("few references")).to_have_count(0)
         other.close()
         expect(verdict).to_contain_text("The category is being calibrated")
@@ -83,8 +83,8 @@ def test_what_stands_there_before_the_answer_is_true_of_any_category(
     server.teach("plate", part(0, kind=1))
     page.route("**/categories/plate", lambda route: None)  # which is not answered
     page.goto("/#/inspect")
-    page.get_by_label("Compare with").select_option("plate")
+    page.get_by_label("Product").select_option("plate")
     page.get_by_label("Choose an image").set_input_files(image)
     verdict = page.get_by_role("region", name="Verdict")
-    expect(verdict).to_contain_text("There is no threshold yet that holds the promised false-reject rate")
+    expect(verdict).to_contain_text("There is no calibrated threshold for this false-reject rate yet")
     expect(page.get_by_text("few references")).to_have_count(0)

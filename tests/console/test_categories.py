@@ -47,7 +47,7 @@ def test_categories_are_shown_with_what_is_known_of_them(page: Page) -> None:
     expect(card.locator("img[src^=blob]")).to_have_count(4)
     assert_accessible(page)
     page.get_by_role("link", name="disc", exact=True).click()
-    expect(page.get_by_role("region", name="Where it stands")).to_contain_text("Scores it rests on")
+    expect(page.get_by_role("region", name="Status")).to_contain_text("Calibration scores")
     expect(images(page)).to_have_count(24)
     assert_accessible(page)
 
@@ -62,30 +62,30 @@ def test_a_product_is_taught_from_images_to_a_false_reject_rate(
         path.write_bytes(data)
         paths.append(path)
     page.goto("/#/categories")
-    page.get_by_role("link", name="Teach a product").click()
+    page.get_by_role("link", name="Add product").click()
     page.get_by_label("Choose an image").set_input_files(paths[:1])
     expect(page.get_by_role("alert").filter(has_text="Give a name")).to_be_visible()
     assert_accessible(page)
     page.get_by_label("Name of the product").fill("ring")
     page.get_by_label("Choose an image").set_input_files(paths)
     expect(
-        page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 known already, 2 rejected")
+        page.get_by_role("status").filter(has_text="15 of 15 done: 13 added, 0 duplicates, 2 rejected")
     ).to_be_visible()
     page.get_by_text("Every file").click()
     expect(page.locator(".files li")).to_have_count(15)
-    expect(page.locator(".files li").nth(13)).to_contain_text("Not taken")
+    expect(page.locator(".files li").nth(13)).to_contain_text("Rejected")
 
     found = images(page).filter(has_text="ring-12.png")
     expect(found).to_contain_text("Too dark")
     expect(images(page).filter(has_text="ring-13.png")).to_contain_text("This is not a JPEG")
-    expect(images(page).filter(has_text="ring-14.png")).to_contain_text("larger than 1 MB, the most that")
+    expect(images(page).filter(has_text="ring-14.png")).to_contain_text("The file exceeds the limit of 1 MB")
     page.get_by_role("heading", name="3. False rejects").wait_for()
     expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
     assert_accessible(page)
-    found.get_by_role("button", name="Drop").click()
+    found.get_by_role("button", name="Discard").click()
     expect(found).to_have_count(0)
     page.get_by_label("Choose an image").set_input_files(paths[:1])  # what comes later brings nothing back
-    expect(page.get_by_role("status").filter(has_text="16 of 16 done: 13 added, 1 known already")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="16 of 16 done: 13 added, 1 duplicates")).to_be_visible()
     expect(found).to_have_count(0)
     expect(page.locator("output")).to_contain_text("of 12 references")
     assert server.client.get("/categories/ring").json()["references"] == 12
@@ -116,10 +116,10 @@ def test_too_few_images_to_find_outliers_are_said(page: Page, server: ServerProc
     for index in range(3):
         (tmp_path / f"pin-{index}.png").write_bytes(varied(index))
     page.goto("/#/categories")
-    page.get_by_role("link", name="Teach a product").click()
+    page.get_by_role("link", name="Add product").click()
     page.get_by_label("Name of the product").fill("pin")
     page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.iterdir()))
-    expect(page.get_by_text("Too few images to find outliers among them: it takes 5 more.")).to_be_visible()
+    expect(page.get_by_text("Too few images to check for outliers: 5 more needed.")).to_be_visible()
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/pin").raise_for_status()
 
@@ -290,20 +290,20 @@ def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerPr
     page.goto("/#/categories/disc")
     first = images(page).first
     expect(images(page)).to_have_count(24)
-    first.get_by_role("button", name="Take back").press("Enter")
+    first.get_by_role("button", name="Remove").press("Enter")
     expect(images(page)).to_have_count(23)
-    expect(images(page).first.get_by_role("button", name="Take back")).to_be_focused()
+    expect(images(page).first.get_by_role("button", name="Remove")).to_be_focused()
     assert server.client.get("/categories/disc").json()["references"] == 23
     page.get_by_role("button", name="Undo").click()
     expect(images(page)).to_have_count(24)
     assert server.client.get("/categories/disc").json()["references"] == 24
-    first.get_by_role("button", name="Take back").click()
+    first.get_by_role("button", name="Remove").click()
     expect(images(page)).to_have_count(23)
     assert server.client.get("/categories/disc").json()["references"] == 23
-    page.get_by_role("button", name="Taken back", exact=True).click()
+    page.get_by_role("button", name="Removed", exact=True).click()
     expect(images(page)).to_have_count(1)  # the first one is in use again
     assert_accessible(page)
-    images(page).get_by_role("button", name="Bring back").click()
+    images(page).get_by_role("button", name="Restore").click()
     expect(page.get_by_text("No references were removed")).to_be_visible()
     page.get_by_role("button", name="In use").click()
     expect(images(page)).to_have_count(24)
@@ -341,7 +341,7 @@ def test_a_category_is_removed_after_a_question_and_brought_back_with_its_settin
     page.goto("/#/categories/short-lived")
     page.get_by_role("button", name="Remove category").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     assert_accessible(page)
     page.keyboard.press("Enter")
     expect(dialog).to_have_count(0)
@@ -374,8 +374,8 @@ def test_drift_is_flagged_on_screen_until_its_test_begins_anew(page: Page, serve
     server.teach("wheel", *(varied(seed) for seed in range(24)))
     server.wait_until_calibrated("wheel")
     page.goto("/#/categories/wheel")
-    where = page.get_by_role("region", name="Where it stands")
-    expect(where).to_contain_text("Scores it rests on")
+    where = page.get_by_role("region", name="Status")
+    expect(where).to_contain_text("Calibration scores")
     expect(where).not_to_contain_text("Drifting")
     files = [("images", (f"{seed}.png", varied(seed, scratched=True), "image/png")) for seed in range(900, 932)]
     server.client.post("/detect", data={"category": "wheel"}, files=files).raise_for_status()
@@ -386,7 +386,7 @@ def test_drift_is_flagged_on_screen_until_its_test_begins_anew(page: Page, serve
     expect(card).to_contain_text("Drifting")
     page.goto("/#/categories/wheel")
     where.get_by_role("button", name="Restart the drift test").click()
-    expect(page.locator("#notices")).to_contain_text("The drift test begins anew")
+    expect(page.locator("#notices")).to_contain_text("The drift test was restarted")
     expect(where).not_to_contain_text("Drifting")
     assert server.client.get("/categories/wheel").json()["drift"] is None
 
@@ -464,7 +464,7 @@ def test_show_more_clicked_twice_shows_what_is_there_once(page: Page, server: Se
     names = images(page).locator(".name").all_inner_texts()
     assert len(set(names)) == 64
     # Leaving a list that is still being read leaves nothing of it in the next.
-    for name in ("Taken back", "In use", "Taken back", "In use"):
+    for name in ("Removed", "In use", "Removed", "In use"):
         page.get_by_role("button", name=name, exact=True).click()
     expect(images(page)).to_have_count(60)
     page.wait_for_timeout(1000)

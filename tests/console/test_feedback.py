@@ -74,7 +74,7 @@ def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do
     page, before = seen, calibration(server)
     inspection = inspect(server, part(50, kind=1), "wrong")
     page.goto("/#/live?station=wrong")
-    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Unfamiliar")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Unknown part")
     for _ in range(3):
         page.keyboard.press("g")
     dialog = page.get_by_role("dialog", name="Confirm before this becomes a reference")
@@ -96,7 +96,7 @@ def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do
     expect(dialog.get_by_role("button", name="Add as reference")).to_be_enabled()
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    expect(page.get_by_role("button", name="This is fine")).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("button", name="Mark as good")).to_have_attribute("aria-pressed", "false")
     assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
     assert calibration(server) == before
 
@@ -106,7 +106,7 @@ def test_what_was_confirmed_is_seen_as_from_feedback_and_undone_there(seen: Page
     inspection = inspect(server, varied(60, scratched=True), "confirmed")
     page.goto(f"/#/history/{inspection}")
     page.evaluate(_WATCH_DIALOGS)
-    page.get_by_role("button", name="This is fine").dblclick()
+    page.get_by_role("button", name="Mark as good").dblclick()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Threshold")
     assert page.evaluate("atFirst") == [False, True], "nothing can be confirmed in the first moment"
@@ -132,8 +132,8 @@ def test_what_was_confirmed_is_seen_as_from_feedback_and_undone_there(seen: Page
     assert list(made_from(server.client, KIND).values()) == [inspection]
     tile.get_by_role("link", name="From feedback").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("confirmed.png")
-    page.get_by_role("button", name="This is fine").click()  # which takes it back
-    expect(page.get_by_text("Taken back.")).to_be_visible()
+    page.get_by_role("button", name="Mark as good").click()  # which takes it back
+    expect(page.get_by_text("Feedback undone.")).to_be_visible()
     assert calibration(server) == before
 
 
@@ -156,7 +156,7 @@ def test_the_reference_of_an_inspection_that_is_no_longer_called_good_is_taken_b
 def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, server: ServerProcess) -> None:
     inspection = inspect(server, varied(80), "fine")
     seen.goto(f"/#/history/{inspection}")
-    button = seen.get_by_role("button", name="This is fine")
+    button = seen.get_by_role("button", name="Mark as good")
     button.dblclick()
     expect(seen.get_by_text("this will not be rejected again")).to_be_visible()
     expect(button).to_have_attribute("aria-pressed", "true")
@@ -169,7 +169,7 @@ def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
     seen.set_viewport_size(TABLET)  # type: ignore[arg-type]
     inspection = inspect(server, part(51, kind=1), "tablet")
     seen.goto(f"/#/history/{inspection}")
-    seen.get_by_role("button", name="This is fine").click()
+    seen.get_by_role("button", name="Mark as good").click()
     dialog = seen.get_by_role("dialog")
     expect(dialog.locator("img[src^=blob]")).to_have_count(2)
     box = dialog.get_by_role("button", name="Add as reference").bounding_box()
@@ -194,7 +194,7 @@ def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(bro
         page.goto(f"/#/history/{inspection}")
         page.get_by_role("textbox", name="API key").fill(made.token)
         page.keyboard.press("Enter")
-        page.get_by_role("button", name="This is fine").click()
+        page.get_by_role("button", name="Mark as good").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("Threshold")
         expect(dialog).to_contain_text("Only a key with the role “admin” may confirm this.")

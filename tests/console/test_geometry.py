@@ -75,7 +75,7 @@ def test_the_smallest_defect_is_said_its_cost_is_shown_and_the_category_changes(
     rows, columns = server.client.get("/categories/plate").json()["geometry"]["grid"]
     expect(card).to_contain_text(f"{rows} × {columns} cells")
     assert rows * columns < 784
-    expect(page.get_by_role("region", name="Where it stands")).to_contain_text(f"{rows} × {columns} cells")
+    expect(page.get_by_role("region", name="Status")).to_contain_text(f"{rows} × {columns} cells")
 
 
 def test_a_border_of_before_is_inspected_after_a_change(page: Page, server: ServerProcess) -> None:

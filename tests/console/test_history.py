@@ -51,7 +51,7 @@ def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page:
     row = page.get_by_role("link", name="Anomalous")
     row.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("3010.png")
-    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    expect(page.get_by_text("Distance of the worst patch")).to_be_visible()
     assert_accessible(page)
     page.keyboard.press("b")
     expect(row).to_be_visible()

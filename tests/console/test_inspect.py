@@ -26,7 +26,7 @@ _TRANSFER = """([kind, name, data]) => {
 
 def inspected(page: Page, image: Path, category: str = "disc") -> None:
     page.goto("/")
-    page.get_by_label("Compare with").select_option(category)
+    page.get_by_label("Product").select_option(category)
     page.get_by_label("Choose an image").set_input_files(image)
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
 
@@ -41,10 +41,10 @@ def test_a_scratched_part_is_shown_with_its_reasons(page: Page, server: ServerPr
     expect(card).to_contain_text("p = ")
     expect(page.locator(".region polygon")).to_have_count(len(latest["regions"]))
     reference = latest["regions"][0]["nearest_patch"]["reference_id"]
-    expect(page.get_by_role("img", name=f"Reference {reference}, the same place")).to_be_visible()
-    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    expect(page.get_by_role("img", name=f"Reference {reference}, same position")).to_be_visible()
+    expect(page.get_by_text("Distance of the worst patch")).to_be_visible()
     expect(page.locator(".thumb")).to_have_count(len(latest["references"]))
-    expect(page.get_by_text("Searched")).to_be_visible()
+    expect(page.get_by_text("Search", exact=True)).to_be_visible()
     expect(page.locator(".stage img.heat[src^=blob]")).to_be_visible()
     assert_accessible(page)
 
@@ -55,9 +55,9 @@ def test_another_reference_can_be_compared_with(page: Page, server: ServerProces
     nearest = latest["regions"][0]["nearest_patch"]["reference_id"]
     other = next(each["reference_id"] for each in latest["references"] if each["reference_id"] != nearest)
     page.get_by_role("button", name=f"Reference {other} similarity").click()
-    expect(page.get_by_role("img", name=f"Reference {other}, the same place")).to_be_visible()
+    expect(page.get_by_role("img", name=f"Reference {other}, same position")).to_be_visible()
     page.get_by_role("button", name="Region 1").click()
-    expect(page.get_by_role("img", name=f"Reference {nearest}, the same place")).to_be_visible()
+    expect(page.get_by_role("img", name=f"Reference {nearest}, same position")).to_be_visible()
 
 
 def test_the_image_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, scratched: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_image_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, sc
     page.mouse.wheel(0, -120)
     expect(stage).to_have_attribute("data-zoom", "1.4")
     heat = page.locator("img.heat")
-    page.get_by_label("Heat").fill("25")
+    page.get_by_label("Heat map").fill("25")
     expect(heat).to_have_css("opacity", "0.25")
     page.keyboard.press("h")
     expect(heat).to_have_css("opacity", "0")
@@ -98,11 +98,11 @@ def test_the_image_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> None
 
 def test_an_image_is_taken_from_the_clipboard_and_from_a_drop(page: Page) -> None:
     page.goto("/")
-    page.get_by_label("Compare with").select_option("plate")
+    page.get_by_label("Product").select_option("plate")
     for kind in ("paste", "drop"):
         page.evaluate(_TRANSFER, [kind, f"{kind}.png", base64.b64encode(part(77, kind=1)).decode()])
         expect(page.get_by_text(f"{kind}.png", exact=True)).to_be_visible()
-        expect(page.get_by_role("region", name="Verdict")).to_contain_text("Uncalibrated")
+        expect(page.get_by_role("region", name="Verdict")).to_contain_text("Not calibrated")
 
 
 def test_the_camera_s_image_is_inspected(page: Page) -> None:
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_image_is_refused_with_what_to_do(watched: tuple[Page,
 def test_everything_can_be_touched_on_a_tablet(page: Page, scratched: Path) -> None:
     page.set_viewport_size(TABLET)
     inspected(page, scratched)
-    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    expect(page.get_by_text("Distance of the worst patch")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for target in page.locator("button:visible, a:visible, select:visible, label.button").all():
         box = target.bounding_box()
@@ -141,10 +141,10 @@ def test_another_product_chosen_after_the_verdict_inspects_the_part_again(page: 
     inspected(page, scratched)
     facts = page.locator(".told dl.facts")
     expect(facts).to_contain_text("disc")
-    page.get_by_label("Compare with").select_option("plate")
+    page.get_by_label("Product").select_option("plate")
     expect(facts).to_contain_text("plate")
-    expect(page.get_by_role("region", name="Verdict")).to_contain_text("It fits disc better")
-    page.get_by_label("Compare with").select_option("")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("It matches disc better")
+    page.get_by_label("Product").select_option("")
     expect(facts).to_contain_text("disc")
 
 
@@ -152,7 +152,7 @@ def test_a_part_can_be_tried_out_without_a_record(page: Page, server: ServerProc
     before = server.client.get("/inspections").json()
     page.goto("/")
     page.get_by_label("Record in the history").uncheck()
-    page.get_by_label("Compare with").select_option("disc")
+    page.get_by_label("Product").select_option("disc")
     page.get_by_label("Choose an image").set_input_files(scratched)
     card = page.get_by_role("region", name="Verdict")
     expect(card).to_contain_text("Anomalous")

@@ -40,11 +40,11 @@ def test_one_key_says_it_is_fine_and_another_takes_that_back(page: Page, server:
     before = server.references()
     page.keyboard.press("g")
     expect(page.get_by_text("this will not be rejected again")).to_be_visible()
-    expect(page.get_by_role("button", name="This is fine")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Mark as good")).to_have_attribute("aria-pressed", "true")
     [promoted] = server.references().keys() - before.keys()
     assert server.client.get(f"/inspections/{inspection}").json()["promoted_reference_id"] == promoted
     page.keyboard.press("u")
-    expect(page.get_by_text("Taken back.")).to_be_visible()
+    expect(page.get_by_text("Feedback undone.")).to_be_visible()
     assert server.references() == before
     assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
 
@@ -59,7 +59,7 @@ def test_one_key_confirms_a_defect_and_the_undo_beside_the_notice_takes_it_back(
     expect(page.get_by_role("list", name="The latest inspections")).to_contain_text("Defect confirmed")
     assert server.client.get(f"/inspections/{inspection}").json()["label"] == "defect"
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("Taken back.")).to_be_visible()
+    expect(page.get_by_text("Feedback undone.")).to_be_visible()
     assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
 
 

@@ -61,7 +61,7 @@ def test_live_goes_on_when_the_service_is_back(watched: tuple[Page, Watched], se
     seen.away = True
     server.kill()
     state = page.locator("p.state")
-    expect(state).to_have_text("The service does not answer; trying again")
+    expect(state).to_have_text("The service does not respond; retrying")
     lost(page)
     with back(server) as again:
         inspect(again, 2601, "outage")
@@ -122,7 +122,7 @@ def test_a_part_dropped_in_an_outage_is_inspected_once_when_the_service_is_back(
     image = tmp_path / "late.png"
     image.write_bytes(part(2610))
     page.goto("/")
-    expect(page.get_by_label("Compare with").get_by_role("option", name="disc")).to_be_attached()
+    expect(page.get_by_label("Product").get_by_role("option", name="disc")).to_be_attached()
     seen.away = True
     server.kill()
     page.get_by_label("Choose an image").set_input_files(image)
@@ -161,7 +161,7 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
     expect(page.locator(".notice")).to_have_count(0)
     with back(server) as again:
         # Which of a request's images were added before the service went away, and are known now, is chance.
-        expect(page.get_by_role("status").filter(has_text="40 of 40 done")).to_contain_text("0 not taken")
+        expect(page.get_by_role("status").filter(has_text="40 of 40 done")).to_contain_text("0 rejected")
         assert again.client.get("/categories/ring").json()["references"] == 40
         expect(page.get_by_label("False-reject rate: drag")).to_be_visible()
         page.close()
@@ -176,7 +176,7 @@ def test_what_fails_again_and_again_is_told_once(watched: tuple[Page, Watched], 
     seen.away = True
     server.kill()
     for tile in tiles.all():
-        tile.get_by_role("button", name="Take back").click()
+        tile.get_by_role("button", name="Remove").click()
     expect(page.locator(".notice")).to_have_count(1)
     expect(page.locator(".notice")).to_contain_text("(4×)")
     expect(tiles).to_have_count(4)

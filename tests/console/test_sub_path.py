@@ -59,7 +59,7 @@ def test_every_view_works_under_a_path(
     expect(page.locator(".bar")).to_have_css("display", "flex")
     page.get_by_label("Choose an image").set_input_files(scratched)
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
-    expect(page.get_by_text("The worst patch is")).to_be_visible()
+    expect(page.get_by_text("Distance of the worst patch")).to_be_visible()
     expect(page.locator(".stage img.heat[src^=blob]")).to_be_visible()
     assert_accessible(page)
 
@@ -118,7 +118,7 @@ def test_two_services_of_one_host_do_not_share_a_key(browser: Browser, server: S
         page.goto("/other/")
         page.get_by_role("textbox", name="API key").fill("ts_of_the_other")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("does not know this key")
+        expect(page.get_by_role("alert")).to_contain_text("Unknown, expired or revoked")
         sent: list[str | None] = []
         page.on("request", lambda request: sent.append(request.headers.get("authorization")))
         page.goto(f"{PATH}/")
