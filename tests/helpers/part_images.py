@@ -47,7 +47,7 @@ def plain(level: int) -> bytes:
 
 
 def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
-    """A brushed plate that fills the picture, in varying light; with a dark blot around a point."""
+    """A brushed plate that fills the image, in varying light; with a dark blot around a point."""
     rng = np.random.default_rng(seed)
     brushed = cv2.GaussianBlur(rng.normal(0, 40, (HEIGHT, WIDTH)), (0, 0), sigmaX=12, sigmaY=0.8)
     light = np.linspace(-8, 8, WIDTH)[None] * rng.uniform(0.7, 1.3) + rng.normal(0, 2)

@@ -34,24 +34,24 @@ def service(data: Path, **more: object) -> TestClient:
     return TestClient(create_app(running), base_url="http://localhost")
 
 
-def detect(client: TestClient | httpx.Client, picture: bytes, **data: str) -> dict[str, object]:
-    answer = client.post("/detect", data=data, files=files(picture))
+def detect(client: TestClient | httpx.Client, photo: bytes, **data: str) -> dict[str, object]:
+    answer = client.post("/detect", data=data, files=files(photo))
     assert answer.status_code == 200, answer.text
     found: dict[str, object] = answer.json()["results"][0]
     return found
 
 
 def square(seed: int) -> bytes:
-    """A picture of a disc, as square as its sensor."""
+    """A photo of a disc, as square as its sensor."""
     image = Image.open(io.BytesIO(part(seed))).resize((160, 160))
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
 
 
-def banded(picture: bytes) -> bytes:
-    """The picture with a black band over 6 % of its width, at the left edge."""
-    image = np.array(Image.open(io.BytesIO(picture)))
+def banded(photo: bytes) -> bytes:
+    """The photo with a black band over 6 % of its width, at the left edge."""
+    image = np.array(Image.open(io.BytesIO(photo)))
     image[:, : round(0.06 * image.shape[1])] = 0
     return encode_png(image)
 
@@ -98,11 +98,11 @@ def test_a_band_at_the_edge_changes_score_and_verdict(both: TestClient) -> None:
 
 
 def test_without_a_category_each_image_is_recognised_and_inspected_as_its_category_is(both: TestClient) -> None:
-    pictures = [plate(301), square(50), banded(plate(302))]
-    results = both.post("/detect", files=files(*pictures)).json()["results"]
+    photos = [plate(301), square(50), banded(plate(302))]
+    results = both.post("/detect", files=files(*photos)).json()["results"]
     assert [each["category"] for each in results] == ["plate", "disc", "plate"]
-    for picture, result in zip(pictures, results, strict=True):
-        named = detect(both, picture, category=result["category"])
+    for photo, result in zip(photos, results, strict=True):
+        named = detect(both, photo, category=result["category"])
         assert (result["score"], result["verdict"]) == (named["score"], named["verdict"])
         assert result["inspected"]["fraction"] == 1.0
 
@@ -151,12 +151,12 @@ def test_a_chosen_crop_is_visible_in_roi_image_answer_and_overlay(tmp_path: Path
         )
         assert (mask > 0).mean() == pytest.approx(inspected["fraction"], abs=0.01)
         assert (mask[:, :20] == 0).all()
-        picture = plate(400)
-        answer = detect(client, picture, category="plate", overlay="true")
+        photo = plate(400)
+        answer = detect(client, photo, category="plate", overlay="true")
         assert answer["inspected"]["fraction"] == pytest.approx(inspected["fraction"], abs=0.01)  # type: ignore[index]
         assert "border_not_inspected" in [each["kind"] for each in answer["notices"]]  # type: ignore[attr-defined]
         overlay = cv2.imdecode(np.frombuffer(base64.b64decode(str(answer["overlay"])), np.uint8), cv2.IMREAD_GRAYSCALE)
-        original = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+        original = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_GRAYSCALE)
         assert overlay[:, :50].mean() == pytest.approx(0.6 * original[:, :50].mean(), rel=0.02)  # dimmed
         # What is not looked at cannot be seen.
         blotted = detect(client, plate(400, (5, 180)), category="plate")
@@ -209,12 +209,12 @@ def test_a_smallest_defect_said_with_the_first_references_decides_how_fine(tmp_p
 
 def test_the_old_geometry_serves_until_the_new_one_is_calibrated_and_then_at_once(both: TestClient) -> None:
     """Detections go on all the while: each is of one geometry as a whole, and none is without a verdict."""
-    picture = plate(500)
+    photo = plate(500)
     before = both.get("/categories/plate").json()["geometry"]
     assert both.patch("/categories/plate", json={"geometry": {"cells": 300}}).status_code == 200
     seen: list[tuple[str, float]] = []
     while True:
-        found = detect(both, picture, category="plate")
+        found = detect(both, photo, category="plate")
         seen.append((str(found["verdict"]), float(found["score"])))  # type: ignore[arg-type]
         now = both.get("/categories/plate").json()
         if now["geometry_change"] is None and len(seen) > 3:
@@ -223,7 +223,7 @@ def test_the_old_geometry_serves_until_the_new_one_is_calibrated_and_then_at_onc
     wait_until_calibrated(both, "plate")
     after = both.get("/categories/plate").json()["geometry"]
     assert after["grid"] != before["grid"]
-    seen.append((str(detect(both, picture, category="plate")["verdict"]), seen[-1][1]))
+    seen.append((str(detect(both, photo, category="plate")["verdict"]), seen[-1][1]))
     assert {verdict for verdict, _ in seen} == {"normal"}
     scores = [score for _, score in seen]
     assert len(set(scores)) <= 2, scores
@@ -231,7 +231,7 @@ def test_the_old_geometry_serves_until_the_new_one_is_calibrated_and_then_at_onc
     both.patch("/categories/plate", json={"geometry": back})
     wait_until_changed(both, "plate")
     wait_until_calibrated(both, "plate")
-    assert detect(both, picture, category="plate")["score"] == pytest.approx(scores[0], abs=1e-6)
+    assert detect(both, photo, category="plate")["score"] == pytest.approx(scores[0], abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

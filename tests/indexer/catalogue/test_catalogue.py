@@ -755,7 +755,7 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     assert live(catalogue) == {}
 
 
-def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_judgement(
+def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_label(
     catalogue: Catalogue, memory_id: int
 ) -> None:
     catalogue.inspections.record([inspection(1, category="bolt")])
