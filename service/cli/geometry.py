@@ -75,8 +75,8 @@ def advise(
     table.add_row("inspected at", f"{geometry.described}, {rows} × {columns} cells")
     table.add_row("of the image", f"{geometry.inspected:.0%}")
     table.add_row("smallest defect", f"{cost.smallest_defect:.3g} pixels")
-    table.add_row("encoding an image", f"about {cost.encode_ms:.3g} ms")
-    table.add_row(f"searching {references} references", f"about {cost.search_ms:.3g} ms")
+    table.add_row("encoding an image", f"about {_duration(cost.encode_ms)}")
+    table.add_row(f"searching {references} references", f"about {_duration(cost.search_ms)}")
     table.add_row("a reference", f"{cost.reference_bytes / 1e6:.3g} MB")
     table.add_row(f"{references} references", f"{cost.memory_bytes / 1e6:.4g} MB")
     printer().print(table)
@@ -111,3 +111,8 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
             to = f"{described}: {change.encoded} of {change.references}"
         table.add_row(name, geometry.described, f"{geometry.inspected:.0%}", geometry.on_mismatch, to)
     printer().print(table)
+
+
+def _duration(milliseconds: float) -> str:
+    """To two figures: 45 ms, 4.3 s."""
+    return f"{milliseconds:.2g} ms" if milliseconds < 99.5 else f"{milliseconds / 1000:.2g} s"
