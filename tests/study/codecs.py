@@ -55,7 +55,7 @@ class _References:
             encoded = self.memory.codec.encode(self.features(each))
             self.memory = self.memory.with_references([index], [_CATEGORY], encoded, index + 1)
         self.found: LeaveOneOut = _ended(leave_one_out(self.memory, engine, _CATEGORY, SETTINGS.k, SETTINGS.rho))
-        measured = list(self.found.statistics(self.memory, SETTINGS))
+        measured = list(self.found.statistics(self.memory, self.memory.frame(_CATEGORY), SETTINGS))
         ids, statistics = [one for one, _ in measured], [each for _, each in measured]
         self.calibration = Calibration.from_statistics(
             _CATEGORY, self.memory.version, "", statistics, self.found.duplicates, ids
