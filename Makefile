@@ -46,9 +46,9 @@ packages:
 	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto chromium fonts-dejavu-core >/dev/null; } \
 	|| { echo "Install mosquitto and chromium: the tests of the line agent and of the console need them"; exit 2; }
 
-# Two processes: most tests wait for servers that start, and each file's servers are started once.
+# Three processes on two cores: most tests wait for servers that start, and each file's servers are started once.
 test: $(READY) packages  ## Run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(READY)  ## Lint, formatting, strict types, import rules, generated code in step with its source
 	@$(BIN)/ruff check .

@@ -41,6 +41,7 @@ class Meeting:
 
     def __init__(self, encoder: Encoder) -> None:
         self.space, self.device, self._encoder = encoder.space, encoder.device, encoder
+        self.max_pass_cells = encoder.max_pass_cells
         self.barrier = threading.Barrier(2, timeout=60)
         self.threads = set[int]()
 

@@ -43,7 +43,7 @@ REFERENCES = {
 DINOV3 = FeatureSpace(
     "timm:vit_base_patch16_dinov3.lvd1689m",
     ("layer 4", "layer 7", "layer 10", "layer 12"),
-    (28, 28),
+    16,
     768,
     768,
     InputGeometry.paper(512, 448),
@@ -180,7 +180,7 @@ def test_every_protocol_of_the_paper_has_its_lines(
 
 
 def small(space: FeatureSpace) -> FeatureSpace:
-    return replace(space, geometry=InputGeometry.paper(256, 224))
+    return replace(space, global_geometry=InputGeometry.paper(256, 224))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import LeaveOneOutRow
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
+from indexer.domain.stored_file import NamedFile
 from indexer.jobs.backup import backup
 from indexer.jobs.restore import restore
 from indexer.references.reference_store import ReferenceStore
@@ -195,9 +196,11 @@ def test_a_backup_carries_results_also_one_by_an_older_version(
     stored = keep(library, "disc", found)
     data = tmp_path / "data"
     backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
+    with library.catalogue.dump.state() as state:
+        files = state.files()
     as_before(database, library, {"disc": blob(found)})
     library.catalogue._transactions.close()
-    for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path))):
+    for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path, files))):
         there = tmp_path / name
         restore(made or tmp_path / "backup", there, None, lambda *_: None)
         opened = ReferenceStore.open(there, feature_space())
@@ -205,8 +208,10 @@ def test_a_backup_carries_results_also_one_by_an_older_version(
         opened.close()
 
 
-def _older_backup(data: Path, url: str, folder: Path) -> Path:
+def _older_backup(data: Path, url: str, folder: Path, files: tuple[NamedFile, ...]) -> Path:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(migrations, "check", lambda _: None)  # as that version would find its own schema right
+        # As that version would find its own schema right, and the files that its columns name.
+        patched.setattr(migrations, "check", lambda _: None)
+        patched.setattr("indexer.catalogue.dump.named_files", lambda _: iter(files))
         backup(DataFolder.existing(data, url), folder / "older", lambda *_: None)
     return folder / "older"

@@ -18,6 +18,7 @@ from tests.helpers.part_folders import folder_of
 # Everything that opens a data folder, with what else it takes; `{}` is a folder beside the data.
 READING = {
     "backup": ["backup", "{}/saved"],
+    "geometry list": ["geometry", "list"],
     "keys create": ["keys", "create", "press-4"],
     "keys list": ["keys", "list"],
     "keys revoke": ["keys", "revoke", "nobody"],
@@ -26,7 +27,7 @@ READING = {
     "verify": ["verify"],
 }
 CREATING = {"index": ["index", "{}/parts"], "migrate": ["migrate"], "serve": ["serve", "--open", "--port", "0"]}
-OTHERS = {"encoders fetch", "evaluate", "restore"}  # opens none; makes one, see test_backup.py
+OTHERS = {"encoders fetch", "geometry advise", "evaluate", "restore"}  # opens none; makes one, see test_backup.py
 
 
 def names(group: typer.Typer, before: str = "") -> Iterator[str]:

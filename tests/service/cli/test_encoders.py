@@ -246,7 +246,7 @@ def test_the_list_tells_licence_size_gate_and_what_is_here(hub: Hub, tmp_path: P
 def test_what_the_hubs_client_downloaded_is_here_too(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = tmp_path / "hf/hub/models--timm--vit_base_patch16_224.dino/snapshots/abc"
     tiny()["vit_base_patch16_224"].save(snapshot)
-    (snapshot.parents[2] / "refs").mkdir()
+    (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[2] / "refs/main").write_text("abc")
     done = touchstone(None, cwd=tmp_path)
     [line] = [line for line in done.stdout.splitlines() if "vit_base_patch16_224.dino" in line]

@@ -190,13 +190,13 @@ def test_bodies_that_are_held_are_bounded(small_server: ServerProcess, declared:
     with socket.create_connection(("127.0.0.1", small_server.port), timeout=PATIENCE) as slow:
         slow.sendall(head + length + b"\r\n\r\n" + (body if declared else b"%x\r\n%b\r\n" % (len(body), body)))
         end = time.monotonic() + PATIENCE
-        while in_flight(small_server, "held_bytes", "onboard") < 900_000:
+        while in_flight(small_server, "file_bytes", "onboard") < 900_000:
             assert time.monotonic() < end, "the body has not come"
             time.sleep(0.01)
         check_busy(ask(small_server, "/references", part(5) + bytes(200_000)))
         assert ask(small_server, "/detect", part(5) + bytes(200_000)).status_code == 200
         assert small_server.client.get("/categories").status_code == 200
-    while in_flight(small_server, "held_bytes", "onboard"):
+    while in_flight(small_server, "file_bytes", "onboard"):
         assert time.monotonic() < end, "what is gone is still counted"
         time.sleep(0.01)
     assert ask(small_server, "/references", part(5) + bytes(200_000)).status_code == 200
