@@ -247,7 +247,7 @@ def test_what_the_hubs_client_downloaded_is_here_too(hub: Hub, tmp_path: Path, m
     snapshot = tmp_path / "hf/hub/models--timm--vit_base_patch16_224.dino/snapshots/abc"
     tiny()["vit_base_patch16_224"].save(snapshot)
     (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[2] / "refs/main").write_text("abc")
+    (snapshot.parents[1] / "refs/main").write_text("abc")
     done = touchstone(None, cwd=tmp_path)
     [line] = [line for line in done.stdout.splitlines() if "vit_base_patch16_224.dino" in line]
     assert "hub cache" in line
