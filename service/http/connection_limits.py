@@ -54,7 +54,8 @@ class LimitedH11Protocol(H11Protocol):
     """uvicorn's HTTP/1.1, with an end to waiting for headers, to idling, and to answers that nobody takes.
 
     With as many connections as there may be, a new one takes the place of the one that has been without a request for
-    longest; if all are at work it gets 503. Time for bodies is bounded by `service.http.middleware.body_limit`.
+    longest, which gets 503 unless it was kept after an answer; if all are at work, the new one gets 503. Time for
+    bodies is bounded by `service.http.middleware.body_limit`.
     """
 
     def __init__(
@@ -79,13 +80,7 @@ class LimitedH11Protocol(H11Protocol):
         super().connection_made(cast(asyncio.Transport, _LingeringTransport(transport, self._close)))
         self._enter("fresh")
         if len(self.connections) > self._limits.max_connections and not self._close_longest_idle():
-            self._reject(
-                ProblemError(
-                    "too-many-connections",
-                    f"There are {self._limits.max_connections} connections already, all at work; try again.",
-                    headers={"Retry-After": "1"},
-                )
-            )
+            self._reject(self._too_many_connections())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
@@ -177,8 +172,15 @@ class LimitedH11Protocol(H11Protocol):
             return False
         longest = min(idle, key=lambda each: each._since)
         self.connections.discard(longest)
-        longest.transport.close()
+        if longest._phase == "kept":
+            longest.transport.close()
+        else:  # its request may be on its way, and must not meet a reset
+            longest._reject(self._too_many_connections())
         return True
+
+    def _too_many_connections(self) -> ProblemError:
+        detail = f"There are {self._limits.max_connections} connections already, all at work; try again."
+        return ProblemError("too-many-connections", detail, headers={"Retry-After": "1"})
 
     def _reject(self, problem: ProblemError) -> None:
         """Answer below the app, and close once the client has had time to read it."""

@@ -242,10 +242,12 @@ def test_requests_may_be_sent_ahead_but_not_half(server: ServerProcess) -> None:
         problem(third, 408, "request-timeout")
 
 
-def test_idle_connections_make_room_for_those_with_requests(server: ServerProcess) -> None:
+def test_idle_connections_make_room_for_those_with_requests(server: ServerProcess, others: set[int]) -> None:
+    others.add(503)
     with contextlib.ExitStack() as crowd:
-        for _ in range(4 * CONNECTIONS):
-            crowd.enter_context(Wire(server))
+        first, *_ = [crowd.enter_context(Wire(server)) for _ in range(4 * CONNECTIONS)]
+        first.send(GET)  # it comes too late, but must not meet a reset
+        problem(first.rest(), 503, "too-many-connections")
         for _ in range(3):
             with Wire(server) as wire:
                 wire.send(GET + b"Connection: close\r\n\r\n")
