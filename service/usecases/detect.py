@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
@@ -15,7 +17,6 @@ from indexer.domain.errors import CategoryNotFound, GeometryInactive, NoReferenc
 from indexer.domain.inspection import Inspection
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
-from indexer.imaging.decode import ImageRejected
 from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.detection_jobs import TimedDetection, recognise
@@ -23,6 +24,8 @@ from service.inference.image_reading import reading_of_parts
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
 from service.state import AppState
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ async def detect(
 
 async def _detect(
     state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
-) -> tuple[list[DecodedImage | ImageRejected], list[TimedDetection | Exception]]:
+) -> tuple[list[DecodedImage | Exception], list[TimedDetection | Exception]]:
     """Each image as it was decoded, and what was detected in it, in order. Raises QueueFullError."""
     decoded, categories = await _decode(state, files, category, published, reading)
     await _wait_for_adaptation(state, categories, published, decoded)
@@ -126,8 +129,9 @@ async def _detect(
 
 async def _decode(
     state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
-) -> tuple[list[DecodedImage | ImageRejected], list[str | None]]:
-    """Each image, prepared to be inspected as its category is; and that category, None where its search tells it.
+) -> tuple[list[DecodedImage | Exception], list[str | None]]:
+    """Each image, prepared to be inspected as its category is, or the error that keeps it from being inspected; and
+    that category, None where its search tells it.
 
     Where the category is not named and not all are inspected alike, it is recognised first, by the view that all have,
     and the image is then decoded once more. Raises QueueFullError.
@@ -135,28 +139,44 @@ async def _decode(
     upload, memory = Upload(tuple(files)), published.memory
     geometries = {memory.geometry_of(each) for each in ([category] if category is not None else memory.live_categories)}
     if len(geometries) == 1:
-        return await state.decoder.decode(upload, geometries.pop(), reading), [category] * len(files)
-    decoded = await state.decoder.decode(upload, memory.space.global_geometry, reading)
-    recognised = await _recognise(state, decoded)
-    for geometry in {memory.geometry_of(name) for name in recognised if name is not None}:
+        return [*await state.decoder.decode(upload, geometries.pop(), reading)], [category] * len(files)
+    decoded: list[DecodedImage | Exception] = [
+        *await state.decoder.decode(upload, memory.space.global_geometry, reading)
+    ]
+    categories: list[str | None] = [None] * len(files)
+    for index, found in (await _recognise(state, decoded)).items():
+        if isinstance(found, Exception):
+            decoded[index] = found
+        else:
+            categories[index] = found
+    for geometry in {memory.geometry_of(name) for name in categories if name is not None}:
         if geometry == memory.space.global_geometry:
             continue
-        where = [index for index, name in enumerate(recognised) if name and memory.geometry_of(name) == geometry]
+        where = [index for index, name in enumerate(categories) if name and memory.geometry_of(name) == geometry]
         again = await state.decoder.decode(Upload(tuple(files[index] for index in where)), geometry, reading)
         for index, image in zip(where, again, strict=True):
             decoded[index] = image
-    return decoded, recognised
+    return decoded, categories
 
 
-async def _recognise(state: AppState, decoded: Sequence[DecodedImage | ImageRejected]) -> list[str | None]:
-    """The category of the most similar reference of each image; None of one that was rejected."""
+async def _recognise(state: AppState, decoded: Sequence[DecodedImage | Exception]) -> dict[int, str | Exception]:
+    """By index, of each image that was decoded: the category of its most similar reference, or why there is none."""
     images = {index: each for index, each in enumerate(decoded) if isinstance(each, DecodedImage)}
     futures = state.worker.submit_detections(
         [(image.prepared, recognise) for image in images.values()], _deadline(state, len(images))
     )
-    found = await asyncio.gather(*map(asyncio.wrap_future, futures))
-    names = dict(zip(images, found, strict=True))
-    return [names.get(index) for index in range(len(decoded))]
+    found = await _outcomes(futures)
+    return dict(zip(images, found, strict=True))
+
+
+async def _outcomes(futures: Sequence[Future[T]]) -> list[T | Exception]:
+    """What each job returned or raised: one that fails keeps none of the others from its end."""
+    outcomes: list[T | Exception] = []
+    for each in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
+        if isinstance(each, BaseException) and not isinstance(each, Exception):
+            raise each
+        outcomes.append(each)
+    return outcomes
 
 
 def _deadline(state: AppState, images: int) -> float:
@@ -175,24 +195,28 @@ async def _wait_for_adaptation(
     state: AppState,
     categories: Sequence[str | None],
     published: PublishedState,
-    decoded: Sequence[DecodedImage | ImageRejected],
+    decoded: Sequence[DecodedImage | Exception],
 ) -> None:
-    """Give each category's first calibration for images that are stored like these half of the deadline to be made."""
+    """Give the categories' first calibrations for images that are stored like these half of the deadline to be made."""
     wanted = {
         (category, each.original.encoding)
         for category, each in zip(categories, decoded, strict=True)
         if category is not None and isinstance(each, DecodedImage)
     }
-    for category, encoding in wanted:
-        if encoding is not None and published.profiles.get(category, Profile()).is_finer_than(encoding):
-            await state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
+    await asyncio.gather(
+        *(
+            state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
+            for category, encoding in wanted
+            if encoding is not None and published.profiles.get(category, Profile()).is_finer_than(encoding)
+        )
+    )
 
 
 async def _inspect(
     state: AppState,
     categories: Sequence[str | None],
     published: PublishedState,
-    decoded: Sequence[DecodedImage | ImageRejected],
+    decoded: Sequence[DecodedImage | Exception],
 ) -> list[TimedDetection | Exception]:
     """Run the images through the worker; a detection or an error per image, in order. Raises QueueFullError."""
     images = [
@@ -201,19 +225,13 @@ async def _inspect(
         if isinstance(image, DecodedImage)
     ]
     futures = state.worker.submit_detections(images, _deadline(state, len(images)))
-    outcomes = iter(await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True))
-    found: list[TimedDetection | Exception] = []
-    for each in decoded:
-        answer = each if isinstance(each, ImageRejected) else next(outcomes)
-        if isinstance(answer, TimedDetection | Exception):
-            found.append(answer)
-        else:
-            raise answer
-    return found
+    found = await _outcomes(futures)
+    outcomes = iter(found)
+    return [next(outcomes) if isinstance(each, DecodedImage) else each for each in decoded]
 
 
 def _time(
-    state: AppState, decoded: Sequence[DecodedImage | ImageRejected], found: Sequence[TimedDetection | Exception]
+    state: AppState, decoded: Sequence[DecodedImage | Exception], found: Sequence[TimedDetection | Exception]
 ) -> None:
     """Report the duration of each image's stages to metrics and traces."""
     for image, detection in zip(decoded, found, strict=True):
