@@ -67,6 +67,11 @@ class InputGeometry:
         return cls((width, height), (0, 0, width, height), on_mismatch)
 
     @property
+    def is_paper_preset(self) -> bool:
+        """Whether it is one of `paper`, of whatever sizes."""
+        return self == InputGeometry.paper(self.resized[0], self.size[0])
+
+    @property
     def size(self) -> Size:
         """(width, height) of what the encoder sees."""
         return self.window[2], self.window[3]
@@ -216,7 +221,7 @@ class Frame:
         As fine as the paper's, 256 pixels for 28 cells, up to 1024 a side; of the paper's preset, whatever its grid,
         256 × 256.
         """
-        if self.geometry.on_mismatch == "stretch":
+        if self.geometry.is_paper_preset:
             return MAP_SIDE, MAP_SIDE
         scale = min(MAP_SIDE / _PAPER_CELLS, _MAX_MAP_SIDE / max(self.grid))
         return max(1, round(self.grid[0] * scale)), max(1, round(self.grid[1] * scale))

@@ -134,11 +134,6 @@ def smallest_defect(geometry: InputGeometry, image_size: Size, patch: int) -> fl
     return DEFECT_SHARE * patch / scale
 
 
-def reference_bytes(cells: int, layers: int, code_size: int, global_dim: int) -> int:
-    """What one reference takes in the memory, and in a segment file. code_size: bytes of a patch."""
-    return layers * cells * code_size + 4 * global_dim
-
-
 def commonest(counts: Mapping[Size, int]) -> Size | None:
     """The size that most images have, the larger one of two; None of none."""
     return max(counts, key=lambda size: (counts[size], size), default=None)

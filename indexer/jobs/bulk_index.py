@@ -15,7 +15,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.errors import GeometryError, OtherProportions
 from indexer.domain.finding import Finding
 from indexer.domain.geometry import InputGeometry, Size
-from indexer.domain.geometry_choice import GeometryChoice, GeometryPolicy, commonest
+from indexer.domain.geometry_choice import GeometryChoice, GeometryPolicy
 from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
@@ -32,7 +32,7 @@ from indexer.references.stored_calibrations import stored_statistics
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.search import PatchSearchEngine
-from indexer.search.cost import check_memory
+from indexer.search.cost import geometry_of_new
 from indexer.text import MAX_FILENAME_LENGTH, MAX_LENGTH, TextRejected, category_name, readable
 
 BATCH = 8  # images encoded at once
@@ -216,13 +216,8 @@ def _geometry(
     if found.category in memory.geometries:
         return memory.geometries[found.category]
     some = found.paths[:: -(-len(found.paths) // _SAMPLED)]
-    size = commonest(Counter(size for path in some if (size := _size(path, limits)) is not None))
-    if size is None:  # no image: reading them says why
-        return memory.space.global_geometry
-    geometry = policy.of_new(size, memory.space.patch, choice)
-    if memory.folder is None:
-        check_memory(geometry, len(found.paths), memory.space, memory.codec)
-    return geometry
+    sizes = Counter(size for path in some if (size := _size(path, limits)) is not None)
+    return geometry_of_new(memory, sizes, len(found.paths), policy, choice)
 
 
 def _size(path: Path, limits: ImageLimits) -> Size | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from indexer.domain.errors import GeometryError
 from indexer.domain.geometry import InputGeometry, Size
-from indexer.domain.geometry_choice import reference_bytes, smallest_defect
+from indexer.domain.geometry_choice import GeometryChoice, GeometryPolicy, commonest, smallest_defect
 from indexer.encoders.base import Encoder, FeatureSpace
 from indexer.memory import Codec, MemoryBank, join
 from indexer.memory.capacity import available_bytes
@@ -86,6 +86,32 @@ def cost_of(
         pace.encode * cells,
         pace.search * cells * min(k, references),
     )
+
+
+def reference_bytes(cells: int, layers: int, code_size: int, global_dim: int) -> int:
+    """What one reference takes in the memory, and in a segment file. code_size: bytes of a patch."""
+    return layers * cells * code_size + 4 * global_dim
+
+
+def geometry_of_new(
+    memory: MemoryBank,
+    sizes: Mapping[Size, int],
+    references: int,
+    policy: GeometryPolicy,
+    choice: GeometryChoice | None,
+) -> InputGeometry:
+    """How a new category is inspected: in the proportions that most of its first images have.
+
+    sizes: (width, height) of those images → how many have it; of none, decoding them says why. references: that are to
+    be held. choice: what was said of it. GeometryError, naming what would fit.
+    """
+    size = commonest(sizes)
+    if size is None:
+        return memory.space.global_geometry
+    geometry = policy.of_new(size, memory.space.patch, choice)
+    if memory.folder is None:  # codes in files take no memory
+        check_memory(geometry, references, memory.space, memory.codec)
+    return geometry
 
 
 def check_memory(geometry: InputGeometry, references: int, space: FeatureSpace, codec: Codec) -> None:

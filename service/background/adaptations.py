@@ -29,6 +29,7 @@ from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationBasis, CalibrationManager
+from service.background.supervisor import for_each
 from service.inference.worker import InferenceWorker
 
 log = logging.getLogger("touchstone")
@@ -101,15 +102,16 @@ class Adaptations:
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: make what is wanted and not there, or out of date."""
         with self._changing:
-            requested = list(self._wanted.items())
-        for (category, encoding), each in requested:
-            if stopping.is_set():
-                return
+            requested = {f"{category}, {encoding}": (category, encoding) for category, encoding in self._wanted}
+        for_each(lambda key: self._renew_or_forget(*key, stopping), requested, stopping)
+
+    def _renew_or_forget(self, category: str, encoding: Encoding, stopping: threading.Event) -> None:
+        with self._changing:
             if category not in self._library.published.settings:
-                with self._changing:
-                    self._wanted.pop((category, encoding), None)
-                continue
-            self._renew(category, encoding, each, stopping)
+                self._wanted.pop((category, encoding), None)
+            wanted = self._wanted.get((category, encoding))
+        if wanted is not None:
+            self._renew(category, encoding, wanted, stopping)
 
     def _want(self, category: str, encoding: Encoding) -> _Wanted:
         with self._changing:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
 from indexer.calibration.serialisation import to_stored
-from indexer.domain.errors import CatalogueError, CategoryNotFound
+from indexer.domain.errors import CategoryNotFound
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.scoring_settings import ScoringSettings
@@ -22,6 +22,8 @@ from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
 from indexer.scoring.image_statistics import ImageStatistics
 from indexer.search import PatchSearchEngine
+from service.background.supervisor import for_each
+from service.background.worker_steps import run_steps
 from service.inference.worker import InferenceWorker
 
 T = TypeVar("T")
@@ -59,8 +61,8 @@ class CalibrationBasis:
         return same and tuple(found.ids.tolist()) == self.references
 
 
-class CalibrationFailed(RuntimeError):
-    """Some categories could not be calibrated; the others were."""
+class _Outdated(Exception):
+    """The references have changed since a calibration was begun."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,7 @@ class CalibrationManager:
         """
         basis = CalibrationBasis.of(memory, category, settings)
         weighed = searched.balance_layers(memory.frame(category), settings)
-        measures: list[tuple[int, ImageStatistics]] = []
-        steps = _measured(searched, memory, category, weighed)
-
-        def step(_: MemoryBank) -> None:
-            try:
-                next(steps)
-            except StopIteration as end:
-                measures.extend(end.value)
-
-        for _ in range(len(searched.ids) + 1):
-            self._worker.submit_calibration(step).result()
+        measures = run_steps(self._worker, _measured(searched, memory, category, weighed))
         calibration = _calibration(category, memory.version, basis, measures, searched, weighed)
         self._foreseen[category] = basis, calibration
 
@@ -135,29 +127,19 @@ class CalibrationManager:
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: calibrate whatever is out of date, and forget categories that are gone.
 
-        A category that cannot be calibrated keeps none of the others from it. CalibrationFailed names such.
+        A category that cannot be calibrated keeps none of the others from it.
         """
         published = self._library.published
         for gone in self._found.keys() - published.settings.keys():
             del self._found[gone]
-        failed: dict[str, Exception] = {}
-        for category in published.settings:
-            try:
-                self._renew(category)
-                self._save(category)
-            except Exception as error:
-                if stopping.is_set():  # the worker takes no more steps
-                    return
-                failed[category] = error
-            finally:
-                self._progress.pop(category, None)
-            if stopping.is_set():
-                return
-        if failed:
-            first = next(iter(failed.values()))
-            if len(failed) == 1 or all(isinstance(error, CatalogueError) for error in failed.values()):
-                raise first
-            raise CalibrationFailed(f"{', '.join(failed)}: {first}") from first
+        for_each(self._calibrate, {category: category for category in published.settings}, stopping)
+
+    def _calibrate(self, category: str) -> None:
+        try:
+            self._renew(category)
+            self._save(category)
+        finally:
+            self._progress.pop(category, None)
 
     def _renew(self, category: str) -> None:
         published = self._library.published
@@ -200,22 +182,19 @@ class CalibrationManager:
     def _taken(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
         """What the steps return, taken one a turn; None when the category's references changed on the way."""
         memory = self._library.memory
-        ended: list[T] = []
 
-        def step(_: MemoryBank) -> float:
-            try:
-                return next(steps)
-            except StopIteration as end:
-                ended.append(end.value)
-                return 1.0
-
-        while not ended:
-            self._progress[category] = self._worker.submit_calibration(step).result()
+        def check(done: float) -> None:
+            nonlocal memory
+            self._progress[category] = done
             newest = self._library.memory
             if newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis:
-                return None
+                raise _Outdated
             memory = newest
-        return ended[0]
+
+        try:
+            return run_steps(self._worker, steps, check)
+        except _Outdated:
+            return None
 
 
 def _own_geometry(memory: MemoryBank, category: str) -> InputGeometry | None:

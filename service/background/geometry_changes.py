@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.calibration.serialisation import to_stored
@@ -26,10 +25,10 @@ from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationManager
+from service.background.supervisor import for_each
+from service.background.worker_steps import run_steps
 from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
-
-T = TypeVar("T")
 
 log = logging.getLogger("touchstone")
 
@@ -64,10 +63,9 @@ class GeometryChanges:
         published = self._library.published
         if published.superseded_by is not None:
             return
-        for change in self._library.catalogue.geometries.changes(published.memory_id):
-            if stopping.is_set():
-                return
-            self._bring_about(change, stopping)
+        changes = self._library.catalogue.geometries.changes(published.memory_id)
+        by_category = {change.record.category: change for change in changes}
+        for_each(lambda change: self._bring_about(change, stopping), by_category, stopping)
 
     def _bring_about(self, change: GeometryChange, stopping: threading.Event) -> None:
         record, geometries = change.record, self._library.catalogue.geometries
@@ -123,24 +121,15 @@ class GeometryChanges:
     def _calibrated(self, memory: MemoryBank, category: str, stopping: threading.Event) -> StoredCalibration:
         """The category's calibration of its references as they are encoded now, to serve from the switch on."""
         scoring = self._library.published.settings.get(category, CategorySettings()).scoring
-        found = self._steps(leave_one_out(memory, self._engine, category, scoring.k, scoring.rho), stopping)
-        self._calibrations.foresee(memory, category, scoring, found)
-        return to_stored(memory.version, found)
 
-    def _steps(self, steps: Generator[float, None, T], stopping: threading.Event) -> T:
-        ended: list[T] = []
-
-        def step(_: MemoryBank) -> None:
-            try:
-                next(steps)
-            except StopIteration as end:
-                ended.append(end.value)
-
-        while not ended:
+        def check(_: float) -> None:
             if stopping.is_set():
                 raise Stopped
-            self._worker.submit_calibration(step).result()
-        return ended[0]
+
+        steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho)
+        found = run_steps(self._worker, steps, check)
+        self._calibrations.foresee(memory, category, scoring, found)
+        return to_stored(memory.version, found)
 
 
 def _encoding(encoder: Encoder, codec: Codec, image: PreparedImage) -> Callable[[MemoryBank], EncodedReferences]:

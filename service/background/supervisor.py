@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from indexer.domain.errors import CatalogueError
 from service.inference.worker import WorkerStoppedError
@@ -18,6 +18,8 @@ from service.observability.metrics import Metrics
 log = logging.getLogger("touchstone")
 
 _LOG_AGAIN_SECONDS = 60.0  # for which a task's failures of one kind are logged once
+
+T = TypeVar("T")
 
 Work = Callable[[threading.Event], object]
 
@@ -36,6 +38,33 @@ class TaskState:
     since: datetime
     failures: int = 0
     error: str | None = None
+
+
+class RoundFailed(RuntimeError):
+    """Some items of a round could not be dealt with; the others were."""
+
+
+def for_each(work: Callable[[T], object], items: Mapping[str, T], stopping: threading.Event) -> None:
+    """Do a round's work on every item, by name: one that fails keeps none of the others from it.
+
+    Raises the error itself where one item failed, or the catalogue did not answer; else RoundFailed, with their names.
+    Once the service stops, the rest is left.
+    """
+    failed: dict[str, Exception] = {}
+    for name, item in items.items():
+        if stopping.is_set():
+            return
+        try:
+            work(item)
+        except Exception as error:
+            if stopping.is_set():  # the worker takes no more steps
+                return
+            failed[name] = error
+    if failed:
+        first = next(iter(failed.values()))
+        if len(failed) == 1 or all(isinstance(error, CatalogueError) for error in failed.values()):
+            raise first
+        raise RoundFailed(f"{', '.join(failed)}: {first}") from first
 
 
 class Task:

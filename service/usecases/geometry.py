@@ -67,7 +67,7 @@ def resolved(
     """The geometry that a choice comes to. GeometryError, naming what would fit."""
     memory = state.library.memory
     geometry = choice.resolve(image_size, memory.space.patch, present)
-    if not state.settings.mmap_codes:
+    if memory.folder is None:
         check_memory(geometry, references, memory.space, memory.codec)
     return geometry
 

@@ -27,7 +27,7 @@ from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
 from indexer.screening.photo_quality import photo_quality_of
 from indexer.screening.screening import ScreeningResult
-from indexer.search.cost import check_memory
+from indexer.search.cost import geometry_of_new
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references
 from service.inference.in_flight import Lease
@@ -111,13 +111,8 @@ async def _geometry(
     memory = published.memory
     if category in memory.geometries:
         return memory.geometries[category]
-    size = commonest(await state.onboarding_decoder.sizes(upload))
-    if size is None:  # no image: decoding them says why
-        return memory.space.global_geometry
-    geometry = state.settings.geometry_policy.of_new(size, memory.space.patch, choice)
-    if not state.settings.mmap_codes:
-        check_memory(geometry, len(upload.files), memory.space, memory.codec)
-    return geometry
+    sizes = await state.onboarding_decoder.sizes(upload)
+    return geometry_of_new(memory, sizes, len(upload.files), state.settings.geometry_policy, choice)
 
 
 async def restore(

@@ -191,17 +191,22 @@ def test_the_pattern_is_case_insensitive(folder: Path) -> None:
         assert feed.source.count_ignored("pattern does not match") == 1
 
 
+def taken(feed: RunningFeed, file: Path, parts: int) -> Callable[[], bool]:
+    """Whether a file has gone from the folder, and so many parts came of it."""
+    return lambda: not file.exists() and len(feed.accepted) == parts
+
+
 def test_images_of_the_same_name_size_and_time_are_separate_parts(folder: Path) -> None:
     clock = 1_700_000_000  # FAT's clock moves every two seconds
     same_size = [bytes([index]).join([by_pillow("BMP")[:-1], b""]) + bytes([index]) for index in range(2)]
     with RunningFeed(folder, after_read="delete") as feed:
         for index in range(6):
             put(folder / "image.bmp", same_size[index % 2], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == index + 1, "read", 20)  # noqa: B023
+            wait_until(taken(feed, folder / "image.bmp", index + 1), "read", 20)
         # A camera with a covered lens sends the same bytes repeatedly: each file is a part.
         for index in range(3):
             put(folder / "image.bmp", same_size[0], clock)
-            wait_until(lambda: not (folder / "image.bmp").exists() and len(feed.accepted) == index + 7, "read", 20)  # noqa: B023
+            wait_until(taken(feed, folder / "image.bmp", index + 7), "read", 20)
     assert [each.data for each in feed.accepted] == [*same_size * 3, *[same_size[0]] * 3]
 
 
@@ -209,7 +214,7 @@ def test_a_moved_file_is_not_replaced_by_a_later_one_of_the_same_name(folder: Pa
     with RunningFeed(folder) as feed:
         for index in range(3):
             put(folder / "image.png", part(index))
-            wait_until(lambda: len(feed.accepted) == index + 1 and not (folder / "image.png").exists(), "read", 20)  # noqa: B023
+            wait_until(taken(feed, folder / "image.png", index + 1), "read", 20)
     assert sorted(path.read_bytes() for path in (folder / "done").iterdir()) == sorted(part(n) for n in range(3))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,8 +15,15 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from indexer.domain.geometry import InputGeometry
+from indexer.domain.reference import Reference
 from indexer.imaging.encode import encode_png
+from indexer.jobs.reencoder import Reencoded
+from indexer.search import SearchCoroutine
 from service.app import create_app
+from service.background.geometry_changes import GeometryChanges
+from service.inference.detection_jobs import recognise
+from service.inference.worker import JobContext
 from service.settings import Settings
 from service.state import AppState
 from tests.helpers.commands import touchstone
@@ -105,6 +112,22 @@ def test_without_a_category_each_image_is_recognised_and_inspected_as_its_catego
         named = detect(both, photo, category=result["category"])
         assert (result["score"], result["verdict"]) == (named["score"], named["verdict"])
         assert result["inspected"]["fraction"] == 1.0
+
+
+def test_an_image_that_cannot_be_recognised_keeps_none_of_the_others_from_their_verdict(
+    both: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = iter(range(3))
+
+    def recognise_two(context: JobContext) -> SearchCoroutine[str]:
+        if next(jobs) == 1:
+            raise RuntimeError("the card gave out")
+        return (yield from recognise(context))
+
+    monkeypatch.setattr("service.usecases.detect.recognise", recognise_two)
+    results = both.post("/detect", files=files(plate(900), plate(901), square(902))).json()["results"]
+    assert [each.get("category") for each in results] == ["plate", None, "disc"]
+    assert results[1]["error"]["type"] == "/problems/internal"
 
 
 def test_other_proportions_are_letterboxed_and_said_so_or_refused_but_never_squashed(both: TestClient) -> None:
@@ -265,6 +288,28 @@ def test_a_killed_change_goes_on_after_a_restart(tmp_path: Path, kind: str, requ
         assert second.stop() == 0
     checked = touchstone("verify", data=data, DATABASE_URL=more.get("DATABASE_URL", ""))
     assert checked.exit_code == 0, checked.stdout + checked.stderr
+
+
+def test_a_change_that_fails_keeps_none_of_the_others_from_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = GeometryChanges._encode
+
+    def failing(self: GeometryChanges, references: Sequence[Reference], geometry: InputGeometry) -> Reencoded:
+        if references[0].category == "disc":
+            raise RuntimeError("the card gave out")
+        return encode(self, references, geometry)
+
+    monkeypatch.setattr(GeometryChanges, "_encode", failing)
+    with service(tmp_path / "data") as client:
+        for name, image in (("disc", square), ("plate", plate)):
+            onboard(client, name, *(image(seed) for seed in range(4)))
+            client.patch(f"/categories/{name}", json={"geometry": {"cells": 100}}).raise_for_status()
+        rows, columns = wait_until_changed(client, "plate")["geometry"]["grid"]  # type: ignore[index]
+        assert rows * columns <= 100
+        assert client.get("/categories/disc").json()["geometry_change"] is not None
+        monkeypatch.setattr(GeometryChanges, "_encode", encode)
+        wait_until_changed(client, "disc")
 
 
 def test_rebuild_of_a_category_is_taken_over_by_a_running_service(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from indexer.domain.errors import GeometryError
 from indexer.domain.geometry import InputGeometry
-from indexer.domain.geometry_choice import GeometryChoice, reference_bytes, smallest_defect
+from indexer.domain.geometry_choice import GeometryChoice, smallest_defect
+from indexer.search.cost import reference_bytes
 
 HD = (640, 360)
 

@@ -19,13 +19,14 @@ from tests.helpers.random_features import random_features
 ENGINE = TorchEngine(torch.device("cpu"))
 
 
-def plain_map(grid: np.ndarray) -> np.ndarray:
-    """Bilinear to 256×256 with half-pixel centres, then a 5×5 Gaussian of σ = 1 over zeros, written out."""
+def plain_map(grid: np.ndarray, shape: tuple[int, int] = (256, 256)) -> np.ndarray:
+    """Bilinear to `shape` with half-pixel centres, then a 5×5 Gaussian of σ = 1 over zeros, written out."""
 
-    def positions(count: int) -> np.ndarray:
-        return np.clip((np.arange(256) + 0.5) * count / 256 - 0.5, 0, count - 1)
+    def positions(count: int, pixels: int) -> np.ndarray:
+        return np.clip((np.arange(pixels) + 0.5) * count / pixels - 0.5, 0, count - 1)
 
-    rows, columns = np.meshgrid(positions(grid.shape[0]), positions(grid.shape[1]), indexing="ij")
+    rows, columns = (positions(count, pixels) for count, pixels in zip(grid.shape, shape, strict=True))
+    rows, columns = np.meshgrid(rows, columns, indexing="ij")
     full = ndimage.map_coordinates(grid.astype(np.float64), [rows, columns], order=1, mode="nearest")
     bell = np.exp(-(np.arange(-2, 3) ** 2) / 2)
     kernel = np.outer(bell, bell) / np.outer(bell, bell).sum()
@@ -63,9 +64,9 @@ def test_an_image_scores_as_the_plain_method_says(
     np.testing.assert_allclose(scored.distances, distances, atol=1e-5)
     w = np.array(weights or (1.0, 1.0))
     fused = (w / w.sum()) @ distances
-    expected = plain_map(fused.reshape(memory.space.global_grid))
+    expected = plain_map(fused.reshape(4, 5), (37, 46))  # 256 / 28 pixels a cell, as the paper's 28 × 28 cells have
     np.testing.assert_allclose(scored.map, expected, atol=1e-5)
-    assert scored.score == pytest.approx(np.sort(expected.ravel())[-655:].mean(), abs=1e-5)
+    assert scored.score == pytest.approx(np.sort(expected.ravel())[-(37 * 46 // 100) :].mean(), abs=1e-5)
 
 
 def test_a_reference_itself_scores_zero_away_from_the_border() -> None:

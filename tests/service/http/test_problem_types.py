@@ -38,7 +38,8 @@ NEVER = {
     "indexer.domain.errors.MemoryIncomplete": "of the switch at the end of the command rebuild",
     "indexer.domain.errors.SegmentsChanged": "of compaction, which tries again",
     "indexer.domain.errors.CorruptSegmentError": "the loader notes it and goes on; compaction tries again",
-    "service.background.calibration_manager.CalibrationFailed": "of a background task, which tries again",
+    "service.background.calibration_manager._Outdated": "caught where it is raised",
+    "service.background.supervisor.RoundFailed": "of a background task, which tries again",
 }
 # What the constructors of some set.
 ANY = {

@@ -1,0 +1,32 @@
+"""Runs long work on the inference worker step by step, so that a detection waits for one step at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from indexer.memory import MemoryBank
+from service.inference.worker import InferenceWorker
+
+T = TypeVar("T")
+
+
+def run_steps(
+    worker: InferenceWorker, steps: Generator[float, None, T], check: Callable[[float], None] = lambda done: None
+) -> T:
+    """What the steps return, each run behind all other work. Called on a background task's thread.
+
+    check: called after each step with the share done, 0 to 1; what it raises ends the work.
+    """
+    ended: list[T] = []
+
+    def step(_: MemoryBank) -> float:
+        try:
+            return next(steps)
+        except StopIteration as end:
+            ended.append(end.value)
+            return 1.0
+
+    while not ended:
+        check(worker.submit_calibration(step).result())
+    return ended[0]
