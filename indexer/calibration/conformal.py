@@ -56,8 +56,17 @@ class Ranking:
         As far as the larger half of the values: nobody rejects half of what is good.
         """
         count = len(self.values)
-        # To six decimals: rounded up, so that none becomes a rate that one value fewer decides.
-        return [math.ceil(place / (count + 1) * 1e6 - 1e-7) / 1e6 for place in range(1, max(1, (count + 1) // 2) + 1)]
+        return [_rate(place, count) for place in range(1, max(1, (count + 1) // 2) + 1)]
+
+
+def smallest_rate(references: int) -> float:
+    """The smallest rate that so many references, 1 or more, guarantee: 1 / (n + 1), rounded up to six decimals."""
+    return _rate(1, references)
+
+
+def _rate(place: int, count: int) -> float:
+    # To six decimals: rounded up, so that none becomes a rate that one value fewer decides.
+    return math.ceil(place / (count + 1) * 1e6 - 1e-7) / 1e6
 
 
 def references_needed(rate: float) -> int:

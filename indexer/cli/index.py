@@ -73,6 +73,7 @@ def index(
     depth = bit_depth_option(bit_depth)
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     # torch takes seconds to import; --help should not.
+    from indexer.calibration.rate_advice import rate_advice
     from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError, load_encoder
@@ -118,6 +119,7 @@ def index(
                     choice=choice,
                 )
             library.compact_if_needed()
+            known = library.catalogue.categories.list()
         finally:
             library.close()
     except (
@@ -131,6 +133,11 @@ def index(
     ) as error:
         fail(str(error))
     _summarise(console, reports, found.ignored)
+    touched = {each.category for each in reports}
+    for category in known:
+        advice = rate_advice(category.settings.decision, category.references)
+        if category.name in touched and advice is not None:
+            console.print(f"{category.name}: {advice}", soft_wrap=True)
     if any(tally.rejected for tally in reports):
         raise typer.Exit(1)
 

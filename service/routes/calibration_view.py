@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from indexer.calibration.conformal import references_needed
+from indexer.calibration.conformal import references_needed, smallest_rate
+from indexer.calibration.rate_advice import rate_advice
 from indexer.domain.category import CategorySettings
 from service.schemas.calibration import CalibrationView, UnfamiliarView
 from service.state import AppState
@@ -17,17 +18,25 @@ def calibration_view(state: AppState, name: str, settings: CategorySettings) -> 
     calibration_state: Literal["ready", "pending", "none"] = "pending"
     if state.calibrations.is_current(memory, name, settings.scoring):
         calibration_state = "ready"
-    if len(memory.rows_of(name)) < 2:
+    live = len(memory.rows_of(name))
+    if live < 2:
         calibration_state, found = "none", None
+    progress = 1.0 if calibration_state == "ready" else state.calibrations.progress(name)
+    counted = len(found) if found is not None and calibration_state == "ready" else live
+    advice = rate_advice(settings.decision, counted)
+    if advice is None and calibration_state == "pending" and settings.threshold is None:
+        advice = f"Its references are being scored against each other, {100 * progress:.0f} % done: inspect again then."
     rate, unfamiliar_rate = settings.false_reject_rate, settings.unfamiliar_rate
     return CalibrationView(
         state=calibration_state,
-        progress=1.0 if calibration_state == "ready" else state.calibrations.progress(name),
+        progress=progress,
         threshold=None if found is None else found.scores.threshold_at(rate),
         region_threshold=None if found is None else found.peaks.threshold_at(rate),
         references=0 if found is None else len(found),
         references_needed=references_needed(rate),
         rate_supported=found is not None and found.scores.supports_rate(rate),
+        smallest_rate=smallest_rate(len(found)) if found else None,
+        advice=advice,
         duplicates=0 if found is None else found.duplicates,
         unfamiliar=UnfamiliarView(
             threshold=None if found is None else found.novelty.threshold_at(unfamiliar_rate),

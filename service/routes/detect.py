@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 from fastapi import APIRouter, Depends, Header, Request
@@ -24,6 +24,7 @@ from service.http.uploads import documented_upload, read_upload
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import MAP_SCALE, map_png
 from service.recording.recorder import PendingInspection
+from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import DetectionLease, app_state
 from service.schemas.categories import BitDepthField
 from service.schemas.detection import DetectionView, DetectResponse, MapView, RejectedImageView
@@ -69,6 +70,13 @@ class _Options(BaseModel):
     overlay: bool = Field(False, description="The image with the map and the regions drawn in, as PNG.")
 
 
+class _Missing(TypedDict):
+    """What a part without a verdict lacks."""
+
+    references_needed: int | None
+    advice: str | None
+
+
 @router.post(
     "/detect",
     openapi_extra=documented_upload(_Options),
@@ -110,23 +118,30 @@ async def detect(
         match result:
             case Inspection():
                 shown = inspection_view(result)
-                needed = _references_needed(shown, outcome.settings)
-                results.append(DetectionView(**shown.model_dump(), recorded=True, references_needed=needed))
+                missing = _missing(state, shown, outcome.settings)
+                results.append(DetectionView(**shown.model_dump(), recorded=True, **missing))
             case Exception():
                 problem = to_problem(result)
                 state.metrics.problem(problem.kind)
                 results.append(RejectedImageView(filename=file.name, error=problem.body(request.scope["request_id"])))
             case PendingInspection():
                 overlay = await _overlay(state, result) if options.overlay else None
-                view = partial(_detection_view, result, options, outcome.settings, overlay, recorded=outcome.recorded)
+                view = partial(
+                    _detection_view, state, result, options, outcome.settings, overlay, recorded=outcome.recorded
+                )
                 results.append(await state.thread_pools.detection(view))
     return DetectResponse(version=state.library.memory.version, results=tuple(results))
 
 
-def _references_needed(shown: InspectionView, settings: Mapping[str, CategorySettings]) -> int | None:
+def _missing(state: AppState, shown: InspectionView, settings: Mapping[str, CategorySettings]) -> _Missing:
     if shown.verdict != "uncalibrated":
-        return None
-    return references_needed(settings.get(shown.category, CategorySettings()).false_reject_rate)
+        return _Missing(references_needed=None, advice=None)
+    own = settings.get(shown.category, CategorySettings())
+    advice = calibration_view(state, shown.category, own).advice
+    return _Missing(
+        references_needed=references_needed(own.false_reject_rate),
+        advice=advice or "It was inspected before there was a threshold for it: inspect it again.",
+    )
 
 
 async def _overlay(state: AppState, pending: PendingInspection) -> str:
@@ -142,6 +157,7 @@ async def _overlay(state: AppState, pending: PendingInspection) -> str:
 
 
 def _detection_view(
+    state: AppState,
     pending: PendingInspection,
     options: _Options,
     settings: Mapping[str, CategorySettings],
@@ -165,7 +181,7 @@ def _detection_view(
         map=anomaly_map,
         overlay=overlay,
         recorded=recorded,
-        references_needed=_references_needed(shown, settings),
+        **_missing(state, shown, settings),
     )
 
 

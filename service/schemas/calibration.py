@@ -30,6 +30,10 @@ class CalibrationView(ResponseModel):
     references: int = Field(description="How many leave-one-out scores the threshold rests on.")
     references_needed: int = Field(description="How many the false-reject rate needs.")
     rate_supported: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    smallest_rate: float | None = Field(
+        None, description="The smallest `false_reject_rate` that the scores support; null without any."
+    )
+    advice: str | None = Field(None, description="What to do while every verdict is `uncalibrated`.")
     duplicates: int = Field(description="References that show a part again and do not count.")
     unfamiliar: UnfamiliarView
     layer_weights: tuple[float, ...] | None = Field(

@@ -31,6 +31,7 @@ class DetectionView(InspectionView):
     references_needed: int | None = Field(
         None, description="With the verdict `uncalibrated`: how many references the category's false-reject rate needs."
     )
+    advice: str | None = Field(None, description="With the verdict `uncalibrated`: what to do to get verdicts.")
 
 
 class RejectedImageView(ResponseModel):

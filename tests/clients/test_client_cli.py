@@ -41,6 +41,8 @@ def test_onboarding_is_idempotent_and_settings_can_be_changed(service: str, imag
     assert "0 added, 4 duplicates" in run("onboard", "shell", images, url=service)
     run("onboard", "shell", images.parent / "text.png", url=service, code=1)
     listed = run("categories", url=service)
+    [shell] = json.loads(run("categories", "shell", "--json", url=service))
+    assert "Set false_reject_rate to" in shell["calibration"]["advice"]
     assert listed.splitlines()[0].split()[:2] == ["category", "references"]
     changed = json.loads(run("categories", "shell", "--set", "k=9", "--set", "threshold=0.5", "--json", url=service))
     assert (changed[0]["settings"]["k"], changed[0]["settings"]["threshold"]) == (9, 0.5)

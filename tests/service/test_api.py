@@ -88,6 +88,8 @@ def test_too_few_references_for_the_rate_is_said(taught: TestClient) -> None:
     # Some of these plates are drawn alike but for noise: those are duplicates, and do not count.
     assert calibration["references"] + calibration["duplicates"] == 6
     assert (calibration["rate_supported"], calibration["references_needed"]) == (False, 99)
+    assert f"there are {calibration['references']}. Set false_reject_rate to" in calibration["advice"]
+    assert answer["advice"] == calibration["advice"]
 
 
 def test_onboarding_again_changes_nothing(client: TestClient) -> None:

@@ -61,6 +61,7 @@ def test_an_uncalibrated_answer_says_how_many_references_it_takes(line: TestClie
     line.patch("/categories/disc", json={"false_reject_rate": 0.05})
     calibrated = line.post("/detect", files=files(varied(600))).json()["results"][0]
     assert (calibrated["verdict"], calibrated["references_needed"]) == ("normal", None)
+    assert calibrated["advice"] is None
 
 
 def test_without_a_category_an_image_is_searched_where_its_threshold_was_made(line: TestClient) -> None:

@@ -6,7 +6,7 @@ import argparse
 import base64
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,14 @@ def _print_detections(detections: Sequence[Detection], as_json: bool) -> None:
     ]
     print(format_table(headings, rows))
     _print_notices(detections)
+    _print_advice({found.category: found.advice for found in detections})
+
+
+def _print_advice(by_category: Mapping[str, str | None]) -> None:
+    """Print what to do where a category cannot have verdicts yet."""
+    for category, advice in by_category.items():
+        if advice is not None:
+            print(f"{category}: {advice}", file=sys.stderr)
 
 
 def _print_notices(results: Sequence[Detection | ReferenceResult]) -> None:
@@ -123,6 +131,8 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
             print(format_table(("rejected", "reason", "detail"), rejected))
         print(f"{result.category}: {_summary(result)}")
         _print_notices(result.results)
+        if result.calibration is not None:
+            _print_advice({result.category: result.calibration.advice})
     return max(2 if missing else 0, int(result.rejected > 0))
 
 
@@ -171,6 +181,7 @@ def categories(client: Client, options: argparse.Namespace) -> int:
         return 0
     headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho")
     print(format_table(headings, [_category_row(category) for category in found]))
+    _print_advice({category.name: category.calibration.advice for category in found})
     return 0
 
 

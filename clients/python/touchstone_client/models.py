@@ -243,6 +243,9 @@ class Detection(Inspection):
     references_needed: int | None = None
     """With the verdict `uncalibrated`: how many references the category's false-reject rate needs."""
 
+    advice: str | None = None
+    """With the verdict `uncalibrated`: what to do to get verdicts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedImage:
@@ -336,6 +339,12 @@ class Calibration:
 
     rate_supported: bool
     """Whether there are enough references to promise `false_reject_rate`."""
+
+    smallest_rate: float | None = None
+    """The smallest `false_reject_rate` that the scores support; None without any."""
+
+    advice: str | None = None
+    """What to do while every verdict is `uncalibrated`."""
 
     duplicates: int
     """References that show a part again and do not count."""

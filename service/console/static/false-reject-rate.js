@@ -11,9 +11,13 @@ import { percent, score, t } from "./i18n.js";
 const MOST = 24;
 const SIDE = 240;
 const EVERY_MS = 500;
+const USUAL = [0.05, 0.02, 0.01]; // rates that more images are worth taking for
 
-/** Fill `place` with the category's scores, once it is calibrated, and a rate to be chosen among them. */
-export async function showRejects(place, category, signal) {
+/**
+ * Fill `place` with the category's scores, once it is calibrated, and a rate to be chosen among them. `prepare(path,
+ * category)`, where there is one, may change the category before that, and returns it as it is then.
+ */
+export async function showRejects(place, category, signal, prepare = null) {
   let showing = new AbortController();
   signal.addEventListener("abort", () => showing.abort());
   await again();
@@ -22,13 +26,14 @@ export async function showRejects(place, category, signal) {
   function again() {
     showing.abort();
     showing = new AbortController();
-    return load(place, showing.signal, (mine) => show(place, category, again, mine));
+    return load(place, showing.signal, (mine) => show(place, category, again, mine, prepare));
   }
 }
 
-async function show(place, category, again, signal) {
+async function show(place, category, again, signal, prepare) {
   const path = `/categories/${encodeURIComponent(category.name)}`;
   let now = await calibrated(place, path, signal);
+  if (prepare) now = await prepare(path, now);
   const { scores, references, rates, rate_index: index } = await get(`${path}/scores`, {}, signal);
   if (scores.length < 2) {
     fill(place, h("p", { class: "empty" }, t("rejects.few")));
@@ -36,12 +41,15 @@ async function show(place, category, again, signal) {
   }
   let wanted = now.settings.false_reject_rate;
   const note = h("p", { class: "hint" });
+  const missing = USUAL.filter((rate) => needed(rate) > scores.length)
+    .map((rate) => t("rejects.buys.one", { needed: needed(rate), rate: percent(rate) }));
   const save = h("button", { class: "primary", onclick: keep }, t("rejects.save"));
   const rejected = h("ul", { class: "images" });
   const tiles = new Map();
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("rejects.title")), h("p", { class: "hint" }, t("rejects.meaning")),
-      histogram(scores, rates, index, chosen), note, h("div", { class: "actions" }, save)),
+      histogram(scores, rates, index, chosen), note,
+      missing.length ? h("p", { class: "hint" }, t("rejects.buys", { scores: scores.length, rate: percent(rates[0]), list: missing.join(", ") })) : null, h("div", { class: "actions" }, save)),
     h("h2", {}, t("rejects.rejected")), rejected);
 
   function chosen(rate, threshold, beyond) {
@@ -73,6 +81,11 @@ async function show(place, category, again, signal) {
       tellProblem(error);
     }
   }
+}
+
+/** How many references a false-reject rate takes. */
+function needed(rate) {
+  return Math.ceil(1 / rate - 1e-9) - 1;
 }
 
 /** The category once its references have scored each other; until then the place shows how far that is. */

@@ -3,14 +3,17 @@
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** An area that calls `take(files)` with images; pasting works anywhere while `signal` is not aborted. */
-export function dropArea({ text, multiple, take, signal, more = [] }) {
+/**
+ * An area that calls `take(files)` with images. While `signal` is not aborted, what is pasted anywhere goes to the
+ * page's `main` area. `choose`: the word on its button.
+ */
+export function dropArea({ text, multiple, take, signal, more = [], id = "files", choose = t("drop.choose"), main = true }) {
   const input = h("input", {
-    type: "file", id: "files", multiple, accept: "image/*,.tif,.tiff,.bmp,.webp",
+    type: "file", id, multiple, accept: "image/*,.tif,.tiff,.bmp,.webp",
     onchange: () => { if (input.files.length) take([...input.files]); input.value = ""; },
   });
   const area = h("div", { class: "drop" },
-    h("p", {}, text), h("div", { class: "actions" }, input, h("label", { class: "button", for: "files" }, t("drop.choose")), more));
+    h("p", {}, text), h("div", { class: "actions" }, input, h("label", { class: "button", for: id }, choose), more));
   area.addEventListener("dragover", (event) => { event.preventDefault(); area.classList.add("over"); });
   area.addEventListener("dragleave", () => area.classList.remove("over"));
   area.addEventListener("drop", (event) => {
@@ -18,6 +21,7 @@ export function dropArea({ text, multiple, take, signal, more = [] }) {
     area.classList.remove("over");
     if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
   });
+  if (!main) return area;
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
     if (files.length) take(files);

@@ -1,17 +1,20 @@
 // Teaching a product: images in, what screening found about each, and how many good parts may be rejected.
 
-import { get, lazyImage, request } from "./api.js";
+import { get, lazyImage, request, send } from "./api.js";
+import { cameraButton } from "./camera.js";
 import { fill, h, once } from "./dom.js";
 import { dropArea } from "./file-drop.js";
 import { defectFields } from "./geometry.js";
 import { loading } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
-import { takeBack } from "./references.js";
 import { showRejects } from "./false-reject-rate.js";
-import { bytes, t } from "./i18n.js";
+import { FINDINGS } from "./settings.js";
+import { tryParts } from "./trying.js";
+import { bytes, percent, t } from "./i18n.js";
 
 const BATCH = { images: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
+const HELD_FOR = FINDINGS.join(); // what screening finds keeps an image from being a reference until it is decided
 const FORM_BYTES = 64e3; // of a request beside its images, at most
 // Problems that one image may be the reason of, and those of them that are the service's last word on it.
 const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format", "other-proportions"]);
@@ -26,8 +29,11 @@ export function showOnboarding(place, known, signal) {
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("onboard.progress") });
   const advice = h("p", { class: "hint" });
   const tiles = h("ul", { class: "images wide" });
-  const screened = h("section", { class: "view", hidden: true }, h("h2", {}, t("onboard.second")), advice, tiles);
+  const bulk = h("div", { class: "actions" });
+  const screened = h("section", { class: "view", hidden: true }, h("h2", {}, t("onboard.second")), advice, bulk, tiles);
   const rating = h("section", { class: "view", hidden: true });
+  const trying = h("section", { class: "view", hidden: true });
+  const finish = h("div", { class: "actions" });
   const waiting = [];
   const rows = [];
   const retry = h("button", { hidden: true, onclick: () => again(rows.filter(({ status }) => status === "failed")) }, t("onboard.retry"));
@@ -37,6 +43,8 @@ export function showOnboarding(place, known, signal) {
   let limits = null;
   let outliersNeed = Infinity; // until something was screened
   let images = null; // { width, height } of the first image, once it is known
+  let rateWanted = null; // the rate that a new category came with
+  let ratePicked = null; // the one that was picked in its place, while references are too few
   let agreed = known !== ""; // on how fine the product is inspected, and what that costs
   const defect = defectFields({ about: () => images, signal });
   const start = h("button", { class: "primary", hidden: true, onclick: () => { agreed = true; start.hidden = true; return deliver(); } }, t("onboard.start"));
@@ -46,9 +54,9 @@ export function showOnboarding(place, known, signal) {
       h("h2", {}, t("onboard.first")),
       h("div", { class: "field" }, h("label", { for: "name" }, t("onboard.name")), name, wrong),
       known ? null : defect.element,
-      dropArea({ text: t("onboard.drop"), multiple: true, signal, take }),
+      dropArea({ text: t("onboard.drop"), multiple: true, signal, take, more: [cameraButton((file) => take([file]))].filter(Boolean) }),
       h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, start, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
-    screened, rating);
+    screened, rating, trying, finish);
   if (!known) name.focus();
 
   async function take(chosen) {
@@ -125,7 +133,7 @@ export function showOnboarding(place, known, signal) {
     for (const row of taken) mark(row, "sending");
     const form = new FormData();
     form.append("category", name.value.trim());
-    if (taken[0].refuse !== undefined) form.append("refuse", taken[0].refuse);
+    form.append("refuse", taken[0].refuse ?? HELD_FOR);
     if (!known) for (const [key, value] of Object.entries(defect.choice() ?? {})) form.append(key, value);
     for (const { file } of taken) form.append("images", file, file.name);
     try {
@@ -150,7 +158,7 @@ export function showOnboarding(place, known, signal) {
 
   function decided(row, result) {
     row.result = { findings: [], ...result };
-    mark(row, result.status);
+    mark(row, row.result.findings.some(({ kind }) => kind === result.reason) ? "held" : result.status);
     showScreened();
   }
 
@@ -163,12 +171,12 @@ export function showOnboarding(place, known, signal) {
     bar.hidden = done === rows.length;
     bar.value = done / rows.length;
     const count = (wanted) => rows.filter((each) => each.status === wanted).length;
-    fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), rejected: count("rejected") + count("failed") }));
+    fill(summary, t("onboard.summary", { done, total: rows.length, added: count("added"), duplicates: count("duplicate"), held: count("held"), rejected: count("rejected") + count("failed") }));
   }
 
-  /** What a person should look at: images with findings, and those not taken. What was decided stays away. */
+  /** What a person should look at: images that are held back for what was found in them, and those not taken. */
   function showScreened() {
-    const noted = rows.filter(({ result }) => result && (result.findings.length || ["rejected", "failed"].includes(result.status)));
+    const noted = rows.filter(({ status }) => ["held", "rejected", "failed"].includes(status));
     screened.hidden = false;
     fill(advice, t(noted.length === 0 ? "onboard.clean" : "onboard.decide"),
       outliersNeed > 0 && outliersNeed < Infinity ? ` ${t("onboard.outliers", { count: outliersNeed })}` : null);
@@ -177,23 +185,34 @@ export function showOnboarding(place, known, signal) {
       row.tile = noticed(row);
       tiles.append(row.tile);
     }
+    showBulk();
+  }
+
+  /** What can be decided of all that is held back at once. */
+  function showBulk() {
+    const held = rows.filter(({ status }) => status === "held");
+    fill(bulk, held.length < 2 ? null : [
+      h("button", { onclick: once(() => held.forEach(leaveOut)) }, t("onboard.leave.all", { held: held.length })),
+      h("button", { onclick: once(() => again(held, "none")) }, t("onboard.add.all", { held: held.length })),
+    ]);
+  }
+
+  function leaveOut(row) {
+    row.tile.remove();
+    mark(row, "left");
+    showBulk();
   }
 
   function noticed(row) {
     const { result } = row;
     const said = result.findings.length ? result.findings.map(finding)
       : h("p", { class: "finding" }, result.detail);
-    const taken = result.reference_id !== null && result.reference_id !== undefined;
-    const reference = { id: result.reference_id };
-    const item = h("li", { class: `image is-${result.status}` },
-      taken ? lazyImage(`/references/${result.reference_id}/image`, row.file.name, { side: SIDE }) : local(row.file),
+    return h("li", { class: `image is-${row.status}` }, local(row.file),
       h("span", { class: "name" }, row.file.name), h("span", { class: "state-word" }, t(`onboard.status.${row.status}`)), said,
-      taken ? h("div", { class: "actions" },
-        h("button", { onclick: once(() => item.remove()) }, t("onboard.keep")),
-        h("button", { onclick: once(() => takeBack(reference, item, refreshRating)) }, t("onboard.drop.it")))
-        : row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: once(() => again([row])) }, t("problem.now")))
-          : result.findings.length ? h("div", { class: "actions" }, h("button", { onclick: once(() => again([row], "none")) }, t("onboard.anyway"))) : null);
-    return item;
+      row.status === "failed" ? h("div", { class: "actions" }, h("button", { onclick: once(() => again([row])) }, t("problem.now")))
+        : row.status === "held" ? h("div", { class: "actions" },
+          h("button", { onclick: once(() => leaveOut(row)) }, t("onboard.leave")),
+          h("button", { onclick: once(() => again([row], "none")) }, t("onboard.add"))) : null);
   }
 
   /** Send images once more; `refuse`: "none" where a person wants them whatever was found. */
@@ -204,6 +223,7 @@ export function showOnboarding(place, known, signal) {
       mark(row, "waiting");
       waiting.push(row);
     }
+    showBulk();
     return deliver();
   }
 
@@ -217,16 +237,29 @@ export function showOnboarding(place, known, signal) {
       if (!category) return;
       rating.hidden = false;
       const body = h("div", { class: "view" }, loading());
-      fill(rating, h("h2", {}, t("onboard.third")), body,
-        h("div", { class: "actions" }, h("a", { class: "button primary", href: `#/categories/${encodeURIComponent(category.name)}` }, t("onboard.done"))));
-      await showRejects(body, category, showing.signal);
+      fill(rating, h("h2", {}, t("onboard.third")), body);
+      fill(finish, h("a", { class: "button primary", href: `#/categories/${encodeURIComponent(category.name)}` }, t("onboard.done")));
+      await showRejects(body, category, showing.signal, prepare);
+      if (!showing.signal.aborted && trying.hidden && body.querySelector(".rating")) {
+        trying.hidden = false;
+        fill(trying, h("h2", {}, t("onboard.fourth")), h("p", { class: "hint" }, t("try.meaning")), tryParts(category.name, signal));
+      }
     } catch (error) {
       if (!showing.signal.aborted) tellProblem(error);
     }
   }
 
-  function refreshRating() {
-    if (!sending) rate();
+  /** A new category whose references are too few for its rate gets the smallest one that they support. */
+  async function prepare(path, category) {
+    const { settings: { false_reject_rate: rate, threshold }, calibration } = category;
+    if (known || threshold !== null || calibration.smallest_rate === null || (calibration.rate_supported && rate !== ratePicked)) return category;
+    rateWanted ??= rate;
+    const best = Math.max(rateWanted, calibration.smallest_rate);
+    if (best === rate) return category;
+    ratePicked = best;
+    const changed = await send("PATCH", path, { false_reject_rate: best });
+    tell(t("onboard.picked", { rate: percent(best), references: calibration.references }));
+    return changed;
   }
 }
 

@@ -7,7 +7,7 @@ import { t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
 import { tell, tellProblem } from "./toasts.js";
 
-const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
+export const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
 
 /** Fill `place` with the category's settings and a preview of what has been changed but not saved. */
 export async function showSettings(place, category, signal) {

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.conformal import Ranking, references_needed
+from indexer.calibration.conformal import Ranking, references_needed, smallest_rate
+from indexer.calibration.rate_advice import rate_advice
 from indexer.detection.decision import decide
 from indexer.domain.verdict import DecisionSettings
 from indexer.scoring.image_statistics import ImageStatistics
@@ -63,6 +64,17 @@ def test_a_rate_needs_one_over_it_less_one_references(rate: float, needed: int) 
     assert not Ranking.from_values([0.1] * (needed - 1)).supports_rate(rate)
     with pytest.raises(ValueError, match="between 0 and 1"):
         references_needed(1.0)
+
+
+@given(st.floats(1e-6, 0.999), st.integers(0, 300))
+def test_advice_is_given_exactly_while_there_are_too_few_references_and_following_it_is_enough(
+    rate: float, references: int
+) -> None:
+    advice = rate_advice(DecisionSettings(rate), references)
+    assert (advice is None) == (references >= max(2, references_needed(rate)))
+    assert rate_advice(DecisionSettings(rate, threshold=0.3), references) is None
+    if references >= 2:
+        assert rate_advice(DecisionSettings(smallest_rate(references)), references) is None
 
 
 @pytest.mark.parametrize("references", [20, 50, 200])

@@ -159,6 +159,7 @@ def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_f
         (parts / "disc" / f"{seed}.png").write_bytes(varied(seed))
     first = touchstone("index", parts, data=data)
     assert "disc: too few images to check for outliers: 1 more needed" in first.stdout
+    assert "needs 99 references, and there are 7. Set false_reject_rate to 0.125 or more, or add 92" in first.stdout
     library = opened(data)
     memory, settings = library.memory, ScoringSettings()
     calibrated = finished(leave_one_out(memory, TorchEngine(torch.device("cpu")), "disc", settings.k, settings.rho))

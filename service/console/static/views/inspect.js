@@ -1,13 +1,12 @@
 // Inspect: is the part in this image good, and if not, where and why?
 
 import { get, request } from "../api.js";
-import { hasCamera, capturePhoto } from "../camera.js";
+import { cameraButton, takePhoto } from "../camera.js";
 import { fill, h } from "../dom.js";
 import { dropArea } from "../file-drop.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
-import { tell } from "../toasts.js";
 import { t } from "../i18n.js";
 
 const REMEMBERED = "touchstone-category";
@@ -19,7 +18,7 @@ export async function show(place, { signal }) {
     h("option", { value: "" }, t("inspect.any")));
   const record = h("input", { type: "checkbox", id: "record", checked: sessionStorage.getItem(UNRECORDED) === null,
     onchange: () => record.checked ? sessionStorage.removeItem(UNRECORDED) : sessionStorage.setItem(UNRECORDED, "1") });
-  const camera = hasCamera() ? h("button", { onclick: snap }, t("inspect.camera")) : null;
+  const camera = cameraButton(took);
   const area = dropArea({ text: t("inspect.drop"), multiple: false, signal, take: ([chosen]) => { file = chosen; inspect(); }, more: [camera].filter(Boolean) });
   let file = null;
   let showing = new AbortController();
@@ -31,7 +30,7 @@ export async function show(place, { signal }) {
     area, result,
   );
   bind(["o"], t("inspect.open"), () => area.querySelector("input").click(), signal);
-  if (camera) bind(["c"], t("inspect.camera"), snap, signal);
+  if (camera) bind(["c"], t("inspect.camera"), () => takePhoto(took), signal);
   const { categories } = await get("/categories", {}, signal);
   choice.append(...categories.map(({ name }) => h("option", { value: name }, name)));
   const kept = sessionStorage.getItem(REMEMBERED) ?? "";
@@ -58,15 +57,9 @@ export async function show(place, { signal }) {
     });
   }
 
-  async function snap() {
-    try {
-      const taken = await capturePhoto();
-      if (taken === null) return;
-      file = taken;
-      await inspect();
-    } catch (error) {
-      tell(t("camera.refused", { reason: error.message }));
-    }
+  function took(taken) {
+    file = taken;
+    return inspect();
   }
 }
 
