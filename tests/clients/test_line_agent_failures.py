@@ -137,25 +137,28 @@ def test_a_full_disk_delays_no_gate_and_records_are_written_when_there_is_space(
         subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
+def run_patched(agent: Agent, patch: str) -> subprocess.Popen[str]:
+    """Run an agent in which something is made to fail that cannot be made to from outside."""
+    code = (
+        f"import sys\n{patch}\nfrom touchstone_line_agent.cli import main\nsys.exit(main(['run', {str(agent.file)!r}]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_task_restarts_after_an_unexpected_error(service: str, tmp_path: Path) -> None:
     agent = line(tmp_path, service)
-    # A sink that raises an unexpected error three times.
-    code = f"""
-import sys
-from touchstone_line_agent import station
-from touchstone_line_agent.sinks import csv_file
+    patch = """
+from touchstone_line_agent import part_store, station
 station._RESTART_DELAY_S = 0.2
-append, failures = csv_file.CsvRecords._append, [1, 2, 3]
-def failing(self, values):
+next_record, failures = part_store.PartStore.next_record, [1, 2, 3]
+def failing(*arguments):
     if failures:
         failures.pop()
         raise RuntimeError("unexpected")
-    append(self, values)
-csv_file.CsvRecords._append = failing
-from touchstone_line_agent.cli import main
-sys.exit(main(["run", {str(agent.file)!r}]))
+    return next_record(*arguments)
+part_store.PartStore.next_record = failing
 """
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.PIPE, text=True)
+    process = run_patched(agent, patch)
     try:
         wait_until(lambda: len(records(tmp_path)) == 4, "every record", 60)
         assert agent.metric("unexpected_errors_total", station="line") == 3
@@ -163,5 +166,30 @@ sys.exit(main(["run", {str(agent.file)!r}]))
         process.terminate()
         _, errors = process.communicate(timeout=30)
     assert errors.count("RuntimeError: unexpected") == 3
+
+
+def test_a_record_on_which_a_sink_raises_an_unexpected_error_does_not_block_the_others(
+    service: str, tmp_path: Path
+) -> None:
+    agent = line(tmp_path, service)
+    patch = """
+from touchstone_line_agent.sinks import csv_file
+append = csv_file.CsvRecords._append
+def failing(self, values):
+    if values["sequence"] == 1:
+        raise RuntimeError("unexpected")
+    append(self, values)
+csv_file.CsvRecords._append = failing
+"""
+    process = run_patched(agent, patch)
+    try:
+        wait_until(lambda: len(records(tmp_path)) == 3, "the other records", 60)
+        assert [record["sequence"] for record in records(tmp_path)] == ["2", "3", "4"]
+        assert agent.metric("unexpected_errors_total", station="line") == 3
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert errors.count("RuntimeError: unexpected") >= 3
+    assert "was not sent" in errors
     with Client(service) as client:
         assert len(list(client.inspections(InspectionFilter(station="line")))) >= 4

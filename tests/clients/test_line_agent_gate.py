@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import itertools
@@ -20,6 +21,10 @@ import pytest
 from tests.clients.helpers.machines import Agent, MqttListener, free_port, machine, mosquitto, wait_until
 from tests.clients.helpers.tcp_gateway import TcpGateway
 from tests.helpers.part_images import part
+from touchstone_line_agent.config import ModbusSink
+from touchstone_line_agent.part import GateDecision, Part
+from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.modbus import ModbusGate
 
 GATES = ("modbus", "opcua", "mqtt")
 
@@ -361,3 +366,29 @@ sink = [{{ kind = "csv", path = "{results}" }}]
         wait_until(
             lambda: "http: the caller disconnected" in httpx.get(f"http://127.0.0.1:{agent.port}/").text, "on the page"
         )
+
+
+def test_a_plc_that_drops_connections_at_once_does_not_end_the_heartbeat() -> None:
+    accepted = 0
+
+    async def drop(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.transport.abort()
+
+    async def run() -> None:
+        async with await asyncio.start_server(drop, "127.0.0.1", 0) as plc:
+            port = plc.sockets[0].getsockname()[1]
+            gate = ModbusGate(
+                ModbusSink(kind="modbus", host="127.0.0.1", port=port, reject_coil=1, heartbeat_register=2)
+            )
+            for _ in range(5):
+                with pytest.raises(SinkFailed):
+                    await gate.send(Part(1, "key", "a", "1", "x.png", 0.0), GateDecision("reject", "verdict", 1.0))
+            before = accepted
+            async with asyncio.timeout(30):
+                while accepted < before + 3:  # the heartbeat's own attempts
+                    await asyncio.sleep(0.05)
+            await gate.close()
+
+    asyncio.run(run())

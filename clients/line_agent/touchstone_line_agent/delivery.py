@@ -46,7 +46,7 @@ class Delivery:
                 continue
             record, image = pending
             try:
-                await sink.deliver(record, image)
+                await self._deliver(sink, record, image)
             except RecordRejected as error:
                 await self._skip(sink, record, error)
             except SinkFailed as error:
@@ -65,6 +65,17 @@ class Delivery:
             wait, failures = 0.0, 0
             self._report(sink.name, "")
             await self.prune()
+
+    async def _deliver(self, sink: RecordSink, record: Record, image: bytes | None) -> None:
+        """SinkFailed; an unexpected error may be the record's, and does not block later ones for ever either."""
+        try:
+            await sink.deliver(record, image)
+        except SinkFailed:
+            raise
+        except Exception as error:
+            log.exception("%s: %s: part %s: unexpected", self._station, sink.name, record.part.key)
+            self._metrics.unexpected.labels(self._station, sink.name).inc()
+            raise RecordFailed(f"{sink.name}: unexpected {type(error).__name__}: {error}") from error
 
     async def prune(self) -> None:
         """Delete the images of parts whose records every sink has."""
@@ -85,7 +96,7 @@ class Delivery:
         if following is None:
             return None
         try:
-            await sink.deliver(*following)
+            await self._deliver(sink, *following)
         except SinkFailed:
             return None
         return following[0]

@@ -53,6 +53,8 @@ class Gate:
                     await sink.set_safe(GateDecision(safe, "fail-safe", None))
             except (SinkFailed, TimeoutError) as error:
                 log.warning("%s: %s is not left in its safe state: %s", self._station, sink.name, error)
+            except Exception:  # the other gates are to be left in theirs
+                log.exception("%s: %s is not left in its safe state: unexpected", self._station, sink.name)
             await sink.close()
 
     async def _send_all(self, part: Part, decision: GateDecision, deadline: float) -> Mapping[str, str]:

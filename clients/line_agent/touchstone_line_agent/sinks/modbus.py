@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Awaitable
 
@@ -14,6 +15,8 @@ from pymodbus.pdu import ModbusPDU
 from touchstone_line_agent.config import ModbusSink
 from touchstone_line_agent.part import GateDecision, Part
 from touchstone_line_agent.sinks import SinkFailed
+
+log = logging.getLogger("touchstone.line_agent")
 
 _TIMEOUT_S = 0.5  # for a connection, and for each response
 _HEARTBEAT_INTERVAL_S = 0.5
@@ -82,9 +85,11 @@ class ModbusGate:
         if self._connection is None or self._connection.lost.is_set():
             self._disconnect()
             connection = _Connection(self._config)
-            if not await connection.client.connect():
-                raise SinkFailed(f"{self.name}: no connection")
-            connection.enable_keep_alive()
+            try:
+                await connection.open()
+            except (ModbusException, OSError) as error:
+                connection.client.close()
+                raise SinkFailed(f"{self.name}: {error}") from error
             self._connection = connection
         return self._connection
 
@@ -97,8 +102,12 @@ class ModbusGate:
         count = 0
         while True:
             count = (count + 1) & 0xFFFF
-            with contextlib.suppress(SinkFailed):  # the PLC notices that the register does not change
+            try:
                 await self._write(register=self._config.heartbeat_register, value=count)
+            except SinkFailed:
+                pass  # the PLC notices that the register does not change
+            except Exception:  # a heartbeat that ends would stop the line for good
+                log.exception("%s: the heartbeat: unexpected", self.name)
             await asyncio.sleep(_HEARTBEAT_INTERVAL_S)
 
 
@@ -123,9 +132,14 @@ class _Connection:
             responding.cancel()
             losing.cancel()
 
-    def enable_keep_alive(self) -> None:
-        """Let TCP detect a peer that disappears without closing the connection."""
-        connection = self.client.ctx.transport.get_extra_info("socket")
+    async def open(self) -> None:
+        """Connect, and let TCP detect a peer that disappears without closing. ConnectionError, ModbusException."""
+        if not await self.client.connect():
+            raise ConnectionError("no connection")
+        transport = self.client.ctx.transport
+        if transport is None:
+            raise ConnectionError("the connection was closed")
+        connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):
