@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from indexer.calibration.adaptation import Adaptation, AdaptationBuilder
+from indexer.calibration.adaptation import AdaptationBuilder
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
-from indexer.detection.decision import decide
+from indexer.calibration.leave_one_out import run_leave_one_out
+from indexer.detection.detector import Criteria, judge
+from indexer.domain.category import CategorySettings
 from indexer.domain.encoding import Encoding
-from indexer.domain.scoring_settings import ScoringSettings
-from indexer.domain.verdict import DecisionSettings
-from indexer.encoders import Encoder, Features, preprocess
+from indexer.encoders import Encoder, Features
 from indexer.imaging.encoding import apply_encoding
-from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import ImageStatistics
-from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
-from tests.study.products import Image, Images
+from tests.study.onboarded import SCORING, Image, encode, geometry_of, memory_of
+from tests.study.products import Images
 
-SETTINGS = ScoringSettings()
 _CATEGORY = "product"
 JPEGS = tuple(
     Encoding("JPEG", True, 8, quality, subsampling)
@@ -48,62 +44,50 @@ class _Shown:
 class _References:
     """One product's references, stored in one way, with their calibration."""
 
-    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, images: Sequence[Image]) -> None:
+    def __init__(self, encoder: Encoder, engine: PatchSearchEngine, images: Sequence[Image], rate: float) -> None:
         self.encoder, self.engine, self.images = encoder, engine, images
-        self.memory = MemoryBank.empty(encoder.space)
-        for index, each in enumerate(images):
-            encoded = self.memory.codec.encode(self.features(each))
-            self.memory = self.memory.with_references([index], [_CATEGORY], encoded, index + 1)
-        self.found: LeaveOneOut = _ended(leave_one_out(self.memory, engine, _CATEGORY, SETTINGS.k, SETTINGS.rho))
-        measured = list(self.found.statistics(self.memory, self.memory.frame(_CATEGORY), SETTINGS))
-        ids, statistics = [one for one, _ in measured], [each for _, each in measured]
+        self.geometry = geometry_of(encoder, images)
+        references = [self.features(image) for image in images]
+        self.memory = memory_of(encoder, {_CATEGORY: references}, {_CATEGORY: self.geometry})
+        frame = self.memory.frame(_CATEGORY)
+        self.searches = run_leave_one_out(self.memory, engine, _CATEGORY, SCORING)
+        self.scoring = self.searches.balance_layers(frame, SCORING)
+        measured = list(self.searches.statistics(self.memory, frame, self.scoring))
         self.calibration = Calibration.from_statistics(
-            _CATEGORY, self.memory.version, "", statistics, self.found.duplicates, ids
+            _CATEGORY,
+            self.memory.version,
+            "",
+            [measures for _, measures in measured],
+            self.searches.duplicates,
+            [reference_id for reference_id, _ in measured],
+            self.scoring.layer_weights,
         )
+        self.criteria = Criteria.of(CategorySettings(false_reject_rate=rate), self.calibration)
 
     def features(self, image: Image) -> Features:
-        return self.encoder.encode(preprocess(image, self.encoder.space.global_geometry)[None])
+        return encode(self.encoder, image, self.geometry)
 
-    def adapted(self, encoding: Encoding) -> Adaptation:
+    def adapted(self, encoding: Encoding) -> Criteria:
         """As the service calibrates for images that are stored so."""
-        adapting = AdaptationBuilder(self.memory, self.engine, SETTINGS, self.found, self.calibration, len(self.images))
-        for one in adapting.reference_ids:
-            adapting.add(one, self.features(apply_encoding(self.images[one], encoding)))
-        made = adapting.result()
-        assert made is not None
-        return made
+        builder = AdaptationBuilder(
+            self.memory, self.engine, self.scoring, self.searches, self.calibration, len(self.images)
+        )
+        for reference_id in builder.reference_ids:
+            builder.add(reference_id, self.features(apply_encoding(self.images[reference_id], encoding)))
+        adaptation = builder.result()
+        assert adaptation is not None
+        return replace(self.criteria, calibration=adaptation.calibration, adaptation=adaptation, judged="adapted")
 
-    def show(
-        self,
-        shown: _Shown,
-        parts: Images,
-        store: Callable[[Image], Image],
-        limits: DecisionSettings,
-        adaptation: Adaptation | None = None,
-    ) -> None:
-        """Judge good and defective parts, stored in some way, by the own calibration or by an adaptation."""
+    def show(self, shown: _Shown, parts: Images, store: Callable[[Image], Image], criteria: Criteria) -> None:
+        """Judge good and defective parts, stored in some way."""
         scores: dict[str, list[float]] = {}
         for kind, images in (("good", parts.good), ("defective", parts.defective)):
             for image in images:
-                features = self.features(store(image))
-                scored = score_image(self.memory, self.engine, features, SETTINGS, _CATEGORY)
-                if adaptation is not None:
-                    scored = adaptation.apply(scored, SETTINGS)
-                statistics = ImageStatistics.from_scoring(scored, features, SETTINGS)
-                calibration = self.calibration if adaptation is None else adaptation.calibration
-                getattr(shown, kind).append(decide(statistics, calibration, limits).verdict == "normal")
-                scores.setdefault(kind, []).append(statistics.score)
+                judged = judge(self.memory, self.engine, self.features(store(image)), _CATEGORY, criteria)
+                getattr(shown, kind).append(judged.decision.verdict == "normal")
+                scores.setdefault(kind, []).append(judged.measures.score)
         good, bad = np.array(scores["good"]), np.array(scores["defective"])
         shown.auroc.append(float(((bad[:, None] > good) + 0.5 * (bad[:, None] == good)).mean()))
-
-
-def _ended(steps: Steps) -> LeaveOneOut:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: LeaveOneOut = end.value
-            return found
 
 
 def codecs(
@@ -113,21 +97,19 @@ def codecs(
 
     native: what the references are stored as, in words.
     """
-    limits = DecisionSettings(rate)
     usual, plain, adapted = _Shown(), [_Shown() for _ in JPEGS], [_Shown() for _ in JPEGS]
     finer, read_alike = _Shown(), _Shown()
     [coarse] = [each for each in JPEGS if (each.quality, each.subsampling) == (90, "4:2:0")]
     for product in products:
-        references = _References(encoder, engine, product.references)
-        references.show(usual, product, lambda image: image, limits)
+        references = _References(encoder, engine, product.references, rate)
+        references.show(usual, product, lambda image: image, references.criteria)
         for encoding, before, after in zip(JPEGS, plain, adapted, strict=True):
-            references.show(before, product, partial(apply_encoding, encoding=encoding), limits)
-            references.show(
-                after, product, partial(apply_encoding, encoding=encoding), limits, references.adapted(encoding)
-            )
-        references = _References(encoder, engine, [apply_encoding(each, coarse) for each in product.references])
-        references.show(finer, product, lambda image: image, limits)
-        references.show(read_alike, product, partial(apply_encoding, encoding=coarse), limits)
+            store = partial(apply_encoding, encoding=encoding)
+            references.show(before, product, store, references.criteria)
+            references.show(after, product, store, references.adapted(encoding))
+        references = _References(encoder, engine, [apply_encoding(each, coarse) for each in product.references], rate)
+        references.show(finer, product, lambda image: image, references.criteria)
+        references.show(read_alike, product, partial(apply_encoding, encoding=coarse), references.criteria)
     yield f"### {title}\n"
     heads = "good not normal | defects not normal | image AUROC"
     yield f"| References | Parts | Own calibration: {heads} | As the service judges: {heads} |"

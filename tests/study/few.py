@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.geometry import InputGeometry
 from indexer.encoders import Encoder, Features
-from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.screening.screening import outlier_limit
 from indexer.search.reverse_search import reverse_similarities
+from tests.study.onboarded import SCORING, memory_of
 from tests.study.products import Product
 
-SETTINGS = ScoringSettings()
 _SIZES = (3, 5, 8, 16)
 _DRAWS = 40  # sets of each size, of each product, with a defective part among them and without
 _GOOD, _DEFECTIVE = 48, 20  # images of a product that sets are drawn from
@@ -27,7 +26,7 @@ def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Itera
     wrong, found = {size: list[float]() for size in _SIZES}, {size: list[float]() for size in _SIZES}
     for product in products:
         good = [*product.references, *product.good][:_GOOD]
-        among = _Among(encoder, [*good, *product.defective[:_DEFECTIVE]])
+        among = _Among(encoder, product.geometry, [*good, *product.defective[:_DEFECTIVE]])
         for size in _SIZES:
             for _ in range(_DRAWS):
                 chosen = rng.choice(len(good), size, replace=False).tolist()
@@ -45,15 +44,12 @@ def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Itera
 class _Among:
     """Images, each searched for in each other one."""
 
-    def __init__(self, encoder: Encoder, images: Sequence[Features]) -> None:
-        space = encoder.space
-        self._images, self._frame = images, space.global_geometry.frame(space.patch)
-        memory = MemoryBank.empty(encoder.space)
-        for index, each in enumerate(images):
-            memory = memory.with_references([index], ["one"], memory.codec.encode(each), index + 1)
+    def __init__(self, encoder: Encoder, geometry: InputGeometry, images: Sequence[Features]) -> None:
+        memory = memory_of(encoder, {"one": images}, {"one": geometry})
+        self._images, self._frame = images, memory.frame("one")
         rows = range(len(images))
         self._best = np.stack(
-            [reverse_similarities(memory, each, rows, SETTINGS.rho) for each in images]
+            [reverse_similarities(memory, each, rows, SCORING.rho) for each in images]
         )  # (offers, asks, …)
         global_descriptors = torch.cat([each.global_descriptors for each in images]).float()
         self._similar = (global_descriptors @ global_descriptors.T).numpy()
@@ -70,4 +66,4 @@ class _Among:
 
     def _measured(self, one: int, others: Sequence[int]) -> ImageStatistics:
         best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())
-        return from_distances(1.0 - best, similar, self._images[one], self._frame, SETTINGS)
+        return from_distances(1.0 - best, similar, self._images[one], self._frame, SCORING)

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from indexer.calibration.leave_one_out import leave_one_out
-from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder, Features, prepare
+from indexer.encoders import Encoder, prepare
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import score_steps
 from indexer.search import PatchSearchEngine
 from indexer.search.batched_search import SearchCoroutine
 from service.inference.worker import InferenceWorker, JobContext
 from service.observability.metrics import Metrics
+from tests.study.onboarded import SCORING, memory_of
+from tests.study.products import Product
 
-SETTINGS = ScoringSettings()
 _DETECTIONS = 40
 _PAUSE = 0.1  # seconds between detections, in which the owner is free to calibrate
 
 
-def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: Sequence[Features]) -> Iterator[str]:
+def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, product: Product) -> Iterator[str]:
     """A table of a detection's seconds, queue to score: the owner idle, and while it calibrates all the references."""
-    memory = MemoryBank.empty(encoder.space)
-    for each in references:
-        memory = memory.with_references([memory.rows], ["product"], memory.codec.encode(each), memory.version + 1)
+    memory = memory_of(encoder, {"product": product.references}, {"product": product.geometry})
     worker = InferenceWorker(
         encoder, engine, lambda: memory, Metrics(0), batch_size=8, max_batch_delay=0.0, queue_size=64
     )
-    side = encoder.space.global_geometry.size[0]
-    noise = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
-    image = prepare(noise, encoder.space.global_geometry, encoder.space.global_geometry)
+    width, height = product.geometry.size
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    image = prepare(noise, product.geometry, encoder.space.global_geometry)
 
     def detected() -> float:
         def score(turn: JobContext) -> SearchCoroutine[float]:
-            scored = yield from score_steps(turn.memory, engine, turn.features, SETTINGS, "product")
+            scored = yield from score_steps(turn.memory, engine, turn.features, SCORING, "product")
             return scored.score
 
         time.sleep(_PAUSE)
@@ -50,7 +48,7 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
 
     def calibrate() -> None:
         while not stop.is_set():
-            steps = leave_one_out(memory, engine, "product", SETTINGS.k, SETTINGS.rho)
+            steps = leave_one_out(memory, engine, "product", SCORING.k, SCORING.rho)
             while not stop.is_set() and (share := worker.submit_calibration(_one(steps)).result()) is not None:
                 done.append(share)
 
@@ -64,7 +62,7 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, references: 
         beside.join()
     finally:
         worker.stop()
-    yield f"A detection beside calibration, {len(references)} references, {len(done)} steps taken meanwhile:\n"
+    yield f"A detection beside calibration, {len(memory)} references, {len(done)} steps taken meanwhile:\n"
     yield "| Owner | Median | 90 % | Longest |"
     yield "|---|---|---|---|"
     for name, seconds in (("idle", idle), ("calibrating", busy)):

@@ -9,14 +9,14 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from clients.demo.factory import PRODUCTS, render_defective, render_good, test_seed
-from indexer.encoders import Encoder, Features, preprocess
+from indexer.domain.geometry import InputGeometry
+from indexer.encoders import Encoder, Features
 from indexer.imaging.decode import decode_image
+from tests.study.onboarded import Image, encode, geometry_of
 
 T = TypeVar("T")
-Image = NDArray[np.uint8]
 Kinds = dict[str, list[Image]]
 MOST_IMAGES = 60  # of a kind and a product, that are stored in other ways
 
@@ -34,10 +34,11 @@ class Images:
 class Product:
     """Features of one product's images: references, fresh good parts, defective parts, views gone wrong by name.
 
-    images: some of them, to be stored in other ways.
+    geometry: how they are inspected. images: some of them, to be stored in other ways.
     """
 
     name: str
+    geometry: InputGeometry
     references: list[Features]
     good: list[Features]
     defective: list[Features]
@@ -48,11 +49,10 @@ class Product:
     def encoded(cls, encoder: Encoder, name: str, kinds: Kinds) -> Product:
         """From images by kind, each encoded by itself."""
         images = Images(*(kinds[kind][:MOST_IMAGES] for kind in ("references", "good", "defective")))
-        found = {
-            kind: [encoder.encode(preprocess(image, encoder.space.global_geometry)[None]) for image in images]
-            for kind, images in kinds.items()
-        }
-        return cls(name, found.pop("references"), found.pop("good"), found.pop("defective"), found, images)
+        geometry = geometry_of(encoder, kinds["references"])
+        features = {kind: [encode(encoder, image, geometry) for image in images] for kind, images in kinds.items()}
+        references, good, defective = (features.pop(kind) for kind in ("references", "good", "defective"))
+        return cls(name, geometry, references, good, defective, features, images)
 
 
 def together(name: str, products: Sequence[Product]) -> Product:
@@ -63,8 +63,10 @@ def together(name: str, products: Sequence[Product]) -> Product:
         for kind in products[0].odd
         if kind != "other products"
     }
+    [geometry] = {product.geometry for product in products}
     return Product(
         name,
+        geometry,
         shuffled(references),
         [each for product in products for each in product.good],
         [each for product in products for each in product.defective],

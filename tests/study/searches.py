@@ -9,15 +9,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from indexer.calibration.conformal import Ranking
-from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
+from indexer.calibration.leave_one_out import run_leave_one_out
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Features
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine
+from tests.study.onboarded import SCORING, memory_of
 from tests.study.products import Product
 
-SETTINGS = ScoringSettings()
+_ALL = "all"
 _RATES = (0.01, 0.05)
 _WAYS = {
     "all, threshold from the own category": ("all", "own"),
@@ -30,40 +31,46 @@ def compared(
     title: str, encoder: Encoder, engine: PatchSearchEngine, products: Sequence[Product], references: int
 ) -> Iterator[str]:
     """A table: image AUROC, and good parts rejected and defects found, by every way to search and to calibrate."""
-    memory = MemoryBank.empty(encoder.space)
-    for product in products:
-        for each in product.references[:references]:
-            memory = memory.with_references(
-                [memory.rows], [product.name], memory.codec.encode(each), memory.version + 1
-            )
+    [geometry] = {product.geometry for product in products}
+    known = {product.name: product.references[:references] for product in products}
+    memory = memory_of(encoder, known, dict.fromkeys(known, geometry))
+    together = [features for images in known.values() for features in images]
+    pooled = memory_of(encoder, {_ALL: together}, {_ALL: geometry})  # the same ids
 
-    def score(features: Features, category: str | None, without: Sequence[int] = ()) -> float:
-        return score_image(memory, engine, features, SETTINGS, category, without).score
+    def score(
+        searched: MemoryBank, category: str, features: Features, scoring: ScoringSettings, without: Sequence[int] = ()
+    ) -> float:
+        return score_image(searched, engine, features, scoring, category, without).score
 
     aurocs: dict[str, list[float]] = {"all": [], "recognised": []}
     counts = {(way, rate): np.zeros(2, np.int64) for way in _WAYS for rate in _RATES}
     shown, recognised = np.zeros(2, np.int64), 0
-    for product in products:
-        found = _finished(leave_one_out(memory, engine, product.name, SETTINGS.k, SETTINGS.rho))
-        calibrated = {
-            "own": Ranking.from_values(
-                each.score for _, each in found.statistics(memory, memory.frame(None), SETTINGS)
-            ),
+    weighed = dict[str, ScoringSettings]()
+    rankings = dict[str, dict[str, Ranking]]()
+    for name in known:
+        found = run_leave_one_out(memory, engine, name, SCORING)
+        frame = memory.frame(name)
+        weighed[name] = scoring = found.balance_layers(frame, SCORING)
+        rankings[name] = {
+            "own": Ranking.from_values(measures.score for _, measures in found.statistics(memory, frame, scoring)),
             "all": Ranking.from_values(
-                score(memory.features_of(one), None, found.ids[found.groups == one].tolist())  # rows are ids here
-                for one in np.unique(found.groups).tolist()
+                score(pooled, _ALL, memory.features_of(one), scoring, found.ids[found.groups == one].tolist())
+                for one in np.unique(found.groups).tolist()  # rows are ids here
             ),
         }
+    for product in products:
         defective = np.array([0] * len(product.good) + [1] * len(product.defective))
         shown += np.bincount(defective, minlength=2)
         scores: dict[str, list[float]] = {"all": [], "recognised": []}
         for features in (*product.good, *product.defective):
             category = memory.nearest_category(features.global_descriptors[0].to("cpu", torch.float32).numpy())
+            assert category is not None
             recognised += category == product.name
-            scores["recognised"].append(score(features, category))
-            scores["all"].append(score(features, None))
-        for search, each in scores.items():
-            aurocs[search].append(float(roc_auc_score(defective, each)))
+            scores["recognised"].append(score(memory, category, features, weighed[category]))
+            scores["all"].append(score(pooled, _ALL, features, weighed[product.name]))
+        calibrated = rankings[product.name]
+        for search, values in scores.items():
+            aurocs[search].append(float(roc_auc_score(defective, values)))
         for (way, rate), count in counts.items():
             search, basis = _WAYS[way]
             beyond = np.array(scores[search]) > (calibrated[basis].threshold_at(rate) or 0)
@@ -76,12 +83,3 @@ def compared(
         cells = [f"{counts[way, rate][number]} of {shown[number]}" for rate in _RATES for number in (0, 1)]
         yield f"| {way} | {np.mean(aurocs[search]):.1%} | {' | '.join(cells)} |"
     yield ""
-
-
-def _finished(steps: Steps) -> LeaveOneOut:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: LeaveOneOut = end.value
-            return found

@@ -15,25 +15,21 @@ from rich.console import Console
 from rich.progress import track
 
 from clients.demo.factory import PRODUCTS
-from indexer.calibration.calibration import Calibration
-from indexer.calibration.leave_one_out import LeaveOneOut, Steps, calibrate, leave_one_out
-from indexer.detection.decision import decide
-from indexer.domain.scoring_settings import ScoringSettings
-from indexer.domain.verdict import DecisionSettings
-from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
+from indexer.calibration.leave_one_out import LeaveOneOut, Steps, leave_one_out
+from indexer.detection.detector import judge
+from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
-from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import PatchSearchEngine, TorchEngine
 from tests.study.codecs import codecs
 from tests.study.few import outliers
 from tests.study.fits import named
 from tests.study.latency import beside_calibration
+from tests.study.onboarded import SCORING, criteria_of, memory_of, study_encoder
 from tests.study.products import MOST_IMAGES, Product, photographs, real, rendered, together
 from tests.study.searches import compared
 
 RATES = (0.005, 0.01, 0.05, 0.1)
-SETTINGS = ScoringSettings()
 CATEGORY = "product"
 _SIMULATIONS = 4000
 _CHANGES = 5  # references that come and go, one by one, to time it
@@ -53,7 +49,7 @@ class Study:
 
     def add(self, product: Product, rate: float) -> None:
         """Calibrate with sets of each size drawn from the references, and decide on every image."""
-        whole = self.remembered(product.references)
+        whole = memory_of(self.encoder, {CATEGORY: product.references}, {CATEGORY: product.geometry})
         for size in self.sizes:
             if size > len(product.references):
                 continue
@@ -62,65 +58,51 @@ class Study:
             for index in range(sets):
                 outside = [*range(index * size), *range((index + 1) * size, len(product.references))]
                 memory = whole.without_references(outside, whole.version + 1)
-                calibration = calibrate(memory, self.engine, CATEGORY, SETTINGS)
+                criteria = criteria_of(memory, self.engine, CATEGORY, rate)
+                calibration = criteria.calibration
+                assert calibration is not None
                 self.fresh[size] += len(product.good)
                 for features in product.good:
-                    statistics = self.measured(memory, features)
+                    measures = judge(memory, self.engine, features, CATEGORY, criteria).measures
                     for each in RATES:
-                        level = calibration.scores.threshold_at(each)
-                        assert level is not None
-                        self.rejected[size, each] += statistics.score > level
-                        level = calibration.novelty.threshold_at(each)
-                        assert level is not None
-                        self.unfamiliar[size, each] += calibration.novelty.statistic(statistics) > level
-        calibration = self.timed(product.name, whole)
-        limits = DecisionSettings(rate)
+                        threshold = calibration.scores.threshold_at(each)
+                        assert threshold is not None
+                        self.rejected[size, each] += measures.score > threshold
+                        threshold = calibration.novelty.threshold_at(each)
+                        assert threshold is not None
+                        self.unfamiliar[size, each] += calibration.novelty.statistic(measures) > threshold
+        self.timings.append(self.timed(product.name, whole))
+        criteria = criteria_of(whole, self.engine, CATEGORY, rate)
         for kind, images in (("good", product.good), ("defective", product.defective), *product.odd.items()):
-            verdicts = [decide(self.measured(whole, each), calibration, limits).verdict for each in images]
-            self.verdicts[product.name, kind] = Counter(verdicts)
+            judged = (judge(whole, self.engine, features, CATEGORY, criteria) for features in images)
+            self.verdicts[product.name, kind] = Counter(image.decision.verdict for image in judged)
 
-    def remembered(self, references: Sequence[Features]) -> MemoryBank:
-        """A memory of one category."""
-        memory = MemoryBank.empty(self.encoder.space)
-        for index, each in enumerate(references):
-            memory = memory.with_references([index], [CATEGORY], memory.codec.encode(each), index + 1)
-        return memory
-
-    def measured(self, memory: MemoryBank, features: Features) -> ImageStatistics:
-        """What the service would measure with the category given."""
-        scored = score_image(memory, self.engine, features, SETTINGS, CATEGORY)
-        return ImageStatistics.from_scoring(scored, features, SETTINGS)
-
-    def timed(self, name: str, memory: MemoryBank) -> Calibration:
-        """The calibration with all references, timed; and how long one reference more, and one less, take."""
+    def timed(self, name: str, memory: MemoryBank) -> str:
+        """A table's row: how long the calibration of all references takes, and one reference more, and one less."""
         last = np.sort(memory.ids)[-_CHANGES:].tolist()
         before = fewer = memory.without_references(last, memory.version + 1)
-        found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho))
+        found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SCORING.k, SCORING.rho))
         more, less, steps = list[float](), list[float](), [longest]
         for index in range(1, _CHANGES + 1):
             after = memory.without_references(last[index:], memory.version + 1 + index)
             grown, seconds, longest = finished(
-                leave_one_out(after, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, found)
+                leave_one_out(after, self.engine, CATEGORY, SCORING.k, SCORING.rho, found)
             )
             more.append(seconds)
             steps.append(longest)
-            _, seconds, longest = finished(
-                leave_one_out(before, self.engine, CATEGORY, SETTINGS.k, SETTINGS.rho, grown)
-            )
+            _, seconds, longest = finished(leave_one_out(before, self.engine, CATEGORY, SCORING.k, SCORING.rho, grown))
             less.append(seconds)
             steps.append(longest)
             found, before = grown, after
         searches = list[float]()
         for row in range(8):
             begun = time.perf_counter()
-            score_image(memory, self.engine, memory.features_of(row), SETTINGS, CATEGORY, [row])
+            score_image(memory, self.engine, memory.features_of(row), SCORING, CATEGORY, [row])
             searches.append(time.perf_counter() - begun)
-        self.timings.append(
+        return (
             f"| {name} | {len(fewer)} | {whole:.1f} s | {median(more):.2f} s | {median(less):.2f} s "
             f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {found.duplicates} |"
         )
-        statistics = (each for _, each in found.statistics(memory, memory.frame(None), SETTINGS))
-        return Calibration.from_statistics(CATEGORY, memory.version, "", statistics, found.duplicates)
 
     def report(self, title: str) -> Iterator[str]:
         """The tables."""
@@ -203,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.01, help="false-reject rate of the verdicts (default 0.01)")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    encoder, engine = load_encoder(EncoderSettings(device="cpu")), TorchEngine(torch.device("cpu"))
+    encoder, engine = study_encoder(), TorchEngine(torch.device("cpu"))
     lines = []
     study = Study(encoder, engine, (20, 50, 200))
     made = rendered(encoder, given.products, given.references, given.tests, given.odd, given.keep)
@@ -213,7 +195,7 @@ def main() -> None:
         products.append(product)
     names = ", ".join(given.products)
     lines += study.report(f"Rendered: {names}; {given.references} references each, at a rate of {given.rate:.1%}")
-    lines += beside_calibration(encoder, engine, products[0].references)
+    lines += beside_calibration(encoder, engine, products[0])
     lines += compared("Searches: rendered, 60 references each", encoder, engine, products, 60)
     lines += outliers("Outliers among few: rendered", encoder, products)
     title = f"Stored in another way: rendered, {MOST_IMAGES} references each, at a rate of 5.0%"
