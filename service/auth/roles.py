@@ -12,8 +12,9 @@ class Role(IntEnum):
 
     EVERYONE = 0
     LINE = 1
-    ENGINEER = 2
-    ADMIN = 3
+    OPERATOR = 2
+    ENGINEER = 3
+    ADMIN = 4
 
     @property
     def word(self) -> str:
@@ -21,7 +22,7 @@ class Role(IntEnum):
         return self.name.lower()
 
 
-KEY_ROLES = (Role.LINE, Role.ENGINEER, Role.ADMIN)
+KEY_ROLES = (Role.LINE, Role.OPERATOR, Role.ENGINEER, Role.ADMIN)
 
 ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/healthz"): Role.EVERYONE,
@@ -30,6 +31,7 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/metrics"): Role.EVERYONE,
     # Pages that hold no data: what they show they ask for with the key that the reader gives them.
     ("GET", "/"): Role.EVERYONE,
+    ("GET", "/operator"): Role.EVERYONE,
     ("GET", "/docs"): Role.EVERYONE,
     ("GET", "/openapi.json"): Role.EVERYONE,
     ("GET", "/console"): Role.EVERYONE,
@@ -39,13 +41,23 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/version"): Role.LINE,
     ("GET", "/categories"): Role.LINE,
     ("GET", "/categories/{name}"): Role.LINE,
+    # What became of parts, why, and what a person says of it.
+    ("GET", "/inspections"): Role.OPERATOR,
+    ("GET", "/inspections/trend"): Role.OPERATOR,
+    ("GET", "/inspections/stream"): Role.OPERATOR,
+    ("GET", "/inspections/{inspection_id}"): Role.OPERATOR,
+    ("GET", "/inspections/{inspection_id}/map.png"): Role.OPERATOR,
+    ("GET", "/inspections/{inspection_id}/heat.png"): Role.OPERATOR,
+    ("GET", "/inspections/{inspection_id}/image"): Role.OPERATOR,
+    ("POST", "/inspections/{inspection_id}/feedback"): Role.OPERATOR,
+    ("GET", "/references/{reference_id}/image"): Role.OPERATOR,
     ("GET", "/keys"): Role.ADMIN,
     ("POST", "/keys"): Role.ADMIN,
     ("DELETE", "/keys/{key_id}"): Role.ADMIN,
     ("GET", "/audit"): Role.ADMIN,
 }
 
-# What is not listed is an engineer's: onboarding, settings and history. A new route is never open by oversight.
+# What is not listed is an engineer's: onboarding and settings. A new route is never open by oversight.
 DEFAULT = Role.ENGINEER
 
 _PATTERNS = [(method, compile_path(path)[0], role) for (method, path), role in ROUTE_ROLES.items()]

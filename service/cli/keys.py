@@ -23,7 +23,7 @@ app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Whose key it is, such as press-4.")],
-    role: Annotated[Literal["line", "engineer", "admin"], typer.Option(help="What it may do.")] = "line",
+    role: Annotated[Literal["line", "operator", "engineer", "admin"], typer.Option(help="What it may do.")] = "line",
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; never if not given.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=0, help="Its own limit; 0 for none.")] = None,
     data: Data = None,

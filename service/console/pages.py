@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fastapi import FastAPI
-from starlette.responses import FileResponse, Response
+from fastapi import FastAPI, Request
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -34,11 +34,16 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI) -> None:
-    """The console at `/`, its files under `/console`, and the description of the API at `/docs`."""
+    """The console at `/` and `/operator`, its files under `/console`, and the description of the API at `/docs`."""
 
     @app.get("/", include_in_schema=False)
     def console() -> FileResponse:
         return FileResponse(_FOLDER / "index.html", headers=_headers(_POLICY))
+
+    @app.get("/operator", include_in_schema=False)
+    def operator(request: Request) -> RedirectResponse:
+        # Relative, so that a proxy may show it under any path.
+        return RedirectResponse(f"./#/operator{'?' if request.url.query else ''}{request.url.query}", 307)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> FileResponse:

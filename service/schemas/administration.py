@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.schemas.base import JSON_INTEGER, JsonFloat, ResponseModel
 from service.schemas.text import Text
 
-KeyRole = Literal["line", "engineer", "admin"]
+KeyRole = Literal["line", "operator", "engineer", "admin"]
 
 
 class AccessView(ResponseModel):

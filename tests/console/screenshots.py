@@ -81,6 +81,14 @@ def live(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("Distance of the worst patch").wait_for()
 
 
+def operator(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The operator's screen, a reject on it."""
+    page.goto("/operator")
+    page.locator("p.state.live").wait_for()
+    page.locator(".reject").first.click()
+    page.locator(".last-part .warmed img[src^=blob]").nth(1).wait_for()
+
+
 def history(page: Page, server: ServerProcess, folder: Path) -> None:
     """History, of everything."""
     page.goto("/#/history")
@@ -154,6 +162,7 @@ VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "inspect": inspected,
     "confirming": confirming,
     "live": live,
+    "operator": operator,
     "categories": categories,
     "onboarding": onboarding,
     "rating": rating,

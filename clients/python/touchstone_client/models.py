@@ -12,7 +12,7 @@ from touchstone_client.errors import ProblemDetails
 Verdict = Literal["normal", "anomalous", "unfamiliar", "uncalibrated"]
 Label = Literal["good", "defect"]
 FindingKind = Literal["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"]
-Role = Literal["line", "engineer", "admin"]
+Role = Literal["line", "operator", "engineer", "admin"]
 BitDepth = Literal[10, 12, 14, 16]
 OnMismatch = Literal["stretch", "letterbox", "refuse"]
 

@@ -23,7 +23,7 @@ const SIDE = 2048; // pixels: the most that is fetched of an image
  */
 export function inspectionPanel(inspection, { signal, file = null, tried = false, again = null, changed = () => {}, settled = () => true }) {
   const { id, regions, references } = inspection;
-  const knows = may("engineer"); // the references, what is kept of the part, and what is said of it
+  const knows = may("operator"); // the references, what is kept of the part, and what is said of it
   const recorded = knows && ![false, null].includes(inspection.recorded);
   const shown = viewer({
     size: inspection, regions, alt: t("inspection.image", { name: inspection.filename }), choose,
@@ -56,7 +56,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   } else if (knows) {
     fill(verdict, h("p", { class: tried ? "hint" : "error" }, t(tried ? "inspection.tried" : "inspection.unrecorded")));
   } else {
-    for (const element of [verdict, compared]) fill(element, needsRole("engineer"));
+    for (const element of [verdict, compared]) fill(element, needsRole("operator"));
   }
   if (inspection.verdict === "uncalibrated") explain(meaning, inspection.category, again, signal);
   if (regions.length) choose(0);

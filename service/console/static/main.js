@@ -15,9 +15,10 @@ import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
 import * as inspect from "./views/inspect.js";
 import * as live from "./views/live.js";
+import * as operator from "./views/operator.js";
 import * as system from "./views/system.js";
 
-const VIEWS = { inspect, live, categories, history, system };
+const VIEWS = { inspect, live, categories, history, system, operator };
 const FIRST = "inspect";
 
 let leaving = new AbortController();
@@ -48,6 +49,7 @@ async function route() {
   const { signal } = leaving;
   const { name, rest, query } = asked();
   const view = VIEWS[name];
+  document.body.dataset.view = name;
   document.title = `${view ? t(`nav.${name}`) : t("shell.unknown")} · Touchstone`;
   for (const link of document.querySelectorAll("#nav a")) {
     if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");

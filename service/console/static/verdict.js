@@ -25,9 +25,9 @@ const SHAPES = {
 export const VERDICTS = Object.keys(SHAPES);
 
 /** A verdict's shape and word. */
-export function badge(verdict) {
+export function badge(verdict, word = t(`verdict.${verdict}`)) {
   return h("span", { class: `verdict tone-${verdict}` },
-    s("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, SHAPES[verdict]()), t(`verdict.${verdict}`));
+    s("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, SHAPES[verdict]()), word);
 }
 
 /** A bar from 0 to the score, with the threshold marked where there is one. */

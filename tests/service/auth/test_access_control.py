@@ -66,7 +66,7 @@ def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant
 
 
 def test_a_route_that_the_table_does_not_name_is_not_open() -> None:
-    for path in ("/nowhere", "/detect/", "//keys", "/keys/", "/KEYS", "/audit/x", "/references/1/image"):
+    for path in ("/nowhere", "/detect/", "//keys", "/keys/", "/KEYS", "/audit/x", "/references/1/images"):
         assert required_role("GET", path) >= Role.ENGINEER, path
     assert required_role("TRACE", "/healthz") is Role.ENGINEER
     assert required_role("HEAD", "/healthz") is Role.EVERYONE
@@ -200,13 +200,13 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
             ("engineer", "references.removed", str(ids[0])),
             ("engineer", "category.removed", "disc"),
         ]
-        changed = entries[4]
+        changed = entries[5]
         assert changed["before"] == {"k": 150}
         assert changed["after"]["k"] == 7
         assert changed["request_id"] == "change-1"
         assert changed["key_id"] == plant.tokens[Role.ADMIN].split("_")[1]
-        assert entries[5]["after"]["label"] == "defect"
-        assert entries[6]["before"] == {"references": [ids[0]]}
+        assert entries[6]["after"]["label"] == "defect"
+        assert entries[7]["before"] == {"references": [ids[0]]}
         page = client.get("/audit", params={"limit": 2, "actor": "engineer"}, headers=admin).json()
         rest = client.get("/audit", params={"actor": "engineer", "cursor": page["next_cursor"]}, headers=admin).json()
         assert [each["id"] for each in page["entries"] + rest["entries"]] == [

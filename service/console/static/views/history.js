@@ -13,7 +13,7 @@ import { badge, VERDICTS } from "../verdict.js";
 
 const PER_PAGE = 50;
 
-export const role = "engineer";
+export const role = "operator";
 
 export async function show(place, { rest, query, signal }) {
   await (rest.length ? one(place, rest[0], signal) : many(place, query, signal));

@@ -16,7 +16,7 @@ const WINDOW = 50; // inspections that a point of the yield chart is over
 const FEWEST = 10; // inspections before which a share says nothing
 const SETTLING_MS = 800; // after another part has come by itself, a key may have been meant for the one before
 
-export const role = "engineer";
+export const role = "operator";
 
 export async function show(place, { query, signal }) {
   const list = h("ol", { class: "feed", "aria-label": t("live.list") });

@@ -9,7 +9,7 @@ import { problemPanel, tell, tellProblem } from "../toasts.js";
 import { paged } from "../pages.js";
 import { bytes, moment, number, t } from "../i18n.js";
 
-const ROLES = ["line", "engineer", "admin"];
+const ROLES = ["line", "operator", "engineer", "admin"];
 const EVERY_MS = 5000;
 
 export async function show(place, { signal }) {

@@ -1,0 +1,235 @@
+// Operator: the last part, OK or NG, to be read from two metres, and what a person says of it.
+//
+// Letters and digits are a barcode scanner's, which types a part's number and Enter: no single one of them does anything.
+
+import { get, lazyImage } from "../api.js";
+import { alarm } from "../alarm.js";
+import { fill, h, once } from "../dom.js";
+import { judge } from "../feedback.js";
+import { filters } from "../filters.js";
+import { bind } from "../keyboard.js";
+import { load } from "../loading.js";
+import { follow } from "../stream.js";
+import { tell, tellProblem } from "../toasts.js";
+import { clock, number, percent, score, t } from "../i18n.js";
+import { badge } from "../verdict.js";
+
+const REJECTS = 6; // shown
+const SEEN = 200; // ids remembered
+const SETTLING_MS = 800; // after another part has come by itself, a click may have been meant for the one before
+const PINNED_MS = 60_000; // that an earlier part stays before the last one comes back by itself
+const SHIFT = "touchstone-shift"; // when it began
+const SIDE = 1280;
+const REJECTED = ["anomalous", "unfamiliar"];
+
+export const role = "operator";
+
+export async function show(place, { query, signal }) {
+  const wanted = await filters(["station", "category"], query, again, signal);
+  const state = h("p", { class: "state", role: "status" });
+  const field = h("input", { type: "text", id: "part", maxlength: 128, autocomplete: "off" });
+  const finder = h("form", { class: "finder", onsubmit: find },
+    h("label", { for: "part" }, t("operator.find")), field, h("button", {}, t("operator.find.act")));
+  const sound = alarm();
+  const part = h("section", { class: "last-part", "aria-label": t("inspection.verdict"), "aria-live": "polite" });
+  const counters = h("section", { class: "card counters" });
+  const rejects = h("ul", { class: "rejects" });
+  const answers = h("div", { class: "answers" });
+  let last = null; // the latest inspection
+  let pinned = null; // an earlier one that is looked at
+  let moved = -Infinity; // when another part came forward by itself
+  let unpinning = null;
+  let rejected = []; // inspections, newest first
+  let counts = { parts: 0, ok: 0, ng: 0 };
+  let countedTo = 0; // when the latest part was inspected that `counts` had from the service
+  let seen = []; // ids that the stream brought, newest first: it may bring one twice
+  let since = began();
+  let streaming = new AbortController();
+  signal.addEventListener("abort", () => { streaming.abort(); clearTimeout(unpinning); });
+  fill(place,
+    h("h1", { class: "unseen" }, t("nav.operator")),
+    h("div", { class: "heading" }, wanted.element, finder, h("label", { class: "check", for: "sound" }, sound.element, t("operator.sound")), state),
+    h("div", { class: "screen" }, part,
+      h("div", { class: "beside" }, counters, h("section", { class: "card", "aria-label": t("operator.rejects") }, h("h2", {}, t("operator.rejects")), rejects), answers)));
+  bind(["F2"], t("feedback.defect"), () => say("defect"), signal);
+  bind(["F4"], t("feedback.good"), () => say("good"), signal);
+  bind(["F8"], t("feedback.undo"), () => say("none"), signal);
+  bind(["Escape"], t("operator.back"), unpin, signal);
+  // Before any other listener: what a scanner types belongs into the field.
+  addEventListener("keydown", (event) => {
+    const writes = event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (!writes || event.target.matches("input:not([type=checkbox]), select") || document.querySelector("dialog[open]")) return;
+    event.stopPropagation();
+    field.focus();
+  }, { capture: true, signal });
+  await again();
+
+  async function again() {
+    history.replaceState(null, "", `#/operator${wanted.kept().size ? `?${wanted.kept()}` : ""}`);
+    streaming.abort();
+    streaming = new AbortController();
+    const mine = streaming.signal;
+    tellState("lost", "");
+    await load(part, mine, async (trying) => {
+      const asked = wanted.asked();
+      const [{ inspections }, ...lists] = await Promise.all([
+        get("/inspections", { ...asked, limit: 1 }, trying),
+        ...REJECTED.map((verdict) => get("/inspections", { ...asked, verdict, limit: REJECTS }, trying)),
+      ]);
+      await count(trying);
+      last = inspections[0] ?? null;
+      rejected = lists.flatMap((page) => page.inspections).sort((one, other) => other.at.localeCompare(one.at)).slice(0, REJECTS);
+      pinned = null;
+      draw();
+    });
+    if (mine.aborted) return;
+    await load(part, mine, (trying) => follow(wanted.asked(), last?.id ?? null, {
+      arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
+    }));
+  }
+
+  /** Count the shift's parts anew; those that the stream brings are added. */
+  async function count(mine) {
+    const { points, last: latest } = await get("/inspections/trend", { ...wanted.asked(), since: since.toISOString(), points: 1 }, mine);
+    const sum = (verdicts) => points.reduce((all, point) => all + verdicts.reduce((some, each) => some + (point.verdicts[each] ?? 0), 0), 0);
+    counts = { parts: points.reduce((all, each) => all + each.count, 0), ok: sum(["normal"]), ng: sum(REJECTED) };
+    countedTo = latest === null ? 0 : Date.parse(latest);
+  }
+
+  function tellState(kind, text) {
+    state.className = `state ${kind}`;
+    fill(state, text);
+  }
+
+  function arrived(inspection) {
+    if (seen.includes(inspection.id) || inspection.id === last?.id) return;
+    seen = [inspection.id, ...seen].slice(0, SEEN);
+    last = inspection;
+    const isReject = REJECTED.includes(inspection.verdict);
+    if (Date.parse(inspection.at) > countedTo) {
+      counts.parts += 1;
+      counts.ok += inspection.verdict === "normal";
+      counts.ng += isReject;
+    }
+    if (isReject && !rejected.some(({ id }) => id === inspection.id)) {
+      rejected = [inspection, ...rejected].slice(0, REJECTS);
+      sound.ring();
+    }
+    if (pinned === null) moved = performance.now();
+    draw();
+  }
+
+  async function find(event) {
+    event.preventDefault();
+    const wantedPart = field.value.trim();
+    field.value = "";
+    field.blur(); // so that keys are the screen's again
+    if (wantedPart === "") return;
+    try {
+      const { inspections: [inspection] } = await get("/inspections", { part_id: wantedPart, limit: 1 }, signal);
+      if (inspection) pin(inspection);
+      else tell(t("operator.find.none", { part: wantedPart }));
+    } catch (error) {
+      tellProblem(error);
+    }
+  }
+
+  function pin(inspection) {
+    clearTimeout(unpinning);
+    pinned = inspection.id === last?.id ? null : inspection;
+    if (pinned) unpinning = setTimeout(unpin, PINNED_MS);
+    draw();
+  }
+
+  function unpin() {
+    clearTimeout(unpinning);
+    pinned = null;
+    draw();
+  }
+
+  async function say(label) {
+    const inspection = pinned ?? last;
+    if (inspection === null) return;
+    if (pinned === null && performance.now() - moved < SETTLING_MS) {
+      tell(t("feedback.moved"));
+      return;
+    }
+    await judge(inspection, label, (now) => {
+      if (last?.id === now.id) last = now;
+      if (pinned?.id === now.id) pinned = now;
+      rejected = rejected.map((each) => (each.id === now.id ? now : each));
+      draw();
+    });
+  }
+
+  function draw() {
+    if (signal.aborted) return;
+    drawPart(pinned ?? last);
+    fill(counters, h("h2", {}, t("operator.shift", { since: clock(since.toISOString()) })),
+      h("div", { class: "figures" },
+        figure("parts", number(counts.parts)), figure("ok", number(counts.ok)), figure("ng", number(counts.ng)),
+        figure("yield", counts.ok + counts.ng ? percent(counts.ok / (counts.ok + counts.ng)) : "–")),
+      h("button", { onclick: begin }, t("operator.shift.new")));
+    fill(rejects, rejected.length ? rejected.map((each) => h("li", {}, reject(each))) : h("li", { class: "hint" }, t("operator.rejects.none")));
+  }
+
+  function drawPart(inspection) {
+    if (inspection === null) {
+      fill(part, h("p", { class: "empty" }, t("operator.waiting")));
+      fill(answers);
+      return;
+    }
+    const { verdict, label, category, station, part_id: number_, filename, at, threshold } = inspection;
+    part.className = `last-part tone-${verdict}${pinned ? " pinned" : ""}`;
+    fill(part,
+      pinned ? h("div", { class: "earlier" }, h("strong", {}, t("operator.pinned")), h("button", { onclick: unpin }, t("operator.back"))) : null,
+      h("p", { class: "word" }, badge(verdict, t(`operator.${verdict}`))),
+      h("p", { class: "which" }, [number_ ?? filename, station, category, clock(at)].filter(Boolean).join(" · ")),
+      h("p", { class: "why" },
+        verdict === "normal" ? null : h("strong", {}, t(`verdict.${verdict}`), " "),
+        threshold === null ? t("score.alone", { score: score(inspection.score) })
+          : t("score.against", { score: score(inspection.score), threshold: score(threshold), times: number(inspection.score / threshold, 2) }),
+        label ? h("span", { class: "mark" }, ` ${t(`label.${label}`)}`) : null),
+      warmed(inspection, SIDE, t("operator.image")));
+    const button = (said, key, kind) => h("button", { class: kind, "aria-pressed": String(label === said), onclick: once(() => say(said)) },
+      t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
+    fill(answers, button("defect", "F2", "danger"), button("good", "F4", "good"),
+      h("button", { disabled: label === null, onclick: once(() => say("none")) }, t("feedback.undo"), h("kbd", { "aria-hidden": "true" }, "F8")));
+  }
+
+  function reject(inspection) {
+    const { verdict, part_id: number_, filename, at, label, id } = inspection;
+    return h("button", {
+      class: `reject tone-${verdict}`, "aria-pressed": String(id === (pinned ?? last)?.id), onclick: () => pin(inspection),
+      "aria-label": t("operator.reject", { verdict: t(`verdict.${verdict}`), part: number_ ?? filename, at: clock(at) }),
+    }, warmed(inspection, 240, ""), h("span", {}, clock(at)), label ? h("span", { class: "mark" }, t(`label.${label}`)) : null);
+  }
+
+  async function begin() {
+    since = new Date();
+    localStorage.setItem(SHIFT, since.toISOString());
+    counts = { parts: 0, ok: 0, ng: 0 };
+    draw();
+    tell(t("operator.shift.begun"));
+  }
+}
+
+/** When the shift began: as was said on this screen today, else at midnight. */
+function began() {
+  const midnight = new Date();
+  midnight.setHours(0, 0, 0, 0);
+  const said = new Date(localStorage.getItem(SHIFT) ?? 0);
+  return said > midnight - 864e5 / 2 ? said : midnight; // a night shift begins before midnight
+}
+
+function figure(name, value) {
+  return h("div", { class: `figure of-${name}` }, h("strong", {}, value), h("span", { class: "hint" }, t(`operator.${name}`)));
+}
+
+/** An inspection's image with its heat over it. */
+function warmed({ id, width, height }, side, alt) {
+  const shape = h("span", { class: "warmed" }, lazyImage(`/inspections/${id}/image`, alt, { side }), lazyImage(`/inspections/${id}/heat.png`, ""));
+  shape.style.aspectRatio = `${width} / ${height}`;
+  shape.style.setProperty("--shape", width / height);
+  return shape;
+}
