@@ -42,7 +42,7 @@ async function show(place, category, again, signal, prepare) {
   let wanted = now.settings.false_reject_rate;
   const note = h("p", { class: "hint" });
   const missing = USUAL.filter((rate) => needed(rate) > scores.length)
-    .map((rate) => t("rejects.buys.one", { needed: needed(rate), rate: percent(rate) }));
+    .map((rate) => t("rejects.buys.item", { needed: needed(rate), rate: percent(rate) }));
   const save = h("button", { class: "primary", onclick: keep }, t("rejects.save"));
   const rejected = h("ul", { class: "images" });
   const tiles = new Map();
