@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help sho
     from indexer.imaging.decode import ImageLimits
 
 
+_CONVERTED = "converted"  # folder in a data folder: encoders as another runtime than torch takes them
 _SECRETS = Path("/run/secrets")  # where containers find theirs, as files
 
 
@@ -93,8 +94,19 @@ class DataSettings(BaseSettings):
         description="Cells of a new category's grid, at most: its images are inspected as a whole, in their own "
         "proportions. Unless one of the two before is set.",
     )
-    device: str = Field("auto", description="`auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of the encoder.")
+    device: str = Field(
+        "auto",
+        description="`auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`; with `openvino` one of its own, such as "
+        "`GPU`.",
+    )
+    runtime: Literal["torch", "openvino", "onnxruntime"] = Field(
+        "torch",
+        description="What computes a transformer's blocks: `torch`, or on a CPU faster, `openvino` or `onnxruntime`.",
+    )
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = Field(
+        "float32",
+        description="Precision of a transformer: `float32`, `bfloat16`, `float16` (torch) or `int8` (other runtimes).",
+    )
     compile_encoder: bool = Field(
         False, description="Compile a transformer for each batch size (1, 2, 4, …): slower start, faster inference."
     )
@@ -147,7 +159,15 @@ class DataSettings(BaseSettings):
         from indexer.encoders import EncoderSettings
 
         return EncoderSettings(
-            self.encoder, self.layers, self.resize, self.crop, self.device, self.dtype, self.compile_encoder
+            self.encoder,
+            self.layers,
+            self.resize,
+            self.crop,
+            self.device,
+            self.dtype,
+            self.compile_encoder,
+            self.runtime,
+            self.data / _CONVERTED,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Featur
 from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
 from indexer.encoders.filterbank.encoder import FilterBankEncoder
 from indexer.encoders.preprocessing import PreparedImage, prepare, preprocess
+from indexer.encoders.runtimes import check_precision
 
 __all__ = [
     "BUILTIN",
@@ -35,25 +37,37 @@ FILTER_BANK = "filterbank"
 
 def load_encoder(settings: EncoderSettings) -> Encoder:
     """Load what the settings name. EncoderError, one line, when it cannot be loaded."""
-    device = choose_device(settings.device)
+    check_precision(settings)
+    ported = settings.runtime != "torch"
+    if ported and settings.compiled:
+        raise EncoderError(
+            f"only torch's encoders are compiled, not {settings.runtime}'s: leave TOUCHSTONE_COMPILE_ENCODER unset"
+        )
+    device = torch.device("cpu") if ported else choose_device(settings.device)
     try:
         geometry = InputGeometry.paper(settings.resize, settings.crop)
     except GeometryError as error:
         raise EncoderError(str(error)) from error
     if settings.model == FILTER_BANK:
+        if ported:
+            raise EncoderError("filterbank has no network to run elsewhere: leave TOUCHSTONE_RUNTIME unset")
         return FilterBankEncoder(geometry, device)
     if settings.model in VARIANTS:
-        return BuiltinEncoder(settings.model, geometry, device)
+        return BuiltinEncoder(settings, geometry, device)
     # transformers takes seconds to import: the encoders that ship with the product do without.
     try:
         from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
+        from indexer.encoders.ported_vit import PortedVit
         from indexer.encoders.vit import VitEncoder
     except (ImportError, RuntimeError) as error:
         raise EncoderError(_why_not_imported(error)) from error
 
+    in_torch = replace(settings, dtype="float32") if ported else settings
     if Path(settings.model).suffix in SUFFIXES:
-        return VitEncoder(load_checkpoint(Path(settings.model)), settings, geometry, device)
-    return VitEncoder.pretrained(settings, geometry, device)
+        vit = VitEncoder(load_checkpoint(Path(settings.model)), in_torch, geometry, device)
+    else:
+        vit = VitEncoder.pretrained(in_torch, geometry, device)
+    return PortedVit(vit, settings) if ported else vit
 
 
 def _why_not_imported(error: BaseException) -> str:

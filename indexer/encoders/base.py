@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -140,7 +141,8 @@ class Encoder(Protocol):
 
 
 MAX_PASS_CELLS = 1024  # 32 × 32: a window of 512 pixels in patches of 16
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
+RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,9 @@ class EncoderSettings:
     the files of either, or a checkpoint file as published by the authors (`.pth`, `.pt`, `.tar`, `.safetensors`).
     layers: 1-based transformer layers; None spreads four evenly as the paper does (4, 7, 10, 12 of 12).
     resize, crop: pixels, of the memory's global geometry: `InputGeometry.paper`.
-    device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`.
+    device: `auto` (CUDA when there is one), `cpu`, `cuda` or `cuda:N`; of OpenVINO one of its own, such as `GPU`.
+    runtime: what carries out a transformer's blocks. dtype: at which precision: see `runtimes.PRECISIONS`.
+    converted: folder that keeps networks converted for another runtime than torch; None: converted at each start.
     compiled: compile a transformer once for each bucket of batch sizes (1, 2, 4, …), on CUDA into CUDA graphs.
     """
 
@@ -162,3 +166,5 @@ class EncoderSettings:
     device: str = "auto"
     dtype: Dtype = "float32"
     compiled: bool = False
+    runtime: RuntimeName = "torch"
+    converted: Path | None = None

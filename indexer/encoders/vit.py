@@ -79,6 +79,9 @@ class VitEncoder:
     Windows of another size than the model was trained on have its position embeddings interpolated.
 
     Several threads may encode at once; a compiled encoder lets one in at a time.
+
+    model, norm, layers: the transformer, its final norm, the 1-based layers asked for. inputs: what the model is called
+    with beside pixels.
     """
 
     space: FeatureSpace
@@ -96,15 +99,15 @@ class VitEncoder:
         """EncoderError where the model is not such a transformer, or layers or global geometry do not fit it."""
         self.device = device
         self.max_pass_cells = MAX_PASS_CELLS
-        self._norm = _final_norm(model)
+        self.norm = _final_norm(model)
         patch = _patch(model)
         resize_positions(model, checked_geometry(geometry, patch).grid(patch))
         depth = int(model.config.num_hidden_layers)
-        self._layers = choose_layers(depth) if settings.layers is None else _checked_layers(settings.layers, depth)
+        self.layers = choose_layers(depth) if settings.layers is None else _checked_layers(settings.layers, depth)
         self._depth = depth
         module: nn.Module = model  # transformers wraps its own `to` without types
         module.train(False).to(device=device, dtype=getattr(torch, settings.dtype))
-        self._model = model
+        self.model = model
         self._call: Callable[..., Any] = model
         self._compiled = settings.compiled
         self._turn = threading.Lock() if settings.compiled else nullcontext()
@@ -112,19 +115,19 @@ class VitEncoder:
             mode = "reduce-overhead" if device.type == "cuda" else "default"  # the former records CUDA graphs
             self._call = torch.compile(model, mode=mode, dynamic=False)
         self._dtype = settings.dtype
-        self._inputs: dict[str, bool] = {"output_hidden_states": True, "return_dict": True}
+        self.inputs: dict[str, bool] = {"output_hidden_states": True, "return_dict": True}
         if "interpolate_pos_encoding" in inspect.signature(model.forward).parameters:
-            self._inputs["interpolate_pos_encoding"] = True
+            self.inputs["interpolate_pos_encoding"] = True
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
         self.space = FeatureSpace(
             encoder=_name(settings.model),
-            layers=tuple(f"layer {layer}" for layer in self._layers),
+            layers=tuple(f"layer {layer}" for layer in self.layers),
             patch=patch,
             dim=int(model.config.hidden_size),
             global_dim=int(model.config.hidden_size),
             global_geometry=geometry,
-            fingerprint=_fingerprint(self._model, self._layers, geometry, tuple(mean), tuple(std), settings.dtype),
+            fingerprint=_fingerprint(self.model, self.layers, geometry, tuple(mean), tuple(std), settings.dtype),
         )
         self._check_forward()
 
@@ -162,18 +165,21 @@ class VitEncoder:
         with self._turn:
             states, last = self._forward(batch, self._call)
         cells = grid[0] * grid[1]
-        picked = [last if layer == self._depth else self._norm(states[layer]) for layer in self._layers]
+        picked = [last if layer == self._depth else self.norm(states[layer]) for layer in self.layers]
         patches = torch.stack([tokens[:, -cells:] for tokens in picked], dim=1)  # (B, layers, cells, dim)
         descriptors = F.normalize(last[:count, 0].float(), dim=-1)
         return Features(descriptors, F.normalize(patches[:count].float(), dim=-1), grid)
 
     def _forward(self, batch: torch.Tensor, call: Callable[..., Any]) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
         """Hidden states (B, tokens, dim), 0 = embeddings, and the last one after the final norm."""
+        output = call(pixel_values=self.normalised(batch).to(self.model.dtype), **self.inputs)
+        return output.hidden_states, output.last_hidden_state
+
+    def normalised(self, batch: torch.Tensor) -> torch.Tensor:
+        """Windows uint8 (B, 3, H, W) → float32 on the encoder's device, as the model was trained on."""
         if self.device.type == "cuda" and batch.device.type == "cpu":
             batch = batch.contiguous().pin_memory()
-        pixels = (batch.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
-        output = call(pixel_values=pixels.to(self._model.dtype), **self._inputs)
-        return output.hidden_states, output.last_hidden_state
+        return (batch.to(self.device, non_blocking=True).float() / 255 - self._mean) / self._std
 
     @torch.inference_mode()
     def _check_forward(self) -> None:
@@ -181,23 +187,23 @@ class VitEncoder:
         width, height = self.space.global_geometry.size
         cells = (width // self.space.patch) * (height // self.space.patch)
         ramp = torch.arange(width, dtype=torch.float32).mul(255 / width).to(torch.uint8)
-        states, last = self._forward(ramp.expand(1, 3, height, width), self._model)
-        _, again = self._forward(ramp.expand(1, 3, height, width), self._model)
-        tokens = _prefix(self._model) + cells
-        name = type(self._model).__name__
+        states, last = self._forward(ramp.expand(1, 3, height, width), self.model)
+        _, again = self._forward(ramp.expand(1, 3, height, width), self.model)
+        tokens = _prefix(self.model) + cells
+        name = type(self.model).__name__
         if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):
             raise EncoderError(f"{name} does not give CLS, special and {cells} patch tokens in every layer")
         if not all(torch.isfinite(state).all() for state in (*states, last)):
             raise EncoderError(
                 f"{self.space.encoder}: values are not finite in {self._dtype}: try float32 or check the file"
             )
-        wide = torch.finfo(self._model.dtype).eps * 64
+        wide = torch.finfo(self.model.dtype).eps * 64
         if not torch.allclose(last, again, rtol=wide, atol=wide):
             raise EncoderError(
                 f"{name} sees something else in the same image each time, as with patches masked at random"
             )
         # Whether the last hidden state is before or after the norm differs between architectures and versions.
-        if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self._norm(states[-1]), states[-1])):
+        if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self.norm(states[-1]), states[-1])):
             raise EncoderError(f"{name} does not end in the layer norm that its intermediate layers would go through")
 
 

@@ -118,13 +118,14 @@ def evaluate(
     from indexer.evaluation.readers import LAYOUTS
     from indexer.memory import DEFAULT_CODEC
 
+    loaded = replace(settings.encoder_settings, converted=None)  # an evaluation has no data folder to keep it in
     default: list[Protocol] = ["multi-class", "recognised"] if geometry == "paper" else ["single-class"]
     try:
         choices = EvaluationOptions(
             folder=folder,
             out=out,
             protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or default)),
-            encoders=tuple(replace(settings.encoder_settings, model=name) for name in encoder or [settings.encoder]),
+            encoders=tuple(replace(loaded, model=name) for name in encoder or [settings.encoder]),
             codec=settings.codec or DEFAULT_CODEC,
             layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,
             categories=tuple(category or ()),

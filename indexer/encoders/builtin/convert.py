@@ -22,7 +22,7 @@ from rich.progress import track
 from safetensors.torch import save_file
 
 from indexer.encoders.builtin.encoder import LAYER_VALUES, VARIANTS, WEIGHTS
-from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, PATCH, WIDTH, VisionTransformer
+from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, PATCH, WIDTH, Blocks, VisionTransformer
 from indexer.encoders.filterbank.encoder import PATCH as CELL
 from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
@@ -122,7 +122,7 @@ def fit_directions(weights: State, scenes: int, seed: int) -> State:
     directions: State = {}
     side = _CROP // CELL
     for name, variant in VARIANTS.items():
-        network = VisionTransformer(weights, variant.blocks, torch.device("cpu"))
+        network = VisionTransformer(weights, Blocks(weights, variant.blocks), torch.device("cpu"))
         outer = torch.zeros(WIDTH, WIDTH, dtype=torch.float64)
         for number in track(range(scenes), f"looking at drawn scenes as {name}", total=scenes):
             rng = np.random.default_rng([seed, number])

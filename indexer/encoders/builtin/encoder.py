@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,19 +17,23 @@ from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import (
     MAX_PASS_CELLS,
     EncoderError,
+    EncoderSettings,
     Features,
     FeatureSpace,
     checked_geometry,
     grid_of,
     join_features,
 )
-from indexer.encoders.builtin.network import WIDTH, VisionTransformer
+from indexer.encoders.builtin.network import WIDTH, Blocks, VisionTransformer
 from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
+from indexer.encoders.runtimes import convert, in_runtime
+from indexer.encoders.runtimes.conversion import Network
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 LAYERS = ("filters", "network")
 LAYER_VALUES = 64  # of either layer: all of one width, so that a memory is one table
 _REVISION = 1  # of the arithmetic below: raise it when features change, so that older memories are refused
+_EXAMPLE_TOKENS = 401  # 20 × 20 and CLS
 _FILTERS = ("edges", "strokes")  # two layers of 32 values of the filter bank, side by side
 
 
@@ -55,15 +59,23 @@ class BuiltinEncoder:
     Satisfies `Encoder`. The filters (`FilterLayers`) see fine marks and what no photograph shows, such as binary images
     of boards; the network, DINOv2's and trained on photographs, sees what is odd about an object. The network's tokens
     are brought to their leading 64 directions and to the grid of 16-pixel patches by bilinear interpolation.
-    The global descriptor joins the filters' with the network's CLS token.
+    The global descriptor joins the filters' with the network's CLS token. Another runtime than torch carries out the
+    network's blocks; the filters stay torch's, in float32.
     """
 
-    def __init__(self, name: str, geometry: InputGeometry, device: torch.device, weights: Path = WEIGHTS) -> None:
-        """name: one of `VARIANTS`. geometry: the global one. EncoderError when it is not made of cells of 16 pixels, or
-        weights are missing.
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        geometry: InputGeometry,
+        device: torch.device,
+        weights: Path = WEIGHTS,
+    ) -> None:
+        """settings: model is one of `VARIANTS`. geometry: the global one. EncoderError when it is not made of cells of
+        16 pixels, or weights are missing.
         """
         if not weights.is_file():
             raise EncoderError(f"the built-in encoder's weights are missing: {weights.name}")
+        name = settings.model
         variant = VARIANTS[name]
         stored = load_file(weights)
         self.device = device
@@ -71,8 +83,7 @@ class BuiltinEncoder:
         self._filters = FilterLayers(_FILTERS, device)
         self._directions = stored[f"directions.{name}"].to(device)  # (384, 64)
         self._variant = variant
-        self._network = VisionTransformer(stored, variant.blocks, device)
-        self.space = FeatureSpace(
+        space = FeatureSpace(
             encoder=f"touchstone-{name}",
             layers=LAYERS,
             patch=PATCH,
@@ -81,6 +92,9 @@ class BuiltinEncoder:
             global_geometry=checked_geometry(geometry, PATCH),
             fingerprint=_fingerprint(weights, name, geometry),
         )
+        self.space = in_runtime(space, settings)
+        blocks = _blocks(stored, variant.blocks, settings, space.fingerprint, device)
+        self._network = VisionTransformer(stored, blocks, device)
 
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Features:
@@ -101,6 +115,16 @@ class BuiltinEncoder:
         filters = F.normalize(torch.cat(filtered.patches, dim=-1), dim=-1)
         descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=0)[None]], dim=1)
         return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1), grid)
+
+
+def _blocks(
+    stored: Mapping[str, torch.Tensor], count: int, settings: EncoderSettings, fingerprint: str, device: torch.device
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    if settings.runtime == "torch":
+        return Blocks(stored, count).to(device)
+    example = torch.randn(_EXAMPLE_TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
+    run = convert(settings, fingerprint, lambda: Network(Blocks(stored, count), (example,), (0,)))
+    return lambda states: run([states])[0]
 
 
 def _fingerprint(weights: Path, name: str, geometry: InputGeometry) -> str:

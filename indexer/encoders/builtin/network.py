@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 PATCH = 14  # pixels of one token, along a side
 WIDTH, HEADS = 384, 6
 _EPSILON = 1e-6  # of the layer norms
 PRODUCTS = ("attention", "output", "expand", "contract")  # a block's four matrices
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Product:
-    """x → x · weightᵀ + bias. weight: float32 (outputs, inputs)."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Values (…, inputs) → (…, outputs)."""
-        return F.linear(values, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -36,23 +25,50 @@ class Tokens:
     cls: torch.Tensor
 
 
+class Blocks(nn.Module):
+    """The first blocks and the final norm: tokens float32 (count, 384), the CLS token first → what comes of each."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], count: int) -> None:
+        """weights: as `convert` writes them. count: how many blocks are run. KeyError where one is missing."""
+        super().__init__()
+        self.products = nn.ModuleList(
+            nn.ModuleDict({name: _product(weights, f"blocks.{index}.{name}") for name in PRODUCTS})
+            for index in range(count)
+        )
+        self.norm = nn.LayerNorm(WIDTH, _EPSILON, device="meta")
+        self.norm.weight = _fixed(weights["norm.weight"])
+        self.norm.bias = _fixed(weights["norm.bias"])
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        for block in self.products:
+            attention, output, expand, contract = (block.get_submodule(name) for name in PRODUCTS)
+            query, key, value = attention(_standardised(states)).view(-1, 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)
+            seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]  # (heads, tokens, 64)
+            states = states + output(seen.transpose(0, 1).reshape(-1, WIDTH))
+            states = states + contract(F.gelu(expand(_standardised(states))))
+        normed: torch.Tensor = self.norm(states)
+        return normed
+
+
 class VisionTransformer:
     """Tokens of one block for one image, seen as rows × columns tokens.
 
     Source: Oquab et al., "DINOv2", arXiv:2304.07193; weights: MODEL_CARD.md.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor], blocks: int, device: torch.device) -> None:
-        """weights: as `convert` writes them. blocks: how many are run. KeyError where one is missing."""
-        self._patch = _product(weights, "patch", device)
+    def __init__(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        blocks: Callable[[torch.Tensor], torch.Tensor],
+        device: torch.device,
+    ) -> None:
+        """weights: as `convert` writes them. blocks: `Blocks`, or what another runtime makes of it."""
+        self._patch = _product(weights, "patch").to(device)
         self._cls = weights["cls"].to(device, torch.float32)
         self._trained = weights["positions"].to(device, torch.float32).permute(2, 0, 1)[None]  # (1, 384, 37, 37)
         self._positions = lru_cache(maxsize=16)(self._interpolated)
-        self._blocks = [
-            tuple(_product(weights, f"blocks.{index}.{name}", device) for name in PRODUCTS) for index in range(blocks)
-        ]
-        self._norm_weight = weights["norm.weight"].to(device, torch.float32)
-        self._norm_bias = weights["norm.bias"].to(device, torch.float32)
+        self._blocks = blocks
 
     @torch.inference_mode()
     def __call__(self, image: torch.Tensor, shape: tuple[int, int]) -> Tokens:
@@ -64,13 +80,7 @@ class VisionTransformer:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
         patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (1, 3, rows, columns, 14, 14)
         patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(rows * columns, 3 * PATCH * PATCH)
-        states = torch.cat([self._cls, self._patch(patches) + self._positions(shape)])
-        for attention, output, expand, contract in self._blocks:
-            query, key, value = attention(_standardised(states)).view(-1, 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)
-            seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]  # (heads, tokens, 64)
-            states = states + output(seen.transpose(0, 1).reshape(-1, WIDTH))
-            states = states + contract(F.gelu(expand(_standardised(states))))
-        states = F.layer_norm(states, (WIDTH,), self._norm_weight, self._norm_bias, _EPSILON)
+        states = self._blocks(torch.cat([self._cls, self._patch(patches) + self._positions(shape)]))
         return Tokens(states[1:], states[0])
 
     def _interpolated(self, shape: tuple[int, int]) -> torch.Tensor:
@@ -83,9 +93,15 @@ def _standardised(states: torch.Tensor) -> torch.Tensor:
     return F.layer_norm(states, (WIDTH,), eps=_EPSILON)
 
 
-def _product(weights: Mapping[str, torch.Tensor], name: str, device: torch.device) -> Product:
+def _product(weights: Mapping[str, torch.Tensor], name: str) -> nn.Linear:
     """Stored as int8 with a scale per output, or as float16 without."""
     weight = weights[f"{name}.weight"].to(torch.float32)
     if (scale := weights.get(f"{name}.scale")) is not None:
         weight = weight * scale[:, None]
-    return Product(weight.to(device).contiguous(), weights[f"{name}.bias"].to(device, torch.float32))
+    product = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    product.weight, product.bias = _fixed(weight.contiguous()), _fixed(weights[f"{name}.bias"])
+    return product
+
+
+def _fixed(values: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.float32), requires_grad=False)

@@ -17,7 +17,7 @@ from transformers import Dinov2Config, Dinov2Model
 from indexer.encoders import EncoderError, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.builtin.convert import fold
 from indexer.encoders.builtin.encoder import LAYER_VALUES, LAYERS, VARIANTS, WEIGHTS, BuiltinEncoder
-from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, VisionTransformer
+from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, Blocks, VisionTransformer
 from indexer.encoders.filterbank.synthetic_images import photograph, scene
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ HELD_GLOBALS = [0.01154, 0.06691, -0.01076, -0.07142]
 
 @pytest.fixture(scope="module")
 def encoder() -> BuiltinEncoder:
-    return BuiltinEncoder("builtin", InputGeometry.paper(128, 96), CPU)
+    return BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 96), CPU)
 
 
 def views(seed: int, count: int, crop: int = 96, shift: float = 4.0) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_nothing_configured_gives_the_built_in_encoder_and_its_finer_variant_is_
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("crop", [16, 96, 112])
 def test_features_have_the_announced_shape_and_unit_length(name: str, crop: int) -> None:
-    encoder = BuiltinEncoder(name, InputGeometry.paper(128, crop), CPU)
+    encoder = BuiltinEncoder(EncoderSettings(name), InputGeometry.paper(128, crop), CPU)
     features, space = encoder.encode(views(0, 2, crop)), encoder.space
     assert space.global_grid == (crop // 16, crop // 16)
     assert features.patches.shape == (2, 2, math.prod(space.global_grid), space.dim)
@@ -75,9 +75,9 @@ def test_an_answer_does_not_depend_on_the_batch(encoder: BuiltinEncoder) -> None
 
 def test_a_crop_that_is_no_multiple_of_16_and_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="whole cells of 16"):
-        BuiltinEncoder("builtin", InputGeometry.paper(128, 100), CPU)
+        BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 100), CPU)
     with pytest.raises(EncoderError, match=r"gone\.safetensors"):
-        BuiltinEncoder("builtin", InputGeometry.paper(128, 96), CPU, tmp_path / "gone.safetensors")
+        BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 96), CPU, tmp_path / "gone.safetensors")
 
 
 @pytest.mark.parametrize("batch", [torch.zeros(1, 3, 96, 96), torch.zeros(1, 3, 80, 90, dtype=torch.uint8)])
@@ -93,12 +93,12 @@ def test_the_fingerprint_tells_variants_geometries_and_weights_apart(encoder: Bu
     other.write_bytes(stored)
     prints = [
         encoder.space.fingerprint,
-        BuiltinEncoder("builtin", InputGeometry.paper(128, 112), CPU).space.fingerprint,
-        BuiltinEncoder("builtin-fine", InputGeometry.paper(128, 96), CPU).space.fingerprint,
-        BuiltinEncoder("builtin", InputGeometry.paper(128, 96), CPU, other).space.fingerprint,
+        BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 112), CPU).space.fingerprint,
+        BuiltinEncoder(EncoderSettings("builtin-fine"), InputGeometry.paper(128, 96), CPU).space.fingerprint,
+        BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 96), CPU, other).space.fingerprint,
     ]
     assert len(set(prints)) == 4
-    assert BuiltinEncoder("builtin", InputGeometry.paper(128, 96), CPU).space.fingerprint == prints[0]
+    assert BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 96), CPU).space.fingerprint == prints[0]
 
 
 def test_features_are_those_that_stored_memories_hold(encoder: BuiltinEncoder) -> None:
@@ -121,7 +121,7 @@ def test_a_small_mark_raises_the_distance_of_its_patch_most(encoder: BuiltinEnco
 
 
 def test_global_descriptors_tell_scenes_apart() -> None:
-    encoder = BuiltinEncoder("builtin", InputGeometry.paper(224, 192), CPU)
+    encoder = BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(224, 192), CPU)
     batch = torch.cat([views(seed, 3, 192) for seed in range(20, 32)])
     global_descriptors = encoder.encode(batch).global_descriptors
     similarity = (global_descriptors @ global_descriptors.T).fill_diagonal_(-2)
@@ -139,7 +139,8 @@ def test_the_folded_network_computes_what_transformers_does(tmp_path: Path) -> N
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     with torch.inference_mode():
         expected = model(pixel_values=(image.float() / 255 - mean) / std).last_hidden_state[0]
-    found = VisionTransformer(fold(state, 2), 2, CPU)(image, (8, 8))
+    weights = fold(state, 2)
+    found = VisionTransformer(weights, Blocks(weights, 2), CPU)(image, (8, 8))
     similarity = F.cosine_similarity(torch.cat([found.cls[None], found.patches]), expected, dim=-1)
     assert similarity.min() > 0.999  # the matrices are rounded to int8
 
@@ -189,5 +190,5 @@ def test_the_shipped_weights_are_small_finite_and_say_where_they_come_from() -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_and_cpu_agree(encoder: BuiltinEncoder) -> None:
     batch = views(5, 2)
-    there = BuiltinEncoder("builtin", InputGeometry.paper(128, 96), torch.device("cuda")).encode(batch)
+    there = BuiltinEncoder(EncoderSettings("builtin"), InputGeometry.paper(128, 96), torch.device("cuda")).encode(batch)
     torch.testing.assert_close(there.patches.cpu(), encoder.encode(batch).patches, atol=5e-3, rtol=0)
