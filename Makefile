@@ -25,7 +25,7 @@ endif
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-$(READY): pyproject.toml clients/python/pyproject.toml clients/line_agent/pyproject.toml
+$(READY): pyproject.toml $(wildcard indexer/search/native/*.[ch]) clients/python/pyproject.toml clients/line_agent/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Touchstone needs Python 3.11 or newer"; exit 2; }
 	@echo "Setting up $(VENV) (once; a few minutes)"

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from indexer.memory import Codec, MemoryBank
-from indexer.search import FaissEngine, PatchSearchEngine, TorchEngine
+from indexer.search import FaissEngine, NativeEngine, PatchSearchEngine, TorchEngine
+from indexer.search.native import instruction_sets
 from tests.helpers.random_features import feature_space, random_features
 
 CUDA = torch.device("cuda")
 ENGINES: list[PatchSearchEngine] = [FaissEngine(), TorchEngine(torch.device("cpu"))]
+ENGINES.extend(NativeEngine(instructions) for instructions in instruction_sets())
 if torch.cuda.is_available():
     ENGINES.append(TorchEngine(CUDA))
 if find_spec("triton"):

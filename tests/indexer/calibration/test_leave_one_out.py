@@ -24,14 +24,14 @@ from indexer.encoders.base import Features
 from indexer.encoders.preprocessing import preprocess
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import roi_mask, score_image
-from indexer.search import TorchEngine
+from indexer.search import TorchEngine, choose_engine
 from indexer.search.reverse_search import max_similarity_at, reverse_similarities
 from tests.helpers.leave_one_out import assert_same, finished
 from tests.helpers.memory_banks import filled
 from tests.helpers.patch_search_oracle import best_similarities
 from tests.helpers.random_features import feature_space, random_features
 
-ENGINE = TorchEngine(torch.device("cpu"))
+ENGINE = choose_engine(torch.device("cpu"))
 
 
 class CountingEngine(TorchEngine):

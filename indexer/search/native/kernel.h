@@ -1,0 +1,105 @@
+/* The search itself, compiled once for each instruction set, in the words of its lanes_*.h. */
+
+INLINE VECTOR NAMED(decode)(enum codec codec, const uint8_t *from)
+{
+    return codec == FP32 ? LOAD((const float *)from) : codec == FP16 ? FROM_FP16(from) : FROM_BF16(from);
+}
+
+/* The inner products of one code with `count` queries; of INT8 codes with their levels. `count` and `codec` are
+   constants wherever this is called, and so the sums lie in registers. */
+INLINE scores NAMED(multiply)(
+    const struct search *s, enum codec codec, int count, const uint8_t *code, const void *const *asking)
+{
+    const int64_t size = codec == FP32 ? 4 : codec == INT8 ? 1 : 2; /* bytes of a value */
+    const int64_t step = codec == INT8 ? 2 * LANES : LANES;
+    VECTOR sums[QUERIES];
+    LEVELS levels[QUERIES];
+    uint8_t tail[64] = {0}; /* the last values of a code whose length no step divides */
+    _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
+        if (codec == INT8)
+            levels[i] = NO_LEVELS;
+        else
+            sums[i] = ZERO;
+    for (int64_t d = 0; d < s->dim; d += step) {
+        const uint8_t *from = code + d * size;
+        if (__builtin_expect(d + step > s->dim, 0))
+            from = memcpy(tail, from, (s->dim - d) * size);
+        if (codec == INT8) {
+            const LEVELS stored = FROM_INT8(from);
+            _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
+                levels[i] = MULTIPLY_ADD_LEVELS(stored, LOAD_LEVELS((const int16_t *)asking[i] + d), levels[i]);
+        } else {
+            const VECTOR stored = NAMED(decode)(codec, from);
+            _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
+                sums[i] = MULTIPLY_ADD(stored, LOAD((const float *)asking[i] + d), sums[i]);
+        }
+    }
+    if (codec != INT8)
+        return NAMED(fold)(sums, count);
+    float scale;
+    memcpy(&scale, code + s->dim, sizeof scale);
+    _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
+        sums[i] = TO_FLOATS(levels[i]);
+    return NAMED(fold)(sums, count) * scale;
+}
+
+/* One stored cell, all its references, and the queries at `from` ... of its neighbours. */
+INLINE void NAMED(search_cell)(const struct search *s, enum codec codec, int count, int64_t stored, int64_t from,
+    struct held *held, float *best, int64_t *winners)
+{
+    const int64_t layer = stored / s->cells, cell = stored % s->cells;
+    const void *asking[QUERIES];
+    int64_t at[QUERIES]; /* the query's cell, or -1 */
+    for (int i = 0; i < count; i++) {
+        at[i] = from + i < s->width ? s->neighbours[cell * s->width + from + i] : -1;
+        const int64_t row = (layer * s->cells + (at[i] < 0 ? cell : at[i])) * s->padded;
+        asking[i] = codec == INT8 ? (const void *)(s->levels + row) : (const void *)(s->queries + row);
+    }
+    for (int64_t selection = 0; selection < s->selections; selection++)
+        held[selection] = (struct held){(scores){0} - __builtin_inff(), (places){0} - 1};
+    for (int64_t reference = 0; reference < s->references; reference++) {
+        const uint8_t *code = s->codes[reference] + stored * s->code_size;
+        if (from == 0) /* the next cell's code of this reference comes into the cache while this cell is searched */
+            for (int64_t byte = 0; byte < s->code_size; byte += 64)
+                _mm_prefetch((const char *)code + s->code_size + byte, _MM_HINT_T1);
+        const scores found = NAMED(multiply)(s, codec, count, code, asking);
+        for (int64_t selection = 0; selection < s->selections; selection++) {
+            if (!s->members[selection * s->references + reference])
+                continue;
+            struct held *h = held + selection;
+            const places better = found > h->best;
+            h->best = (scores)(((places)found & better) | ((places)h->best & ~better));
+            h->reference = (((places){0} + (int32_t)reference) & better) | (h->reference & ~better);
+        }
+    }
+    for (int64_t selection = 0; selection < s->selections; selection++)
+        for (int i = 0; i < count; i++) {
+            const int64_t place = (selection * s->layers + layer) * s->cells + at[i];
+            if (at[i] >= 0 && held[selection].best[i] > best[place]) {
+                best[place] = held[selection].best[i];
+                winners[place] = held[selection].reference[i] * s->cells + cell;
+            }
+        }
+}
+
+INLINE void NAMED(search_codec)(const struct search *s, enum codec codec, int64_t first, int64_t last,
+    struct held *held, float *best, int64_t *winners)
+{
+    for (int64_t stored = first; stored < last; stored++)
+        if (s->width == 1)
+            NAMED(search_cell)(s, codec, 1, stored, 0, held, best, winners);
+        else
+            for (int64_t from = 0; from < s->width; from += QUERIES)
+                NAMED(search_cell)(s, codec, QUERIES, stored, from, held, best, winners);
+}
+
+static void NAMED(search)(
+    const struct search *s, int64_t first, int64_t last, struct held *held, float *best, int64_t *winners)
+{
+    switch (s->codec) {
+    case FP32: NAMED(search_codec)(s, FP32, first, last, held, best, winners); break;
+    case FP16: NAMED(search_codec)(s, FP16, first, last, held, best, winners); break;
+    case BF16: NAMED(search_codec)(s, BF16, first, last, held, best, winners); break;
+    case INT8: NAMED(search_codec)(s, INT8, first, last, held, best, winners); break;
+    }
+}

@@ -1,0 +1,117 @@
+/* Patch search on x86-64: every code is read once, decoded in registers and multiplied with all its queries there.
+
+   Both instruction sets are compiled side by side; `instruction_sets` says which of them this processor has. Threads
+   share out the stored cells: what one of them writes no other reads until all have returned. */
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum codec { FP32, FP16, BF16, INT8 };
+enum { QUERIES = 9 }; /* of a code at a time: the neighbours at rho = 1, and as many sums as registers hold */
+enum { AVX2 = 1, AVX512_VNNI = 2 };
+
+/* One image's search in references of one grid.
+
+   codes: of each reference (layers, cells, code_size) bytes. queries: float32 (layers, cells, padded), zeros beyond
+   dim. levels: the same as int16, see `quantise`; read with INT8 codes only. neighbours: int32 (cells, width) cells,
+   negative outside the grid; the relation is symmetric, so it also says which queries a stored cell answers to.
+   members: (selections, references) bytes, whether a selection has a reference. */
+struct search {
+    int64_t codec, references, layers, cells, dim, padded, code_size, width, selections;
+    const uint8_t *const *codes;
+    const float *queries;
+    const int16_t *levels;
+    const int32_t *neighbours;
+    const uint8_t *members;
+};
+
+/* One value for each query that is multiplied at a time. */
+typedef float scores __attribute__((vector_size(64)));
+typedef int32_t places __attribute__((vector_size(64)));
+
+/* The best reference of one selection, for each of these queries. */
+struct held {
+    scores best;
+    places reference;
+};
+
+#define INLINE static inline __attribute__((always_inline))
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+#include "lanes_avx2.h"
+#include "kernel.h"
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+#include "lanes_avx512.h"
+#include "kernel.h"
+#pragma GCC pop_options
+
+/* The instruction sets that both the processor and its system have, as bits. */
+int instruction_sets(void)
+{
+    int found = 0;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        found |= AVX2;
+    if (found && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        found |= AVX512_VNNI;
+    return found;
+}
+
+/* Stored cells first ... last - 1 of layers x cells, against the queries they answer to: raise best, float32
+   (selections, layers, cells), and say in winners, int64 of that shape, where: reference x cells + cell. 0, or -1
+   without memory. The best of INT8 codes are unscaled: `rescore` computes them. */
+int search_cells(int set, const struct search *s, int64_t first, int64_t last, float *best, int64_t *winners)
+{
+    struct held *held = aligned_alloc(64, s->selections * sizeof *held);
+    if (!held)
+        return -1;
+    (set == AVX2 ? search_avx2 : search_avx512)(s, first, last, held, best, winners);
+    free(held);
+    return 0;
+}
+
+/* Queries first ... last - 1 of layers x cells as int16 levels of their own largest magnitude. */
+void quantise(const struct search *s, int64_t first, int64_t last, int16_t *levels)
+{
+    for (int64_t at = first; at < last; at++) {
+        const float *query = s->queries + at * s->padded;
+        float largest = 0;
+        for (int64_t d = 0; d < s->padded; d++)
+            largest = query[d] > largest ? query[d] : -query[d] > largest ? -query[d] : largest;
+        const float factor = largest > 0 ? 32767 / largest : 0;
+        for (int64_t d = 0; d < s->padded; d++)
+            levels[at * s->padded + d] = (int16_t)(query[d] * factor + (query[d] < 0 ? -0.5f : 0.5f));
+    }
+}
+
+/* The inner products of INT8 winners first ... last - 1 of selections x layers x cells with their float32 queries. */
+void rescore(const struct search *s, int64_t first, int64_t last, const int64_t *winners, float *best)
+{
+    enum { WIDTH = 16 };
+    for (int64_t at = first; at < last; at++) {
+        if (winners[at] < 0)
+            continue;
+        const int64_t place = at % (s->layers * s->cells), layer = place / s->cells;
+        const float *query = s->queries + place * s->padded;
+        const int64_t stored = layer * s->cells + winners[at] % s->cells;
+        const int8_t *code = (const int8_t *)s->codes[winners[at] / s->cells] + stored * s->code_size;
+        float sums[WIDTH] = {0}, scale, sum = 0;
+        int64_t d = 0;
+        for (; d + WIDTH <= s->dim; d += WIDTH)
+            for (int lane = 0; lane < WIDTH; lane++)
+                sums[lane] += query[d + lane] * code[d + lane];
+        for (; d < s->dim; d++)
+            sums[0] += query[d] * code[d];
+        for (int lane = 0; lane < WIDTH; lane++)
+            sum += sums[lane];
+        memcpy(&scale, code + s->dim, sizeof scale);
+        best[at] = sum * scale;
+    }
+}

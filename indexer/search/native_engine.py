@@ -1,0 +1,163 @@
+"""Searches patches on an x86-64 CPU with compiled code: codes are multiplied where they lie, without a decoded copy."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from indexer.memory import CODEC_NAMES, MemoryBank
+from indexer.memory.device_cache import CodeSource, HostCodes
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid
+from indexer.search.gpu_global_index import GlobalRetrieval
+from indexer.search.native import InstructionSet, Search, instruction_sets, library
+from indexer.search.neighbourhood import neighbour_cells
+from indexer.search.torch_engine import TorchEngine
+
+_STEP = 32  # values: queries are padded to a multiple of what the widest instruction set multiplies at a time
+_MAX_LEVELS = 4096  # values of an 8-bit code: the 32-bit sums of their products with 16-bit queries cannot overflow
+_MIN_PRODUCTS = 4 << 20  # multiplications that are worth another thread
+_PARTS = 4  # of each thread's share: one that is kept waiting is helped by the others
+
+
+class NativeEngine(GlobalRetrieval):
+    """Every code is read once, decoded in registers and multiplied with the queries of the cells it is a candidate for.
+
+    Float codes are multiplied in float32. 8-bit codes are multiplied with the queries rounded to 16 bits, in integers;
+    the inner products of the winners are then computed again from the float32 queries. So a similarity is always that
+    of a real candidate, and with 8-bit codes below the true maximum by at most `√dim · m / 32767`, m being the query's
+    largest magnitude (in practice by less than 1e-5): only where two candidates nearly tie.
+
+    Where every cell is a candidate for every other, one large product is faster: torch's engine has those.
+    """
+
+    max_queries = 1
+
+    def __init__(self, instructions: InstructionSet | None = None) -> None:
+        """instructions: by default the fastest that this machine has. RuntimeError where there are none."""
+        super().__init__(torch.device("cpu"))
+        functions, available = library(), instruction_sets()
+        if functions is None or not available or (instructions or available[-1]) not in available:
+            raise RuntimeError("the compiled patch search was not built, or not for this processor")
+        self._functions = functions
+        self._instructions = instructions or available[-1]
+        self.name = f"native-{self._instructions.name.lower().replace('_', '-')}"
+        self.codes: CodeSource = HostCodes()
+        self._over_all_cells = TorchEngine(torch.device("cpu"))
+        self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()), "patch-search")
+
+    def max_similarity(
+        self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+    ) -> NDArray[np.float32]:
+        """See `PatchSearchEngine.max_similarity`."""
+        weights = np.full(len(queries), 1 / len(queries), np.float32)
+        [matches] = self.search(memory, [PatchQuery(queries, rows, rho, weights)])
+        return matches.similarities
+
+    def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """See `PatchSearchEngine.search`."""
+        return search_by_grid(memory, queries, partial(self._search_one_grid, memory))
+
+    def _search_one_grid(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """The matches of queries of one grid; an image that is searched in several sets of references is multiplied
+        once with all of them."""
+        grid = memory.table_of(queries[0].rows).grid
+        too_long = memory.codec.name == "int8" and memory.codec.dim > _MAX_LEVELS
+        if too_long or max(query.rho for query in queries) >= max(grid) - 1:
+            return self._over_all_cells.search(memory, queries)
+        together: dict[tuple[int, int], list[int]] = {}
+        for number, query in enumerate(queries):
+            together.setdefault((query.rho, query.patches.data_ptr()), []).append(number)
+        matches: dict[int, PatchMatches] = {}
+        for numbers in together.values():
+            found = self._search_image(memory, [queries[number] for number in numbers])
+            matches |= zip(numbers, found, strict=True)
+        return [matches[number] for number in range(len(queries))]
+
+    def _search_image(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
+        """The matches of queries of the same patches and ρ."""
+        rows = np.unique(np.concatenate([query.rows for query in queries]))
+        members = np.stack([np.isin(rows, query.rows) for query in queries])
+        neighbours = neighbour_cells(memory.table_of(rows).grid, queries[0].rho).astype(np.int32)
+        addresses = np.empty(len(rows), np.int64)
+        [chunks] = self.codes.passes(memory, rows)
+        for chunk in chunks:
+            addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
+        layers, cells, dim = queries[0].patches.shape
+        patches = queries[0].patches.detach().to("cpu", torch.float32)
+        padded = F.pad(patches, (0, -dim % _STEP)).contiguous()
+        levels = np.empty(padded.shape if memory.codec.name == "int8" else 0, np.int16)
+        search = Search(
+            codec=CODEC_NAMES.index(memory.codec.name),
+            references=len(rows),
+            layers=layers,
+            cells=cells,
+            dim=dim,
+            padded=padded.shape[2],
+            code_size=memory.codec.code_size,
+            width=neighbours.shape[1],
+            selections=len(queries),
+            codes=addresses.ctypes.data,
+            queries=padded.data_ptr(),
+            levels=levels.ctypes.data,
+            neighbours=neighbours.ctypes.data,
+            members=members.ctypes.data,
+        )
+        best, winners = self._run(search)
+        row, cell = np.divmod(winners, cells)
+        return [
+            PatchMatches(similarities, query.weights @ (1.0 - similarities), BestMatch(rows[row[at]], cell[at]))
+            for at, (query, similarities) in enumerate(zip(queries, best, strict=True))
+        ]
+
+    def _run(self, search: Search) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The largest inner products, float32 (selections, layers, cells), and where: reference · cells + cell."""
+        stored = search.layers * search.cells
+        products = search.references * stored * search.width * search.dim
+        threads = max(1, min(torch.get_num_threads(), products // _MIN_PRODUCTS))
+        best = np.full((threads, search.selections, search.layers, search.cells), -np.inf, np.float32)
+        winners = np.full(best.shape, -1, np.int64)
+        functions, structure = self._functions, ctypes.byref(search)
+
+        def search_cells(thread: int, first: int, last: int) -> None:
+            found, where = best[thread].ctypes.data, winners[thread].ctypes.data
+            if functions.search_cells(self._instructions, structure, first, last, found, where):
+                raise MemoryError("no memory for a patch search")
+
+        def quantise(_: int, first: int, last: int) -> None:
+            functions.quantise(structure, first, last, search.levels)
+
+        def rescore(_: int, first: int, last: int) -> None:
+            functions.rescore(structure, first, last, winners.ctypes.data, best.ctypes.data)
+
+        quantised = CODEC_NAMES[search.codec] == "int8"
+        if quantised:
+            self._share(quantise, stored, threads)
+        self._share(search_cells, stored, threads)
+        for other in range(1, threads):
+            better = best[other] > best[0]
+            np.copyto(best[0], best[other], where=better)
+            np.copyto(winners[0], winners[other], where=better)
+        if quantised:
+            self._share(rescore, winners[0].size, threads)
+        return best[0], winners[0]
+
+    def _share(self, work: Callable[[int, int, int], None], size: int, threads: int) -> None:
+        """Run work(thread, first, last) over `size` items in parts, on this thread and others of the pool."""
+        step = -(-size // (_PARTS * threads if threads > 1 else 1))
+        parts = iter(range(0, size, step))
+
+        def run(thread: int) -> None:
+            for first in parts:
+                work(thread, first, min(first + step, size))
+
+        others = [self._pool.submit(run, thread) for thread in range(1, threads)]
+        run(0)
+        for other in others:
+            other.result()
