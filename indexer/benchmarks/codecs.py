@@ -49,22 +49,27 @@ def main(
 ) -> None:
     """Print a Markdown table of codecs: bytes of a reference, score error and AUROC against exact float32."""
     encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
-    categories = [_read(encoder, each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
+    categories = [_read(encoder, path) for path in sorted(folder.iterdir()) if (path / "train" / "good").is_dir()]
     space = encoder.space
-    defective = [each.defective for each in categories]
-    exact = [scores(encoder, each.references, each.tests, each.references.patches) for each in categories]
+    defective = [category.defective for category in categories]
+    exact = [
+        scores(encoder, category.references, category.tests, category.references.patches) for category in categories
+    ]
     base = auroc(defective, exact)
     print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base:.4f}\n")
     print("| codec | bytes a patch | MB a reference | largest score error | mean | largest error of a cell | AUROC |")
     print("|---|---|---|---|---|---|---|")
     for name, size, decoded in _codecs(space.dim, categories):
-        found = [scores(encoder, each.references, each.tests, decoded(each.references.patches)) for each in categories]
-        errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(found, exact, strict=True)])
-        cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(found, exact, strict=True))
+        decoded_scores = [
+            scores(encoder, category.references, category.tests, decoded(category.references.patches))
+            for category in categories
+        ]
+        errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(decoded_scores, exact, strict=True)])
+        cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(decoded_scores, exact, strict=True))
         megabytes = size * len(space.layers) * math.prod(space.global_grid) / 1e6
         print(
             f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
-            f"| {auroc(defective, found) - base:+.4f} |"
+            f"| {auroc(defective, decoded_scores) - base:+.4f} |"
         )
 
 
@@ -82,7 +87,7 @@ def _codecs(dim: int, categories: list[CategoryFeatures]) -> Iterator[tuple[str,
         if name != "fp32":
             codec = Codec(name, dim)
             yield name, codec.code_size, partial(_through_codec, codec)
-    sample = torch.cat([each.references.patches[::3] for each in categories]).flatten(0, 2).numpy()
+    sample = torch.cat([category.references.patches[::3] for category in categories]).flatten(0, 2).numpy()
     for label, factory in _FACTORIES.items():
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
         index.train(sample)
@@ -107,13 +112,13 @@ def scores(encoder: Encoder, references: Features, tests: Features, stored: torc
     memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
     engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
     scored = [score_image(memory, engine, tests.item(index), settings) for index in range(len(tests))]
-    return Scores(np.array([each.score for each in scored]), np.stack([each.distances for each in scored]))
+    return Scores(np.array([result.score for result in scored]), np.stack([result.distances for result in scored]))
 
 
-def auroc(defective: list[NDArray[np.bool_]], found: list[Scores]) -> float:
+def auroc(defective: list[NDArray[np.bool_]], compared: list[Scores]) -> float:
     """The mean of the categories' image AUROC."""
-    each = [roc_auc_score(truth, scored.images) for truth, scored in zip(defective, found, strict=True)]
-    return math.fsum(each) / len(each)
+    areas = [roc_auc_score(truth, scored.images) for truth, scored in zip(defective, compared, strict=True)]
+    return math.fsum(areas) / len(areas)
 
 
 def paths_of(category: Path) -> tuple[list[Path], list[Path], NDArray[np.bool_]]:
@@ -129,8 +134,8 @@ def _read(encoder: Encoder, category: Path) -> CategoryFeatures:
 
 
 def _features(encoder: Encoder, paths: list[Path]) -> Features:
-    each = [encoder.encode(preprocess(decode_image(path), encoder.space.global_geometry)[None]) for path in paths]
-    return join_features(each)
+    features = [encoder.encode(preprocess(decode_image(path), encoder.space.global_geometry)[None]) for path in paths]
+    return join_features(features)
 
 
 if __name__ == "__main__":

@@ -50,19 +50,19 @@ def main(
             partial(DevicePreprocessor(_CPU, geometry), geometry=geometry),
         ),
     }
-    categories = [paths_of(each) for each in sorted(folder.iterdir()) if (each / "train" / "good").is_dir()]
+    categories = [paths_of(path) for path in sorted(folder.iterdir()) if (path / "train" / "good").is_dir()]
     print("| encoder | scores | largest change | mean | image AUROC |\n|---|---|---|---|---|")
     base: NDArray[np.float64] = np.zeros(0)
     for name, (encoder, prepared) in subjects.items():
-        found = []
+        scored = []
         for references, tests, _ in categories:
             stored, requested = (_features(encoder, prepared, paths) for paths in (references, tests))
-            found.append(scores(encoder, stored, requested, stored.patches))
-        images = np.concatenate([each.images for each in found])
+            scored.append(scores(encoder, stored, requested, stored.patches))
+        images = np.concatenate([each.images for each in scored])
         if "," not in name:
             base = images
         change = np.abs(images - base)
-        quality = auroc([defective for *_, defective in categories], found)
+        quality = auroc([defective for *_, defective in categories], scored)
         span = f"{images.min():.3f} … {images.max():.3f}"
         print(f"| {name} | {span} | {change.max():.1e} | {change.mean():.1e} | {quality:.4f} |", flush=True)
 
@@ -74,8 +74,8 @@ def _vit(geometry: InputGeometry, dtype: Dtype) -> Encoder:
 
 
 def _features(encoder: Encoder, prepared: Preprocess, paths: list[Path]) -> Features:
-    each = [encoder.encode(prepared(decode_image(path)).window[None]) for path in paths]
-    return join_features(each)
+    features = [encoder.encode(prepared(decode_image(path)).window[None]) for path in paths]
+    return join_features(features)
 
 
 if __name__ == "__main__":

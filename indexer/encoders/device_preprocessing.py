@@ -36,12 +36,12 @@ class DevicePreprocessor:
         else:
             stream = self._stream()
             with torch.cuda.stream(stream):
-                there = source.pin_memory().to(self._device, non_blocking=True)
-                windows = [_window(there, each) for each in geometries]
+                on_device = source.pin_memory().to(self._device, non_blocking=True)
+                windows = [_window(on_device, each) for each in geometries]
                 stream.synchronize()
-            for each in windows:
+            for window in windows:
                 # It was made on this stream and is read on the encoder's: its memory must not be used again before.
-                each.record_stream(torch.cuda.default_stream(self._device))
+                window.record_stream(torch.cuda.default_stream(self._device))
         return PreparedImage(windows[0], windows[1] if len(windows) > 1 else None, placement)
 
     def _stream(self) -> torch.cuda.Stream:

@@ -47,9 +47,9 @@ def fetch(name: str, folder: Path, report: Report) -> Path:
     Returns what `TOUCHSTONE_ENCODER` is to be set to. What is there already is checked and kept; a file that was cut is
     continued. EncoderError, one line, when it cannot be had; OSError when it cannot be written.
     """
-    known = next((each for each in PUBLISHED if each.name == name), None)
-    if known is not None and known.url is not None:
-        return _fetch_checkpoint(known, known.url, folder, report)
+    published = next((entry for entry in PUBLISHED if entry.name == name), None)
+    if published is not None and published.url is not None:
+        return _fetch_checkpoint(published, published.url, folder, report)
     target = folder / folder_name(name)
     headers = build_hf_headers()
     sums = {}
@@ -58,7 +58,7 @@ def fetch(name: str, folder: Path, report: Report) -> Path:
             sums[file.target.name] = _bring(file, headers, report)
         except httpx.HTTPError as error:
             raise EncoderError(_reason(error, name)) from error
-    lines = [f"{digest}  {each}\n" for each, digest in sorted(sums.items())]
+    lines = [f"{digest}  {filename}\n" for filename, digest in sorted(sums.items())]
     (target / SUMS).write_text("".join(lines), encoding="utf-8")
     return target
 
@@ -71,26 +71,28 @@ def _files(name: str, target: Path) -> Iterator[_File]:
     except Exception as error:  # of the hub, or of whichever HTTP client its library uses
         raise EncoderError(_reason(error, name)) from error
     # Files of the repository itself: a name with a folder could lead out of the target.
-    top = [each for each in about.siblings or [] if "/" not in each.rfilename and "\\" not in each.rfilename]
-    found = [each for each in top if any(fnmatch.fnmatch(each.rfilename, like) for like in _WANTED)]
-    names = {each.rfilename for each in found}
-    if CONFIG not in names or not any(each.endswith(".safetensors") for each in names):
+    top = [
+        sibling for sibling in about.siblings or [] if "/" not in sibling.rfilename and "\\" not in sibling.rfilename
+    ]
+    wanted_files = [sibling for sibling in top if any(fnmatch.fnmatch(sibling.rfilename, like) for like in _WANTED)]
+    names = {sibling.rfilename for sibling in wanted_files}
+    if CONFIG not in names or not any(filename.endswith(".safetensors") for filename in names):
         raise EncoderError(f"{repository} on the hub holds no config.json and safetensors: it is no encoder")
-    for each in found:
-        url = hf_hub_url(repository, each.rfilename, revision=about.sha)
-        yield _File(url, target / each.rfilename, each.size, each.lfs.sha256 if each.lfs else None)
+    for sibling in wanted_files:
+        url = hf_hub_url(repository, sibling.rfilename, revision=about.sha)
+        yield _File(url, target / sibling.rfilename, sibling.size, sibling.lfs.sha256 if sibling.lfs else None)
 
 
-def _fetch_checkpoint(known: Published, url: str, folder: Path, report: Report) -> Path:
-    target = folder / known.name
-    if known.by_hand:
-        raise EncoderError(f"{known.name} is given out to browsers only: download it from {url} to {target}")
+def _fetch_checkpoint(published: Published, url: str, folder: Path, report: Report) -> Path:
+    target = folder / published.name
+    if published.by_hand:
+        raise EncoderError(f"{published.name} is given out to browsers only: download it from {url} to {target}")
     # Meta's names end in the first digits of the checksum.
     digits = re.search(r"-([0-9a-f]{8})\.", url.rpartition("/")[2])
     try:
         digest = _bring(_File(url, target, None, digits[1] if digits else None), {}, report)
     except httpx.HTTPError as error:
-        raise EncoderError(_reason(error, known.name)) from error
+        raise EncoderError(_reason(error, published.name)) from error
     target.with_name(f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n", encoding="utf-8")
     return target
 

@@ -53,10 +53,10 @@ class Published:
 
 def others_here(folder: Path) -> list[str]:
     """Paths of what looks like an encoder in a folder of encoders and is none of those below."""
-    known = {each.name if each.url else folder_name(each.name) for each in PUBLISHED}
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    unknown = [each for each in found if each.name not in known]
-    return [str(each) for each in unknown if (each / CONFIG).is_file() or (each.is_file() and each.suffix in SUFFIXES)]
+    published_names = {entry.name if entry.url else folder_name(entry.name) for entry in PUBLISHED}
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    unknown = [path for path in paths if path.name not in published_names]
+    return [str(path) for path in unknown if (path / CONFIG).is_file() or (path.is_file() and path.suffix in SUFFIXES)]
 
 
 def _timm(name: str, family: str, size: str, patch: int, millions: int, licence: str = "Apache-2.0") -> Published:
@@ -128,9 +128,10 @@ PUBLISHED: tuple[Published, ...] = (
 
 def gated(name: str) -> str:
     """What to do about a model behind a form, and which is the same without one."""
-    twin = next((each for each in PUBLISHED if each.name == name and each.gated), None)
+    twin = next((entry for entry in PUBLISHED if entry.name == name and entry.gated), None)
     same = twin and next(
-        (each for each in PUBLISHED if not each.gated and (each.family, each.size) == (twin.family, twin.size)), None
+        (entry for entry in PUBLISHED if not entry.gated and (entry.family, entry.size) == (twin.family, twin.size)),
+        None,
     )
     instead = f"; {same.name} is the same without a form" if same else ""
     return f"{name} is gated: accept its licence on huggingface.co/{name} and set HF_TOKEN{instead}"

@@ -244,8 +244,8 @@ def _transformer(source: str, name: str) -> PreTrainedModel:
         raise EncoderError(f"the weights of {name} are incomplete: {len(broken)} missing, the first {broken[0]}")
     if isinstance(model, DINOv3ViTModel):
         set_periods(model)
-    found: PreTrainedModel = model
-    return found
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _final_norm(model: PreTrainedModel) -> nn.Module:

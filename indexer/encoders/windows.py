@@ -44,19 +44,19 @@ def encode_in_windows(encoder: Encoder, image: torch.Tensor) -> torch.Tensor:
     total = torch.zeros((layers, rows, columns, dim), device=encoder.device)
     step = max(1, _CELLS_AT_ONCE // (height * width))
     for start in range(0, len(windows), step):
-        some = windows[start : start + step]
+        batch = windows[start : start + step]
         pixels = [
             image[
                 :,
-                each.row * patch : (each.row + height) * patch,
-                each.column * patch : (each.column + width) * patch,
+                window.row * patch : (window.row + height) * patch,
+                window.column * patch : (window.column + width) * patch,
             ]
-            for each in some
+            for window in batch
         ]
-        patches = encoder.encode(torch.stack(pixels)).patches.view(len(some), layers, height, width, dim)
-        for index, each in enumerate(some):
-            weights = torch.from_numpy(np.outer(each.rows, each.columns)).to(encoder.device)[..., None]
-            part = total[:, each.row : each.row + height, each.column : each.column + width]
+        patches = encoder.encode(torch.stack(pixels)).patches.view(len(batch), layers, height, width, dim)
+        for index, window in enumerate(batch):
+            weights = torch.from_numpy(np.outer(window.rows, window.columns)).to(encoder.device)[..., None]
+            part = total[:, window.row : window.row + height, window.column : window.column + width]
             part.addcmul_(patches[index], weights.expand_as(patches[index]))
     return F.normalize(total.view(1, layers, rows * columns, dim), dim=-1)
 

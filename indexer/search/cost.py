@@ -76,13 +76,13 @@ def cost_of(
     """What images of (width, height) pixels cost under a geometry. k: references of `references` that are searched."""
     rows, columns = geometry.grid(space.patch)
     cells = rows * columns
-    each = reference_bytes(cells, len(space.layers), codec.code_size, space.global_dim)
+    bytes_each = reference_bytes(cells, len(space.layers), codec.code_size, space.global_dim)
     return GeometryCost(
         cells,
         smallest_defect(geometry, image_size, space.patch),
         references,
-        each,
-        each * references,
+        bytes_each,
+        bytes_each * references,
         pace.encode * cells,
         pace.search * cells * min(k, references),
     )
@@ -118,11 +118,11 @@ def check_memory(geometry: InputGeometry, references: int, space: FeatureSpace, 
     """GeometryError, with the cells that would fit, when so many references do not fit into this machine's memory."""
     rows, columns = geometry.grid(space.patch)
     per_cell = len(space.layers) * codec.code_size
-    needed, there = rows * columns * per_cell * references, available_bytes()
-    if there is not None and needed > there:
+    needed, available = rows * columns * per_cell * references, available_bytes()
+    if available is not None and needed > available:
         raise GeometryError(
             f"{references} references of {rows * columns} cells take {needed / 1e9:.1f} GB of memory, of which "
-            f"{there / 1e9:.1f} GB are free: {there // (per_cell * max(1, references))} cells fit"
+            f"{available / 1e9:.1f} GB are free: {available // (per_cell * max(1, references))} cells fit"
         )
 
 

@@ -101,11 +101,11 @@ def search_by_grid(
 ) -> list[PatchMatches]:
     """`PatchSearchEngine.search` in one call of `search` for the queries of each grid."""
     grids = [memory.table_of(query.rows).grid for query in queries]
-    found: dict[int, PatchMatches] = {}
+    matches: dict[int, PatchMatches] = {}
     for grid in dict.fromkeys(grids):
-        numbers = [number for number, each in enumerate(grids) if each == grid]
-        found |= zip(numbers, search([queries[number] for number in numbers]), strict=True)
-    return [found[number] for number in range(len(queries))]
+        numbers = [index for index, query_grid in enumerate(grids) if query_grid == grid]
+        matches |= zip(numbers, search([queries[index] for index in numbers]), strict=True)
+    return [matches[index] for index in range(len(queries))]
 
 
 def search_each(engine: PatchSearchEngine, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:

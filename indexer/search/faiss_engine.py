@@ -77,5 +77,5 @@ def _search(index: faiss.IndexIVF, queries: NDArray[np.float32], keys: NDArray[n
     """The best inner product float32 (cells,) of every query over the lists its row of keys names; −1 is skipped."""
     index.nprobe = keys.shape[1]
     best, _ = index.search_preassigned(queries, 1, keys, np.zeros(keys.shape, np.float32))
-    found: NDArray[np.float32] = best[:, 0]
-    return found
+    similarities: NDArray[np.float32] = best[:, 0]
+    return similarities

@@ -30,16 +30,16 @@ def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[
     codes = [memory.codes_of(int(row)) for row in rows]
     layers, cells, dim = offered.shape
     step = max(1, min(cells, _BLOCK_BYTES // (4 * len(rows) * dim)))
-    found = torch.empty((len(rows), layers, cells))
+    best = torch.empty((len(rows), layers, cells))
     for layer in range(layers):
         for start in range(0, cells, step):
             stop = min(start + step, cells)
-            asking = memory.codec.decode(torch.stack([each[layer, start:stop] for each in codes], dim=1))
+            asking = memory.codec.decode(torch.stack([code[layer, start:stop] for code in codes], dim=1))
             candidates = offered[layer, targets[start:stop]]  # (step, n, dim)
             products = torch.bmm(candidates, asking.transpose(1, 2))  # (step, n, k)
             products.masked_fill_(outside[start:stop, :, None], -2.0)
-            found[:, layer, start:stop] = products.amax(dim=1).T
-    result: NDArray[np.float32] = found.numpy()
+            best[:, layer, start:stop] = products.amax(dim=1).T
+    result: NDArray[np.float32] = best.numpy()
     return result
 
 
@@ -59,13 +59,13 @@ def max_similarity_at(
     queries = features.patches[0].to("cpu", torch.float32)[layers, cells]  # (m, dim)
     candidates = len(rows) * around.shape[1]
     step = max(1, _BLOCK_BYTES // (4 * candidates * memory.space.dim))
-    found = torch.empty(len(cells))
+    best = torch.empty(len(cells))
     for start in range(0, len(cells), step):
         part = slice(start, start + step)
         codes = _codes_at(memory, rows, layers[part], around[part])  # (step, k · n, code_size)
         stored = memory.codec.decode(codes)
-        found[part] = torch.bmm(stored, queries[part, :, None]).amax(dim=(1, 2))
-    result: NDArray[np.float32] = found.numpy()
+        best[part] = torch.bmm(stored, queries[part, :, None]).amax(dim=(1, 2))
+    result: NDArray[np.float32] = best.numpy()
     return result
 
 

@@ -97,10 +97,13 @@ class TorchEngine(GlobalRetrieval):
                 if key[0] == rho:
                     keys_of_image.setdefault(key[1], []).append(key)
             by_image = list(keys_of_image.values())
-            images = [_Image(distinct[each[0]].patches, tuple(distinct[key].rows for key in each)) for each in by_image]
+            images = [
+                _Image(distinct[image_keys[0]].patches, tuple(distinct[key].rows for key in image_keys))
+                for image_keys in by_image
+            ]
             for group in _group_images(images):
-                found = self._search_group(memory, [images[index] for index in group], rho)
-                for index, similarities in zip(group, found, strict=True):
+                matches = self._search_group(memory, [images[index] for index in group], rho)
+                for index, similarities in zip(group, matches, strict=True):
                     best |= zip(by_image[index], similarities, strict=True)
         return [
             PatchMatches(best[key], query.weights @ (1.0 - best[key])) for key, query in zip(keys, queries, strict=True)
@@ -111,22 +114,22 @@ class TorchEngine(GlobalRetrieval):
         """For each image and each of its selections the largest inner products, float32 (layers, cells); all references
         are decoded once.
         """
-        rows = np.unique(np.concatenate([each.rows for each in images]))
+        rows = np.unique(np.concatenate([image.rows for image in images]))
         grid = memory.table_of(rows).grid
         over = self._search_all_cells if rho >= max(grid) - 1 else self._search_neighbourhood
         layers, cells, _ = images[0].patches.shape
-        best = np.full((sum(len(each.selections) for each in images), layers, cells), _NO_MATCH, np.float32)
-        queries = [each.patches.to(self._device, torch.float32) for each in images]
+        best = np.full((sum(len(image.selections) for image in images), layers, cells), _NO_MATCH, np.float32)
+        queries = [image.patches.to(self._device, torch.float32) for image in images]
         for chunks in self.codes.passes(memory, rows):
-            there = rows[np.concatenate([chunk.query_positions for chunk in chunks])]
+            rows_there = rows[np.concatenate([chunk.query_positions for chunk in chunks])]
             selections = [
-                _Selection(index, self._columns(there, selected))
-                for index, each in enumerate(images)
-                for selected in each.selections
+                _Selection(index, self._columns(rows_there, selected))
+                for index, image in enumerate(images)
+                for selected in image.selections
             ]
             np.maximum(best, over(memory, grid, queries, selections, chunks, rho), out=best)
-        found = iter(best)
-        return [list(islice(found, len(each.selections))) for each in images]
+        in_order = iter(best)
+        return [list(islice(in_order, len(image.selections))) for image in images]
 
     def _search_neighbourhood(
         self,
@@ -144,20 +147,24 @@ class TorchEngine(GlobalRetrieval):
         targets = neighbours.clamp_min(0)
         blocks = _Blocks(memory, chunks, self._device)
         products = torch.empty((blocks.step, neighbours.shape[1], blocks.k), device=self._device)
-        found = torch.empty((len(selections), cells, neighbours.shape[1]), device=self._device)  # stored, query cells
+        similarities = torch.empty(
+            (len(selections), cells, neighbours.shape[1]), device=self._device
+        )  # stored, query cells
         best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
                 stop = min(start + blocks.step, cells)
                 stored = blocks.decoded(layer, start, stop)  # (count, k, dim)
-                for image, chosen in groupby(enumerate(selections), lambda each: each[1].image):
+                for image, chosen in groupby(enumerate(selections), lambda pair: pair[1].image):
                     asking = queries[image][layer].index_select(0, targets[start:stop].flatten())
                     asking = asking.view(stop - start, -1, dim)  # (count, (2ρ+1)², dim)
                     scores = torch.bmm(asking, stored.transpose(1, 2), out=products[: stop - start])
                     for index, selection in chosen:
-                        selection.best_of(scores, found[index, start:stop])
-            found.masked_fill_(~inside, _NO_MATCH)
-            best[:, layer].scatter_reduce_(1, targets.flatten().expand(len(selections), -1), found.flatten(1), "amax")
+                        selection.best_of(scores, similarities[index, start:stop])
+            similarities.masked_fill_(~inside, _NO_MATCH)
+            best[:, layer].scatter_reduce_(
+                1, targets.flatten().expand(len(selections), -1), similarities.flatten(1), "amax"
+            )
         return best.cpu().numpy()
 
     def _search_all_cells(
@@ -172,17 +179,17 @@ class TorchEngine(GlobalRetrieval):
         """The references of one pass, where every cell is a candidate for every other: (selections, layers, cells)."""
         layers, cells, _ = queries[0].shape
         blocks = _Blocks(memory, chunks, self._device)
-        found = torch.empty((cells,), device=self._device)
+        similarities = torch.empty((cells,), device=self._device)
         best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
                 stored = blocks.decoded(layer, start, min(start + blocks.step, cells)).flatten(0, 1)
-                for image, chosen in groupby(enumerate(selections), lambda each: each[1].image):
+                for image, chosen in groupby(enumerate(selections), lambda pair: pair[1].image):
                     scores = queries[image][layer] @ stored.T  # (cells, count · k)
                     over_cells = scores.view(cells, -1, blocks.k).amax(1)  # (cells, k)
                     for index, selection in chosen:
-                        selection.best_of(over_cells, found)
-                        torch.maximum(best[index, layer], found, out=best[index, layer])
+                        selection.best_of(over_cells, similarities)
+                        torch.maximum(best[index, layer], similarities, out=best[index, layer])
         return best.cpu().numpy()
 
     def _columns(self, there: NDArray[np.int64], selected: NDArray[np.int64]) -> torch.Tensor | None:
@@ -225,14 +232,14 @@ def _group_images(images: Sequence[_Image]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     unions: list[NDArray[np.int64]] = []
-    for index, each in enumerate(images):
+    for index, image in enumerate(images):
         for number, group in enumerate(groups):
-            joined = np.union1d(unions[number], each.rows)
+            joined = np.union1d(unions[number], image.rows)
             if 3 * len(joined) <= 4 * min(len(images[other].rows) for other in (*group, index)):
                 unions[number] = joined
                 group.append(index)
                 break
         else:
             groups.append([index])
-            unions.append(each.rows)
+            unions.append(image.rows)
     return groups

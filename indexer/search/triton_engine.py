@@ -90,12 +90,12 @@ class TritonEngine(GlobalRetrieval):
         return search_by_grid(memory, questions, partial(self._search_one_grid, memory))
 
     def _search_one_grid(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
-        found: dict[int, PatchMatches] = {}
+        matches: dict[int, PatchMatches] = {}
         for rho in {question.rho for question in questions}:
             indices = [index for index, question in enumerate(questions) if question.rho == rho]
             together = self._answers(memory, [questions[index] for index in indices], rho)
-            found.update(zip(indices, together, strict=True))
-        return [found[index] for index in range(len(questions))]
+            matches.update(zip(indices, together, strict=True))
+        return [matches[index] for index in range(len(questions))]
 
     def _answers(self, memory: MemoryBank, questions: Sequence[PatchQuery], rho: int) -> list[PatchMatches]:
         search = _Search(self._device, memory, questions, rho)
@@ -137,8 +137,8 @@ class _Search:
             addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
         inside = [np.flatnonzero((owners != 0) & (addresses != 0)) for owners in self._owners]
         listed = np.concatenate(inside)
-        owned = np.concatenate([owners[each] for owners, each in zip(self._owners, inside, strict=True)])
-        bounds = np.cumsum([0, *(len(each) for each in inside)])
+        owned = np.concatenate([owners[selected] for owners, selected in zip(self._owners, inside, strict=True)])
+        bounds = np.cumsum([0, *(len(selected) for selected in inside)])
         pointers, owners, groups, names, seats, weights = _to_device(
             self._device,
             addresses[listed],

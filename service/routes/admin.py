@@ -37,17 +37,17 @@ async def access(request: Request, state: Annotated[AppState, Depends(app_state)
 @router.get("/keys", responses=documented_problems())
 async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
     """Every API key, oldest first, also those that have expired or were revoked. Secrets are not known to anybody."""
-    found = await asyncio.to_thread(state.library.catalogue.api_keys.list)
-    return KeysResponse(keys=tuple(map(_view, found)))
+    api_keys = await asyncio.to_thread(state.library.catalogue.api_keys.list)
+    return KeysResponse(keys=tuple(map(_view, api_keys)))
 
 
 @router.post("/keys", responses=documented_problems())
 async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(app_state)]) -> NewKeyView:
     """Make a key. The answer holds its token, once: only a hash of it is kept."""
-    made = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
-    await asyncio.to_thread(state.library.catalogue.api_keys.create, made.key)
-    await asyncio.to_thread(state.api_keys.learn, made.key)
-    return NewKeyView(**_view(made.key).model_dump(), token=made.token)
+    generated = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
+    await asyncio.to_thread(state.library.catalogue.api_keys.create, generated.key)
+    await asyncio.to_thread(state.api_keys.learn, generated.key)
+    return NewKeyView(**_view(generated.key).model_dump(), token=generated.token)
 
 
 @router.delete("/keys/{key_id}", responses=documented_problems("not-found"))

@@ -14,15 +14,15 @@ from service.state import AppState
 def calibration_view(state: AppState, name: str, settings: CategorySettings) -> CalibrationView:
     """Where a category's calibration stands now."""
     memory = state.library.memory
-    found = state.calibrations.of(name)
+    calibration = state.calibrations.of(name)
     calibration_state: Literal["ready", "pending", "none"] = "pending"
     if state.calibrations.is_current(memory, name, settings.scoring):
         calibration_state = "ready"
     live = len(memory.rows_of(name))
     if live < 2:
-        calibration_state, found = "none", None
+        calibration_state, calibration = "none", None
     progress = 1.0 if calibration_state == "ready" else state.calibrations.progress(name)
-    counted = len(found) if found is not None and calibration_state == "ready" else live
+    counted = len(calibration) if calibration is not None and calibration_state == "ready" else live
     advice = rate_advice(settings.decision, counted)
     if advice is None and calibration_state == "pending" and settings.threshold is None:
         advice = f"Its references are being scored against each other, {100 * progress:.0f} % done: inspect again then."
@@ -30,19 +30,19 @@ def calibration_view(state: AppState, name: str, settings: CategorySettings) -> 
     return CalibrationView(
         state=calibration_state,
         progress=progress,
-        threshold=None if found is None else found.scores.threshold_at(rate),
-        region_threshold=None if found is None else found.peaks.threshold_at(rate),
-        references=0 if found is None else len(found),
+        threshold=None if calibration is None else calibration.scores.threshold_at(rate),
+        region_threshold=None if calibration is None else calibration.peaks.threshold_at(rate),
+        references=0 if calibration is None else len(calibration),
         references_needed=references_needed(rate),
-        rate_supported=found is not None and found.scores.supports_rate(rate),
-        smallest_rate=smallest_rate(len(found)) if found else None,
+        rate_supported=calibration is not None and calibration.scores.supports_rate(rate),
+        smallest_rate=smallest_rate(len(calibration)) if calibration else None,
         advice=advice,
-        duplicates=0 if found is None else found.duplicates,
+        duplicates=0 if calibration is None else calibration.duplicates,
         unfamiliar=UnfamiliarView(
-            threshold=None if found is None else found.novelty.threshold_at(unfamiliar_rate),
-            rate_supported=found is not None and found.novelty.ranking.supports_rate(unfamiliar_rate),
+            threshold=None if calibration is None else calibration.novelty.threshold_at(unfamiliar_rate),
+            rate_supported=calibration is not None and calibration.novelty.ranking.supports_rate(unfamiliar_rate),
             references_needed=references_needed(unfamiliar_rate),
         ),
-        layer_weights=None if found is None else found.layer_weights,
-        version=None if found is None else found.version,
+        layer_weights=None if calibration is None else calibration.layer_weights,
+        version=None if calibration is None else calibration.version,
     )

@@ -55,13 +55,16 @@ class _NoFields(BaseModel):
 @router.get("", responses=documented_problems())
 async def categories(state: Annotated[AppState, Depends(app_state)]) -> CategoriesResponse:
     """All categories by name, and those that can be restored."""
-    found = await asyncio.to_thread(state.library.catalogue.categories.list)
+    categories = await asyncio.to_thread(state.library.catalogue.categories.list)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
     removed = await asyncio.to_thread(state.library.catalogue.categories.removed)
     geometry_changes = await _geometry_changes(state)
     return CategoriesResponse(
-        categories=tuple(_view(state, each, drifts.get(each.name), geometry_changes.get(each.name)) for each in found),
-        removed=tuple(RemovedCategoryView(**asdict(each)) for each in removed),
+        categories=tuple(
+            _view(state, category, drifts.get(category.name), geometry_changes.get(category.name))
+            for category in categories
+        ),
+        removed=tuple(RemovedCategoryView(**asdict(category)) for category in removed),
     )
 
 
@@ -110,17 +113,17 @@ async def mask(
 async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> ScoresResponse:
     """The leave-one-out scores that its threshold rests on, ascending, and whose each is; empty until calibrated."""
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    found = state.calibrations.of(name)
-    if found is None or len(found) == 0:
+    calibration = state.calibrations.of(name)
+    if calibration is None or len(calibration) == 0:
         return ScoresResponse(version=None, scores=(), references=(), rates=(), rate_index=None)
-    rates = found.scores.rates()
-    ranked = sorted(zip((each.score for each in found.statistics), found.references, strict=True))
+    rates = calibration.scores.rates()
+    ranked = sorted(zip((statistic.score for statistic in calibration.statistics), calibration.references, strict=True))
     return ScoresResponse(
-        version=found.version,
+        version=calibration.version,
         scores=tuple(score for score, _ in ranked),
-        references=tuple(one for _, one in ranked),
+        references=tuple(reference_id for _, reference_id in ranked),
         rates=tuple(rates),
-        rate_index=min(found.scores.deciding(category.settings.false_reject_rate), len(rates)) - 1,
+        rate_index=min(calibration.scores.deciding(category.settings.false_reject_rate), len(rates)) - 1,
     )
 
 
@@ -130,8 +133,8 @@ async def drawn(name: Name, state: Annotated[AppState, Depends(app_state)]) -> R
 
     The region of interest, as far as the category's geometry shows it.
     """
-    found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    region = found.settings.region_of_interest
+    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    region = category.settings.region_of_interest
     shown = state.library.geometry_of(name).polygon
     inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, (MASK_SIDE, MASK_SIDE))
     inside &= rasterise(RegionOfInterest((shown,)), (MASK_SIDE, MASK_SIDE))
@@ -168,19 +171,19 @@ async def restore(
         raise InvalidCursor("not a cursor of a restored category")
     await asyncio.to_thread(state.library.restore_category, name)
     references = state.library.catalogue.references
-    found = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
-    admitted.add(max(0, len(found[:limit]) - 1))
-    outcomes = await onboard.restore(state, name, found[:limit])
+    removed = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
+    admitted.add(max(0, len(removed[:limit]) - 1))
+    outcomes = await onboard.restore(state, name, removed[:limit])
     lost = tuple(
-        LostReference(reference_id=each.id, filename=each.filename, detail=to_problem(outcome).detail)
-        for each, outcome in zip(found, outcomes, strict=False)
+        LostReference(reference_id=reference.id, filename=reference.filename, detail=to_problem(outcome).detail)
+        for reference, outcome in zip(removed, outcomes, strict=False)
         if isinstance(outcome, Exception)
     )
     return RestoredCategory(
         category=await _shown(state, name),
         restored=len(outcomes) - len(lost),
         lost=lost,
-        next_cursor=str(found[limit - 1].id) if len(found) > limit else None,
+        next_cursor=str(removed[limit - 1].id) if len(removed) > limit else None,
     )
 
 
@@ -190,9 +193,9 @@ async def _changed(state: AppState, name: str, changes: SettingsChanges) -> Cate
 
 
 async def _shown(state: AppState, name: str) -> CategoryView:
-    found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
-    return _view(state, found, drifts.get(name), (await _geometry_changes(state)).get(name))
+    return _view(state, category, drifts.get(name), (await _geometry_changes(state)).get(name))
 
 
 async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
@@ -200,30 +203,30 @@ async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
     memory, geometries = state.library.memory, state.library.catalogue.geometries
     pending = await asyncio.to_thread(geometries.changes, state.library.memory_id)
     active = await asyncio.to_thread(geometries.active, state.library.memory_id)
-    found = {each.record.category: _change_view(state, each) for each in pending}
+    changes = {change.record.category: _change_view(state, change) for change in pending}
     for name, text in active.items():
         if (geometry := InputGeometry.from_json(text)) != memory.geometry_of(name):
             encoded = len(memory.rows_of(name))
             view = geometry_view(geometry, memory.space.patch)
-            found[name] = GeometryChangeView(geometry=view, encoded=encoded, references=encoded, error=None)
-    return found
+            changes[name] = GeometryChangeView(geometry=view, encoded=encoded, references=encoded, error=None)
+    return changes
 
 
 def _view(
-    state: AppState, found: Category, kept: DriftTest | None, geometry_change: GeometryChangeView | None
+    state: AppState, category: Category, drift: DriftTest | None, geometry_change: GeometryChangeView | None
 ) -> CategoryView:
-    settings = asdict(found.settings)
-    region = found.settings.region_of_interest
+    settings = asdict(category.settings)
+    region = category.settings.region_of_interest
     if region is not None:
         settings["region_of_interest"] = {"polygons": region.polygons, "mask": region.mask is not None}
     return CategoryView(
-        name=found.name,
-        references=found.references,
-        created=found.created_at,
+        name=category.name,
+        references=category.references,
+        created=category.created_at,
         settings=SettingsView(**settings),
-        calibration=calibration_view(state, found.name, found.settings),
-        drift=None if kept is None else _drift_view(kept),
-        geometry=geometry_view(state.library.geometry_of(found.name), state.encoder.space.patch),
+        calibration=calibration_view(state, category.name, category.settings),
+        drift=None if drift is None else _drift_view(drift),
+        geometry=geometry_view(state.library.geometry_of(category.name), state.encoder.space.patch),
         geometry_change=geometry_change,
     )
 

@@ -13,8 +13,8 @@ from service.state import AppState
 
 async def app_state(request: Request) -> AppState:
     """The running service, for routes to depend on. A coroutine: any other function would cost a thread of the pool."""
-    found: AppState = request.app.state.app_state
-    return found
+    state: AppState = request.app.state.app_state
+    return state
 
 
 async def _detection(state: Annotated[AppState, Depends(app_state)]) -> AsyncIterator[Lease]:
@@ -28,8 +28,8 @@ async def _onboarding(state: Annotated[AppState, Depends(app_state)]) -> AsyncIt
 
 
 async def _stored_bytes(state: Annotated[AppState, Depends(app_state)]) -> AsyncIterator[Lease]:
-    with state.onboarding.held_bytes.lease() as held:
-        yield held
+    with state.onboarding.held_bytes.lease() as lease:
+        yield lease
 
 
 DetectionLease = Annotated[Lease, Depends(_detection)]

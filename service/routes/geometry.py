@@ -25,10 +25,10 @@ async def advice(body: AdviceRequest, state: Annotated[AppState, Depends(app_sta
     if (body.width is None) != (body.height is None):
         raise ProblemError("invalid-request", "width and height belong together.")
     image_size = None if body.width is None or body.height is None else (body.width, body.height)
-    found = await advise(state, geometry_choice(body), body.category, image_size, body.references)
-    cost = found.cost
+    advice = await advise(state, geometry_choice(body), body.category, image_size, body.references)
+    cost = advice.cost
     return AdviceView(
-        geometry=geometry_view(found.geometry, state.encoder.space.patch),
+        geometry=geometry_view(advice.geometry, state.encoder.space.patch),
         cells=cost.cells,
         smallest_defect=cost.smallest_defect,
         encode_ms=cost.encode_ms,

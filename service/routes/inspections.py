@@ -105,13 +105,13 @@ async def trend(
     points: Annotated[int, Query(ge=1, le=500, description="Stretches of time, at most.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
-    found = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
+    buckets = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
     return TrendView(
-        total=found.total,
-        first=found.first,
-        last=found.last,
-        bucket_seconds=found.bucket.total_seconds(),
-        points=tuple(TrendPointView(**asdict(point)) for point in found.points),
+        total=buckets.total,
+        first=buckets.first,
+        last=buckets.last,
+        bucket_seconds=buckets.bucket.total_seconds(),
+        points=tuple(TrendPointView(**asdict(point)) for point in buckets.points),
     )
 
 
@@ -146,8 +146,8 @@ async def inspection(inspection_id: Text, state: Annotated[AppState, Depends(app
 @router.get("/{inspection_id}/map.png", response_class=Response, responses=documented_problems("not-found"))
 async def anomaly_map(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> Response:
     """The anomaly map over the crop: 16-bit grey PNG, 256×256, value / 65535 × 2."""
-    found = await _find(state, inspection_id)
-    return Response(await _file(state, found.map_name), media_type="image/png")
+    inspection = await _find(state, inspection_id)
+    return Response(await _file(state, inspection.map_name), media_type="image/png")
 
 
 @router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented_problems("not-found"))
@@ -156,12 +156,12 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
 
     Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
     """
-    found = await _find(state, inspection_id)
+    inspection = await _find(state, inspection_id)
     space = state.library.memory.space
-    geometry = space.global_geometry if found.geometry is None else InputGeometry.from_json(found.geometry)
+    geometry = space.global_geometry if inspection.geometry is None else InputGeometry.from_json(inspection.geometry)
     # Only where it lies counts: the cells may have been those of another encoder.
-    frame = Frame(geometry.placement((found.width, found.height)), (1, 1))
-    data = await state.thread_pools.files(heat_png, state.history_folder, found, frame)
+    frame = Frame(geometry.placement((inspection.width, inspection.height)), (1, 1))
+    data = await state.thread_pools.files(heat_png, state.history_folder, inspection, frame)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer kept.")
     return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
@@ -169,17 +169,17 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
 
 @router.get("/{inspection_id}/image", response_class=Response, responses=documented_problems("not-found", "queue-full"))
 async def image(
-    inspection_id: Text, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
+    inspection_id: Text, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
     """The image as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
-    found = await _find(state, inspection_id)
-    gone = found.stored_bytes is None
-    if found.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
+    inspection = await _find(state, inspection_id)
+    gone = inspection.stored_bytes is None
+    if inspection.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
         data = await _file(state, thumbnail_name(inspection_id))
         return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
-    if gone and found.thumbnail_bytes is not None:
+    if gone and inspection.thumbnail_bytes is not None:
         raise ProblemError("not-found", "The image as it was sent is no longer kept; `side` gives a small one.")
-    data, suffix = await _image(state, found, held)
+    data, suffix = await _image(state, inspection, lease)
     return await image_response(state.thread_pools.files, data, suffix, side, state.settings.image_limits)
 
 
@@ -192,7 +192,7 @@ async def feedback(
     body: FeedbackRequest,
     state: Annotated[AppState, Depends(app_state)],
     request: Request,
-    held: StoredBytesLease,
+    lease: StoredBytesLease,
 ) -> InspectionView:
     """Say whether the part was good or defective, or take that back.
 
@@ -204,10 +204,10 @@ async def feedback(
     if body.label != "good":
         label = None if body.label == "none" else body.label
         return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, label))
-    found = await _find(state, inspection_id)
+    inspection = await _find(state, inspection_id)
     _, role = request.scope["access"]
     with state.onboarding.images.lease(1):
-        return inspection_view(await mark_as_good(state, found, held, confirm=body.confirm, role=role))
+        return inspection_view(await mark_as_good(state, inspection, lease, confirm=body.confirm, role=role))
 
 
 async def _find(state: AppState, inspection_id: str) -> Inspection:
@@ -222,8 +222,8 @@ async def _file(state: AppState, name: str | None) -> bytes:
         raise ProblemError("not-found", "This is no longer kept.") from None
 
 
-async def _image(state: AppState, found: Inspection, held: Lease) -> tuple[bytes, str]:
-    if found.stored_bytes is None or found.image_sha256 is None or found.image_suffix is None:
+async def _image(state: AppState, inspection: Inspection, lease: Lease) -> tuple[bytes, str]:
+    if inspection.stored_bytes is None or inspection.image_sha256 is None or inspection.image_suffix is None:
         raise ProblemError("not-found", "The image of this inspection is no longer kept.")
-    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
-    return data, found.image_suffix
+    data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
+    return data, inspection.image_suffix

@@ -48,42 +48,54 @@ async def previewed(
     detection, which takes about as long as inspecting them twice; one such preview waits for another, and ends when its
     client closes the connection.
     """
-    found = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    then = replace(found.settings, **settings_changes(state, name, body.model_dump(exclude_unset=True)))
-    tried = await cancel_on_disconnect(request, preview(state, name, found.settings, then, limit))
-    current = state.calibrations.is_current(state.library.memory, name, found.settings.scoring)
-    return _view(tried, found.settings, then, limit, current=current)
+    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    then = replace(category.settings, **settings_changes(state, name, body.model_dump(exclude_unset=True)))
+    tried = await cancel_on_disconnect(request, preview(state, name, category.settings, then, limit))
+    current = state.calibrations.is_current(state.library.memory, name, category.settings.scoring)
+    return _view(tried, category.settings, then, limit, current=current)
 
 
 def _view(
     tried: Preview, now: CategorySettings, then: CategorySettings, limit: int, *, current: bool
 ) -> PreviewResponse:
-    references = [each for _, each in tried.references]
-    inspections = [each for _, each in tried.inspections]
+    references = [comparison for _, comparison in tried.references]
+    inspections = [comparison for _, comparison in tried.inspections]
     return PreviewResponse(
         version=tried.version,
         basis=tried.basis,
         measured=tried.measured,
         current=current,
         searched_again=tried.searched_again,
-        before=_side(tried.before, now, [each.before for each in references], [each.before for each in inspections]),
-        after=_side(tried.after, then, [each.after for each in references], [each.after for each in inspections]),
-        changed_references=sum(each.changed for each in references),
-        changed_inspections=sum(each.changed for each in inspections),
+        before=_side(
+            tried.before,
+            now,
+            [comparison.before for comparison in references],
+            [comparison.before for comparison in inspections],
+        ),
+        after=_side(
+            tried.after,
+            then,
+            [comparison.after for comparison in references],
+            [comparison.after for comparison in inspections],
+        ),
+        changed_references=sum(comparison.changed for comparison in references),
+        changed_inspections=sum(comparison.changed for comparison in inspections),
         references=tuple(
-            PreviewedReference(reference_id=one, before=_held(each.before), after=_held(each.after))
-            for one, each in tried.references[:limit]
+            PreviewedReference(
+                reference_id=reference_id, before=_score_view(comparison.before), after=_score_view(comparison.after)
+            )
+            for reference_id, comparison in tried.references[:limit]
         ),
         inspections=tuple(
             PreviewedInspection(
-                inspection_id=one.id,
-                at=one.at,
-                filename=one.filename,
-                stale=one.id in tried.stale,
-                before=_held(each.before),
-                after=_held(each.after),
+                inspection_id=inspection.id,
+                at=inspection.at,
+                filename=inspection.filename,
+                stale=inspection.id in tried.stale,
+                before=_score_view(comparison.before),
+                after=_score_view(comparison.after),
             )
-            for one, each in tried.inspections
+            for inspection, comparison in tried.inspections
         ),
     )
 
@@ -108,9 +120,9 @@ def _side(
     )
 
 
-def _counted(held: Sequence[JudgedScore]) -> dict[Verdict, int]:
-    return dict(Counter(each.decision.verdict for each in held))
+def _counted(scores: Sequence[JudgedScore]) -> dict[Verdict, int]:
+    return dict(Counter(score.decision.verdict for score in scores))
 
 
-def _held(held: JudgedScore) -> JudgedScoreView:
-    return JudgedScoreView(score=held.score, p_value=held.decision.p_value, verdict=held.decision.verdict)
+def _score_view(score: JudgedScore) -> JudgedScoreView:
+    return JudgedScoreView(score=score.score, p_value=score.decision.p_value, verdict=score.decision.verdict)

@@ -39,8 +39,8 @@ from service.usecases.stored_images import read_stored_image
 router = APIRouter(prefix="/references", tags=["references"])
 
 
-def _listed(given: str) -> tuple[str, ...]:
-    return () if given == "none" else tuple(each.strip() for each in given.split(","))
+def _listed(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
 
 
 _Id = Annotated[int, Path(ge=0, lt=2**63)]
@@ -139,7 +139,7 @@ async def references(
     """Live references in order of id, of one category or of all."""
     found = state.library.catalogue.references.page
     page = await asyncio.to_thread(found, category, cursor, limit, removed=removed, from_feedback=from_feedback)
-    return ReferencePage(references=tuple(_view(each) for each in page.items), next_cursor=page.next_cursor)
+    return ReferencePage(references=tuple(_view(item) for item in page.items), next_cursor=page.next_cursor)
 
 
 @router.get("/{reference_id}", responses=documented_problems("not-found"))
@@ -150,12 +150,14 @@ async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_st
 
 @router.get("/{reference_id}/image", response_class=Response, responses=documented_problems("not-found", "queue-full"))
 async def image(
-    reference_id: _Id, state: Annotated[AppState, Depends(app_state)], held: StoredBytesLease, side: Side = None
+    reference_id: _Id, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
     """The image as it was sent, or smaller."""
-    found = await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
-    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
-    return await image_response(state.thread_pools.files, data, found.image_suffix, side, state.settings.image_limits)
+    reference = await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
+    data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, lease)
+    return await image_response(
+        state.thread_pools.files, data, reference.image_suffix, side, state.settings.image_limits
+    )
 
 
 @router.post(
@@ -169,10 +171,10 @@ async def restore(
     Possible while its image is kept, 30 days. Restoring one that is live changes nothing.
     """
     catalogue = state.library.catalogue
-    found = await asyncio.to_thread(catalogue.references.get, reference_id)
-    if found.removed_at is None:
-        return _view(found)
-    [outcome] = await onboard.restore(state, found.category, [found])
+    reference = await asyncio.to_thread(catalogue.references.get, reference_id)
+    if reference.removed_at is None:
+        return _view(reference)
+    [outcome] = await onboard.restore(state, reference.category, [reference])
     if isinstance(outcome, Exception):
         raise outcome
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
@@ -201,6 +203,6 @@ def _result(file: ImageFile, image: onboard.OnboardedImage) -> ReferenceResult:
     )
 
 
-def _view(found: Reference) -> ReferenceView:
-    encoding = encoding_view(found.encoding, found.reading)
-    return ReferenceView.model_validate({**asdict(found), "sha256": found.image_sha256, "encoding": encoding})
+def _view(reference: Reference) -> ReferenceView:
+    encoding = encoding_view(reference.encoding, reference.reading)
+    return ReferenceView.model_validate({**asdict(reference), "sha256": reference.image_sha256, "encoding": encoding})

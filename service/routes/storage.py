@@ -44,9 +44,9 @@ async def storage(state: Annotated[AppState, Depends(app_state)]) -> StorageView
 
 def _storage(state: AppState) -> StorageView:
     retention, policy = state.library.catalogue.retention, state.settings.retention
-    holdings = {each.group: each for each in retention.usage()}
-    references = {each.category: each for each in retention.reference_usage()}
-    goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
+    holdings = {usage.group: usage for usage in retention.usage()}
+    references = {usage.category: usage for usage in retention.reference_usage()}
+    pruned_next: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
         (cut.group, cut.target): retention.size_of(cut) for cut in state.pruner.plan(holdings)
     }
     names = {kind.category for kind in holdings} | set(references)
@@ -57,8 +57,8 @@ def _storage(state: AppState) -> StorageView:
             CategoryStorage(
                 name=name,
                 references=_references(references.get(name or "")),
-                defects=_kept(holdings, goes, RetentionGroup(name, True)),
-                others=_kept(holdings, goes, RetentionGroup(name, False)),
+                defects=_kept(holdings, pruned_next, RetentionGroup(name, True)),
+                others=_kept(holdings, pruned_next, RetentionGroup(name, False)),
             )
             for name in sorted(names, key=lambda name: name or "")
         ),
@@ -91,28 +91,28 @@ def _memory(state: AppState) -> MemoryUsageView:
 
 def _kept(
     holdings: dict[RetentionGroup, GroupUsage],
-    goes: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes],
+    pruned_next: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes],
     kind: RetentionGroup,
 ) -> GroupUsageView:
-    held = holdings.get(kind)
-    nothing = CountAndBytes(0, 0)
-    inspections, images = goes.get((kind, "inspections"), nothing), goes.get((kind, "images"), nothing)
+    usage = holdings.get(kind)
+    none = CountAndBytes(0, 0)
+    inspections, images = pruned_next.get((kind, "inspections"), none), pruned_next.get((kind, "images"), none)
     return GroupUsageView(
-        inspections=0 if held is None else held.inspections,
-        oldest=None if held is None else held.oldest,
+        inspections=0 if usage is None else usage.inspections,
+        oldest=None if usage is None else usage.oldest,
         images=CountAndBytesView(
-            count=0 if held is None else held.images, bytes=0 if held is None else held.image_bytes
+            count=0 if usage is None else usage.images, bytes=0 if usage is None else usage.image_bytes
         ),
-        thumbnail_bytes=0 if held is None else held.thumbnail_bytes,
+        thumbnail_bytes=0 if usage is None else usage.thumbnail_bytes,
         next_inspections=CountAndBytesView(**vars(inspections)),
         next_images=CountAndBytesView(**vars(images)),
     )
 
 
-def _references(held: ReferenceUsage | None) -> ReferenceUsageView:
-    if held is None:
+def _references(usage: ReferenceUsage | None) -> ReferenceUsageView:
+    if usage is None:
         return ReferenceUsageView(count=0, image_bytes=0, code_bytes=0)
-    return ReferenceUsageView(count=held.references, image_bytes=held.image_bytes, code_bytes=held.code_bytes)
+    return ReferenceUsageView(count=usage.references, image_bytes=usage.image_bytes, code_bytes=usage.code_bytes)
 
 
 def _bounds(bounds: RetentionLimits) -> RetentionLimitsView:

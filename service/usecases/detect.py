@@ -108,7 +108,7 @@ async def detect(
         recorded_before |= recording.earlier
         _count(
             state,
-            [each.timed.detection for each in pending.values() if each.id not in recorded_before],
+            [inspection.timed.detection for inspection in pending.values() if inspection.id not in recorded_before],
             recorded=recording.recorded,
         )
     problems = {
@@ -199,9 +199,9 @@ async def _wait_for_adaptation(
 ) -> None:
     """Give the categories' first calibrations for images that are stored like these half of the deadline to be made."""
     wanted = {
-        (category, each.original.encoding)
-        for category, each in zip(categories, decoded, strict=True)
-        if category is not None and isinstance(each, DecodedImage)
+        (category, image.original.encoding)
+        for category, image in zip(categories, decoded, strict=True)
+        if category is not None and isinstance(image, DecodedImage)
     }
     await asyncio.gather(
         *(
@@ -234,7 +234,7 @@ def _time(
     state: AppState, decoded: Sequence[DecodedImage | Exception], found: Sequence[TimedDetection | Exception]
 ) -> None:
     """Report the duration of each image's stages to metrics and traces."""
-    for image, detection in zip(decoded, found, strict=True):
+    for image, detection in zip(decoded, detections, strict=True):
         if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection):
             stages = {
                 "queue": detection.queue_seconds,
@@ -248,7 +248,7 @@ def _time(
 
 def _count(state: AppState, detections: Sequence[Detection], *, recorded: bool | None) -> None:
     """Count new detections; a repeated request was counted the first time."""
-    for each in detections:
-        state.metrics.inspected(each.category, each.decision.verdict, each.decision.p_value)
+    for detection in detections:
+        state.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
     if not recorded:
         state.metrics.unrecorded(len(detections))

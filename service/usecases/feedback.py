@@ -25,7 +25,7 @@ from service.usecases.stored_images import read_stored_image
 
 
 async def mark_as_good(
-    state: AppState, inspection: Inspection, held: Lease, *, confirm: bool, role: Role
+    state: AppState, inspection: Inspection, lease: Lease, *, confirm: bool, role: Role
 ) -> Inspection:
     """Make an inspected image a reference of its category, and keep that the part was called good, together.
 
@@ -40,14 +40,14 @@ async def mark_as_good(
         await asyncio.to_thread(state.library.catalogue.categories.get, category)
     except CategoryNotFound:
         raise Conflict(f"The category {category!r} was removed: restore it first.") from None
-    known = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
-    if known and inspection.label == "good":
+    existing = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
+    if existing and inspection.label == "good":
         return inspection
     if inspection.stored_bytes is None:
         raise Conflict(
             "The image is no longer kept, so it cannot become a reference: send it to POST /references.",
         )
-    data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, held)
+    data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
     reading = Reading.from_json(inspection.reading)
     geometry = state.library.geometry_of(category)
     upload = Upload((ImageFile(inspection.filename, data),))
@@ -56,9 +56,9 @@ async def mark_as_good(
         raise image
     encoded = await encode_image(state, image)
     confirmed: tuple[str, ...] = ()
-    if not known:
+    if not existing:
         effect, reasons = await _effect(state, inspection, category, encoded)
-        confirmed = tuple(each.reason for each in reasons)
+        confirmed = tuple(reason.reason for reason in reasons)
         needed = Role[state.settings.confirm_role.upper()]
         if reasons and not (confirm and role >= needed):
             raise _unconfirmed(effect, reasons, confirm=confirm, role=role, needed=needed)
@@ -69,7 +69,7 @@ async def mark_as_good(
 def _unconfirmed(
     effect: Effect, reasons: tuple[Reason, ...], *, confirm: bool, role: Role, needed: Role
 ) -> ConfirmationNeeded:
-    why = " ".join(each.detail for each in reasons)
+    why = " ".join(reason.detail for reason in reasons)
     if role < needed:
         detail = f"{why} Somebody with the role {needed.word!r} has to confirm it."
     else:

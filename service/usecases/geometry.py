@@ -32,16 +32,16 @@ async def advise(
     present = None
     k = CategorySettings().k
     if category is not None:
-        found = await asyncio.to_thread(state.library.catalogue.categories.get, category)
-        present, k = state.library.geometry_of(category), found.settings.k
+        stored = await asyncio.to_thread(state.library.catalogue.categories.get, category)
+        present, k = state.library.geometry_of(category), stored.settings.k
         image_size = image_size or usual_size(state.library.published.profiles.get(category, Profile()), present)
-        references = references or max(1, found.references)
+        references = references or max(1, stored.references)
     if image_size is None:
         raise InvalidSetting("Say a category, or the width and the height of its images.")
-    held = references or _REFERENCES
-    geometry = resolved(state, choice, image_size, present, held)
+    expected_references = references or _REFERENCES
+    geometry = resolved(state, choice, image_size, present, expected_references)
     pace = await state.geometry_pace()
-    cost = cost_of(geometry, image_size, held, k, pace, memory.space, memory.codec)
+    cost = cost_of(geometry, image_size, expected_references, k, pace, memory.space, memory.codec)
     return Advice(geometry, cost)
 
 
@@ -50,10 +50,10 @@ async def change_geometry(state: AppState, category: str, choice: GeometryChoice
 
     A change that is under way is given up for this one. GeometryError, CategoryNotFound.
     """
-    found = await asyncio.to_thread(state.library.catalogue.categories.get, category)
+    stored = await asyncio.to_thread(state.library.catalogue.categories.get, category)
     present = state.library.geometry_of(category)
     size = usual_size(state.library.published.profiles.get(category, Profile()), present)
-    geometry = resolved(state, choice, size, present, max(1, found.references))
+    geometry = resolved(state, choice, size, present, max(1, stored.references))
     published = state.library.published
     await asyncio.to_thread(
         state.library.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()

@@ -92,11 +92,11 @@ async def onboard(
     added = await asyncio.to_thread(state.library.add, category, list(decision.accepted.values()), encoded, geometry)
     outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
     outcomes |= decision.refused
-    places = {index: place for place, index in enumerate(images)}  # among those that could be decoded
+    positions = {index: position for position, index in enumerate(images)}  # among those that could be decoded
     onboarded = tuple(
         OnboardedImage(
-            image if isinstance(image, ImageRejected) else outcomes[places[index]],
-            () if isinstance(image, ImageRejected) else decision.findings.get(places[index], ()),
+            image if isinstance(image, ImageRejected) else outcomes[positions[index]],
+            () if isinstance(image, ImageRejected) else decision.findings.get(positions[index], ()),
             notices.get(index, ()),
         )
         for index, image in enumerate(decoded)
@@ -122,24 +122,26 @@ async def restore(
 
     Returns what became of each: one whose image is gone, or cannot be read any more, keeps none of the others.
     """
-    with state.onboarding.held_bytes.lease() as held:
-        return await _restore(state, category, references, held)
+    with state.onboarding.held_bytes.lease() as lease:
+        return await _restore(state, category, references, lease)
 
 
 async def _restore(
-    state: AppState, category: str, references: Sequence[Reference], held: Lease
+    state: AppState, category: str, references: Sequence[Reference], lease: Lease
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
     geometry = await _kept_geometry(state, category, references)
-    read = [await _read_again(state, each, geometry, held) for each in references]
-    images = [(each, image) for each, image in zip(references, read, strict=True) if isinstance(image, DecodedImage)]
+    read = [await _read_again(state, reference, geometry, lease) for reference in references]
+    images = [
+        (reference, image) for reference, image in zip(references, read, strict=True) if isinstance(image, DecodedImage)
+    ]
     encoded = await _encode(state, category, [image for _, image in images])
     originals = [
         replace(
             with_appearance(image),
-            inspection_id=each.inspection_id,
-            findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in each.findings),
+            inspection_id=reference.inspection_id,
+            findings=tuple(Finding(**cast(dict[str, Any], finding)) for finding in reference.findings),
         )
-        for each, image in images
+        for reference, image in images
     ]
     if originals:  # which would begin a category anew that was removed
         await asyncio.to_thread(state.library.restore_category, category)
@@ -154,17 +156,17 @@ async def _kept_geometry(state: AppState, category: str, references: Sequence[Re
     text = await asyncio.to_thread(library.catalogue.geometries.of, library.memory_id, category)
     if text is not None:
         return InputGeometry.from_json(text)
-    sizes = Counter((each.width, each.height) for each in references)
+    sizes = Counter((reference.width, reference.height) for reference in references)
     space = library.memory.space
     size = commonest(sizes) or space.global_geometry.resized
     return state.settings.geometry_policy.of_new(size, space.patch)
 
 
 async def _read_again(
-    state: AppState, reference: Reference, geometry: InputGeometry, held: Lease
+    state: AppState, reference: Reference, geometry: InputGeometry, lease: Lease
 ) -> DecodedImage | ImageRejected | OriginalUnreadable:
     try:
-        data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, held)
+        data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, lease)
     except OriginalUnreadable as error:
         return error
     upload = Upload((ImageFile(reference.filename, data),))
@@ -180,9 +182,9 @@ async def encode_image(state: AppState, image: DecodedImage) -> EncodedReference
 async def _encode(state: AppState, category: str, images: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
     """By sha256, of the images that are not references of the category yet."""
     digests = [image.original.sha256 for image in images]
-    known = await asyncio.to_thread(state.library.find_existing, category, digests)
+    existing = await asyncio.to_thread(state.library.find_existing, category, digests)
 
-    fresh = {image.original.sha256: image for image in images if image.original.sha256 not in known}
+    fresh = {image.original.sha256: image for image in images if image.original.sha256 not in existing}
     encode = _encoding(state)
     futures = [state.worker.submit_onboarding(image.prepared, encode) for image in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))
@@ -210,15 +212,16 @@ async def _screen(
     memory = memory.with_geometries({**memory.geometries, category: geometry})
     onboarding = Onboarding(memory, state.engine, category, settings, images, codes, refuse)
 
-    def comparing(number: int) -> Callable[[MemoryBank], ScreeningResult]:
-        return lambda _: onboarding.compare(number)
+    def comparing(index: int) -> Callable[[MemoryBank], ScreeningResult]:
+        return lambda _: onboarding.compare(index)
 
-    turns = [state.worker.submit_screening(comparing(number)) for number in range(onboarding.count)]
+    turns = [state.worker.submit_screening(comparing(index)) for index in range(onboarding.count)]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = state.calibrations.of(category)
-    kept = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
+    appearances = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
     known = KnownReferences(
-        () if calibration is None else calibration.statistics, [PhotoQuality(**each) for each in kept]
+        () if calibration is None else calibration.statistics,
+        [PhotoQuality(**appearance) for appearance in appearances],
     )
     return onboarding.decide(compared, known)
 

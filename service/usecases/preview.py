@@ -86,7 +86,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     before = state.calibrations.of(name)
     matching = InspectionFilter(category=name)
     page = await asyncio.to_thread(state.library.catalogue.inspections.page, matching, None, limit)
-    recent = [each for each in page.items if each.image_sha256 is not None and each.novelty is not None]
+    recent = [item for item in page.items if item.image_sha256 is not None and item.novelty is not None]
     again = now.scoring != then.scoring
 
     def compared(old: ImageStatistics, new: ImageStatistics) -> SettingsComparison:
@@ -95,32 +95,39 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
             JudgedScore(new.score, decide(new, after, then.decision)),
         )
 
-    found = WhatIf(before, 0) if before is not None else None
+    estimate = WhatIf(before, 0) if before is not None else None
     if again:
         async with state.preview_lock:
             if before is not None:
-                found = await _estimate(state, memory, before, then.scoring)
-            after = None if found is None else found.calibration
+                estimate = await _estimate(state, memory, before, then.scoring)
+            after = None if estimate is None else estimate.calibration
             parts = await _search_again(state, name, recent, Criteria.of(now, before), Criteria.of(then, after))
     else:
         after = before
-        parts = {each.id: compared(_recorded_measures(each), _recorded_measures(each)) for each in recent}
-    stale = set() if again else {each.id for each in recent if before is None or each.calibration_key != before.key}
+        parts = {
+            inspection.id: compared(_recorded_measures(inspection), _recorded_measures(inspection))
+            for inspection in recent
+        }
+    stale = (
+        set()
+        if again
+        else {inspection.id for inspection in recent if before is None or inspection.calibration_key != before.key}
+    )
     references = () if before is None or after is None else tuple(_pairs(before, after))
     basis: Literal["none", "stored", "measured", "estimated"] = "stored"
     if after is None:
         basis = "none"
     elif again:
-        basis = "measured" if found is not None and found.measured == len(after) else "estimated"
+        basis = "measured" if estimate is not None and estimate.measured == len(after) else "estimated"
     return Preview(
         version=memory.version,
         before=before,
         after=after,
         basis=basis,
-        measured=0 if found is None else found.measured,
+        measured=0 if estimate is None else estimate.measured,
         searched_again=again,
         references=tuple((one, compared(old, new)) for one, old, new in references),
-        inspections=tuple((each, parts[each.id]) for each in recent if each.id in parts),
+        inspections=tuple((inspection, parts[inspection.id]) for inspection in recent if inspection.id in parts),
         stale=frozenset(stale),
     )
 
@@ -130,16 +137,16 @@ def _pairs(
 ) -> Generator[tuple[int, ImageStatistics, ImageStatistics], None, None]:
     """Each reference that both are of, highest score afterwards first."""
     known = dict(zip(before.references, before.statistics, strict=True))
-    ranked = sorted(zip(after.references, after.statistics, strict=True), key=lambda each: -each[1].score)
+    ranked = sorted(zip(after.references, after.statistics, strict=True), key=lambda pair: -pair[1].score)
     for one, new in ranked:
         yield one, known[one], new
 
 
 def _recorded_measures(inspection: Inspection) -> ImageStatistics:
     """What is kept of an inspection's measures. The peak is not, and no verdict depends on it."""
-    found = inspection.novelty or {}
+    novelty = inspection.novelty or {}
     median, similarity, uniformity = (
-        float(str(found[each])) for each in ("median_distance", "similarity", "self_similarity")
+        float(str(novelty[name])) for name in ("median_distance", "similarity", "self_similarity")
     )
     return ImageStatistics(inspection.score, inspection.score, median, 1.0 - similarity, uniformity)
 
@@ -175,28 +182,28 @@ async def _search_again(
     One image at a time is held decoded. An image that has become a reference is compared with the others only.
     """
     waiting = {}
-    for each in recent:
-        sha256, suffix = each.image_sha256 or "", each.image_suffix or ""
+    for inspection in recent:
+        sha256, suffix = inspection.image_sha256 or "", inspection.image_suffix or ""
         try:
             data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
         except OriginalUnreadable:
             continue
-        reading = Reading.from_json(each.reading)
-        upload = Upload((ImageFile(each.filename, data),))
+        reading = Reading.from_json(inspection.reading)
+        upload = Upload((ImageFile(inspection.filename, data),))
         [decoded] = await state.onboarding_decoder.decode(upload, state.library.geometry_of(name), reading)
         if isinstance(decoded, ImageRejected):
             continue
-        known = await asyncio.to_thread(state.library.find_existing, name, [sha256])
-        work = _judge_twice(state, name, tuple(known.values()), now, then)
-        waiting[each.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
+        existing = await asyncio.to_thread(state.library.find_existing, name, [sha256])
+        work = _judge_twice(state, name, tuple(existing.values()), now, then)
+        waiting[inspection.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
     answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
-    found = {}
+    judged = {}
     for inspection_id, answer in zip(waiting, answers, strict=True):
         if isinstance(answer, SettingsComparison):
-            found[inspection_id] = answer
+            judged[inspection_id] = answer
         elif not isinstance(answer, NoReferencesError):
             raise answer
-    return found
+    return judged
 
 
 def _judge_twice(

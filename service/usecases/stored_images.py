@@ -6,8 +6,8 @@ from service.inference.in_flight import Lease
 from service.state import AppState
 
 
-async def read_stored_image(state: AppState, sha256: str, suffix: str, held: Lease) -> bytes:
+async def read_stored_image(state: AppState, sha256: str, suffix: str, lease: Lease) -> bytes:
     """The bytes of a kept image, counted among those that the request holds. OriginalUnreadable; QueueFullError."""
     data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
-    held.add(len(data))
+    lease.add(len(data))
     return data

@@ -228,11 +228,11 @@ def _cells(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
     grown = math.prod(last) / math.prod(first)
     for what in ("encode", "search"):
         ratio = times.ratio(f"{what} {last}", f"{what} {first}") / grown
-        most = 2.5 if what == "encode" else 1.3  # windows overlap
+        max_growth = 2.5 if what == "encode" else 1.3  # windows overlap
         yield Expectation(
-            f"{what} a cell of {math.prod(last)} within {most}× of one of {math.prod(first)}",
+            f"{what} a cell of {math.prod(last)} within {max_growth}× of one of {math.prod(first)}",
             f"{ratio:.2f}×",
-            ratio <= most,
+            ratio <= max_growth,
         )
 
 

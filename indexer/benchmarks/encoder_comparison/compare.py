@@ -65,7 +65,7 @@ def table(data_sets: Sequence[tuple[str, Sequence[EncoderOutcome]]]) -> Table:
         cells = []
         for _, outcomes in data_sets:
             outcome = outcomes[index].outcome
-            cells += [_cell(each.figures) for each in outcome.categories.values()]
+            cells += [_cell(category.figures) for category in outcome.categories.values()]
             cells.append(_cell(outcome.mean))
         drawn.add_row(first.encoder, *cells)
     return drawn

@@ -25,17 +25,17 @@ class ImageCounts:
 
 def write_dataset(folder: Path, products: Mapping[str, Product], counts: ImageCounts, seed: int) -> None:
     """Draw every product into `folder/<name>`; defects take turns. What is there under the same names is replaced."""
-    jobs = [(name, number) for name in products for number in range(counts.references + counts.good + counts.defective)]
-    for name, number in track(jobs, "Drawing", transient=True):
-        stream = [seed, *name.encode(), number]
-        product, category, file = products[name], folder / name, f"{number:03d}.png"
-        if number < counts.references:
+    jobs = [(name, index) for name in products for index in range(counts.references + counts.good + counts.defective)]
+    for name, index in track(jobs, "Drawing", transient=True):
+        stream = [seed, *name.encode(), index]
+        product, category, file = products[name], folder / name, f"{index:03d}.png"
+        if index < counts.references:
             _save(category / "train" / "good" / file, product.good(stream))
-        elif number < counts.references + counts.good:
+        elif index < counts.references + counts.good:
             _save(category / "test" / "good" / file, product.good(stream))
         else:
             kinds = list(product.defects)
-            kind = kinds[number % len(kinds)]
+            kind = kinds[index % len(kinds)]
             image, mask = product.defective(stream, kind)
             _save(category / "test" / kind / file, image)
             _save(category / "ground_truth" / kind / file.replace(".png", "_mask.png"), mask)

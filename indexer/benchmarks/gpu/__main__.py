@@ -71,8 +71,8 @@ def bench(
             results.append(Note(name, f"failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}"))
     results.extend(expectations(plan, device, results))
     if device.type == "cuda":
-        held = torch.cuda.max_memory_allocated(device)
-        results.append(Note("GPU memory, peak of this process", f"{held / 1e9:.1f} GB"))
+        peak_bytes = torch.cuda.max_memory_allocated(device)
+        results.append(Note("GPU memory, peak of this process", f"{peak_bytes / 1e9:.1f} GB"))
     text = markdown(describe(), results)
     print(text)
     if write is not None:

@@ -70,13 +70,13 @@ def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Re
             )
             for i in range(len(features))
         ]
-        found = engine.search(memory, questions)
-        return [image_score(render_anomaly_map(each.fused.reshape(memory.space.global_grid))) for each in found]
+        matches = engine.search(memory, questions)
+        return [image_score(render_anomaly_map(match.fused.reshape(memory.space.global_grid))) for match in matches]
 
     for count in (1, plan.micro_batch):
         images = _noise(plan, count)
         forward = timed(partial(encoder.encode, images), device, plan.repeats)
-        whole = timed(partial(answer, images), device, plan.repeats)
+        timing = timed(partial(answer, images), device, plan.repeats)
         work = floors.encode(plan.vit, plan.side, count)
         search = floors.patch_search(
             plan.side, plan.vit.dim, "fp16", plan.k, plan.rho, count, min(memory.rows, plan.k * count)
@@ -84,20 +84,20 @@ def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Re
         yield Line(
             "end to end, in process",
             f"batch {count}, K = {plan.k}, ρ = {plan.rho}",
-            whole,
+            timing,
             count,
             rates.floor(work) + rates.floor(search),
             f"{memory.rows} references; {engine.name}",
         )
         on_card = device.type == "cuda"
         if count == 1:
-            met = whole.median <= 0.005 if on_card else None
-            yield Expectation("in-process latency ≤ 5 ms at batch 1", f"{whole.median * 1e3:.2f} ms", met)
+            met = timing.median <= 0.005 if on_card else None
+            yield Expectation("in-process latency ≤ 5 ms at batch 1", f"{timing.median * 1e3:.2f} ms", met)
         else:
-            share = (whole.median - forward.median) / forward.median
+            share = (timing.median - forward.median) / forward.median
             claim = f"retrieval, map and score ≤ 15 % of the forward pass at batch {count}"
             yield Expectation(claim, f"{share:.0%}", share <= 0.15 if on_card else None)
-            rate = count / whole.median
+            rate = count / timing.median
             claim = f"≥ 600 images/s in process at {plan.crop}"
             yield Expectation(claim, f"{rate:.0f}", rate >= 600 if on_card else None)
 

@@ -60,7 +60,7 @@ def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[R
 
 def expectations(plan: GpuPlan, device: torch.device, results: Sequence[Result]) -> Iterator[Expectation]:
     """What HTTP keeps of the rate in process, or of the rate that decoding allows; nothing without both."""
-    lines = [each for each in results if isinstance(each, Line)]
+    lines = [result for result in results if isinstance(result, Line)]
     in_process = [line.rate for line in lines if line.what.startswith("end to end")]
     served = [line for line in lines if line.what.startswith("detect over HTTP")]
     if not in_process or not served:
@@ -80,12 +80,12 @@ def _loop(
     the server was busy."""
     end = time.perf_counter() + duration
 
-    def client(number: int) -> tuple[list[float], list[dict[str, float]], int]:
+    def client(index: int) -> tuple[list[float], list[dict[str, float]], int]:
         seconds, timings, refused = [], [], 0
         turn = 0
         while turn == 0 or time.perf_counter() < end:
             started = time.perf_counter()
-            body = [("images", ("part.jpg", images[(number + turn) % len(images)], "image/jpeg"))]
+            body = [("images", ("part.jpg", images[(index + turn) % len(images)], "image/jpeg"))]
             answer = server.post("/detect", data={"category": "part"}, files=body)
             turn += 1
             if answer.status_code == 503:
@@ -98,11 +98,16 @@ def _loop(
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        each = list(pool.map(client, range(clients)))
+        measured = list(pool.map(client, range(clients)))
     wall = time.perf_counter() - started
-    timings = [timing for _, found, _ in each for timing in found]
+    timings = [timing for _, timings_of_client, _ in measured for timing in timings_of_client]
     stages = ", ".join(f"{name} {np.median([timing[name] for timing in timings]):.3g}" for name in timings[0])
-    return [second for found, _, _ in each for second in found], stages, wall, sum(refused for _, _, refused in each)
+    return (
+        [second for latencies, _, _ in measured for second in latencies],
+        stages,
+        wall,
+        sum(refused for _, _, refused in measured),
+    )
 
 
 @contextmanager
@@ -137,8 +142,8 @@ def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx
             end = time.monotonic() + _START_SECONDS
             while not _ready(client):
                 if process.poll() is not None or time.monotonic() > end:
-                    said = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
-                    raise RuntimeError(f"the server did not start: {said}")
+                    log_tail = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
+                    raise RuntimeError(f"the server did not start: {log_tail}")
                 time.sleep(0.1)
             yield client
     finally:

@@ -62,14 +62,16 @@ def markdown(machine: str, results: Sequence[Result]) -> str:
         "| Measured | At | p50 ms | p95 | p99 | images/s | floor ms | × floor | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for each in results:
-        if isinstance(each, Line):
-            p50, p95, p99 = (each.latencies.percentile(share) * 1e3 for share in (50, 95, 99))
-            floor = ("–", "–") if each.floor is None else (f"{each.floor * 1e3:.3g}", f"{p50 / each.floor / 1e3:.2f}")
+    for result in results:
+        if isinstance(result, Line):
+            p50, p95, p99 = (result.latencies.percentile(share) * 1e3 for share in (50, 95, 99))
+            floor = (
+                ("–", "–") if result.floor is None else (f"{result.floor * 1e3:.3g}", f"{p50 / result.floor / 1e3:.2f}")
+            )
             lines.append(
-                f"| {each.what} | {each.at} | {p50:.3g} | {p95:.3g} | {p99:.3g} | {each.rate:.4g} "
-                f"| {floor[0]} | {floor[1]} | {each.remark} |"
+                f"| {result.what} | {result.at} | {p50:.3g} | {p95:.3g} | {p99:.3g} | {result.rate:.4g} "
+                f"| {floor[0]} | {floor[1]} | {result.remark} |"
             )
     lines += ["", "| Also | |", "|---|---|"]
-    lines += [f"| {each.what} | {each.said} |" for each in results if isinstance(each, Note)]
+    lines += [f"| {result.what} | {result.said} |" for result in results if isinstance(result, Note)]
     return "\n".join(lines)

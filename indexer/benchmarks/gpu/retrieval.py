@@ -30,13 +30,13 @@ _WEIGHTS = np.full(LAYERS, 1 / LAYERS, np.float32)
 
 def engines(device: torch.device) -> list[PatchSearchEngine]:
     """The engines of the device, the one the service takes first."""
-    found: list[PatchSearchEngine] = [TorchEngine(device)]
+    engines: list[PatchSearchEngine] = [TorchEngine(device)]
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # must be said before torch is imported
     if find_spec("triton") and (device.type == "cuda" or interpreted):
         from indexer.search.triton_engine import TritonEngine
 
-        found.insert(0, TritonEngine(device))
-    return found
+        engines.insert(0, TritonEngine(device))
+    return engines
 
 
 def global_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
@@ -83,7 +83,7 @@ def _near_the_floor(
     alone = [np.arange(plan.k)]
     shared = alone * plan.micro_batch
     apart = [np.arange(i * plan.k, (i + 1) * plan.k) % plan.references for i in range(plan.micro_batch)]
-    for rows, most in ((alone, 2.0), (shared, 1.3), (apart, 1.3)):
+    for rows, max_ratio in ((alone, 2.0), (shared, 1.3), (apart, 1.3)):
         line = _searched(plan, device, rates, engine, memory, patches[: len(rows)], rows, plan.rho)
         if len(rows) > 1:
             yield line
@@ -91,8 +91,8 @@ def _near_the_floor(
             distinct = len(np.unique(np.concatenate(rows)))
             work = floors.patch_search(plan.side, plan.vit.dim, memory.codec.name, plan.k, plan.rho, distinct=distinct)
             ratio = line.latencies.median / (work.bytes / rates.copy)
-            claim = f"patch search ≤ {most}× its read of memory, {line.at}"
-            yield Expectation(claim, f"{ratio:.2f}×", ratio <= most if device.type == "cuda" else None)
+            claim = f"patch search ≤ {max_ratio}× its read of memory, {line.at}"
+            yield Expectation(claim, f"{ratio:.2f}×", ratio <= max_ratio if device.type == "cuda" else None)
 
 
 def _searched(
@@ -130,8 +130,8 @@ def _alternatives(
     at = f"fp16, K = {plan.k}, ρ = {plan.rho}"
     engine = engines(device)[0]
     question = PatchQuery(patches, rows, plan.rho, _WEIGHTS)
-    ours = timed(lambda: engine.search(memory, [question]), device, plan.repeats)
-    others: dict[str, tuple[str, Callable[[], object]]] = {
+    engine_timing = timed(lambda: engine.search(memory, [question]), device, plan.repeats)
+    alternatives: dict[str, tuple[str, Callable[[], object]]] = {
         "cell loop, as the released program": (at.replace("fp16", "fp32"), lambda: _cell_loop(plan, bank, patches)),
         "torch.bmm on gathered copies": (at, lambda: _gathered(plan, half, patches)),
         "FAISS IVF, preassigned lists": (
@@ -139,14 +139,14 @@ def _alternatives(
             _faiss_ivf(device, memory, patches, rows, plan.rho),
         ),
     }
-    for name, (where, work) in others.items():
+    for name, (where, work) in alternatives.items():
         try:
-            found = timed(work, device, plan.few_repeats)
+            timing = timed(work, device, plan.few_repeats)
         except (RuntimeError, NotImplementedError) as error:
             yield Note(name, f"not measured: {str(error).splitlines()[0]}")
             continue
-        faster = found.median / ours.median
-        yield Line(name, where, found, floor=floor, remark=f"{faster:.1f}× the time of {engine.name}")
+        faster = timing.median / engine_timing.median
+        yield Line(name, where, timing, floor=floor, remark=f"{faster:.1f}× the time of {engine.name}")
         if name.startswith("cell loop"):
             met = faster >= 200 if device.type == "cuda" else None
             yield Expectation("patch search ≥ 200× the cell loop", f"{faster:.0f}×", met)

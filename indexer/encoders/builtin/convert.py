@@ -124,8 +124,8 @@ def fit_directions(weights: State, scenes: int, seed: int) -> State:
     for name, variant in VARIANTS.items():
         network = VisionTransformer(weights, Blocks(weights, variant.blocks), torch.device("cpu"))
         outer = torch.zeros(WIDTH, WIDTH, dtype=torch.float64)
-        for number in track(range(scenes), f"looking at drawn scenes as {name}", total=scenes):
-            rng = np.random.default_rng([seed, number])
+        for index in track(range(scenes), f"looking at drawn scenes as {name}", total=scenes):
+            rng = np.random.default_rng([seed, index])
             image = torch.from_numpy(photograph(rng, scene(rng, _SIDE), _CROP, _SHIFT)).permute(2, 0, 1)[None]
             tokens = network(image, variant.tokens((side, side))).patches.double()
             outer += tokens.T @ tokens

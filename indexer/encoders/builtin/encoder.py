@@ -108,10 +108,10 @@ class BuiltinEncoder:
         filtered = self._filters.describe(image)
         shape = self._variant.tokens(grid)
         tokens = self._network(image, shape)
-        seen = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, *shape)
+        network_layer = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, *shape)
         if shape != grid:
-            seen = F.interpolate(seen, size=grid, mode="bilinear", align_corners=False)
-        network = F.normalize(seen.flatten(2).transpose(1, 2), dim=-1)  # (1, cells, 64)
+            network_layer = F.interpolate(network_layer, size=grid, mode="bilinear", align_corners=False)
+        network = F.normalize(network_layer.flatten(2).transpose(1, 2), dim=-1)  # (1, cells, 64)
         filters = F.normalize(torch.cat(filtered.patches, dim=-1), dim=-1)
         descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=0)[None]], dim=1)
         return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1), grid)

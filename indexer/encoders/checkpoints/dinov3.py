@@ -35,7 +35,7 @@ _PARTS = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 def build(weights: Weights) -> DINOv3ViTModel:
     """The model of these weights. EncoderError, KeyError or ValueError when they are none of it."""
     tensors = {name: _masked(name, weights) for name in weights.tensors}
-    mlp = next((each for each in (_GATED, _GATED_TIMM) if f"blocks.0.{next(iter(each))}.weight" in tensors), _MLP)
+    mlp = next((names for names in (_GATED, _GATED_TIMM) if f"blocks.0.{next(iter(names))}.weight" in tensors), _MLP)
     config = _config(weights, next(iter(mlp)), gated=mlp is not _MLP)
     state = Weights(tensors).renamed(_TOP, _IN_BLOCK | mlp, "model.layer.{}.")
     state.setdefault("embeddings.register_tokens", torch.zeros(1, 0, config.hidden_size))

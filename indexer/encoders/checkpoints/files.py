@@ -45,7 +45,7 @@ def unwrapped(stored: object) -> Weights:
         stored = inner
     if not isinstance(stored, Mapping) or not stored:
         raise EncoderError("it holds no state dict of tensors")
-    prefix = next((each for each in _PREFIXES if each + _ANCHOR in stored), "")
+    prefix = next((candidate for candidate in _PREFIXES if candidate + _ANCHOR in stored), "")
     tensors = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     if not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise EncoderError("it holds no state dict of tensors")

@@ -43,7 +43,7 @@ class Weights:
     @property
     def depth(self) -> int:
         """Blocks. KeyError when there is none."""
-        depth = 1 + max((int(found[1]) for name in self.tensors if (found := _BLOCK.fullmatch(name))), default=-1)
+        depth = 1 + max((int(match[1]) for name in self.tensors if (match := _BLOCK.fullmatch(name))), default=-1)
         if depth == 0:
             raise KeyError("blocks.0")
         return depth
@@ -68,13 +68,13 @@ class Weights:
         for name, tensor in self.tensors.items():
             if _UNUSED.fullmatch(name):
                 continue
-            found = _BLOCK.fullmatch(name)
-            if found is None:
+            match = _BLOCK.fullmatch(name)
+            if match is None:
                 renamed[top.get(name, name)] = tensor.float()
                 continue
-            module, _, kind = found[2].rpartition(".")
-            target = in_block.get(found[2]) or (f"{in_block[module]}.{kind}" if module in in_block else found[2])
-            renamed[block.format(found[1]) + target] = tensor.float()
+            module, _, kind = match[2].rpartition(".")
+            target = in_block.get(match[2]) or (f"{in_block[module]}.{kind}" if module in in_block else match[2])
+            renamed[block.format(match[1]) + target] = tensor.float()
         return renamed
 
 
@@ -108,5 +108,5 @@ def loaded(kind: type[M], config: PretrainedConfig, state: dict[str, torch.Tenso
         raise EncoderError(f"not a whole checkpoint: {len(missing)} tensors missing, the first {missing[0]}")
     if unexpected := sorted(report["unexpected_keys"]):
         raise EncoderError(f"not a checkpoint that can be read: what is {unexpected[0]}?")
-    found: M = model
-    return found
+    loaded: M = model
+    return loaded

@@ -70,8 +70,8 @@ class FilterBankEncoder:
 
     def _encode_one(self, image: torch.Tensor, grid: tuple[int, int]) -> Features:
         """uint8 (1, 3, H, W) → its features."""
-        found = self._layers.describe(image)
-        return Features(found.descriptor, torch.stack(found.patches, dim=1), grid)
+        layers = self._layers.describe(image)
+        return Features(layers.descriptor, torch.stack(layers.patches, dim=1), grid)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class FilterBank:
             fine = 1 << max(0, 2 - index)  # pixels of this level per 4 pixels of the image
             stats.append(_pool(self._responses(level, fine), index))
         tones = _tone_statistics(levels[1])
-        turned = [(_over_orientations(each) + _TINY).sqrt_() for each in stats]
-        straight = [(each + _TINY).sqrt_() for each in stats]
+        turned = [(_over_orientations(stat) + _TINY).sqrt_() for stat in stats]
+        straight = [(stat + _TINY).sqrt_() for stat in stats]
         layers = []
         for layer in self._layers:
             chosen = turned if _TURNING[layer] else straight
@@ -257,8 +257,8 @@ def _over_orientations(stats: torch.Tensor) -> torch.Tensor:
         mean = family.mean(2)
         spread = (family - mean[:, :, None]).square_().mean(2).sqrt_()  # `std` takes eighteen times as long
         summaries.append(torch.stack([mean, family.amax(2), family.amin(2), spread], dim=2))
-    rest = [side[:, :, 2 * _SLOPES :] for side in (bright, dark)]
-    return torch.cat([*summaries, *rest, colour], dim=2).flatten(1, 2)
+    remaining = [side[:, :, 2 * _SLOPES :] for side in (bright, dark)]
+    return torch.cat([*summaries, *remaining, colour], dim=2).flatten(1, 2)
 
 
 def _window(maps: torch.Tensor, per_cell: int) -> torch.Tensor:

@@ -71,15 +71,15 @@ def fit(scenes: int, seed: int, device: torch.device, checkpoint: Path | None = 
     """
     bank = FilterBank(device)
     patches, done = _resumed(checkpoint, seed, scenes)
-    for number in track(range(done, scenes), "photographing procedural scenes", total=scenes, completed=done):
-        rng = np.random.default_rng([seed, number])
+    for index in track(range(done, scenes), "photographing procedural scenes", total=scenes, completed=done):
+        rng = np.random.default_rng([seed, index])
         image = scene(rng, _SIDE)
         views = [torch.from_numpy(photograph(rng, image, _CROP, _SHIFT)).permute(2, 0, 1)[None] for _ in range(2)]
         first, second = (bank.describe(view.to(device)) for view in views)
         for moments, one, other in zip(patches, first, second, strict=True):
             moments.add(one[0], other[0])
-        if checkpoint is not None and (number + 1) % _EVERY == 0:
-            _keep(checkpoint, patches, seed, number + 1)
+        if checkpoint is not None and (index + 1) % _EVERY == 0:
+            _keep(checkpoint, patches, seed, index + 1)
     constants = {"constant": torch.tensor(CONSTANT)}
     for name, moments in zip(LAYERS, patches, strict=True):
         mean, projection = moments.projection(PATCH_VALUES, _TOTAL_SHARE, _FLOOR)

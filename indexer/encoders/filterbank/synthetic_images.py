@@ -15,11 +15,11 @@ def scene(rng: np.random.Generator, side: int) -> Image:
     """A random scene, float32 (side, side, 3) RGB in about [0, 1]: up to three kinds of content."""
     image = _SCENES[rng.integers(len(_SCENES))](rng, side)
     for _ in range(rng.choice([0, 0, 1, 2])):
-        other = _SCENES[rng.integers(len(_SCENES))](rng, side)
+        scene = _SCENES[rng.integers(len(_SCENES))](rng, side)
         weight = np.full((1, 1, 1), rng.uniform(0.2, 0.8), np.float32)
         if rng.random() < 0.5:
             weight = _blob_mask(rng, side)[..., None]
-        image = image * (1 - weight) + other * weight
+        image = image * (1 - weight) + scene * weight
     if rng.random() < 0.3:
         image = _perspective(rng, image)
     if rng.random() < 0.25:  # grey products are common
@@ -45,8 +45,8 @@ def photograph(rng: np.random.Generator, image: Image, crop: int, shift: float) 
     tint = rng.normal(1, 0.01, 3).astype(np.float32)
     view = np.clip(view, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.05))) * light[..., None] * tint
     view = view + rng.standard_normal(view.shape, np.float32) * np.float32(rng.uniform(0.002, 0.02))
-    taken: NDArray[np.uint8] = (np.clip(view, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return taken
+    photographed: NDArray[np.uint8] = (np.clip(view, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return photographed
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -123,8 +123,8 @@ def _text(rng: np.random.Generator, side: int) -> Image:
     line = int(32 * scale)
     for y in range(line, side, line + int(rng.integers(0, 30))):
         words = "".join(rng.choice(letters, int(rng.integers(3, 40))))
-        place = (int(rng.integers(-20, side // 3)), y)
-        cv2.putText(mask, words, place, font, scale, 255, max(1, int(scale * rng.uniform(1, 3))), cv2.LINE_AA)
+        origin = (int(rng.integers(-20, side // 3)), y)
+        cv2.putText(mask, words, origin, font, scale, 255, max(1, int(scale * rng.uniform(1, 3))), cv2.LINE_AA)
     return _mix(mask.astype(np.float32) / np.float32(255), rng)
 
 
@@ -181,8 +181,8 @@ def _speckle(rng: np.random.Generator, side: int) -> Image:
     """Grains and pores on a plain ground."""
     mask = np.zeros((side, side), np.float32)
     for _ in range(int(rng.choice([40, 300, 1500]))):
-        place = tuple(int(v) for v in rng.integers(0, side, 2))
-        cv2.circle(mask, place, int(rng.integers(1, 6)), float(rng.uniform(0.2, 1)), -1, cv2.LINE_AA)
+        centre = tuple(int(v) for v in rng.integers(0, side, 2))
+        cv2.circle(mask, centre, int(rng.integers(1, 6)), float(rng.uniform(0.2, 1)), -1, cv2.LINE_AA)
     return _mix(mask, rng)
 
 
