@@ -27,14 +27,14 @@ _CONVERTED = "converted"  # folder in a data folder: encoders as another runtime
 _SECRETS = Path("/run/secrets")  # where containers find theirs, as files
 
 
-def _split(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    return [part.strip() for part in given.split(",")] if given.strip() else None
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",")] if value.strip() else None
 
 
-def _unset(given: object) -> object:
-    return None if given == "" else given
+def _unset(value: object) -> object:
+    return None if value == "" else value
 
 
 class _Secrets(SecretsSettingsSource):

@@ -29,9 +29,9 @@ def plain(text: str, max_length: int = MAX_LENGTH) -> str:
     TextRejected when it holds a control character, half of a surrogate pair (which stands for bytes that are no UTF-8),
     or more than `max_length` characters.
     """
-    if (found := _FORBIDDEN.search(text)) is not None:
-        what = "bytes that are not UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
-        raise TextRejected(f"holds {what} (U+{ord(found[0]):04X})")
+    if (forbidden := _FORBIDDEN.search(text)) is not None:
+        what = "bytes that are not UTF-8" if "\ud800" <= forbidden[0] <= "\udfff" else "a control character"
+        raise TextRejected(f"holds {what} (U+{ord(forbidden[0]):04X})")
     text = unicodedata.normalize("NFC", text)
     if len(text) > max_length:
         raise TextRejected(f"has {len(text)} characters; at most {max_length} are accepted")

@@ -79,10 +79,10 @@ def create_app(state: AppState) -> FastAPI:
     app.add_middleware(AccessLogMiddleware, metrics=state.metrics, tracing=state.tracing)
     app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
     # The door is `AccessControlMiddleware`; this only lets /docs ask for the key that it wants.
-    told = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
+    dependencies = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
     checked = [Depends(check_query_parameters)]
     for room in (detect, references, categories, preview, geometry, inspections, storage, admin, health):
-        app.include_router(room.router, dependencies=[*told, *checked])
+        app.include_router(room.router, dependencies=[*dependencies, *checked])
     app.include_router(health.probes, dependencies=checked)
     console.install(app)
     return app

@@ -16,23 +16,23 @@ _QUIET_SECONDS = 10.0  # between two lines of the log
 _RECENT_SECONDS = 5.0
 
 
-def connections_allowed(wanted: int) -> int:
+def connections_allowed(requested: int) -> int:
     """How many connections there is room for, `wanted` at most; the system's limit is raised as far as it may be.
 
     One that is refused stays open beside the others until its client has read why: there is room for both.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * wanted + _OURS
+    needed = 2 * requested + _OURS
     if soft == resource.RLIM_INFINITY or soft >= needed:
-        return wanted
+        return requested
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    allowed = max(_LEAST, min(wanted, (limit - _OURS) // 2))
-    if allowed < wanted:
+    allowed = max(_LEAST, min(requested, (limit - _OURS) // 2))
+    if allowed < requested:
         log.warning(
             "at most %d connections instead of %d: only %d files may be open (ulimit -n, LimitNOFILE)",
             allowed,
-            wanted,
+            requested,
             limit,
         )
     return allowed

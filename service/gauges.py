@@ -32,11 +32,11 @@ class GaugeCollector(Collector):
         """Every gauge, with its value now; what cannot be told, as of a disk that is away, is left out."""
         for part in (self._queues, self._memory, self._disk, self._history, self._background, self._gpu):
             try:
-                found = list(part())
+                metrics = list(part())
             except Exception as error:  # one part must not cost the others
                 log.error("no metrics of the %s: %s", part.__name__.strip("_"), error)
             else:
-                yield from found
+                yield from metrics
 
     def _queues(self) -> Iterator[Metric]:
         depth = _gauge("queue_depth", "Jobs in the queue.", "queue")
@@ -83,9 +83,9 @@ class GaugeCollector(Collector):
         yield build
 
     def _disk(self) -> Iterator[Metric]:
-        found = os.statvfs(self._state.settings.data)
-        yield _single("disk_free_bytes", "Free space on the data folder's disk.", found.f_bavail * found.f_frsize)
-        yield _single("disk_size_bytes", "Size of that disk.", found.f_blocks * found.f_frsize)
+        usage = os.statvfs(self._state.settings.data)
+        yield _single("disk_free_bytes", "Free space on the data folder's disk.", usage.f_bavail * usage.f_frsize)
+        yield _single("disk_size_bytes", "Size of that disk.", usage.f_blocks * usage.f_frsize)
 
     def _history(self) -> Iterator[Metric]:
         stored = _gauge("history_inspections", "Stored inspections, as of the last pruning.", "category")
@@ -108,8 +108,8 @@ class GaugeCollector(Collector):
 
     def _background(self) -> Iterator[Metric]:
         failing = _gauge("background_failing", "1 while a background task is failing, stalled or ended.", "task")
-        for each in self._state.background.states():
-            failing.add_metric([each.name], float(each.state != "working"))
+        for task in self._state.background.states():
+            failing.add_metric([task.name], float(task.state != "working"))
         yield failing
 
     def _gpu(self) -> Iterator[Metric]:
@@ -126,12 +126,12 @@ class GaugeCollector(Collector):
         yield size
         yield busy
         stats = self._state.engine.codes.stats
-        found = _counter(
+        metric = _counter(
             "device_cache_lookups", "Retrieved references by whether their codes were cached on the GPU.", "result"
         )
-        found.add_metric(["hit"], stats.hits)
-        found.add_metric(["miss"], stats.misses)
-        yield found
+        metric.add_metric(["hit"], stats.hits)
+        metric.add_metric(["miss"], stats.misses)
+        yield metric
         yield CounterMetricFamily(
             "touchstone_device_cache_copied_bytes", "Bytes of codes copied to the GPU.", value=stats.bytes_copied
         )

@@ -189,8 +189,8 @@ class Settings(DataSettings):
 
     @field_validator("access")
     @classmethod
-    def _open_only_on_loopback(cls, access: str, given: ValidationInfo) -> str:
-        host = given.data.get("host", "")
+    def _open_only_on_loopback(cls, access: str, info: ValidationInfo) -> str:
+        host = info.data.get("host", "")
         if access == "open" and not is_loopback(host):
             raise ValueError(f"access is open only on a loopback address such as 127.0.0.1, not on {host!r}")
         return access

@@ -135,7 +135,10 @@ class AppState:
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
             worker.submit_calibration(lambda _: warm_up(encoder, settings.batch_size)).result()
         if encoder.device.type == "cuda":
-            rhos = {CategorySettings().rho, *(each.rho for each in library.catalogue.categories.settings().values())}
+            rhos = {
+                CategorySettings().rho,
+                *(setting.rho for setting in library.catalogue.categories.settings().values()),
+            }
             worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
         calibrations = CalibrationManager(worker, engine, library)
         preprocess = choose_preprocessing(encoder, settings)

@@ -100,10 +100,10 @@ class _Models:
 
     def returned(self) -> list[str]:
         """The models that the service's responses consist of, each after those that it refers to."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for schema in self._responses():
-            self._collect(schema, found)
-        return list(found)
+            self._collect(schema, names)
+        return list(names)
 
     def literals(self) -> Iterator[str]:
         """The shared value sets."""
@@ -145,18 +145,18 @@ class _Models:
                     if status.startswith("2") and "application/json" in response.get("content", {}):
                         yield response["content"]["application/json"]["schema"]
 
-    def _collect(self, schema: Schema, found: dict[str, None]) -> None:
+    def _collect(self, schema: Schema, names: dict[str, None]) -> None:
         if "$ref" in schema:
             name = _referred(schema)
-            if name in found:
+            if name in names:
                 return
             for inner in self._schemas[name]["properties"].values():
-                self._collect(inner, found)
+                self._collect(inner, names)
             if name in _EXTENDS:
-                self._collect({"$ref": _EXTENDS[name]}, found)
-            found[name] = None
+                self._collect({"$ref": _EXTENDS[name]}, names)
+            names[name] = None
         for inner in _inner_schemas(schema):
-            self._collect(inner, found)
+            self._collect(inner, names)
 
     def _type(self, schema: Schema, field: str, array: str) -> str:
         if "$ref" in schema:

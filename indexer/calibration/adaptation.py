@@ -48,7 +48,7 @@ class Adaptation:
             file,
             scale=self.scale,
             references=np.array(result.references, np.int64),
-            measures=np.array([astuple(each) for each in result.statistics], np.float64),
+            measures=np.array([astuple(statistic) for statistic in result.statistics], np.float64),
         )
         return file.getvalue()
 
@@ -61,7 +61,7 @@ class Adaptation:
         except (OSError, KeyError, EOFError, BadZipFile) as error:
             raise ValueError("a kept adaptation cannot be read") from error
         return cls(
-            scale, _calibration(known, [ImageStatistics(*each) for each in statistics.tolist()], references.tolist())
+            scale, _calibration(known, [ImageStatistics(*row) for row in statistics.tolist()], references.tolist())
         )
 
 
@@ -83,7 +83,7 @@ class AdaptationBuilder:
     ) -> None:
         self._memory, self._engine, self._settings = memory, engine, settings
         self._found, self._known = found, known
-        self._position = {int(one): index for index, one in enumerate(found.ids)}
+        self._position = {int(reference_id): index for index, reference_id in enumerate(found.ids)}
         step = -(-len(known.references) // max_references) if known.references else 1
         self.reference_ids = known.references[::step]
         self._ids: list[int] = []
@@ -92,10 +92,10 @@ class AdaptationBuilder:
 
     def add(self, reference_id: int, features: Features) -> None:
         """Search for a reference, stored like the images, among the others as they are: the work of one detection."""
-        memory, result, number = self._memory, self._found, self._position[reference_id]
+        memory, result, index = self._memory, self._found, self._position[reference_id]
         frame = memory.frame(self._known.category)
-        duplicates = result.ids[result.groups == result.groups[number]].tolist()
-        excluded = [memory.row_of(int(one)) for one in duplicates]
+        duplicates = result.ids[result.groups == result.groups[index]].tolist()
+        excluded = [memory.row_of(int(duplicate)) for duplicate in duplicates]
         descriptor = features.global_descriptors[0].to("cpu").numpy()
         nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, excluded, features.grid)
         best = best_similarities(self._engine, memory, features, nearest.rows, self._settings.rho)
@@ -110,7 +110,7 @@ class AdaptationBuilder:
         if len(self._ids) < max(1, len(self.reference_ids) // 2):
             return None
         frame = self._memory.frame(self._known.category)
-        before = np.mean([1.0 - self._found.best[self._position[one]] for one in self._ids], axis=0)
+        before = np.mean([1.0 - self._found.best[self._position[reference_id]] for reference_id in self._ids], axis=0)
         after = np.mean(self._distances, axis=0)
         scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
         statistics = [

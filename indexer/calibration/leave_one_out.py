@@ -128,7 +128,7 @@ def calibrate(
     result = run_leave_one_out(memory, engine, category, settings, progress)
     frame = memory.frame(category)
     settings = result.balance_layers(frame, settings) if balance else settings
-    statistics = (each for _, each in result.statistics(memory, frame, settings))
+    statistics = (statistics_of for _, statistics_of in result.statistics(memory, frame, settings))
     return Calibration.from_statistics(
         category, memory.version, "", statistics, result.duplicates, layer_weights=settings.layer_weights
     )
@@ -174,17 +174,19 @@ class _Work:
         """Compare each reference with its most similar ones, and group those that show the same part."""
         known = {} if self.before is None else _known_distances(self.before)
         for index, row in enumerate(self.rows):
-            one = int(self.ids[index])
+            reference_id = int(self.ids[index])
             near = self.memory.nearest_references(
                 self._descriptor(row), PEERS, self.category, [int(row)], self.grid
             ).rows
-            pairs = [(one, int(self.memory.ids[other])) for other in near]
-            unknown = [place for place, pair in enumerate(pairs) if pair not in known]
+            pairs = [(reference_id, int(self.memory.ids[other])) for other in near]
+            unknown = [index_of_pair for index_of_pair, pair in enumerate(pairs) if pair not in known]
             if unknown:
                 result = reverse_similarities(
                     self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho
                 )
-                known |= zip([pairs[place] for place in unknown], difference(result).tolist(), strict=True)
+                known |= zip(
+                    [pairs[index_of_pair] for index_of_pair in unknown], difference(result).tolist(), strict=True
+                )
             self.distances |= {pair: known[pair] for pair in pairs}
             yield 0.2 * (index + 1) / len(self.rows)
         self.groups = duplicate_groups(self.ids.tolist(), self.distances)
@@ -192,8 +194,8 @@ class _Work:
     def retrieve(self) -> Iterator[float]:
         """Retrieve each reference's K nearest among the others, without its duplicates."""
         members: dict[int, list[int]] = {}
-        for one, group in self.groups.items():
-            members.setdefault(group, []).append(int(self.rows[self.position[one]]))
+        for reference_id, group in self.groups.items():
+            members.setdefault(group, []).append(int(self.rows[self.position[reference_id]]))
         for index, row in enumerate(self.rows):
             excluded = members[self.groups[int(self.ids[index])]]
             result = self.memory.nearest_references(self._descriptor(row), self.k, self.category, excluded, self.grid)
@@ -206,20 +208,20 @@ class _Work:
         """Compute each reference's best inner products, incrementally where that is less work."""
         stored, removed, added = self._compare()
         whole = set(range(len(self.rows))) - stored.keys()
-        again = {number: np.zeros(self.best.shape[1:], np.bool_) for number in stored}
-        steps = sum(-(-len(each) // _ROWS_PER_STEP) for each in (*removed.values(), *added.values()))
+        again = {index: np.zeros(self.best.shape[1:], np.bool_) for index in stored}
+        steps = sum(-(-len(rows) // _ROWS_PER_STEP) for rows in (*removed.values(), *added.values()))
         total, done = max(1, steps + len(self.rows)), 0
-        for number, place in stored.items():
+        for index, stored_index in stored.items():
             assert self.before is not None
-            self.best[number] = self.before.best[place]
+            self.best[index] = self.before.best[stored_index]
         for removed_id, indices in removed.items():
             row = self._row_of(removed_id)
             if row is None:  # its codes are gone: nobody can say what it decided
                 whole |= set(indices)
                 continue
             for part, result in self._reverse_search(row, indices):
-                for number, match in zip(part, result, strict=True):
-                    again[number] |= match >= self.best[number] - _TOLERANCE
+                for index, match in zip(part, result, strict=True):
+                    again[index] |= match >= self.best[index] - _TOLERANCE
                 done += 1
                 yield 0.3 + 0.7 * done / total
         for added_id, indices in added.items():
@@ -227,34 +229,34 @@ class _Work:
                 self.best[part] = np.maximum(self.best[part], result)
                 done += 1
                 yield 0.3 + 0.7 * done / total
-        for number in range(len(self.rows)):
-            cells = again.get(number)
-            if number in whole or (cells is not None and cells.mean() > _MAX_CELL_SHARE):
-                self._search_whole(number)
+        for index in range(len(self.rows)):
+            cells = again.get(index)
+            if index in whole or (cells is not None and cells.mean() > _MAX_CELL_SHARE):
+                self._search_whole(index)
             elif cells is not None and cells.any():
-                features = self.memory.features_of(int(self.rows[number]))
-                self.best[number][cells] = max_similarity_at(
-                    self.memory, features, self._candidate_rows(number), self.rho, cells
+                features = self.memory.features_of(int(self.rows[index]))
+                self.best[index][cells] = max_similarity_at(
+                    self.memory, features, self._candidate_rows(index), self.rho, cells
                 )
             else:
                 continue
-            yield 0.3 + 0.7 * (done + number + 1) / total
+            yield 0.3 + 0.7 * (done + index + 1) / total
 
     def result(self) -> LeaveOneOut:
         """The complete result."""
-        peers: dict[int, list[tuple[int, float]]] = {int(one): [] for one in self.ids}
+        peers: dict[int, list[tuple[int, float]]] = {int(reference_id): [] for reference_id in self.ids}
         for (one, other), distances in self.distances.items():
             peers[one].append((other, distances))
         return LeaveOneOut(
             self.k,
             self.rho,
             self.ids,
-            np.array([self.groups[int(one)] for one in self.ids], np.int64),
-            pad([each.tolist() for each in self.candidates]).astype(np.int64),
+            np.array([self.groups[int(reference_id)] for reference_id in self.ids], np.int64),
+            pad([candidates.tolist() for candidates in self.candidates]).astype(np.int64),
             self.nearest,
             self.best,
-            pad([[other for other, _ in each] for each in peers.values()]).astype(np.int64),
-            pad([[distances for _, distances in each] for each in peers.values()]).astype(np.float32),
+            pad([[other for other, _ in peers_of] for peers_of in peers.values()]).astype(np.int64),
+            pad([[distances for _, distances in peers_of] for peers_of in peers.values()]).astype(np.float32),
         )
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
@@ -264,16 +266,16 @@ class _Work:
         added: dict[int, list[int]] = {}
         if self.before is None:
             return stored, removed, added
-        positions = {int(one): place for place, one in enumerate(self.before.ids)}
-        for index, one in enumerate(self.ids.tolist()):
-            place = positions.get(one)
-            if place is None or np.isnan(self.before.nearest[place]) or not len(self.candidates[index]):
+        positions = {int(reference_id): position for position, reference_id in enumerate(self.before.ids)}
+        for index, reference_id in enumerate(self.ids.tolist()):
+            position = positions.get(reference_id)
+            if position is None or np.isnan(self.before.nearest[position]) or not len(self.candidates[index]):
                 continue
-            old = set(self.before.candidates[place].tolist()) - {PADDING}
+            old = set(self.before.candidates[position].tolist()) - {PADDING}
             new = set(self.candidates[index].tolist())
             if len(new - old) > _MAX_MERGED or len(old - new) > _MAX_MERGED:
                 continue
-            stored[index] = place
+            stored[index] = position
             for removed_id in old - new:
                 removed.setdefault(removed_id, []).append(index)
             for added_id in new - old:
@@ -286,14 +288,14 @@ class _Work:
             part = numbers[start : start + _ROWS_PER_STEP]
             yield part, reverse_similarities(self.memory, features, self.rows[part].tolist(), self.rho)
 
-    def _search_whole(self, number: int) -> None:
-        rows = self._candidate_rows(number)
+    def _search_whole(self, index: int) -> None:
+        rows = self._candidate_rows(index)
         if len(rows):
-            features = self.memory.features_of(int(self.rows[number]))
-            self.best[number] = best_similarities(self.engine, self.memory, features, rows, self.rho)
+            features = self.memory.features_of(int(self.rows[index]))
+            self.best[index] = best_similarities(self.engine, self.memory, features, rows, self.rho)
 
-    def _candidate_rows(self, number: int) -> NDArray[np.int64]:
-        return self.rows[[self.position[int(one)] for one in self.candidates[number]]]
+    def _candidate_rows(self, index: int) -> NDArray[np.int64]:
+        return self.rows[[self.position[int(candidate)] for candidate in self.candidates[index]]]
 
     def _row_of(self, reference_id: int) -> int | None:
         """The row of a reference, also when it is no longer live but not yet compacted away."""

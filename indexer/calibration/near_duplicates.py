@@ -32,7 +32,7 @@ def typical_difference(differences: Sequence[float]) -> float | None:
         return None
     minimum, times = _ANOTHER_KIND
     limit = max(minimum, times * sorted(differences)[_ALIKE - 1])
-    usable = [each for each in differences if each <= limit]
+    usable = [difference for difference in differences if difference <= limit]
     return max(usable) if len(usable) >= _MIN_PEERS else None
 
 
@@ -44,7 +44,7 @@ def duplicate_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], f
     peers: dict[int, list[int]] = {}
     for one, other in differences:
         peers.setdefault(one, []).append(other)
-    group = {each: each for each in ids}
+    group = {reference_id: reference_id for reference_id in ids}
 
     def first(one: int) -> int:
         while group[one] != one:
@@ -57,4 +57,4 @@ def duplicate_groups(ids: Iterable[int], differences: Mapping[tuple[int, int], f
             if are_near_duplicates(differences[one, other], typical):
                 low, high = sorted((first(one), first(other)))
                 group[high] = low
-    return {each: first(each) for each in group}
+    return {reference_id: first(reference_id) for reference_id in group}

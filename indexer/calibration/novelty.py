@@ -34,20 +34,25 @@ class Novelty:
     @classmethod
     def from_statistics(cls, statistics: Sequence[ImageStatistics]) -> Novelty:
         """From the leave-one-out measures of the references."""
-        values = np.array([_components(each) for each in statistics], np.float64).reshape(-1, 3)
+        values = np.array([_components(statistic) for statistic in statistics], np.float64).reshape(-1, 3)
         if len(values) == 0:
             return cls(np.zeros(3), np.ones(3), Ranking.from_values(()))
         ordered = np.sort(values, axis=0)
-        typical, tail = (ordered[place] for place in _quantile_positions(len(values)))
+        typical, tail = (ordered[position] for position in _quantile_positions(len(values)))
         # A new image is no part of what it is held against; neither must a reference be, or it would seem more usual
         # than a new one like it: each is held against the median and the tail of the others.
         rank = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")  # (n, 3)
         excluded = [
-            np.where(rank <= place, ordered[min(place + 1, len(values) - 1)], ordered[place])
-            for place in _quantile_positions(max(1, len(values) - 1))
+            np.where(rank <= position, ordered[min(position + 1, len(values) - 1)], ordered[position])
+            for position in _quantile_positions(max(1, len(values) - 1))
         ]
         own = ((values - excluded[0]) / _scale(excluded[1] - excluded[0])).max(axis=1)
-        return cls(typical, _scale(tail - typical), Ranking.from_values(own), any(each.is_blank for each in statistics))
+        return cls(
+            typical,
+            _scale(tail - typical),
+            Ranking.from_values(own),
+            any(statistic.is_blank for statistic in statistics),
+        )
 
     def statistic(self, statistics: ImageStatistics) -> float:
         """The largest of three robust z-scores: median distance, global distance, self-similarity."""

@@ -32,15 +32,15 @@ def to_stored(version: int, result: LeaveOneOut) -> StoredCalibration:
 def from_stored(stored: StoredCalibration, shape: tuple[int, int]) -> LeaveOneOut:
     """The inverse of `to_stored`. shape: layers and cells. ValueError when what is kept does not fit."""
     rows = stored.references
-    nearest = [np.nan if each.nearest is None else each.nearest for each in rows]
+    nearest = [np.nan if row.nearest is None else row.nearest for row in rows]
     return LeaveOneOut(
         stored.k,
         stored.rho,
-        np.array([each.reference_id for each in rows], np.int64),
-        np.array([each.group_id for each in rows], np.int64),
-        pad([np.frombuffer(each.candidates, "<i8").tolist() for each in rows]).astype(np.int64),
+        np.array([row.reference_id for row in rows], np.int64),
+        np.array([row.group_id for row in rows], np.int64),
+        pad([np.frombuffer(row.candidates, "<i8").tolist() for row in rows]).astype(np.int64),
         np.array(nearest, np.float32),
-        np.stack([np.frombuffer(each.best, "<f4").reshape(shape) for each in rows]).astype(np.float32),
-        pad([np.frombuffer(each.peers, "<i8").tolist() for each in rows]).astype(np.int64),
-        pad([np.frombuffer(each.apart, "<f4").tolist() for each in rows]).astype(np.float32),
+        np.stack([np.frombuffer(row.best, "<f4").reshape(shape) for row in rows]).astype(np.float32),
+        pad([np.frombuffer(row.peers, "<i8").tolist() for row in rows]).astype(np.int64),
+        pad([np.frombuffer(row.apart, "<f4").tolist() for row in rows]).astype(np.float32),
     )

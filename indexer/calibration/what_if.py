@@ -46,16 +46,18 @@ def estimate_calibration(
     detection.
     """
     frame = memory.frame(known.category)
-    positions = {int(one): position for position, one in enumerate(searches.ids)}
+    positions = {int(reference_id): position for position, reference_id in enumerate(searches.ids)}
     live = set(memory.ids[memory.rows_of(known.category)].tolist())
-    there = [
-        (one, old)
-        for one, old in zip(known.references, known.statistics, strict=True)
-        if one in live and one in positions and not np.isnan(searches.nearest[positions[one]])
+    ranked = [
+        (reference_id, old)
+        for reference_id, old in zip(known.references, known.statistics, strict=True)
+        if reference_id in live
+        and reference_id in positions
+        and not np.isnan(searches.nearest[positions[reference_id]])
     ]
-    there.sort(key=lambda each: -each[1].score)
-    chosen = _choose_positions(len(there), limit)
-    rows = [positions[there[number][0]] for number in chosen]
+    ranked.sort(key=lambda pair: -pair[1].score)
+    chosen = _choose_positions(len(ranked), limit)
+    rows = [positions[ranked[rank][0]] for rank in chosen]
     same = (searches.k, searches.rho) == (settings.k, settings.rho)
     steps = len(rows) if same else 2 * len(rows)
     searched = dict[int, ScoringResult]()
@@ -72,7 +74,7 @@ def estimate_calibration(
             distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
         result.append(from_distances(distances, nearest, features, frame, settings))
         yield (len(searched) + done + 1) / steps
-    before = np.array([astuple(old) for _, old in there], np.float64).reshape(-1, 5)  # (references, measures)
+    before = np.array([astuple(old) for _, old in ranked], np.float64).reshape(-1, 5)  # (references, measures)
     after = (
         before if not result else _extrapolate(before, chosen, np.array([astuple(each) for each in result], np.float64))
     )
@@ -83,7 +85,7 @@ def estimate_calibration(
         "",
         statistics,
         known.duplicates,
-        [one for one, _ in there],
+        [reference_id for reference_id, _ in ranked],
         settings.layer_weights,
     )
     return WhatIf(calibration, len(chosen))
@@ -121,7 +123,7 @@ def _balance(
     counted = (searches.groups == searches.ids) & ~np.isnan(searches.nearest)
     typical = layer_distances(1.0 - searches.best[counted], frame, settings)
     before = layer_distances(1.0 - searches.best[list(searched)], frame, settings)
-    after = layer_distances(np.stack([each.distances for each in searched.values()]), frame, settings)
+    after = layer_distances(np.stack([reference.distances for reference in searched.values()]), frame, settings)
     changed = np.divide(after, before, out=np.ones_like(after), where=before > 0)
     return weigh_layers(typical * changed, settings)
 

@@ -30,7 +30,7 @@ class Adaptations:
     def read(self, category: str, memory_id: int, encoding: str) -> StoredAdaptation | None:
         """What is kept for images of one encoding."""
         with self._transactions.reading() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 select(AdaptationRow.key, AdaptationRow.state)
                 .join(CategoryRow, CategoryRow.id == AdaptationRow.category_id)
                 .where(
@@ -40,14 +40,14 @@ class Adaptations:
                     AdaptationRow.encoding == encoding,
                 )
             ).one_or_none()
-            return None if found is None else StoredAdaptation(found.key, found.state)
+            return None if row is None else StoredAdaptation(row.key, row.state)
 
     def store(self, category: str, memory_id: int, encoding: str, adaptation: StoredAdaptation) -> None:
         """Keep one in the place of an older one; of several, the four made last stay. UnknownCategory."""
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
-            these = (AdaptationRow.category_id == category_id, AdaptationRow.memory_id == memory_id)
-            connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding == encoding))
+            conditions = (AdaptationRow.category_id == category_id, AdaptationRow.memory_id == memory_id)
+            connection.execute(delete(AdaptationRow).where(*conditions, AdaptationRow.encoding == encoding))
             connection.execute(
                 insert(AdaptationRow).values(
                     category_id=category_id,
@@ -58,6 +58,6 @@ class Adaptations:
                     state=adaptation.state,
                 )
             )
-            newest = select(AdaptationRow.encoding).where(*these).order_by(AdaptationRow.at.desc())
+            newest = select(AdaptationRow.encoding).where(*conditions).order_by(AdaptationRow.at.desc())
             old = connection.scalars(newest.offset(MAX_ENCODINGS)).all()
-            connection.execute(delete(AdaptationRow).where(*these, AdaptationRow.encoding.in_(old)))
+            connection.execute(delete(AdaptationRow).where(*conditions, AdaptationRow.encoding.in_(old)))

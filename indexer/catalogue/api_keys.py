@@ -39,13 +39,13 @@ class ApiKeys:
             row = connection.execute(select(KeyRow.__table__).where(KeyRow.id == key_id)).one_or_none()
             if row is None:
                 raise ApiKeyNotFound(f"there is no key {key_id!r}")
-            found = _key(row)
-            if found.revoked_at is not None:
-                return found
+            key = _key(row)
+            if key.revoked_at is not None:
+                return key
             now = datetime.now(UTC)
             connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(revoked_at=now))
-            note(connection, "key.revoked", key_id, before=_shown(found))
-            return ApiKey(**{**vars(found), "revoked_at": now})
+            note(connection, "key.revoked", key_id, before=_shown(key))
+            return ApiKey(**{**vars(key), "revoked_at": now})
 
 
 def _key(row: Row[Any]) -> ApiKey:

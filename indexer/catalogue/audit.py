@@ -64,9 +64,9 @@ class AuditTrail:
                 raise InvalidCursor("not a cursor of the audit trail")
             statement = statement.where(AuditRow.id < int(cursor))
         with self._transactions.reading() as connection:
-            found = [
+            entries = [
                 AuditEntry(**{field.name: getattr(row, field.name) for field in fields(AuditEntry)})
                 for row in connection.execute(statement)
             ]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), str(found[limit - 1].id) if more else None)
+        more = len(entries) > limit
+        return Page(tuple(entries[:limit]), str(entries[limit - 1].id) if more else None)

@@ -52,24 +52,22 @@ class Calibrations:
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
             header, rows = _of(CalibrationRow, category_id, memory_id), _of(LeaveOneOutRow, category_id, memory_id)
-            found = connection.execute(select(CalibrationRow.__table__).where(*header)).one_or_none()
-            if found is not None and (
-                found.version > calibration.version or _identity(found) == _identity(calibration)
-            ):
+            row = connection.execute(select(CalibrationRow.__table__).where(*header)).one_or_none()
+            if row is not None and (row.version > calibration.version or _identity(row) == _identity(calibration)):
                 return
-            after = {each.reference_id: each for each in calibration.references}
+            after = {reference.reference_id: reference for reference in calibration.references}
             before: dict[int, StoredReferenceResult] = {}
-            if found is not None and base is not None and _identity(found) == _identity(base):
-                before = {each.reference_id: each for each in base.references}
-                for some in batches(key for key, each in before.items() if after.get(key) != each):
-                    connection.execute(delete(LeaveOneOutRow).where(*rows, LeaveOneOutRow.reference_id.in_(some)))
+            if row is not None and base is not None and _identity(row) == _identity(base):
+                before = {reference.reference_id: reference for reference in base.references}
+                for batch in batches(key for key, reference in before.items() if after.get(key) != reference):
+                    connection.execute(delete(LeaveOneOutRow).where(*rows, LeaveOneOutRow.reference_id.in_(batch)))
             else:
                 connection.execute(delete(LeaveOneOutRow).where(*rows))
             keys = {"category_id": category_id, "memory_id": memory_id}
-            for fresh in batches(each for key, each in after.items() if before.get(key) != each):
-                connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(each)} for each in fresh])
+            for fresh in batches(reference for key, reference in after.items() if before.get(key) != reference):
+                connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(reference)} for reference in fresh])
             values = {"version": calibration.version, "at": now(), "k": calibration.k, "rho": calibration.rho}
-            if found is None:
+            if row is None:
                 connection.execute(insert(CalibrationRow).values(**keys, **values))
             else:
                 connection.execute(update(CalibrationRow).where(*header).values(**values))
@@ -90,13 +88,13 @@ class Calibrations:
             connection.execute(delete(DriftRow).where(DriftRow.category_id == id_of_category(connection, category)))
 
 
-def add_calibration(connection: Connection, category_id: int, memory_id: int, kept: StoredCalibration) -> None:
+def add_calibration(connection: Connection, category_id: int, memory_id: int, calibration: StoredCalibration) -> None:
     """Keep the calibration of a category that has none in a memory."""
     keys = {"category_id": category_id, "memory_id": memory_id}
-    values = {"version": kept.version, "at": now(), "k": kept.k, "rho": kept.rho}
+    values = {"version": calibration.version, "at": now(), "k": calibration.k, "rho": calibration.rho}
     connection.execute(insert(CalibrationRow).values(**keys, **values))
-    for some in batches(kept.references):
-        connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(each)} for each in some])
+    for batch in batches(calibration.references):
+        connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(row)} for row in batch])
 
 
 def forget_calibrations(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -112,8 +110,8 @@ def _of(table: type[CalibrationRow] | type[LeaveOneOutRow], category_id: int, me
     return table.category_id == category_id, table.memory_id == memory_id
 
 
-def _identity(kept: Row[Any] | StoredCalibration) -> tuple[int, int, int]:
-    return kept.version, kept.k, kept.rho
+def _identity(calibration: Row[Any] | StoredCalibration) -> tuple[int, int, int]:
+    return calibration.version, calibration.k, calibration.rho
 
 
 def _drift(row: Row[Any]) -> DriftTest:
@@ -131,10 +129,15 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
     count.
     """
     by_basis: dict[tuple[str, str, int, int], list[float]] = {}
-    for each in inspections:
-        if each.category and each.p_value is not None and each.calibration_key and each.calibration_size:
-            basis = (each.category, each.calibration_key, each.calibration_size, each.version)
-            by_basis.setdefault(basis, []).append(each.p_value)
+    for inspection in inspections:
+        if (
+            inspection.category
+            and inspection.p_value is not None
+            and inspection.calibration_key
+            and inspection.calibration_size
+        ):
+            basis = (inspection.category, inspection.calibration_key, inspection.calibration_size, inspection.version)
+            by_basis.setdefault(basis, []).append(inspection.p_value)
     for (category, key, size, version), p_values in by_basis.items():
         category_id = connection.scalar(
             select(CategoryRow.id).where(CategoryRow.name == category, CategoryRow.removed_at.is_(None))

@@ -49,14 +49,14 @@ class Categories:
     def update_settings(self, name: str, changes: SettingsChanges) -> Category:
         """Change some settings of a category. Raises CategoryNotFound, and ValueError for values out of range."""
         with self._transactions.writing() as connection:
-            found = _find(connection, name)
-            settings = replace(found.settings, **changes)
-            if settings != found.settings:
+            row = _find(connection, name)
+            settings = replace(row.settings, **changes)
+            if settings != row.settings:
                 connection.execute(
                     update(CategoryRow).where(CategoryRow.name == name).values(settings=asdict(settings))
                 )
                 version = commit_version(connection, "settings", detail={"category": name, "changed": sorted(changes)})
-                before, after = asdict(found.settings), asdict(settings)
+                before, after = asdict(row.settings), asdict(settings)
                 different = [key for key in after if before[key] != after[key]]
                 note(
                     connection,
@@ -65,7 +65,7 @@ class Categories:
                     {key: before[key] for key in different},
                     {**{key: after[key] for key in different}, "version": version},
                 )
-            return replace(found, settings=settings)
+            return replace(row, settings=settings)
 
     def remove(self, name: str) -> Removed:
         """Take a category out with all its references. Raises CategoryNotFound."""
@@ -79,8 +79,8 @@ class Categories:
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
-            gone = {"removed_at": now(), "removed_version": version}
-            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(**gone))
+            removal = {"removed_at": now(), "removed_version": version}
+            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(**removal))
             note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
             return Removed(version, ids)
 
@@ -106,16 +106,16 @@ class Categories:
 
 def ensure_category(connection: Connection, name: str) -> int:
     """The id of a category; one that is new, or was removed, starts with the default settings."""
-    found = connection.execute(
+    row = connection.execute(
         select(CategoryRow.id, CategoryRow.removed_at).where(CategoryRow.name == name)
     ).one_or_none()
     fresh = {"settings": asdict(CategorySettings()), "created_at": now(), "removed_at": None, "removed_version": None}
-    if found is None:
+    if row is None:
         return connection.execute(insert(CategoryRow).values(name=name, **fresh).returning(CategoryRow.id)).scalar_one()
-    if found.removed_at is not None:
-        connection.execute(update(CategoryRow).where(CategoryRow.id == found.id).values(**fresh))
-        forget_geometries(connection, found.id)
-    return cast(int, found.id)
+    if row.removed_at is not None:
+        connection.execute(update(CategoryRow).where(CategoryRow.id == row.id).values(**fresh))
+        forget_geometries(connection, row.id)
+    return cast(int, row.id)
 
 
 def check_not_removed(connection: Connection, name: str) -> None:
@@ -130,9 +130,9 @@ def decide_depth(connection: Connection, category_id: int, references: Iterable[
     stored = connection.execute(select(CategoryRow.settings).where(CategoryRow.id == category_id)).scalar_one()
     if stored.get("bit_depth") is not None:
         return {}
-    for each in references:
-        if each.encoding is not None and Encoding.from_json(each.encoding).bits == 16:
-            decided = {"bit_depth": Reading.from_json(each.reading).depth or FULL}
+    for reference in references:
+        if reference.encoding is not None and Encoding.from_json(reference.encoding).bits == 16:
+            decided = {"bit_depth": Reading.from_json(reference.reading).depth or FULL}
             connection.execute(
                 update(CategoryRow).where(CategoryRow.id == category_id).values(settings={**stored, **decided})
             )

@@ -111,35 +111,35 @@ def _unplaced(connection: Connection) -> Iterator[str]:
         "JOIN category_geometry ON category_geometry.id = placement.geometry_id AND category_geometry.active "
         "WHERE placement.reference_id = reference.id)"
     )
-    for number in connection.scalars(unplaced):
-        yield f"reference {number}: not in the memory being served"
+    for reference_id in connection.scalars(unplaced):
+        yield f"reference {reference_id}: not in the memory being served"
     beyond = select(PlacementRow.reference_id, SegmentRow.name).join(
         SegmentRow, SegmentRow.id == PlacementRow.segment_id
     )
-    for number, name in connection.execute(
+    for reference_id, name in connection.execute(
         beyond.where((PlacementRow.row >= SegmentRow.count) | SegmentRow.retired_at.is_not(None))
     ):
-        yield f"reference {number}: placed where segment {name} has nothing"
+        yield f"reference {reference_id}: placed where segment {name} has nothing"
 
 
 def _unsound(connection: Connection) -> Iterator[str]:
     """What SQLite finds wrong with its own file. PostgreSQL checks pages itself where its checksums are on."""
     if connection.dialect.name == "sqlite":
-        for [found] in connection.exec_driver_sql("PRAGMA integrity_check"):
-            if found != "ok":
-                yield f"catalogue: {' '.join(str(found).split())}"
+        for [fault] in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if fault != "ok":
+                yield f"catalogue: {' '.join(str(fault).split())}"
 
 
 def _tables(connection: Connection) -> MetaData:
     """The tables of the database's own schema, with the types that the models give the columns that they know."""
-    found = MetaData()
-    found.reflect(connection, only=lambda name, _: name != "alembic_version")
-    for name, table in found.tables.items():
+    metadata = MetaData()
+    metadata.reflect(connection, only=lambda name, _: name != "alembic_version")
+    for name, table in metadata.tables.items():
         model = Base.metadata.tables.get(name)
         for column in table.columns:
             if model is not None and column.name in model.columns:
                 column.type = model.columns[column.name].type
-    return found
+    return metadata
 
 
 def _plain(value: Any) -> Any:
@@ -189,10 +189,10 @@ def _continue_numbers(connection: Connection) -> None:
 
 def _is_unused(engine: Engine) -> bool:
     """Whether a database has this product's tables, and nothing in them: a first `touchstone migrate` leaves that."""
-    found = MetaData()
-    found.reflect(engine)
+    metadata = MetaData()
+    metadata.reflect(engine)
     with engine.connect() as connection:
-        ours = [table for name, table in found.tables.items() if name != "alembic_version"]
-        return {table.name for table in ours} <= set(Base.metadata.tables) and not any(
-            connection.execute(select(table).limit(1)).first() for table in ours
+        tables = [table for name, table in metadata.tables.items() if name != "alembic_version"]
+        return {table.name for table in tables} <= set(Base.metadata.tables) and not any(
+            connection.execute(select(table).limit(1)).first() for table in tables
         )

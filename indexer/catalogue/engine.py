@@ -55,9 +55,9 @@ def connect(url: str | URL) -> Engine:
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        ours = {**_POSTGRESQL, "options": f"-c lock_timeout={_milliseconds(Patience().lock)}"}
-        given = {key: value for key, value in ours.items() if key not in parsed.query}
-        engine = create_engine(parsed, pool_pre_ping=True, max_overflow=-1, connect_args=given)
+        defaults = {**_POSTGRESQL, "options": f"-c lock_timeout={_milliseconds(Patience().lock)}"}
+        options = {key: value for key, value in defaults.items() if key not in parsed.query}
+        engine = create_engine(parsed, pool_pre_ping=True, max_overflow=-1, connect_args=options)
         event.listen(engine, "do_connect", _open_postgresql)
         return engine
     if parsed.database is None or parsed.database in ("", ":memory:"):
@@ -142,12 +142,12 @@ class Transactions:
         except CommitUncertain as lost:
             try:
                 with self.reading_after_barrier() as connection:
-                    found = find(connection)
+                    result = find(connection)
             except (CatalogueBusy, CatalogueUnavailable, StorageFull):
                 raise lost from None
-            if found is None:
+            if result is None:
                 raise CatalogueUnavailable(f"{lost}; nothing was written") from lost
-            return found
+            return result
 
     @contextmanager
     def reading_after_barrier(self) -> Iterator[Connection]:
@@ -181,12 +181,12 @@ class Transactions:
             cursor = driver.cursor()  # outside any transaction: a checkpoint cannot run inside one
             try:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                found = cursor.fetchone()
+                row = cursor.fetchone()
             except sqlite3.Error:
                 return False
             finally:
                 cursor.close()
-        return found is not None and found[0] == 0
+        return row is not None and row[0] == 0
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -217,10 +217,10 @@ def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry)
 
 
 def _wait_for_writers(connection: Connection) -> None:
-    given = patience.get()
-    if given.lock != Patience().lock:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(given.lock)}")
-    with within(given.lock + given.answer):
+    current = patience.get()
+    if current.lock != Patience().lock:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(current.lock)}")
+    with within(current.lock + current.answer):
         connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
 
 
@@ -284,6 +284,6 @@ def translate_errors() -> Iterator[None]:
             raise CatalogueBusy("another process keeps the catalogue locked") from error
         # psycopg gives no code when it cannot connect or the connection breaks under it.
         if code.startswith(_AWAY) or error.connection_invalidated or (not code and isinstance(error, OperationalError)):
-            said = str(error.orig).partition("\n")[0]
-            raise CatalogueUnavailable(f"the catalogue's database does not answer: {said}") from error
+            message = str(error.orig).partition("\n")[0]
+            raise CatalogueUnavailable(f"the catalogue's database does not answer: {message}") from error
         raise

@@ -151,13 +151,13 @@ class Geometries:
         being served.
         """
         with self._transactions.writing() as connection:
-            found = _row(connection, geometry_id)
-            if found.active and found.served:
+            row = _row(connection, geometry_id)
+            if row.active and row.served:
                 raise ValueError("references enter the memory being served through append")
             requested = live_ids(connection, rows) - encoded_ids(connection, geometry_id, rows)
             if requested:
                 placed = {key: (geometry_id, rows[key]) for key in sorted(requested)}
-                record_segment(connection, found.memory_id, segment, placed)
+                record_segment(connection, row.memory_id, segment, placed)
             return len(requested)
 
     def activate(self, geometry_id: int, calibration: StoredCalibration | None = None) -> int:
@@ -167,21 +167,21 @@ class Geometries:
         Raises GeometryNotFound, and MemoryIncomplete while live references of the category are not encoded.
         """
         with self._transactions.writing() as connection:
-            found = _row(connection, geometry_id)
+            row = _row(connection, geometry_id)
             missing = connection.scalars(
                 select(ReferenceRow.id)
-                .where(ReferenceRow.category_id == found.category_id, LIVE, ~encoded_in(geometry_id))
+                .where(ReferenceRow.category_id == row.category_id, LIVE, ~encoded_in(geometry_id))
                 .order_by(ReferenceRow.id)
                 .limit(10)
             ).all()
             if missing:
-                raise MemoryIncomplete(found.memory_id, missing)
-            if found.active:
+                raise MemoryIncomplete(row.memory_id, missing)
+            if row.active:
                 return version_of(connection)
-            version = commit_version(connection, "geometry", found.memory_id, {"category": found.name})
+            version = commit_version(connection, "geometry", row.memory_id, {"category": row.name})
             earlier = (
-                CategoryGeometryRow.memory_id == found.memory_id,
-                CategoryGeometryRow.category_id == found.category_id,
+                CategoryGeometryRow.memory_id == row.memory_id,
+                CategoryGeometryRow.category_id == row.category_id,
                 CategoryGeometryRow.active,
             )
             before = connection.scalars(select(CategoryGeometryRow.geometry).where(*earlier)).one_or_none()
@@ -193,9 +193,9 @@ class Geometries:
                 .values(active=True, activated_version=version, error=None)
             )
             if calibration is not None:
-                add_calibration(connection, found.category_id, found.memory_id, replace(calibration, version=version))
+                add_calibration(connection, row.category_id, row.memory_id, replace(calibration, version=version))
             was = {} if before is None else {"geometry": before}
-            note(connection, "geometry.changed", found.name, was, {"geometry": found.geometry, "version": version})
+            note(connection, "geometry.changed", row.name, was, {"geometry": row.geometry, "version": version})
             return version
 
 
@@ -214,8 +214,10 @@ def ensure_geometry(
 ) -> int:
     """The id of a category's active geometry; this one, from `version` on, when it has none."""
     within = (CategoryGeometryRow.memory_id == memory_id, CategoryGeometryRow.category_id == category_id)
-    found = connection.scalar(select(CategoryGeometryRow.id).where(*within, CategoryGeometryRow.active))
-    return found if found is not None else _insert(connection, memory_id, category_id, geometry_json, version)
+    geometry_id = connection.scalar(select(CategoryGeometryRow.id).where(*within, CategoryGeometryRow.active))
+    return (
+        geometry_id if geometry_id is not None else _insert(connection, memory_id, category_id, geometry_json, version)
+    )
 
 
 def geometry_of(connection: Connection, geometry_id: int) -> str:
@@ -251,18 +253,18 @@ def _insert(
 
 def _retire(connection: Connection, *which: ColumnExpressionArgument[bool]) -> None:
     """Forget where references lie under some geometries, the segments that hold nothing else, and calibrations."""
-    found = connection.execute(select(CategoryGeometryRow.__table__).where(*which)).all()
-    for row in found:
+    rows = connection.execute(select(CategoryGeometryRow.__table__).where(*which)).all()
+    for row in rows:
         connection.execute(delete(PlacementRow).where(PlacementRow.geometry_id == row.id))
         if row.active:
-            own = (CalibrationRow.category_id == row.category_id) & (CalibrationRow.memory_id == row.memory_id)
-            forget_calibrations(connection, own)
+            of_category = (CalibrationRow.category_id == row.category_id) & (CalibrationRow.memory_id == row.memory_id)
+            forget_calibrations(connection, of_category)
             connection.execute(
                 delete(AdaptationRow).where(
                     AdaptationRow.category_id == row.category_id, AdaptationRow.memory_id == row.memory_id
                 )
             )
-    memories = {row.memory_id for row in found}
+    memories = {row.memory_id for row in rows}
     connection.execute(
         update(SegmentRow)
         .where(

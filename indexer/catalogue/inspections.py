@@ -43,23 +43,27 @@ class Inspections:
         """
         if not inspections:
             return {}
-        ids = [each.id for each in inspections]
+        ids = [inspection.id for inspection in inspections]
 
         def write() -> dict[str, Inspection]:
             with self._transactions.writing() as connection:
                 _check_request(connection, inspections[0])
-                known = _recorded(connection, ids)
-                if fresh := [each for each in inspections if each.id not in known]:
-                    connection.execute(insert(InspectionRow), [_inspection_values(each) for each in fresh])
+                recorded_before = _recorded(connection, ids)
+                if fresh := [inspection for inspection in inspections if inspection.id not in recorded_before]:
+                    connection.execute(insert(InspectionRow), [_inspection_values(inspection) for inspection in fresh])
                     count_drift(connection, fresh)
-                return known
+                return recorded_before
 
         def find(connection: Connection) -> dict[str, Inspection] | None:
             """Those of another attempt, by its map's name, were there before."""
-            there = _recorded(connection, ids)
-            if len(there) < len(ids):
+            recorded = _recorded(connection, ids)
+            if len(recorded) < len(ids):
                 return None
-            return {each.id: there[each.id] for each in inspections if there[each.id].map_name != each.map_name}
+            return {
+                inspection.id: recorded[inspection.id]
+                for inspection in inspections
+                if recorded[inspection.id].map_name != inspection.map_name
+            }
 
         return self._transactions.certainly(write, find)
 
@@ -85,8 +89,8 @@ class Inspections:
             before = tuple_(literal(at, UtcDateTime()), literal(last))
             statement = statement.where(tuple_(InspectionRow.at, InspectionRow.id) < before)
         with self._transactions.reading() as connection:
-            found = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
-        return page_of(found, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
+            inspections = [_inspection(row) for row in connection.execute(statement.limit(limit + 1))]
+        return page_of(inspections, limit, lambda last: f"{(last.at - _EPOCH) // _MICROSECOND}-{last.id}")
 
     def iterate(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
         """Every matching inspection, newest first, read page by page so that no transaction stays open."""
@@ -122,8 +126,8 @@ class Inspections:
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
-            found = _find_inspection(connection, inspection_id)
-            return found if found.label == label else None
+            inspection = _find_inspection(connection, inspection_id)
+            return inspection if inspection.label == label else None
 
         return self._transactions.certainly(write, find)
 
@@ -154,15 +158,15 @@ class Inspections:
                     connection, before.category, segment, [reference], memory_id, geometry_json
                 )
                 [promoted] = appended.reference_ids
-                ours = not appended.duplicates or _is_promoted(connection, promoted)
-                if before.label != "good" or (ours and before.promoted_reference_id != promoted):
-                    _label(connection, before, "good", promoted if ours else None, confirmed)
+                is_own = not appended.duplicates or _is_promoted(connection, promoted)
+                if before.label != "good" or (is_own and before.promoted_reference_id != promoted):
+                    _label(connection, before, "good", promoted if is_own else None, confirmed)
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
-            found = _find_inspection(connection, inspection_id)
-            there = found.category and live_digests(connection, found.category, [reference.image_sha256])
-            return found if found.label == "good" and there else None
+            inspection = _find_inspection(connection, inspection_id)
+            live = inspection.category and live_digests(connection, inspection.category, [reference.image_sha256])
+            return inspection if inspection.label == "good" and live else None
 
         return self._transactions.certainly(write, find)
 
@@ -212,8 +216,8 @@ def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspectio
     statement = select(InspectionRow.__table__)
     return {
         row.id: _inspection(row)
-        for some in batches(ids)
-        for row in connection.execute(statement.where(InspectionRow.id.in_(some)))
+        for batch in batches(ids)
+        for row in connection.execute(statement.where(InspectionRow.id.in_(batch)))
     }
 
 
@@ -253,11 +257,11 @@ def _is_promoted(connection: Connection, reference_id: int) -> bool:
 def _check_request(connection: Connection, inspection: Inspection) -> None:
     """Raise RequestKeyReused when inspections under the same key answer a request of other content."""
     if inspection.request_key is not None:
-        others = exists().where(
+        other_inspections = exists().where(
             InspectionRow.request_key == inspection.request_key,
             InspectionRow.request_digest != inspection.request_digest,
         )
-        if connection.scalar(select(others)):
+        if connection.scalar(select(other_inspections)):
             raise RequestKeyReused("the key was used for a request with other content")
 
 

@@ -18,9 +18,9 @@ RESTORABLE = timedelta(days=30)  # after its removal a reference's image is kept
 def live_ids(connection: Connection, ids: Iterable[int]) -> set[int]:
     """Those of the ids that are live."""
     return {
-        found
-        for some in batches(ids)
-        for found in connection.scalars(select(ReferenceRow.id).where(ReferenceRow.id.in_(some), LIVE))
+        reference_id
+        for batch in batches(ids)
+        for reference_id in connection.scalars(select(ReferenceRow.id).where(ReferenceRow.id.in_(batch), LIVE))
     }
 
 
@@ -32,9 +32,9 @@ def live_digests(connection: Connection, category: str, digests: Iterable[str]) 
         .where(CategoryRow.name == category, LIVE)
     )
     return {
-        digest: found
-        for some in batches(digests)
-        for digest, found in connection.execute(statement.where(ReferenceRow.image_sha256.in_(some)))
+        digest: reference_id
+        for batch in batches(digests)
+        for digest, reference_id in connection.execute(statement.where(ReferenceRow.image_sha256.in_(batch)))
     }
 
 

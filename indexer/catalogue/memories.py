@@ -33,9 +33,9 @@ class Memories:
     def ensure(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
         """The memory being served, whatever it is; created as given when there is none yet."""
         with self._transactions.writing() as connection:
-            found = active_memory(connection)
-            if found is not None:
-                return found
+            memory = active_memory(connection)
+            if memory is not None:
+                return memory
             created = _create(connection, space_json, fingerprint, codec)
             connection.execute(update(MemoryRow).where(MemoryRow.id == created.id).values(active=True))
             commit_version(connection, "switched", created.id)

@@ -55,15 +55,17 @@ def encoded_ids(connection: Connection, geometry_id: int, ids: Iterable[int]) ->
     """Those of the ids that are encoded under a geometry."""
     statement = select(PlacementRow.reference_id).where(PlacementRow.geometry_id == geometry_id)
     return {
-        found
-        for some in batches(ids)
-        for found in connection.scalars(statement.where(PlacementRow.reference_id.in_(some)))
+        placement
+        for batch in batches(ids)
+        for placement in connection.scalars(statement.where(PlacementRow.reference_id.in_(batch)))
     }
 
 
 def grouped_by_segment(rows: Iterable[Any]) -> tuple[SegmentRows, ...]:
     """Rows in order of segment, of a segment's four columns, reference, category and row, as what lies in each."""
     return tuple(
-        SegmentRows(SegmentFile(*key), tuple(PlacedReference(row.reference_id, row.category, row.row) for row in some))
-        for key, some in itertools.groupby(rows, lambda row: cast(tuple[str, str, int, int], tuple(row[:4])))
+        SegmentRows(
+            SegmentFile(*key), tuple(PlacedReference(row.reference_id, row.category, row.row) for row in placements)
+        )
+        for key, placements in itertools.groupby(rows, lambda row: cast(tuple[str, str, int, int], tuple(row[:4])))
     )

@@ -24,17 +24,19 @@ def now() -> datetime:
 
 def batches(values: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(values)
-    while some := list(itertools.islice(iterator, FEW)):
-        yield some
+    while batch := list(itertools.islice(iterator, FEW)):
+        yield batch
 
 
-def page_of(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    items = tuple(found[:limit])
-    return Page(items, cursor(items[-1]) if len(found) > limit else None)
+def page_of(rows: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    items = tuple(rows[:limit])
+    return Page(items, cursor(items[-1]) if len(rows) > limit else None)
 
 
 def id_of_category(connection: Connection, name: str) -> int:
-    found = connection.scalar(select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None)))
-    if found is None:
+    category_id = connection.scalar(
+        select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None))
+    )
+    if category_id is None:
         raise CategoryNotFound(f"there is no category {name!r}")
-    return found
+    return category_id

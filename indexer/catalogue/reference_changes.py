@@ -50,8 +50,8 @@ def append_references(
         version = commit_version(connection, "added", memory_id, {"category": category, "count": len(fresh)})
         category_id = ensure_category(connection, category)
         geometry_id = ensure_geometry(connection, memory_id, category_id, geometry_json, version)
-        if (held := geometry_of(connection, geometry_id)) != geometry_json:
-            raise GeometryInactive(f"images of {category!r} are encoded under another geometry now ({held})")
+        if (present := geometry_of(connection, geometry_id)) != geometry_json:
+            raise GeometryInactive(f"images of {category!r} are encoded under another geometry now ({present})")
         ids = connection.scalars(
             insert(ReferenceRow).returning(ReferenceRow.id, sort_by_parameter_order=True),
             _values(category_id, version, fresh.values()),
@@ -71,8 +71,8 @@ def remove_references(connection: Connection, ids: Collection[int]) -> Removed:
     if not live:
         return Removed(version_of(connection), ())
     version = commit_version(connection, "removed", detail={"references": list(live)})
-    for some in batches(live):
-        mark_removed(connection, version, ReferenceRow.id.in_(some))
+    for batch in batches(live):
+        mark_removed(connection, version, ReferenceRow.id.in_(batch))
     note(
         connection,
         "references.removed",

@@ -63,12 +63,12 @@ class References:
 
     def profiles(self) -> dict[str, Profile]:
         """How the live references of each category were stored, by its name."""
-        how = (ReferenceRow.encoding, ReferenceRow.reading, ReferenceRow.width, ReferenceRow.height)
+        columns = (ReferenceRow.encoding, ReferenceRow.reading, ReferenceRow.width, ReferenceRow.height)
         statement = (
-            select(CategoryRow.name, *how, func.count().label("held"))
+            select(CategoryRow.name, *columns, func.count().label("held"))
             .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
             .where(LIVE)
-            .group_by(CategoryRow.name, *how)
+            .group_by(CategoryRow.name, *columns)
         )
         found: dict[str, list[EncodingGroup]] = {}
         with self._transactions.reading() as connection:
@@ -97,7 +97,7 @@ class References:
             .where(CategoryRow.name == category, LIVE, ReferenceRow.appearance.is_not(None))
         )
         with self._transactions.reading() as connection:
-            return [dict(found) for found in connection.scalars(statement) if found is not None]
+            return [dict(appearance) for appearance in connection.scalars(statement) if appearance is not None]
 
     def remove(self, ids: Collection[int]) -> Removed:
         """Take references out. Those unknown or gone already are passed over; with none left, no new version."""
@@ -136,8 +136,8 @@ class References:
                 raise InvalidCursor("not a cursor of references")
             statement = statement.where(ReferenceRow.id > int(cursor))
         with self._transactions.reading() as connection:
-            found = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
-        return page_of(found, limit, lambda last: str(last.id))
+            references = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
+        return page_of(references, limit, lambda last: str(last.id))
 
     def removed_with(self, category: str, after: int, limit: int) -> tuple[Reference, ...]:
         """References that were removed with their category last and can be restored, by id, beyond id `after`."""
@@ -174,8 +174,8 @@ def _find_append(
     added_version = select(ReferenceRow.id, ReferenceRow.added_version)
     versions = {
         reference_id: version
-        for some in batches(set(ids))
-        for reference_id, version in connection.execute(added_version.where(ReferenceRow.id.in_(some)))
+        for batch in batches(set(ids))
+        for reference_id, version in connection.execute(added_version.where(ReferenceRow.id.in_(batch)))
     }
     version = max(versions.values())
     first = {reference_id: row for row, reference_id in reversed(list(enumerate(ids)))}

@@ -65,12 +65,12 @@ class Retention:
             with_images = {
                 RetentionGroup(row[0], row[1]): (row[2], int(row[3] or 0)) for row in connection.execute(images)
             }
-            found = [
+            usages = [
                 GroupUsage(kind, row[2], row[3], int(row[4] or 0), *with_images.get(kind, (0, 0)))
                 for row in connection.execute(every)
                 for kind in [RetentionGroup(row[0], row[1])]
             ]
-        return tuple(sorted(found, key=lambda each: (each.group.category or "", each.group.defect)))
+        return tuple(sorted(usages, key=lambda usage: (usage.group.category or "", usage.group.defect)))
 
     def reference_usage(self) -> tuple[ReferenceUsage, ...]:
         """What the live references of every category take, by category."""
@@ -95,37 +95,38 @@ class Retention:
             return tuple(ReferenceUsage(row[0], row[1], int(row[2] or 0), round(row[3])) for row in rows)
 
     def plan(
-        self, kind: RetentionGroup, what: PruneTarget, bounds: RetentionLimits, now: datetime
+        self, kind: RetentionGroup, target: PruneTarget, bounds: RetentionLimits, now: datetime
     ) -> PruneCutoff | None:
         """Where a kind has to be cut to keep within bounds; None where it does."""
-        within, size = _within(kind, what), _size(what)
+        within, size = _within(kind, target), _size(target)
         ordered = select(InspectionRow.at, InspectionRow.id).where(*within).order_by(InspectionRow.at, InspectionRow.id)
-        found: list[Row[Any]] = []
+        beyond: list[Row[Any]] = []
         with self._transactions.reading() as connection:
             # Counted in the transaction that counts off what is too much: others may be pruning.
-            held = connection.execute(select(func.count(), func.sum(size)).where(*within)).one()
-            if bounds.count is not None and held[0] > bounds.count:
-                found += connection.execute(ordered.offset(held[0] - bounds.count - 1).limit(1))
+            totals = connection.execute(select(func.count(), func.sum(size)).where(*within)).one()
+            if bounds.count is not None and totals[0] > bounds.count:
+                beyond += connection.execute(ordered.offset(totals[0] - bounds.count - 1).limit(1))
             if bounds.age is not None:
                 newest_first = (InspectionRow.at.desc(), InspectionRow.id.desc())
                 old = ordered.where(InspectionRow.at < now - bounds.age).order_by(None).order_by(*newest_first)
-                found += connection.execute(old.limit(1))
-            if bounds.bytes is not None and int(held[1] or 0) > bounds.bytes:
-                found += _reaching(connection, within, size, int(held[1] or 0) - bounds.bytes)
-        return None if not found else PruneCutoff(kind, what, *max((row.at, row.id) for row in found))
+                beyond += connection.execute(old.limit(1))
+            if bounds.bytes is not None and int(totals[1] or 0) > bounds.bytes:
+                beyond += _reaching(connection, within, size, int(totals[1] or 0) - bounds.bytes)
+        return None if not beyond else PruneCutoff(kind, target, *max((row.at, row.id) for row in beyond))
 
-    def plan_to_free(self, wanted: int) -> tuple[PruneCutoff, ...]:
+    def plan_to_free(self, bytes_to_free: int) -> tuple[PruneCutoff, ...]:
         """Where to cut the images of what is no defect, of whatever category, to give back so many bytes or all."""
         good = (HAS_IMAGE, ~InspectionRow.defect)
         with self._transactions.reading() as connection:
             categories = connection.scalars(select(InspectionRow.category).where(*good).distinct()).all()
-            found = _reaching(connection, good, InspectionRow.stored_bytes, wanted)
-            if not found:
+            oldest = _reaching(connection, good, InspectionRow.stored_bytes, bytes_to_free)
+            if not oldest:
                 newest = select(InspectionRow.at, InspectionRow.id).where(*good)
                 newest = newest.order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
-                found = list(connection.execute(newest.limit(1)))
+                oldest = list(connection.execute(newest.limit(1)))
         return tuple(
-            PruneCutoff(RetentionGroup(each, False), "images", found[0].at, found[0].id) for each in categories
+            PruneCutoff(RetentionGroup(category, False), "images", oldest[0].at, oldest[0].id)
+            for category in categories
         )
 
     def size_of(self, cut: PruneCutoff) -> CountAndBytes:
@@ -135,7 +136,7 @@ class Retention:
             count, size = connection.execute(statement).one()
         return CountAndBytes(count, int(size or 0))
 
-    def prune(self, cut: PruneCutoff, most: int) -> CountAndBytes:
+    def prune(self, cut: PruneCutoff, max_rows: int) -> CountAndBytes:
         """Take away the oldest of what a cut names, at most so many; their files become `pending_deletions`."""
         requested = (
             InspectionRow.id,
@@ -147,7 +148,7 @@ class Retention:
         )
         ordered = select(*requested).where(*_before(cut)).order_by(InspectionRow.at, InspectionRow.id)
         with self._transactions.writing() as connection:
-            rows = connection.execute(ordered.limit(most)).all()
+            rows = connection.execute(ordered.limit(max_rows)).all()
             if not rows:
                 return CountAndBytes(0, 0)
             which = InspectionRow.id.in_([row.id for row in rows])
@@ -166,13 +167,13 @@ class Retention:
             count, size = connection.execute(statement).one()
         return CountAndBytes(count, int(size or 0))
 
-    def pending_deletions(self, most: int) -> tuple[str, ...]:
+    def pending_deletions(self, max_files: int) -> tuple[str, ...]:
         """Some of the files that are to be deleted, at most so many: paths in the data folder.
 
         One may be needed again by now: `OrphanDeleter.delete` spares it then.
         """
         with self._transactions.reading() as connection:
-            return tuple(connection.scalars(select(DiscardRow.path).limit(most)))
+            return tuple(connection.scalars(select(DiscardRow.path).limit(max_files)))
 
     def confirm_deleted(self, paths: Collection[str]) -> None:
         """Strike out files that have been deleted, or are needed again."""
@@ -180,9 +181,9 @@ class Retention:
             connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(paths)))
 
 
-def _within(kind: RetentionGroup, what: PruneTarget) -> tuple[ColumnElement[bool], ...]:
+def _within(kind: RetentionGroup, target: PruneTarget) -> tuple[ColumnElement[bool], ...]:
     conditions = (InspectionRow.category == kind.category, InspectionRow.defect == kind.defect)
-    return conditions if what == "inspections" else (*conditions, HAS_IMAGE)
+    return conditions if target == "inspections" else (*conditions, HAS_IMAGE)
 
 
 def _before(cut: PruneCutoff) -> tuple[ColumnElement[bool], ...]:
@@ -190,38 +191,43 @@ def _before(cut: PruneCutoff) -> tuple[ColumnElement[bool], ...]:
     return (*_within(cut.group, cut.target), tuple_(InspectionRow.at, InspectionRow.id) <= last)
 
 
-def _size(what: PruneTarget) -> InstrumentedAttribute[int | None]:
-    return InspectionRow.thumbnail_bytes if what == "inspections" else InspectionRow.stored_bytes
+def _size(target: PruneTarget) -> InstrumentedAttribute[int | None]:
+    return InspectionRow.thumbnail_bytes if target == "inspections" else InspectionRow.stored_bytes
 
 
 def _reaching(
     connection: Connection,
     conditions: Iterable[ColumnElement[bool]],
     size: InstrumentedAttribute[int | None],
-    wanted: int,
+    bytes_to_free: int,
 ) -> list[Row[Any]]:
     """The inspection with which the oldest together have so many bytes; empty when all have not."""
     order = (InspectionRow.at, InspectionRow.id)
     running = func.sum(size).over(order_by=order, rows=(None, 0)).label("running")
-    each = select(*order, running).where(*conditions).subquery()
-    statement = select(each.c.at, each.c.id).where(each.c.running >= wanted).order_by(each.c.at, each.c.id).limit(1)
+    running_sums = select(*order, running).where(*conditions).subquery()
+    statement = (
+        select(running_sums.c.at, running_sums.c.id)
+        .where(running_sums.c.running >= bytes_to_free)
+        .order_by(running_sums.c.at, running_sums.c.id)
+        .limit(1)
+    )
     return list(connection.execute(statement))
 
 
-def _files(row: Any, what: PruneTarget) -> list[tuple[str, int]]:
+def _files(row: Any, target: PruneTarget) -> list[tuple[str, int]]:
     """The files that an inspection ceases to name, and their bytes; a map counts with its image."""
     files = []
     if row.stored_bytes is not None and row.image_sha256 is not None and row.image_suffix is not None:
         files.append((original_path(row.image_sha256, row.image_suffix), row.stored_bytes))
     if row.map_name is not None:
         files.append((f"inspections/{row.map_name}", 0))
-    if what == "inspections" and row.thumbnail_bytes is not None:
+    if target == "inspections" and row.thumbnail_bytes is not None:
         files.append((f"inspections/{thumbnail_name(row.id)}", row.thumbnail_bytes))
     return files
 
 
 def _write_down(connection: Connection, files: list[tuple[str, int]]) -> None:
-    there = set(connection.scalars(select(DiscardRow.path).where(DiscardRow.path.in_([path for path, _ in files]))))
-    fresh = {path: size for path, size in files if path not in there}
+    pending = set(connection.scalars(select(DiscardRow.path).where(DiscardRow.path.in_([path for path, _ in files]))))
+    fresh = {path: size for path, size in files if path not in pending}
     if fresh:
         connection.execute(insert(DiscardRow), [{"path": path, "bytes": size} for path, size in fresh.items()])

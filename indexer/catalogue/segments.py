@@ -100,11 +100,11 @@ class Segments:
         with self._transactions.writing() as connection:
             live = live_ids(connection, rows)
             placed: dict[int, tuple[int, int]] = {}
-            for some in batches(live):
+            for batch in batches(live):
                 active = select(CategoryGeometryRow.id).where(CategoryGeometryRow.active)
                 lying = (
                     PlacementRow.memory_id == memory_id,
-                    PlacementRow.reference_id.in_(some),
+                    PlacementRow.reference_id.in_(batch),
                     PlacementRow.geometry_id.in_(active),
                 )
                 placed |= _moved(connection, rows, *lying)
@@ -152,7 +152,7 @@ def _moved(connection: Connection, rows: Mapping[int, int], *lying: ColumnElemen
 
     rows: reference id → new row. lying: which placements are meant.
     """
-    found = connection.execute(
+    placements = connection.execute(
         select(PlacementRow.reference_id, PlacementRow.geometry_id).where(*lying).order_by(PlacementRow.reference_id)
     )
-    return {key: (geometry_id, rows[key]) for key, geometry_id in found if key in rows}
+    return {key: (geometry_id, rows[key]) for key, geometry_id in placements if key in rows}

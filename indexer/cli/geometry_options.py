@@ -59,7 +59,7 @@ def geometry_choice(
     from indexer.domain.geometry import OnMismatch as Choices
     from indexer.domain.geometry_choice import GeometryChoice
 
-    chosen = next((each for each in get_args(Choices) if each == on_mismatch), None)
+    chosen = next((choice for choice in get_args(Choices) if choice == on_mismatch), None)
     if on_mismatch is not None and chosen is None:
         fail(f"--on-mismatch is one of {', '.join(get_args(Choices))}, not {on_mismatch}")
     try:
@@ -78,10 +78,10 @@ def geometry_choice(
 
 def pixels(option: str, text: str) -> tuple[int, int]:
     """WIDTHxHEIGHT. Exits with 2 and one line for anything else."""
-    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
+    if match is None:
         fail(f"{option} is WIDTHxHEIGHT in pixels, such as 1024x576, not {text!r}")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _window(text: str) -> tuple[int, int, int, int]:

@@ -87,7 +87,7 @@ def index(
     sign()
     console = printer()
     try:
-        found = find_categories(folder)
+        listing = find_categories(folder)
         loaded = load_encoder(encoder_of_memory(settings))
         library = ReferenceStore.open(
             settings.data,
@@ -101,7 +101,7 @@ def index(
                 [first, *_] = library.corrupt_segments
                 raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
             with progress() as shown:
-                task = shown.task("", sum(len(each.paths) for each in found.categories))
+                task = shown.task("", sum(len(category.paths) for category in listing.categories))
 
                 def advance(tally: IndexReport, count: int) -> None:
                     task.advance(count, tally.category)
@@ -109,7 +109,7 @@ def index(
                 reports = run(
                     library,
                     loaded,
-                    found.categories,
+                    listing.categories,
                     limits=settings.image_limits,
                     decoders=settings.decode_threads,
                     advance=advance,
@@ -132,8 +132,8 @@ def index(
         ValueError,
     ) as error:
         fail(str(error))
-    _summarise(console, reports, found.ignored)
-    touched = {each.category for each in reports}
+    _summarise(console, reports, listing.ignored)
+    touched = {tally.category for tally in reports}
     for category in known:
         advice = rate_advice(category.settings.decision, category.references)
         if category.name in touched and advice is not None:
@@ -149,20 +149,26 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
     table.add_column("category")
     for heading in ("added", "there already", "rejected", "findings"):
         table.add_column(heading, justify="right")
-    for each in tallies:
+    for tally in tallies:
         table.add_row(
-            each.category, str(each.added), str(each.duplicates), str(len(each.rejected)), str(len(each.findings))
+            tally.category, str(tally.added), str(tally.duplicates), str(len(tally.rejected)), str(len(tally.findings))
         )
     console.print(table)
-    _list(console, [f"refused: {each.path}: {each.detail}" for report in tallies for each in report.rejected])
+    _list(
+        console, [f"refused: {rejected.path}: {rejected.detail}" for report in tallies for rejected in report.rejected]
+    )
     _list(console, [f"passed over: {path}: {_why_passed_over(path)}" for path in passed_over])
-    for each in tallies:
-        if each.images_until_outlier_check:
+    for tally in tallies:
+        if tally.images_until_outlier_check:
             console.print(
-                f"{each.category}: too few images to check for outliers: {each.images_until_outlier_check} more needed",
+                f"{tally.category}: too few images to check for outliers: "
+                f"{tally.images_until_outlier_check} more needed",
                 soft_wrap=True,
             )
-    _list(console, [f"{found.kind}: {path}: {found.detail}" for report in tallies for path, found in report.findings])
+    _list(
+        console,
+        [f"{finding.kind}: {path}: {finding.detail}" for report in tallies for path, finding in report.findings],
+    )
 
 
 def _why_passed_over(path: Path) -> str:

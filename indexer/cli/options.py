@@ -33,10 +33,10 @@ EncoderName = Annotated[
 ]
 
 
-def read_settings(kind: type[S], **given: object) -> S:
+def read_settings(kind: type[S], **options: object) -> S:
     """The settings, with what the command line gave over the environment. Exits with 2 and one line if invalid."""
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     except SettingsError as error:  # a secret's file that cannot be read
         fail(str(error.__cause__ or error))
     except ValidationError as error:
@@ -60,13 +60,13 @@ def sign() -> None:
     acting.set(Actor(f"command of user {os.getuid()}"))
 
 
-def bit_depth_option(given: int | None) -> BitDepth | None:
+def bit_depth_option(bits: int | None) -> BitDepth | None:
     """A bit depth from the command line. Exits with 2 and one line for one that there is not."""
     from indexer.domain.bit_depth import BIT_DEPTHS
 
-    depth = next((each for each in BIT_DEPTHS if each == given), None)
-    if depth is None and given is not None:
-        fail(f"--bit-depth is one of {', '.join(map(str, BIT_DEPTHS))}, not {given}")
+    depth = next((choice for choice in BIT_DEPTHS if choice == bits), None)
+    if depth is None and bits is not None:
+        fail(f"--bit-depth is one of {', '.join(map(str, BIT_DEPTHS))}, not {bits}")
     return depth
 
 

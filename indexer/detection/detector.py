@@ -179,13 +179,17 @@ class Detector:
         """
         criteria = self.criteria(category, None)
         scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
-        there, here = (mean_distance(each.distances, own.frame, own_settings) for each in (scored, own))
-        if there >= here:
+        other_distance, own_distance = (
+            mean_distance(result.distances, own.frame, own_settings) for result in (scored, own)
+        )
+        if other_distance >= own_distance:
             return None
         calibration = criteria.calibration
         p_value = calibration.scores.p_value(scored.score) if calibration is not None and len(calibration) else None
-        similarity, own_similarity = (float(each.neighbours.similarities[0]) for each in (scored, own))
-        return AlternativeCategory(category, similarity, own_similarity, there, here, scored.score, p_value)
+        similarity, own_similarity = (float(result.neighbours.similarities[0]) for result in (scored, own))
+        return AlternativeCategory(
+            category, similarity, own_similarity, other_distance, own_distance, scored.score, p_value
+        )
 
 
 def judge(

@@ -60,9 +60,9 @@ class CategorySettings:
             raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> CategorySettings:
+    def from_json(cls, stored: Mapping[str, Any]) -> CategorySettings:
         """From what the catalogue keeps; settings that an older version did not know have their defaults."""
-        values = dict(kept)
+        values = dict(stored)
         if values.get("layer_weights") is not None:
             values["layer_weights"] = tuple(values["layer_weights"])
         if (region := values.get("region_of_interest")) is not None:

@@ -38,21 +38,21 @@ class Encoding:
         Between a lossless file and a JPEG of quality 95, or between 4:4:4 and 4:2:0, every patch differs a little:
         see docs/verdicts.md.
         """
-        mine, others = self.fineness, other.fineness
-        if mine is None or others is None:
+        own_fineness, other_fineness = self.fineness, other.fineness
+        if own_fineness is None or other_fineness is None:
             return self.format == other.format
-        if min(mine, others) >= _FINE:
+        if min(own_fineness, other_fineness) >= _FINE:
             return True
         samplings = {self.subsampling, other.subsampling} - {None}
-        return self.lossy and other.lossy and abs(mine - others) <= _ALIKE and len(samplings) < 2
+        return self.lossy and other.lossy and abs(own_fineness - other_fineness) <= _ALIKE and len(samplings) < 2
 
     def is_finer_than(self, other: Encoding) -> bool:
         """Whether storing an image in the other way, too, would make the two comparable."""
-        mine, others = self.fineness, other.fineness
-        if mine is None or other.quality is None or others is None or self.is_like(other):
+        own_fineness, other_fineness = self.fineness, other.fineness
+        if own_fineness is None or other.quality is None or other_fineness is None or self.is_like(other):
             return False
-        samplings = [SAMPLINGS.index(each.subsampling or "4:4:4") for each in (self, other)]
-        return mine >= others - _ALIKE and samplings[0] <= samplings[1]
+        samplings = [SAMPLINGS.index(encoding.subsampling or "4:4:4") for encoding in (self, other)]
+        return own_fineness >= other_fineness - _ALIKE and samplings[0] <= samplings[1]
 
     def to_json(self) -> str:
         """As it is kept: equal encodings are equal texts."""

@@ -117,8 +117,8 @@ class InputGeometry:
     def described(self) -> str:
         """Both sizes, for people: 512 × 512 → 448 × 448 pixels."""
         (width, height), (across, down) = self.resized, self.size
-        whole = "" if self.resized == self.size else f" → {across} × {down}"
-        return f"{width} × {height}{whole} pixels"
+        scaled_to = "" if self.resized == self.size else f" → {across} × {down}"
+        return f"{width} × {height}{scaled_to} pixels"
 
     def fits(self, image_size: Size) -> bool:
         """Whether an image of (width, height) pixels has these proportions, within 5 %."""
@@ -190,8 +190,8 @@ class Placement:
     def shown(self) -> Box:
         """The part of the window that shows the image, in pixels of the window; of no area where it shows nothing."""
         (left, top, across, down), (x0, y0, width, height) = self.geometry.window, self.drawn
-        x = [min(max(each - left, 0), across) for each in (x0, x0 + width)]
-        y = [min(max(each - top, 0), down) for each in (y0, y0 + height)]
+        x = [min(max(edge - left, 0), across) for edge in (x0, x0 + width)]
+        y = [min(max(edge - top, 0), down) for edge in (y0, y0 + height)]
         return x[0], y[0], x[1], y[1]
 
     @property

@@ -86,8 +86,8 @@ class GeometryChoice:
 
     def _inherited(self, present: InputGeometry | None) -> OnMismatch:
         """What images of other proportions meet where nobody says: as now, but the whole image is never squashed."""
-        said = self.cells is not None or self.smallest_defect is not None or self.size is not None
-        if present is None or (said and present.on_mismatch == "stretch"):
+        is_set = self.cells is not None or self.smallest_defect is not None or self.size is not None
+        if present is None or (is_set and present.on_mismatch == "stretch"):
             return "letterbox"
         return present.on_mismatch
 
@@ -130,7 +130,7 @@ def refitted(geometry: InputGeometry, before: int, patch: int) -> InputGeometry:
 
 def smallest_defect(geometry: InputGeometry, image_size: Size, patch: int) -> float:
     """The smallest defect that is found in images of (width, height) pixels, in pixels of the image."""
-    scale = max(each / side for each, side in zip(geometry.resized, image_size, strict=True))
+    scale = max(scaled / side for scaled, side in zip(geometry.resized, image_size, strict=True))
     return DEFECT_SHARE * patch / scale
 
 

@@ -95,4 +95,4 @@ class InspectionFilter:
         ):
             return False
         named = (inspection.filename, inspection.part_id, inspection.station)
-        return self.text is None or any(self.text.lower() in (each or "").lower() for each in named)
+        return self.text is None or any(self.text.lower() in (field or "").lower() for field in named)

@@ -66,7 +66,7 @@ class Profile:
     @cached_property
     def most_common(self) -> Encoding | None:
         """What most references were stored as; None where it is not known of any."""
-        return max(self._counts, key=lambda each: self._counts[each]) if self._counts else None
+        return max(self._counts, key=lambda encoding: self._counts[encoding]) if self._counts else None
 
     @cached_property
     def typical(self) -> Encoding | None:
@@ -113,32 +113,34 @@ class Profile:
 
     def is_finer_than(self, encoding: Encoding) -> bool:
         """Whether nearly all references would be like an image of this encoding, had they been stored so, too."""
-        finer = sum(count for each, count in self._counts.items() if each.is_finer_than(encoding))
+        finer = sum(count for stored, count in self._counts.items() if stored.is_finer_than(encoding))
         return not self.knows(encoding) and finer >= _NEARLY_ALL * self.count
 
     def _like(self, encoding: Encoding) -> int:
         """How many references were stored like that."""
-        return sum(count for each, count in self._counts.items() if each.is_like(encoding))
+        return sum(count for stored, count in self._counts.items() if stored.is_like(encoding))
 
     def notices_of_part(
         self, encoding: Encoding, reading: Reading, width: int, height: int, calibration: CalibrationKind
     ) -> list[Notice]:
         """How an inspected image, as it was read, differs from the references. calibration: which one judged it."""
-        found = self._read_alike(encoding, reading)
-        if not found and not self.knows(encoding):
-            those = "of several kinds" if self.typical is None else str(self.typical)
-            found.append(
-                Notice("encoding_mismatch", f"It is {encoding}; the references are {those}. {_JUDGED[calibration]}")
+        alike = self._read_alike(encoding, reading)
+        if not alike and not self.knows(encoding):
+            description = "of several kinds" if self.typical is None else str(self.typical)
+            alike.append(
+                Notice(
+                    "encoding_mismatch", f"It is {encoding}; the references are {description}. {_JUDGED[calibration]}"
+                )
             )
-        return [*found, *self._of_size(width, height)]
+        return [*alike, *self._of_size(width, height)]
 
     def notices_of_reference(self, encoding: Encoding, reading: Reading, width: int, height: int) -> list[Notice]:
         """What differs between a new reference, which the profile holds already, and most of the others."""
-        found = self._read_alike(encoding, reading)
-        if not found and self.most_common is not None and not self.most_common.is_like(encoding):
+        alike = self._read_alike(encoding, reading)
+        if not alike and self.most_common is not None and not self.most_common.is_like(encoding):
             detail = f"It is {encoding}; most references of the category are {self.most_common}. Store all alike."
-            found.append(Notice("encoding_mismatch", detail))
-        return [*found, *self._of_size(width, height)]
+            alike.append(Notice("encoding_mismatch", detail))
+        return [*alike, *self._of_size(width, height)]
 
     def _read_alike(self, encoding: Encoding, reading: Reading) -> list[Notice]:
         if reading.stored_as is None:

@@ -31,6 +31,6 @@ class ScoringSettings:
             raise ValueError("rho must be 0 or more")
         if not 0 < self.pooled_share <= 1:
             raise ValueError("pooled_share must be more than 0 and at most 1")
-        given = self.layer_weights
-        if given is not None and not (all(w >= 0 and math.isfinite(w) for w in given) and sum(given) > 0):
+        weights = self.layer_weights
+        if weights is not None and not (all(w >= 0 and math.isfinite(w) for w in weights) and sum(weights) > 0):
             raise ValueError("layer weights must be 0 or more, and not all 0")

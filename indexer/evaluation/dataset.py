@@ -77,16 +77,16 @@ class Dataset:
     @property
     def files(self) -> int:
         """How many images and masks it has."""
-        return len(self.references) + len(self.samples) + sum(each.mask is not None for each in self.samples)
+        return len(self.references) + len(self.samples) + sum(sample.mask is not None for sample in self.samples)
 
 
-def chosen(names: Iterable[str], wanted: Collection[str], folder: Path) -> list[str]:
+def chosen(names: Iterable[str], requested: Collection[str], folder: Path) -> list[str]:
     """Of the categories that a folder has those that are wanted, sorted; all of them when none is named.
 
     DatasetError for a name that the folder does not have.
     """
-    there = sorted(names)
-    unknown = sorted(set(wanted) - set(there))
+    present = sorted(names)
+    unknown = sorted(set(requested) - set(present))
     if unknown:
-        raise DatasetError(f"no category {unknown[0]!r} in {folder}: it has {', '.join(there)}")
-    return [name for name in there if not wanted or name in wanted]
+        raise DatasetError(f"no category {unknown[0]!r} in {folder}: it has {', '.join(present)}")
+    return [name for name in present if not requested or name in requested]

@@ -66,7 +66,7 @@ def encoded_batches(encoder: Encoder, paths: Sequence[Path], geometry: InputGeom
         ahead = begin(0)
         for start in range(0, len(paths), size):
             batch, ahead = ahead, begin(start + size)  # decoded while this one is encoded and judged
-            yield encode_batch(encoder, [each.result().prepared for each in batch])
+            yield encode_batch(encoder, [loading.result().prepared for loading in batch])
 
 
 def encoded_samples(encoder: Encoder, paths: Sequence[Path], geometry: InputGeometry) -> Iterator[Features]:
@@ -109,32 +109,34 @@ class FeatureCache:
         empty = MemoryBank.empty(self._encoder.space, self._codec.name).with_geometries(geometries or {})
         memory = empty
         digests: list[str] = []
-        for geometry, alike in groupby(references, lambda each: empty.geometry_of(each.category)):
+        for geometry, alike in groupby(references, lambda reference: empty.geometry_of(reference.category)):
             for chunk in _chunks(alike):
-                encoded, found = self._encoded([each.path for each in chunk], geometry, progress)
+                encoded, file_digests = self._encoded([reference.path for reference in chunk], geometry, progress)
                 rows = range(len(digests), len(digests) + len(chunk))
-                memory = memory.with_references(rows, [each.category for each in chunk], encoded, memory.version + 1)
-                digests += found
+                memory = memory.with_references(
+                    rows, [reference.category for reference in chunk], encoded, memory.version + 1
+                )
+                digests += file_digests
         return memory, tuple(digests)
 
     def _encoded(
         self, paths: Sequence[Path], geometry: InputGeometry, progress: Progress
     ) -> tuple[EncodedReferences, list[str]]:
         files = [_digest(path) for path in paths]
-        own = "" if geometry == self._encoder.space.global_geometry else f" {geometry.to_json()}"
-        digests = [digest + own for digest in files]
-        held = {digest: encoded for digest in digests if (encoded := self._stored(digest)) is not None}
-        progress(sum(digest in held for digest in digests))
-        fresh = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in held}
+        suffix = "" if geometry == self._encoder.space.global_geometry else f" {geometry.to_json()}"
+        digests = [digest + suffix for digest in files]
+        cached = {digest: encoded for digest in digests if (encoded := self._stored(digest)) is not None}
+        progress(sum(digest in cached for digest in digests))
+        fresh = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in cached}
         if fresh:
             parts = []
             for features in encoded_samples(self._encoder, list(fresh.values()), geometry):
                 parts.append(self._codec.encode(features))
                 progress(1)
             self._store(list(fresh), join(parts))
-            held |= dict(zip(fresh, parts, strict=True))
+            cached |= dict(zip(fresh, parts, strict=True))
             progress(sum(digest in fresh for digest in digests) - len(fresh))
-        return join([held[digest] for digest in digests]), files
+        return join([cached[digest] for digest in digests]), files
 
     def _stored(self, digest: str) -> EncodedReferences | None:
         if digest not in self._where:
@@ -144,7 +146,9 @@ class FeatureCache:
             try:
                 read = self._segments.read(segment.name, segment.sha256)
             except CorruptSegmentError:
-                self._where = {each: place for each, place in self._where.items() if place[0].name != segment.name}
+                self._where = {
+                    each: location for each, location in self._where.items() if location[0].name != segment.name
+                }
                 return None
             self._open = (
                 segment.name,
@@ -200,6 +204,6 @@ def _digest(path: Path) -> str:
 
 
 def _chunks(references: Iterable[Reference]) -> Iterator[list[Reference]]:
-    rest = iter(references)
-    while chunk := list(islice(rest, _CHUNK)):
+    remaining = iter(references)
+    while chunk := list(islice(remaining, _CHUNK)):
         yield chunk

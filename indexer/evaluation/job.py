@@ -77,7 +77,7 @@ def run_evaluation(choices: EvaluationOptions) -> Report:
     """
     if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
         raise ValueError("several encoders are compared by --protocol encoders only")
-    if choices.cells is not None and (pooled := [each for each in choices.protocols if each not in _OWN]):
+    if choices.cells is not None and (pooled := [protocol for protocol in choices.protocols if protocol not in _OWN]):
         raise ValueError(
             f"{pooled[0]} compares all categories, whose images have other proportions: with --geometry choose "
             f"{' or '.join(_OWN)}"
@@ -101,12 +101,12 @@ def run_evaluation(choices: EvaluationOptions) -> Report:
 
 def _passes(choices: EvaluationOptions, resize: int, crop: int) -> list[tuple[EncoderSettings, tuple[Protocol, ...]]]:
     """Each encoder and size that is loaded, with what is done with it."""
-    sized = [each if choices.sized else replace(each, resize=resize, crop=crop) for each in choices.encoders]
+    sized = [encoder if choices.sized else replace(encoder, resize=resize, crop=crop) for encoder in choices.encoders]
     main = tuple(protocol for protocol in choices.protocols if protocol != "encoders")
     if "encoders" not in choices.protocols:
         return [(sized[0], main)]
-    compared = [each for settings in sized for each in dict.fromkeys((settings, _small(settings)))]
-    return [(each, (*main, "encoders") if each == sized[0] else ("encoders",)) for each in compared]
+    compared = [choice for settings in sized for choice in dict.fromkeys((settings, _small(settings)))]
+    return [(choice, (*main, "encoders") if choice == sized[0] else ("encoders",)) for choice in compared]
 
 
 def _small(settings: EncoderSettings) -> EncoderSettings:
@@ -150,17 +150,17 @@ def _measure(
 
 def whole_images(dataset: Dataset, cells: int, patch: int) -> dict[str, InputGeometry]:
     """Every category's geometry: all of its images, in the proportions that its references mostly have."""
-    found = {}
+    geometries = {}
     for category in dataset.categories:
-        paths = [each.path for each in dataset.references if each.category == category][:_LOOKED_AT]
+        paths = [reference.path for reference in dataset.references if reference.category == category][:_LOOKED_AT]
         shapes = [decode_image(path).shape for path in paths]
-        found[category] = choose_geometry(median(width / height for height, width, _ in shapes), cells, patch)
-    return found
+        geometries[category] = choose_geometry(median(width / height for height, width, _ in shapes), cells, patch)
+    return geometries
 
 
 def _first(outcomes: Sequence[Outcome], protocols: Sequence[str]) -> Outcome | None:
     """The outcome of the first of these protocols that was carried out."""
-    return next((each for name in protocols for each in outcomes if each.variant.protocol == name), None)
+    return next((outcome for name in protocols for outcome in outcomes if outcome.variant.protocol == name), None)
 
 
 def _decide(
@@ -170,10 +170,10 @@ def _decide(
     task = shown.task("thresholds from the references", len(main.categories))
     decided = []
     search = main.variant.search
-    for each in decide_categories(
+    for category in decide_categories(
         subject.dataset, subject.memory, subject.engine, search, choices.false_reject_rate, main
     ):
-        decided.append(each)
+        decided.append(category)
         task.advance()
     return tuple(decided)
 
@@ -181,7 +181,11 @@ def _decide(
 def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[CategoryDecisions], shown: Progress) -> None:
     """The images of the main outcome."""
     folder.mkdir(parents=True, exist_ok=True)
-    thresholds = {each.category: each.threshold for each in decided if each.threshold is not None}
+    thresholds = {
+        decided_category.category: decided_category.threshold
+        for decided_category in decided
+        if decided_category.threshold is not None
+    }
     draw_ranking(subject.dataset, main, folder / "ranking.png")
     draw_histograms(subject.dataset, main, thresholds, folder / "histograms.png")
     task = shown.task("contact sheets", len(main.categories))
@@ -194,7 +198,7 @@ def _draw(folder: Path, subject: Subject, main: Outcome, decided: Sequence[Categ
 def _draw_growth(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """The curves of protocols with more and more references, where they were measured."""
     for protocol, label in _GROWN.items():
-        grown = [each for each in outcomes if each.variant.protocol == protocol]
+        grown = [outcome for outcome in outcomes if outcome.variant.protocol == protocol]
         if grown:
             folder.mkdir(parents=True, exist_ok=True)
             draw_growth(grown, label, folder / f"{protocol}.png")

@@ -27,7 +27,7 @@ class Measured:
     def lost_masks(self) -> tuple[str, ...]:
         """The masks of which nothing is left in the map's frame, of all categories in order."""
         judged = [category for outcome in self.outcomes for category in outcome.categories.values()]
-        return tuple(dict.fromkeys(each for category in judged for each in category.lost_masks))
+        return tuple(dict.fromkeys(mask for category in judged for mask in category.lost_masks))
 
     def differences(self, dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
         """In what these runs of a protocol differ from the paper's; empty when they are the same."""

@@ -59,8 +59,8 @@ def measure(scores: NDArray[np.float64], defective: NDArray[np.bool_], pixels: P
 
 def mean(figures: Sequence[Figures]) -> Figures:
     """Each figure's mean over the categories that have it."""
-    error = float(np.mean([each.pixel_error for each in figures])) if figures else 0.0
-    sampled = [each.aupro_sampled for each in figures if each.aupro_sampled is not None]
+    error = float(np.mean([figure.pixel_error for figure in figures])) if figures else 0.0
+    sampled = [figure.aupro_sampled for figure in figures if figure.aupro_sampled is not None]
     return Figures(
         *(float(np.mean(known)) if known else None for known in _known(figures)),
         aupro_sampled=float(np.mean(sampled)) if sampled else None,
@@ -75,7 +75,7 @@ def deviation(figures: Sequence[Figures]) -> Figures:
 
 def _known(figures: Sequence[Figures]) -> list[list[float]]:
     """For each of the seven figures, the values there are."""
-    return [[value for each in figures if (value := getattr(each, name)) is not None] for name in FIGURES]
+    return [[value for figure in figures if (value := getattr(figure, name)) is not None] for name in FIGURES]
 
 
 def aupro(pixels: PixelCounts) -> float:
@@ -124,15 +124,15 @@ def _ranked(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[floa
 
 def _ranked_pixels(pixels: PixelCounts) -> tuple[float, float, float]:
     """AUROC, AP and F1-max from the counts, which are in order already: what scikit-learn gives for all the pixels."""
-    found = np.cumsum(pixels.defective, dtype=np.float64)  # at or above each score
+    detected = np.cumsum(pixels.defective, dtype=np.float64)  # at or above each score
     rejected = np.cumsum(pixels.normal, dtype=np.float64)
-    defective, normal = found[-1], rejected[-1]
+    defective, normal = detected[-1], rejected[-1]
     above = pixels.defective * (normal - rejected + pixels.normal / 2)  # pairs in order, equal ones by half
-    precision = found / (found + rejected)
+    precision = detected / (detected + rejected)
     return (
         float(above.sum() / (defective * normal)),
         float((pixels.defective * precision).sum() / defective),
-        float((2 * found / (defective + found + rejected)).max()),
+        float((2 * detected / (defective + detected + rejected)).max()),
     )
 
 

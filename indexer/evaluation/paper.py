@@ -68,23 +68,23 @@ def differences(
     if not has_figures(dataset.layout, protocol):
         reports_some = any(key[0] == dataset.layout for key in _paper().lines)
         return (f"it has no such runs of {preset.title}" if reports_some else "it has none of this data set",)
-    found = []
+    differences = []
     encoder = _encoder(space)
     if encoder is None or (protocol != "encoders" and encoder != _ENCODER):
         named = "one of table A2's" if protocol == "encoders" else f"{_ENCODER} ViT-B/16"
-        found.append(f"encoder {space.encoder}, not {named}")
+        differences.append(f"encoder {space.encoder}, not {named}")
     elif space.layers != _LAYERS:
-        found.append(f"{', '.join(space.layers)}, not 4, 7, 10 and 12")
+        differences.append(f"{', '.join(space.layers)}, not 4, 7, 10 and 12")
     sizes = [(preset.geometry.resized[0], preset.geometry.size[0])] + [_SMALL] * (protocol == "encoders")
     resize, crop = space.global_geometry.resized[0], space.global_geometry.size[0]
     if (resize, crop) not in sizes:
-        found.append(f"{resize} → {crop} pixels, not {sizes[0][0]} → {sizes[0][1]}")
+        differences.append(f"{resize} → {crop} pixels, not {sizes[0][0]} → {sizes[0][1]}")
     if scoring != preset.scoring:
-        found.append(f"K = {scoring.k}, ρ = {scoring.rho}, not {preset.scoring.k} and {preset.scoring.rho}")
+        differences.append(f"K = {scoring.k}, ρ = {scoring.rho}, not {preset.scoring.k} and {preset.scoring.rho}")
     if any(variant.search.balance for variant in variants):
-        found.append("layers weighed as the references say, not equally")
-    found += _lacking_categories(dataset, variants)
-    return tuple(found)
+        differences.append("layers weighed as the references say, not equally")
+    differences += _lacking_categories(dataset, variants)
+    return tuple(differences)
 
 
 def _lacking_categories(dataset: Dataset, variants: Sequence[Variant]) -> list[str]:
@@ -96,9 +96,9 @@ def _lacking_categories(dataset: Dataset, variants: Sequence[Variant]) -> list[s
     whole = PRESETS[dataset.layout].whole
     if whole is None:
         return []
-    there = (len(dataset.categories), len(dataset.references), len(dataset.samples))
+    counts = (len(dataset.categories), len(dataset.references), len(dataset.samples))
     what = ("categories", "references", "test images")
-    return [f"{has} of {all_} {name}" for has, all_, name in zip(there, whole, what, strict=True) if has != all_]
+    return [f"{has} of {all_} {name}" for has, all_, name in zip(counts, whole, what, strict=True) if has != all_]
 
 
 def _encoder(space: FeatureSpace) -> str | None:

@@ -184,7 +184,7 @@ def _onboarding(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace,
     lines = []
     for count in range(first, len(names) + 1):
         known = names[:count]
-        chosen = tuple(row for row, each in enumerate(dataset.references) if each.category in known)
+        chosen = tuple(row for row, reference in enumerate(dataset.references) if reference.category in known)
         setting = f"{count} categories" if count == first else f"+ {names[count - 1]}"
         search = Search(scoring, references=None if count == len(names) else chosen)
         lines.append(Variant("onboarding", setting, search, judged=known))
@@ -206,7 +206,7 @@ def _ablation(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, d
 
 
 def _sensitivity(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace, draws: Draws) -> list[Variant]:
-    layers, everything = len(space.layers), len(dataset.references)
+    layers, reference_count = len(space.layers), len(dataset.references)
     lines = [(f"as set: K = {scoring.k}, ρ = {scoring.rho}, all layers", scoring)]
     for layer, name in enumerate(space.layers):
         only = tuple(float(index == layer) for index in range(layers))
@@ -216,7 +216,7 @@ def _sensitivity(dataset: Dataset, scoring: ScoringSettings, space: FeatureSpace
         lines.append((f"the last {used} layers", replace(scoring, layer_weights=last)))
     for k in sorted({max(1, scoring.k // 10), max(1, scoring.k // 3)} - {scoring.k}):
         lines.append((f"K = {k}", replace(scoring, k=k)))
-    lines.append(("no global retrieval: all references", replace(scoring, k=everything)))
+    lines.append(("no global retrieval: all references", replace(scoring, k=reference_count)))
     for rho in RADII:
         if rho != scoring.rho:
             lines.append((f"ρ = {rho}", replace(scoring, rho=rho)))
@@ -241,7 +241,7 @@ def _drawn(dataset: Dataset, seed: int, counts: Mapping[str, int]) -> tuple[int,
     """
     drawn: list[int] = []
     for name, count in counts.items():
-        rows = [row for row, each in enumerate(dataset.references) if each.category == name]
+        rows = [row for row, reference in enumerate(dataset.references) if reference.category == name]
         order = np.random.default_rng([seed, *name.encode()]).permutation(len(rows))
         drawn += [rows[index] for index in order[:count]]
     return tuple(sorted(drawn))

@@ -44,14 +44,14 @@ class Report:
         ]
         facts += self._left_out()
         facts += self._lacking()
-        for each in self.measured:
-            geometry, scoring = each.space.global_geometry, each.scoring
+        for measured in self.measured:
+            geometry, scoring = measured.space.global_geometry, measured.scoring
             size = f"{geometry.resized[0]} → {geometry.size[0]}"
             facts.append(
-                f"Encoder {each.space.encoder}, fingerprint {each.space.fingerprint[:12]}, "
-                f"{size} pixels, {each.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
+                f"Encoder {measured.space.encoder}, fingerprint {measured.space.fingerprint[:12]}, "
+                f"{size} pixels, {measured.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
             )
-            if lost := each.lost_masks:
+            if lost := measured.lost_masks:
                 names = readable(", ".join(lost[:_NAMED]))
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
                 facts.append(
@@ -59,7 +59,7 @@ class Report:
                     f"as good pixels: they are empty, or lie in the border that is cut off: {names}{more}."
                 )
         facts += self._not_the_papers()
-        errors = [outcome.mean.pixel_error for each in self.measured for outcome in each.outcomes]
+        errors = [outcome.mean.pixel_error for measured in self.measured for outcome in measured.outcomes]
         if any(errors):
             facts.append(f"Scores of pixels were binned: no mean pixel figure is off by more than {max(errors):.1e}.")
         return facts
@@ -67,38 +67,39 @@ class Report:
     def _left_out(self) -> list[str]:
         """What could not be used, and why."""
         left_out = self.dataset.left_out
-        told = [f"Left out: {len(left_out)} that cannot be used."] if left_out else []
-        told += [
-            f"Left out: {each.path.relative_to(self.dataset.folder)}: {each.detail}" for each in left_out[:_LEFT_OUT]
+        lines = [f"Left out: {len(left_out)} that cannot be used."] if left_out else []
+        lines += [
+            f"Left out: {rejected.path.relative_to(self.dataset.folder)}: {rejected.detail}"
+            for rejected in left_out[:_LEFT_OUT]
         ]
         if len(left_out) > _LEFT_OUT:
-            told.append(f"Left out: … and {len(left_out) - _LEFT_OUT} more, see `left_out` in report.json.")
-        return [readable(each) for each in told]
+            lines.append(f"Left out: … and {len(left_out) - _LEFT_OUT} more, see `left_out` in report.json.")
+        return [readable(line) for line in lines]
 
     def _lacking(self) -> list[str]:
         """Which categories some figures, and their means, leave out."""
-        told = []
+        lines = []
         lacking: dict[str, Callable[[Sample], bool]] = {
             "good test images: no image figures of": lambda sample: not sample.defective,
             "defective test images: no figures of": lambda sample: sample.defective,
             "masks: no pixel figures of": lambda sample: sample.mask is not None,
         }
-        for what, has in lacking.items():
-            there = {sample.category for sample in self.dataset.samples if has(sample)}
-            if missing := [name for name in self.dataset.categories if name not in there]:
-                told.append(f"No {what} {', '.join(missing)}, and none in the means.")
-        return told
+        for lack, has in lacking.items():
+            present = {sample.category for sample in self.dataset.samples if has(sample)}
+            if missing := [name for name in self.dataset.categories if name not in present]:
+                lines.append(f"No {lack} {', '.join(missing)}, and none in the means.")
+        return lines
 
     def _not_the_papers(self) -> list[str]:
         """Which runs have no figures of the paper beside them, and why: a line for each reason."""
         protocols: dict[str, list[str]] = {}
-        for each in self.measured:
-            for protocol in each.by_protocol():
-                if differing := each.differences(self.dataset, protocol):
+        for measured in self.measured:
+            for protocol in measured.by_protocol():
+                if differing := measured.differences(self.dataset, protocol):
                     protocols.setdefault("; ".join(differing), []).append(protocol)
         return [
-            f"No figures of the paper beside {', '.join(dict.fromkeys(those))}: {why}."
-            for why, those in protocols.items()
+            f"No figures of the paper beside {', '.join(dict.fromkeys(protocol_names))}: {why}."
+            for why, protocol_names in protocols.items()
         ]
 
     def tables(self) -> list[Table]:
@@ -118,10 +119,10 @@ class Report:
             console.print(drawn)
         if any(table.beside_the_paper for table in self.tables()):
             console.print(BESIDE, highlight=False)
-        for each in self.measured:
-            if each.decisions:
+        for measured in self.measured:
+            if measured.decisions:
                 drawn = Drawn(*_DECIDED_HEADS, title=self._decided_title(), title_justify="left")
-                for row in map(_decided_cells, each.decisions):
+                for row in map(_decided_cells, measured.decisions):
                     drawn.add_row(*row)
                 console.print(drawn)
 
@@ -138,14 +139,14 @@ class Report:
             parts.append("\n".join(rows))
         if any(table.beside_the_paper for table in self.tables()):
             parts.append(BESIDE)
-        for each in self.measured:
-            if each.decisions:
+        for measured in self.measured:
+            if measured.decisions:
                 rows = [
                     f"### {self._decided_title()}\n",
                     f"| {' | '.join(_DECIDED_HEADS)} |",
                     "|---|---:|---:|---:|---:|",
                 ]
-                rows += [f"| {' | '.join(_decided_cells(row))} |" for row in each.decisions]
+                rows += [f"| {' | '.join(_decided_cells(row))} |" for row in measured.decisions]
                 parts.append("\n".join(rows))
         return "\n\n".join(parts) + "\n"
 
@@ -172,13 +173,13 @@ class Report:
                     "pixel_error",
                 ]
             )
-            for each in self.measured:
-                geometry = each.space.global_geometry
-                for outcome in each.outcomes:
+            for measured in self.measured:
+                geometry = measured.space.global_geometry
+                for outcome in measured.outcomes:
                     variant = outcome.variant
                     start = [
-                        each.space.encoder,
-                        each.space.fingerprint,
+                        measured.space.encoder,
+                        measured.space.fingerprint,
                         geometry.resized[0],
                         geometry.size[0],
                         variant.protocol,
@@ -205,23 +206,23 @@ class Report:
             "facts": self.facts(),
             "layout": self.dataset.layout,
             "left_out": [
-                {"path": str(each.path.relative_to(self.dataset.folder)), "detail": each.detail}
-                for each in self.dataset.left_out
+                {"path": str(rejected.path.relative_to(self.dataset.folder)), "detail": rejected.detail}
+                for rejected in self.dataset.left_out
             ],
             "samples": {
                 name: [
-                    {"path": str(each.path.relative_to(self.dataset.folder)), "kind": each.kind}
-                    for each in samples
-                    if each.category == name
+                    {"path": str(sample.path.relative_to(self.dataset.folder)), "kind": sample.kind}
+                    for sample in samples
+                    if sample.category == name
                 ]
                 for name in self.dataset.categories
             },
             "measured": [
                 {
-                    "space": json.loads(each.space.to_json()),
-                    "codec": each.codec,
-                    "scoring": asdict(each.scoring),
-                    "thresholds": [asdict(decided) for decided in each.decisions],
+                    "space": json.loads(measured.space.to_json()),
+                    "codec": measured.codec,
+                    "scoring": asdict(measured.scoring),
+                    "thresholds": [asdict(decided) for decided in measured.decisions],
                     "variants": [
                         {
                             "protocol": outcome.variant.protocol,
@@ -229,12 +230,14 @@ class Report:
                             "seed": outcome.variant.seed,
                             "references": outcome.references,
                             "mean": asdict(outcome.mean),
-                            "categories": {name: asdict(found) for name, found in outcome.categories.items()},
+                            "categories": {
+                                name: asdict(category_outcome) for name, category_outcome in outcome.categories.items()
+                            },
                         }
-                        for outcome in each.outcomes
+                        for outcome in measured.outcomes
                     ],
                 }
-                for each in self.measured
+                for measured in self.measured
             ],
         }
 
@@ -246,5 +249,5 @@ def _decided_cells(decided: CategoryDecisions) -> list[str]:
     threshold = f"{decided.threshold:.4f}" + (
         "" if decided.rate_supported else ", too few references to promise the rate"
     )
-    rejected, found = f"{decided.rejected} of {decided.good}", f"{decided.detected} of {decided.defective}"
-    return [decided.category, threshold, rejected, found, recognised]
+    rejected, detected = f"{decided.rejected} of {decided.good}", f"{decided.detected} of {decided.defective}"
+    return [decided.category, threshold, rejected, detected, recognised]

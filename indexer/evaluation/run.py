@@ -59,7 +59,7 @@ class Outcome:
     @property
     def mean(self) -> Figures:
         """Means over the categories."""
-        return mean([each.figures for each in self.categories.values()])
+        return mean([category.figures for category in self.categories.values()])
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
     folder: where a category's outcome is kept as soon as it is known; what is there for the same images, encoder and
     search is not computed again. progress: told of samples done. DatasetError for an image that cannot be used.
     """
-    found: dict[tuple[Search, str], CategoryOutcome] = {}
+    outcomes: dict[tuple[Search, str], CategoryOutcome] = {}
     for category in subject.dataset.categories:
         searches = list(dict.fromkeys(each.search for each in variants if each.judges(category)))
-        samples = [each for each in subject.dataset.samples if each.category == category]
+        samples = [sample for sample in subject.dataset.samples if sample.category == category]
         base = _images_key(subject, samples)
         stored = _OutcomeCache(folder, base)
         waiting = []
@@ -100,18 +100,18 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
             if outcome is None:
                 waiting.append(search)
             else:
-                found[search, category] = outcome
+                outcomes[search, category] = outcome
         if waiting:
             for search, outcome in zip(waiting, _judge(subject, waiting, samples, progress), strict=True):
                 stored.write(search, outcome)
-                found[search, category] = outcome
+                outcomes[search, category] = outcome
         else:
             progress(len(samples))
     return [
         Outcome(
             variant,
             len(subject.memory) if variant.search.references is None else len(variant.search.references),
-            {name: found[variant.search, name] for name in subject.dataset.categories if variant.judges(name)},
+            {name: outcomes[variant.search, name] for name in subject.dataset.categories if variant.judges(name)},
         )
         for variant in variants
     ]
@@ -125,11 +125,13 @@ def _judge(
     scores = np.empty((len(searches), len(samples)))
     nearest: list[list[str]] = [[] for _ in searches]
     lost: list[str] = []
-    for number, (sample, found) in enumerate(zip(samples, detect_samples(subject, searches, samples), strict=True)):
+    for number, (sample, detections) in enumerate(
+        zip(samples, detect_samples(subject, searches, samples), strict=True)
+    ):
         mask = _mask(subject, sample) if sample.pixels_known else None
         if sample.mask is not None and mask is not None and not mask.any():
             lost.append(str(sample.mask.relative_to(subject.dataset.folder)))
-        for index, detection in enumerate(found):
+        for index, detection in enumerate(detections):
             scores[index, number] = detection.measures.score
             nearest[index].append(subject.dataset.references[detection.references[0].reference_id].category)
             if mask is not None:

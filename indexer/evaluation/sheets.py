@@ -30,8 +30,8 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     scores = np.array(outcome.categories[category].scores)
     level = best_threshold(samples, scores) if threshold is None else threshold
     chosen = choose(samples, scores, level)
-    rows = [(title, number) for title, indices in chosen for number in indices]
-    shown = [samples[number] for _, number in rows]
+    rows = [(title, index) for title, indices in chosen for index in indices]
+    shown = [samples[index] for _, index in rows]
     judged = [detection for (detection,) in detect_samples(subject, [outcome.variant.search], shown)]
     hottest = max(float(detection.map.max()) for detection in judged)
 
@@ -64,15 +64,15 @@ def choose(samples: list[Sample], scores: NDArray[np.float64], threshold: float)
     defective = np.array([sample.defective for sample in samples])
     wrong = np.where(defective, threshold - scores, scores - threshold)
     shown: list[tuple[str, list[int]]] = []
-    taken = set[int]()
+    used = set[int]()
     orders = {
         "best": np.argsort(np.where(defective, -scores, np.inf), kind="stable"),
         "worst": np.argsort(-wrong, kind="stable"),
         "borderline": np.argsort(np.abs(scores - threshold), kind="stable"),
     }
     for title, order in orders.items():
-        indices = [int(number) for number in order if int(number) not in taken][:_EACH]
-        taken.update(indices)
+        indices = [int(index) for index in order if int(index) not in used][:_EACH]
+        used.update(indices)
         shown.append((title, indices))
     return shown
 

@@ -92,13 +92,13 @@ def tables_of(dataset: Dataset, measured: Sequence[Measured]) -> list[Table]:
     tables: list[Table] = []
     for protocol, title in _TITLES.items():
         compared: list[TableLine] = []
-        for each in measured:
-            outcomes = each.by_protocol().get(protocol, [])
+        for run in measured:
+            outcomes = run.by_protocol().get(protocol, [])
             if not outcomes:
                 continue
             head, lines = _lines(protocol, outcomes)
-            if not each.differences(dataset, protocol):
-                named = encoder_line(each.space) if protocol == "encoders" else None
+            if not run.differences(dataset, protocol):
+                named = encoder_line(run.space) if protocol == "encoders" else None
                 lines = _with_the_papers(lines, dataset, protocol, named)
             if protocol == "encoders":
                 compared += lines
@@ -116,7 +116,7 @@ def _with_the_papers(
     beside = []
     for line in lines:
         papers = reported(dataset.layout, protocol, named or line.label)
-        beside += [line, *(_beside(line, each) for each in papers)]
+        beside += [line, *(_beside(line, paper) for paper in papers)]
     return beside
 
 

@@ -49,17 +49,20 @@ def decide_categories(
     }
     for name, judged in outcome.categories.items():
         samples = [sample for sample in dataset.samples if sample.category == name]
-        thresholds = [threshold_of(calibrated[each], limits) for each in judged.nearest]
-        rejected = [one is not None and score > one for score, one in zip(judged.scores, thresholds, strict=True)]
+        thresholds = [threshold_of(calibrated[category], limits) for category in judged.nearest]
+        rejected = [
+            threshold is not None and score > threshold
+            for score, threshold in zip(judged.scores, thresholds, strict=True)
+        ]
         defective = [sample.defective for sample in samples]
-        found = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
+        detected = sum(above and defect for above, defect in zip(rejected, defective, strict=True))
         yield CategoryDecisions(
             name,
             threshold_of(calibrated[name], limits),
             calibrated[name].scores.supports_rate(rate),
-            sum(rejected) - found,
+            sum(rejected) - detected,
             defective.count(False),
-            found,
+            detected,
             defective.count(True),
             judged.nearest.count(name),
         )

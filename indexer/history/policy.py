@@ -21,8 +21,8 @@ class RetentionPolicy:
     defects: RetentionLimits = _ALL
     defect_images: RetentionLimits = _ALL
 
-    def limits(self, what: PruneTarget, *, defect: bool) -> RetentionLimits:
+    def limits(self, target: PruneTarget, *, defect: bool) -> RetentionLimits:
         """Those of one kind."""
-        if what == "inspections":
+        if target == "inspections":
             return self.defects if defect else self.inspections
         return self.defect_images if defect else self.images

@@ -62,24 +62,24 @@ class Pruner:
     def delete_abandoned(self) -> Iterator[PruneStep]:
         """Delete what was abandoned, unless something names it."""
         while self._abandoned:
-            some = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
+            batch = [self._abandoned.popleft() for _ in range(min(_FILES, len(self._abandoned)))]
             dealt = 0
             try:
-                for swept in self._sweeper.delete(some):
+                for swept in self._sweeper.delete(batch):
                     dealt += swept.files
                     yield _files_gone(swept)
             finally:
-                self._abandoned.extend(some[dealt:])
-            if dealt < len(some):
+                self._abandoned.extend(batch[dealt:])
+            if dealt < len(batch):
                 return  # somebody is recording all the time
 
     def plan(self, kinds: Iterable[RetentionGroup]) -> Iterator[PruneCutoff]:
         """What is beyond the policy's bounds now."""
         now = datetime.now(UTC)
         for kind in kinds:
-            for what in ("inspections", "images"):
-                bounds = self._policy.limits(what, defect=kind.defect)
-                cut = self._retention.plan(kind, what, bounds, now)
+            for target in ("inspections", "images"):
+                bounds = self._policy.limits(target, defect=kind.defect)
+                cut = self._retention.plan(kind, target, bounds, now)
                 if cut is not None:
                     yield cut
 

@@ -260,10 +260,10 @@ def _sixteen_bit_grey(image: Image.Image) -> tuple[NDArray[np.uint16], bool]:
 
 def _sixteen_bit_colour(data: bytes) -> NDArray[np.uint16]:
     """uint16 (height, width, 3) RGB of a file that Pillow accepts, of which it would keep 8 bits."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None or found.dtype != np.uint16 or found.ndim != 3 or found.shape[2] not in (3, 4):
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[2] not in (3, 4):
         raise ImageRejected("unsupported-depth", "16 bits a channel are accepted in grey and in RGB only.")
-    return np.ascontiguousarray(found[..., 2::-1])
+    return np.ascontiguousarray(decoded[..., 2::-1])
 
 
 def _orientation(image: Image.Image) -> int:

@@ -48,19 +48,19 @@ def apply_encoding(image: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.u
 
 def _is_lossless_webp(data: bytes) -> bool:
     """Whether the first chunk of pixels is a lossless one."""
-    place = 12  # after RIFF, its size and WEBP
-    while place + 8 <= len(data) and data[place : place + 4] not in (b"VP8 ", b"VP8L"):
-        size = int.from_bytes(data[place + 4 : place + 8], "little")
-        place += 8 + size + size % 2
-    return data[place : place + 4] == b"VP8L"
+    position = 12  # after RIFF, its size and WEBP
+    while position + 8 <= len(data) and data[position : position + 4] not in (b"VP8 ", b"VP8L"):
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + size % 2
+    return data[position : position + 4] == b"VP8L"
 
 
 def _quality(image: JpegImageFile) -> int | None:
     """The quality whose table comes nearest; None where a file has no table."""
     if 0 not in image.quantization:
         return None
-    found = sum(image.quantization[0])
-    return 1 + int(np.argmin([abs(_sum(quality) - found) for quality in range(1, 101)]))
+    total = sum(image.quantization[0])
+    return 1 + int(np.argmin([abs(_sum(quality) - total) for quality in range(1, 101)]))
 
 
 def _sum(quality: int) -> int:

@@ -17,9 +17,9 @@ def has_more_scans(data: bytes, limit: int) -> bool:
         return False
     position, scans = 2, 0
     while scans <= limit:
-        found = _MARKER.search(data, position)
-        if found is None or data[found.end() - 1] == _END_OF_IMAGE:
+        marker = _MARKER.search(data, position)
+        if marker is None or data[marker.end() - 1] == _END_OF_IMAGE:
             return False
-        scans += data[found.end() - 1] == _START_OF_SCAN
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        scans += data[marker.end() - 1] == _START_OF_SCAN
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
     return True

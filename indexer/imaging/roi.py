@@ -65,8 +65,8 @@ def roi_cells(region: RegionOfInterest | None, frame: Frame) -> RoiMask | None:
     """
     if region is None and not frame.placement.letterboxed:
         return None
-    seen = _in_window(region, frame.placement).astype(np.float32)
-    cells = cv2.resize(seen, frame.grid[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+    covered = _in_window(region, frame.placement).astype(np.float32)
+    cells = cv2.resize(covered, frame.grid[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     if not cells.any():
         raise ValueError("the region of interest covers half of no grid cell")
     return RoiMask(cells, _nearest(cells))
@@ -81,11 +81,11 @@ def _nearest(cells: NDArray[np.bool_]) -> NDArray[np.int64]:
     at[at < 0] = 4 * (rows + columns)
     below = np.minimum.accumulate(at[::-1], axis=0)[::-1]
     y = np.arange(rows)[:, None]
-    own = np.where(y - above <= below - y, above, below)  # (rows, filled): the nearest row of each column
+    nearest_row = np.where(y - above <= below - y, above, below)  # (rows, filled): the nearest row of each column
     source = np.empty((rows, columns), np.int64)
     for row in range(rows):
-        apart = (own[row] - row) ** 2 + (np.arange(columns)[:, None] - filled) ** 2  # (columns, filled)
-        index = own[row] * columns + filled
+        apart = (nearest_row[row] - row) ** 2 + (np.arange(columns)[:, None] - filled) ** 2  # (columns, filled)
+        index = nearest_row[row] * columns + filled
         source[row] = index[(apart * cells.size + index).argmin(axis=1)]
     return source.ravel()
 

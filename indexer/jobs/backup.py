@@ -32,23 +32,23 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
             saved: list[SavedFile] = []
             mended: list[str] = []
             copied = copied_bytes = 0
-            for index, each in enumerate(named):
+            for index, file in enumerate(named):
                 progress(index, len(named))
-                held = before.get(each.path)
-                fault = None if held is None else _fault(archive, held, read_all=read_all)
-                if held is not None and fault is None:
-                    saved.append(held)
+                saved_before = before.get(file.path)
+                fault = None if saved_before is None else _fault(archive, saved_before, read_all=read_all)
+                if saved_before is not None and fault is None:
+                    saved.append(saved_before)
                     continue
                 try:
-                    content = copy(folder.root / each.path, archive.file(each.path), each.sha256)
+                    content = copy(folder.root / file.path, archive.file(file.path), file.sha256)
                 except FileFault as lost:
                     also = f"; the copy of it in the backup: {fault}" if fault else ""
-                    damaged.append(f"{each.path}: {lost}{also}")
+                    damaged.append(f"{file.path}: {lost}{also}")
                     continue
-                saved.append(SavedFile(each.path, content.sha256, content.bytes))
+                saved.append(SavedFile(file.path, content.sha256, content.bytes))
                 copied, copied_bytes = copied + 1, copied_bytes + content.bytes
                 if fault is not None:
-                    mended.append(f"{each.path}: the copy of it in the backup: {fault}; it was copied anew")
+                    mended.append(f"{file.path}: the copy of it in the backup: {fault}; it was copied anew")
             progress(len(named), len(named))
     finally:
         catalogue.close()
@@ -61,7 +61,7 @@ def _saved_before(archive: Archive) -> tuple[dict[str, SavedFile], list[str]]:
     unreadable: list[str] = []
     for name in reversed(archive.names()):
         try:
-            return {each.path: each for each in archive.files_of(name)}, unreadable
+            return {file.path: file for file in archive.files_of(name)}, unreadable
         except BackupError as error:
             unreadable.append(str(error))
     return {}, unreadable

@@ -62,14 +62,14 @@ class Archive:
     def files_of(self, name: str) -> list[SavedFile]:
         """The files of a backup. BackupError when its list cannot be read."""
         try:
-            found = [SavedFile(**each) for each in self._read(name, "files")]
+            files = [SavedFile(**values) for values in self._read(name, "files")]
         except TypeError as error:
             raise self._unreadable(name, str(error)) from None
-        for each in found:
-            parts = PurePosixPath(each.path).parts
+        for file in files:
+            parts = PurePosixPath(file.path).parts
             if parts[0] not in _FOLDERS or ".." in parts:
-                raise self._unreadable(name, f"it names {each.path}")
-        return found
+                raise self._unreadable(name, f"it names {file.path}")
+        return files
 
     def rows_of(self, name: str) -> Iterator[dict[str, Any]]:
         """The rows of a backup's catalogue, first what schema they have. BackupError, at the latest at the end."""

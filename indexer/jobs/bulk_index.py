@@ -109,22 +109,22 @@ def find_categories(root: Path) -> FolderLayout:
         raise NothingToIndex(f"{root} is not a folder")
     if (root / _GOOD).is_dir():
         raise NothingToIndex(f"{root} is one category: give the folder that it lies in")
-    found = []
+    categories = []
     passed_over = [path for path in list_visible(root) if not is_folder(path)]
     for folder in list_folders(root):
-        place = folder / _GOOD if (folder / _GOOD).is_dir() else folder
-        paths = list_images(place)
+        good_folder = folder / _GOOD if (folder / _GOOD).is_dir() else folder
+        paths = list_images(good_folder)
         if paths:
-            found.append(_found(folder, tuple(paths)))
-            passed_over += sorted(set(list_visible(place)) - set(paths))
+            categories.append(_found(folder, tuple(paths)))
+            passed_over += sorted(set(list_visible(good_folder)) - set(paths))
         else:
             passed_over.append(folder)
-    if not found:
+    if not categories:
         loose = " (images lie in it directly: move them into a folder named for their category)"
         raise NothingToIndex(
             f"no images in {root}/<category>/ or {root}/<category>/train/good/{loose if list_images(root) else ''}"
         )
-    return FolderLayout(tuple(found), tuple(passed_over))
+    return FolderLayout(tuple(categories), tuple(passed_over))
 
 
 def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
@@ -161,23 +161,23 @@ def bulk_index(
     reports, codec = [], library.memory.codec
     with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
         on_cores = cores.encoding(encoder)
-        for each in folders:
-            report = IndexReport(each.category)
+        for folder in folders:
+            report = IndexReport(folder.category)
             reports.append(report)
-            if each.misnamed is not None:
-                report.rejected = [RejectedImage(path, each.misnamed) for path in each.paths]
-                advance(report, len(each.paths))
+            if folder.misnamed is not None:
+                report.rejected = [RejectedImage(path, folder.misnamed) for path in folder.paths]
+                advance(report, len(folder.paths))
                 continue
             try:
-                geometry = _geometry(library, each, limits, policy or GeometryPolicy(), choice)
+                geometry = _geometry(library, folder, limits, policy or GeometryPolicy(), choice)
             except GeometryError as error:
-                report.rejected = [RejectedImage(path, f"geometry: {error}.") for path in each.paths]
-                advance(report, len(each.paths))
+                report.rejected = [RejectedImage(path, f"geometry: {error}.") for path in folder.paths]
+                advance(report, len(folder.paths))
                 continue
-            screened = None if screen is None else _Screener(library, screen, each.category, geometry)
+            screened = None if screen is None else _Screener(library, screen, folder.category, geometry)
             waiting: list[_Encoded] = []
-            reading = _reading(pool, library, each, limits, depth)
-            for batch in _loaded_ahead(pool, library, encoder, each, limits, reading, geometry):
+            reading = _reading(pool, library, folder, limits, depth)
+            for batch in _loaded_ahead(pool, library, encoder, folder, limits, reading, geometry):
                 fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
                 for path, loaded in batch:
                     if not isinstance(loaded, _Loaded):
@@ -185,8 +185,8 @@ def bulk_index(
                 if fresh:
                     features = encode_images(on_cores, [loaded.prepared for loaded in fresh])
                     waiting += (
-                        _Encoded(loaded.path, loaded.original, codec.encode(one))
-                        for loaded, one in zip(fresh, features, strict=True)
+                        _Encoded(loaded.path, loaded.original, codec.encode(image_features))
+                        for loaded, image_features in zip(fresh, features, strict=True)
                     )
                 if len(waiting) >= _COMMIT:
                     _commit(library, report, geometry, waiting, screened)
@@ -206,18 +206,18 @@ def _note(report: IndexReport, path: Path, reason: str | None) -> None:
 
 def _geometry(
     library: ReferenceStore,
-    found: CategoryFolder,
+    category_folder: CategoryFolder,
     limits: ImageLimits,
     policy: GeometryPolicy,
     choice: GeometryChoice | None,
 ) -> InputGeometry:
-    """How a category is inspected; a new one in the proportions that most of some images of its folder have."""
+    """How a category is inspected; a new one in the proportions that a sample of images of its folder have."""
     memory = library.memory
-    if found.category in memory.geometries:
-        return memory.geometries[found.category]
-    some = found.paths[:: -(-len(found.paths) // _SAMPLED)]
-    sizes = Counter(size for path in some if (size := _size(path, limits)) is not None)
-    return geometry_of_new(memory, sizes, len(found.paths), policy, choice)
+    if category_folder.category in memory.geometries:
+        return memory.geometries[category_folder.category]
+    sample = category_folder.paths[:: -(-len(category_folder.paths) // _SAMPLED)]
+    sizes = Counter(size for path in sample if (size := _size(path, limits)) is not None)
+    return geometry_of_new(memory, sizes, len(category_folder.paths), policy, choice)
 
 
 def _size(path: Path, limits: ImageLimits) -> Size | None:
@@ -231,18 +231,18 @@ def _size(path: Path, limits: ImageLimits) -> Size | None:
 def _reading(
     pool: ThreadPoolExecutor,
     library: ReferenceStore,
-    found: CategoryFolder,
+    category_folder: CategoryFolder,
     limits: ImageLimits,
     depth: BitDepth | None,
 ) -> Reading:
     """How a category's images are read: see `Profile.reading`. Some from all over the folder are looked at."""
     published = library.published
-    profile = published.profiles.get(found.category, Profile())
-    depth = depth or published.settings.get(found.category, CategorySettings()).bit_depth
+    profile = published.profiles.get(category_folder.category, Profile())
+    depth = depth or published.settings.get(category_folder.category, CategorySettings()).bit_depth
     largest: list[int] = []
     if depth is None and profile.depths_are_open:
-        some = found.paths[:: -(-len(found.paths) // _SAMPLED)]
-        largest = [each for each in pool.map(lambda path: _largest(path, limits), some) if each is not None]
+        sample = category_folder.paths[:: -(-len(category_folder.paths) // _SAMPLED)]
+        largest = [size for size in pool.map(lambda path: _largest(path, limits), sample) if size is not None]
     return profile.reading(depth, max(largest, default=None))
 
 
@@ -261,7 +261,7 @@ def _loaded_ahead(
     pool: ThreadPoolExecutor,
     library: ReferenceStore,
     encoder: Encoder,
-    found: CategoryFolder,
+    category_folder: CategoryFolder,
     limits: ImageLimits,
     reading: Reading,
     geometry: InputGeometry,
@@ -273,11 +273,11 @@ def _loaded_ahead(
         try:
             data = path.read_bytes() if path.stat().st_size <= limits.max_bytes else b""
             digest = hashlib.sha256(data).hexdigest()
-            if data and library.find_existing(found.category, [digest]):
+            if data and library.find_existing(category_folder.category, [digest]):
                 return None
             stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
-            own = reading_for(stored, reading)
-            image = read_pixels(stored, own)
+            own_reading = reading_for(stored, reading)
+            image = read_pixels(stored, own_reading)
             prepared = prepare(image, geometry, encoder.space.global_geometry)
         except ImageRejected as refused:
             return refused.detail
@@ -296,15 +296,15 @@ def _loaded_ahead(
             height,
             quality,
             encoding=stored.encoding,
-            reading=own,
+            reading=own_reading,
         )
         return _Loaded(path, original, prepared)
 
     def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:
-        return [(path, pool.submit(load, path)) for path in found.paths[start : start + BATCH]]
+        return [(path, pool.submit(load, path)) for path in category_folder.paths[start : start + BATCH]]
 
     ahead = begin(0)
-    for start in range(0, len(found.paths), BATCH):
+    for start in range(0, len(category_folder.paths), BATCH):
         batch, ahead = ahead, begin(start + BATCH)
         yield [(path, future.result()) for path, future in batch]
 
@@ -316,11 +316,11 @@ class _Screener:
         self, library: ReferenceStore, engine: PatchSearchEngine, category: str, geometry: InputGeometry
     ) -> None:
         self._library, self._engine, self._category, self._geometry = library, engine, category, geometry
-        known = {each.name: each.settings for each in library.catalogue.categories.list()}
-        self._settings = known.get(category, CategorySettings())
+        settings_by_category = {stored.name: stored.settings for stored in library.catalogue.categories.list()}
+        self._settings = settings_by_category.get(category, CategorySettings())
         self._known = KnownReferences(
             stored_statistics(library, category, self._settings.scoring),
-            [PhotoQuality(**each) for each in library.catalogue.references.appearances(category)],
+            [PhotoQuality(**appearance) for appearance in library.catalogue.references.appearances(category)],
         )
 
     def decide(self, images: Sequence[SourceImage], codes: Mapping[str, EncodedReferences]) -> OnboardingDecision:
@@ -328,7 +328,7 @@ class _Screener:
         memory = self._library.memory
         memory = memory.with_geometries({**memory.geometries, self._category: self._geometry})
         onboarding = Onboarding(memory, self._engine, self._category, self._settings, images, codes)
-        compared = [onboarding.compare(number) for number in range(onboarding.count)]
+        compared = [onboarding.compare(index) for index in range(onboarding.count)]
         decision = onboarding.decide(compared, self._known)
         self._known = decision.known
         return decision
@@ -341,8 +341,8 @@ def _commit(
     waiting: Sequence[_Encoded],
     screened: _Screener | None,
 ) -> None:
-    images = [each.original for each in waiting]
-    codes = {each.original.sha256: each.codes for each in waiting}
+    images = [encoded.original for encoded in waiting]
+    codes = {encoded.original.sha256: encoded.codes for encoded in waiting}
     if screened is not None:
         decision = screened.decide(images, codes)
         report.images_until_outlier_check = decision.images_until_outlier_check

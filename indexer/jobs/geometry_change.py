@@ -75,7 +75,7 @@ class GeometryChangeJob:
             unreadable = self._encode_rest(encode, stopping)
             if unreadable and not drop_unreadable:
                 raise ImagesUnreadable(unreadable)
-            self._catalogue.references.remove([each.id for each in unreadable])
+            self._catalogue.references.remove([reference.id for reference in unreadable])
             dropped += unreadable
             try:
                 memory = self._memory()
@@ -89,13 +89,13 @@ class GeometryChangeJob:
 
     def _memory(self) -> MemoryBank:
         """The references as they are encoded so far, in a memory of their own, beside the one being served."""
-        found = MemoryBank.empty(self._space, self._codec.name)
-        found = found.with_geometries({self._record.category: self._geometry})
-        for each in self._catalogue.geometries.segments(self._record.id):
-            ids = [row.reference_id for row in each.rows]
-            encoded = read_rows(self._segments, each, found)
-            found = found.with_references(ids, [self._record.category] * len(ids), encoded, 0)
-        return found
+        memory = MemoryBank.empty(self._space, self._codec.name)
+        memory = memory.with_geometries({self._record.category: self._geometry})
+        for segment in self._catalogue.geometries.segments(self._record.id):
+            ids = [row.reference_id for row in segment.rows]
+            encoded = read_rows(self._segments, segment, memory)
+            memory = memory.with_references(ids, [self._record.category] * len(ids), encoded, 0)
+        return memory
 
     def _encode_rest(self, encode: Encode, stopping: Callable[[], bool]) -> list[Reference]:
         """Place every reference that is not encoded yet; returns those whose images cannot be read."""

@@ -86,7 +86,7 @@ class ReencodeJob:
                 unreadable = self._encode_rest(reencoder, advance)
                 if unreadable and not drop_unreadable:
                     raise ImagesUnreadable(unreadable)
-                self._catalogue.references.remove([each.id for each in unreadable])
+                self._catalogue.references.remove([reference.id for reference in unreadable])
                 dropped += unreadable
                 try:
                     version = self._catalogue.memories.switch(self._new.id)
@@ -115,15 +115,15 @@ class ReencodeJob:
         patch = self._encoder.space.patch
         if self._policy.preset is not None and self._old.fingerprint != self._new.fingerprint:
             return self._policy.preset
-        pending = {each.record.category: each.record for each in self._catalogue.geometries.changes(self._old.id)}
+        pending = {change.record.category: change.record for change in self._catalogue.geometries.changes(self._old.id)}
         if category in pending:
             return refitted(InputGeometry.from_json(pending[category].geometry_json), old.patch, patch)
         text = self._catalogue.geometries.active(self._old.id).get(category)
-        held = old.global_geometry if text is None else InputGeometry.from_json(text)
-        if held != old.global_geometry or self._old.fingerprint == self._new.fingerprint:
-            return refitted(held, old.patch, patch)
+        geometry = old.global_geometry if text is None else InputGeometry.from_json(text)
+        if geometry != old.global_geometry or self._old.fingerprint == self._new.fingerprint:
+            return refitted(geometry, old.patch, patch)
         sizes = self._catalogue.references.sizes(category)
-        return self._policy.of_new(commonest(sizes) or held.resized, patch)
+        return self._policy.of_new(commonest(sizes) or geometry.resized, patch)
 
     def _encode_rest(self, reencoder: Reencoder, advance: Callable[[int], None]) -> list[Reference]:
         """Place every reference that is not in the new memory yet; returns those whose images cannot be read."""

@@ -80,8 +80,8 @@ class Reencoder:
             else:
                 ready.append((reference.id, image))
             if ready and (len(ready) == _BATCH or reference is references[-1]):
-                parts.append(self._codec.encode(encode_batch(self._encoder, [each for _, each in ready])))
-                ids += [number for number, _ in ready]
+                parts.append(self._codec.encode(encode_batch(self._encoder, [prepared for _, prepared in ready])))
+                ids += [reference_id for reference_id, _ in ready]
                 ready = []
             advance(1)
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))

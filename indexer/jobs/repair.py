@@ -52,16 +52,16 @@ class RepairJob:
 
     def damaged(self, progress: Callable[[int, int], None]) -> tuple[SegmentRows, ...]:
         """Read every segment that live references lie in; returns those that fail. progress: read, in all."""
-        found = []
-        everything = self._catalogue.segments.changes_since(0, self._memory.id).added
-        for index, each in enumerate(everything):
-            progress(index, len(everything))
+        damaged = []
+        segments = self._catalogue.segments.changes_since(0, self._memory.id).added
+        for index, segment_rows in enumerate(segments):
+            progress(index, len(segments))
             try:
-                self._segments.read(each.segment.name, each.segment.sha256)
+                self._segments.read(segment_rows.segment.name, segment_rows.segment.sha256)
             except (CorruptSegmentError, OSError):
-                found.append(each)
-        progress(len(everything), len(everything))
-        return tuple(found)
+                damaged.append(segment_rows)
+        progress(len(segments), len(segments))
+        return tuple(damaged)
 
     def run(
         self,
@@ -83,16 +83,16 @@ class RepairJob:
         geometries = self._catalogue.geometries.active(self._memory.id)
         batches = [
             [row.reference_id for row in rows[start : start + SEGMENT_ROWS]]
-            for each in damaged
-            for _, grouped in itertools.groupby(sorted(each.rows, key=_category), _category)
+            for segment_rows in damaged
+            for _, grouped in itertools.groupby(sorted(segment_rows.rows, key=_category), _category)
             for rows in [list(grouped)]
             for start in range(0, len(rows), SEGMENT_ROWS)
         ]
         with Reencoder.working(self._folder, self._encoder, codec, limits, decoders) as reencoder:
             for ids in batches:
-                some = [self._catalogue.references.get(each) for each in ids]
-                geometry = InputGeometry.from_json(geometries[some[0].category])
-                done = reencoder.encode(some, geometry, advance)
+                references = [self._catalogue.references.get(each) for each in ids]
+                geometry = InputGeometry.from_json(geometries[references[0].category])
+                done = reencoder.encode(references, geometry, advance)
                 if done.codes is not None:
                     with self._files.shared():
                         segment = write_segment(self._segments, done.codes, self._encoder.space)
@@ -101,8 +101,8 @@ class RepairJob:
                 mended += len(done.ids)
                 unreadable += done.unreadable
         if drop_unreadable:
-            self._catalogue.references.remove([each.id for each in unreadable])
-        self._let_go({each.segment.name for each in damaged})
+            self._catalogue.references.remove([reference.id for reference in unreadable])
+        self._let_go({segment_rows.segment.name for segment_rows in damaged})
         if unreadable and not drop_unreadable:
             raise ImagesUnreadable(unreadable)
         return RepairReport(mended, tuple(unreadable))
@@ -110,7 +110,7 @@ class RepairJob:
     def _let_go(self, damaged: set[str]) -> None:
         """Delete those of the damaged segments that no live reference lies in any more."""
         usages = self._catalogue.segments.of(self._memory.id)
-        empty = [each.segment.name for each in usages if each.segment.name in damaged and not each.live]
+        empty = [usage.segment.name for usage in usages if usage.segment.name in damaged and not usage.live]
         if empty:
             self._catalogue.segments.replace(self._memory.id, empty, None, {})
         files = self._catalogue.stored_files

@@ -29,13 +29,13 @@ def restore(
     lost: list[str] = []
     copied_bytes = 0
     with DataFolder.restored(data, database_url) as folder, new_database(folder.database) as engine:
-        for index, each in enumerate(saved):
+        for index, file in enumerate(saved):
             progress(index, len(saved))
             try:
-                copied_bytes += copy(archive.file(each.path), folder.root / each.path, each.sha256).bytes
+                copied_bytes += copy(archive.file(file.path), folder.root / file.path, file.sha256).bytes
             except FileFault as fault:
-                damaged.append(f"{each.path}: {fault}")
-                lost.append(each.path)
+                damaged.append(f"{file.path}: {fault}")
+                lost.append(file.path)
         progress(len(saved), len(saved))
         fill(engine, revision, rows)
     # The folder may be opened now: what is still to be migrated is what `touchstone migrate` would do, too.

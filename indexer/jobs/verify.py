@@ -23,7 +23,7 @@ def verify(folder: DataFolder, progress: Progress) -> BackupReport:
         with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:
                 named, damaged = state.files(), state.faults()
-            files = ((each.path, folder.root / each.path, each.sha256) for each in named)
+            files = ((file.path, folder.root / file.path, file.sha256) for file in named)
             damaged += faults_of(files, len(named), progress)
     finally:
         catalogue.close()
@@ -37,7 +37,7 @@ def verify_backup(source: Path, progress: Progress, name: str | None = None) -> 
     for _ in archive.rows_of(chosen):
         pass
     saved = archive.files_of(chosen)
-    files = ((each.path, archive.file(each.path), each.sha256) for each in saved)
+    files = ((file.path, archive.file(file.path), file.sha256) for file in saved)
     return BackupReport(chosen, len(saved), damaged=faults_of(files, len(saved), progress))
 
 

@@ -113,7 +113,7 @@ class MemoryBank:
     def live_categories(self) -> tuple[str, ...]:
         """The categories that have live references."""
         numbers = np.unique(self.category_numbers[self.live])
-        return tuple(self.category_names[int(number)] for number in numbers)
+        return tuple(self.category_names[int(category_number)] for category_number in numbers)
 
     def geometry_of(self, category: str | None) -> InputGeometry:
         """How images of a category are inspected; of all, and of an unknown one, as the space says."""
@@ -139,10 +139,10 @@ class MemoryBank:
         if not len(ids) == len(categories) == len(encoded):
             raise ValueError("one id, one category and one encoding per reference")
         names = self.category_names + tuple(dict.fromkeys(c for c in categories if c not in self.category_names))
-        number = next((i for i, table in enumerate(self.tables) if table.grid == encoded.grid), len(self.tables))
-        table = self.tables[number] if number < len(self.tables) else self._new_table(encoded.grid)
+        index = next((i for i, table in enumerate(self.tables) if table.grid == encoded.grid), len(self.tables))
+        table = self.tables[index] if index < len(self.tables) else self._new_table(encoded.grid)
         tables = list(self.tables)
-        tables[number:] = [table.appended(encoded.codes), *tables[number + 1 :]]
+        tables[index:] = [table.appended(encoded.codes), *tables[index + 1 :]]
         return replace(
             self,
             version=version,
@@ -154,7 +154,7 @@ class MemoryBank:
             live=np.concatenate([self.live, np.ones(len(ids), np.bool_)]),
             global_index=self.global_index.with_descriptors(encoded.global_descriptors),
             tables=tuple(tables),
-            table_numbers=np.concatenate([self.table_numbers, np.full(len(ids), number, np.int32)]),
+            table_numbers=np.concatenate([self.table_numbers, np.full(len(ids), index, np.int32)]),
             table_rows=np.concatenate([self.table_rows, np.arange(table.rows, table.rows + len(ids))]),
         )
 
@@ -182,10 +182,10 @@ class MemoryBank:
 
     def row_of(self, reference_id: int) -> int:
         """The row of a live reference; KeyError when there is none."""
-        found = np.flatnonzero((self.ids == reference_id) & self.live)
-        if len(found) == 0:
+        rows = np.flatnonzero((self.ids == reference_id) & self.live)
+        if len(rows) == 0:
             raise KeyError(reference_id)
-        return int(found[0])
+        return int(rows[0])
 
     def category_of(self, row: int) -> str:
         """The category of one row."""
@@ -219,8 +219,8 @@ class MemoryBank:
 
     def nearest_category(self, descriptor: NDArray[np.float32]) -> str | None:
         """The category of the reference with the largest inner product with descriptor (global_dim,); None if empty."""
-        found = self.nearest_references(descriptor, 1)
-        return self.category_of(int(found.rows[0])) if len(found.rows) else None
+        nearest = self.nearest_references(descriptor, 1)
+        return self.category_of(int(nearest.rows[0])) if len(nearest.rows) else None
 
     def table_of(self, rows: NDArray[np.int64]) -> CodeTable:
         """The table that rows, at least one, lie in. ValueError when they are of different grids."""

@@ -10,8 +10,8 @@ _CGROUP = Path("/sys/fs/cgroup")  # of a container, version 2
 
 def available_bytes() -> int | None:
     """Bytes that the machine, and the container where there is one, can still give; None where nobody says."""
-    found = [each for each in (_of_machine(), _of_container()) if each is not None]
-    return min(found, default=None)
+    limits = [limit for limit in (_of_machine(), _of_container()) if limit is not None]
+    return min(limits, default=None)
 
 
 def _of_machine() -> int | None:

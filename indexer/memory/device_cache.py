@@ -142,10 +142,10 @@ class DeviceCodeCache:
 
     def _reserve(self, pool: _Pool, missing: int) -> int:
         """Have a free slot for each of `missing` references, or as many as fit; returns the number of all slots."""
-        wanted = len(pool) - pool.free + missing
+        needed = len(pool) - pool.free + missing
         share = max(1, self._budget // len(self._pools) // pool.slot_bytes)
         for shape in list(self._pools)[:-1]:
-            if self._limit(pool) >= min(wanted, share):
+            if self._limit(pool) >= min(needed, share):
                 break
             released = self._pools.pop(shape)
             self._evictions += released.evictions + released.occupied
@@ -236,17 +236,17 @@ class _Pool:
         """Chunks of these rows of the arena, at most as many as there are slots, loaded into the cache."""
         self._pass += 1
         requested = rows[query_positions]
-        found = slots[requested]
-        missing = requested[found == _NO_SLOT]
-        self._used[found[found != _NO_SLOT]] = self._pass
+        slots_found = slots[requested]
+        missing = requested[slots_found == _NO_SLOT]
+        self._used[slots_found[slots_found != _NO_SLOT]] = self._pass
         if len(missing):
             self._load(table, slots, missing)
-        found = slots[requested]
-        order = np.argsort(found)  # ascending within each block, for gathering
-        found = found[order]
-        edges = np.searchsorted(found, self._starts)
+        slots_found = slots[requested]
+        order = np.argsort(slots_found)  # ascending within each block, for gathering
+        slots_found = slots_found[order]
+        edges = np.searchsorted(slots_found, self._starts)
         return [
-            CodeChunk(block, found[first:stop] - start, query_positions[order[first:stop]])
+            CodeChunk(block, slots_found[first:stop] - start, query_positions[order[first:stop]])
             for block, start, first, stop in zip(self._blocks, self._starts, edges, edges[1:], strict=False)
             if first < stop
         ]

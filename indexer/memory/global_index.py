@@ -48,8 +48,8 @@ class GlobalIndex:
 
     def descriptor(self, row: int) -> NDArray[np.float32]:
         """The stored descriptor (dim,) of one row."""
-        found: NDArray[np.float32] = self.blocks[row // _BLOCK].reconstruct(row % _BLOCK)
-        return found
+        descriptor: NDArray[np.float32] = self.blocks[row // _BLOCK].reconstruct(row % _BLOCK)
+        return descriptor
 
     def search(self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]) -> RetrievedReferences:
         """The at most k allowed rows with the largest inner product with query (dim,), best first.

@@ -32,7 +32,7 @@ def _worth_compacting(usage: SegmentUsage) -> bool:
 
 def _fit(group: Sequence[SegmentUsage]) -> bool:
     """Whether these make one segment at most."""
-    return sum(each.live for each in group) <= _FULL_SEGMENT and sum(map(_live_bytes, group)) <= _FULL_BYTES
+    return sum(usage.live for usage in group) <= _FULL_SEGMENT and sum(map(_live_bytes, group)) <= _FULL_BYTES
 
 
 def _live_bytes(usage: SegmentUsage) -> int:
@@ -67,9 +67,9 @@ class Compactor:
             usages = self._catalogue.segments.of(published.memory_id)
             damaged = {damage.name for damage in published.corrupt_segments}
             by_grid: dict[tuple[int, int], list[SegmentUsage]] = {}
-            for each in usages:
-                if _worth_compacting(each) and each.segment.name not in damaged:
-                    by_grid.setdefault(self._segments.grid_of(each.segment.name), []).append(each)
+            for usage in usages:
+                if _worth_compacting(usage) and usage.segment.name not in damaged:
+                    by_grid.setdefault(self._segments.grid_of(usage.segment.name), []).append(usage)
             for waiting in by_grid.values():
                 while waiting:
                     group = [waiting.pop(0)]
@@ -77,8 +77,8 @@ class Compactor:
                         group.append(waiting.pop(0))
                     if len(group) == 1 and group[0].live == group[0].segment.count:
                         continue
-                    self._rewrite(published, [each.segment for each in group])
-                    replaced += (each.segment.name for each in group)
+                    self._rewrite(published, [usage.segment for usage in group])
+                    replaced += (usage.segment.name for usage in group)
         self._orphans.delete_if_possible([f"segments/{name}" for name in replaced])
         return len(replaced)
 
@@ -94,9 +94,18 @@ class Compactor:
 
     def _rewrite(self, published: PublishedState, old: Sequence[SegmentFile]) -> None:
         names = {segment.name for segment in old}
-        everything = self._catalogue.segments.changes_since(0, published.memory_id).added
-        parts = [self._loader.read(each, published.memory) for each in everything if each.segment.name in names]
-        ids = [row.reference_id for each in everything if each.segment.name in names for row in each.rows]
+        segments = self._catalogue.segments.changes_since(0, published.memory_id).added
+        parts = [
+            self._loader.read(segment_rows, published.memory)
+            for segment_rows in segments
+            if segment_rows.segment.name in names
+        ]
+        ids = [
+            row.reference_id
+            for segment_rows in segments
+            if segment_rows.segment.name in names
+            for row in segment_rows.rows
+        ]
         segment = write_segment(self._segments, join(parts), published.memory.space) if ids else None
         self._catalogue.segments.replace(
             published.memory_id, names, segment, {reference_id: row for row, reference_id in enumerate(ids)}

@@ -94,14 +94,14 @@ class ReferenceStore:
         catalogue = Catalogue.open(folder.database)
         record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec or DEFAULT_CODEC)
         if record.fingerprint != space.fingerprint:
-            held = FeatureSpace.from_json(record.space_json)
-            if held.encoder == space.encoder and held.global_geometry != space.global_geometry:
+            stored_space = FeatureSpace.from_json(record.space_json)
+            if stored_space.encoder == space.encoder and stored_space.global_geometry != space.global_geometry:
                 raise FeatureSpaceMismatch(
-                    f"the memory in {data} looks at {held.global_geometry.described}, not "
+                    f"the memory in {data} looks at {stored_space.global_geometry.described}, not "
                     f"{space.global_geometry.described}: set no sizes, or run `touchstone rebuild`"
                 )
             raise FeatureSpaceMismatch(
-                f"the memory in {data} was made by encoder {held.encoder} ({record.fingerprint[:12]}), not by "
+                f"the memory in {data} was made by encoder {stored_space.encoder} ({record.fingerprint[:12]}), not by "
                 f"{space.encoder} ({space.fingerprint[:12]}): start with that encoder, or run `touchstone rebuild`"
             )
         if codec not in (None, record.codec):
@@ -166,17 +166,17 @@ class ReferenceStore:
         """
         published = self.published
         geometry = geometry or self.geometry_of(category)
-        known = self.find_existing(category, [original.sha256 for original in originals])
-        fresh = {each.sha256: each for each in originals if each.sha256 not in known}
+        existing = self.find_existing(category, [original.sha256 for original in originals])
+        fresh = {each.sha256: each for each in originals if each.sha256 not in existing}
         missing = fresh.keys() - encoded.keys()
         if missing:
             raise ValueError(f"{len(missing)} new images came without their features")
-        ids, version, added = dict(known), published.memory.version, set[str]()
+        ids, version, added = dict(existing), published.memory.version, set[str]()
         if fresh:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):
                 raise MemoryInactive("this data folder has switched to another codec: encode the images again")
             with self._written(published, fresh.values(), join([encoded[sha256] for sha256 in fresh])) as segment:
-                references = [to_new_reference(each) for each in fresh.values()]
+                references = [to_new_reference(image) for image in fresh.values()]
                 appended = self.catalogue.references.append(
                     category, segment, references, published.memory_id, geometry.to_json()
                 )

@@ -97,17 +97,17 @@ class SnapshotLoader:
             now = self._published
             if not now.corrupt_segments or now.superseded_by is not None:
                 return
-            everything = self._catalogue.segments.changes_since(0, now.memory_id)
-            if everything.active is None or everything.active.id != now.memory_id:
+            delta = self._catalogue.segments.changes_since(0, now.memory_id)
+            if delta.active is None or delta.active.id != now.memory_id:
                 return
-            here = set(now.memory.ids[now.memory.rows_of()].tolist())
-            live = {row.reference_id for each in everything.added for row in each.rows}
+            loaded = set(now.memory.ids[now.memory.rows_of()].tolist())
+            live = {row.reference_id for segment_rows in delta.added for row in segment_rows.rows}
             lacking = tuple(
-                SegmentRows(each.segment, rows)
-                for each in everything.added
-                if (rows := tuple(row for row in each.rows if row.reference_id not in here))
+                SegmentRows(segment_rows.segment, rows)
+                for segment_rows in delta.added
+                if (rows := tuple(row for row in segment_rows.rows if row.reference_id not in loaded))
             )
-            changes = replace(everything, added=lacking, removed=tuple(here - live))
+            changes = replace(delta, added=lacking, removed=tuple(loaded - live))
             self._publish(self._loaded(replace(now, corrupt_segments=()), changes, 0.0))
 
     def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
@@ -115,9 +115,9 @@ class SnapshotLoader:
         return read_rows(self._segments, rows, memory)
 
     def _publish(self, published: PublishedState) -> None:
-        known = {damage.name for damage in self._published.corrupt_segments}
+        known_damage = {damage.name for damage in self._published.corrupt_segments}
         for damage in published.corrupt_segments:
-            if damage.name not in known:
+            if damage.name not in known_damage:
                 log.error("%s: its references are not served", damage)
         if published.superseded_by not in (None, self._published.superseded_by):
             log.error(
@@ -132,9 +132,9 @@ class SnapshotLoader:
             return
         log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
         empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.folder)
-        everything = self._catalogue.segments.changes_since(0, active.id)
-        if everything.active == active:  # else it was switched again: the next refresh looks anew
-            adopted = self._loaded(PublishedState(empty, active.id), everything, patience)
+        delta = self._catalogue.segments.changes_since(0, active.id)
+        if delta.active == active:  # else it was switched again: the next refresh looks anew
+            adopted = self._loaded(PublishedState(empty, active.id), delta, patience)
             with self._refreshing:
                 self._publish(adopted)
 
@@ -172,14 +172,14 @@ class SnapshotLoader:
         """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
         # The same references come again under another geometry: their earlier rows go first.
         memory = now.memory.without_references(changes.reencoded, now.memory.version)
-        geometries = {name: InputGeometry.from_json(each) for name, each in changes.geometries.items()}
+        geometries = {name: InputGeometry.from_json(text) for name, text in changes.geometries.items()}
         memory = memory.with_geometries(geometries)
         damaged = {error.name: error for error in now.corrupt_segments}
         parts: list[EncodedReferences] = []
         ids: list[int] = []
         categories: list[str] = []
-        for each in changes.added:
-            part = self._part(each, now, patience)
+        for segment_rows in changes.added:
+            part = self._part(segment_rows, now, patience)
             if isinstance(part, CorruptSegmentError):
                 damaged[part.name] = part
                 continue
@@ -187,8 +187,8 @@ class SnapshotLoader:
                 memory = memory.with_references(ids, categories, join(parts), changes.version)
                 parts, ids, categories = [], [], []
             parts.append(part)
-            ids += [row.reference_id for row in each.rows]
-            categories += [row.category for row in each.rows]
+            ids += [row.reference_id for row in segment_rows.rows]
+            categories += [row.category for row in segment_rows.rows]
         memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
         return memory, tuple(damaged.values())
 
@@ -222,13 +222,13 @@ class SnapshotLoader:
         """The same references' features from the segments they lie in now; None if they have not moved."""
         requested = {row.reference_id: position for position, row in enumerate(missing.rows)}
         found: dict[int, EncodedReferences] = {}
-        for each in self._catalogue.segments.changes_since(0, now.memory_id).added:
-            rows = tuple(row for row in each.rows if row.reference_id in requested)
+        for segment_rows in self._catalogue.segments.changes_since(0, now.memory_id).added:
+            rows = tuple(row for row in segment_rows.rows if row.reference_id in requested)
             if not rows:
                 continue
-            if each.segment.name == missing.segment.name:
+            if segment_rows.segment.name == missing.segment.name:
                 return None
-            encoded = self.read(SegmentRows(each.segment, rows), now.memory)
+            encoded = self.read(SegmentRows(segment_rows.segment, rows), now.memory)
             for index, row in enumerate(rows):
                 found[requested[row.reference_id]] = encoded.select([index])
         return join([found[position] for position in range(len(requested))]) if len(found) == len(requested) else None
@@ -254,8 +254,8 @@ def _without_removed(memory: MemoryBank) -> MemoryBank:
     """The same live references in a new arena, so that the memory of removed ones is given back."""
     fresh = MemoryBank.empty(memory.space, memory.codec.name, folder=memory.folder).with_geometries(memory.geometries)
     rows = memory.rows_of()
-    for number, table in enumerate(memory.tables):
-        of_grid = rows[memory.table_numbers[rows] == number]
+    for index, table in enumerate(memory.tables):
+        of_grid = rows[memory.table_numbers[rows] == index]
         for start in range(0, len(of_grid), _LOAD_BATCH):
             part = of_grid[start : start + _LOAD_BATCH]
             encoded = EncodedReferences(

@@ -48,8 +48,8 @@ def estimate_effect(screened: ScreeningResult, calibration: Calibration | None, 
     score = None if screened.statistics is None else screened.statistics.score
     if calibration is None or len(calibration) == 0:
         return Effect(score, None, None, None)
-    known = calibration.scores
-    counted = score is not None and not any(each.kind == "near_duplicate" for each in screened.findings)
-    after = Ranking.from_values([*known.values, score]) if counted and score is not None else known
-    _, limit = outlier_limit(known.values.tolist())
-    return Effect(score, known.threshold_at(false_reject_rate), after.threshold_at(false_reject_rate), limit)
+    scores = calibration.scores
+    counted = score is not None and not any(finding.kind == "near_duplicate" for finding in screened.findings)
+    after = Ranking.from_values([*scores.values, score]) if counted and score is not None else scores
+    _, limit = outlier_limit(scores.values.tolist())
+    return Effect(score, scores.threshold_at(false_reject_rate), after.threshold_at(false_reject_rate), limit)

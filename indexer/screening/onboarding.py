@@ -58,7 +58,7 @@ class Onboarding:
         codes: Mapping[str, EncodedReferences],
         refuse: Collection[FindingKind] | None = None,
     ) -> None:
-        if any(each.codec != memory.codec.name for each in codes.values()):
+        if any(code.codec != memory.codec.name for code in codes.values()):
             raise MemoryInactive("the memory was switched to another codec while the images were encoded")
         self._memory, self._images = memory, images
         self._refuse = settings.refuse if refuse is None else refuse
@@ -81,22 +81,23 @@ class Onboarding:
         """Images to compare."""
         return len(self._screened)
 
-    def compare(self, number: int) -> ScreeningResult:
+    def compare(self, index: int) -> ScreeningResult:
         """Search for one image among the references and the other images. About the work of two detections."""
-        return self._screening.compare(number)
+        return self._screening.compare(index)
 
     def decide(self, compared: Sequence[ScreeningResult], known: KnownReferences) -> OnboardingDecision:
         """What becomes of each image, once all have been compared."""
         qualities = [_quality(self._images[position]) for position in self._screened]
-        found = all_findings(compared, qualities, known.statistics, known.qualities, self._memory.space.patch)
+        all_of_request = all_findings(compared, qualities, known.statistics, known.qualities, self._memory.space.patch)
         findings = {
-            position: tuple(self._in_request(each) for each in one)
-            for position, one in zip(self._screened, found, strict=True)
+            position: tuple(self._in_request(finding) for finding in image_findings)
+            for position, image_findings in zip(self._screened, all_of_request, strict=True)
         }
         reasons = {
             position: reason
-            for position, one in findings.items()
-            if (reason := next((each for each in one if each.kind in self._refuse), None)) is not None
+            for position, image_findings in findings.items()
+            if (reason := next((finding for finding in image_findings if finding.kind in self._refuse), None))
+            is not None
         }
         refused = {
             position: reasons[self._first[image.sha256]]
@@ -108,7 +109,7 @@ class Onboarding:
             for position, image in enumerate(self._images)
             if position not in refused
         }
-        statistics = [each.statistics for each in compared if each.statistics is not None]
+        statistics = [result.statistics for result in compared if result.statistics is not None]
         joined = [_quality(self._images[position]) for position in self._screened if position not in refused]
         return OnboardingDecision(
             accepted,

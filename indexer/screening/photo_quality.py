@@ -42,12 +42,14 @@ class PhotoQualities:
     @classmethod
     def from_images(cls, qualities: Sequence[PhotoQuality]) -> PhotoQualities:
         """Of these images, in order."""
-        table = np.array([(each.brightness, each.sharpness, each.shape) for each in qualities]).reshape(-1, 3)
+        table = np.array([(quality.brightness, quality.sharpness, quality.shape) for quality in qualities]).reshape(
+            -1, 3
+        )
         return cls(table[:, 0], np.log(np.maximum(table[:, 1], _NO_SHARPNESS)), table[:, 2])
 
     def without(self, index: int) -> PhotoQualities:
         """Of all images but one."""
-        return PhotoQualities(*(np.delete(each, index) for each in (self.brightness, self.sharpness, self.shape)))
+        return PhotoQualities(*(np.delete(values, index) for values in (self.brightness, self.sharpness, self.shape)))
 
     def __len__(self) -> int:
         return len(self.brightness)

@@ -79,7 +79,9 @@ class Screening:
         peers = self._peers(descriptor, index, grid)
         distances = self._distances(features, peers)
         typical = typical_difference(distances)
-        duplicates = [peer for peer, each in zip(peers, distances, strict=True) if are_near_duplicates(each, typical)]
+        duplicates = [
+            peer for peer, distance in zip(peers, distances, strict=True) if are_near_duplicates(distance, typical)
+        ]
         findings = [
             self._near_duplicate(peer, distances[peers.index(peer)], typical)
             for peer in duplicates
@@ -89,14 +91,14 @@ class Screening:
             descriptor,
             self._settings.k,
             self._category,
-            [each.row for each in duplicates if each.image_index is None],
+            [duplicate.row for duplicate in duplicates if duplicate.image_index is None],
             grid,
         )
         fresh = self._batch.nearest_references(
             descriptor,
             self._settings.k,
             None,
-            [index, *(each.row for each in duplicates if each.image_index is not None)],
+            [index, *(duplicate.row for duplicate in duplicates if duplicate.image_index is not None)],
         )
         best: NDArray[np.float32] | None = None
         similarity = -1.0
@@ -108,8 +110,8 @@ class Screening:
         if best is None:
             return ScreeningResult(None, tuple(findings))
         statistics = from_distances(1.0 - best, similarity, features, self._frame, self._settings)
-        if len(peers) >= _OWN and (other := self._other_category(features, 1.0 - best, similarity)) is not None:
-            findings.append(other)
+        if len(peers) >= _OWN and (category := self._other_category(features, 1.0 - best, similarity)) is not None:
+            findings.append(category)
         nearest = next((peer for peer in peers if peer not in duplicates), None)
         shift = (0, 0) if nearest is None else self._shift(features, nearest)
         return ScreeningResult(statistics, tuple(findings), shift)
@@ -126,11 +128,11 @@ class Screening:
         known = self._memory.nearest_references(descriptor, PEERS, self._category, grid=grid)
         fresh = self._batch.nearest_references(descriptor, PEERS, None, [index])
         peers = [
-            Peer(float(each), int(row), int(self._memory.ids[row]), None)
-            for row, each in zip(known.rows, known.similarities, strict=True)
+            Peer(float(similarity), int(row), int(self._memory.ids[row]), None)
+            for row, similarity in zip(known.rows, known.similarities, strict=True)
         ] + [
-            Peer(float(each), int(row), None, int(row))
-            for row, each in zip(fresh.rows, fresh.similarities, strict=True)
+            Peer(float(similarity), int(row), None, int(row))
+            for row, similarity in zip(fresh.rows, fresh.similarities, strict=True)
         ]
         return sorted(peers, key=lambda peer: -peer.similarity)[:PEERS]
 
@@ -153,34 +155,40 @@ class Screening:
         nearest = self._memory.nearest_references(descriptor, 1, None, own)
         if not len(nearest.rows) or float(nearest.similarities[0]) <= similarity:
             return None
-        other = self._memory.category_of(int(nearest.rows[0]))
-        rows = self._memory.nearest_references(descriptor, self._settings.k, other, grid=features.grid).rows
+        category = self._memory.category_of(int(nearest.rows[0]))
+        rows = self._memory.nearest_references(descriptor, self._settings.k, category, grid=features.grid).rows
         if not len(rows):  # its images are inspected on another grid
             return None
         best = best_similarities(self._engine, self._memory, features, rows, self._settings.rho)
-        there, here = (mean_distance(each, self._frame, self._settings) for each in (1.0 - best, distances))
-        if there >= here:
+        other_distance, own_distance = (
+            mean_distance(cell_distances, self._frame, self._settings) for cell_distances in (1.0 - best, distances)
+        )
+        if other_distance >= own_distance:
             return None
         detail = (
-            f"More like {other!r} than like {self._category!r}: mean patch distance {there:.3f} to it, "
-            f"{here:.3f} to the others of its own."
+            f"More like {category!r} than like {self._category!r}: mean patch distance {other_distance:.3f} to it, "
+            f"{own_distance:.3f} to the others of its own."
         )
         reference_id = int(self._memory.ids[nearest.rows[0]])
-        return Finding("other_category", detail, there, limit=here, reference_id=reference_id, category=other)
+        return Finding(
+            "other_category", detail, other_distance, limit=own_distance, reference_id=reference_id, category=category
+        )
 
     @torch.inference_mode()
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
         """By how many grid cells (down, right) the image fits its nearest best, if clearly better than unmoved."""
         memory = self._memory if nearest.image_index is None else self._batch
         rows, columns = features.grid
-        one = features.patches[0].mean(dim=0).view(rows, columns, -1)
-        other = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
-        best, result = 1.0 - _FITS * (1.0 - float((one * other).sum(dim=-1).mean())), (0, 0)
+        own_patches = features.patches[0].mean(dim=0).view(rows, columns, -1)
+        reference_patches = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
+        best, result = 1.0 - _FITS * (1.0 - float((own_patches * reference_patches).sum(dim=-1).mean())), (0, 0)
         for down in range(-min(_MAX_SHIFT, rows // 2), min(_MAX_SHIFT, rows // 2) + 1):
             for right in range(-min(_MAX_SHIFT, columns // 2), min(_MAX_SHIFT, columns // 2) + 1):
-                ours = one[max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
-                theirs = other[max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
-                likeness = float((ours * theirs).sum(dim=-1).mean())
+                own_overlap = own_patches[max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
+                reference_overlap = reference_patches[
+                    max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)
+                ]
+                likeness = float((own_overlap * reference_overlap).sum(dim=-1).mean())
                 if likeness > best:
                     best, result = likeness, (down, right)
         return result
@@ -202,26 +210,26 @@ def find_outliers(
     cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured images none is an outlier.
     """
     if images_until_outlier_check(results, known):
-        return [each.findings for each in results]
+        return [result.findings for result in results]
     measured = _all_statistics(results, known)
-    usual_score, most = outlier_limit([each.score for each in measured])
-    typical, limit = outlier_limit([each.median for each in measured])
+    usual_score, score_limit = outlier_limit([statistics.score for statistics in measured])
+    typical, limit = outlier_limit([statistics.median for statistics in measured])
     answers = []
-    for each in results:
-        findings = list(each.findings)
-        if each.statistics is not None:
-            down, right = (cells * cell for cells in each.shift)
+    for result in results:
+        findings = list(result.findings)
+        if result.statistics is not None:
+            down, right = (cells * cell for cells in result.shift)
             moved = f"; it fits best moved by about {right:+.0f}, {down:+.0f} pixels" if down or right else ""
-            score, median = each.statistics.score, each.statistics.median
+            score, median = result.statistics.score, result.statistics.median
             if median > limit:
                 detail = f"Nearly all of it differs: median patch distance {median:.3f}, usually {typical:.3f}{moved}."
                 findings.append(Finding("framing", detail, median, typical, limit))
-            elif score > most and moved:
+            elif score > score_limit and moved:
                 detail = f"Its edges lie elsewhere: score {score:.3f}, usually {usual_score:.3f}{moved}."
-                findings.append(Finding("framing", detail, score, usual_score, most))
-            elif score > most:
+                findings.append(Finding("framing", detail, score, usual_score, score_limit))
+            elif score > score_limit:
                 detail = f"A part of it looks like a defect: score {score:.3f}, usually {usual_score:.3f}."
-                findings.append(Finding("outlier", detail, score, usual_score, most))
+                findings.append(Finding("outlier", detail, score, usual_score, score_limit))
         answers.append(tuple(findings))
     return answers
 
@@ -247,7 +255,7 @@ def all_findings(
 
 
 def _all_statistics(results: Sequence[ScreeningResult], known: Sequence[ImageStatistics]) -> list[ImageStatistics]:
-    return [*known, *(each.statistics for each in results if each.statistics is not None)]
+    return [*known, *(result.statistics for result in results if result.statistics is not None)]
 
 
 def outlier_limit(values: Sequence[float]) -> tuple[float, float]:

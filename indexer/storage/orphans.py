@@ -83,8 +83,8 @@ class OrphanDeleter:
     def _step(self, paths: Sequence[str]) -> DeletionStep:
         files, deleted, size = 0, 0, 0
         failed: list[str] = []
-        with _held(self._lock) as held:
-            if held:
+        with _held(self._lock) as acquired:
+            if acquired:
                 needed = self._needed(paths)
                 end = time.monotonic() + _SECONDS
                 while files < len(paths) and (not files or time.monotonic() < end):
@@ -123,8 +123,8 @@ def _held(lock: StoreLock) -> Iterator[bool]:
     """Try for a while to hold the lock alone, without keeping anyone waiting meanwhile."""
     end = time.monotonic() + _PATIENCE
     while True:
-        with lock.exclusive() as held:
-            if held or time.monotonic() > end:
-                yield held
+        with lock.exclusive() as acquired:
+            if acquired or time.monotonic() > end:
+                yield acquired
                 return
         time.sleep(_PAUSE)

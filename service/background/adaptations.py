@@ -39,12 +39,12 @@ _FEWEST_TAKEN = 512  # references, if there are so many: more only when the fals
 
 @dataclass
 class _Wanted:
-    """Images of one encoding that a category has met. found: the latest adaptation; None before the first.
+    """Images of one encoding that a category has met. adaptation: the latest one; None before the first.
 
     geometry: what of images that looked at. waiting: done once there is an adaptation, or none can be made.
     """
 
-    found: Adaptation | None = None
+    adaptation: Adaptation | None = None
     geometry: InputGeometry | None = None
     failed: str | None = None  # key of the calibration beside which none could be made
     waiting: Future[None] = field(default_factory=Future)
@@ -81,9 +81,9 @@ class Adaptations:
     def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
         """The latest adaptation; while there is none it is made, if that is possible."""
         requested = self._want(category, encoding)
-        if requested.found is not None and requested.geometry != self._library.geometry_of(category):
+        if requested.adaptation is not None and requested.geometry != self._library.geometry_of(category):
             return "waiting"
-        return requested.found or ("waiting" if requested.failed is None else "impossible")
+        return requested.adaptation or ("waiting" if requested.failed is None else "impossible")
 
     async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
         """Return once there is an adaptation, or none can be made, or after so many seconds.
@@ -94,7 +94,7 @@ class Adaptations:
             return
         requested = self._want(category, encoding)
         with self._changing:
-            if requested.awaited or requested.found is not None:
+            if requested.awaited or requested.adaptation is not None:
                 return
             requested.awaited = True
         await asyncio.wait([asyncio.wrap_future(requested.waiting)], timeout=seconds)
@@ -118,45 +118,48 @@ class Adaptations:
             requested = self._wanted.get((category, encoding))
             if requested is not None:
                 return requested
-            others = [key for key in self._wanted if key[0] == category]
-            for key in others[: len(others) + 1 - MAX_ENCODINGS]:
+            of_category = [key for key in self._wanted if key[0] == category]
+            for key in of_category[: len(of_category) + 1 - MAX_ENCODINGS]:
                 del self._wanted[key]
             requested = self._wanted[category, encoding] = _Wanted()
         self.asked()
         return requested
 
-    def _renew(self, category: str, encoding: Encoding, wanted: _Wanted, stopping: threading.Event) -> None:
+    def _renew(self, category: str, encoding: Encoding, request: _Wanted, stopping: threading.Event) -> None:
         published = self._library.published
         settings, known = published.settings[category], self._calibrations.of(category)
         basis = CalibrationBasis.of(published.memory, category, settings.scoring)
         if known is None or known.key != basis.key:
             return  # the category's own calibration comes first
-        if wanted.failed == known.key or (wanted.found is not None and wanted.found.calibration.key == known.key):
+        present = request.adaptation
+        if request.failed == known.key or (present is not None and present.calibration.key == known.key):
             return
         catalogue, name = self._library.catalogue.adaptations, encoding.to_json()
         stored = catalogue.read(category, published.memory_id, name)
-        found = None
+        adaptation = None
         if stored is not None and stored.key == known.key:
             try:
-                found = Adaptation.from_bytes(stored.state, known)
+                adaptation = Adaptation.from_bytes(stored.state, known)
             except ValueError:
                 log.warning("the kept calibration of %s for %s cannot be read; it is made again", category, encoding)
-        if found is None:
-            most = max(_FEWEST_TAKEN, references_needed(settings.false_reject_rate))
-            made = self._made(published.memory, category, basis, known, encoding, most, stopping)
-            if made is None:
+        if adaptation is None:
+            max_references = max(_FEWEST_TAKEN, references_needed(settings.false_reject_rate))
+            outcome = self._made(published.memory, category, basis, known, encoding, max_references, stopping)
+            if outcome is None:
                 return  # references have changed meanwhile, or the service stops: another round
-            if isinstance(made, Adaptation):
-                found = made
+            if isinstance(outcome, Adaptation):
+                adaptation = outcome
                 try:
-                    catalogue.store(category, published.memory_id, name, StoredAdaptation(known.key, made.to_bytes()))
+                    catalogue.store(
+                        category, published.memory_id, name, StoredAdaptation(known.key, adaptation.to_bytes())
+                    )
                 except CategoryNotFound:  # it was removed meanwhile
                     return
-        if found is not None:
-            wanted.geometry = published.memory.geometry_of(category)
-        wanted.found, wanted.failed = found or wanted.found, known.key if found is None else None
-        if not wanted.waiting.done():
-            wanted.waiting.set_result(None)
+        if adaptation is not None:
+            request.geometry = published.memory.geometry_of(category)
+        request.adaptation, request.failed = adaptation or request.adaptation, known.key if adaptation is None else None
+        if not request.waiting.done():
+            request.waiting.set_result(None)
 
     def _made(
         self,
@@ -165,7 +168,7 @@ class Adaptations:
         basis: CalibrationBasis,
         known: Calibration,
         encoding: Encoding,
-        most: int,
+        max_references: int,
         stopping: threading.Event,
     ) -> Adaptation | str | None:
         """The adaptation, why there can be none, or None when it was not finished."""
@@ -173,7 +176,7 @@ class Adaptations:
         if stored is None or not basis.is_of(stored[1]):
             return None
         adapting = AdaptationBuilder(
-            memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, most
+            memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, max_references
         )
         references, geometry = self._references(category), memory.geometry_of(category)
         log.info("%s is calibrated for images that are %s", category, encoding)
@@ -185,21 +188,21 @@ class Adaptations:
                 newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis
             ):
                 return None
-        made = adapting.result()
-        if made is None:
+        adaptation = adapting.result()
+        if adaptation is None:
             log.error("%s cannot be calibrated for images that are %s: its images cannot be read", category, encoding)
             return "unreadable"
-        return made
+        return adaptation
 
     def _references(self, category: str) -> dict[int, Reference]:
-        found: dict[int, Reference] = {}
+        references: dict[int, Reference] = {}
         cursor: str | None = None
         while True:
             page = self._library.catalogue.references.page(category, cursor, 1000)
-            found |= {each.id: each for each in page.items}
+            references |= {item.id: item for item in page.items}
             cursor = page.next_cursor
             if cursor is None:
-                return found
+                return references
 
     def _stored(self, reference: Reference | None, encoding: Encoding, geometry: InputGeometry) -> PreparedImage | None:
         """A reference's image as it would be, had it been stored so. None if it is unreadable."""

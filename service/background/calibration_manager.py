@@ -55,10 +55,10 @@ class CalibrationBasis:
             facts.append(self.geometry.to_json())
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
-    def is_of(self, found: LeaveOneOut) -> bool:
+    def is_of(self, result: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""
-        same = (found.k, found.rho) == (self.settings.k, self.settings.rho)
-        return same and tuple(found.ids.tolist()) == self.references
+        same = (result.k, result.rho) == (self.settings.k, self.settings.rho)
+        return same and tuple(result.ids.tolist()) == self.references
 
 
 class _Outdated(Exception):
@@ -94,9 +94,9 @@ class CalibrationManager:
     def of(self, category: str) -> Calibration | None:
         """The latest finished calibration, even if references have come or gone since; none of another geometry."""
         geometry = _own_geometry(self._library.memory, category)
-        for found in (self._found.get(category), self._foreseen.get(category)):
-            if found is not None and found[0].geometry == geometry:
-                return found[1]
+        for result in (self._found.get(category), self._foreseen.get(category)):
+            if result is not None and result[0].geometry == geometry:
+                return result[1]
         return None
 
     def foresee(self, memory: MemoryBank, category: str, settings: ScoringSettings, searched: LeaveOneOut) -> None:
@@ -112,8 +112,8 @@ class CalibrationManager:
 
     def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
         """Whether the latest calibration is of the references and settings there are now."""
-        found = self._found.get(category)
-        return found is not None and found[0] == CalibrationBasis.of(memory, category, settings)
+        result = self._found.get(category)
+        return result is not None and result[0] == CalibrationBasis.of(memory, category, settings)
 
     def progress(self, category: str) -> float:
         """How much of the calibration in progress is done, 0 to 1."""
@@ -172,7 +172,7 @@ class CalibrationManager:
             self._foreseen.pop(category, None)
 
     def _save(self, category: str) -> None:
-        """Keep what was found in the catalogue; while that is away, what was found serves all the same."""
+        """Store the calibration in the catalogue; while that is unavailable, the calibration is used unstored."""
         unsaved = self._unsaved.get(category)
         if unsaved is not None:
             with suppress(CategoryNotFound):  # it was removed meanwhile
@@ -215,7 +215,7 @@ def _calibration(
         category,
         version,
         basis.key,
-        [each for _, each in measures],
+        [statistics for _, statistics in measures],
         searched.duplicates,
         [reference_id for reference_id, _ in measures],
         weighed.layer_weights,
@@ -223,10 +223,10 @@ def _calibration(
 
 
 def _measured(
-    found: LeaveOneOut, memory: MemoryBank, category: str, settings: ScoringSettings
+    result: LeaveOneOut, memory: MemoryBank, category: str, settings: ScoringSettings
 ) -> Generator[float, None, list[tuple[int, ImageStatistics]]]:
     statistics = []
-    for each in found.statistics(memory, memory.frame(category), settings):
-        statistics.append(each)
+    for statistic in result.statistics(memory, memory.frame(category), settings):
+        statistics.append(statistic)
         yield 1.0
     return statistics

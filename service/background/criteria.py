@@ -26,12 +26,12 @@ class CurrentCriteria:
         published: settings, and how references were stored.
         """
         settings = published.settings.get(category, CategorySettings())
-        own = Criteria.of(settings, self.calibrations.of(category))
+        criteria = Criteria.of(settings, self.calibrations.of(category))
         if encoding is None or not published.profiles.get(category, Profile()).is_finer_than(encoding):
-            return own
+            return criteria
         adaptation = self.adaptations.of(category, encoding)
         if adaptation == "impossible":
-            return own
+            return criteria
         if adaptation == "waiting":
-            return replace(own, calibration=None, judged="waiting")
+            return replace(criteria, calibration=None, judged="waiting")
         return replace(Criteria.of(settings, adaptation.calibration), adaptation=adaptation, judged="adapted")

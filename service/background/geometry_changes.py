@@ -82,7 +82,7 @@ class GeometryChanges:
         except (Stopped, GeometryNotFound):  # another round, or given up
             return
         except ImagesUnreadable as unreadable:
-            names = ", ".join(f"{each.id} ({each.filename})" for each in unreadable.references[:3])
+            names = ", ".join(f"{reference.id} ({reference.filename})" for reference in unreadable.references[:3])
             error = (
                 f"{len(unreadable.references)} images cannot be encoded so, for example of reference {names}: take "
                 "them back, or cancel the change."

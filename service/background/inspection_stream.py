@@ -110,12 +110,12 @@ class InspectionStream:
         cursor: str | None = None
         while True:
             page = self._inspections.page(filter, cursor, _PAGE)
-            new = [each for each in page.items if each.id not in self._sent]
+            new = [item for item in page.items if item.id not in self._sent]
             fresh += new
             cursor = page.next_cursor
             if cursor is None or not new:
                 break
-        self._sent |= {each.id: each.at for each in fresh}
+        self._sent |= {inspection.id: inspection.at for inspection in fresh}
         if self._sent:
             self._since = max(self._since, max(self._sent.values()) - _MAX_RECORDING_DELAY)
             self._sent = {key: at for key, at in self._sent.items() if at >= self._since}

@@ -52,16 +52,16 @@ class Pruning:
 
     def _look(self, stopping: threading.Event) -> None:
         before = self._retention.usage()
-        taken = self._take(self._pruner.prune_beyond_limits(holding.group for holding in before), stopping)
-        self.holdings = self._retention.usage() if taken else before
+        pruned = self._take(self._pruner.prune_beyond_limits(holding.group for holding in before), stopping)
+        self.holdings = self._retention.usage() if pruned else before
         self.finished = time.time()
 
     def _take(self, steps: Iterator[PruneStep], stopping: threading.Event) -> int:
         """Take every step; returns how many there were."""
-        taken, room = 0, 0
+        pruned, room = 0, 0
         begun = time.monotonic()
         for step in steps:
-            taken += 1
+            pruned += 1
             self._metrics.pruned(step.target, step.reason, step.amount.count, step.amount.bytes)
             for line in step.failed:
                 log.error("%s; it is tried again every day", line)
@@ -71,4 +71,4 @@ class Pruning:
             begun = time.monotonic()
         if room:
             log.warning("the disk is nearly full: the images of the %d oldest good parts were deleted", room)
-        return taken
+        return pruned

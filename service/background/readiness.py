@@ -67,14 +67,14 @@ class Readiness:
     @property
     def reason(self) -> str | None:
         """Why the service is not ready, in one line; None when it is."""
-        published, seen = self._library.published, self._seen
+        published, last_seen = self._library.published, self._seen
         if published.superseded_by is not None:
             return f"The references are held by encoder {published.superseded_by} now: restart the service with it."
         if damaged := len(published.corrupt_segments):
             return f"{damaged} damaged segment(s) are not served: restore them, or run `touchstone rebuild --damaged`."
-        if seen.error is None and (age := time.monotonic() - seen.at) > _STALE_SECONDS:
+        if last_seen.error is None and (age := time.monotonic() - last_seen.at) > _STALE_SECONDS:
             return f"Whether the encoder works has not been checked for {age:.0f} s."
-        return seen.error
+        return last_seen.error
 
     def round(self, _: threading.Event | None = None, patience: float = _ROUND_SECONDS) -> None:
         """See `Task`. patience: seconds to wait for the encoder."""

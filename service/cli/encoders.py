@@ -37,17 +37,17 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
         "builtin-fine", "ships with Touchstone: filters and DINOv2", "ViT-S", "16", "15 M", trained, "", "yes"
     )
     table.add_row("filterbank", "ships with Touchstone: filters", "", "16", "", "Apache-2.0", "", "yes")
-    for each in PUBLISHED:
-        gated = "form" if each.gated else ""
+    for encoder in PUBLISHED:
+        gated = "form" if encoder.gated else ""
         table.add_row(
-            each.name,
-            each.family,
-            each.size,
-            str(each.patch),
-            f"{each.millions} M",
-            each.licence,
+            encoder.name,
+            encoder.family,
+            encoder.size,
+            str(encoder.patch),
+            f"{encoder.millions} M",
+            encoder.licence,
             gated,
-            each.here(folder) or "",
+            encoder.here(folder) or "",
         )
     for path in others_here(folder):
         table.add_row(path, "", "", "", "", "", "", str(folder))
@@ -87,6 +87,6 @@ def fetch(
     say(f"{name} is in {path}: TOUCHSTONE_ENCODER={path}", soft_wrap=True)
     sums = "sha256sum -c SHA256SUMS" if path.is_dir() else f"sha256sum -c {path.name}.sha256"
     say(f"Carry it as it is; there `{sums}` says whether all of it arrived.", soft_wrap=True)
-    licence = next((each.licence for each in PUBLISHED if each.name == name), None)
+    licence = next((encoder.licence for encoder in PUBLISHED if encoder.name == name), None)
     if licence in LICENCES:
         say(f"Its licence: {licence}, {LICENCES[licence]}", soft_wrap=True)

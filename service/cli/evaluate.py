@@ -157,9 +157,9 @@ def _cells(geometry: str) -> int | None:
     return int(geometry)
 
 
-def one_of(names: Sequence[Name], given: str, what: str) -> Name:
+def one_of(names: Sequence[Name], text: str, what: str) -> Name:
     """The name that was given, if it is one of these. ValueError names the choices otherwise."""
     for name in names:
-        if name == given:
+        if name == text:
             return name
-    raise ValueError(f"unknown {what} {given!r}: choose one of {', '.join(names)}")
+    raise ValueError(f"unknown {what} {text!r}: choose one of {', '.join(names)}")

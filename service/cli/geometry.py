@@ -97,13 +97,13 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
         folder = DataFolder.existing(settings.data, settings.database_url)
         with closing(Catalogue.open(folder.database)) as catalogue:
             memory = catalogue.memories.active()
-            found = {} if memory is None else catalogue.geometries.active(memory.id)
+            geometries = {} if memory is None else catalogue.geometries.active(memory.id)
             changes = () if memory is None else catalogue.geometries.changes(memory.id)
     except (CatalogueError, OSError) as error:
         fail(str(error))
     table = Table("Category", "Inspected at", "Of the image", "Other proportions", "Changing to")
     pending = {each.record.category: each for each in changes}
-    for name, text in sorted(found.items()):
+    for name, text in sorted(geometries.items()):
         geometry, change = InputGeometry.from_json(text), pending.get(name)
         to = ""
         if change is not None:

@@ -35,10 +35,10 @@ def create(
         fail("the name is empty")
     from service.auth import Role, generate_api_key
 
-    made = generate_api_key(name, Role[role.upper()], days, requests_per_minute)
+    generated = generate_api_key(name, Role[role.upper()], days, requests_per_minute)
     with _catalogue(data, database_url) as catalogue:
-        catalogue.api_keys.create(made.key)
-    print(made.token)
+        catalogue.api_keys.create(generated.key)
+    print(generated.token)
 
 
 @app.command("list")

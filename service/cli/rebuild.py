@@ -102,15 +102,15 @@ def rebuild(
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
         with closing(Catalogue.open(folder.database)) as catalogue, progress() as shown:
-            told = work(settings, folder, catalogue, shown, drop_unreadable)
+            summary = work(settings, folder, catalogue, shown, drop_unreadable)
     except ImagesUnreadable as unreadable:
-        for each in unreadable.references:
-            _say(f"unreadable: reference {each.id}, {each.category}, {each.filename}")
+        for reference in unreadable.references:
+            _say(f"unreadable: reference {reference.id}, {reference.category}, {reference.filename}")
         _say(f"{unreadable}: restore them from a backup, or give --drop-unreadable. What can be read is encoded.")
         raise typer.Exit(1) from None
     except (EncoderError, FeatureSpaceMismatch, CatalogueError, DatabaseError, OSError, ValueError) as error:
         fail(str(error))
-    for line in told:
+    for line in summary:
         _say(line)
 
 
@@ -130,8 +130,8 @@ def _rebuild(
         drop_unreadable=drop_unreadable,
     )
     then = "running services take it over" if done.same_encoder else "restart running services with it"
-    held = f"{done.references} references are held by {settings.encoder} ({done.codec})"
-    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: {then}."]
+    summary = f"{done.references} references are held by {settings.encoder} ({done.codec})"
+    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {summary}: {then}."]
 
 
 def _encoder_settings(settings: DataSettings, catalogue: Catalogue) -> EncoderSettings:
@@ -143,9 +143,9 @@ def _encoder_settings(settings: DataSettings, catalogue: Catalogue) -> EncoderSe
     if settings.sized or memory is None:
         return settings.encoder_settings
     if settings.codec not in (None, memory.codec):
-        kept = encoder_of_memory(settings)
-        if load_encoder(kept).space.fingerprint == memory.fingerprint:
-            return kept
+        stored_encoder = encoder_of_memory(settings)
+        if load_encoder(stored_encoder).space.fingerprint == memory.fingerprint:
+            return stored_encoder
     return with_overview(settings.encoder_settings)
 
 
@@ -177,27 +177,28 @@ def _change_geometry(
     if memory is None or memory.fingerprint != encoder.space.fingerprint:
         raise FeatureSpaceMismatch(f"the memory in {folder.root} was made by another encoder: give its own")
     codec = Codec.from_name(memory.codec, encoder.space.dim)
-    found = catalogue.categories.get(category)
+    stored = catalogue.categories.get(category)
     text = catalogue.geometries.of(memory.id, category)
     present = encoder.space.global_geometry if text is None else InputGeometry.from_json(text)
     pending = next(
-        (each.record for each in catalogue.geometries.changes(memory.id) if each.record.category == category), None
+        (change.record for change in catalogue.geometries.changes(memory.id) if change.record.category == category),
+        None,
     )
     if choice != GeometryChoice() or pending is None:
         size = commonest(catalogue.references.sizes(category)) or present.resized
         geometry = choice.resolve(size, encoder.space.patch, present)
-        check_memory(geometry, max(1, found.references), encoder.space, codec)
+        check_memory(geometry, max(1, stored.references), encoder.space, codec)
         pending = catalogue.geometries.prepare(memory.id, category, geometry.to_json())
     if pending is None:
         return [f"{category} is inspected so already: {present.described}."]
-    scoring = found.settings.scoring
+    scoring = stored.settings.scoring
     engine = choose_engine(encoder.device)
 
     def calibrate(memory: MemoryBank) -> StoredCalibration:
-        return to_stored(memory.version, run_leave_one_out(memory, engine, found.name, scoring))
+        return to_stored(memory.version, run_leave_one_out(memory, engine, stored.name, scoring))
 
     job = GeometryChangeJob(folder, catalogue, encoder.space, codec, pending)
-    advance = shown.task("encoding again", found.references).advance
+    advance = shown.task("encoding again", stored.references).advance
     with Reencoder.working(folder, encoder, codec, settings.image_limits, settings.decode_threads) as reencoder:
         done = job.run(
             lambda references, geometry: reencoder.encode(references, geometry, advance),
@@ -205,8 +206,11 @@ def _change_geometry(
             drop_unreadable=drop_unreadable,
         )
     described = InputGeometry.from_json(pending.geometry_json).described
-    held = f"{category} ({done.references} references) is inspected at {described}"
-    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {held}: running services take it over."]
+    summary = f"{category} ({done.references} references) is inspected at {described}"
+    return [
+        *map(_taken_back, done.dropped),
+        f"From version {done.version} on, {summary}: running services take it over.",
+    ]
 
 
 def _mend(
@@ -225,7 +229,7 @@ def _mend(
         damaged,
         settings.image_limits,
         settings.decode_threads,
-        shown.task("encoding again", sum(len(each.rows) for each in damaged)).advance,
+        shown.task("encoding again", sum(len(segment_rows.rows) for segment_rows in damaged)).advance,
         drop_unreadable=drop_unreadable,
     )
     mended = f"{done.references} references of {len(damaged)} damaged segments were encoded again"

@@ -121,8 +121,10 @@ class LimitedH11Protocol(H11Protocol):
         """Refuse what is not HTTP, or too long: uvicorn calls this while it handles h11's error."""
         error = sys.exc_info()[1]
         if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
-            most = self.config.h11_max_incomplete_event_size
-            self._reject(ProblemError("headers-too-large", f"A request's headers may have at most {most} bytes."))
+            max_header_bytes = self.config.h11_max_incomplete_event_size
+            self._reject(
+                ProblemError("headers-too-large", f"A request's headers may have at most {max_header_bytes} bytes.")
+            )
         else:
             self._reject(ProblemError("malformed-request", msg))
 
@@ -136,12 +138,12 @@ class LimitedH11Protocol(H11Protocol):
     def _watch(self) -> None:
         if self._leaving or self.transport.is_closing():
             return
-        theirs, ours = self.conn.their_state, self.conn.our_state
-        if theirs is h11.IDLE:
+        client_state, server_state = self.conn.their_state, self.conn.our_state
+        if client_state is h11.IDLE:
             begun = bool(self.conn.trailing_data[0])
             self._enter("headers" if begun else "fresh" if self.cycle is None else "kept")
         else:
-            answered = ours is h11.DONE and theirs is h11.SEND_BODY
+            answered = server_state is h11.DONE and client_state is h11.SEND_BODY
             self._enter("rest" if answered else "working")
 
     def _enter(self, phase: _Phase) -> None:
@@ -166,11 +168,19 @@ class LimitedH11Protocol(H11Protocol):
 
     def _close_longest_idle(self) -> bool:
         """Close the connection that has had no request for longest; whether there was one."""
-        others = (each for each in self.connections if isinstance(each, LimitedH11Protocol) and each is not self)
-        idle = [each for each in others if each._phase in ("fresh", "kept", "headers") and not each._leaving]
+        connections = (
+            connection
+            for connection in self.connections
+            if isinstance(connection, LimitedH11Protocol) and connection is not self
+        )
+        idle = [
+            connection
+            for connection in connections
+            if connection._phase in ("fresh", "kept", "headers") and not connection._leaving
+        ]
         if not idle:
             return False
-        longest = min(idle, key=lambda each: each._since)
+        longest = min(idle, key=lambda connection: connection._since)
         self.connections.discard(longest)
         if longest._phase == "kept":
             longest.transport.close()

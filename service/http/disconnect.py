@@ -24,8 +24,8 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -
             raise ClientDisconnect
         return working.result()
     finally:
-        for each in (working, leaving):
-            each.cancel()
+        for task in (working, leaving):
+            task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 

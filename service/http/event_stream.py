@@ -28,9 +28,9 @@ async def server_sent_events(
                 missed = await asyncio.to_thread(stream.since, filter, missed_since)
             except CatalogueError:
                 return  # the browser comes back
-            sent = {each.id for each in missed}
-            for each in missed:
-                yield inspection_event(each)
+            sent = {inspection.id for inspection in missed}
+            for inspection in missed:
+                yield inspection_event(inspection)
         while True:
             try:
                 next_event = await subscriber.next()

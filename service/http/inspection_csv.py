@@ -29,10 +29,10 @@ _COLUMNS = (
 _PART_SIZE = 1 << 16  # characters sent together: each part costs a change of threads
 
 
-async def stream_csv(first: str, others: Iterator[str]) -> AsyncIterator[str]:
+async def stream_csv(first: str, pages: Iterator[str]) -> AsyncIterator[str]:
     """The first part, then the others, each queried on a thread."""
     yield first
-    while (part := await asyncio.to_thread(next, others, None)) is not None:
+    while (part := await asyncio.to_thread(next, pages, None)) is not None:
         yield part
 
 

@@ -263,15 +263,15 @@ def _confirmation(kind: str, error: ConfirmationNeeded) -> ProblemError:
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:
-    found = [
+    errors = [
         {
-            "field": readable(".".join(str(part) for part in each["loc"])),
-            "message": readable(each["msg"].removeprefix("Value error, ")),
+            "field": readable(".".join(str(part) for part in fault["loc"])),
+            "message": readable(fault["msg"].removeprefix("Value error, ")),
         }
-        for each in error.errors()
+        for fault in error.errors()
     ]
     return ProblemError(
-        "invalid-request", "; ".join(f"{each['field']}: {each['message']}" for each in found), errors=found
+        "invalid-request", "; ".join(f"{fault['field']}: {fault['message']}" for fault in errors), errors=errors
     )
 
 

@@ -13,23 +13,23 @@ from service.http.problems import ProblemError
 async def check_query_parameters(request: Request) -> None:
     """Refuse what would otherwise be ignored, or silently read as something else. ProblemError."""
     query: bytes = request.scope["query_string"]
-    for what, raw in (("path", request.scope["raw_path"]), ("query", query)):
+    for part, raw in (("path", request.scope["raw_path"]), ("query", query)):
         try:
             utf8(unquote_to_bytes(raw))
         except TextRejected as refused:
-            raise ProblemError("invalid-request", f"The request's {what} {refused}.") from None
+            raise ProblemError("invalid-request", f"The request's {part} {refused}.") from None
     declared = _declared(request)
-    seen = set[str]()
+    names = set[str]()
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name not in declared:
-            known = f"this route has {', '.join(sorted(declared))}" if declared else "this route has none"
-            raise ProblemError("invalid-request", f"Unknown query parameter {readable(name)!r}: {known}.")
-        if name in seen:
+            accepted = f"this route has {', '.join(sorted(declared))}" if declared else "this route has none"
+            raise ProblemError("invalid-request", f"Unknown query parameter {readable(name)!r}: {accepted}.")
+        if name in names:
             raise ProblemError("invalid-request", f"The query parameter {name!r} is given more than once.")
-        seen.add(name)
+        names.add(name)
 
 
 def _declared(request: Request) -> set[str]:
     """The query parameters that the API's description has for the route."""
     operation = request.app.openapi()["paths"][request.scope["route"].path][request.scope["method"].lower()]
-    return {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+    return {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}

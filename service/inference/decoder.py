@@ -111,8 +111,8 @@ class Decoder:
     async def sizes(self, upload: Upload) -> dict[Size, int]:
         """(width, height) of an upload's images as they are seen, upright → how many have it, as headers say."""
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._headers, self._image_sizes, upload.files)
-        return Counter(size for size in found if size is not None)
+        sizes = await loop.run_in_executor(self._headers, self._image_sizes, upload.files)
+        return Counter(size for size in sizes if size is not None)
 
     async def read(self, file: ImageFile) -> RawImage:
         """One file as it is stored. ImageRejected."""
@@ -121,8 +121,8 @@ class Decoder:
 
     async def largest(self, upload: Upload) -> int | None:
         """The largest value in those files that have 16 bits a channel; None without any that can be read."""
-        found = await self._run(self._largest, upload.files)
-        return max((each for each in found if each is not None), default=None)
+        sizes = await self._run(self._largest, upload.files)
+        return max((size for size in sizes if size is not None), default=None)
 
     async def again(self, original: SourceImage, work: Callable[[NDArray[np.uint8]], T]) -> T:
         """Decode an image once more, and what `work` makes of its pixels, uint8 (height, width, 3) RGB."""

@@ -74,11 +74,11 @@ class DetectionJobs:
 
 def recognise(context: JobContext) -> SearchCoroutine[str]:
     """The job that tells which category an image is most like. NoReferencesError."""
-    found = context.memory.nearest_category(context.features.global_descriptors[0].to("cpu").numpy())
-    if found is None:
+    category = context.memory.nearest_category(context.features.global_descriptors[0].to("cpu").numpy())
+    if category is None:
         raise NoReferencesError("the memory is empty")
     yield from ()
-    return found
+    return category
 
 
 def _check_geometry(context: JobContext, image: DecodedImage, category: str | None, published: PublishedState) -> None:

@@ -44,10 +44,10 @@ def notices_of_part(image: DecodedImage, profile: Profile, frame: Frame, judged:
 
     profile: of the references that it is compared with. frame: its cells. judged: by which calibration.
     """
-    original, found = image.original, _of_depth(image, inferred=False)
+    original, notices = image.original, _of_depth(image, inferred=False)
     if original.encoding is not None:
-        found += profile.notices_of_part(original.encoding, original.reading, original.width, original.height, judged)
-    return (*found, *_of_placement(frame.placement))
+        notices += profile.notices_of_part(original.encoding, original.reading, original.width, original.height, judged)
+    return (*notices, *_of_placement(frame.placement))
 
 
 def notices_of_references(
@@ -59,28 +59,30 @@ def notices_of_references(
     """
     originals = [image.original for image in images]
     profile = profile.with_groups(
-        EncodingGroup(each.encoding, each.reading, each.width, each.height, 1) for each in originals
+        EncodingGroup(original.encoding, original.reading, original.width, original.height, 1) for original in originals
     )
-    told = []
-    for image, each in zip(images, originals, strict=True):
-        found = _of_depth(image, inferred=inferred)
-        found += _of_placement(image.prepared.placement)
-        if each.encoding is not None:
-            found += profile.notices_of_reference(each.encoding, each.reading, each.width, each.height)
-        told.append(tuple(found))
-    return told
+    notices = []
+    for image, original in zip(images, originals, strict=True):
+        of_depth = _of_depth(image, inferred=inferred)
+        of_depth += _of_placement(image.prepared.placement)
+        if original.encoding is not None:
+            of_depth += profile.notices_of_reference(
+                original.encoding, original.reading, original.width, original.height
+            )
+        notices.append(tuple(of_depth))
+    return notices
 
 
 def _of_placement(placement: Placement) -> list[Notice]:
     """What of an image is not inspected, and where it lies otherwise than most of its category."""
-    found: list[Notice] = []
+    notices: list[Notice] = []
     if placement.letterboxed:
         (width, height), (across, down) = placement.image_size, placement.geometry.resized
         detail = (
             f"It has {width} × {height} pixels, other proportions than the {across} × {down} that its category is "
             "inspected at: they were kept, and what it leaves of those is not scored."
         )
-        found.append(Notice("other_proportions", detail))
+        notices.append(Notice("other_proportions", detail))
     width, height = placement.image_size
     left, top, right, bottom = placement.inspected_box
     unseen = 1 - (right - left) * (bottom - top) / (width * height)
@@ -88,20 +90,20 @@ def _of_placement(placement: Placement) -> list[Notice]:
         detail = (
             f"{unseen:.0%} of it lies outside of the window that its category is inspected in, and is not inspected."
         )
-        found.append(Notice("border_not_inspected", detail))
-    return found
+        notices.append(Notice("border_not_inspected", detail))
+    return notices
 
 
 def _of_depth(image: DecodedImage, *, inferred: bool) -> list[Notice]:
     depth = image.original.reading.depth or FULL
-    found: list[Notice] = []
+    notices: list[Notice] = []
     if image.largest is not None and inferred:
         detail = f"It is read as {depth} bits a channel, which hold every value: say bit_depth if it has others."
-        found.append(Notice("bit_depth_inferred", detail))
+        notices.append(Notice("bit_depth_inferred", detail))
     if image.largest is not None and is_narrow(image.largest, depth):
         detail = (
             f"Its values go up to {image.largest} of {(1 << depth) - 1}, a quarter of the range at most: if the "
             "camera's files have fewer bits, say bit_depth."
         )
-        found.append(Notice("narrow_range", detail))
-    return found
+        notices.append(Notice("narrow_range", detail))
+    return notices

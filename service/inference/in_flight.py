@@ -32,8 +32,8 @@ class Budget:
 
     def acquire(self, amount: int, acquired: int) -> None:
         """See `Lease.add`."""
-        others = self.used - acquired
-        if amount and others and self.used + amount > self._limit:
+        acquired_by_others = self.used - acquired
+        if amount and acquired_by_others and self.used + amount > self._limit:
             raise QueueFullError(self._retry_after())
         self.used += amount
 

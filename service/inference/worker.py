@@ -252,16 +252,16 @@ class InferenceWorker:
     def _search(self, memory: MemoryBank, jobs: Sequence[_Job], contexts: Sequence[JobContext]) -> None:
         """Batch the searches of several detections, and set each job's result."""
         coroutines = [job.work(context) for job, context in zip(jobs, contexts, strict=True)]
-        for job, found in zip(jobs, run_batched(self._engine, memory, coroutines), strict=True):
-            if isinstance(found, Exception):
-                job.future.set_exception(found)
+        for job, result in zip(jobs, run_batched(self._engine, memory, coroutines), strict=True):
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
             else:
-                job.future.set_result(found)
+                job.future.set_result(result)
 
 
-def _run_job(job: _Job, given: MemoryBank | JobContext) -> None:
+def _run_job(job: _Job, argument: MemoryBank | JobContext) -> None:
     try:
-        result = job.work(given)
+        result = job.work(argument)
     except Exception as error:  # the job's own failure belongs to whoever waits for it
         job.future.set_exception(error)
     else:

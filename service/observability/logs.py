@@ -21,7 +21,7 @@ _SECRET = re.compile(r"ts_[0-9a-f]{12}_[A-Za-z0-9_-]{43}|(?<=://)[^/@\s:]*:[^@\s
 
 def redact(text: str) -> str:
     """The text without API keys, and without names and passwords inside URLs."""
-    return _SECRET.sub(lambda found: "ts_…" if found[0].startswith("ts_") else "…", text)
+    return _SECRET.sub(lambda match: "ts_…" if match[0].startswith("ts_") else "…", text)
 
 
 class JsonLines(logging.Formatter):
@@ -48,9 +48,9 @@ class PlainText(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, with its exception, if any, below."""
-        known = {} if (current := request_id.get()) is None else {"request_id": current}
-        known |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        facts = "".join(f" {name}={value}" for name, value in known.items())
+        fields = {} if (current := request_id.get()) is None else {"request_id": current}
+        fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        facts = "".join(f" {name}={value}" for name, value in fields.items())
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
         return redact(f"{at} {record.levelname.lower():7} {record.getMessage()}{facts}{trace}")

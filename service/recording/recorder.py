@@ -137,13 +137,13 @@ class Recorder:
             return {}
         try:
             with self._breaker.asking():
-                found = self._library.catalogue.inspections.of_request(request.key)
+                inspections = self._library.catalogue.inspections.of_request(request.key)
         except CatalogueError as error:
             log.error("whether a request was answered before is not known: %s", error)
             return {}
-        if any(each.request_digest != request.digest for each in found.values()):
+        if any(inspection.request_digest != request.digest for inspection in inspections.values()):
             raise RequestKeyReused("the key was used for a request with other content")
-        return found
+        return inspections
 
     def record(self, findings: Sequence[PendingInspection]) -> RecordResult:
         """Keep the findings of one request, all or none, with their images and maps.

@@ -13,11 +13,11 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-def _no_boolean_or_text(given: object) -> object:
+def _no_boolean_or_text(value: object) -> object:
     """JSON's true is no 1, and its "1" neither, although both are to Python's `int`."""
-    if isinstance(given, bool | str):
+    if isinstance(value, bool | str):
         raise ValueError("a number is needed, not true, false or text")
-    return given
+    return value
 
 
 # 3.0 is an integer in JSON. Bounds stand before it in an annotation: behind it their names are lost to the schema.

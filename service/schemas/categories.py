@@ -21,9 +21,9 @@ class RegionOfInterestView(ResponseModel):
     mask: bool
 
 
-def _number(given: object) -> object:
+def _number(value: object) -> object:
     """A form's text as the number that it writes."""
-    return int(given) if isinstance(given, str) and given.isdecimal() and given.isascii() else given
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
 BitDepthField = Annotated[BitDepth | None, BeforeValidator(_number)]

@@ -12,12 +12,12 @@ from indexer import text
 
 def _by(rule: Callable[[str], str]) -> BeforeValidator:
     """Normalises or refuses before length and pattern are checked, which are there for the API's description."""
-    return BeforeValidator(lambda given: rule(given) if isinstance(given, str) else given)
+    return BeforeValidator(lambda value: rule(value) if isinstance(value, str) else value)
 
 
-def _header(given: str) -> str:
+def _header(value: str) -> str:
     # A server hands headers over as latin-1, whatever they are.
-    return text.plain(text.utf8(given.encode("latin-1")))
+    return text.plain(text.utf8(value.encode("latin-1")))
 
 
 _SHORT = Field(min_length=1, max_length=text.MAX_LENGTH, pattern=text.PLAIN)

@@ -225,13 +225,13 @@ async def _inspect(
         if isinstance(image, DecodedImage)
     ]
     futures = state.worker.submit_detections(images, _deadline(state, len(images)))
-    found = await _outcomes(futures)
-    outcomes = iter(found)
-    return [next(outcomes) if isinstance(each, DecodedImage) else each for each in decoded]
+    detections = await _outcomes(futures)
+    outcomes = iter(detections)
+    return [next(outcomes) if isinstance(image, DecodedImage) else image for image in decoded]
 
 
 def _time(
-    state: AppState, decoded: Sequence[DecodedImage | Exception], found: Sequence[TimedDetection | Exception]
+    state: AppState, decoded: Sequence[DecodedImage | Exception], detections: Sequence[TimedDetection | Exception]
 ) -> None:
     """Report the duration of each image's stages to metrics and traces."""
     for image, detection in zip(decoded, detections, strict=True):

@@ -172,7 +172,7 @@ class AsyncClient:
         removed: those that were removed, instead. from_feedback: only those that were added by feedback.
         """
         endpoint = endpoints.references
-        async for page in self._pages(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
+        async for page in self._newest(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
             for reference in page.references:
                 yield reference
 
@@ -239,9 +239,11 @@ class AsyncClient:
 
         page_size: how many references each request restores. Those whose image is lost are listed in `lost`.
         """
-        pages = [page async for page in self._pages(lambda cursor: endpoints.restore_category(name, cursor, page_size))]
-        lost = tuple(reference for page in pages for reference in page.lost)
-        return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
+        newest = [
+            page async for page in self._newest(lambda cursor: endpoints.restore_category(name, cursor, page_size))
+        ]
+        lost = tuple(reference for page in newest for reference in page.lost)
+        return replace(newest[-1], restored=sum(page.restored for page in newest), lost=lost)
 
     async def preview(
         self, name: str, *, limit: int = 20, **settings: Unpack[models.PreviewedSettings]
@@ -277,8 +279,8 @@ class AsyncClient:
     async def inspections(
         self, filter: InspectionFilter = InspectionFilter(), *, page_size: int = 500
     ) -> AsyncIterator[models.Inspection]:
-        """Inspections, newest first; pages are requested as the iterator advances."""
-        async for page in self._pages(lambda cursor: endpoints.inspections(filter, cursor, page_size)):
+        """Inspections, newest first; newest are requested as the iterator advances."""
+        async for page in self._newest(lambda cursor: endpoints.inspections(filter, cursor, page_size)):
             for inspection in page.inspections:
                 yield inspection
 
@@ -337,10 +339,10 @@ class AsyncClient:
                 if not poller.mark_seen(inspection):
                     break
         while True:
-            found = []
+            newest = []
             async for inspection in self.inspections(poller.query()):
-                found.append(inspection)
-            for inspection in poller.new(found):
+                newest.append(inspection)
+            for inspection in poller.new(newest):
                 yield inspection
             await sleep(poll_interval)
 
@@ -377,8 +379,8 @@ class AsyncClient:
     async def audit(
         self, *, actor: str | None = None, action: str | None = None, target: str | None = None, page_size: int = 500
     ) -> AsyncIterator[models.AuditEntry]:
-        """The audit trail, newest first; pages are requested as the iterator advances."""
-        async for page in self._pages(lambda cursor: endpoints.audit(actor, action, target, cursor, page_size)):
+        """The audit trail, newest first; newest are requested as the iterator advances."""
+        async for page in self._newest(lambda cursor: endpoints.audit(actor, action, target, cursor, page_size)):
             for entry in page.entries:
                 yield entry
 
@@ -396,8 +398,8 @@ class AsyncClient:
         """The service's version, encoder and upload limits."""
         return await self._connection.send(endpoints.version())
 
-    async def _pages(self, call: Callable[[str | None], Call[P]]) -> AsyncIterator[P]:
-        """The pages of a list, each requested with the cursor of the one before."""
+    async def _newest(self, call: Callable[[str | None], Call[P]]) -> AsyncIterator[P]:
+        """The newest of a list, each requested with the cursor of the one before."""
         cursor: str | None = None
         while True:
             page = await self._connection.send(call(cursor))

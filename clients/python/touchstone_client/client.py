@@ -172,7 +172,7 @@ class Client:
         removed: those that were removed, instead. from_feedback: only those that were added by feedback.
         """
         endpoint = endpoints.references
-        for page in self._pages(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
+        for page in self._newest(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
             yield from page.references
 
     def reference(self, reference_id: int) -> models.Reference:
@@ -238,9 +238,9 @@ class Client:
 
         page_size: how many references each request restores. Those whose image is lost are listed in `lost`.
         """
-        pages = list(self._pages(lambda cursor: endpoints.restore_category(name, cursor, page_size)))
-        lost = tuple(reference for page in pages for reference in page.lost)
-        return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
+        newest = list(self._newest(lambda cursor: endpoints.restore_category(name, cursor, page_size)))
+        lost = tuple(reference for page in newest for reference in page.lost)
+        return replace(newest[-1], restored=sum(page.restored for page in newest), lost=lost)
 
     def preview(self, name: str, *, limit: int = 20, **settings: Unpack[models.PreviewedSettings]) -> models.Preview:
         """Compare verdicts under the present and under other settings; nothing is changed.
@@ -274,8 +274,8 @@ class Client:
     def inspections(
         self, filter: InspectionFilter = InspectionFilter(), *, page_size: int = 500
     ) -> Iterator[models.Inspection]:
-        """Inspections, newest first; pages are requested as the iterator advances."""
-        for page in self._pages(lambda cursor: endpoints.inspections(filter, cursor, page_size)):
+        """Inspections, newest first; newest are requested as the iterator advances."""
+        for page in self._newest(lambda cursor: endpoints.inspections(filter, cursor, page_size)):
             yield from page.inspections
 
     def inspections_csv(self, filter: InspectionFilter = InspectionFilter()) -> str:
@@ -331,10 +331,10 @@ class Client:
                 if not poller.mark_seen(inspection):
                     break
         while True:
-            found = []
+            newest = []
             for inspection in self.inspections(poller.query()):
-                found.append(inspection)
-            for inspection in poller.new(found):
+                newest.append(inspection)
+            for inspection in poller.new(newest):
                 yield inspection
             sleep(poll_interval)
 
@@ -371,8 +371,8 @@ class Client:
     def audit(
         self, *, actor: str | None = None, action: str | None = None, target: str | None = None, page_size: int = 500
     ) -> Iterator[models.AuditEntry]:
-        """The audit trail, newest first; pages are requested as the iterator advances."""
-        for page in self._pages(lambda cursor: endpoints.audit(actor, action, target, cursor, page_size)):
+        """The audit trail, newest first; newest are requested as the iterator advances."""
+        for page in self._newest(lambda cursor: endpoints.audit(actor, action, target, cursor, page_size)):
             yield from page.entries
 
     # Health
@@ -389,8 +389,8 @@ class Client:
         """The service's version, encoder and upload limits."""
         return self._connection.send(endpoints.version())
 
-    def _pages(self, call: Callable[[str | None], Call[P]]) -> Iterator[P]:
-        """The pages of a list, each requested with the cursor of the one before."""
+    def _newest(self, call: Callable[[str | None], Call[P]]) -> Iterator[P]:
+        """The newest of a list, each requested with the cursor of the one before."""
         cursor: str | None = None
         while True:
             page = self._connection.send(call(cursor))

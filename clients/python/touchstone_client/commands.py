@@ -68,8 +68,16 @@ def _print_detections(detections: Sequence[Detection], as_json: bool) -> None:
         return
     headings = ("image", "verdict", "score", "threshold", "regions", "category", "inspection")
     rows = [
-        (found.filename, found.verdict, found.score, found.threshold, len(found.regions), found.category, found.id)
-        for found in detections
+        (
+            detection.filename,
+            detection.verdict,
+            detection.score,
+            detection.threshold,
+            len(detection.regions),
+            detection.category,
+            detection.id,
+        )
+        for detection in detections
     ]
     print(format_table(headings, rows))
     _print_notices(detections)
@@ -126,7 +134,9 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print(format_json(result))
     else:
-        rejected = [(each.filename, each.reason, each.detail) for each in result.results if each.status == "rejected"]
+        rejected = [
+            (upload.filename, upload.reason, upload.detail) for upload in result.results if upload.status == "rejected"
+        ]
         if rejected:
             print(format_table(("rejected", "reason", "detail"), rejected))
         print(f"{result.category}: {_summary(result)}")
@@ -142,13 +152,13 @@ def _summary(counts: OnboardingProgress | OnboardingResult) -> str:
 
 def advice(client: Client, options: argparse.Namespace) -> int:
     """Show the geometry that it takes to see a defect, and its cost."""
-    said = {
+    options_set = {
         "cells": options.cells,
         "smallest_defect": options.smallest_defect,
         "millimetres_per_pixel": options.millimetres_per_pixel,
     }
-    choice = cast(GeometryChoice, {name: value for name, value in said.items() if value is not None})
-    found = client.geometry_advice(
+    choice = cast(GeometryChoice, {name: value for name, value in options_set.items() if value is not None})
+    advice = client.geometry_advice(
         category=options.category,
         width=options.width,
         height=options.height,
@@ -156,13 +166,13 @@ def advice(client: Client, options: argparse.Namespace) -> int:
         **choice,
     )
     if options.json:
-        print(format_json(found))
+        print(format_json(advice))
         return 0
-    _, _, width, height = found.geometry.window
-    rows, columns = found.geometry.grid
+    _, _, width, height = advice.geometry.window
+    rows, columns = advice.geometry.grid
     headings = ("inspected at", "cells", "smallest defect", "encode ms", "search ms", "MB a reference", "MB in all")
-    costs = (found.encode_ms, found.search_ms, found.reference_bytes / 1e6, found.memory_bytes / 1e6)
-    print(format_table(headings, [(f"{width} x {height}", f"{rows} x {columns}", found.smallest_defect, *costs)]))
+    costs = (advice.encode_ms, advice.search_ms, advice.reference_bytes / 1e6, advice.memory_bytes / 1e6)
+    print(format_table(headings, [(f"{width} x {height}", f"{rows} x {columns}", advice.smallest_defect, *costs)]))
     return 0
 
 
@@ -171,17 +181,17 @@ def categories(client: Client, options: argparse.Namespace) -> int:
     if options.changes and options.name is None:
         raise ValueError("--set needs the name of a category")
     if options.name is None:
-        found = client.categories()
+        categories = client.categories()
     elif options.changes:
-        found = (client.update_category(options.name, **_settings(options.changes)),)
+        categories = (client.update_category(options.name, **_settings(options.changes)),)
     else:
-        found = (client.category(options.name),)
+        categories = (client.category(options.name),)
     if options.json:
-        print(format_json(found))
+        print(format_json(categories))
         return 0
     headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho")
-    print(format_table(headings, [_category_row(category) for category in found]))
-    _print_advice({category.name: category.calibration.advice for category in found})
+    print(format_table(headings, [_category_row(category) for category in categories]))
+    _print_advice({category.name: category.calibration.advice for category in categories})
     return 0
 
 
@@ -198,11 +208,11 @@ def inspections(client: Client, options: argparse.Namespace) -> int:
     if options.csv:
         print(client.inspections_csv(filter), end="")
         return 0
-    found = list(islice(client.inspections(filter), options.limit or None))
+    inspections = list(islice(client.inspections(filter), options.limit or None))
     if options.json:
-        print(format_json(found))
+        print(format_json(inspections))
     else:
-        print(format_table(_INSPECTION_HEADINGS, [_inspection_row(inspection) for inspection in found]))
+        print(format_table(_INSPECTION_HEADINGS, [_inspection_row(inspection) for inspection in inspections]))
     return 0
 
 
@@ -227,8 +237,8 @@ def watch(client: Client, options: argparse.Namespace) -> int:
     """Print new inspections, one line each."""
     if not options.json:
         print("  ".join(_INSPECTION_HEADINGS))
-    found = client.watch(_filter(options, None, None), poll_interval=options.poll_interval)
-    for inspection in islice(found, options.count):
+    inspections = client.watch(_filter(options, None, None), poll_interval=options.poll_interval)
+    for inspection in islice(inspections, options.count):
         if options.json:
             print(format_json(inspection, indent=None), flush=True)
         else:

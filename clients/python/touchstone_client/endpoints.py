@@ -388,8 +388,8 @@ def _parse_problem(response: httpx.Response) -> Problem:
         detail = f"{response.url} returned {response.status_code} {response.reason_phrase}: {text}"
         details = ProblemDetails("about:blank", response.reason_phrase, response.status_code, detail)
         return make_problem(details, retry_after, {})
-    known = ProblemDetails.__dataclass_fields__
-    problem = make_problem(details, retry_after, {name: value for name, value in body.items() if name not in known})
+    fields = ProblemDetails.__dataclass_fields__
+    problem = make_problem(details, retry_after, {name: value for name, value in body.items() if name not in fields})
     if isinstance(problem, ConfirmationNeeded):
         problem.effect = deserialize(ReferenceEffect, body.get("effect"))
         problem.confirm_role = deserialize(str, body.get("confirm_role"))

@@ -46,16 +46,16 @@ def recognises(folder: Path) -> bool:
     return bool(names) and names <= CATEGORIES
 
 
-def read(folder: Path, wanted: Collection[str]) -> Dataset:
+def read(folder: Path, requested: Collection[str]) -> Dataset:
     """Read 3D-ADAM. As its authors do, the good parts under `validation` are test images. DatasetError."""
-    there = mvtec.begun(folder)
-    if not there:
+    dataset = mvtec.begun(folder)
+    if not dataset:
         raise DatasetError(f"{folder} is not 3D-ADAM: no folder in it has train/good inside")
-    if not any((path / "train" / GOOD / _RGB).is_dir() for path in there.values()):
-        return mvtec.read_as(folder, "3d-adam", wanted)
+    if not any((path / "train" / GOOD / _RGB).is_dir() for path in dataset.values()):
+        return mvtec.read_as(folder, "3d-adam", requested)
     references: list[Reference] = []
     samples: list[Sample] = []
-    for path in map(there.__getitem__, chosen(there, wanted, folder)):
+    for path in map(dataset.__getitem__, chosen(dataset, requested, folder)):
         good = list_images(path / "train" / GOOD / _RGB)
         if not good:
             raise DatasetError(f"no images in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")

@@ -16,11 +16,11 @@ def masks_of(images: list[Path], folder: Path, where: str) -> list[Path | None]:
     if not folder.is_dir():
         return [None] * len(images)
     by_stem = {path.stem: path for path in list_images(folder)}
-    found = [by_stem.get(f"{image.stem}_mask") or by_stem.get(image.stem) for image in images]
-    missing = [image.name for image, mask in zip(images, found, strict=True) if mask is None]
+    masks = [by_stem.get(f"{image.stem}_mask") or by_stem.get(image.stem) for image in images]
+    missing = [image.name for image, mask in zip(images, masks, strict=True) if mask is None]
     if missing:
         raise DatasetError(
             f"{len(missing)} of {len(images)} images in {where} have no mask in {folder}, the first {missing[0]}: "
             "unpack the data set again, or remove the masks' folder to do without"
         )
-    return found
+    return masks

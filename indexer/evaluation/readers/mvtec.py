@@ -46,26 +46,26 @@ def begun(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in list_folders(folder) if (path / "train").is_dir() or (path / "test").is_dir()}
 
 
-def read(folder: Path, wanted: Collection[str]) -> Dataset:
+def read(folder: Path, requested: Collection[str]) -> Dataset:
     """Read MVTec-AD. DatasetError."""
-    return read_as(folder, "mvtec-ad", wanted)
+    return read_as(folder, "mvtec-ad", requested)
 
 
-def read_folder(folder: Path, wanted: Collection[str]) -> Dataset:
+def read_folder(folder: Path, requested: Collection[str]) -> Dataset:
     """Read any data set in this layout; `ground_truth` may be absent. DatasetError."""
-    return read_as(folder, "folder", wanted)
+    return read_as(folder, "folder", requested)
 
 
-def read_as(folder: Path, layout: Layout, wanted: Collection[str]) -> Dataset:
+def read_as(folder: Path, layout: Layout, requested: Collection[str]) -> Dataset:
     """Read the layout under a name. wanted: categories, all when none is named. DatasetError."""
     if (folder / "train").is_dir():
         raise DatasetError(f"{folder} is one category: give the folder that it lies in, and --category {folder.name}")
-    there = begun(folder)
-    if not there:
+    categories = begun(folder)
+    if not categories:
         raise DatasetError(f"{folder} holds no data set: no folder in it has train/good and test inside")
     references: list[Reference] = []
     samples: list[Sample] = []
-    for path in map(there.__getitem__, chosen(there, wanted, folder)):
+    for path in map(categories.__getitem__, chosen(categories, requested, folder)):
         good = list_images(path / "train" / GOOD)
         if not good:
             raise DatasetError(f"no images in {path / 'train' / GOOD}: the data set is not wholly unpacked")

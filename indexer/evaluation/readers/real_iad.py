@@ -20,7 +20,7 @@ def recognises(folder: Path) -> bool:
     return (folder / "realiad_jsons").is_dir() or any((folder / size).is_dir() for size in _SIZES)
 
 
-def read(folder: Path, wanted: Collection[str]) -> Dataset:
+def read(folder: Path, requested: Collection[str]) -> Dataset:
     """Read the multi-view split at the largest size there is. DatasetError."""
     images = next((folder / size for size in _SIZES if (folder / size).is_dir()), None)
     if images is None:
@@ -31,7 +31,7 @@ def read(folder: Path, wanted: Collection[str]) -> Dataset:
     files = {file.stem: file for file in listed}
     references: list[Reference] = []
     samples: list[Sample] = []
-    for category in chosen(files.keys() | {path.name for path in list_folders(images)}, wanted, folder):
+    for category in chosen(files.keys() | {path.name for path in list_folders(images)}, requested, folder):
         if category not in files:
             raise DatasetError(f"{category} has images in {images}, but no JSON file in {listed[0].parent}")
         file = files[category]
@@ -58,7 +58,7 @@ def _parse(file: Path) -> dict[str, list[dict[str, Any]]]:
         for split in ("train", "test"):
             for row in parts[split]:
                 named = (row["image_path"], row["anomaly_class"], row.get("mask_path") or "")
-                if not all(isinstance(each, str) for each in named):
+                if not all(isinstance(value, str) for value in named):
                     raise TypeError
     except TextRejected as refused:
         raise DatasetError(str(refused)) from None

@@ -36,25 +36,25 @@ def recognises(folder: Path) -> bool:
     """Whether the folder holds VisA, in either form, even where a part of it is missing."""
     if (folder / _SPLIT).is_file() or (folder / "1cls").is_dir():
         return True
-    names = mvtec.category_names(folder) or {each.name for each in list_folders(folder) if (each / "Data").is_dir()}
+    names = mvtec.category_names(folder) or {path.name for path in list_folders(folder) if (path / "Data").is_dir()}
     return bool(names) and names <= CATEGORIES
 
 
-def read(folder: Path, wanted: Collection[str]) -> Dataset:
+def read(folder: Path, requested: Collection[str]) -> Dataset:
     """Read VisA's one-class split. DatasetError."""
     if (folder / _SPLIT).is_file():
-        return _read_split(folder, wanted)
+        return _read_split(folder, requested)
     converted = folder / "1cls" if (folder / "1cls").is_dir() else folder
     if not mvtec.category_names(converted):
         raise DatasetError(f"{folder} is not VisA: it has neither {_SPLIT} nor its conversion 1cls/<object>/train/good")
-    return mvtec.read_as(converted, "visa", wanted)
+    return mvtec.read_as(converted, "visa", requested)
 
 
-def _read_split(folder: Path, wanted: Collection[str]) -> Dataset:
+def _read_split(folder: Path, requested: Collection[str]) -> Dataset:
     references: list[Reference] = []
     samples: list[Sample] = []
     rows = _rows(folder / _SPLIT)
-    names = set(chosen({row["object"] for row in rows}, wanted, folder))
+    names = set(chosen({row["object"] for row in rows}, requested, folder))
     for row in rows:
         if row["object"] not in names:
             continue
@@ -69,8 +69,8 @@ def _read_split(folder: Path, wanted: Collection[str]) -> Dataset:
     return Dataset(
         "visa",
         folder,
-        tuple(sorted(references, key=lambda each: (each.category, each.path))),
-        tuple(sorted(samples, key=lambda each: (each.category, each.path))),
+        tuple(sorted(references, key=lambda reference: (reference.category, reference.path))),
+        tuple(sorted(samples, key=lambda sample: (sample.category, sample.path))),
     )
 
 

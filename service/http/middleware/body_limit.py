@@ -52,12 +52,12 @@ class BodyLimitMiddleware:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send, lease: Lease) -> None:
         headers = dict(scope["headers"])
         multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
-        most = self._most_bytes if multipart else self._most_json_bytes
+        max_bytes = self._most_bytes if multipart else self._most_json_bytes
         too_large = _refusal(
-            "request-too-large", f"A request like this may have at most {most} bytes: send less at a time."
+            "request-too-large", f"A request like this may have at most {max_bytes} bytes: send less at a time."
         )
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > most:
+        if not declared.isdigit() or int(declared) > max_bytes:
             await send_problem(too_large, scope, send)
             return
         try:
@@ -65,29 +65,29 @@ class BodyLimitMiddleware:
         except QueueFullError as busy:
             await send_problem(to_problem(busy), scope, send)
             return
-        seen, waited, whole, begun = 0, 0.0, False, False
+        received, waited, complete, begun = 0, 0.0, False, False
         refusal: ProblemError | None = None
 
         async def bounded() -> Message:
-            nonlocal seen, waited, whole, refusal
-            if whole:  # what comes now is the end of the connection, however late
+            nonlocal received, waited, complete, refusal
+            if complete:  # what comes now is the end of the connection, however late
                 return await receive()
             requested = time.monotonic()
             try:
-                async with asyncio.timeout(self._seconds + seen / self._bytes_per_second - waited):
+                async with asyncio.timeout(self._seconds + received / self._bytes_per_second - waited):
                     message = await receive()
             except TimeoutError:
-                refusal = _refusal("request-timeout", f"The request's body stopped after {seen} bytes.")
+                refusal = _refusal("request-timeout", f"The request's body stopped after {received} bytes.")
                 raise refusal from None
             waited += time.monotonic() - requested
-            seen += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if seen > most:
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > max_bytes:
                 refusal = too_large
                 raise refusal
-            if multipart and seen > lease.acquired:  # its length was not declared
+            if multipart and received > lease.acquired:  # its length was not declared
                 try:
-                    lease.add(seen - lease.acquired)
+                    lease.add(received - lease.acquired)
                 except QueueFullError as busy:
                     refusal = to_problem(busy)
                     raise refusal from None

@@ -30,9 +30,9 @@ class ResponseHeadersMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name.lower() for name, _ in message["headers"]}
+                present = {name.lower() for name, _ in message["headers"]}
                 added = [*SECURITY_HEADERS, (b"x-index-version", str(self._version()).encode())]
-                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
+                message["headers"] = [*message["headers"], *(header for header in added if header[0] not in present)]
             await send(message)
 
         await self._app(scope, receive, careful if scope["type"] == "http" else send)

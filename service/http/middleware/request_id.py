@@ -24,8 +24,8 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(HEADER, b"")
-        request_id = given if _SANE.fullmatch(given) else uuid.uuid4().hex.encode()
+        value = dict(scope["headers"]).get(HEADER, b"")
+        request_id = value if _SANE.fullmatch(value) else uuid.uuid4().hex.encode()
         scope["request_id"] = request_id.decode()
         logs.request_id.set(scope["request_id"])
 

@@ -73,9 +73,9 @@ def _tiff(data: bytes) -> bool:
     [position] = struct.unpack_from(order + word, data, 8 if big else 4)
     if position == 0:  # most programs write it last
         return False
-    seen: set[int] = set()
-    while position and position not in seen:
-        seen.add(position)
+    received: set[int] = set()
+    while position and position not in received:
+        received.add(position)
         [count] = struct.unpack_from(order + count_format, data, position)
         position += struct.calcsize(count_format)
         values = {}
