@@ -1,4 +1,4 @@
-"""Options that say how fine a category is inspected, the same for every command."""
+"""Options of a category's geometry, the same for every command."""
 
 from __future__ import annotations
 
@@ -13,33 +13,41 @@ if TYPE_CHECKING:
     from indexer.domain.geometry_choice import GeometryChoice
 
 Cells = Annotated[
-    int | None, typer.Option(help="The whole image on a grid of at most so many cells.", show_default=False)
+    int | None, typer.Option(help="Inspect the whole image, on a grid of at most this many cells.", show_default=False)
 ]
 SmallestDefect = Annotated[
     float | None,
     typer.Option(
-        help="The whole image, as fine as a defect of so many pixels takes; of mm with the next.", show_default=False
+        help="Inspect the whole image, with cells twice as long as a defect of this many pixels (or mm, see below).",
+        show_default=False,
     ),
 ]
 MillimetresPerPixel = Annotated[
-    float | None, typer.Option(help="How large a pixel is, for a defect said in mm.", show_default=False)
+    float | None, typer.Option(help="Size of a pixel; --smallest-defect is then in mm.", show_default=False)
 ]
 Size = Annotated[
-    str | None, typer.Option(metavar="WIDTHxHEIGHT", help="The whole image at these pixels.", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT", help="Inspect the whole image, scaled to this many pixels.", show_default=False
+    ),
 ]
 Resized = Annotated[
     str | None,
     typer.Option(
-        metavar="WIDTHxHEIGHT", help="Scale to these pixels, of which --window is inspected.", show_default=False
+        metavar="WIDTHxHEIGHT", help="Scale to this many pixels and inspect --window of it.", show_default=False
     ),
 ]
 Window = Annotated[
     str | None,
-    typer.Option(metavar="LEFT,TOP,WIDTH,HEIGHT", help="The part that is inspected.", show_default=False),
+    typer.Option(
+        metavar="LEFT,TOP,WIDTH,HEIGHT", help="The inspected part, in pixels after --resized.", show_default=False
+    ),
 ]
 OnMismatch = Annotated[
     str | None,
-    typer.Option(help="Images of other proportions: letterbox, refuse or stretch [letterbox].", show_default=False),
+    typer.Option(
+        help="Images with another aspect ratio: letterbox, refuse or stretch (default: letterbox).", show_default=False
+    ),
 ]
 
 

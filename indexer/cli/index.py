@@ -32,16 +32,16 @@ _SHOWN = 20  # refused images, and as many findings, named on the screen
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(help="Holds a folder of images per category.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder of images per category.", show_default=False)],
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
     screen: Annotated[
-        bool, typer.Option(help="Look for duplicates, outliers and bad images, as the service does; twice the work.")
+        bool, typer.Option(help="Check for duplicates, outliers and bad images, as the service does; doubles the time.")
     ] = True,
     bit_depth: Annotated[
         int | None,
-        typer.Option(help="Bits that the camera puts into files of 16 a channel: 10, 12, 14 or 16 [told from them]."),
+        typer.Option(help="Bits per channel used in 16-bit files: 10, 12, 14 or 16 (default: inferred per category)."),
     ] = None,
     cells: Cells = None,
     smallest_defect: SmallestDefect = None,
@@ -51,19 +51,19 @@ def index(
     window: Window = None,
     on_mismatch: OnMismatch = None,
 ) -> None:
-    """Make whole folders of images of good parts references.
+    """Add folders of images of good parts as references, in bulk.
 
-    FOLDER is laid out as FOLDER/CATEGORY/*.png, or as MVTec-AD is: FOLDER/CATEGORY/train/good/*.png. Files
-    with another suffix of JPEG, PNG, BMP, TIFF or WebP (.jpg, .jfif, .dib, .tiff, …) are read too.
+    The layout is FOLDER/CATEGORY/*.png, or MVTec-AD's: FOLDER/CATEGORY/train/good/*.png. All suffixes of JPEG, PNG,
+    BMP, TIFF and WebP files are read (.jpg, .jfif, .dib, .tiff, …).
 
-    Run it again after a kill, or with more images: what is a reference already is not encoded again. Images that
-    cannot be used are listed and passed over, and so are those with findings that the category's settings refuse. A
-    service on the same data may be running; it sees what is added, and calibrates it at once or when it starts.
+    It is safe to run again after a kill or with more images: existing references are not encoded again. Images that
+    cannot be decoded are listed and skipped, and so are images with findings that the category's settings refuse. A
+    service may be running on the same data; it loads what is added, and calibrates it at once or when it starts.
 
-    How fine new categories are inspected can be said: see `touchstone geometry advise`. Otherwise all of each image is
-    inspected, in 784 cells at most. A category that there is keeps what it has: see `touchstone rebuild --category`.
+    The geometry options apply to new categories, see `touchstone geometry advise`; by default the whole image is
+    inspected, on at most 784 cells. Existing categories keep their geometry, see `touchstone rebuild --category`.
 
-    Exit code: 0 all images are references now; 1 some were refused; 2 nothing could be done.
+    Exit code: 0 all images are references now; 1 some were refused; 2 nothing was done.
 
     Sizes, layers, codec and limits are environment variables, as for the service: see docs/settings.md.
 
@@ -142,12 +142,12 @@ def index(
         raise typer.Exit(1)
 
 
-def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Sequence[Path]) -> None:
+def _summarise(console: Console, tallies: Sequence[IndexReport], skipped: Sequence[Path]) -> None:
     from rich.table import Table
 
     table = Table(title="References", header_style="bold")
     table.add_column("category")
-    for heading in ("added", "there already", "rejected", "findings"):
+    for heading in ("added", "duplicates", "rejected", "findings"):
         table.add_column(heading, justify="right")
     for tally in tallies:
         table.add_row(
@@ -157,7 +157,7 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
     _list(
         console, [f"refused: {rejected.path}: {rejected.detail}" for report in tallies for rejected in report.rejected]
     )
-    _list(console, [f"passed over: {path}: {_why_passed_over(path)}" for path in passed_over])
+    _list(console, [f"skipped: {path}: {_why_skipped(path)}" for path in skipped])
     for tally in tallies:
         if tally.images_until_outlier_check:
             console.print(
@@ -171,10 +171,10 @@ def _summarise(console: Console, tallies: Sequence[IndexReport], passed_over: Se
     )
 
 
-def _why_passed_over(path: Path) -> str:
+def _why_skipped(path: Path) -> str:
     if is_folder(path):
-        return "No image lies directly in it."
-    return "It has no image's suffix." if path.suffix.lower() not in IMAGE_SUFFIXES else "It is no file."
+        return "A folder without images directly in it."
+    return "Not the suffix of an image." if path.suffix.lower() not in IMAGE_SUFFIXES else "Not a file."
 
 
 def _list(console: Console, lines: Sequence[str]) -> None:

@@ -23,18 +23,20 @@ S = TypeVar("S", bound=DataSettings)
 
 Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
 DatabaseUrl = Annotated[
-    str | None, typer.Option(help="Catalogue's SQLAlchemy URL [TOUCHSTONE_DATABASE_URL; default: SQLite in the data].")
+    str | None,
+    typer.Option(help="Catalogue's SQLAlchemy URL [TOUCHSTONE_DATABASE_URL; default: SQLite in the data folder]."),
 ]
 EncoderName = Annotated[
     str | None,
     typer.Option(
-        help="builtin, builtin-fine, filterbank, timm:MODEL, hub id, folder, checkpoint [TOUCHSTONE_ENCODER; builtin]."
+        help="builtin, builtin-fine, filterbank, timm:MODEL, hub id, folder or checkpoint "
+        "[TOUCHSTONE_ENCODER; default: builtin]."
     ),
 ]
 
 
 def read_settings(kind: type[S], **options: object) -> S:
-    """The settings, with what the command line gave over the environment. Exits with 2 and one line if invalid."""
+    """The settings; options of the command line override the environment. Exits with 2 and one line if invalid."""
     try:
         return kind(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     except SettingsError as error:  # a secret's file that cannot be read
@@ -45,23 +47,25 @@ def read_settings(kind: type[S], **options: object) -> S:
 
 
 def printer() -> Console:
-    """Standard output for tables and lines, of names as they are: wide where it is no terminal, and never in colour."""
+    """Standard output for tables and lines, without markup: 160 columns if it is not a terminal, never coloured."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be what the terminal cannot show
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file's name may contain characters that the terminal cannot show
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
 
 
 def sign() -> None:
-    """Have the audit trail name this command's user as the author of what it changes from now on."""
+    """Make this command's user the actor of the audit trail."""
     from indexer.domain.actor import Actor, acting
 
     acting.set(Actor(f"command of user {os.getuid()}"))
 
 
 def bit_depth_option(bits: int | None) -> BitDepth | None:
-    """A bit depth from the command line. Exits with 2 and one line for one that there is not."""
+    """A bit depth from the command line. Exits with 2 and one line for an unsupported one."""
     from indexer.domain.bit_depth import BIT_DEPTHS
 
     depth = next((choice for choice in BIT_DEPTHS if choice == bits), None)

@@ -16,7 +16,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
     """Copy what the catalogue holds now, and the files it names that the target lacks. Services may go on.
 
     A file that an earlier backup saved is trusted if it still has its size; read_all: if it has its checksum. One that
-    does not is copied anew. A damaged or missing file is reported, and does not keep the rest from being saved.
+    does not is copied again. A damaged or missing file is reported, and all others are saved.
     BackupError, CatalogueError and OSError when there is no backup.
     """
     archive = Archive(target)
@@ -48,7 +48,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
                 saved.append(SavedFile(file.path, content.sha256, content.bytes))
                 copied, copied_bytes = copied + 1, copied_bytes + content.bytes
                 if fault is not None:
-                    mended.append(f"{file.path}: the copy of it in the backup: {fault}; it was copied anew")
+                    mended.append(f"{file.path}: the copy of it in the backup: {fault}; it was copied again")
             progress(len(named), len(named))
     finally:
         catalogue.close()

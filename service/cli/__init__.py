@@ -14,7 +14,7 @@ from service.cli.rebuild import rebuild
 from service.cli.serve import serve
 
 app = typer.Typer(
-    help="Touchstone finds defects in images of products with no training.",
+    help="Touchstone detects defects in product images without training.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

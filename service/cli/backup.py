@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(help="Folder of backups; made if it is new.")],
+    target: Annotated[Path, typer.Argument(help="Folder of backups; created if it does not exist.")],
     check: Annotated[
         bool,
-        typer.Option("--check", help="Read what earlier backups saved, too; copy anew what is damaged."),
+        typer.Option("--check", help="Also verify the checksums of files saved before; copy damaged ones again."),
     ] = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Save references, history, settings, keys and audit trail, while services go on. Run again: only what is new.
+    """Back up references, history, settings, keys and audit trail, online and incrementally.
 
-    A file that was saved before is trusted if it still has its size; with --check, if it has its checksum. What is
-    damaged is copied anew.
+    Only new files are copied. A file saved before is trusted if its size is unchanged; with --check, if its checksum
+    is. Damaged copies are copied again.
 
-    Exit code 0; 1 when something is damaged, and the rest was saved; 2 when nothing was.
+    Exit code: 0 all saved; 1 some files are damaged, all others were saved; 2 nothing was saved.
+
+    Example:  touchstone backup /mnt/backup --data my-factory
     """
     from indexer.jobs.backup import backup as run
     from indexer.progress import progress
@@ -40,51 +42,55 @@ def backup(
     with _named(data, database_url) as settings, progress() as shown:
         done = run(_existing(settings), target, shown.task("files").reach, read_all=check)
     new = f"{done.copied} of them new ({done.copied_bytes} bytes)"
-    mended = f", {len(done.mended)} copied anew" if done.mended else ""
-    _tell(f"backup {done.name}: {done.files} files, {new}{mended}{_lost(done)}", done)
+    mended = f", {len(done.mended)} copied again" if done.mended else ""
+    _print_report(f"backup {done.name}: {done.files} files, {new}{mended}{_lost(done)}", done)
 
 
 def restore(
     source: Annotated[Path, typer.Argument(help="Folder of backups.")],
-    name: Annotated[str | None, typer.Option(help="Which backup [the newest].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the backup (default: the newest).")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Put a backup into a new data folder and an empty database, SQLite or PostgreSQL, checking every file.
+    """Restore a backup into a new data folder and an empty database, SQLite or PostgreSQL, verifying every file.
 
-    Exit code 0; 1 when some files are damaged or missing, and the rest was restored; 2 when nothing was.
+    Exit code: 0 all restored; 1 some files are damaged or missing, all others were restored; 2 nothing was restored.
+
+    Example:  touchstone restore /mnt/backup --data my-factory
     """
     from indexer.jobs.restore import restore as run
     from indexer.progress import progress
 
     with _named(data, database_url) as settings, progress() as shown:
         done = run(source, settings.data, settings.database_url, shown.task("files").reach, name)
-    _tell(f"restored backup {done.name}: {done.files} files{_lost(done)}", done)
+    _print_report(f"restored backup {done.name}: {done.files} files{_lost(done)}", done)
 
 
 def verify(
     saved: Annotated[
-        Path | None, typer.Option("--backup", help="Check a backup in this folder, not the data folder.")
+        Path | None, typer.Option("--backup", help="Verify a backup in this folder instead of the data folder.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Which backup [the newest].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the backup (default: the newest).")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Check every segment, image and map against the catalogue, while services go on; or every file of a backup.
+    """Verify every segment, image and map against the catalogue, online; or every file of a backup.
 
-    Exit code 0; 1 with a line for each thing that is damaged; 2 when it cannot be checked.
+    Exit code: 0 no problems; 1 problems, one line each; 2 verification is not possible.
+
+    Example:  touchstone verify --backup /mnt/backup
     """
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
     from indexer.progress import progress
 
     if name is not None and saved is None:
-        fail("--name is of a backup: give --backup FOLDER, too")
+        fail("--name needs --backup FOLDER")
     with _named(data, database_url) as settings, progress() as shown:
         report = shown.task("files").reach
         done = run(_existing(settings), report) if saved is None else verify_backup(saved, report, name)
     which = f"backup {done.name}: " if saved is not None else ""
-    _tell(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
+    _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
 
 def _existing(settings: DataSettings) -> DataFolder:
@@ -111,13 +117,13 @@ def _lost(done: BackupReport) -> str:
     return f", {len(done.damaged)} problems" if done.damaged else ""
 
 
-def _tell(summary: str, done: BackupReport) -> None:
+def _print_report(summary: str, done: BackupReport) -> None:
     for line in (*done.mended, *done.damaged):
         print(line, file=sys.stderr)
     print(summary)
     if done.unserved:
         print(
-            f"{done.unserved} references cannot be compared with until they are encoded again: "
+            f"{done.unserved} references are excluded from comparison until they are re-encoded: "
             "run `touchstone rebuild --damaged`"
         )
     if done.damaged:

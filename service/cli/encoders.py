@@ -1,4 +1,4 @@
-"""`touchstone encoders`: which encoders can be used, and bringing one."""
+"""`touchstone encoders`: list the supported encoders, and download one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import typer
 
 from indexer.cli.options import fail, printer
 
-Folder = Annotated[Path, typer.Option(help="Folder of encoders, one of which `TOUCHSTONE_ENCODER` can name.")]
+Folder = Annotated[Path, typer.Option(help="Folder of downloaded encoders.")]
 _DEFAULT = Path("encoders")
 _MEGABYTE = 1_000_000
 
-app = typer.Typer(help="Encoders: list those that can be used, fetch one.")
+app = typer.Typer(help="List the supported encoders, and download one.")
 
 
 @app.callback(invoke_without_command=True)
 def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
     """List the published encoders: family, size, licence, and whether they are on this machine.
 
-    A name in the first column is what TOUCHSTONE_ENCODER or --encoder takes; the hub's client downloads it when it is
-    first used. `touchstone encoders fetch NAME` brings it into a folder instead, to carry where there is no internet.
-    Any other model of the hub can be named as well: see docs/encoders.md.
+    Use a name from the first column for TOUCHSTONE_ENCODER or --encoder; the hub's client downloads it on first use.
+    `touchstone encoders fetch NAME` downloads it into a folder, for machines without internet. Any other model of the
+    hub can be named as well: see docs/encoders.md.
     """
     if context.invoked_subcommand is not None:
         return
@@ -56,17 +56,17 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="As listed, or any model of the hub.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="A listed name, or any model of the hub.", show_default=False)],
     folder: Folder = _DEFAULT,
 ) -> None:
-    """Bring an encoder into FOLDER, checksums verified, to use it there or to carry it to a plant without internet.
+    """Download an encoder into FOLDER and verify its checksums, for example for a plant without internet.
 
-    A download that was cut goes on where it was. Exit code: 0 it is there and whole; 2 it cannot be had.
+    An interrupted download is resumed. Exit code: 0 complete; 2 the encoder cannot be downloaded.
 
     Example:  touchstone encoders fetch timm:vit_base_patch16_dinov3.lvd1689m
     """
     from indexer.encoders.base import EncoderError
-    from indexer.encoders.fetching import fetch as bring
+    from indexer.encoders.fetching import fetch as download
     from indexer.encoders.published import LICENCES, PUBLISHED
 
     try:
@@ -80,13 +80,13 @@ def fetch(
                     tasks[file] = shown.task(f"{file}, MB")
                 tasks[file].reach(done // _MEGABYTE, -(-total // _MEGABYTE))
 
-            path = bring(name, folder, report)
+            path = download(name, folder, report)
     except (EncoderError, OSError) as error:
         fail(str(error))
     say = printer().print
     say(f"{name} is in {path}: TOUCHSTONE_ENCODER={path}", soft_wrap=True)
     sums = "sha256sum -c SHA256SUMS" if path.is_dir() else f"sha256sum -c {path.name}.sha256"
-    say(f"Carry it as it is; there `{sums}` says whether all of it arrived.", soft_wrap=True)
+    say(f"After copying it to another machine, check it with `{sums}`.", soft_wrap=True)
     licence = next((encoder.licence for encoder in PUBLISHED if encoder.name == name), None)
     if licence in LICENCES:
-        say(f"Its licence: {licence}, {LICENCES[licence]}", soft_wrap=True)
+        say(f"Licence: {licence}, {LICENCES[licence]}", soft_wrap=True)

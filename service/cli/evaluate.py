@@ -15,16 +15,16 @@ from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)
 
-HELP = """Measure how well defects are told from good parts on a labelled data set, as the paper does.
+HELP = """Measure detection and localisation on a labelled data set, in the paper's protocols.
 
-FOLDER holds MVTec-AD, VisA, Real-IAD, 3D-ADAM or your own images as <category>/train/good, <category>/test/good,
-<category>/test/<defect> and, if there are masks, <category>/ground_truth/<defect>. Which of them it is, and with that
-K, ρ and sizes, is found out; options override.
+FOLDER contains MVTec-AD, VisA, Real-IAD, 3D-ADAM, or your own images as <category>/train/good, <category>/test/good,
+<category>/test/<defect> and optionally masks as <category>/ground_truth/<defect>. The data set type is detected from
+the folders, and sets K, ρ and the image sizes; options override them.
 
 \b
-Protocols (--protocol, several times for several):
+Protocols (--protocol, repeatable):
   multi-class   one memory of all categories, no labels (the paper's main table)
-  recognised    each against the category of its most similar reference, as the service without a category
+  recognised    each image against the category of its most similar reference, as in a request without a category
   single-class  each category against its own references
   few-shot      Y = 1, 2, 4, 8, 16 references of every category, pooled (table A1); --shots for others
   single-class-scaling, multi-class-scaling
@@ -36,13 +36,13 @@ Protocols (--protocol, several times for several):
   sensitivity   each layer alone, K, ρ; slow on a CPU
   encoders      every --encoder at its size and at 256 → 224 (table A2)
 
-Where a run is the paper's (encoder, sizes, K, ρ, all categories), its figures stand beside ours.
+If a run has the paper's settings (encoder, sizes, K, ρ, all categories), the report compares with the paper's figures.
 
-The report (report.md, .csv, .json), plots and the cache lie in --out. Run again to resume: what was encoded
-or judged before is taken from the cache.
+The report (report.md, .csv, .json), plots and the cache are written to --out. Run again to resume: encoded references
+and finished categories are read from the cache.
 
-Images that cannot be used are left out and named. Exit code: 0 everything was used; 1 something was left out; 2 nothing
-could be done.
+Images that cannot be decoded are left out and listed. Exit code: 0 everything was used; 1 something was left out; 2
+nothing was evaluated.
 
 \b
 Examples:
@@ -55,49 +55,58 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="The data set.", show_default=False)],
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="What to measure, see above; may be given several times (default: the first two)."),
+        typer.Option(help="Protocol, see above; repeatable (default: multi-class and recognised)."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where report and cache go.")] = Path("touchstone-evaluation"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and the cache.")] = Path("touchstone-evaluation"),
     dataset: Annotated[
-        str | None, typer.Option(help="mvtec-ad, visa, real-iad, 3d-adam or folder (default: found out).")
+        str | None, typer.Option(help="mvtec-ad, visa, real-iad, 3d-adam or folder (default: detected).")
     ] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Only this category; may be given several times.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only this category; repeatable.")] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="As for serve; several times for --protocol encoders (default: builtin).")
+        list[str] | None,
+        typer.Option(help="Encoder, as for serve; repeatable for --protocol encoders (default: builtin)."),
     ] = None,
-    resize: Annotated[int | None, typer.Option(help="Side the image is resized to (default: 512).")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the centre that is judged (default: 448).")] = None,
+    resize: Annotated[
+        int | None, typer.Option(help="Side in pixels that images are resized to (default: 512).")
+    ] = None,
+    crop: Annotated[int | None, typer.Option(help="Side in pixels of the centre crop (default: 448).")] = None,
     geometry: Annotated[
         str,
         typer.Option(
-            help="paper, or a number of cells: all of each image on a grid of at most so many, for single-class."
+            help="paper (resize and crop), or a maximum number of cells: the whole image, single-class protocols only."
         ),
     ] = "paper",
     k: Annotated[
-        int | None, typer.Option(help="References retrieved, K (default: 150; VisA and Real-IAD 900; 3D-ADAM 48).")
+        int | None,
+        typer.Option(help="K, references retrieved per image (default: 150; VisA and Real-IAD 900; 3D-ADAM 48)."),
     ] = None,
-    rho: Annotated[int | None, typer.Option(help="Radius in cells, ρ (default: 1; VisA 2; Real-IAD 0).")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of references: few-shot, scaling, incremental.")] = 3,
+    rho: Annotated[int | None, typer.Option(help="ρ, search radius in cells (default: 1; VisA 2; Real-IAD 0).")] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Number of random draws of references, for few-shot, scaling and incremental.")
+    ] = 3,
     shots: Annotated[
         list[int] | None,
         typer.Option(
-            min=1, help="References per category in few-shot; may be given several times.", show_default=False
+            min=1, help="References per category in few-shot; repeatable (default: 1, 2, 4, 8, 16).", show_default=False
         ),
     ] = None,
     fixed: Annotated[
-        list[str] | None, typer.Option(help="A category that incremental starts with; may be given several times.")
+        list[str] | None,
+        typer.Option(help="A category that incremental starts with; repeatable (default: the paper's)."),
     ] = None,
-    new: Annotated[str | None, typer.Option(help="The category that incremental adds.")] = None,
-    codec: Annotated[str | None, typer.Option(help="fp32, fp16 or int8: how patches are kept (default: fp16).")] = None,
+    new: Annotated[str | None, typer.Option(help="The category that incremental adds (default: the paper's).")] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="How patches are stored: fp32, fp16, bf16 or int8 (default: fp16).")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).")] = None,
     false_reject_rate: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that the thresholds shown may reject.")
+        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that the reported thresholds may reject.")
     ] = 0.01,
     balance_layers: Annotated[
         bool,
         typer.Option(
             "--balance-layers",
-            help="Weigh layers as the service does, where one category is searched (default: as the paper, equally).",
+            help="Weight layers as the service does, in searches of one category (default: equally, as in the paper).",
         ),
     ] = False,
     plots: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,

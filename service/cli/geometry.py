@@ -1,4 +1,4 @@
-"""`touchstone geometry`: what it takes to see a defect, and how each category is inspected."""
+"""`touchstone geometry`: the geometry that a defect needs, and the geometry of each category."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from indexer.cli.geometry_options import (
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings
 from indexer.settings import DataSettings
 
-app = typer.Typer(help="How fine images are inspected: advice, and what categories have.", no_args_is_help=True)
+app = typer.Typer(
+    help="Geometry of categories: the part of an image that is inspected, and its resolution.", no_args_is_help=True
+)
 
 
 @app.command()
 def advise(
     image: Annotated[
-        str, typer.Argument(metavar="WIDTHxHEIGHT", help="Pixels of the camera's images.", show_default=False)
+        str, typer.Argument(metavar="WIDTHxHEIGHT", help="Size of the camera's images in pixels.", show_default=False)
     ],
     smallest_defect: SmallestDefect = None,
     millimetres_per_pixel: MillimetresPerPixel = None,
@@ -36,15 +38,17 @@ def advise(
     resized: Resized = None,
     window: Window = None,
     on_mismatch: OnMismatch = None,
-    references: Annotated[int, typer.Option(min=1, help="References to hold in memory.")] = 150,
+    references: Annotated[
+        int, typer.Option(min=1, help="Number of references, for the cost in time and memory.")
+    ] = 150,
     encoder: EncoderName = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Say which geometry it takes to see a defect, and what it costs, before anything is encoded.
+    """Show the geometry for the smallest defect that matters, and its cost, without encoding any image.
 
-    Times are measured on this machine with a blank image. Exit code: 0; 2 when no geometry does it, with one line that
-    says what would fit.
+    Times are extrapolated from a blank image on this machine. Exit code: 0 done; 2 no geometry fits, with one line that
+    says what would.
 
     Example:  touchstone geometry advise 3200x2400 --smallest-defect 0.6 --millimetres-per-pixel 0.05
     """
@@ -72,19 +76,19 @@ def advise(
         fail(str(error))
     rows, columns = geometry.grid(loaded.space.patch)
     table = Table(show_header=False)
-    table.add_row("inspected at", f"{geometry.described}, {rows} × {columns} cells")
-    table.add_row("of the image", f"{geometry.inspected:.0%}")
+    table.add_row("inspected size", f"{geometry.described}, {rows} × {columns} cells")
+    table.add_row("share of the image", f"{geometry.inspected:.0%}")
     table.add_row("smallest defect", f"{cost.smallest_defect:.3g} pixels")
-    table.add_row("encoding an image", f"about {_duration(cost.encode_ms)}")
-    table.add_row(f"searching {references} references", f"about {_duration(cost.search_ms)}")
-    table.add_row("a reference", f"{cost.reference_bytes / 1e6:.3g} MB")
+    table.add_row("encoding, per image", f"about {_duration(cost.encode_ms)}")
+    table.add_row(f"search in {references} references", f"about {_duration(cost.search_ms)}")
+    table.add_row("per reference", f"{cost.reference_bytes / 1e6:.3g} MB")
     table.add_row(f"{references} references", f"{cost.memory_bytes / 1e6:.4g} MB")
     printer().print(table)
 
 
 @app.command("list")
 def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Print how each category is inspected, and what is being encoded again."""
+    """List each category's geometry, and changes in progress."""
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from rich.table import Table
 
@@ -101,8 +105,8 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
             changes = () if memory is None else catalogue.geometries.changes(memory.id)
     except (CatalogueError, OSError) as error:
         fail(str(error))
-    table = Table("Category", "Inspected at", "Of the image", "Other proportions", "Changing to")
-    pending = {each.record.category: each for each in changes}
+    table = Table("Category", "Inspected size", "Share of the image", "Other aspect ratios", "Changing to")
+    pending = {change.record.category: change for change in changes}
     for name, text in sorted(geometries.items()):
         geometry, change = InputGeometry.from_json(text), pending.get(name)
         to = ""

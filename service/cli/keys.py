@@ -1,4 +1,4 @@
-"""`touchstone keys`: make, list and revoke API keys where the catalogue is, with no service running or any number."""
+"""`touchstone keys`: create, list and revoke API keys in the catalogue, whether services run or not."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ from indexer.text import TextRejected, plain
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
 
-app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is, such as press-4.")],
-    role: Annotated[Literal["line", "operator", "engineer", "admin"], typer.Option(help="What it may do.")] = "line",
-    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; never if not given.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=0, help="Its own limit; 0 for none.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the client, such as press-4.")],
+    role: Annotated[
+        Literal["line", "operator", "engineer", "admin"], typer.Option(help="Permissions of the key: docs/access.md.")
+    ] = "line",
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires (default: never).")] = None,
+    requests_per_minute: Annotated[
+        int | None,
+        typer.Option(min=0, help="Rate limit of this key; 0 for none (default: TOUCHSTONE_REQUESTS_PER_MINUTE)."),
+    ] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make a key and print its token, once: only a hash of it is kept."""
+    """Create a key and print its token, which is shown only now: the catalogue stores a hash.
+
+    Example:  touchstone keys create press-4 --role line --data my-factory
+    """
     name = _plain("name", name)
     if not name:
         fail("the name is empty")
@@ -54,7 +62,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """End a key; running services refuse it within a second."""
+    """Revoke a key; running services refuse it within a second."""
     with _catalogue(data, database_url) as catalogue:
         catalogue.api_keys.revoke(_plain("key's id", key_id))
 

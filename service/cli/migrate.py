@@ -9,9 +9,9 @@ from indexer.settings import DataSettings
 
 
 def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Create the catalogue's tables, or bring those of an older version up to this one.
+    """Create the catalogue's tables, or upgrade those of an older version.
 
-    Back up first: an older version cannot read the database afterwards. Running it again changes nothing.
+    Back up first: older versions cannot read the upgraded database. Running it again changes nothing.
     """
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.catalogue import Catalogue

@@ -1,4 +1,4 @@
-"""`touchstone prune`: what a running service does by itself, now, or only told."""
+"""`touchstone prune`: prune the history now, as a running service does by itself, or show what would be pruned."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from service.settings import Settings
 
 
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be pruned, and prune nothing.")] = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Bring the history within the limits that settings give (docs/settings.md), while services go on.
+    """Prune the history to the limits in the settings (docs/settings.md), online.
 
-    With --dry-run and other limits in the environment it tells what these would take away. Exit code 0;
-    1 when files could not be deleted, with a line for each; 2 when nothing could be done.
+    To try other limits, set them in the environment and use --dry-run.
+
+    Exit code: 0 done; 1 some files could not be deleted, one line each; 2 nothing was done.
+
+    Example:  TOUCHSTONE_KEEP_IMAGES=2000 touchstone prune --dry-run --data my-factory
     """
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
@@ -46,7 +49,7 @@ def prune(
                         failed += step.failed
                 pending = catalogue.retention.pending()
                 if pending.count:
-                    print(f"{pending.count} files are still to be deleted: somebody was recording, or a backup runs")
+                    print(f"{pending.count} files are still to be deleted: a recording or a backup was running")
         finally:
             catalogue.close()
     except (CatalogueError, OSError) as error:

@@ -39,16 +39,18 @@ def rebuild(
     encoder: EncoderName = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    codec: Annotated[str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; as it is].")] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; default: unchanged].")
+    ] = None,
     damaged: Annotated[
-        bool, typer.Option("--damaged", help="Only encode the references of damaged segments again, as they were.")
+        bool, typer.Option("--damaged", help="Only re-encode the references of damaged segments, as they were.")
     ] = False,
     drop_unreadable: Annotated[
-        bool, typer.Option("--drop-unreadable", help="Take back references whose kept images are gone or damaged.")
+        bool, typer.Option("--drop-unreadable", help="Remove references whose stored images are missing or damaged.")
     ] = False,
     category: Annotated[
         str | None,
-        typer.Option(help="Only encode this category again, at another resolution: say which.", show_default=False),
+        typer.Option(help="Only re-encode this category, at the geometry given below.", show_default=False),
     ] = None,
     cells: Cells = None,
     smallest_defect: SmallestDefect = None,
@@ -58,24 +60,27 @@ def rebuild(
     window: Window = None,
     on_mismatch: OnMismatch = None,
 ) -> None:
-    """Encode all kept images again, with another encoder, size or codec, and switch to the new memory at once.
+    """Re-encode all stored images with another encoder, size or codec, and switch to the new memory atomically.
 
-    A running service goes on with the old memory until the switch. A new codec it then takes over by itself; for a new
-    encoder or size it says in /readyz that it must be restarted, and detects with the old memory until it is. Run the
-    command again after a kill: what was encoded already is kept. Layers and sizes are environment variables, as for the
-    service: see docs/settings.md.
+    A running service uses the old memory until the switch. It then loads a new codec by itself; for a new encoder or
+    size it must be restarted, which /readyz reports, and until then it detects with the old memory. After a kill, run
+    the command again: it continues where it stopped. Layers and sizes are environment variables, as for the service:
+    see docs/settings.md.
 
-    With --damaged it reads every segment, and encodes the references of those that are damaged again, with the sizes
-    and codec that they had; --encoder must be theirs. Running services take them over within a minute.
+    --damaged reads every segment and re-encodes the references of damaged ones, with their sizes and codec; --encoder
+    must be the encoder that made them. Running services load them within a minute.
 
-    With --category it encodes that category again to inspect it in another way, see `touchstone geometry advise`, and
-    switches at once; running services take it over. With nothing said it ends a change that was begun before. Without
-    --category, categories that had the memory's own sizes are inspected as a whole from then on, and others as before.
+    --category re-encodes one category at another geometry (see `touchstone geometry advise`) and switches atomically;
+    running services load it. Without geometry options it completes a change that was interrupted. Without --category,
+    categories that had the memory's default geometry are inspected as a whole afterwards; all others keep theirs.
 
-    Exit code: 0 done; 1 some kept images cannot be read: nothing was switched, or all but they were mended; 2 nothing
-    could be done.
+    Exit code: 0 done; 1 some stored images cannot be read: nothing was switched, or, with --damaged, all others were
+    repaired; 2 nothing was done.
 
-    Example:  touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
+    \\b
+    Examples:
+      touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
+      touchstone rebuild --category bracket --smallest-defect 12 --data my-factory
     """
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url, codec=codec)
     # torch takes seconds to import; --help should not.
@@ -89,14 +94,14 @@ def rebuild(
     from indexer.progress import progress
 
     if damaged and codec is not None:
-        fail("--damaged keeps the codec: leave --codec away")
+        fail("--damaged keeps the codec: omit --codec")
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     if category is None and choice != GeometryChoice():
-        fail("say with --category which category is to be inspected so")
+        fail("geometry options need --category")
     if category is not None and (damaged or codec is not None):
-        fail("--category changes how a category is inspected: leave --damaged and --codec away")
+        fail("--category changes a category's geometry: omit --damaged and --codec")
     sign()
-    work: _Work = _mend if damaged else _rebuild
+    work: _Work = _repair if damaged else _rebuild
     if category is not None:
         work = partial(_change_geometry, category, choice)
     try:
@@ -106,7 +111,7 @@ def rebuild(
     except ImagesUnreadable as unreadable:
         for reference in unreadable.references:
             _say(f"unreadable: reference {reference.id}, {reference.category}, {reference.filename}")
-        _say(f"{unreadable}: restore them from a backup, or give --drop-unreadable. What can be read is encoded.")
+        _say(f"{unreadable}: restore them from a backup, or use --drop-unreadable. All other images are encoded.")
         raise typer.Exit(1) from None
     except (EncoderError, FeatureSpaceMismatch, CatalogueError, DatabaseError, OSError, ValueError) as error:
         fail(str(error))
@@ -117,7 +122,7 @@ def rebuild(
 def _rebuild(
     settings: DataSettings, folder: DataFolder, catalogue: Catalogue, shown: Progress, drop_unreadable: bool
 ) -> list[str]:
-    """Encode everything again and switch; returns what to say of it."""
+    """Re-encode all references and switch; returns the lines to print."""
     from indexer.encoders import load_encoder
     from indexer.jobs.reencode import ReencodeJob
 
@@ -129,13 +134,13 @@ def _rebuild(
         shown.task("encoding again", job.remaining()).advance,
         drop_unreadable=drop_unreadable,
     )
-    then = "running services take it over" if done.same_encoder else "restart running services with it"
-    summary = f"{done.references} references are held by {settings.encoder} ({done.codec})"
-    return [*map(_taken_back, done.dropped), f"From version {done.version} on, {summary}: {then}."]
+    then = "running services load it" if done.same_encoder else "restart running services with it"
+    summary = f"{done.references} references are encoded with {settings.encoder} ({done.codec})"
+    return [*map(_removed, done.dropped), f"From version {done.version} on, {summary}: {then}."]
 
 
 def _encoder_settings(settings: DataSettings, catalogue: Catalogue) -> EncoderSettings:
-    """Sizes that were set, or those of a memory of which only the codec is to change, or those of a new memory."""
+    """The encoder, with the sizes that were set, the memory's if only the codec changes, or those of a new memory."""
     from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory, with_overview
 
@@ -158,7 +163,7 @@ def _change_geometry(
     shown: Progress,
     drop_unreadable: bool,
 ) -> list[str]:
-    """Encode one category under another geometry and switch; returns what to say of it."""
+    """Re-encode one category at another geometry and switch; returns the lines to print."""
     from indexer.calibration.leave_one_out import run_leave_one_out
     from indexer.calibration.serialisation import to_stored
     from indexer.domain.errors import FeatureSpaceMismatch
@@ -175,7 +180,7 @@ def _change_geometry(
     encoder = load_encoder(encoder_of_memory(settings))
     memory = catalogue.memories.active()
     if memory is None or memory.fingerprint != encoder.space.fingerprint:
-        raise FeatureSpaceMismatch(f"the memory in {folder.root} was made by another encoder: give its own")
+        raise FeatureSpaceMismatch(f"the memory in {folder.root} was made by another encoder: name that one")
     codec = Codec.from_name(memory.codec, encoder.space.dim)
     stored = catalogue.categories.get(category)
     text = catalogue.geometries.of(memory.id, category)
@@ -190,7 +195,7 @@ def _change_geometry(
         check_memory(geometry, max(1, stored.references), encoder.space, codec)
         pending = catalogue.geometries.prepare(memory.id, category, geometry.to_json())
     if pending is None:
-        return [f"{category} is inspected so already: {present.described}."]
+        return [f"{category} has this geometry already: {present.described}."]
     scoring = stored.settings.scoring
     engine = choose_engine(encoder.device)
 
@@ -208,36 +213,36 @@ def _change_geometry(
     described = InputGeometry.from_json(pending.geometry_json).described
     summary = f"{category} ({done.references} references) is inspected at {described}"
     return [
-        *map(_taken_back, done.dropped),
-        f"From version {done.version} on, {summary}: running services take it over.",
+        *map(_removed, done.dropped),
+        f"From version {done.version} on, {summary}: running services load it.",
     ]
 
 
-def _mend(
+def _repair(
     settings: DataSettings, folder: DataFolder, catalogue: Catalogue, shown: Progress, drop_unreadable: bool
 ) -> list[str]:
-    """Encode again what lies in damaged segments; returns what to say of it."""
+    """Re-encode the references of damaged segments; returns the lines to print."""
     from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.jobs.repair import RepairJob
 
-    mending = RepairJob(folder, catalogue, load_encoder(encoder_of_memory(settings)))
-    damaged = mending.damaged(shown.task("looking for damaged segments").reach)
+    repair = RepairJob(folder, catalogue, load_encoder(encoder_of_memory(settings)))
+    damaged = repair.damaged(shown.task("looking for damaged segments").reach)
     if not damaged:
         return ["No segment is damaged."]
-    done = mending.run(
+    done = repair.run(
         damaged,
         settings.image_limits,
         settings.decode_threads,
         shown.task("encoding again", sum(len(segment_rows.rows) for segment_rows in damaged)).advance,
         drop_unreadable=drop_unreadable,
     )
-    mended = f"{done.references} references of {len(damaged)} damaged segments were encoded again"
-    return [*map(_taken_back, done.dropped), f"{mended}: running services take them over within a minute."]
+    repaired = f"{done.references} references of {len(damaged)} damaged segments were re-encoded"
+    return [*map(_removed, done.dropped), f"{repaired}: running services load them within a minute."]
 
 
-def _taken_back(reference: Reference) -> str:
-    return f"taken back: reference {reference.id}, {reference.category}, {reference.filename}"
+def _removed(reference: Reference) -> str:
+    return f"removed: reference {reference.id}, {reference.category}, {reference.filename}"
 
 
 def _say(line: str) -> None:

@@ -12,15 +12,20 @@ from service.settings import Settings
 
 def serve(
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [TOUCHSTONE_HOST; 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [TOUCHSTONE_PORT; 8000].")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on [TOUCHSTONE_HOST; default: 127.0.0.1].")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [TOUCHSTONE_PORT; default: 8000].")] = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
     open_access: Annotated[
-        bool, typer.Option("--open", help="Ask nobody for a key; on a loopback address only [TOUCHSTONE_ACCESS=open].")
+        bool, typer.Option("--open", help="Require no API keys; on a loopback address only [TOUCHSTONE_ACCESS=open].")
     ] = False,
 ) -> None:
-    """Start the HTTP service. Every other setting is an environment variable: see docs/settings.md."""
+    """Start the HTTP service. All other settings are environment variables: see docs/settings.md.
+
+    Example:  touchstone serve --open --data my-factory
+    """
     settings = read_settings(
         Settings,
         data=data,

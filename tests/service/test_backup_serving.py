@@ -237,15 +237,15 @@ def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_command
     assert (found.exit_code, found.stderr) == (1, line)
     restored = touchstone("restore", saved, data=again)
     assert (restored.exit_code, restored.stderr) == (1, line)
-    assert "5 files, 1 problems\n4 references cannot be compared with until they are encoded again" in restored.stdout
+    assert "5 files, 1 problems\n4 references are excluded from comparison until they are re-encoded" in restored.stdout
     assert touchstone("rebuild", "--damaged", data=again).exit_code == 0
     assert touchstone("verify", data=again).exit_code == 0
     library = opened(again)
     assert len(library.memory) == 4
     library.close()
     mended = touchstone("backup", saved, data=data)
-    assert (mended.exit_code, "1 copied anew" in mended.stdout) == (0, True)
+    assert (mended.exit_code, "1 copied again" in mended.stdout) == (0, True)
     assert touchstone("verify", "--backup", saved, data=data).exit_code == 0
     assert touchstone("backup", "--check", saved, data=data).exit_code == 0
     alone = touchstone("verify", "--name", "x", data=data)
-    assert (alone.exit_code, "give --backup FOLDER" in alone.stderr) == (2, True)
+    assert (alone.exit_code, "--name needs --backup FOLDER" in alone.stderr) == (2, True)

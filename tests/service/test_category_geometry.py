@@ -318,8 +318,8 @@ def test_rebuild_of_a_category_is_taken_over_by_a_running_service(tmp_path: Path
         server.teach("plate", *(plate(seed) for seed in range(6)))
         server.wait_until_calibrated("plate")
         for arguments, code, word in (
-            (("--category", "plate", "--cells", "300"), 0, "running services take it over"),
-            (("--category", "plate", "--cells", "300"), 0, "is inspected so already"),
+            (("--category", "plate", "--cells", "300"), 0, "running services load it"),
+            (("--category", "plate", "--cells", "300"), 0, "has this geometry already"),
             (("--category", "nut", "--cells", "300"), 2, "no category 'nut'"),
             (("--cells", "300"), 2, "--category"),
             (("--category", "plate", "--smallest-defect", "0.01"), 2, "can be found"),

@@ -24,7 +24,7 @@ def test_another_codec_is_taken_over_while_the_service_answers(tmp_path: Path) -
         key = server.client.get("/inspections").json()["inspections"][0]
         done = touchstone("rebuild", "--codec", "int8", data=data)
         assert done.exit_code == 0, done.stderr
-        assert "running services take it over" in done.stdout
+        assert "running services load it" in done.stdout
         while server.client.get("/version").json()["codec"] != "int8":
             answer = server.client.post("/detect", files=files(part(500, scratched=True)))
             assert answer.status_code == 200, answer.text

@@ -21,18 +21,18 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def bench(
     write: Annotated[
-        Path | None, typer.Option(help=f"Replace what stands between {BEGIN} and {END} in this Markdown file.")
+        Path | None, typer.Option(help=f"Markdown file whose text between {BEGIN} and {END} is replaced.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Tiny sizes, seconds instead of minutes: a trial; its figures mean nothing.")
+        bool, typer.Option("--quick", help="A test run at tiny sizes, in seconds; its figures are meaningless.")
     ] = False,
 ) -> None:
     """Measure what encoding, retrieval and growth cost on this machine.
 
-    Every subject is warmed up once; then all of them run in turn, several rounds, and medians are shown, so that
-    other work on the machine touches all alike. Ratios are taken within a round. Patch search is compared with the
-    plain loop over cells of the method's released program and with the floor: the time that one read of the retrieved
-    codes, or the arithmetic, takes at the rates measured beside it.
+    Each subject is warmed up once; then all run in turn for several rounds, and medians are shown, so that other load
+    on the machine affects all equally. Ratios are computed within a round. Patch search is compared with the plain
+    loop over cells of the authors' program, and with the floor: the time of one read of the retrieved codes, or of the
+    arithmetic, at the rates measured in the same rounds.
 
     The full run takes a few minutes on two cores and up to 12 GB of memory.
     The encoders have random weights: nothing is downloaded, so only speed is measured.

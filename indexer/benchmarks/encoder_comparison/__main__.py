@@ -22,30 +22,32 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def validate(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Data sets in MVTec-AD's layout [drawn ones].")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Data sets in MVTec-AD's layout (default: drawn).")
+    ] = None,
     encoder: Annotated[
         list[str] | None,
-        typer.Option(help="builtin, filterbank, timm:MODEL, hub id, folder or checkpoint; may be repeated [builtin]."),
+        typer.Option(help="Encoder, as in TOUCHSTONE_ENCODER; repeatable (default: builtin)."),
     ] = None,
     textures: Annotated[
-        list[Path] | None, typer.Option(help="A photographed texture to cut a category from, beside the drawn ones.")
+        list[Path] | None, typer.Option(help="Photograph of a texture, from which a category is cropped; repeatable.")
     ] = None,
     write: Annotated[Path | None, typer.Option(help="Write the drawn data set here and stop.")] = None,
     resize: Annotated[int, typer.Option(min=1, help="Side the image is resized to.")] = 512,
     crop: Annotated[int, typer.Option(min=1, help="Side of the centre that is judged.")] = 448,
     k: Annotated[
-        list[int] | None, typer.Option(min=1, help="References retrieved: once, or once for each folder [45].")
+        list[int] | None, typer.Option(min=1, help="References retrieved: once, or once per folder (default: 45).")
     ] = None,
     rho: Annotated[int, typer.Option(min=0, help="Radius in cells.")] = 1,
     pooled: Annotated[
         bool, typer.Option("--pooled/--by-category", help="Search all references, or the category's own.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn data set.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn data set.")] = 3,
 ) -> None:
     """Print image / pixel AUROC of every encoder on every category.
 
     Without folders, eight products are drawn: 20 references, 20 good and 24 defective images each, in about a minute.
-    They are there to choose between encoders by; no image of them was used to fit the built-in one.
+    They serve to compare encoders; the built-in one was not fitted on them.
     """
     settings = [EncoderSettings(model=name, resize=resize, crop=crop) for name in encoder or [BUILTIN]]
     retrieved = k or [45]

@@ -27,17 +27,19 @@ _STAGES: tuple[Stage, ...] = (encoding, global_search, patch_search, end_to_end,
 
 @app.command()
 def bench(
-    write: Annotated[Path | None, typer.Option(help=f"Replace what stands between {BEGIN} and {END} there.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help=f"Markdown file whose text between {BEGIN} and {END} is replaced.")
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Tiny sizes, on the CPU if there is no card: a trial; figures mean nothing.")
+        bool, typer.Option("--quick", help="A test run at tiny sizes, also on a CPU; its figures are meaningless.")
     ] = False,
-    only: Annotated[list[str] | None, typer.Option(help="A stage to run, again for more; all without it.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A stage to run; repeatable (default: all).")] = None,
 ) -> None:
-    """Measure encoding, retrieval and serving on the CUDA card of this machine, in one run.
+    """Measure encoding, retrieval and serving on the CUDA GPU of this machine, in one run.
 
-    Every row names the least time it could take at the card's own copy bandwidth and bf16 matmul rate, measured first.
+    Each row has its theoretical limit at the GPU's own copy bandwidth and bf16 matmul rate, which are measured first.
     The encoder has random weights: nothing is downloaded, so only speed is measured. The full run needs 30 GB of host
-    memory and 40 GB on the card.
+    memory and 40 GB of GPU memory.
 
     Example:  python -m indexer.benchmarks.gpu --write docs/performance-gpu.md
     """

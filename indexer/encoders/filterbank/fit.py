@@ -118,7 +118,7 @@ def main(
 ) -> None:
     """Fit the filter bank's constants; 600 scenes take about three minutes on one core.
 
-    A fit that was stopped goes on where it was, from a checkpoint beside the file it writes.
+    An interrupted fit continues from a checkpoint beside the output file.
     """
     try:
         constants = fit(scenes, seed, choose_device(device), out.with_suffix(".checkpoint"))

@@ -223,12 +223,12 @@ def test_a_copy_that_lost_its_size_is_made_anew_and_one_that_lost_its_checksum_w
     names = [str(path.relative_to(saved / "files")) for path in (short, gone, changed)]
     assert done.damaged == ()
     assert done.mended == (
-        f"{names[0]}: the copy of it in the backup: damaged; it was copied anew",
-        f"{names[1]}: the copy of it in the backup: missing; it was copied anew",
+        f"{names[0]}: the copy of it in the backup: damaged; it was copied again",
+        f"{names[1]}: the copy of it in the backup: missing; it was copied again",
     )
     assert verify_backup(saved, quiet).damaged == (f"{names[2]}: damaged",)
     done = backup(place, saved, quiet, read_all=True)
-    assert done.mended == (f"{names[2]}: the copy of it in the backup: damaged; it was copied anew",)
+    assert done.mended == (f"{names[2]}: the copy of it in the backup: damaged; it was copied again",)
     assert verify_backup(saved, quiet).damaged == ()
     spoil(short)
     spoil(tmp_path / "data" / names[0])

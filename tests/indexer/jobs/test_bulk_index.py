@@ -104,7 +104,7 @@ def test_one_bad_name_or_entry_costs_no_other_image_and_nothing_is_passed_over_i
     assert done.exit_code == 1, done.stderr
     lines = [line.split(": ") for line in done.stdout.splitlines()]
     assert {Path(line[1]).name for line in lines if line[0] == "refused"} == {"unreadable.png"}
-    assert {str(Path(line[1]).relative_to(parts)) for line in lines if line[0] == "passed over"} == {
+    assert {str(Path(line[1]).relative_to(parts)) for line in lines if line[0] == "skipped"} == {
         "disc/endless.png",
         "disc/nowhere.png",
         "disc/pipe.png",

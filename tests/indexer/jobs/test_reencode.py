@@ -85,7 +85,7 @@ def test_a_killed_rebuild_leaves_the_old_memory_and_is_taken_up_again(tmp_path: 
     assert score(data, 112, "fp16") == before
     done = touchstone("rebuild", "--codec", "int8", data=data)
     assert done.exit_code == 0, done.stderr
-    assert "running services take it over" in done.stdout
+    assert "running services load it" in done.stdout
     assert "140/140" not in done.stdout, "what had been encoded was encoded again"
     library = opened(data, codec="int8")
     assert len(library.memory) == 140
@@ -154,7 +154,7 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(ind
     assert [damage.name for damage in running.corrupt_segments] == [damaged.name]
     done = touchstone("rebuild", "--damaged", data=indexed)
     assert done.exit_code == 0, done.output
-    assert f"{len(lost)} references of 1 damaged segments were encoded again" in done.stdout
+    assert f"{len(lost)} references of 1 damaged segments were re-encoded" in done.stdout
     running.refresh()
     running.reload_damaged()
     assert running.corrupt_segments == ()
@@ -186,7 +186,7 @@ def test_a_lost_image_keeps_no_other_reference_of_its_segment_from_being_mended(
     library.close()
     done = touchstone("rebuild", "--damaged", "--drop-unreadable", data=indexed)
     assert done.exit_code == 0, done.output
-    assert f"taken back: reference {victim.id}," in done.stdout
+    assert f"removed: reference {victim.id}," in done.stdout
     library = opened(indexed)
     assert len(library.memory) == 11
     assert library.corrupt_segments == ()
