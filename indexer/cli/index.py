@@ -20,7 +20,6 @@ from indexer.cli.geometry_options import (
 )
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
-from indexer.settings import DataSettings
 from indexer.text import readable
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def index(
 
     Example:  touchstone index good-parts --data my-factory
     """
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     depth = bit_depth_option(bit_depth)
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-
-from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from indexer.domain.bit_depth import BitDepth
+    from indexer.settings import DataSettings
 
-S = TypeVar("S", bound=DataSettings)
+S = TypeVar("S", bound="DataSettings")
 
 Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
 DatabaseUrl = Annotated[
@@ -37,6 +34,9 @@ EncoderName = Annotated[
 
 def read_settings(kind: type[S], **options: object) -> S:
     """The settings; options of the command line override the environment. Exits with 2 and one line if invalid."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
     try:
         return kind(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     except SettingsError as error:  # a secret's file that cannot be read

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
-from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.data_folder import DataFolder
     from indexer.jobs.backup_report import BackupReport
+    from indexer.settings import DataSettings
 
 
 def backup(
@@ -101,6 +101,8 @@ def _existing(settings: DataSettings) -> DataFolder:
 
 @contextmanager
 def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings]:
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError

@@ -11,7 +11,6 @@ import typer
 
 from indexer.cli.options import fail, printer, read_settings
 from indexer.domain.geometry import MAX_CELLS
-from indexer.settings import DataSettings
 
 Name = TypeVar("Name", bound=str)
 
@@ -112,6 +111,8 @@ def evaluate(
     plots: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
 ) -> None:
     """See `HELP`."""
+    from indexer.settings import DataSettings
+
     settings = read_settings(
         DataSettings, encoder=encoder[0] if encoder else None, resize=resize, crop=crop, codec=codec, device=device
     )

@@ -19,7 +19,6 @@ from indexer.cli.geometry_options import (
     pixels,
 )
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings
-from indexer.settings import DataSettings
 
 app = typer.Typer(
     help="Geometry of categories: the part of an image that is inspected, and its resolution.", no_args_is_help=True
@@ -52,6 +51,8 @@ def advise(
 
     Example:  touchstone geometry advise 3200x2400 --smallest-defect 0.6 --millimetres-per-pixel 0.05
     """
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     image_size = pixels("WIDTHxHEIGHT", image)
@@ -89,6 +90,8 @@ def advise(
 @app.command("list")
 def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
     """List each category's geometry, and changes in progress."""
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from rich.table import Table
 

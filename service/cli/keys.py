@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
-from indexer.settings import DataSettings
 from indexer.text import TextRejected, plain
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ def _plain(what: str, given: str) -> str:
 
 @contextmanager
 def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogue]:
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings
-from indexer.settings import DataSettings
 
 
 def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
@@ -13,6 +12,8 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
 
     Back up first: older versions cannot read the upgraded database. Running it again changes nothing.
     """
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder

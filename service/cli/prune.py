@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, fail, read_settings
-from service.settings import Settings
 
 
 def prune(
@@ -24,6 +23,8 @@ def prune(
 
     Example:  TOUCHSTONE_KEEP_IMAGES=2000 touchstone prune --dry-run --data my-factory
     """
+    from service.settings import Settings
+
     settings = read_settings(Settings, data=data, database_url=database_url)
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue

@@ -20,7 +20,6 @@ from indexer.cli.geometry_options import (
     geometry_choice,
 )
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, printer, read_settings, sign
-from indexer.settings import DataSettings
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from indexer.encoders import EncoderSettings
     from indexer.memory import MemoryBank
     from indexer.progress import Progress
+    from indexer.settings import DataSettings
 
     _Work: TypeAlias = Callable[[DataSettings, DataFolder, Catalogue, Progress, bool], list[str]]
 
@@ -82,6 +82,8 @@ def rebuild(
       touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
       touchstone rebuild --category bracket --smallest-defect 12 --data my-factory
     """
+    from indexer.settings import DataSettings
+
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url, codec=codec)
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue

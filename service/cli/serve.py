@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_settings
-from service.settings import Settings
 
 
 def serve(
@@ -26,6 +25,8 @@ def serve(
 
     Example:  touchstone serve --open --data my-factory
     """
+    from service.settings import Settings
+
     settings = read_settings(
         Settings,
         data=data,

@@ -51,6 +51,12 @@ def test_listing_keys_loads_neither_torch_nor_opencv(tmp_path: Path) -> None:
     assert (HEAVY | {"rich"}) & packages == set()
 
 
+def test_help_loads_no_settings_and_no_database() -> None:
+    packages = loaded("from service.cli import app; app(['--help'], standalone_mode=False)")
+    assert "typer" in packages
+    assert (HEAVY | {"pydantic", "pydantic_settings", "sqlalchemy", "fastapi", "httpx"}) & packages == set()
+
+
 @pytest.mark.parametrize("path", _DOMAIN, ids=lambda path: path.stem)
 def test_domain_values_load_the_standard_library_only(path: Path) -> None:
     packages = loaded(f"import indexer.domain.{path.stem}")
