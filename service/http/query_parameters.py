@@ -5,6 +5,9 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
 
 from indexer.text import TextRejected, readable, utf8
 from service.http.problems import ProblemError
@@ -18,7 +21,7 @@ async def check_query_parameters(request: Request) -> None:
             utf8(unquote_to_bytes(raw))
         except TextRejected as refused:
             raise ProblemError("invalid-request", f"The request's {part} {refused}.") from None
-    declared = _declared(request)
+    declared = _declared(request.scope["route"])
     names = set[str]()
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name not in declared:
@@ -29,7 +32,6 @@ async def check_query_parameters(request: Request) -> None:
         names.add(name)
 
 
-def _declared(request: Request) -> set[str]:
-    """The query parameters that the API's description has for the route."""
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.scope["method"].lower()]
-    return {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
+def _declared(route: APIRoute) -> set[str]:
+    """The query parameters of the route and of what it depends on."""
+    return {field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, Query)}
