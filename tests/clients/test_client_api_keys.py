@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.commands import touchstone
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 from touchstone_client import NO_RETRIES, AsyncClient, Client, PermissionDenied
@@ -17,8 +18,7 @@ from touchstone_client import NO_RETRIES, AsyncClient, Client, PermissionDenied
 
 def create_key(data: Path, role: str) -> str:
     """A new key's token, created on the command line."""
-    command = [sys.executable, "-m", "service.cli", "keys", "create", f"a {role}", "--role", role, "--data", str(data)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return touchstone("keys", "create", f"a {role}", "--role", role, data=data).stdout.strip()
 
 
 def test_a_key_permits_what_its_role_permits(tmp_path: Path) -> None:

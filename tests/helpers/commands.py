@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from click.testing import Result
@@ -13,6 +11,7 @@ from typer.testing import CliRunner
 from indexer.encoders import Encoder, EncoderSettings, load_encoder
 from indexer.references.reference_store import ReferenceStore
 from service.cli import app
+from tests.helpers.forked import ForkedProcess
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
@@ -28,10 +27,15 @@ def touchstone(*arguments: str | Path, data: Path, sized: bool = True, **more: s
     return CliRunner().invoke(app, list(map(str, arguments)), env=variables)
 
 
-def started(*arguments: str | Path, data: Path) -> subprocess.Popen[bytes]:
+def started(*arguments: str | Path, data: Path) -> ForkedProcess:
     """`touchstone …`, running."""
-    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return ForkedProcess(run_in, Path.cwd(), *map(str, arguments), environment=environment(data))
+
+
+def run_in(folder: Path, *arguments: str) -> None:
+    """`touchstone …` in a folder: what a process of its own is to do."""
+    os.chdir(folder)
+    app(arguments)
 
 
 def small_encoder(crop: int = 112) -> Encoder:

@@ -14,6 +14,9 @@ from types import TracebackType
 
 import httpx
 
+from service.cli import app
+from tests.helpers.forked import ForkedProcess
+
 START_SECONDS = 180  # far more than it takes, for a machine that has other things to do
 
 
@@ -25,8 +28,18 @@ def free_port() -> int:
         return port
 
 
+def _serve() -> None:
+    app(["serve"])
+
+
 class ServerProcess:
-    """`python -m service` on a data folder, at the tests' small geometry."""
+    """`touchstone serve` on a data folder, at the tests' small geometry.
+
+    environment: variables that may be read as early as modules are imported; with it the process is no fork, but a
+    fresh `python -m service`.
+    """
+
+    process: subprocess.Popen[bytes] | ForkedProcess
 
     def __init__(
         self, data: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None, **more: str
@@ -44,10 +57,13 @@ class ServerProcess:
             **more,
         }
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
-        with self.log.open("wb") as log:
+        if environment is None:
+            self.process = ForkedProcess(_serve, environment=variables, output=self.log)
+        else:
             command = [sys.executable, "-m", "service"]
-            variables |= environment or {}
-            self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+            with self.log.open("wb") as log:
+                variables |= environment
+                self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     def __enter__(self) -> ServerProcess:

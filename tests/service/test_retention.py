@@ -6,8 +6,6 @@ import csv
 import io
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typer.testing import CliRunner
 from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.verify import verify
 from service.cli import app
+from tests.helpers.commands import started
 from tests.helpers.http_service import check_problem, files
 from tests.helpers.metrics import scrape, value
 from tests.helpers.part_images import part
@@ -30,7 +29,6 @@ from tests.helpers.small_disk import small_disk
 from tests.helpers.stored_history import History, inspection
 
 DEFECTS = ("anomalous", "unfamiliar")
-ROOT = Path(__file__).parents[2]
 OFTEN = {"PRUNE_INTERVAL_SECONDS": "0.2", "REFRESH_INTERVAL_MS": "50"}
 
 
@@ -239,8 +237,7 @@ def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
         ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 images, 174000 bytes"],
     )
     assert len(history.files()) == 3 * 151, "nothing went"
-    command = [sys.executable, "-m", "service.cli", "prune"]
-    for each in [subprocess.Popen(command, cwd=ROOT) for _ in range(2)]:
+    for each in [started("prune", data=history.data) for _ in range(2)]:
         assert each.wait(120) == 0
     assert history.numbers() == list(range(130, 151))
     assert history.with_images() == list(range(145, 151))

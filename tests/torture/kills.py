@@ -23,7 +23,7 @@ from tests.helpers.http_service import files
 from tests.helpers.part_images import part
 from tests.helpers.postgres_server import PostgresServer
 from tests.helpers.server_process import ServerProcess
-from tests.torture.forked import ForkedCompactor, ForkedServer
+from tests.torture.compactor import Compactor
 from tests.torture.keyed import new_token
 
 
@@ -66,7 +66,7 @@ class _Storm:
                 if rounds % 10 == 0:
                     self._check(server)
                 before = self._compactions()
-                compactor = ForkedCompactor(self._data, self._url)
+                compactor = Compactor(self._data, self._url)
                 compactor.wait_until_at_work()
                 threads = [threading.Thread(target=work, args=(server,)) for work in (self._teach, self._detect)]
                 killers = [
@@ -98,8 +98,8 @@ class _Storm:
         """Whether enough was acknowledged, and compacted, for the kills to mean anything."""
         return min(rewritten, *self._counts.values()) >= kills // 4
 
-    def _server(self) -> ForkedServer:
-        server = ForkedServer(self._data, **self._settings)
+    def _server(self) -> ServerProcess:
+        server = ServerProcess(self._data, **self._settings)
         server.client.headers["Authorization"] = f"Bearer {self._token}"
         server.wait_until_live()
         return server

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,8 @@ import pytest
 
 from indexer.encoders import EncoderError, EncoderSettings, fetching, load_encoder, published
 from indexer.encoders.published import PUBLISHED, Published
+from tests.helpers.commands import run_in
+from tests.helpers.forked import ForkedProcess
 from tests.helpers.published import published as tiny
 
 NAME = "timm:vit_base_patch16_dinov3.lvd1689m"
@@ -122,20 +123,14 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     server.server_close()
 
 
-def touchstone(hub: Hub | None, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def touchstone(hub: Hub | None, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, whose hub is the test's; without one nothing can be reached."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TOUCHSTONE_"))}
     environment |= {"HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HOME": str(cwd / "hf")}
-    environment["PYTHONPATH"] = os.getcwd()
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", "encoders", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-    )
+    output, errors = cwd / "output", cwd / "errors"
+    process = ForkedProcess(run_in, cwd, "encoders", *arguments, environment=environment, output=output, errors=errors)
+    code = process.wait(120)
+    return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
 def refused(done: subprocess.CompletedProcess[str], says: str) -> None:

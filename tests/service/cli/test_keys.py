@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import ApiKeyCache
-
-
-def touchstone(*words: str, data: Path, database: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    environment = {**os.environ, "TOUCHSTONE_DATA": str(data), "TOUCHSTONE_DATABASE_URL": database}
-    command = [sys.executable, "-m", "service.cli", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+from tests.helpers.commands import touchstone
 
 
 def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> None:
-    assert touchstone("migrate", data=tmp_path, database=database).returncode == 0
-    made = touchstone("keys", "create", "press-4", "--days", "30", data=tmp_path, database=database)
-    assert (made.returncode, made.stderr) == (0, "")
+    assert touchstone("migrate", data=tmp_path, DATABASE_URL=database).exit_code == 0
+    made = touchstone("keys", "create", "press-4", "--days", "30", data=tmp_path, DATABASE_URL=database)
+    assert (made.exit_code, made.stderr) == (0, "")
     catalogue = Catalogue.open(database)
     ring = ApiKeyCache(catalogue.api_keys)
     ring.refresh()
     key = ring.check(made.stdout.strip())
     assert key is not None
     assert (key.name, key.role) == ("press-4", "line")
-    listed = touchstone("keys", "list", data=tmp_path, database=database)
+    listed = touchstone("keys", "list", data=tmp_path, DATABASE_URL=database)
     assert listed.stdout.split()[:3] == [key.id, "line", "usable"]
     assert made.stdout.strip() not in listed.stdout
-    assert touchstone("keys", "revoke", key.id, data=tmp_path, database=database).returncode == 0
+    assert touchstone("keys", "revoke", key.id, data=tmp_path, DATABASE_URL=database).exit_code == 0
     ring.refresh()
     assert ring.check(made.stdout.strip()) is None
     [revoked, created] = catalogue.audit.entries().items
@@ -41,15 +33,15 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> N
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
-    assert touchstone("migrate", data=tmp_path).returncode == 0
+    assert touchstone("migrate", data=tmp_path).exit_code == 0
     for words, said in (
         (("keys", "revoke", "nope"), "there is no key 'nope'"),
         (("keys", "create", ""), "the name is empty"),
     ):
         done = touchstone(*words, data=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
+        assert (done.exit_code, done.stdout) == (2, "")
         assert done.stderr == f"touchstone: {said}\n"
     refused = touchstone("serve", "--open", "--host", "0.0.0.0", data=tmp_path)
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "loopback" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1

@@ -1,0 +1,16 @@
+"""What the process that others are forked from imports."""
+
+import gc
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when the libraries are loaded
+
+import faiss  # noqa: F401
+import psycopg  # noqa: F401
+
+import indexer.catalogue.migrations  # noqa: F401
+import service.cli
+import service.server  # noqa: F401
+
+gc.collect()
+gc.freeze()  # so that no fork looks through it again, which would copy it
