@@ -48,7 +48,7 @@ packages:
 
 # Three processes on two cores: most tests wait for servers that start, and each file's servers are started once.
 test: $(READY) packages  ## Run every test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## Lint, formatting, strict types, import rules, generated code in step with its source
 	@$(BIN)/ruff check .

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+import pytest
 from playwright.sync_api import Page, expect
 
+from indexer.domain.finding import FINDING_KINDS
+from indexer.domain.geometry import OnMismatch
+from indexer.domain.verdict import VERDICTS
+from service.auth.roles import KEY_ROLES
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.server_process import ServerProcess
 
@@ -22,6 +29,27 @@ def test_every_text_that_the_console_asks_for_is_there_and_every_text_is_asked_f
     quoted = set(re.findall(r"\"([\w-]+(?:\.[\w-]+)+)\"", code))
     built = {f"{each}." for each in re.findall(r"`([\w.-]+)\.\$\{|facts\(\"(\w+)\"", code) for each in each if each}
     assert {key for key in forms - quoted if not key.startswith(tuple(built))} == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "service"),
+    [
+        ("access.js", "ROLES", [role.word for role in KEY_ROLES]),
+        ("settings.js", "FINDINGS", FINDING_KINDS),
+        ("geometry.js", "ON_MISMATCH", get_args(OnMismatch)),
+    ],
+)
+def test_the_console_s_lists_are_those_of_the_service(file: str, name: str, service: Sequence[str]) -> None:
+    found = re.search(rf"const {name} = \[(.*)\];", (STATIC / file).read_text())
+    assert found is not None
+    assert sorted(re.findall(r'"(\w+)"', found[1])) == sorted(service)
+
+
+def test_every_verdict_has_a_shape_a_word_and_a_meaning() -> None:
+    shapes = (STATIC / "verdict.js").read_text().partition("const SHAPES = {\n")[2].partition("\n};")[0]
+    assert re.findall(r"^  (\w+): ", shapes, re.MULTILINE) == list(VERDICTS)
+    words = json.loads((STATIC / "strings/en.json").read_text())
+    assert all(words[f"verdict.{each}"] and words[f"verdict.{each}.meaning"] for each in VERDICTS)
 
 
 def test_the_console_holds_no_markup_that_data_could_become() -> None:

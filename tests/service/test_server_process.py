@@ -16,9 +16,11 @@ import pytest
 
 from indexer.imaging.encode import encode_png
 from tests.helpers.http_service import files
+from tests.helpers.metrics import scrape, value
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 from tests.helpers.small_disk import small_disk
+from tests.helpers.waiting import eventually
 
 KILLS = 8  # `make torture` has two hundred
 
@@ -165,25 +167,18 @@ def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path
         for thread in threads:
             thread.join()
         assert failures == []
-        wait_for(lambda: one.client.get("/version").json()["references"] == 30)
-        wait_for(lambda: two.client.get("/version").json()["references"] == 30)
+        eventually(lambda: one.client.get("/version").json()["references"] == 30, "one knows all of them")
+        eventually(lambda: two.client.get("/version").json()["references"] == 30, "the other knows all of them")
         assert one.references() == two.references()
         for server in (one, two):
             server.wait_until_calibrated("disc")
         assert one.score(part(500)) == pytest.approx(two.score(part(500)), abs=1e-6)
         gone = next(iter(one.references()))
         one.client.delete(f"/references/{gone}")
-        wait_for(lambda: two.client.get("/version").json()["references"] == 29)
+        eventually(lambda: two.client.get("/version").json()["references"] == 29, "the other knows that one is gone")
     with ServerProcess(data).wait_until_live() as server:
         assert len(server.references()) == 29
         assert server.client.get("/readyz").status_code == 200
-
-
-def wait_for(condition, seconds: float = 5) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -254,7 +249,9 @@ def test_sigterm_finishes_accepted_work(tmp_path: Path) -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        time.sleep(0.3)
+        eventually(
+            lambda: value(scrape(server.client), "images_in_flight", queue="onboard"), "its images are in flight"
+        )
         server.process.terminate()
         sender.join()
         assert server.process.wait(60) == 0

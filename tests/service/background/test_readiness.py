@@ -41,10 +41,9 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
             for thread in waiting:
                 thread.start()
             eventually(lambda: running.worker.waiting, "a detection waits")
-            begun = time.monotonic()
             for _ in range(100):
                 assert client.get("/readyz").status_code == 200
-            assert time.monotonic() - begun < 5, "a hundred looks at what is known"
+            assert running.worker.waiting, "the detection has been waiting all the while"
             assert running.worker.queue_stats()["detect"][0] <= 1
         finally:
             release.set()
@@ -61,18 +60,17 @@ def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
     async def hang() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(100):  # more than either pool has threads
-            loop.run_in_executor(None, release.wait, 30)
-            tasks.append(loop.create_task(anyio.to_thread.run_sync(release.wait, 30)))
+            hanging.append(loop.run_in_executor(None, release.wait, 60))
+            hanging.append(loop.create_task(anyio.to_thread.run_sync(release.wait, 60)))
 
-    tasks: list[asyncio.Task[bool]] = []
+    hanging: list[asyncio.Future[bool]] = []
     with TestClient(create_app(running), base_url="http://localhost") as client:
         assert client.portal is not None
         client.portal.call(hang)
         try:
-            begun = time.monotonic()
             assert client.get("/readyz").status_code == 200
             assert client.get("/access", headers={"Authorization": f"Bearer {made.token}"}).status_code == 200
-            assert time.monotonic() - begun < 5
+            assert not any(each.done() for each in hanging)
         finally:
             release.set()
 

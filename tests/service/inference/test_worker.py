@@ -99,7 +99,7 @@ def test_waiting_images_share_a_batch_and_each_gets_its_own_answer(
     first = held(worker, encoder)
     futures = detect(worker, 1, 2, 3) + detect(worker, 4, 5)
     encoder.gate.set()
-    assert [future.result(5) for future in [first, *futures]] == [0, 1, 2, 3, 4, 5]
+    assert [future.result(20) for future in [first, *futures]] == [0, 1, 2, 3, 4, 5]
     assert encoder.batches == [[0], [1, 2, 3, 4], [5]]
 
 
@@ -118,7 +118,7 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(
     [detected] = worker.submit_detections([(image(8), detection)], 60)
     encoder.gate.set()
     for future in (first, calibration, onboarding, detected):
-        future.result(5)
+        future.result(20)
     assert order == ["detection", "onboarding", "calibration"]
     assert [7] in encoder.batches
     assert [8] in encoder.batches
@@ -128,10 +128,10 @@ def test_a_poisoned_image_fails_alone_and_the_owner_lives_on(worker: InferenceWo
     first = held(worker, encoder)
     good, bad, other = detect(worker, 1, POISON, 3)
     encoder.gate.set()
-    assert (first.result(5), good.result(5), other.result(5)) == (0, 1, 3)
+    assert (first.result(20), good.result(20), other.result(20)) == (0, 1, 3)
     with pytest.raises(RuntimeError, match="cannot encode white"):
-        bad.result(5)
-    assert detect(worker, 9)[0].result(5) == 9
+        bad.result(20)
+    assert detect(worker, 9)[0].result(20) == 9
 
 
 def test_work_that_raises_fails_alone(worker: InferenceWorker, encoder: GatedEncoder) -> None:
@@ -143,8 +143,8 @@ def test_work_that_raises_fails_alone(worker: InferenceWorker, encoder: GatedEnc
 
     bad, good = worker.submit_detections([(image(1), fail), (image(2), brightness)], 60)
     with pytest.raises(KeyError):
-        bad.result(5)
-    assert good.result(5) == 2
+        bad.result(20)
+    assert good.result(20) == 2
 
 
 def test_a_full_queue_refuses_a_request_whole_and_at_once(worker: InferenceWorker, encoder: GatedEncoder) -> None:
@@ -202,7 +202,7 @@ def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(
     worker: InferenceWorker, encoder: GatedEncoder
 ) -> None:
     encoder.gate.set()
-    assert [future.result(5) for future in detect(worker, *range(20))] == list(range(20))
+    assert [future.result(20) for future in detect(worker, *range(20))] == list(range(20))
 
 
 def test_past_its_deadline_an_image_is_dropped_before_the_encoder(
@@ -214,8 +214,8 @@ def test_past_its_deadline_an_image_is_dropped_before_the_encoder(
     time.sleep(0.05)
     encoder.gate.set()
     with pytest.raises(DeadlineExceededError):
-        late.result(5)
-    assert (first.result(5), fine.result(5)) == (0, 2)
+        late.result(20)
+    assert (first.result(20), fine.result(20)) == (0, 2)
     assert encoder.batches == [[0], [2]]
 
 
@@ -224,9 +224,9 @@ def test_a_cancelled_image_is_not_encoded(worker: InferenceWorker, encoder: Gate
     [gone, fine] = detect(worker, 1, 2)
     assert gone.cancel()
     encoder.gate.set()
-    assert (first.result(5), fine.result(5)) == (0, 2)
+    assert (first.result(20), fine.result(20)) == (0, 2)
     with pytest.raises(CancelledError):
-        gone.result(5)
+        gone.result(20)
     assert encoder.batches == [[0], [2]]
 
 
@@ -274,8 +274,8 @@ def test_the_images_of_a_batch_are_searched_for_together(encoder: GatedEncoder) 
     first = held(worker, encoder)
     futures = worker.submit_detections([(image(value), scored) for value in range(1, 7)], 60)
     encoder.gate.set()
-    first.result(5)
-    results = [future.result(5) for future in futures]
+    first.result(20)
+    results = [future.result(20) for future in futures]
     assert len({score for score, _ in results}) == 1  # all have the same patches
     assert [together for _, together in results] == [4] * 4 + [2] * 2
     assert engine.together == [4, 2]

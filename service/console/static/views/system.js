@@ -1,6 +1,6 @@
 // System: is it well, what is running, who may use it, and who changed what?
 
-import { may, needsRole } from "../access.js";
+import { ROLES, may, needsRole } from "../access.js";
 import { address, get, request, send } from "../api.js";
 import { confirmed } from "../dialog.js";
 import { fill, h } from "../dom.js";
@@ -9,7 +9,6 @@ import { problemPanel, tell, tellProblem } from "../toasts.js";
 import { paged } from "../pages.js";
 import { bytes, moment, number, t } from "../i18n.js";
 
-const ROLES = ["line", "operator", "engineer", "admin"];
 const EVERY_MS = 5000;
 
 export async function show(place, { signal }) {
