@@ -25,9 +25,9 @@ from service.http.query_parameters import check_query_parameters
 from service.routes import admin, categories, detect, geometry, health, inspections, preview, references, storage
 from service.state import AppState
 
-_DESCRIPTION = """Finds defects in images of products with no training.
+_DESCRIPTION = """Detects defects in product images without training.
 
-Teach it a product with `POST /references`; ask about a part with `POST /detect`. Every error is
+Add images of good parts with `POST /references`; inspect a part with `POST /detect`. Every error response is
 `application/problem+json` with a stable `type` and a `request_id`."""
 
 

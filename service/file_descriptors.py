@@ -69,5 +69,5 @@ class FileDescriptorShortage:
         self._seen, self._why = time.monotonic(), str(context["exception"].strerror).lower()
         self._count += 1
         if self._seen - self._told > _QUIET_SECONDS:
-            log.error("%s Attempts since this was last said: %d", self.reason, self._count)
+            log.error("%s Attempts since the last message: %d", self.reason, self._count)
             self._told, self._count = self._seen, 0

@@ -34,7 +34,7 @@ class GaugeCollector(Collector):
             try:
                 metrics = list(part())
             except Exception as error:  # one part must not cost the others
-                log.error("no metrics of the %s: %s", part.__name__.strip("_"), error)
+                log.error("metrics of the %s are not available: %s", part.__name__.strip("_"), error)
             else:
                 yield from metrics
 

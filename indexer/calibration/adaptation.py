@@ -1,9 +1,9 @@
 """Adapts a category's calibration to images that are compressed more than its references.
 
 A lossy format changes every patch a little: all distances grow, most of all at edges and where a sensor's noise was,
-and a threshold from lossless references calls good parts anomalous. So each reference is stored like those images and
-searched for among the others as they are. What its distances grow by, cell by cell, is taken back from every such
-image, and the threshold comes from references that were stored like it.
+and a threshold from lossless references calls good parts anomalous. So each reference is re-encoded like those images
+and scored against the others unchanged. The growth of its distances, per cell, is divided out of every such image, and
+the threshold is computed from the re-encoded references.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _EPSILON = 1e-3  # added to mean distances, so that a cell in which references a
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """scale: float32 (layers, cells), by which distances of images that were stored so are multiplied.
+    """scale: float32 (layers, cells), factor for the distances of images with that encoding.
 
-    calibration: from references that were.
+    calibration: from references re-encoded like them.
     """
 
     scale: NDArray[np.float32]
     calibration: Calibration
 
     def apply(self, scored: ScoringResult, settings: ScoringSettings) -> ScoringResult:
-        """A scored image, with its distances, map and score as if it had been stored like the references."""
+        """A scored image with distances, map and score as if it had been encoded like the references."""
         return rescale(scored, self.scale, settings)
 
     def to_bytes(self) -> bytes:
@@ -54,7 +54,7 @@ class Adaptation:
 
     @classmethod
     def from_bytes(cls, data: bytes, known: Calibration) -> Adaptation:
-        """The inverse of `to_bytes`. known: the category's own calibration, which it was made beside. ValueError."""
+        """The inverse of `to_bytes`. known: the category's own calibration at that time. ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 scale, references, statistics = (stored[name] for name in ("scale", "references", "measures"))
@@ -66,10 +66,11 @@ class Adaptation:
 
 
 class AdaptationBuilder:
-    """Makes an adaptation, a reference at a time: `add` each of `reference_ids`, stored like the images, then `result`.
+    """Builds an adaptation, one reference at a time: `add` each of `reference_ids`, re-encoded like the images, then
+    call `result`.
 
-    found: the category's own leave-one-out results; known: its calibration, which was made of them. max_references: how
-    many references are taken, from all over them.
+    found: the category's own leave-one-out results; known: the calibration computed from them. max_references: number
+    of references used, evenly spread.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class AdaptationBuilder:
         self._distances: list[NDArray[np.float32]] = []
 
     def add(self, reference_id: int, features: Features) -> None:
-        """Search for a reference, stored like the images, among the others as they are: the work of one detection."""
+        """Score a reference, re-encoded like the images, against the others unchanged: the work of one detection."""
         memory, result, index = self._memory, self._found, self._position[reference_id]
         frame = memory.frame(self._known.category)
         duplicates = result.ids[result.groups == result.groups[index]].tolist()

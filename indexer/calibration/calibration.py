@@ -1,4 +1,4 @@
-"""What a good part may measure: the leave-one-out measures of a category's references, ranked."""
+"""Calibration of a category: the leave-one-out statistics of its references, ranked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from indexer.scoring.image_statistics import ImageStatistics
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Leave-one-out measures of one category's references, ranked.
+    """Leave-one-out statistics of one category's references, ranked.
 
-    references: their ids, in the order of `statistics`. version: the snapshot they were computed on. key: names the
-    references and settings they are of, alike in every process. duplicates: references that count for nothing, being
-    another's duplicates: an image taken twice says nothing new about what good parts look like. layer_weights: those
-    that the measures were made under, None for equal ones; whatever is held against the calibration needs the same.
+    references: their ids, in the order of `statistics`. version: the snapshot they were computed on. key: identifies
+    the references and settings, equal in every process. duplicates: number of references left out as near-duplicates,
+    which would bias the threshold low. layer_weights: those of the statistics, None for equal weights; images judged by
+    the calibration must be scored with the same.
     """
 
     category: str
@@ -43,7 +43,7 @@ class Calibration:
         references: Iterable[int] = (),
         layer_weights: tuple[float, ...] | None = None,
     ) -> Calibration:
-        """From the measures of every reference that counts; references: their ids, where they are known."""
+        """From the statistics of all references but near-duplicates; references: their ids, if known."""
         result = tuple(statistics)
         return cls(
             category,
@@ -64,7 +64,9 @@ class Calibration:
 
 
 def with_calibrated_weights(settings: ScoringSettings, calibration: Calibration | None) -> ScoringSettings:
-    """How images are scored that a calibration decides on: with its layer weights, unless the settings name some."""
+    """The scoring settings of images that a calibration judges: with its layer weights, unless the settings have their
+    own.
+    """
     if settings.layer_weights is not None or calibration is None:
         return settings
     return replace(settings, layer_weights=calibration.layer_weights)

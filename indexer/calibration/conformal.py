@@ -28,7 +28,7 @@ class Ranking:
         return len(self.values)
 
     def p_value(self, value: float) -> float:
-        """The conformal p-value (1 + #{values ≥ value}) / (n + 1), in (0, 1]: small when few measured as much."""
+        """The conformal p-value (1 + #{values ≥ value}) / (n + 1), in (0, 1]: small if few scored as high."""
         above = len(self.values) - int(np.searchsorted(self.values, value, side="left"))
         return (1 + above) / (len(self.values) + 1)
 
@@ -39,8 +39,7 @@ class Ranking:
     def threshold_at(self, rate: float) -> float | None:
         """The largest value that still passes at this rate; the largest of all while the rate is not supported.
 
-        A value is beyond the level when it is larger: exactly when its p-value is at most the rate. None without
-        values.
+        A value is rejected if it is larger, which is equivalent to a p-value of at most the rate. None without values.
         """
         if len(self.values) == 0:
             return None
@@ -53,7 +52,7 @@ class Ranking:
     def rates(self) -> list[float]:
         """The smallest rates, to six decimals, at which the largest value, the second largest … is the threshold.
 
-        As far as the larger half of the values: nobody rejects half of what is good.
+        Only for the larger half of the values; higher rates are of no use.
         """
         count = len(self.values)
         return [_rate(place, count) for place in range(1, max(1, (count + 1) // 2) + 1)]

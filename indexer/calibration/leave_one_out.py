@@ -30,13 +30,13 @@ Steps = Generator[float, None, "LeaveOneOut"]
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOut:
-    """What each of n references found among the others, under one K and ρ; independent of layer weights and region.
+    """Leave-one-out search results of n references, for one K and ρ; independent of layer weights and region.
 
     ids: int64 (n,), ascending. groups: int64 (n,), the smallest id of the references that show the same part.
-    candidates: int64 (n, c), the ids of the references each was searched for among, padded with −1. nearest: float32
+    candidates: int64 (n, c), the ids of the references that each was searched in, padded with −1. nearest: float32
     (n,), the largest global similarity among them. best: float32 (n, layers, cells), the largest inner products. peers:
-    int64 (n, p), the ids each was compared with singly, padded with −1; distances: float32 (n, p), how far apart. Of a
-    reference without any other, `nearest` and `best` are NaN.
+    int64 (n, p), the ids that each was compared with pairwise, padded with −1; distances: float32 (n, p), their
+    differences. Of a reference without any other, `nearest` and `best` are NaN.
     """
 
     k: int
@@ -55,7 +55,7 @@ class LeaveOneOut:
         return int(np.count_nonzero(self.groups != self.ids))
 
     def balance_layers(self, frame: Frame, settings: ScoringSettings) -> ScoringSettings:
-        """The settings with layer weights under which every layer adds alike to the distances between good parts.
+        """The settings with layer weights that make every layer contribute equally to the distances between good parts.
 
         A layer's weight is one over the mean of its distances, over the inspected cells of one reference of every
         group: a layer in which good parts differ much counts for less. Rounded, so that ways of computing the same
@@ -69,7 +69,7 @@ class LeaveOneOut:
     def statistics(
         self, memory: MemoryBank, frame: Frame, settings: ScoringSettings
     ) -> Iterator[tuple[int, ImageStatistics]]:
-        """Yield (reference id, measures) for one reference of every group: what a calibration is made of."""
+        """Yield (reference id, statistics) for one reference of every group, the input of a calibration."""
         for index, reference_id in enumerate(self.ids):
             if self.groups[index] == reference_id and not np.isnan(self.nearest[index]):
                 features = memory.features_of(memory.row_of(int(reference_id)))
@@ -82,12 +82,13 @@ def leave_one_out(
 ) -> Steps:
     """Search for each live reference of a category among the others, without its duplicates; yield the share done.
 
-    before: the result for other references of the category, to be brought up to date. A maximum over candidates can
-    be merged: a newcomer is compared with those that have it among their K, and only cells that a leaver decided are
-    searched again. Both together cost about two searches of one image for a change of one reference, and the
-    retrieval of each reference's K. Without it, or under another K or ρ, every reference is searched for in full.
+    before: the result for other references of the category, to be brought up to date. A maximum over candidates can be
+    updated: an added reference is compared with those that have it among their K, and only cells whose maximum came
+    from a removed one are searched again. Both together cost about two searches of one image for a change of one
+    reference, and the retrieval of each reference's K. Without it, or under another K or ρ, every reference is searched
+    for in full.
 
-    Between two yields lies at most the work of one detection, so that others can take turns. Returns the result.
+    Between two yields lies at most the work of one detection, so that detections are not delayed. Returns the result.
     """
     usable = before if before is not None and (before.k, before.rho) == (k, rho) else None
     work = _Work(memory, engine, category, k, rho, usable)
@@ -106,7 +107,7 @@ def layer_distances(distances: NDArray[np.float32], frame: Frame, settings: Scor
 
 
 def weigh_layers(distances: NDArray[np.float64], settings: ScoringSettings) -> ScoringSettings:
-    """The settings with weights of one over each layer's usual distance (layers,); see `LeaveOneOut.balance_layers`."""
+    """The settings with weights of 1 over each layer's typical distance (layers,); see `LeaveOneOut.balance_layers`."""
     if distances.max() <= 0:
         return settings
     weights = 1.0 / np.maximum(distances, _MIN_SHARE * distances.max())
@@ -121,9 +122,9 @@ def calibrate(
     progress: Callable[[float], object] = lambda _: None,
     balance: bool = False,
 ) -> Calibration:
-    """A category's calibration from its references as they are, in one go. progress: is told the share done.
+    """A category's calibration, computed in one call. progress: called with the share done.
 
-    balance: take layer weights that the settings do not name from the references.
+    balance: compute layer weights from the references unless the settings have them.
     """
     result = run_leave_one_out(memory, engine, category, settings, progress)
     frame = memory.frame(category)
@@ -141,7 +142,7 @@ def run_leave_one_out(
     settings: ScoringSettings,
     progress: Callable[[float], object] = lambda _: None,
 ) -> LeaveOneOut:
-    """What `leave_one_out` returns from nothing known before. progress: is told the share done."""
+    """The result of `leave_one_out` without an earlier result. progress: called with the share done."""
     steps = leave_one_out(memory, engine, category, settings.k, settings.rho)
     while True:
         try:

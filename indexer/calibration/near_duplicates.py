@@ -21,12 +21,12 @@ def are_near_duplicates(difference: float, typical: float | None) -> bool:
 
 
 def typical_difference(differences: Sequence[float]) -> float | None:
-    """How far apart images of different parts are: the largest of the differences to the 8 most similar references.
+    """Typical difference of images of different parts: the largest of the differences to the 8 most similar references.
 
-    It is relative, so that a still camera on steady parts makes no duplicates of them all. Up to seven images of one
-    part are found out that way. A dark image, or one of another product, is so far from all others that they would
-    seem to show one part: what differs by more than 0.5, and more than twice as much as the third most alike, is left
-    out. None with fewer than 5 differences.
+    It is relative, so that a fixed camera on uniform parts does not make all of them duplicates. Up to seven images of
+    one part are recognised. A dark image, or one of another product, is so far from all others that they would seem
+    near-duplicates: differences above 0.5 that are also more than twice the third smallest are excluded. None with
+    fewer than 5 differences.
     """
     if len(differences) < _MIN_PEERS:
         return None

@@ -22,8 +22,8 @@ class Novelty:
     """Distribution of the references' own median distances, global distances and self-similarities.
 
     median, scale: float64 (3,), of the three in this order. ranking: of the references' own statistics. includes_blank:
-    whether a reference shows nothing. An image that does is beyond any level, unless a reference is like that, too: it
-    is ranked as all others are, so the rate holds.
+    whether a reference is blank. A blank image exceeds every threshold, unless a reference is blank too; then it is
+    ranked like all others, and the rate holds.
     """
 
     median: NDArray[np.float64]
@@ -61,9 +61,8 @@ class Novelty:
     def threshold_at(self, rate: float) -> float | None:
         """The threshold of the statistic at which `rate` of good parts are called unfamiliar.
 
-        With too few references for the rate, a level stricter than any of theirs: the largest, and as much again as
-        it lies beyond their median. A good part exceeds that with a probability of less than 1 / (n + 1); how much
-        less is not promised. None with fewer than 8 references.
+        With too few references for the rate, the largest statistic plus its distance to their median. A good part
+        exceeds that with a probability below 1 / (n + 1). None with fewer than 8 references.
         """
         if len(self.ranking) < MIN_REFERENCES:
             return None

@@ -1,4 +1,4 @@
-"""A category's leave-one-out results as the catalogue keeps them, for whoever goes on from there."""
+"""Converts a category's leave-one-out results to and from their form in the catalogue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResul
 
 
 def to_stored(version: int, result: LeaveOneOut) -> StoredCalibration:
-    """Results of a snapshot as the catalogue keeps them; equal results of a reference are equal byte for byte."""
+    """Results of a snapshot in the catalogue's form; equal results of a reference are byte-identical."""
     return StoredCalibration(
         version,
         result.k,
@@ -30,7 +30,7 @@ def to_stored(version: int, result: LeaveOneOut) -> StoredCalibration:
 
 
 def from_stored(stored: StoredCalibration, shape: tuple[int, int]) -> LeaveOneOut:
-    """The inverse of `to_stored`. shape: layers and cells. ValueError when what is kept does not fit."""
+    """The inverse of `to_stored`. shape: layers and cells. ValueError if the stored values do not fit."""
     rows = stored.references
     nearest = [np.nan if row.nearest is None else row.nearest for row in rows]
     return LeaveOneOut(

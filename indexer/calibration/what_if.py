@@ -1,4 +1,4 @@
-"""A category's calibration under other settings, told before anybody waits for the whole of it."""
+"""Estimates a category's calibration under other settings without a full recalibration."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from indexer.search import PatchSearchEngine
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """What a calibration would be.
+    """An estimated calibration.
 
-    measured: how many references were measured under the new settings; when that is all of them, it is no estimate.
+    measured: number of references scored under the new settings; if all were, it is exact.
     """
 
     calibration: Calibration
@@ -37,13 +37,13 @@ def estimate_calibration(
     settings: ScoringSettings,
     limit: int,
 ) -> Generator[float, None, WhatIf]:
-    """Measure at most `limit` references under these settings; yield the share done, return the calibration.
+    """Score at most `limit` references under these settings; yield the share done, return the calibration.
 
-    known: the category's calibration now, with its references named; searches: the searches that it was made from. Half
-    of those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
-    rest. Layer weights that the settings do not name are those of the kept searches. A reference that is not measured
-    is taken to have changed like those that measured alike before. Between two yields lies at most the work of one
-    detection.
+    known: the category's present calibration, with reference ids; searches: the searches it was computed from. Half of
+    those measured are the ones with the highest scores, which decide the threshold; the others are spread over the
+    rest. Layer weights that the settings lack are computed from the stored searches. The change of a reference that is
+    not scored is interpolated from those with similar statistics before. Between two yields lies at most the work of
+    one detection.
     """
     frame = memory.frame(known.category)
     positions = {int(reference_id): position for position, reference_id in enumerate(searches.ids)}

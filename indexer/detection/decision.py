@@ -1,4 +1,4 @@
-"""Decides the verdict on an image, from what was measured in it and the calibration of its category."""
+"""Decides the verdict on an image from its statistics and the calibration of its category."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from indexer.scoring.image_statistics import ImageStatistics
 
 
 def decide(statistics: ImageStatistics, calibration: Calibration | None, settings: DecisionSettings) -> Decision:
-    """The verdict on what was measured in an image.
+    """The verdict for an image's statistics.
 
-    `unfamiliar` comes first: a map means nothing where nothing like the image was ever referenced. Then a manual
-    threshold decides, or the calibrated one; with too few references for the rate the verdict is `uncalibrated` and
-    the threshold the most cautious one there is (None before any calibration). An image that shows nothing is never
-    `normal`, unless a reference shows nothing either.
+    `unfamiliar` takes precedence, since an anomaly map is meaningless for an image unlike all references. Then a manual
+    threshold decides, or the calibrated one; with too few references for the rate the verdict is `uncalibrated` and the
+    threshold the highest leave-one-out score (None before any calibration). A blank image is never `normal`, unless a
+    reference is blank.
     """
     manual, threshold = settings.threshold, threshold_of(calibration, settings)
     if calibration is None or len(calibration) == 0:

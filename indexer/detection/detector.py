@@ -1,4 +1,4 @@
-"""Detects anomalies in one encoded image: features in, Detection out. Service and evaluation have no other way."""
+"""Detects anomalies in one encoded image: features in, Detection out; the one path of service and evaluation."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _TOP_REFERENCES = 5
 
 @dataclass(frozen=True)
 class Criteria:
-    """What images of one category are judged by.
+    """Settings and calibration that images of one category are judged by.
 
-    scoring: with the layer weights that the calibration was made under. calibration: None while there is none, or none
-    for images that are stored like the one at hand. adaptation: of the image's distances to that calibration.
+    scoring: with the calibration's layer weights. calibration: None while there is none for images with this encoding.
+    adaptation: scales the image's distances to that calibration.
     """
 
     scoring: ScoringSettings
@@ -51,14 +51,14 @@ class Criteria:
 
 @dataclass(frozen=True)
 class JudgedImage:
-    """One image held against the references of one category."""
+    """The result of scoring one image against the references of one category."""
 
     scored: ScoringResult
     measures: ImageStatistics
     decision: Decision
 
     def rejudged(self, features: Features, criteria: Criteria) -> JudgedImage:
-        """By other criteria with the same K and ρ, so that no search is needed."""
+        """The judgement by other criteria with the same K and ρ, which needs no search."""
         nearest = float(self.scored.neighbours.similarities[0])
         statistics = from_distances(self.scored.distances, nearest, features, self.scored.frame, criteria.scoring)
         return JudgedImage(self.scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
@@ -75,10 +75,10 @@ class RetrievedReference:
 
 @dataclass(frozen=True)
 class AlternativeCategory:
-    """Another category that an image fits better than the one that was asked for.
+    """Another category that matches an image better than the requested one.
 
-    similarity: of its most similar reference; own_similarity: of the asked category's. mean_distance,
-    own_mean_distance: of the patches to either. score, p_value: as if that category had been asked for.
+    similarity: of its most similar reference; own_similarity: of the requested category's. mean_distance,
+    own_mean_distance: of the patches to either. score, p_value: with that category.
     """
 
     category: str
@@ -92,10 +92,10 @@ class AlternativeCategory:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found out about one image.
+    """The complete result for one image.
 
-    version: of the snapshot it was compared with. references: the most similar ones, most similar first.
-    alternative_category: set when the image fits another one better than the one that was asked for.
+    version: of the snapshot it was compared with. references: the retrieved ones, most similar first.
+    alternative_category: another category that matches better than the requested one.
     """
 
     category: str
@@ -132,7 +132,8 @@ class Detector:
         category: str | None = None,
         encoding: Encoding | None = None,
     ) -> SearchCoroutine[Detection]:
-        """Score one image against a snapshot and decide on it, in steps: patches of several are searched together.
+        """Score one image against a snapshot and decide the verdict, as a coroutine: the patch searches of several
+        images are batched.
 
         features: of the image, a batch of one. size: (width, height) of the image, in whose pixels regions are given.
         category: whose references to search; None recognises it by the most similar reference of all. encoding: how
@@ -175,7 +176,7 @@ class Detector:
     ) -> SearchCoroutine[AlternativeCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
 
-        Both are compared in the cells, and by the layers, of the category that was asked for.
+        Both are compared on the cells and with the layer weights of the requested category.
         """
         criteria = self.criteria(category, None)
         scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
@@ -200,9 +201,9 @@ def judge(
     criteria: Criteria,
     exclude_rows: Sequence[int] = (),
 ) -> JudgedImage:
-    """What `Detector.detect` judges, in one go, of one image, whose category is known. NoReferencesError.
+    """Judge one image of a known category as `Detector.detect` does, in one call. NoReferencesError.
 
-    exclude_rows: rows of the memory that the image is not compared with.
+    exclude_rows: rows of the memory that are left out.
     """
     steps = score_steps(memory, engine, features, criteria.scoring, category, exclude_rows)
     [result] = run_batched(engine, memory, [steps])
@@ -219,10 +220,10 @@ def _judged(found: ScoringResult, features: Features, criteria: Criteria) -> Jud
 
 
 def _anomalous_regions(decision: Decision, scored: ScoringResult) -> tuple[Region, ...]:
-    """The map above the level that good parts' maps stay under; an image of another verdict has no regions.
+    """Regions of the map above the region threshold, below which maps of good parts stay; only of an anomalous image.
 
-    A faint defect can raise the score, a mean over 1 % of the map, above its threshold without any pixel beyond that
-    level: then the threshold is the level, which the largest pixels are above.
+    A faint defect can raise the score, a mean over 1 % of the map, above its threshold although no pixel exceeds the
+    region threshold: then the score's threshold is used, which the largest pixels exceed.
     """
     if decision.verdict != "anomalous" or decision.threshold is None:
         return ()

@@ -1,4 +1,4 @@
-"""Why a region is anomalous: the stored patch that the region's worst patch came nearest to."""
+"""Explains a region: the nearest stored patch of its most anomalous cell."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def explain_region(
     cell: tuple[int, int],
     settings: ScoringSettings,
 ) -> NearestPatch:
-    """Who was nearest to one cell, in the layer that counted most there.
+    """The nearest stored patch of one cell, in the layer that contributed most.
 
-    features: one image's, as a batch of one, and what it scored. Where the engine did not keep who was nearest, the
-    search is repeated for this cell: for the few peaks that are shown, that costs less than keeping it for all.
+    features: one image's, as a batch of one. If the engine did not record the matches, the search is repeated for this
+    cell: for the few peaks shown, that costs less than recording all.
     """
     columns = features.grid[1]
     query_cell = cell[0] * columns + cell[1]

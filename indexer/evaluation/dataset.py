@@ -1,4 +1,4 @@
-"""What every reader of a data set gives: references, labelled images, and where their masks are."""
+"""The result of every data set reader: references, labelled images, and paths of their masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOOD = "good"
 
 
 class DatasetError(ValueError):
-    """A folder that is not the data set it should be; the message is one line that says what is wrong."""
+    """A folder that is not a valid data set; the message is one line with the reason."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Dataset:
 
 
 def chosen(names: Iterable[str], requested: Collection[str], folder: Path) -> list[str]:
-    """Of the categories that a folder has those that are wanted, sorted; all of them when none is named.
+    """The requested categories of a folder, sorted; all if none is named.
 
     DatasetError for a name that the folder does not have.
     """

@@ -1,4 +1,4 @@
-"""All of `touchstone evaluate`: from a folder and a few choices to its report."""
+"""The whole of `touchstone evaluate`: from a folder and options to the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured with one encoder at one size."""
+"""The results of one encoder at one size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from indexer.evaluation.thresholds import CategoryDecisions
 
 @dataclass(frozen=True)
 class Measured:
-    """One encoder at one size, what came of every variant, and how thresholds from the references decided."""
+    """Results of one encoder at one size: the outcome of every variant, and decisions by calibrated thresholds."""
 
     space: FeatureSpace
     codec: str
@@ -25,12 +25,12 @@ class Measured:
 
     @property
     def lost_masks(self) -> tuple[str, ...]:
-        """The masks of which nothing is left in the map's frame, of all categories in order."""
+        """The masks that are empty in the map's frame, of all categories in order."""
         judged = [category for outcome in self.outcomes for category in outcome.categories.values()]
         return tuple(dict.fromkeys(mask for category in judged for mask in category.lost_masks))
 
     def differences(self, dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
-        """In what these runs of a protocol differ from the paper's; empty when they are the same."""
+        """How these runs of a protocol differ from the paper's; empty if they do not."""
         variants = [outcome.variant for outcome in self.by_protocol()[protocol]]
         return differences(dataset, self.space, self.scoring, variants)
 

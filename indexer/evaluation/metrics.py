@@ -17,10 +17,10 @@ _SAMPLES = 200
 
 @dataclass(frozen=True)
 class Figures:
-    """The seven figures, in [0, 1]; None where the data cannot tell (one kind of image only, or no masks).
+    """The seven figures, in [0, 1]; None if undefined (one kind of image only, or no masks).
 
-    aupro_sampled: AUPRO as the released program samples it, to hold against figures that it gave.
-    pixel_error: no pixel figure is further than this from what unbinned scores would have given; 0 when none is binned.
+    aupro_sampled: AUPRO as the authors' program samples it, for comparison with its figures. pixel_error: no pixel
+    figure is further than this from what unbinned scores would have given; 0 when none is binned.
     """
 
     image_auroc: float | None = None
@@ -81,8 +81,8 @@ def _known(figures: Sequence[Figures]) -> list[list[float]]:
 def aupro(pixels: PixelCounts) -> float:
     """AUPRO (Bergmann et al., MVTec AD): per-region overlap against the false-positive rate up to 0.3, over 0.3. Exact.
 
-    Each defective pixel adds one over its region's size to the overlap summed over regions, so one pass over the
-    scores from the highest down draws the whole curve: no thresholds are sampled, and no map is looked at again.
+    Each defective pixel adds one over its region's size to the overlap summed over regions, so that one pass over the
+    scores, from the highest down, gives the whole curve without sampling thresholds.
     """
     rate, overlap = _pro_curve(pixels)
     end = int(np.searchsorted(rate, AUPRO_LIMIT, side="left"))  # the first point at or beyond the limit

@@ -1,4 +1,4 @@
-"""The figures that the paper reports, and whether a run is the one that they are of."""
+"""The paper's figures, and whether a run has the paper's settings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def encoder_line(space: FeatureSpace) -> str:
 def differences(
     dataset: Dataset, space: FeatureSpace, scoring: ScoringSettings, variants: Sequence[Variant]
 ) -> tuple[str, ...]:
-    """In what a run of one protocol differs from the paper's; empty when their figures may stand side by side."""
+    """How a run of one protocol differs from the paper's; empty if the figures are comparable."""
     protocol, preset = variants[0].protocol, PRESETS[dataset.layout]
     if not has_figures(dataset.layout, protocol):
         reports_some = any(key[0] == dataset.layout for key in _paper().lines)

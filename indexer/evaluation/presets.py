@@ -1,4 +1,4 @@
-"""How the paper ran each data set it used."""
+"""The paper's settings for each of its data sets."""
 
 from __future__ import annotations
 

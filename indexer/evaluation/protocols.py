@@ -1,4 +1,4 @@
-"""The paper's experiments, each as searches of one memory of all references."""
+"""The paper's protocols, each as searches of one memory of all references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as tables: on the terminal, and as JSON, CSV and Markdown in the paper's form."""
+"""The report of an evaluation: tables on the terminal, and JSON, CSV and Markdown in the paper's form."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _DECIDED_HEADS = ("Category", "Threshold", "Good parts rejected", "Defective par
 
 @dataclass(frozen=True)
 class Report:
-    """Everything one run found out about a data set."""
+    """All results of one run on a data set."""
 
     dataset: Dataset
     measured: tuple[Measured, ...]
     false_reject_rate: float
 
     def facts(self) -> list[str]:
-        """What the figures rest on, in sentences."""
+        """The facts behind the figures, in sentences."""
         defective = sum(sample.defective for sample in self.dataset.samples)
         masked = sum(sample.mask is not None for sample in self.dataset.samples)
         preset = PRESETS[self.dataset.layout]

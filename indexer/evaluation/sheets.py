@@ -1,4 +1,4 @@
-"""Contact sheets: what was judged best, worst and at the border, beside what it was compared with."""
+"""Contact sheets: clearest detections, worst errors and closest decisions, with the nearest reference."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
 
 
 def _seen(subject: Subject, category: str, path: Path) -> NDArray[np.uint8]:
-    """What the encoder looked at: the map and the mask lie over the crop, not over the whole image."""
+    """The part of the image that the encoder sees: map and mask cover the crop, not the whole image."""
     loaded = load_image(path, subject.memory.geometry_of(category), subject.space.global_geometry)
     pixels: NDArray[np.uint8] = loaded.prepared.window.permute(1, 2, 0).numpy()
     return pixels
 
 
 def _mask(subject: Subject, sample: Sample) -> NDArray[np.uint8]:
-    """The mask as it was compared with, black and white; grey where nobody knows."""
+    """The mask in the map's frame, black and white; grey if there is none."""
     if not sample.pixels_known:
         return np.full((8, 8, 3), 128, np.uint8)
     mask = read_mask(sample, subject.memory.frame(sample.category))

@@ -1,4 +1,4 @@
-"""How a line would have decided: the test images held against thresholds made from the references alone."""
+"""Verdicts in production: test images compared with thresholds calibrated on the references alone."""
 
 from __future__ import annotations
 

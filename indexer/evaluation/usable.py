@@ -1,4 +1,4 @@
-"""Leaves out of a data set what cannot be used, so that one bad file does not end the evaluation of the others."""
+"""Removes unusable files from a data set, so that one bad file does not stop the evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""The memory available to this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CGROUP = Path("/sys/fs/cgroup")  # of a container, version 2
 
 
 def available_bytes() -> int | None:
-    """Bytes that the machine, and the container where there is one, can still give; None where nobody says."""
+    """Bytes available to this process on the machine and in its container; None if unknown."""
     limits = [limit for limit in (_of_machine(), _of_container()) if limit is not None]
     return min(limits, default=None)
 

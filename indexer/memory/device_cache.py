@@ -40,8 +40,9 @@ class CodeChunk:
 
 @dataclass(frozen=True)
 class CacheStats:
-    """Since the start: rows that were on the device when they were asked for, rows that were not, rows put out for
-    others, bytes copied to the device. resident_bytes: reserved on the device now; budget: their maximum."""
+    """Since the start: hits, misses and evictions in rows, and bytes copied to the device. resident_bytes: reserved on
+    the device now; budget: their maximum.
+    """
 
     hits: int
     misses: int
@@ -88,13 +89,13 @@ class HostCodes:
 class DeviceCodeCache:
     """An LRU cache of codes on a device, in at most `budget` bytes; the host's blocks stay the source.
 
-    A slot holds one reference; references of one size, as those of a category are, share a pool of slots. Slots come
-    in blocks that are added within the budget, and never move. A row that has no slot is copied into the least recently
-    used one of its pool, so a small budget costs time but never a result. A pool that gets less than its share of the
-    budget, all being given as much, has others' slots released, the least recently used pool's first. When the device
-    refuses a block, the bytes reserved so far are the budget from then on. Rows of a memory bank never change once
-    written, so a copy never goes stale. Slots and rows are tracked in arrays: a request has hundreds of rows, and a
-    step of the interpreter for each would take longer than the search itself.
+    A slot holds one reference; references of one size, as those of a category are, share a pool of slots. Slots come in
+    blocks that are added within the budget, and never move. A row that has no slot is copied into the least recently
+    used one of its pool, so a small budget costs time but never a result. A pool below its equal share of the budget
+    has slots of other pools released, of the least recently used pool first. If the device cannot allocate a block, the
+    bytes reserved so far become the budget. Rows of a memory bank never change once written, so a copy never goes
+    stale. Slots and rows are tracked in arrays: a request has hundreds of rows, and a step of the interpreter for each
+    would take longer than the search itself.
 
     Not thread-safe: one thread owns a device's searches.
     """

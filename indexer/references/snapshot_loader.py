@@ -118,7 +118,7 @@ class SnapshotLoader:
         known_damage = {damage.name for damage in self._published.corrupt_segments}
         for damage in published.corrupt_segments:
             if damage.name not in known_damage:
-                log.error("%s: its references are not served", damage)
+                log.error("%s: its references are excluded from comparison", damage)
         if published.superseded_by not in (None, self._published.superseded_by):
             log.error(
                 "the data folder has been switched to encoder %s: restart this process with it", published.superseded_by
@@ -130,7 +130,7 @@ class SnapshotLoader:
         now = self._published
         if now.memory_id == active.id:
             return
-        log.info("the data folder has been switched to %s codes; they are loaded now", active.codec)
+        log.info("the data folder was switched to %s codes; loading them", active.codec)
         empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.folder)
         delta = self._catalogue.segments.changes_since(0, active.id)
         if delta.active == active:  # else it was switched again: the next refresh looks anew
@@ -163,7 +163,7 @@ class SnapshotLoader:
             try:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
-                log.warning("the memory of removed references is not given back: %s", error)
+                log.warning("the memory of removed references is not freed: %s", error)
         return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged)
 
     def _entered(

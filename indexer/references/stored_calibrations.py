@@ -24,7 +24,7 @@ def read_stored(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOu
     try:
         return stored.version, from_stored(stored, (len(memory.space.layers), rows * columns))
     except ValueError:  # it is only a saving of time
-        log.warning("the kept calibration of %s cannot be read; it is made again", category)
+        log.warning("the stored calibration of %s cannot be read; it is computed again", category)
         return None
 
 

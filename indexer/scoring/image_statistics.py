@@ -23,8 +23,8 @@ class ImageStatistics:
 
     score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of the
     inspected cells, which a defect in one place hardly moves and another product moves much. global_distance: 1 − the
-    inner product with the most similar reference's global descriptor. All in [0, 2]. self_similarity: how alike the
-    image's own patches are, 0 to 1: 1 of a frame that shows nothing, which may well be near to some empty background.
+    inner product with the most similar reference's global descriptor. All in [0, 2]. self_similarity: similarity of the
+    image's own patches to each other, 0 to 1: 1 for a blank frame, which may match an empty background well.
     """
 
     score: float
@@ -79,10 +79,10 @@ def with_distances(
 
 
 def mean_distance(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
-    """The mean of the fused distances of the inspected cells: by it an image fits one category better than another.
+    """The mean of the fused distances of the inspected cells, by which categories are compared.
 
-    distances: S_l(t), float32 (layers, cells). The median would not tell where half of every image is empty, as of
-    boards: it is 0 to any of them.
+    distances: S_l(t), float32 (layers, cells). The median does not separate categories whose images are half empty,
+    such as boards: it is 0 for all of them.
     """
     return float(_fused(distances, frame, settings).mean())
 
@@ -105,7 +105,7 @@ def _fused(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettin
 def _self_similarity(features: Features, frame: Frame, settings: ScoringSettings) -> float:
     """The mean inner product between two of the image's inspected patches, in the layer where they are most alike.
 
-    A layer that adds positions to what it sees, as a network's does, tells even patches of a blank frame apart.
+    A network layer encodes positions, so that even patches of a blank frame differ in it.
     """
     patches = features.patches[0]  # (layers, cells, dim)
     inspected = roi_mask(settings, frame)

@@ -42,7 +42,7 @@ def roi_mask(settings: ScoringSettings, frame: Frame) -> RoiMask | None:
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """One image held against a memory.
+    """The result of scoring one image against a memory.
 
     frame: its cells. score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32, of `frame.map_shape`, the
     anomaly map over the window, 0 where nothing is inspected. distances: float32 (layers, cells), S_l(t) before fusing,
@@ -112,14 +112,14 @@ def score_steps(
 def score_from_distances(
     distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
-    """S_l(t), float32 (layers, cells) → the image score and the map, of distances that were kept."""
+    """S_l(t), float32 (layers, cells) → the image score and the map, from stored distances (paper, section 3.3)."""
     return score_from_fused(layer_weights(settings, len(distances)) @ distances, frame, settings)
 
 
 def score_from_fused(
     fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
-    """S(t), float32 (cells,) → the image score and the map: all that follows the patch search."""
+    """S(t), float32 (cells,) → the image score and the map (paper, section 3.3)."""
     inspected = roi_mask(settings, frame)
     if inspected is None:
         anomaly_map = render_anomaly_map(fused.reshape(frame.grid), frame.map_shape)
@@ -140,7 +140,8 @@ def rescale(scored: ScoringResult, scale: NDArray[np.float32], settings: Scoring
 
 
 def render_anomaly_map(grid: NDArray[np.float32], shape: tuple[int, int] = (MAP_SIDE, MAP_SIDE)) -> NDArray[np.float32]:
-    """Fused cell scores (rows, columns) → a float32 map of this shape: bilinear, then a 5×5 Gaussian.
+    """Fused cell scores (rows, columns) → a float32 map of this shape: bilinear interpolation, then a 5×5 Gaussian
+    (paper, section 3.3).
 
     σ = 1 pixel, as published, where the map has as many pixels a cell as the paper's; less where it is coarser.
     """

@@ -1,1 +1,1 @@
-"""Screening: what is wrong with an image that is offered as a reference."""
+"""Screening: checks images that are offered as references."""

@@ -1,4 +1,4 @@
-"""What one more reference would do to a category's threshold, estimated before it is added."""
+"""Estimates the effect of one more reference on a category's threshold before it is added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ConfirmationReason = Literal["threshold", "not_calibrated", "unfamiliar", "other
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an image should be confirmed before it becomes a reference. category: another one that it fits better."""
+    """Why an image needs confirmation before it becomes a reference. category: another one that matches better."""
 
     reason: ConfirmationReason
     detail: str
@@ -26,9 +26,9 @@ class Effect:
     """The calibrated threshold with and without one more reference.
 
     score: of the image against the references there are; None without any. threshold_before, threshold_after: at the
-    category's false-reject rate; None before calibration. threshold_after is an upper bound: what the new reference
-    finds among the others is exact, and the others' scores can only fall. outlier_limit: the score beyond which
-    screening calls an image an outlier.
+    category's false-reject rate; None before calibration. threshold_after is an upper bound: the new reference's own
+    score is exact, and the scores of the others can only decrease. outlier_limit: the score beyond which screening
+    calls an image an outlier.
     """
 
     score: float | None

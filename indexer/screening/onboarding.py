@@ -1,4 +1,4 @@
-"""Decides which images offered as references are taken: one policy for the service and the bulk job."""
+"""Decides which offered images become references: one policy for the service and the bulk job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from indexer.search import PatchSearchEngine
 
 @dataclass(frozen=True)
 class KnownReferences:
-    """What the references of a category measure, as far as they are calibrated, and how they look."""
+    """Statistics of a category's calibrated references, and their photo quality."""
 
     statistics: Sequence[ImageStatistics]
     qualities: Sequence[PhotoQuality]
@@ -26,11 +26,11 @@ class KnownReferences:
 
 @dataclass(frozen=True)
 class OnboardingDecision:
-    """Which of the images offered together become references, by their positions.
+    """Which of the images of a request become references, by position.
 
-    accepted: with what was found in each, as it is kept. refused: with the finding that decided it. findings: of every
-    image that was screened. images_until_outlier_check: how many more images it takes to find outliers among them; None
-    when none was screened. known: the references as they are once those accepted have joined them.
+    accepted: with the findings to store. refused: with the deciding finding. findings: of every image that was
+    screened. images_until_outlier_check: how many more images it takes to find outliers among them; None when none was
+    screened. known: the references as they are once those accepted have joined them.
     """
 
     accepted: Mapping[int, SourceImage]
@@ -41,7 +41,7 @@ class OnboardingDecision:
 
 
 class Onboarding:
-    """Images offered together: `compare` each of `count`, a step of work for others to take turns with, then `decide`.
+    """The images of one request: `compare` each of `count`, as separate steps of work, then `decide`.
 
     images: in order, with their appearance. codes: by sha256, in the memory's codec, of those that are not references
     yet; others are not screened again, and an image sent twice is screened once. refuse: findings for which an image
@@ -86,7 +86,7 @@ class Onboarding:
         return self._screening.compare(index)
 
     def decide(self, compared: Sequence[ScreeningResult], known: KnownReferences) -> OnboardingDecision:
-        """What becomes of each image, once all have been compared."""
+        """The decision on each image, after all have been compared."""
         qualities = [_quality(self._images[position]) for position in self._screened]
         all_of_request = all_findings(compared, qualities, known.statistics, known.qualities, self._memory.space.patch)
         findings = {

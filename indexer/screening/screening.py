@@ -1,4 +1,4 @@
-"""Compares new references with each other and with the existing ones, to find duplicates and outliers."""
+"""Compares offered images with each other and with the references, to find near-duplicates and outliers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class ScreeningResult:
-    """What comparing one image gave. statistics: None when there was nothing to compare it with."""
+    """The result of comparing one image. statistics: None if there was nothing to compare it with."""
 
     statistics: ImageStatistics | None
     findings: tuple[Finding, ...]
@@ -49,7 +49,7 @@ class ScreeningResult:
 
 
 class Screening:
-    """Holds the images of one request against the category, one at a time; judge once all have been compared.
+    """Compares the images of one request with the category, one at a time; `all_findings` follows.
 
     memory: the references there are. encoded: the images, in the order of the request, in the memory's codec. names:
     their file names.
@@ -146,7 +146,7 @@ class Screening:
         return distances
 
     def _other_category(self, features: Features, distances: NDArray[np.float32], similarity: float) -> Finding | None:
-        """Whether another category's references are more like the image, as a whole and patch by patch.
+        """Whether another category's references match the image better, by global descriptor and by patches.
 
         distances: to the images of its own category, float32 (layers, cells).
         """
@@ -176,7 +176,9 @@ class Screening:
 
     @torch.inference_mode()
     def _shift(self, features: Features, nearest: Peer) -> tuple[int, int]:
-        """By how many grid cells (down, right) the image fits its nearest best, if clearly better than unmoved."""
+        """The shift in grid cells (down, right) at which the image best matches its nearest reference, if clearly
+        better than no shift.
+        """
         memory = self._memory if nearest.image_index is None else self._batch
         rows, columns = features.grid
         own_patches = features.patches[0].mean(dim=0).view(rows, columns, -1)
@@ -195,9 +197,9 @@ class Screening:
 
 
 def images_until_outlier_check(results: Sequence[ScreeningResult], known: Sequence[ImageStatistics]) -> int:
-    """How many more images it takes before one can be called unlike the others; 0 when there are enough.
+    """Number of further images needed to check for outliers; 0 if there are enough.
 
-    Of fewer, so much is an outlier by chance that the finding would say nothing: see docs/verdicts.md.
+    With fewer, chance outliers would be too frequent: see docs/verdicts.md.
     """
     return max(0, MIN_IMAGES - len(_all_statistics(results, known)))
 
@@ -241,10 +243,9 @@ def all_findings(
     stored_qualities: Sequence[PhotoQuality],
     cell: float,
 ) -> list[tuple[Finding, ...]]:
-    """All that was found in each image: as a photograph, and held against the others.
+    """All findings of each image: photo quality, and comparison with the others.
 
-    qualities: of the same images. known, stored_qualities: statistics and looks of the references there are. cell: as
-    for `judge`.
+    qualities: of the same images. known, stored_qualities: of the existing references. cell: as for `judge`.
     """
     judged = find_outliers(results, known, cell)
     all_ = PhotoQualities.from_images([*stored_qualities, *qualities])
@@ -259,7 +260,7 @@ def _all_statistics(results: Sequence[ScreeningResult], known: Sequence[ImageSta
 
 
 def outlier_limit(values: Sequence[float]) -> tuple[float, float]:
-    """The usual value, and the one beyond which a value is an outlier."""
+    """The typical value, and the limit beyond which a value is an outlier."""
     typical = float(np.median(values))
     spread = max(_MIN_STD, 1.4826 * float(np.median(np.abs(np.array(values) - typical))))
     return typical, typical + max(_MAX_STDS * spread, _SHARE * typical)

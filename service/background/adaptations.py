@@ -141,7 +141,9 @@ class Adaptations:
             try:
                 adaptation = Adaptation.from_bytes(stored.state, known)
             except ValueError:
-                log.warning("the kept calibration of %s for %s cannot be read; it is made again", category, encoding)
+                log.warning(
+                    "the stored calibration of %s for %s cannot be read; it is computed again", category, encoding
+                )
         if adaptation is None:
             max_references = max(_FEWEST_TAKEN, references_needed(settings.false_reject_rate))
             outcome = self._made(published.memory, category, basis, known, encoding, max_references, stopping)

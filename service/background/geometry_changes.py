@@ -72,7 +72,7 @@ class GeometryChanges:
         geometry = InputGeometry.from_json(record.geometry_json)
         codec = self._library.memory.codec
         job = GeometryChangeJob(self._library.folder, self._library.catalogue, self._encoder.space, codec, record)
-        log.info("%s is encoded again, to be inspected at %s", record.category, geometry.described)
+        log.info("re-encoding %s for the geometry %s", record.category, geometry.described)
         try:
             done = job.run(
                 self._encode,

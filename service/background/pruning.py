@@ -64,7 +64,7 @@ class Pruning:
             pruned += 1
             self._metrics.pruned(step.target, step.reason, step.amount.count, step.amount.bytes)
             for line in step.failed:
-                log.error("%s; it is tried again every day", line)
+                log.error("%s; it is retried every day", line)
             room += step.amount.count if step.reason == "disk_space" else 0
             if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
                 break

@@ -100,7 +100,7 @@ class Readiness:
                     self._blank_error = None
                 else:
                     if self._blank_error is None:
-                        log.error("no image goes through the encoder", exc_info=error)
+                        log.error("the self-check failed: the encoder cannot encode an image", exc_info=error)
                     self._blank_error = error, time.monotonic()
             elif (stuck := time.monotonic() - max(since, self._worker.finished)) > _STUCK_SECONDS:
                 return f"Nothing has come out of the encoder or the search for {stuck:.0f} s."

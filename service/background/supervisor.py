@@ -183,7 +183,7 @@ class Task:
     def _note(self, error: Exception | None) -> None:
         if error is None:
             if self._failures:
-                log.info("%s works again, after %d failures", self.name, self._failures)
+                log.info("%s works again after %d failures", self.name, self._failures)
             self._failures, self._error = 0, None
             return
         self._metrics.background_failures(self.name, 1)
@@ -196,7 +196,7 @@ class Task:
         self._logged = self._error, time.monotonic()
         # An outage is one line; what nobody expected comes with where it happened.
         expected = isinstance(error, (CatalogueError, OSError))
-        log.error("%s failed and is tried again: %s", self.name, error, exc_info=None if expected else error)
+        log.error("%s failed and is retried: %s", self.name, error, exc_info=None if expected else error)
 
 
 class Supervisor:

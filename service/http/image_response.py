@@ -20,7 +20,11 @@ MEDIA_TYPES = {
 
 Side = Annotated[
     int | None,
-    Query(ge=16, le=4096, description="Longest side in pixels: the image is made no larger than this, as JPEG."),
+    Query(
+        ge=16,
+        le=4096,
+        description="Maximum length of the longer side in pixels; the image is then scaled down and returned as JPEG.",
+    ),
 ]
 
 IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=604800, immutable"}  # an id's image never changes

@@ -50,7 +50,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "invalid-request": (422, "The request is invalid"),
     "image-rejected": (422, "The image was rejected"),
     "image-too-large": (413, "The image is too large"),
-    "other-proportions": (422, "The image does not have the proportions of its category"),
+    "other-proportions": (422, "The image does not have the aspect ratio of its category"),
     "unsupported-format": (415, "Unsupported image format"),
     "request-too-large": (413, "The request is too large"),
     "headers-too-large": (431, "The request's headers are too large"),
@@ -69,7 +69,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "queue-full": (503, "The queue is full"),
     "not-ready": (503, "The service is not ready"),
     "memory-switched": (503, "The memory was switched to another encoder"),
-    "geometry-changed": (503, "The category is inspected in another way now"),
+    "geometry-changed": (503, "The category's geometry changed"),
     "version-behind": (503, "The requested index version is not available yet"),
     "unavailable": (503, "Database unavailable"),
     "deadline-exceeded": (504, "Deadline exceeded"),
@@ -104,7 +104,7 @@ _REJECTION_TYPES = {
 
 
 class ProblemError(Exception):
-    """Raised anywhere under a route to answer with a problem."""
+    """Raised in a route to respond with a problem."""
 
     def __init__(
         self,
@@ -143,8 +143,8 @@ def _image_refused(refused: ImageRejected) -> ProblemError:
 def _memory_switched(_: MemoryInactive) -> ProblemError:
     return ProblemError(
         "memory-switched",
-        "The references have moved to another memory, and nothing of this request was kept. Try "
-        "again; while /readyz names another encoder, restart the service with that one.",
+        "The references were re-encoded into another memory, and nothing of this request was stored. Retry; if "
+        "/readyz names another encoder, restart the service with it.",
         headers={"Retry-After": "5"},
     )
 
@@ -155,7 +155,7 @@ def _problem_schema() -> dict[str, Any]:
 
 
 def _geometry_changed(_: GeometryInactive) -> ProblemError:
-    detail = "The category is inspected at another resolution since this began; nothing of it was kept: send it again."
+    detail = "The category's geometry changed during this request; nothing of it was stored. Send it again."
     return ProblemError("geometry-changed", detail, headers={"Retry-After": "1"})
 
 
@@ -192,7 +192,7 @@ def _no_references(error: NoReferencesError) -> ProblemError:
 
 
 def _storage_full(_: StorageFull) -> ProblemError:
-    return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was kept.")
+    return ProblemError("storage-full", "The data folder's disk is full; nothing of this request was stored.")
 
 
 def _system_error(error: OSError) -> ProblemError:
@@ -202,23 +202,23 @@ def _system_error(error: OSError) -> ProblemError:
     log.error("%s", error)
     return ProblemError(
         "storage-unavailable",
-        "The data folder cannot be used, so nothing of this request is certain to be kept: send it again.",
+        "The data folder is unavailable; whether this request was stored is unknown. Send it again.",
         headers={"Retry-After": "5"},
     )
 
 
 def _device_memory_full(error: Exception) -> ProblemError:
-    log.error("the device's memory is full: %s", error)
+    log.error("the GPU's memory is full: %s", error)
     return ProblemError(
         "device-memory-full",
-        "The accelerator's memory is full; nothing was lost. Try again later.",
+        "The GPU's memory is full; nothing was lost. Retry later.",
         headers={"Retry-After": "5"},
     )
 
 
 def _busy(error: QueueFullError) -> ProblemError:
     return ProblemError(
-        "queue-full", "Too many images are waiting; try again.", headers={"Retry-After": str(error.retry_after)}
+        "queue-full", "Too many images are queued; retry later.", headers={"Retry-After": str(error.retry_after)}
     )
 
 
@@ -228,13 +228,13 @@ def _stopped(_: WorkerStoppedError) -> ProblemError:
 
 def _deadline_exceeded(_: DeadlineExceededError) -> ProblemError:
     return ProblemError(
-        "deadline-exceeded", "The image waited longer than the deadline and was dropped; send it again."
+        "deadline-exceeded", "The image was not processed within the deadline and was dropped; send it again."
     )
 
 
 def _unavailable(error: Exception) -> ProblemError:
     log.error("%s", error)
-    detail = "The database does not answer, so nothing of this request is certain to be kept: send it again."
+    detail = "The database does not respond; whether this request was stored is unknown. Send it again."
     return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
 
 
@@ -244,7 +244,7 @@ def _request_key_reused(_: RequestKeyReused) -> ProblemError:
 
 
 def _invalid_cursor(_: InvalidCursor) -> ProblemError:
-    return ProblemError("invalid-request", "The cursor is not one that this service gave out; begin again without one.")
+    return ProblemError("invalid-request", "The cursor is invalid; start again without one.")
 
 
 def _unknown(error: NotFound) -> ProblemError:
@@ -253,7 +253,7 @@ def _unknown(error: NotFound) -> ProblemError:
 
 
 def _unreadable(_: OriginalUnreadable) -> ProblemError:
-    return ProblemError("not-found", "The kept image is missing or damaged.")
+    return ProblemError("not-found", "The stored image is missing or damaged.")
 
 
 def _confirmation(kind: str, error: ConfirmationNeeded) -> ProblemError:

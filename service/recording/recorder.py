@@ -139,7 +139,7 @@ class Recorder:
             with self._breaker.asking():
                 inspections = self._library.catalogue.inspections.of_request(request.key)
         except CatalogueError as error:
-            log.error("whether a request was answered before is not known: %s", error)
+            log.error("unknown whether this request was answered before: %s", error)
             return {}
         if any(inspection.request_digest != request.digest for inspection in inspections.values()):
             raise RequestKeyReused("the key was used for a request with other content")
@@ -173,7 +173,7 @@ class Recorder:
             self._pruner.abandon([*files, *originals])
             raise
         except (OSError, CatalogueError) as error:
-            log.error("inspections are not recorded, as far as is known: %s", error)
+            log.error("inspections are probably not recorded: %s", error)
             self._pruner.abandon([*files, *originals])
             return RecordResult(None if isinstance(error, CommitUncertain) else False)
         self._pruner.abandon([f"{HISTORY}/{row.map_name}" for row in rows if row.id in earlier])

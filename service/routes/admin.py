@@ -29,21 +29,21 @@ router = APIRouter(tags=["administration"])
 
 @router.get("/access", responses=documented_problems())
 async def access(request: Request, state: Annotated[AppState, Depends(app_state)]) -> AccessView:
-    """Who is asking, and what they may do."""
+    """The API key of this request, and its role."""
     actor, role = request.scope["access"]
     return AccessView(access=state.settings.access, name=actor.name, key_id=actor.key_id, role=role.word)
 
 
 @router.get("/keys", responses=documented_problems())
 async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
-    """Every API key, oldest first, also those that have expired or were revoked. Secrets are not known to anybody."""
+    """All API keys, oldest first, including expired and revoked ones. Tokens are not stored and cannot be shown."""
     api_keys = await asyncio.to_thread(state.library.catalogue.api_keys.list)
     return KeysResponse(keys=tuple(map(_view, api_keys)))
 
 
 @router.post("/keys", responses=documented_problems())
 async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(app_state)]) -> NewKeyView:
-    """Make a key. The answer holds its token, once: only a hash of it is kept."""
+    """Create a key. Only this response contains its token; the catalogue stores a hash."""
     generated = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
     await asyncio.to_thread(state.library.catalogue.api_keys.create, generated.key)
     await asyncio.to_thread(state.api_keys.learn, generated.key)
@@ -52,7 +52,7 @@ async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(
 
 @router.delete("/keys/{key_id}", responses=documented_problems("not-found"))
 async def revoke_key(key_id: Text, state: Annotated[AppState, Depends(app_state)]) -> KeyView:
-    """End a key: here at once, in other replicas within a second. Ending it again changes nothing."""
+    """Revoke a key: immediately in this replica, within a second in others. Idempotent."""
     revoked = await asyncio.to_thread(state.library.catalogue.api_keys.revoke, key_id)
     await asyncio.to_thread(state.api_keys.learn, revoked)
     return _view(revoked)
@@ -64,10 +64,10 @@ async def audit(
     actor: Annotated[Text | None, Query()] = None,
     action: Annotated[Text | None, Query(examples=["settings.changed"])] = None,
     target: Annotated[Text | None, Query()] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> AuditPage:
-    """Every change, newest first: who, what, when, and how it was before and after."""
+    """The audit trail, newest first: who changed what and when, with the values before and after."""
     trail = state.library.catalogue.audit
     page = await asyncio.to_thread(trail.entries, actor=actor, action=action, target=target, cursor=cursor, limit=limit)
     entries = tuple(AuditEntryView(**vars(entry)) for entry in page.items)

@@ -54,7 +54,7 @@ class _NoFields(BaseModel):
 
 @router.get("", responses=documented_problems())
 async def categories(state: Annotated[AppState, Depends(app_state)]) -> CategoriesResponse:
-    """All categories by name, and those that can be restored."""
+    """All categories by name, and removed ones that can be restored."""
     categories = await asyncio.to_thread(state.library.catalogue.categories.list)
     drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
     removed = await asyncio.to_thread(state.library.catalogue.categories.removed)
@@ -75,12 +75,15 @@ async def category(name: Name, state: Annotated[AppState, Depends(app_state)]) -
 
 
 @router.patch("/{name}", responses=documented_problems("not-found", "conflict"))
-async def change(name: Name, patch: CategoryPatch, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
-    """Change some of a category's settings; detections that begin after the answer use them.
+async def update_category(
+    name: Name, patch: CategoryPatch, state: Annotated[AppState, Depends(app_state)]
+) -> CategoryView:
+    """Change some of a category's settings; they apply to detections that start after the response.
 
-    Another `geometry` has every reference encoded again in the background, and takes effect once all are.
+    A new `geometry` re-encodes all references in the background, and takes effect when that is complete.
 
-    Other replicas follow within a second, and at once where a detection asks for the answer's `X-Index-Version`.
+    Other replicas apply the change within a second, or immediately for a detection that requires the response's
+    `X-Index-Version`.
     """
     given = patch.model_dump(exclude_unset=True, exclude={"geometry"})
     changes = settings_changes(state, name, given)
@@ -96,12 +99,13 @@ async def change(name: Name, patch: CategoryPatch, state: Annotated[AppState, De
         "not-found", "image-rejected", "image-too-large", "unsupported-format", "request-too-large", "queue-full"
     ),
 )
-async def mask(
+async def set_region_of_interest(
     name: Name, request: Request, state: Annotated[AppState, Depends(app_state)], _admitted: OnboardingLease
 ) -> CategoryView:
-    """Inspect only where a mask image, laid over the whole image, is not black. Its size does not matter.
+    """Set the region of interest from a mask image, which is scaled to the whole image: only non-black pixels are
+    inspected.
 
-    Any value but 0 is inside, be it 1 or 255, in 8 bits or 16.
+    Every value other than 0 is inside, for example 1 or 255, in 8 or 16 bits.
     """
     upload, _ = await read_upload(request, _NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
@@ -111,7 +115,9 @@ async def mask(
 
 @router.get("/{name}/scores", responses=documented_problems("not-found"))
 async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> ScoresResponse:
-    """The leave-one-out scores that its threshold rests on, ascending, and whose each is; empty until calibrated."""
+    """The leave-one-out scores that the threshold is computed from, ascending, with their references; empty until
+    calibrated.
+    """
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     calibration = state.calibrations.of(name)
     if calibration is None or len(calibration) == 0:
@@ -128,10 +134,10 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
 
 
 @router.get("/{name}/region-of-interest.png", response_class=Response, responses=documented_problems("not-found"))
-async def drawn(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Response:
-    """Where images are inspected, as a mask over the whole image: 256×256, white is inspected.
+async def region_of_interest(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Response:
+    """The inspected area as a mask over the whole image: 256×256, white is inspected.
 
-    The region of interest, as far as the category's geometry shows it.
+    It is the region of interest within the window of the category's geometry.
     """
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     region = category.settings.region_of_interest
@@ -143,29 +149,31 @@ async def drawn(name: Name, state: Annotated[AppState, Depends(app_state)]) -> R
 
 @router.post("/{name}/drift/restart", responses=documented_problems("not-found"))
 async def restart_drift(name: Name, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
-    """Begin the drift test anew, with its flag lowered: after the camera or the light has been put right."""
+    """Restart the drift test and clear its alarm, for example after the camera or the lighting was corrected."""
     await asyncio.to_thread(state.library.catalogue.calibrations.restart_drift, name)
     return await _shown(state, name)
 
 
 @router.delete("/{name}", responses=documented_problems("not-found"))
-async def remove(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Removed:
-    """Take back a category with all its references. Its inspections stay in the history."""
+async def remove_category(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Removed:
+    """Remove a category with all its references. Its inspections remain in the history."""
     return Removed(version=await asyncio.to_thread(state.library.remove_category, name))
 
 
 @router.post("/{name}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full"))
-async def restore(
+async def restore_category(
     name: Name,
     state: Annotated[AppState, Depends(app_state)],
     admitted: OnboardingLease,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the answer before, to go on.")] = None,
-    limit: Annotated[int, Query(ge=1, le=64, description="References restored by this request, at most.")] = 16,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous response.")] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=64, description="Maximum number of references that this request restores.")
+    ] = 16,
 ) -> RestoredCategory:
-    """Make a removed category one again, with its settings, and restore the references that were removed with it.
+    """Restore a removed category with its settings, and the references that were removed with it.
 
-    They come back `limit` at a time: repeat the request with `next_cursor` until that is null. Possible for 30 days.
-    One whose image is lost keeps none of the others. Safe to repeat: what is live already stays as it is.
+    Each request restores at most `limit` references: repeat it with `next_cursor` until that is null. Possible for 30
+    days. A reference whose image is lost does not prevent the others from being restored. Idempotent.
     """
     if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
         raise InvalidCursor("not a cursor of a restored category")

@@ -40,9 +40,9 @@ _Key = Annotated[
     HeaderText | None,
     Header(
         alias="Idempotency-Key",
-        description="The same request again, with the same API key, answers what was recorded and inspects nothing "
-        "twice; `map` and `overlay` are null then. With other images or fields it is refused. A key is known for as "
-        "long as its inspection is kept.",
+        description="Makes the request safe to repeat: sent again with the same API key, it returns the recorded "
+        "result, with `map` and `overlay` null. With other images or fields it is refused. A key is remembered as "
+        "long as its inspection is stored.",
     ),
 ]
 
@@ -53,21 +53,23 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     category: CategoryName | None = Field(
-        None, description="Compare with this category's references; else the most similar reference of all says which."
+        None, description="Category to compare with; by default the category of the most similar reference."
     )
-    part_id: Text | None = Field(None, description="Kept with the inspection.")
-    station: Text | None = Field(None, description="Kept with the inspection.")
+    part_id: Text | None = Field(None, description="Stored with the inspection.")
+    station: Text | None = Field(None, description="Stored with the inspection.")
     min_version: int = Field(
-        0, ge=0, description="Compare with no older snapshot than this, such as the version that an addition answered."
+        0,
+        ge=0,
+        description="Minimum index version to compare with, for example the version in the response of an addition.",
     )
     bit_depth: BitDepthField = Field(
-        None, description="Bits that the camera puts into files of 16 a channel; else as the category has it."
+        None, description="Number of bits used in 16-bit channels; default: the category's setting."
     )
     record: bool = Field(
-        True, description="false tries an image out: it leaves history, yield, drift and the counts of verdicts alone."
+        True, description="false: a trial, which does not count in history, yield, drift and verdict counts."
     )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
-    overlay: bool = Field(False, description="The image with the map and the regions drawn in, as PNG.")
+    overlay: bool = Field(False, description="The image with heat map and regions drawn on it, as PNG.")
 
 
 class _Missing(TypedDict):

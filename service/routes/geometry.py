@@ -18,9 +18,9 @@ router = APIRouter(prefix="/geometry", tags=["geometry"])
 
 @router.post("/advice", responses=documented_problems("not-found", "not-ready", "device-memory-full"))
 async def advice(body: AdviceRequest, state: Annotated[AppState, Depends(app_state)]) -> AdviceView:
-    """The geometry that it takes to see a defect, and what that costs, before anything is encoded.
+    """The geometry for the smallest defect that matters, and its cost, without encoding any image.
 
-    Refused with what would fit when it takes more cells than there can be, or more memory than there is.
+    Rejected if it needs more cells than possible or more memory than available; the error says what would fit.
     """
     if (body.width is None) != (body.height is None):
         raise ProblemError("invalid-request", "width and height belong together.")

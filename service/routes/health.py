@@ -28,16 +28,16 @@ _NOTES = {
 
 @probes.get("/healthz", responses=documented_problems())
 async def healthz() -> Live:
-    """The process answers; says nothing about the memory."""
+    """Liveness: the process responds. It says nothing about readiness."""
     return Live()
 
 
 @probes.get("/readyz", responses=documented_problems("not-ready"))
 async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
-    """Ready to inspect, as last seen: images go through the encoder, and every stored segment passed its check.
+    """Readiness: the encoder works, and every stored segment passed its checksum.
 
-    The service looks every two seconds by itself, so that asking costs nothing. Background work that fails is named in
-    `failing`; it is tried again, and detection goes on without it.
+    The service checks itself every two seconds, so that a request is cheap. Failing background tasks are listed in
+    `failing`; they are retried, and detection continues.
     """
     failing = tuple(TaskView(**asdict(task)) for task in state.background.states() if task.state != "working")
     reason = state.not_ready_reason
@@ -63,13 +63,13 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
     "/metrics", response_class=Response, responses={**documented_problems(), 200: {"content": {"text/plain": {}}}}
 )
 def metrics(state: Annotated[AppState, Depends(app_state)]) -> Response:
-    """Numbers for Prometheus, each explained in docs/metrics.md."""
+    """Metrics in Prometheus' format; docs/metrics.md explains each."""
     return Response(state.metrics.exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/version", responses=documented_problems())
-async def what(state: Annotated[AppState, Depends(app_state)]) -> VersionView:
-    """What is running: the product, the encoder in plain words, the memory; and how large an upload may be."""
+async def product_version(state: Annotated[AppState, Depends(app_state)]) -> VersionView:
+    """Versions of the product, the encoder and the index, and the limits of uploads."""
     space, memory = state.encoder.space, state.library.memory
     note = _NOTES.get(state.settings.encoder, f"Loaded from {state.settings.encoder}.")
     return VersionView(

@@ -67,9 +67,9 @@ async def _filter(
     station: Annotated[Text | None, Query()] = None,
     part_id: Annotated[Text | None, Query()] = None,
     label: Annotated[Label | None, Query()] = None,
-    since: Annotated[_Moment | None, Query(description="Not before this time; UTC when it names no zone.")] = None,
+    since: Annotated[_Moment | None, Query(description="At or after this time; UTC unless it has a time zone.")] = None,
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
-    text: Annotated[Text | None, Query(description="Contained in the file name, part id or station.")] = None,
+    text: Annotated[Text | None, Query(description="Substring of the file name, part id or station.")] = None,
 ) -> InspectionFilter:
     return InspectionFilter(category, verdict, station, part_id, label, since, until, text)
 
@@ -81,9 +81,9 @@ Wanted = Annotated[InspectionFilter, Depends(_filter)]
 async def inspections(
     state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    format: Annotated[Literal["json", "csv"], Query(description="csv: everything that matches, streamed.")] = "json",
+    format: Annotated[Literal["json", "csv"], Query(description="csv: all matches, streamed.")] = "json",
 ) -> Response:
     """The history, newest first."""
     catalogue = state.library.catalogue
@@ -102,7 +102,7 @@ async def inspections(
 async def trend(
     state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
-    points: Annotated[int, Query(ge=1, le=500, description="Stretches of time, at most.")] = 60,
+    points: Annotated[int, Query(ge=1, le=500, description="Maximum number of time buckets.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
     buckets = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
@@ -124,13 +124,13 @@ async def stream(
     state: Annotated[AppState, Depends(app_state)],
     wanted: Wanted,
     last_event_id: Annotated[
-        HeaderText | None, Header(description="Inspection to go on after; without it, from now on.")
+        HeaderText | None, Header(description="Continue after this inspection; by default from now on.")
     ] = None,
 ) -> StreamingResponse:
     """Inspections as they are recorded, by any replica, as server-sent events of the type `inspection`.
 
-    Data is what `GET /inspections/{inspection_id}` answers, the event's id is the inspection's. An inspection may come
-    twice around a reconnection; its id tells.
+    An event's data is the response of `GET /inspections/{inspection_id}`, its id that of the inspection. After a
+    reconnection an inspection may be sent twice, with the same id.
     """
     missed_since = None if last_event_id is None else (await _find(state, last_event_id)).at
     events = server_sent_events(state.inspection_stream, wanted, missed_since)
@@ -152,9 +152,10 @@ async def anomaly_map(inspection_id: Text, state: Annotated[AppState, Depends(ap
 
 @router.get("/{inspection_id}/heat.png", response_class=Response, responses=documented_problems("not-found"))
 async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> Response:
-    """The anomaly map in colours, transparent where nothing is wrong: to be laid over the whole image.
+    """The anomaly map in colours, transparent where it is normal, as an overlay for the whole image.
 
-    Heat begins at half of the threshold and is full at one and a half times it. At most 1024 pixels a side.
+    Colours start at half of the threshold and saturate at one and a half times the threshold. At most 1024 pixels a
+    side.
     """
     inspection = await _find(state, inspection_id)
     space = state.library.memory.space
@@ -171,7 +172,7 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
 async def image(
     inspection_id: Text, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
-    """The image as it was sent, or smaller. Once it is no longer kept, a small one answers when `side` is given."""
+    """The image as uploaded, or scaled down. Once it is pruned, its thumbnail is returned if `side` is given."""
     inspection = await _find(state, inspection_id)
     gone = inspection.stored_bytes is None
     if inspection.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
@@ -194,12 +195,12 @@ async def feedback(
     request: Request,
     lease: StoredBytesLease,
 ) -> InspectionView:
-    """Say whether the part was good or defective, or take that back.
+    """Label an inspected part as good or defective, or remove its label.
 
-    A good part's image becomes a reference of its category, so the same false reject does not come back. Any later
-    label takes that reference out again, unless it was one before. `good` needs the image: once that is no longer
-    kept, it is a conflict. An image that would move the threshold far, or does not look like the product, is held:
-    `confirmation-needed` tells its `effect`, and `confirm` goes on.
+    `good` adds the image as a reference of its category, so that the same false reject does not recur. Any later label
+    removes that reference, unless it existed before. `good` needs the image: once it is pruned, the response is a
+    conflict. An image that would change the threshold considerably, or does not resemble the product, needs
+    confirmation: the response is `confirmation-needed` with its `effect`; repeat the request with `confirm`.
     """
     if body.label != "good":
         label = None if body.label == "none" else body.label

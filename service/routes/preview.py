@@ -35,18 +35,20 @@ router = APIRouter(prefix="/categories", tags=["categories"])
 @router.post(
     "/{name}/preview", responses=documented_problems("not-found", "not-ready", "device-memory-full", "queue-full")
 )
-async def previewed(
+async def preview_settings(
     name: Name,
     body: PreviewRequest,
     request: Request,
     state: Annotated[AppState, Depends(app_state)],
-    limit: Annotated[int, Query(ge=1, le=50, description="Inspections to try it on, and references to list.")] = 20,
+    limit: Annotated[
+        int, Query(ge=1, le=50, description="Number of inspections to preview, and of references to list.")
+    ] = 20,
 ) -> PreviewResponse:
-    """What settings would make of the references and of the latest inspections. Nothing is changed.
+    """Preview the effect of settings on the references and on the latest inspections, without changing anything.
 
-    At once where only rates or the threshold differ. Otherwise images are encoded and searched again behind every
-    detection, which takes about as long as inspecting them twice; one such preview waits for another, and ends when its
-    client closes the connection.
+    The response is immediate if only rates or the threshold differ. Otherwise images are encoded and searched again at
+    lower priority than detections, which takes about as long as inspecting them twice. Such previews run one at a time,
+    and are cancelled when the client disconnects.
     """
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     then = replace(category.settings, **settings_changes(state, name, body.model_dump(exclude_unset=True)))

@@ -60,20 +60,23 @@ class _Options(BaseModel):
     )
     bit_depth: BitDepthField = Field(
         None,
-        description="Bits that the camera puts into files of 16 a channel; else as the category has it, or as the "
-        "first such files tell.",
+        description="Number of bits used in 16-bit channels; default: the category's setting, or inferred from the "
+        "first such "
+        "files.",
     )
     cells: Annotated[int | None, Field(ge=1, le=65_536)] = Field(
-        None, description="Of a new category: the whole image on a grid of at most so many cells."
+        None, description="For a new category: inspect the whole image, on a grid of at most this many cells."
     )
     smallest_defect: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = Field(
-        None, description="Of a new category: as fine as it takes to find a defect of so many pixels."
+        None,
+        description="For a new category: inspect the whole image, with cells twice as long as a defect of this many "
+        "pixels.",
     )
     millimetres_per_pixel: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = Field(
-        None, description="How large a pixel is, for a `smallest_defect` in millimetres."
+        None, description="Size of a pixel; `smallest_defect` is then in millimetres."
     )
     on_mismatch: OnMismatch | None = Field(
-        None, description="Of a new category: what is done with images of other proportions."
+        None, description="For a new category: how images with another aspect ratio are treated."
     )
 
 
@@ -90,17 +93,17 @@ class _Options(BaseModel):
         "queue-full",
     ),
 )
-async def add(
+async def add_references(
     request: Request, state: Annotated[AppState, Depends(app_state)], admitted: OnboardingLease
 ) -> ReferencesResponse:
-    """Make images of good parts references of a category, which is created if it is new.
+    """Add images of good parts as references of a category, which is created if it does not exist.
 
-    A new category is inspected as a whole, in the proportions of its first images; `smallest_defect` or `cells` say how
-    fine. One that there is keeps what it has: see `PATCH /categories/{name}`.
+    A new category inspects the whole image, in the aspect ratio of its first images; `smallest_defect` or `cells` set
+    the resolution. An existing category keeps its geometry: see `PATCH /categories/{name}`.
 
-    All accepted images become references together, durably, before the answer. Images that cannot be used are
-    refused one by one. Each is screened: what was found is told in `findings`, and it is kept all the same unless
-    `refuse` says otherwise. Sending the same images again changes nothing.
+    All accepted images become references in one transaction, durably, before the response. Unusable images are rejected
+    one by one. Each image is screened: `findings` lists the results, and the image is added nevertheless, unless
+    `refuse` names the finding. Idempotent.
     """
     upload, options = await read_upload(request, _Options, state.settings.max_images)
     admitted.add(len(upload.files) - 1)
@@ -131,10 +134,10 @@ async def add(
 async def references(
     state: Annotated[AppState, Depends(app_state)],
     category: Annotated[CategoryName | None, Query()] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    removed: Annotated[bool, Query(description="Those taken back instead, which `restore` can bring back.")] = False,
-    from_feedback: Annotated[bool, Query(description="Only those that feedback made.")] = False,
+    removed: Annotated[bool, Query(description="Removed references instead, which `restore` can restore.")] = False,
+    from_feedback: Annotated[bool, Query(description="Only references added by feedback.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
     found = state.library.catalogue.references.page
@@ -144,7 +147,7 @@ async def references(
 
 @router.get("/{reference_id}", responses=documented_problems("not-found"))
 async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> ReferenceView:
-    """One reference, also when it has been taken back."""
+    """One reference, live or removed."""
     return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
 
 
@@ -152,7 +155,7 @@ async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_st
 async def image(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
-    """The image as it was sent, or smaller."""
+    """The image as uploaded, or scaled down."""
     reference = await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
     data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, lease)
     return await image_response(
@@ -163,12 +166,12 @@ async def image(
 @router.post(
     "/{reference_id}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full")
 )
-async def restore(
+async def restore_reference(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], _admitted: OnboardingLease
 ) -> ReferenceView:
-    """Make a reference that was taken back one again; the answer is the live one, with an id of its own.
+    """Restore a removed reference; the response is the live reference, with a new id.
 
-    Possible while its image is kept, 30 days. Restoring one that is live changes nothing.
+    Possible for 30 days, while its image is stored. Restoring a live reference changes nothing.
     """
     catalogue = state.library.catalogue
     reference = await asyncio.to_thread(catalogue.references.get, reference_id)
@@ -181,8 +184,8 @@ async def restore(
 
 
 @router.delete("/{reference_id}", responses=documented_problems("not-found"))
-async def remove(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> Removed:
-    """Take a reference back. Taking it back again changes nothing."""
+async def remove_reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> Removed:
+    """Remove a reference. Idempotent."""
     await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
     return Removed(version=await asyncio.to_thread(state.library.remove, [reference_id]))
 

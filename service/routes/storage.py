@@ -38,7 +38,7 @@ router = APIRouter(tags=["administration"])
 
 @router.get("/storage", responses=documented_problems())
 async def storage(state: Annotated[AppState, Depends(app_state)]) -> StorageView:
-    """What is kept of each category, by which limits, how much room there is, and what the next pruning takes."""
+    """Stored data per category, the retention limits, the free disk space, and what the next pruning removes."""
     return await asyncio.to_thread(_storage, state)
 
 

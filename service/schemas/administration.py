@@ -14,7 +14,7 @@ KeyRole = Literal["line", "operator", "engineer", "admin"]
 
 
 class AccessView(ResponseModel):
-    """Who is asking. open: nobody is asked for a key, and everybody is an admin."""
+    """The API key of a request. open: no keys are required, and every client has the role admin."""
 
     access: Literal["keys", "open"]
     name: str
@@ -23,20 +23,22 @@ class AccessView(ResponseModel):
 
 
 class CreateKeyRequest(BaseModel):
-    """A key to make."""
+    """A key to create."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "press-4", "role": "line"}]})
 
     name: Text
     role: KeyRole
-    expires_in_days: JsonFloat | None = Field(None, gt=0, le=36_500, description="null: it does not expire.")
+    expires_in_days: JsonFloat | None = Field(
+        None, gt=0, le=36_500, description="Days until the key expires; null: never."
+    )
     requests_per_minute: Annotated[int, Field(ge=0, le=10_000_000), JSON_INTEGER] | None = Field(
-        None, description="Its own limit; null for the service's, 0 for none."
+        None, description="Rate limit of this key; null: the service's default, 0: unlimited."
     )
 
 
 class KeyView(ResponseModel):
-    """A key, without its secret."""
+    """A key, without its token."""
 
     id: str
     name: str
@@ -48,9 +50,9 @@ class KeyView(ResponseModel):
 
 
 class NewKeyView(KeyView):
-    """A key that was just made."""
+    """A new key, with its token."""
 
-    token: str = Field(description="What clients send as `Authorization: Bearer …`. Shown this once.")
+    token: str = Field(description="Sent by clients as `Authorization: Bearer …`. Shown only in this response.")
 
 
 class KeysResponse(ResponseModel):

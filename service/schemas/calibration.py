@@ -11,33 +11,35 @@ from service.schemas.base import ResponseModel
 
 
 class UnfamiliarView(ResponseModel):
-    """Where a category's level for `unfamiliar` stands."""
+    """State of a category's threshold for `unfamiliar`."""
 
     threshold: float | None = Field(description="Null with fewer than 8 references.")
-    rate_supported: bool = Field(description="Whether there are enough references to promise `unfamiliar_rate`.")
+    rate_supported: bool = Field(description="Whether there are enough references to guarantee `unfamiliar_rate`.")
     references_needed: int
 
 
 class CalibrationView(ResponseModel):
-    """Where a category's threshold stands."""
+    """State of a category's calibration and threshold."""
 
     state: Literal["ready", "pending", "none"] = Field(
         description="pending: leave-one-out scores are being computed; none: fewer than two references."
     )
-    progress: float = Field(description="Share done of what is being computed, 0 to 1.")
-    threshold: float | None = Field(None, description="The most cautious one while `rate_supported` is false.")
-    region_threshold: float | None = Field(None, description="What a pixel of the map must exceed to be in a region.")
-    references: int = Field(description="How many leave-one-out scores the threshold rests on.")
-    references_needed: int = Field(description="How many the false-reject rate needs.")
-    rate_supported: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    progress: float = Field(description="Progress of the computation, 0 to 1.")
+    threshold: float | None = Field(
+        None, description="While `rate_supported` is false, the highest leave-one-out score."
+    )
+    region_threshold: float | None = Field(None, description="Pixels of the anomaly map above this value form regions.")
+    references: int = Field(description="Number of leave-one-out scores that the threshold is computed from.")
+    references_needed: int = Field(description="Number of references that the false-reject rate needs.")
+    rate_supported: bool = Field(description="Whether there are enough references to guarantee `false_reject_rate`.")
     smallest_rate: float | None = Field(
         None, description="The smallest `false_reject_rate` that the scores support; null without any."
     )
     advice: str | None = Field(None, description="What to do while every verdict is `uncalibrated`.")
-    duplicates: int = Field(description="References that show a part again and do not count.")
+    duplicates: int = Field(description="Near-duplicates of other references, which do not count.")
     unfamiliar: UnfamiliarView
     layer_weights: tuple[float, ...] | None = Field(
-        None, description="Those that images are scored with, summing to 1; null while layers weigh alike."
+        None, description="Layer weights used for scoring, summing to 1; null while layers are weighted equally."
     )
     version: int | None = None
 
@@ -62,6 +64,8 @@ class ScoresResponse(ResponseModel):
     scores: tuple[float, ...]
     references: tuple[int, ...] = Field(description="The reference that has each score, in the same order.")
     rates: tuple[float, ...] = Field(
-        description="The false-reject rates at which the highest score, the second highest … is the threshold."
+        description="False-reject rates at which the highest score, the second highest … is the threshold."
     )
-    rate_index: int | None = Field(description="Which of `rates` decides as the category's own does; null without any.")
+    rate_index: int | None = Field(
+        description="Index of the rate that gives the category's own decisions; null without any."
+    )

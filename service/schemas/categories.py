@@ -15,7 +15,7 @@ from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryV
 
 
 class RegionOfInterestView(ResponseModel):
-    """Where images are inspected: the polygons, or a mask to be had as an image."""
+    """A region of interest: polygons, or a mask, which a route returns as an image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     mask: bool
@@ -30,7 +30,7 @@ BitDepthField = Annotated[BitDepth | None, BeforeValidator(_number)]
 
 
 class SettingsView(ResponseModel):
-    """How a category is inspected."""
+    """A category's settings."""
 
     k: int
     rho: int
@@ -48,7 +48,7 @@ _Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]
 
 
 class PolygonsBody(BaseModel):
-    """Polygons whose corners are (x, y) in fractions of the image's width and height; inside any is inspected."""
+    """Polygons with corners (x, y) in fractions of the image's width and height; their union is inspected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,8 +69,8 @@ class SettingsPatch(BaseModel):
     rho: JsonInt = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
     layer_weights: list[Annotated[JsonFloat, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None,
-        description="One weight per layer; null takes them from the references: a layer in which good parts differ "
-        "much weighs less.",
+        description="One weight per layer; null: computed from the references, so that layers in which good parts vary "
+        "more weigh less.",
     )
     false_reject_rate: JsonFloat = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
     threshold: JsonFloat | None = Field(
@@ -80,31 +80,31 @@ class SettingsPatch(BaseModel):
         0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`."
     )
     region_of_interest: PolygonsBody | None = Field(
-        None, description="Where images are inspected; null is everywhere. A mask image is set by its own route."
+        None, description="The region of interest; null: the whole image. To set a mask image use its own route."
     )
-    refuse: tuple[FindingKind, ...] = Field((), description="Findings for which new references are refused.")
+    refuse: tuple[FindingKind, ...] = Field((), description="Kinds of findings for which new references are refused.")
     bit_depth: BitDepth | None = Field(
         None,
-        description="How many bits files of 16 a channel use, from the lowest. The first such references decide it, "
-        "unless it is set before; it cannot change while there are references that were read otherwise.",
+        description="Number of bits used in 16-bit channels, from the lowest. By default the first such references "
+        "decide it; it cannot be changed while references exist that were read differently.",
     )
     pooled_share: JsonFloat = Field(
         0.01,
         gt=0,
         le=1,
-        description="Share of the anomaly map whose largest values an image's score is the mean of.",
+        description="The image score is the mean of this share of the anomaly map, its largest values.",
     )
 
 
 class CategoryPatch(SettingsPatch):
-    """Settings to change, and how fine the category is inspected; what is left out stays.
+    """Settings to change; omitted ones are unchanged.
 
-    null resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. A new `geometry` takes effect once
-    every reference is encoded under it; until then the present one serves, and `geometry_change` shows how far that is.
-    The present one again cancels that.
+    null resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. A new `geometry` takes effect when
+    all references are encoded at it; until then the present one is used, and `geometry_change` shows the progress.
+    Requesting the present geometry cancels the change.
     """
 
-    geometry: GeometryBody | None = Field(None, description="How fine images are inspected; null as it is.")
+    geometry: GeometryBody | None = Field(None, description="The input geometry; null: unchanged.")
 
 
 class CategoryView(ResponseModel):
@@ -118,20 +118,20 @@ class CategoryView(ResponseModel):
     drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
     geometry: GeometryView
     geometry_change: GeometryChangeView | None = Field(
-        description="The geometry that it is about to get; null when none is under way."
+        description="A geometry change in progress; null if there is none."
     )
 
 
 class RemovedCategoryView(ResponseModel):
-    """A category that was removed, and can be restored for 30 days."""
+    """A removed category, which can be restored for 30 days."""
 
     name: str
     removed_at: datetime
-    references: int = Field(description="How many of the references removed with it can be restored.")
+    references: int = Field(description="Number of references, removed with it, that can be restored.")
 
 
 class CategoriesResponse(ResponseModel):
-    """All categories by name, and those that can be restored."""
+    """All categories by name, and removed ones that can be restored."""
 
     categories: tuple[CategoryView, ...]
     removed: tuple[RemovedCategoryView, ...]
@@ -146,7 +146,7 @@ class LostReference(ResponseModel):
 
 
 class RestoredCategory(ResponseModel):
-    """A category that is one again, with the references that one request restored; `next_cursor` restores more."""
+    """A restored category, with the references that this request restored; `next_cursor` restores more."""
 
     category: CategoryView
     restored: int

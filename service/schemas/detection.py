@@ -20,7 +20,7 @@ class MapView(ResponseModel):
 
 
 class DetectionView(InspectionView):
-    """An inspection with the images that were asked for."""
+    """An inspection with the requested images."""
 
     map: MapView | None = None
     overlay: str | None = Field(None, description="Base64 of a PNG: the image with the map and regions drawn in.")
@@ -35,7 +35,7 @@ class DetectionView(InspectionView):
 
 
 class RejectedImageView(ResponseModel):
-    """An image of several that could not be inspected."""
+    """One of several images that could not be inspected."""
 
     filename: str
     error: Problem

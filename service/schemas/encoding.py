@@ -12,22 +12,24 @@ from service.schemas.base import ResponseModel
 
 
 class NoticeView(ResponseModel):
-    """Something to know of how an image was read, beside what was found in it."""
+    """A notice about how an image was read; it does not change the verdict."""
 
     kind: NoticeKind
-    detail: str = Field(description="A sentence for people, which says what to do where something can be done.")
+    detail: str = Field(description="A sentence for people, with a remedy if there is one.")
 
 
 class EncodingView(ResponseModel):
-    """How an image was stored, and what was made of that when it was read."""
+    """How an image file is encoded, and how it was read."""
 
     format: str = Field(description="JPEG, PNG, BMP, TIFF or WEBP.")
     lossy: bool
-    bits: int = Field(description="A channel, as stored.")
-    quality: int | None = Field(description="Of a JPEG, 1 to 100, told from its tables.")
-    subsampling: str | None = Field(description="Of a colour JPEG, such as 4:2:0.")
-    bit_depth: BitDepth | None = Field(description="Of 16 bits a channel, as many as were taken for used.")
-    read_as: str | None = Field(description="What it was stored as in between, since the references are.")
+    bits: int = Field(description="Bits per channel, as stored.")
+    quality: int | None = Field(description="JPEG quality, 1 to 100, estimated from the quantisation tables.")
+    subsampling: str | None = Field(description="Chroma subsampling of a colour JPEG, such as 4:2:0.")
+    bit_depth: BitDepth | None = Field(description="Number of the 16 bits per channel that were treated as used.")
+    read_as: str | None = Field(
+        description="The encoding that was applied before inspection, because the references have it."
+    )
 
 
 def encoding_view(encoding: str | None, reading: str | None) -> EncodingView | None:

@@ -15,91 +15,103 @@ _Offset = Annotated[int, Field(ge=0, le=16_384), JSON_INTEGER]
 
 
 class InspectedView(ResponseModel):
-    """What of an image is inspected; a region of interest can only make it less."""
+    """The inspected part of an image, before a region of interest restricts it."""
 
-    fraction: float = Field(description="Of the image's area, above 0 and up to 1.")
+    fraction: float = Field(description="Fraction of the image's area, above 0 and up to 1.")
     polygon: tuple[tuple[float, float], ...] = Field(
-        description="Its corners (x, y) in fractions of the image's width and height, clockwise from the top left."
+        description="Corners (x, y) in fractions of the image's width and height, clockwise from the top left."
     )
 
 
 class GeometryView(ResponseModel):
-    """The whole image is scaled to `resized`; of that `window` is inspected, in cells."""
+    """The image is scaled to `resized`; `window` of it is inspected, in cells."""
 
     resized: tuple[int, int] = Field(description="(width, height) in pixels.")
     window: tuple[int, int, int, int] = Field(description="(left, top, width, height) in pixels of `resized`.")
     on_mismatch: OnMismatch = Field(
-        description="An image whose proportions differ by more than 5 %: `letterbox` keeps them, and what is left over "
-        "is not scored; `refuse` answers `other-proportions`; `stretch` squashes it, as the paper does."
+        description="Treatment of an image whose aspect ratio differs by more than 5 %: `letterbox` keeps it, and "
+        "cells outside the image are not scored; `refuse` returns `other-proportions`; `stretch` stretches it, as in "
+        "the paper."
     )
     grid: tuple[int, int] = Field(description="(rows, columns) of cells.")
     inspected: InspectedView
 
 
 class GeometryChangeView(ResponseModel):
-    """A geometry that takes over once every reference is encoded under it; the present one serves until then."""
+    """A geometry change in progress: it takes effect when all references are encoded; until then the present geometry
+    is used.
+    """
 
     geometry: GeometryView
     encoded: int = Field(description="References encoded so far.")
     references: int
-    error: str | None = Field(description="Why it does not go on; null while it does.")
+    error: str | None = Field(description="Why the change does not progress; null while it does.")
 
 
 class GeometryBody(BaseModel):
-    """A way to inspect: one of `cells`, `smallest_defect`, `size`, or `resized` with `window`.
+    """A geometry: one of `cells`, `smallest_defect`, `size`, or `resized` with `window`.
 
-    With none of them the grid stays, and `on_mismatch` changes alone.
+    With none of these the grid is unchanged, and only `on_mismatch` is set.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"smallest_defect": 12}]})
 
     cells: Annotated[int, Field(ge=1, le=65_536), JSON_INTEGER] | None = Field(
-        None, description="The whole image on a grid of at most so many cells."
+        None, description="Inspect the whole image, on a grid of at most this many cells."
     )
     smallest_defect: JsonFloat | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="The whole image, as fine as it takes to find a defect of so many pixels of the image as sent; of "
-        "millimetres with `millimetres_per_pixel`.",
+        description="Inspect the whole image, with cells twice as long as a defect of this many pixels of the uploaded "
+        "image, or of this many millimetres if `millimetres_per_pixel` is given.",
     )
     millimetres_per_pixel: JsonFloat | None = Field(
-        None, gt=0, allow_inf_nan=False, description="How large a pixel of the image is."
+        None, gt=0, allow_inf_nan=False, description="Size of a pixel of the image."
     )
     size: tuple[_Pixels, _Pixels] | None = Field(
-        None, description="The whole image at (width, height) pixels, rounded to whole cells."
+        None, description="Inspect the whole image, scaled to (width, height) pixels, rounded to whole cells."
     )
     resized: tuple[_Pixels, _Pixels] | None = Field(
-        None, description="The whole image is scaled to (width, height) pixels, of which `window` is inspected."
+        None, description="Scale the image to (width, height) pixels and inspect `window` of it."
     )
     window: tuple[_Offset, _Offset, _Pixels, _Pixels] | None = Field(
         None, description="(left, top, width, height) in pixels of `resized`; sides are whole cells."
     )
-    on_mismatch: OnMismatch | None = Field(None, description="For images of other proportions; null as it is.")
+    on_mismatch: OnMismatch | None = Field(
+        None, description="How images with another aspect ratio are treated; null: unchanged."
+    )
 
 
 class AdviceRequest(GeometryBody):
-    """A way to inspect, and the images that are meant: of a category, or of a size."""
+    """A geometry, and the images it is for: those of a category, or of a given size."""
 
-    category: CategoryName | None = Field(None, description="Its images, references, K and bytes are counted with.")
-    width: _Pixels | None = Field(None, description="Of the images, in pixels; without a category.")
+    category: CategoryName | None = Field(
+        None, description="Category whose image size, number of references, K and codec are used."
+    )
+    width: _Pixels | None = Field(None, description="Width of the images in pixels, if no category is given.")
     height: _Pixels | None = None
     references: Annotated[int, Field(ge=1, le=10_000_000), JSON_INTEGER] | None = Field(
-        None, description="References to count with; those of the category, else 150."
+        None, description="Number of references; default: those of the category, otherwise 150."
     )
 
 
 class AdviceView(ResponseModel):
-    """The geometry that a request comes to, and what it costs; nothing was encoded. Times are estimates."""
+    """The resulting geometry and its estimated cost; no image was encoded."""
 
     geometry: GeometryView
     cells: int
-    smallest_defect: float = Field(description="The smallest defect that is found, in pixels of the image as sent.")
-    encode_ms: float = Field(description="Of one image.")
-    search_ms: float = Field(description="Of one image, among `references`, or the category's K if that is less.")
-    reference_bytes: int = Field(description="Of one reference, in memory and on the disk.")
+    smallest_defect: float = Field(
+        description="Half the length of a cell, in pixels of the uploaded image: the smallest defect that the "
+        "geometry is for."
+    )
+    encode_ms: float = Field(description="Encoding time per image.")
+    search_ms: float = Field(
+        description="Search time per image, in `references` references, or K of them if that is less."
+    )
+    reference_bytes: int = Field(description="Bytes per reference, in memory and on disk.")
     references: int
-    memory_bytes: int = Field(description="Of all of them.")
+    memory_bytes: int = Field(description="Bytes of all references.")
 
 
 def geometry_view(geometry: InputGeometry, patch: int) -> GeometryView:

@@ -11,7 +11,7 @@ from service.schemas.base import ResponseModel
 
 
 class EncoderView(ResponseModel):
-    """The encoder in use, plainly."""
+    """The encoder in use."""
 
     name: str
     note: str
@@ -23,19 +23,19 @@ class EncoderView(ResponseModel):
 
 
 class UploadLimits(ResponseModel):
-    """What a client can know before it sends images; what is beyond is refused."""
+    """Limits of uploads; images and requests beyond them are rejected."""
 
-    formats: tuple[str, ...] = Field(description="Image formats that are read.")
-    max_images: int = Field(description="Images in one request.")
-    max_request_bytes: int = Field(description="Bytes of one request with images.")
-    max_image_bytes: int = Field(description="Bytes of one image's file.")
-    max_pixels: int = Field(description="Pixels of one image.")
-    max_side: int = Field(description="Pixels of an image's longest side.")
-    min_side: int = Field(description="Pixels of an image's shortest side.")
+    formats: tuple[str, ...] = Field(description="Supported image formats.")
+    max_images: int = Field(description="Maximum number of images per request.")
+    max_request_bytes: int = Field(description="Maximum size of a request with images, in bytes.")
+    max_image_bytes: int = Field(description="Maximum size of an image file, in bytes.")
+    max_pixels: int = Field(description="Maximum number of pixels per image.")
+    max_side: int = Field(description="Maximum length of an image's longer side, in pixels.")
+    min_side: int = Field(description="Minimum length of an image's shorter side, in pixels.")
 
 
 class VersionView(ResponseModel):
-    """What is running, and what it takes."""
+    """Versions, and the limits of uploads."""
 
     touchstone: str
     encoder: EncoderView
@@ -43,7 +43,9 @@ class VersionView(ResponseModel):
     codec: str
     version: int
     references: int
-    recording_enabled: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
+    recording_enabled: bool = Field(
+        description="False when the disk is nearly full: inspections are answered, but not recorded."
+    )
     corrupt_segments: tuple[str, ...]
     limits: UploadLimits
 
@@ -55,23 +57,25 @@ class Live(ResponseModel):
 
 
 class TaskView(ResponseModel):
-    """Background work that is not done as it should be; the log says more."""
+    """A background task that is failing or stalled; the log has the details."""
 
     name: str
     state: Literal["working", "failing", "stalled", "ended"] = Field(
-        description="`failing`: tried again after each failure. `stalled`: one round takes longer than it ever should."
+        description="`failing`: retried after each failure. `stalled`: one round takes longer than its time limit."
     )
     since: datetime
-    failures: int = Field(description="Rounds that failed one after the other.")
-    error: str | None = Field(description="The kind of the last failure.")
+    failures: int = Field(description="Number of consecutive failures.")
+    error: str | None = Field(description="Class of the last error.")
 
 
 class Ready(ResponseModel):
-    """Images go through the encoder and every stored segment passed its check."""
+    """The service is ready: the encoder works, and every stored segment passed its checksum."""
 
     status: Literal["ready"] = "ready"
     version: int
     references: int
-    forward_ms: float = Field(description="What an image last took in the encoder, in milliseconds.")
-    recording_enabled: bool = Field(description="False when the disk is nearly full: detection goes on, unrecorded.")
-    failing: tuple[TaskView, ...] = Field(description="Background work that is not done as it should be.")
+    forward_ms: float = Field(description="Duration of the last self-check in the encoder, in milliseconds.")
+    recording_enabled: bool = Field(
+        description="False when the disk is nearly full: inspections are answered, but not recorded."
+    )
+    failing: tuple[TaskView, ...] = Field(description="Background tasks that are failing or stalled.")

@@ -21,46 +21,48 @@ ImageAvailability = Literal["original", "thumbnail", "none"]
 
 
 class NearestPatchView(ResponseModel):
-    """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
+    """The nearest stored patch of the region's most anomalous cell, in the layer that contributed most."""
 
     reference_id: int
     cell: tuple[int, int] = Field(description="(row, column) of the stored patch in the grid.")
     box: tuple[float, float, float, float] | None = Field(
         None,
-        description="Where that patch is in the reference's image: x, y, width, height in fractions of its width and "
-        "height. Null in inspections older than this field.",
+        description="Position of that patch in the reference's image: x, y, width, height in fractions of its width "
+        "and height. Null in inspections older than this field.",
     )
     layer: str
     distance: float = Field(description="1 − cosine, 0 to 2.")
 
 
 class NoveltyView(ResponseModel):
-    """How like anything referenced the image is. Beyond `threshold` the verdict is `unfamiliar`."""
+    """How much the image as a whole differs from the references. Beyond `threshold` the verdict is `unfamiliar`."""
 
-    statistic: float | None = Field(description="Spreads beyond the references' usual; null before calibration.")
+    statistic: float | None = Field(
+        description="Distance above the references' typical value, in units of their spread; null before calibration."
+    )
     threshold: float | None = Field(description="Null with fewer than 8 references.")
     p_value: float | None = Field(description="Rank of the statistic among the references' own.")
     median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
     similarity: float = Field(description="Of the most similar reference, −1 to 1.")
     self_similarity: float = Field(
-        description="How alike the image's own patches are; 1 of a frame that shows nothing."
+        description="Similarity of the image's own patches to each other; 1 for a blank frame."
     )
 
 
 class AlternativeCategoryView(ResponseModel):
-    """Another category that the image fits better than the one asked for, as a whole and patch by patch."""
+    """Another category that matches the image better than the requested one, by global descriptor and by patches."""
 
     category: str
-    similarity: float = Field(description="Of the other category's most similar reference.")
+    similarity: float = Field(description="Similarity of the other category's most similar reference.")
     own_similarity: float
     mean_distance: float = Field(description="Mean patch distance to the other category.")
     own_mean_distance: float
-    score: float = Field(description="The score, had that category been asked for.")
+    score: float = Field(description="The score with that category.")
     p_value: float | None
 
 
 class RegionView(ResponseModel):
-    """A connected region above the level that good parts stay under, in pixels of the image as sent."""
+    """A connected region of the anomaly map above the region threshold, in pixels of the uploaded image."""
 
     box: tuple[float, float, float, float] = Field(description="x, y, width, height.")
     area: float
@@ -88,17 +90,19 @@ class Timings(ResponseModel):
 
 
 class InspectionView(ResponseModel):
-    """The answer for one image. `score` is raw; higher is more anomalous."""
+    """The result for one image. `score` is not normalised; higher is more anomalous."""
 
     id: str
     at: datetime
     filename: str
-    category: str = Field(description="As asked for, or recognised: that of the most similar reference.")
+    category: str = Field(
+        description="The requested category, or the recognised one: that of the most similar reference."
+    )
     verdict: Verdict
     score: float
     threshold: float | None
     p_value: float | None
-    version: int = Field(description="The snapshot of the memory that this was computed on.")
+    version: int = Field(description="Version of the index that this was computed with.")
     width: int
     height: int
     part_id: str | None = None
@@ -107,19 +111,19 @@ class InspectionView(ResponseModel):
     references: tuple[RetrievedReferenceView, ...] = ()
     novelty: NoveltyView | None = None
     alternative_category: AlternativeCategoryView | None = Field(
-        None, description="With `category` given: another one that fits better."
+        None, description="If a category was requested: another one that matches better."
     )
     timings: Timings
     label: Label | None = None
     labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
     image_availability: ImageAvailability = Field(
-        "none", description="What is kept of the image; `original` has its map, too."
+        "none", description="What is stored of the image; with `original` also its map."
     )
-    encoding: EncodingView | None = Field(None, description="Null of inspections from before it was noted.")
-    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
+    encoding: EncodingView | None = Field(None, description="Null in inspections older than this field.")
+    notices: tuple[NoticeView, ...] = Field((), description="Notices about how the image was read.")
     inspected: InspectedView | None = Field(
-        None, description="What of the image was looked at. Null of inspections from before it was kept."
+        None, description="The inspected part of the image. Null in inspections older than this field."
     )
 
 
@@ -131,18 +135,18 @@ class InspectionPage(ResponseModel):
 
 
 class TrendPointView(ResponseModel):
-    """The inspections of one stretch of time from `at` on."""
+    """The inspections of one time bucket, which starts at `at`."""
 
     at: datetime
     count: int
-    mean: float = Field(description="Of the scores.")
-    max: float = Field(description="Of the scores.")
-    threshold: float | None = Field(description="The highest one that they were held against.")
+    mean: float = Field(description="Of the scores in the bucket.")
+    max: float = Field(description="Of the scores in the bucket.")
+    threshold: float | None = Field(description="The highest threshold in use.")
     verdicts: dict[Verdict, int]
 
 
 class TrendView(ResponseModel):
-    """Inspections over time, oldest first; stretches without any are left out."""
+    """Inspections over time, oldest first; empty buckets are omitted."""
 
     total: int
     first: datetime | None
@@ -152,18 +156,16 @@ class TrendView(ResponseModel):
 
 
 class FeedbackRequest(BaseModel):
-    """What a person says: `good` makes the image a reference, `none` takes the label and that reference back."""
+    """A label: `good` adds the image as a reference, `none` removes the label and that reference."""
 
     model_config = ConfigDict(extra="forbid")
 
     label: Literal["good", "defect", "none"]
-    confirm: bool = Field(
-        False, strict=True, description="Make it a reference although `confirmation-needed` was answered."
-    )
+    confirm: bool = Field(False, strict=True, description="Confirm after the response `confirmation-needed`.")
 
 
 class ReasonView(ResponseModel):
-    """Why an image should be confirmed before it becomes a reference. category: the other one that it fits better."""
+    """Why an image needs confirmation before it becomes a reference. category: another one that matches better."""
 
     reason: ConfirmationReason
     detail: str
@@ -171,12 +173,12 @@ class ReasonView(ResponseModel):
 
 
 class EffectView(ResponseModel):
-    """What an image would do as a reference: `effect` of a `confirmation-needed`."""
+    """The effect of an image as a reference: `effect` of a `confirmation-needed` problem."""
 
-    score: float | None = Field(description="Against the references there are; null without any.")
-    threshold_before: float | None = Field(description="The calibrated one; null before calibration.")
-    threshold_after: float | None = Field(description="With this reference, at most.")
-    outlier_limit: float | None = Field(description="Beyond it screening calls a score an outlier.")
+    score: float | None = Field(description="Score against the present references; null without any.")
+    threshold_before: float | None = Field(description="The calibrated threshold; null before calibration.")
+    threshold_after: float | None = Field(description="Upper bound of the threshold with this reference.")
+    outlier_limit: float | None = Field(description="Scores above this limit are outliers to screening.")
     reasons: tuple[ReasonView, ...]
 
 

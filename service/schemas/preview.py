@@ -13,14 +13,14 @@ from service.schemas.categories import SettingsPatch
 
 
 class PreviewRequest(SettingsPatch):
-    """Settings to try; what is left out is as it is.
+    """Settings to try; omitted ones are as stored.
 
-    `refuse` and `bit_depth` make no difference to what is a reference or was inspected already.
+    `refuse` and `bit_depth` have no effect on existing references and inspections.
     """
 
 
 class JudgedScoreView(ResponseModel):
-    """An image held against one group of settings."""
+    """The judgement of an image with given settings."""
 
     score: float
     p_value: float | None
@@ -36,7 +36,9 @@ class PreviewedReference(ResponseModel):
 
 
 class PreviewedInspection(ResponseModel):
-    """A recent part. stale: its kept score was measured with other references or search settings than there are now."""
+    """A recent part. stale: its stored score was computed with other references or search settings than the present
+    ones.
+    """
 
     inspection_id: str
     at: datetime
@@ -47,37 +49,37 @@ class PreviewedInspection(ResponseModel):
 
 
 class PreviewSide(ResponseModel):
-    """What images are held against, and how many come to which verdict."""
+    """The thresholds with these settings, and the number of images per verdict."""
 
     threshold: float | None
-    rate_supported: bool = Field(description="Whether there are enough references to promise `false_reject_rate`.")
+    rate_supported: bool = Field(description="Whether there are enough references to guarantee `false_reject_rate`.")
     unfamiliar_threshold: float | None
     references: dict[Verdict, int]
     inspections: dict[Verdict, int]
 
 
 class PreviewResponse(ResponseModel):
-    """What settings would change, had a category had them. Nothing was changed."""
+    """The effect that settings would have had on a category. Nothing was changed."""
 
     version: int
     basis: Literal["none", "stored", "measured", "estimated"] = Field(
-        description="Where the threshold afterwards comes from. none: nothing is calibrated; stored: from the scores "
-        "there are; measured: every reference was scored anew; estimated: `measured` of them were, and the others are "
-        "taken to change like those that scored alike."
+        description="Source of the new threshold. none: not calibrated; stored: from the stored scores; measured: all "
+        "references were scored again; estimated: `measured` references were, and the changes of the others were "
+        "interpolated from those with similar scores."
     )
     measured: int
-    current: bool = Field(description="False while the calibration lags behind the references or the settings.")
+    current: bool = Field(description="False while the calibration is older than the references or the settings.")
     searched_again: bool = Field(
-        description="Whether recent parts were searched again, both times against the references of now; else both "
-        "scores are the one that was kept."
+        description="True if recent parts were searched again, before and after, in the present references; otherwise "
+        "both scores are the stored one."
     )
     before: PreviewSide
     after: PreviewSide
     changed_references: int
     changed_inspections: int
     references: tuple[PreviewedReference, ...] = Field(
-        description="Highest score afterwards first, at most `limit`; the counts are of all."
+        description="At most `limit` references, highest new score first; the counts include all."
     )
     inspections: tuple[PreviewedInspection, ...] = Field(
-        description="Newest first; those of the latest `limit` whose image is kept."
+        description="Newest first; those of the latest `limit` whose image is stored."
     )

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Problem(BaseModel):
-    """A problem as it is sent (RFC 9457). `reason` refines some types with a stable slug."""
+    """Problem details (RFC 9457). `reason` refines some types with a stable slug."""
 
     model_config = ConfigDict(extra="allow")
 

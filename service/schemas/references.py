@@ -14,20 +14,22 @@ from service.schemas.encoding import EncodingView, NoticeView
 
 
 class FindingView(ResponseModel):
-    """What screening found in an image, with the evidence."""
+    """A finding of screening in an image, with its measurements."""
 
     kind: FindingKind
     detail: str
-    value: float = Field(description="What was measured.")
-    typical: float | None = Field(None, description="What the category's other images measure.")
-    limit: float | None = Field(None, description="Where the finding begins.")
-    reference_id: int | None = Field(None, description="The reference it was compared with.")
-    image_index: int | None = Field(None, description="Or the position in the same request.")
-    category: str | None = Field(None, description="Of that reference, where it is another.")
+    value: float = Field(description="The measured value.")
+    typical: float | None = Field(None, description="The typical value of the category's other images.")
+    limit: float | None = Field(None, description="Values beyond this limit are findings.")
+    reference_id: int | None = Field(None, description="The reference that the image was compared with.")
+    image_index: int | None = Field(
+        None, description="Or the index, in the same request, of the image that it was compared with."
+    )
+    category: str | None = Field(None, description="Category of that reference, if it is another.")
 
 
 class ReferenceResult(ResponseModel):
-    """What became of one image. One refused by screening has the finding's kind as its reason."""
+    """The result for one image. If screening refused it, the reason is the finding's kind."""
 
     filename: str
     status: Literal["added", "duplicate", "rejected"]
@@ -35,7 +37,7 @@ class ReferenceResult(ResponseModel):
     reason: str | None = None
     detail: str | None = None
     findings: tuple[FindingView, ...] = ()
-    notices: tuple[NoticeView, ...] = Field((), description="What to know of how the image was read.")
+    notices: tuple[NoticeView, ...] = Field((), description="Notices about how the image was read.")
 
 
 class ReferencesResponse(ResponseModel):
@@ -48,14 +50,14 @@ class ReferencesResponse(ResponseModel):
     duplicates: int
     rejected: int
     images_until_outlier_check: int | None = Field(
-        description="How many more images, of the same request or calibrated already, it takes to find outliers "
-        "among them; 0 when outliers were looked for; null when none of the images is new."
+        description="Number of further images, in the same request or calibrated before, needed to check for outliers; "
+        "0 if outliers were checked; null if no image is new."
     )
     calibration: CalibrationView
 
 
 class ReferenceView(ResponseModel):
-    """A reference. `removed_at` is set once it has been taken back."""
+    """A reference. `removed_at` is set if it was removed."""
 
     id: int
     category: str
@@ -67,11 +69,11 @@ class ReferenceView(ResponseModel):
     added_version: int
     removed_at: datetime | None = None
     removed_version: int | None = None
-    findings: tuple[FindingView, ...] = Field((), description="What screening found when it was added.")
+    findings: tuple[FindingView, ...] = Field((), description="Findings of screening when it was added.")
     inspection_id: str | None = Field(
-        None, description="The inspection that feedback made it from; taking that feedback back removes it."
+        None, description="The inspection whose feedback added it; undoing that feedback removes it."
     )
-    encoding: EncodingView | None = Field(None, description="Null of references from before it was noted.")
+    encoding: EncodingView | None = Field(None, description="Null in references older than this field.")
 
 
 class ReferencePage(ResponseModel):
@@ -82,6 +84,6 @@ class ReferencePage(ResponseModel):
 
 
 class Removed(ResponseModel):
-    """A version of the memory without what was removed."""
+    """The index version after a removal."""
 
     version: int

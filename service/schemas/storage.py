@@ -10,14 +10,14 @@ from service.schemas.base import ResponseModel
 
 
 class CountAndBytesView(ResponseModel):
-    """So many, and their bytes."""
+    """A number of items, and their size in bytes."""
 
     count: int
     bytes: int
 
 
 class RetentionLimitsView(ResponseModel):
-    """What is kept of each category; null is without a limit. Each limit holds by itself."""
+    """Retention limits per category; null: unlimited. Each limit applies independently."""
 
     count: int | None
     days: float | None
@@ -25,7 +25,9 @@ class RetentionLimitsView(ResponseModel):
 
 
 class RetentionPolicyView(ResponseModel):
-    """The limits in force, which settings give. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
+    """The retention limits in force, from the settings. Defects are `anomalous` or `unfamiliar`, unless labelled
+    otherwise.
+    """
 
     inspections: RetentionLimitsView
     images: RetentionLimitsView
@@ -34,20 +36,22 @@ class RetentionPolicyView(ResponseModel):
 
 
 class GroupUsageView(ResponseModel):
-    """Inspections of one kind. `images` are counted with their maps, for each inspection that has them."""
+    """Stored inspections of one group. `images` counts inspections with image and map; one file may serve several."""
 
     inspections: int
     oldest: datetime | None
     images: CountAndBytesView
     thumbnail_bytes: int
     next_inspections: CountAndBytesView = Field(
-        description="What the next pruning takes away; bytes are of thumbnails."
+        description="Inspections that the next pruning removes; bytes are those of thumbnails."
     )
-    next_images: CountAndBytesView = Field(description="Beyond the limits now; they may belong to those inspections.")
+    next_images: CountAndBytesView = Field(
+        description="Images beyond the limits; they may belong to these inspections."
+    )
 
 
 class ReferenceUsageView(ResponseModel):
-    """Live references. Those added before their images' bytes were noted count none."""
+    """Live references. Image bytes of references added by early versions are unknown and count 0."""
 
     count: int
     image_bytes: int
@@ -55,7 +59,7 @@ class ReferenceUsageView(ResponseModel):
 
 
 class CategoryStorage(ResponseModel):
-    """A category. `name` is null for inspections without one."""
+    """Stored data of a category. `name` is null for inspections without one."""
 
     name: str | None
     references: ReferenceUsageView
@@ -68,13 +72,17 @@ class DiskUsageView(ResponseModel):
 
     free: int
     size: int
-    prune_images_below_bytes: int = Field(description="With less free, the oldest images of what is no defect go.")
-    stop_recording_below_bytes: int = Field(description="With less free, inspections are answered but not kept.")
+    prune_images_below_bytes: int = Field(
+        description="With less free space, the oldest images of good parts are pruned."
+    )
+    stop_recording_below_bytes: int = Field(
+        description="With less free space, inspections are answered but not recorded."
+    )
     recording_enabled: bool
 
 
 class MemoryUsageView(ResponseModel):
-    """Bytes held in memory: the references' codes; and what anyone uses of the GPU, null where there is none."""
+    """Bytes in memory: the references' codes; and GPU memory used by all processes, null without a GPU."""
 
     codes: int
     gpu_used: int | None
@@ -82,11 +90,11 @@ class MemoryUsageView(ResponseModel):
 
 
 class StorageView(ResponseModel):
-    """What is kept."""
+    """Stored data, retention limits, and free disk space."""
 
     categories: tuple[CategoryStorage, ...]
     limits: RetentionPolicyView
     disk: DiskUsageView
     memory: MemoryUsageView
-    pending_deletion: CountAndBytesView = Field(description="Files that nothing needs and that are not yet deleted.")
-    pruned_at: datetime | None = Field(description="When this process last brought the history within its limits.")
+    pending_deletion: CountAndBytesView = Field(description="Files that are no longer needed and are not deleted yet.")
+    pruned_at: datetime | None = Field(description="When this process last pruned the history.")

@@ -71,7 +71,7 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
                     == 503
                 )
                 end = time.monotonic() + 60
-                while "failed and is tried again" not in server.log.read_text():
+                while "failed and is retried" not in server.log.read_text():
                     assert time.monotonic() < end
                     time.sleep(0.05)
             finally:

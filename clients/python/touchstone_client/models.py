@@ -28,15 +28,15 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NearestPatch:
-    """The stored patch that the region's worst patch came nearest to, in the layer that contributed most."""
+    """The nearest stored patch of the region's most anomalous cell, in the layer that contributed most."""
 
     reference_id: int
     cell: tuple[int, int]
     """(row, column) of the stored patch in the grid."""
 
     box: Box | None = None
-    """Where that patch is in the reference's image: x, y, width, height in fractions of its width and height. None in
-    inspections older than this field.
+    """Position of that patch in the reference's image: x, y, width, height in fractions of its width and height. None
+    in inspections older than this field.
     """
 
     layer: str
@@ -46,7 +46,7 @@ class NearestPatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A connected region above the level that good parts stay under, in pixels of the image as sent."""
+    """A connected region of the anomaly map above the region threshold, in pixels of the uploaded image."""
 
     box: Box
     """x, y, width, height."""
@@ -70,10 +70,10 @@ class RetrievedReference:
 
 @dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """How like anything referenced the image is. Beyond `threshold` the verdict is `unfamiliar`."""
+    """How much the image as a whole differs from the references. Beyond `threshold` the verdict is `unfamiliar`."""
 
     statistic: float | None
-    """Spreads beyond the references' usual; None before calibration."""
+    """Distance above the references' typical value, in units of their spread; None before calibration."""
 
     threshold: float | None
     """None with fewer than 8 references."""
@@ -88,16 +88,16 @@ class Novelty:
     """Of the most similar reference, −1 to 1."""
 
     self_similarity: float
-    """How alike the image's own patches are; 1 of a frame that shows nothing."""
+    """Similarity of the image's own patches to each other; 1 for a blank frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlternativeCategory:
-    """Another category that the image fits better than the one asked for, as a whole and patch by patch."""
+    """Another category that matches the image better than the requested one, by global descriptor and by patches."""
 
     category: str
     similarity: float
-    """Of the other category's most similar reference."""
+    """Similarity of the other category's most similar reference."""
 
     own_similarity: float
     mean_distance: float
@@ -105,7 +105,7 @@ class AlternativeCategory:
 
     own_mean_distance: float
     score: float
-    """The score, had that category been asked for."""
+    """The score with that category."""
 
     p_value: float | None
 
@@ -122,31 +122,31 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How an image was stored, and what was made of that when it was read."""
+    """How an image file is encoded, and how it was read."""
 
     format: str
     """JPEG, PNG, BMP, TIFF or WEBP."""
 
     lossy: bool
     bits: int
-    """A channel, as stored."""
+    """Bits per channel, as stored."""
 
     quality: int | None
-    """Of a JPEG, 1 to 100, told from its tables."""
+    """JPEG quality, 1 to 100, estimated from the quantisation tables."""
 
     subsampling: str | None
-    """Of a colour JPEG, such as 4:2:0."""
+    """Chroma subsampling of a colour JPEG, such as 4:2:0."""
 
     bit_depth: BitDepth | None
-    """Of 16 bits a channel, as many as were taken for used."""
+    """Number of the 16 bits per channel that were treated as used."""
 
     read_as: str | None
-    """What it was stored as in between, since the references are."""
+    """The encoding that was applied before inspection, because the references have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something to know of how an image was read, beside what was found in it."""
+    """A notice about how an image was read; it does not change the verdict."""
 
     kind: Literal[
         "narrow_range",
@@ -158,18 +158,18 @@ class Notice:
         "other_proportions",
     ]
     detail: str
-    """A sentence for people, which says what to do where something can be done."""
+    """A sentence for people, with a remedy if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """What of an image is inspected; a region of interest can only make it less."""
+    """The inspected part of an image, before a region of interest restricts it."""
 
     fraction: float
-    """Of the image's area, above 0 and up to 1."""
+    """Fraction of the image's area, above 0 and up to 1."""
 
     polygon: tuple[tuple[float, float], ...]
-    """Its corners (x, y) in fractions of the image's width and height, clockwise from the top left."""
+    """Corners (x, y) in fractions of the image's width and height, clockwise from the top left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,20 +185,20 @@ class AnomalyMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The answer for one image. `score` is raw; higher is more anomalous."""
+    """The result for one image. `score` is not normalised; higher is more anomalous."""
 
     id: str
     at: datetime
     filename: str
     category: str
-    """As asked for, or recognised: that of the most similar reference."""
+    """The requested category, or the recognised one: that of the most similar reference."""
 
     verdict: Verdict
     score: float
     threshold: float | None
     p_value: float | None
     version: int
-    """The snapshot of the memory that this was computed on."""
+    """Version of the index that this was computed with."""
 
     width: int
     height: int
@@ -208,28 +208,28 @@ class Inspection:
     references: tuple[RetrievedReference, ...] = ()
     novelty: Novelty | None = None
     alternative_category: AlternativeCategory | None = None
-    """With `category` given: another one that fits better."""
+    """If a category was requested: another one that matches better."""
 
     timings: Timings
     label: Label | None = None
     labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
     image_availability: Literal["original", "thumbnail", "none"] = "none"
-    """What is kept of the image; `original` has its map, too."""
+    """What is stored of the image; with `original` also its map."""
 
     encoding: Encoding | None = None
-    """None of inspections from before it was noted."""
+    """None in inspections older than this field."""
 
     notices: tuple[Notice, ...] = ()
-    """What to know of how the image was read."""
+    """Notices about how the image was read."""
 
     inspected: Inspected | None = None
-    """What of the image was looked at. None of inspections from before it was kept."""
+    """The inspected part of the image. None in inspections older than this field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(Inspection):
-    """An inspection with the images that were asked for."""
+    """An inspection with the requested images."""
 
     map: AnomalyMap | None = None
     overlay: str | None = None
@@ -249,7 +249,7 @@ class Detection(Inspection):
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedImage:
-    """An image of several that could not be inspected."""
+    """One of several images that could not be inspected."""
 
     filename: str
     error: ProblemDetails
@@ -265,32 +265,32 @@ class DetectResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What screening found in an image, with the evidence."""
+    """A finding of screening in an image, with its measurements."""
 
     kind: FindingKind
     detail: str
     value: float
-    """What was measured."""
+    """The measured value."""
 
     typical: float | None = None
-    """What the category's other images measure."""
+    """The typical value of the category's other images."""
 
     limit: float | None = None
-    """Where the finding begins."""
+    """Values beyond this limit are findings."""
 
     reference_id: int | None = None
-    """The reference it was compared with."""
+    """The reference that the image was compared with."""
 
     image_index: int | None = None
-    """Or the position in the same request."""
+    """Or the index, in the same request, of the image that it was compared with."""
 
     category: str | None = None
-    """Of that reference, where it is another."""
+    """Category of that reference, if it is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceResult:
-    """What became of one image. One refused by screening has the finding's kind as its reason."""
+    """The result for one image. If screening refused it, the reason is the finding's kind."""
 
     filename: str
     status: Literal["added", "duplicate", "rejected"]
@@ -299,46 +299,46 @@ class ReferenceResult:
     detail: str | None = None
     findings: tuple[Finding, ...] = ()
     notices: tuple[Notice, ...] = ()
-    """What to know of how the image was read."""
+    """Notices about how the image was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnfamiliarThreshold:
-    """Where a category's level for `unfamiliar` stands."""
+    """State of a category's threshold for `unfamiliar`."""
 
     threshold: float | None
     """None with fewer than 8 references."""
 
     rate_supported: bool
-    """Whether there are enough references to promise `unfamiliar_rate`."""
+    """Whether there are enough references to guarantee `unfamiliar_rate`."""
 
     references_needed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Where a category's threshold stands."""
+    """State of a category's calibration and threshold."""
 
     state: Literal["ready", "pending", "none"]
     """pending: leave-one-out scores are being computed; none: fewer than two references."""
 
     progress: float
-    """Share done of what is being computed, 0 to 1."""
+    """Progress of the computation, 0 to 1."""
 
     threshold: float | None = None
-    """The most cautious one while `rate_supported` is false."""
+    """While `rate_supported` is false, the highest leave-one-out score."""
 
     region_threshold: float | None = None
-    """What a pixel of the map must exceed to be in a region."""
+    """Pixels of the anomaly map above this value form regions."""
 
     references: int
-    """How many leave-one-out scores the threshold rests on."""
+    """Number of leave-one-out scores that the threshold is computed from."""
 
     references_needed: int
-    """How many the false-reject rate needs."""
+    """Number of references that the false-reject rate needs."""
 
     rate_supported: bool
-    """Whether there are enough references to promise `false_reject_rate`."""
+    """Whether there are enough references to guarantee `false_reject_rate`."""
 
     smallest_rate: float | None = None
     """The smallest `false_reject_rate` that the scores support; None without any."""
@@ -347,11 +347,11 @@ class Calibration:
     """What to do while every verdict is `uncalibrated`."""
 
     duplicates: int
-    """References that show a part again and do not count."""
+    """Near-duplicates of other references, which do not count."""
 
     unfamiliar: UnfamiliarThreshold
     layer_weights: tuple[float, ...] | None = None
-    """Those that images are scored with, summing to 1; None while layers weigh alike."""
+    """Layer weights used for scoring, summing to 1; None while layers are weighted equally."""
 
     version: int | None = None
 
@@ -367,8 +367,8 @@ class ReferencesResponse:
     duplicates: int
     rejected: int
     images_until_outlier_check: int | None
-    """How many more images, of the same request or calibrated already, it takes to find outliers among them; 0 when
-    outliers were looked for; None when none of the images is new.
+    """Number of further images, in the same request or calibrated before, needed to check for outliers; 0 if outliers
+    were checked; None if no image is new.
     """
 
     calibration: Calibration
@@ -376,7 +376,7 @@ class ReferencesResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A reference. `removed_at` is set once it has been taken back."""
+    """A reference. `removed_at` is set if it was removed."""
 
     id: int
     category: str
@@ -389,13 +389,13 @@ class Reference:
     removed_at: datetime | None = None
     removed_version: int | None = None
     findings: tuple[Finding, ...] = ()
-    """What screening found when it was added."""
+    """Findings of screening when it was added."""
 
     inspection_id: str | None = None
-    """The inspection that feedback made it from; taking that feedback back removes it."""
+    """The inspection whose feedback added it; undoing that feedback removes it."""
 
     encoding: Encoding | None = None
-    """None of references from before it was noted."""
+    """None in references older than this field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,14 +408,14 @@ class ReferencePage:
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """A version of the memory without what was removed."""
+    """The index version after a removal."""
 
     version: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionOfInterest:
-    """Where images are inspected: the polygons, or a mask to be had as an image."""
+    """A region of interest: polygons, or a mask, which a route returns as an image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     mask: bool
@@ -423,7 +423,7 @@ class RegionOfInterest:
 
 @dataclass(frozen=True, kw_only=True)
 class CategorySettings:
-    """How a category is inspected."""
+    """A category's settings."""
 
     k: int
     rho: int
@@ -463,7 +463,7 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """The whole image is scaled to `resized`; of that `window` is inspected, in cells."""
+    """The image is scaled to `resized`; `window` of it is inspected, in cells."""
 
     resized: tuple[int, int]
     """(width, height) in pixels."""
@@ -472,8 +472,8 @@ class Geometry:
     """(left, top, width, height) in pixels of `resized`."""
 
     on_mismatch: OnMismatch
-    """An image whose proportions differ by more than 5 %: `letterbox` keeps them, and what is left over is not scored;
-    `refuse` answers `other-proportions`; `stretch` squashes it, as the paper does.
+    """Treatment of an image whose aspect ratio differs by more than 5 %: `letterbox` keeps it, and cells outside the
+    image are not scored; `refuse` returns `other-proportions`; `stretch` stretches it, as in the paper.
     """
 
     grid: tuple[int, int]
@@ -484,7 +484,9 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryChange:
-    """A geometry that takes over once every reference is encoded under it; the present one serves until then."""
+    """A geometry change in progress: it takes effect when all references are encoded; until then the present geometry
+    is used.
+    """
 
     geometry: Geometry
     encoded: int
@@ -492,7 +494,7 @@ class GeometryChange:
 
     references: int
     error: str | None
-    """Why it does not go on; None while it does."""
+    """Why the change does not progress; None while it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -509,22 +511,22 @@ class Category:
 
     geometry: Geometry
     geometry_change: GeometryChange | None
-    """The geometry that it is about to get; None when none is under way."""
+    """A geometry change in progress; None if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemovedCategory:
-    """A category that was removed, and can be restored for 30 days."""
+    """A removed category, which can be restored for 30 days."""
 
     name: str
     removed_at: datetime
     references: int
-    """How many of the references removed with it can be restored."""
+    """Number of references, removed with it, that can be restored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Categories:
-    """All categories by name, and those that can be restored."""
+    """All categories by name, and removed ones that can be restored."""
 
     categories: tuple[Category, ...]
     removed: tuple[RemovedCategory, ...]
@@ -540,10 +542,10 @@ class Scores:
     """The reference that has each score, in the same order."""
 
     rates: tuple[float, ...]
-    """The false-reject rates at which the highest score, the second highest … is the threshold."""
+    """False-reject rates at which the highest score, the second highest … is the threshold."""
 
     rate_index: int | None
-    """Which of `rates` decides as the category's own does; None without any."""
+    """Index of the rate that gives the category's own decisions; None without any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -557,7 +559,7 @@ class LostReference:
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredCategory:
-    """A category that is one again, with the references that one request restored; `next_cursor` restores more."""
+    """A restored category, with the references that this request restored; `next_cursor` restores more."""
 
     category: Category
     restored: int
@@ -567,11 +569,11 @@ class RestoredCategory:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewSide:
-    """What images are held against, and how many come to which verdict."""
+    """The thresholds with these settings, and the number of images per verdict."""
 
     threshold: float | None
     rate_supported: bool
-    """Whether there are enough references to promise `false_reject_rate`."""
+    """Whether there are enough references to guarantee `false_reject_rate`."""
 
     unfamiliar_threshold: float | None
     references: Mapping[Verdict, int]
@@ -580,7 +582,7 @@ class PreviewSide:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedScore:
-    """An image held against one group of settings."""
+    """The judgement of an image with given settings."""
 
     score: float
     p_value: float | None
@@ -598,7 +600,9 @@ class PreviewedReference:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewedInspection:
-    """A recent part. stale: its kept score was measured with other references or search settings than there are now."""
+    """A recent part. stale: its stored score was computed with other references or search settings than the present
+    ones.
+    """
 
     inspection_id: str
     at: datetime
@@ -610,22 +614,22 @@ class PreviewedInspection:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What settings would change, had a category had them. Nothing was changed."""
+    """The effect that settings would have had on a category. Nothing was changed."""
 
     version: int
     basis: Literal["none", "stored", "measured", "estimated"]
-    """Where the threshold afterwards comes from. none: nothing is calibrated; stored: from the scores there are;
-    measured: every reference was scored anew; estimated: `measured` of them were, and the others are taken to change
-    like those that scored alike.
+    """Source of the new threshold. none: not calibrated; stored: from the stored scores; measured: all references were
+    scored again; estimated: `measured` references were, and the changes of the others were interpolated from those
+    with similar scores.
     """
 
     measured: int
     current: bool
-    """False while the calibration lags behind the references or the settings."""
+    """False while the calibration is older than the references or the settings."""
 
     searched_again: bool
-    """Whether recent parts were searched again, both times against the references of now; else both scores are the one
-    that was kept.
+    """True if recent parts were searched again, before and after, in the present references; otherwise both scores are
+    the stored one.
     """
 
     before: PreviewSide
@@ -633,33 +637,33 @@ class Preview:
     changed_references: int
     changed_inspections: int
     references: tuple[PreviewedReference, ...]
-    """Highest score afterwards first, at most `limit`; the counts are of all."""
+    """At most `limit` references, highest new score first; the counts include all."""
 
     inspections: tuple[PreviewedInspection, ...]
-    """Newest first; those of the latest `limit` whose image is kept."""
+    """Newest first; those of the latest `limit` whose image is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """The geometry that a request comes to, and what it costs; nothing was encoded. Times are estimates."""
+    """The resulting geometry and its estimated cost; no image was encoded."""
 
     geometry: Geometry
     cells: int
     smallest_defect: float
-    """The smallest defect that is found, in pixels of the image as sent."""
+    """Half the length of a cell, in pixels of the uploaded image: the smallest defect that the geometry is for."""
 
     encode_ms: float
-    """Of one image."""
+    """Encoding time per image."""
 
     search_ms: float
-    """Of one image, among `references`, or the category's K if that is less."""
+    """Search time per image, in `references` references, or K of them if that is less."""
 
     reference_bytes: int
-    """Of one reference, in memory and on the disk."""
+    """Bytes per reference, in memory and on disk."""
 
     references: int
     memory_bytes: int
-    """Of all of them."""
+    """Bytes of all references."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -672,25 +676,25 @@ class InspectionPage:
 
 @dataclass(frozen=True, kw_only=True)
 class TrendPoint:
-    """The inspections of one stretch of time from `at` on."""
+    """The inspections of one time bucket, which starts at `at`."""
 
     at: datetime
     count: int
     mean: float
-    """Of the scores."""
+    """Of the scores in the bucket."""
 
     max: float
-    """Of the scores."""
+    """Of the scores in the bucket."""
 
     threshold: float | None
-    """The highest one that they were held against."""
+    """The highest threshold in use."""
 
     verdicts: Mapping[Verdict, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """Inspections over time, oldest first; stretches without any are left out."""
+    """Inspections over time, oldest first; empty buckets are omitted."""
 
     total: int
     first: datetime | None
@@ -701,7 +705,7 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceUsage:
-    """Live references. Those added before their images' bytes were noted count none."""
+    """Live references. Image bytes of references added by early versions are unknown and count 0."""
 
     count: int
     image_bytes: int
@@ -710,7 +714,7 @@ class ReferenceUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class CountAndBytes:
-    """So many, and their bytes."""
+    """A number of items, and their size in bytes."""
 
     count: int
     bytes: int
@@ -718,22 +722,22 @@ class CountAndBytes:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupUsage:
-    """Inspections of one kind. `images` are counted with their maps, for each inspection that has them."""
+    """Stored inspections of one group. `images` counts inspections with image and map; one file may serve several."""
 
     inspections: int
     oldest: datetime | None
     images: CountAndBytes
     thumbnail_bytes: int
     next_inspections: CountAndBytes
-    """What the next pruning takes away; bytes are of thumbnails."""
+    """Inspections that the next pruning removes; bytes are those of thumbnails."""
 
     next_images: CountAndBytes
-    """Beyond the limits now; they may belong to those inspections."""
+    """Images beyond the limits; they may belong to these inspections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryStorage:
-    """A category. `name` is None for inspections without one."""
+    """Stored data of a category. `name` is None for inspections without one."""
 
     name: str | None
     references: ReferenceUsage
@@ -743,7 +747,7 @@ class CategoryStorage:
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionLimits:
-    """What is kept of each category; None is without a limit. Each limit holds by itself."""
+    """Retention limits per category; None: unlimited. Each limit applies independently."""
 
     count: int | None
     days: float | None
@@ -752,7 +756,9 @@ class RetentionLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionPolicy:
-    """The limits in force, which settings give. A defect is `anomalous` or `unfamiliar`, unless a person says other."""
+    """The retention limits in force, from the settings. Defects are `anomalous` or `unfamiliar`, unless labelled
+    otherwise.
+    """
 
     inspections: RetentionLimits
     images: RetentionLimits
@@ -767,17 +773,17 @@ class DiskUsage:
     free: int
     size: int
     prune_images_below_bytes: int
-    """With less free, the oldest images of what is no defect go."""
+    """With less free space, the oldest images of good parts are pruned."""
 
     stop_recording_below_bytes: int
-    """With less free, inspections are answered but not kept."""
+    """With less free space, inspections are answered but not recorded."""
 
     recording_enabled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryUsage:
-    """Bytes held in memory: the references' codes; and what anyone uses of the GPU, None where there is none."""
+    """Bytes in memory: the references' codes; and GPU memory used by all processes, None without a GPU."""
 
     codes: int
     gpu_used: int | None
@@ -786,22 +792,22 @@ class MemoryUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """What is kept."""
+    """Stored data, retention limits, and free disk space."""
 
     categories: tuple[CategoryStorage, ...]
     limits: RetentionPolicy
     disk: DiskUsage
     memory: MemoryUsage
     pending_deletion: CountAndBytes
-    """Files that nothing needs and that are not yet deleted."""
+    """Files that are no longer needed and are not deleted yet."""
 
     pruned_at: datetime | None
-    """When this process last brought the history within its limits."""
+    """When this process last pruned the history."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who is asking. open: nobody is asked for a key, and everybody is an admin."""
+    """The API key of a request. open: no keys are required, and every client has the role admin."""
 
     access: Literal["keys", "open"]
     name: str
@@ -811,7 +817,7 @@ class Access:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key, without its secret."""
+    """A key, without its token."""
 
     id: str
     name: str
@@ -831,10 +837,10 @@ class ApiKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class NewApiKey(ApiKey):
-    """A key that was just made."""
+    """A new key, with its token."""
 
     token: str = field(repr=False)
-    """What clients send as `Authorization: Bearer …`. Shown this once."""
+    """Sent by clients as `Authorization: Bearer …`. Shown only in this response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -862,7 +868,7 @@ class AuditPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """The encoder in use, plainly."""
+    """The encoder in use."""
 
     name: str
     note: str
@@ -877,33 +883,33 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """What a client can know before it sends images; what is beyond is refused."""
+    """Limits of uploads; images and requests beyond them are rejected."""
 
     formats: tuple[str, ...]
-    """Image formats that are read."""
+    """Supported image formats."""
 
     max_images: int
-    """Images in one request."""
+    """Maximum number of images per request."""
 
     max_request_bytes: int
-    """Bytes of one request with images."""
+    """Maximum size of a request with images, in bytes."""
 
     max_image_bytes: int
-    """Bytes of one image's file."""
+    """Maximum size of an image file, in bytes."""
 
     max_pixels: int
-    """Pixels of one image."""
+    """Maximum number of pixels per image."""
 
     max_side: int
-    """Pixels of an image's longest side."""
+    """Maximum length of an image's longer side, in pixels."""
 
     min_side: int
-    """Pixels of an image's shortest side."""
+    """Minimum length of an image's shorter side, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What is running, and what it takes."""
+    """Versions, and the limits of uploads."""
 
     touchstone: str
     encoder: Encoder
@@ -912,7 +918,7 @@ class Version:
     version: int
     references: int
     recording_enabled: bool
-    """False when the disk is nearly full: detection goes on, unrecorded."""
+    """False when the disk is nearly full: inspections are answered, but not recorded."""
 
     corrupt_segments: tuple[str, ...]
     limits: UploadLimits
@@ -927,43 +933,43 @@ class Live:
 
 @dataclass(frozen=True, kw_only=True)
 class BackgroundTask:
-    """Background work that is not done as it should be; the log says more."""
+    """A background task that is failing or stalled; the log has the details."""
 
     name: str
     state: Literal["working", "failing", "stalled", "ended"]
-    """`failing`: tried again after each failure. `stalled`: one round takes longer than it ever should."""
+    """`failing`: retried after each failure. `stalled`: one round takes longer than its time limit."""
 
     since: datetime
     failures: int
-    """Rounds that failed one after the other."""
+    """Number of consecutive failures."""
 
     error: str | None
-    """The kind of the last failure."""
+    """Class of the last error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """Images go through the encoder and every stored segment passed its check."""
+    """The service is ready: the encoder works, and every stored segment passed its checksum."""
 
     status: Literal["ready"]
     version: int
     references: int
     forward_ms: float
-    """What an image last took in the encoder, in milliseconds."""
+    """Duration of the last self-check in the encoder, in milliseconds."""
 
     recording_enabled: bool
-    """False when the disk is nearly full: detection goes on, unrecorded."""
+    """False when the disk is nearly full: inspections are answered, but not recorded."""
 
     failing: tuple[BackgroundTask, ...]
-    """Background work that is not done as it should be."""
+    """Background tasks that are failing or stalled."""
 
 
 class SettingsChanges(TypedDict, total=False):
-    """Settings to change, and how fine the category is inspected; what is left out stays.
+    """Settings to change; omitted ones are unchanged.
 
     None resets `layer_weights`, `threshold`, `region_of_interest` and `bit_depth`. A new `geometry` takes effect
-    once every reference is encoded under it; until then the present one serves, and `geometry_change` shows how far
-    that is. The present one again cancels that.
+    when all references are encoded at it; until then the present one is used, and `geometry_change` shows the
+    progress. Requesting the present geometry cancels the change.
     """
 
     k: int
@@ -973,7 +979,8 @@ class SettingsChanges(TypedDict, total=False):
     """Neighbourhood radius in grid cells. 0 to 16."""
 
     layer_weights: Sequence[float] | None
-    """One weight per layer; None takes them from the references: a layer in which good parts differ much weighs less.
+    """One weight per layer; None: computed from the references, so that layers in which good parts vary more weigh
+    less.
     """
 
     false_reject_rate: float
@@ -986,27 +993,27 @@ class SettingsChanges(TypedDict, total=False):
     """Share of good parts that may be `unfamiliar`. At least 1e-06, less than 1."""
 
     region_of_interest: Polygons | None
-    """Where images are inspected; None is everywhere. A mask image is set by its own route."""
+    """The region of interest; None: the whole image. To set a mask image use its own route."""
 
     refuse: Sequence[FindingKind]
-    """Findings for which new references are refused."""
+    """Kinds of findings for which new references are refused."""
 
     bit_depth: BitDepth | None
-    """How many bits files of 16 a channel use, from the lowest. The first such references decide it, unless it is set
-    before; it cannot change while there are references that were read otherwise.
+    """Number of bits used in 16-bit channels, from the lowest. By default the first such references decide it; it
+    cannot be changed while references exist that were read differently.
     """
 
     pooled_share: float
-    """Share of the anomaly map whose largest values an image's score is the mean of."""
+    """The image score is the mean of this share of the anomaly map, its largest values."""
 
     geometry: GeometryChoice | None
-    """How fine images are inspected; None as it is."""
+    """The input geometry; None: unchanged."""
 
 
 class PreviewedSettings(TypedDict, total=False):
-    """Settings to try; what is left out is as it is.
+    """Settings to try; omitted ones are as stored.
 
-    `refuse` and `bit_depth` make no difference to what is a reference or was inspected already.
+    `refuse` and `bit_depth` have no effect on existing references and inspections.
     """
 
     k: int
@@ -1016,7 +1023,8 @@ class PreviewedSettings(TypedDict, total=False):
     """Neighbourhood radius in grid cells. 0 to 16."""
 
     layer_weights: Sequence[float] | None
-    """One weight per layer; None takes them from the references: a layer in which good parts differ much weighs less.
+    """One weight per layer; None: computed from the references, so that layers in which good parts vary more weigh
+    less.
     """
 
     false_reject_rate: float
@@ -1029,51 +1037,51 @@ class PreviewedSettings(TypedDict, total=False):
     """Share of good parts that may be `unfamiliar`. At least 1e-06, less than 1."""
 
     region_of_interest: Polygons | None
-    """Where images are inspected; None is everywhere. A mask image is set by its own route."""
+    """The region of interest; None: the whole image. To set a mask image use its own route."""
 
     refuse: Sequence[FindingKind]
-    """Findings for which new references are refused."""
+    """Kinds of findings for which new references are refused."""
 
     bit_depth: BitDepth | None
-    """How many bits files of 16 a channel use, from the lowest. The first such references decide it, unless it is set
-    before; it cannot change while there are references that were read otherwise.
+    """Number of bits used in 16-bit channels, from the lowest. By default the first such references decide it; it
+    cannot be changed while references exist that were read differently.
     """
 
     pooled_share: float
-    """Share of the anomaly map whose largest values an image's score is the mean of."""
+    """The image score is the mean of this share of the anomaly map, its largest values."""
 
 
 class Polygons(TypedDict):
-    """Polygons whose corners are (x, y) in fractions of the image's width and height; inside any is inspected."""
+    """Polygons with corners (x, y) in fractions of the image's width and height; their union is inspected."""
 
     polygons: Sequence[Sequence[Sequence[float]]]
 
 
 class GeometryChoice(TypedDict, total=False):
-    """A way to inspect: one of `cells`, `smallest_defect`, `size`, or `resized` with `window`.
+    """A geometry: one of `cells`, `smallest_defect`, `size`, or `resized` with `window`.
 
-    With none of them the grid stays, and `on_mismatch` changes alone.
+    With none of these the grid is unchanged, and only `on_mismatch` is set.
     """
 
     cells: int | None
-    """The whole image on a grid of at most so many cells. 1 to 65536."""
+    """Inspect the whole image, on a grid of at most this many cells. 1 to 65536."""
 
     smallest_defect: float | None
-    """The whole image, as fine as it takes to find a defect of so many pixels of the image as sent; of millimetres with
-    `millimetres_per_pixel`.
+    """Inspect the whole image, with cells twice as long as a defect of this many pixels of the uploaded image, or of
+    this many millimetres if `millimetres_per_pixel` is given.
     """
 
     millimetres_per_pixel: float | None
-    """How large a pixel of the image is."""
+    """Size of a pixel of the image."""
 
     size: Sequence[int] | None
-    """The whole image at (width, height) pixels, rounded to whole cells."""
+    """Inspect the whole image, scaled to (width, height) pixels, rounded to whole cells."""
 
     resized: Sequence[int] | None
-    """The whole image is scaled to (width, height) pixels, of which `window` is inspected."""
+    """Scale the image to (width, height) pixels and inspect `window` of it."""
 
     window: Sequence[int] | None
     """(left, top, width, height) in pixels of `resized`; sides are whole cells."""
 
     on_mismatch: OnMismatch | None
-    """For images of other proportions; None as it is."""
+    """How images with another aspect ratio are treated; None: unchanged."""

@@ -55,7 +55,7 @@ def _keep(kept: Path, write: Callable[[Path], None]) -> bool:
                 shutil.rmtree(kept, ignore_errors=True)
                 os.rename(folder, kept)
     except OSError as error:
-        log.warning("the converted encoder is not kept, and will be converted at each start: %s", error)
+        log.warning("the converted encoder cannot be stored, and is converted at each start: %s", error)
         return False
     return True
 

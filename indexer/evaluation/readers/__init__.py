@@ -1,4 +1,4 @@
-"""Readers of the published layouts, and which of them a folder is."""
+"""Readers of the published data set layouts, and detection of a folder's layout."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LAYOUTS: tuple[Layout, ...] = tuple(_READERS)
 
 
 def read_dataset(folder: Path, layout: Layout | None = None, categories: Collection[str] = ()) -> Dataset:
-    """Read a data set; None finds out which it is from its folders and the names of its categories.
+    """Read a data set; None detects the layout from its folders and category names.
 
-    categories: those to read, all when none is named; nothing is asked of the others. Every image and mask named
-    exists as a file, and every category has references and samples. DatasetError, one line, when the folder is not
-    such a data set or parts of it are missing.
+    categories: those to read, all if empty; the others are not checked. Every image and mask named exists as a file,
+    and every category has references and samples. DatasetError, one line, when the folder is not such a data set or
+    parts of it are missing.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder")

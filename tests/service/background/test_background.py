@@ -95,7 +95,7 @@ def test_a_task_that_raises_is_logged_once_counted_named_and_tried_again(
         eventually(lambda: task.state.state == "working", "it does not recover")
     [failed] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert failed.exc_info is not None
-    assert "pruning failed and is tried again: nobody expected this" in failed.message
+    assert "pruning failed and is retried: nobody expected this" in failed.message
     assert [record.message for record in caplog.records if "works again" in record.message]
     assert counted(metrics, "other") == 0
 
@@ -288,6 +288,6 @@ def test_an_outage_of_the_database_is_named_while_detection_goes_on(tmp_path: Pa
         eventually(lambda: server.client.get("/readyz").json()["failing"] == [], "they do not recover")
         server.stop()
         lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    failures = [line["message"] for line in lines if "failed and is tried again" in line["message"]]
+    failures = [line["message"] for line in lines if "failed and is retried" in line["message"]]
     assert 2 <= len(failures) <= 10, failures
-    assert not [line for line in lines if "exception" in line and "failed and is tried again" in line["message"]]
+    assert not [line for line in lines if "exception" in line and "failed and is retried" in line["message"]]
