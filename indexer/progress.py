@@ -27,7 +27,7 @@ class Progress:
         return Task(self, self._bar, self._bar.add_task(what, total=total))
 
     def print_if_due(self, task: bars.Task) -> None:
-        """Print how far a task is, where there is no bar, unless the last line is not old yet."""
+        """Print a task's progress, without a terminal, if the last line is old enough."""
         now = time.monotonic()
         if self._bar.disable and now >= self._printed + _SECONDS:
             self._printed = now
@@ -55,7 +55,7 @@ class Task:
 
 
 def line_of(task: bars.Task) -> str:
-    """What a task is about, how far it is, how fast it goes, and how long it takes yet."""
+    """A task's name, progress, rate and remaining time."""
     line = f"{task.description}: {task.completed:.0f}"
     if task.total is not None:
         line += f" of {task.total:.0f}"

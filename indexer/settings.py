@@ -141,7 +141,7 @@ class DataSettings(BaseSettings):
 
     @property
     def sized(self) -> bool:
-        """Whether somebody chose sizes."""
+        """Whether resize or crop was set."""
         return not self.model_fields_set.isdisjoint({"resize", "crop"})
 
     @property

@@ -13,13 +13,13 @@ from indexer.screening.effect import Effect, Reason
 
 
 class Conflict(Exception):
-    """The request does not fit the present state; the message is a sentence that says why."""
+    """The request conflicts with the present state; the message is a sentence with the reason."""
 
 
 class ConfirmationNeeded(Exception):
-    """An image should be looked at again before it becomes a reference.
+    """An image needs confirmation before it becomes a reference.
 
-    effect, reasons: what it would do, and why that is asked. role: that may confirm it.
+    effect, reasons: its effect, and why confirmation is needed. role: that may confirm it.
     """
 
     def __init__(self, detail: str, effect: Effect, reasons: tuple[Reason, ...], role: str) -> None:
@@ -30,7 +30,7 @@ class ConfirmationNeeded(Exception):
 
 
 class ConfirmationForbidden(ConfirmationNeeded):
-    """It was confirmed by somebody whose role is not enough."""
+    """It was confirmed with a role that may not."""
 
 
 class SnapshotBehind(Exception):

@@ -17,9 +17,10 @@ _RECENT_SECONDS = 5.0
 
 
 def connections_allowed(requested: int) -> int:
-    """How many connections there is room for, `wanted` at most; the system's limit is raised as far as it may be.
+    """The number of connections that the limit on open files allows, at most `requested`; the soft limit is raised to
+    the hard limit.
 
-    One that is refused stays open beside the others until its client has read why: there is room for both.
+    A refused connection stays open until its client has read the response, so there is room for twice as many.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * requested + _OURS
@@ -39,7 +40,8 @@ def connections_allowed(requested: int) -> int:
 
 
 class FileDescriptorShortage:
-    """Notices when connections wait because no more files may be open. asyncio tries again after a second by itself.
+    """Detects that connections cannot be accepted because of the limit on open files. asyncio tries again after a
+    second by itself.
 
     It reports each failed attempt, of which there may be thousands a second: the log tells them every 10 seconds.
     """

@@ -29,7 +29,7 @@ class GaugeCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Every gauge, with its value now; what cannot be told, as of a disk that is away, is left out."""
+        """Every gauge with its present value; unavailable values, for example of an unmounted disk, are omitted."""
         for part in (self._queues, self._memory, self._disk, self._history, self._background, self._gpu):
             try:
                 metrics = list(part())

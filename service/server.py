@@ -23,7 +23,7 @@ _GRACE_SECONDS = 30
 def serve(settings: Settings) -> None:
     """Listen and answer until SIGTERM or SIGINT; accepted work is finished first.
 
-    Raises what `AppState.start` does, and OSError when nobody can listen there.
+    Raises what `AppState.start` does, and OSError if the address cannot be used.
     """
     logs.configure(settings.log_format)
     _check_address(settings.host, settings.port)
@@ -57,7 +57,7 @@ def serve(settings: Settings) -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise OSError where nobody can listen, as uvicorn would only once the encoder is loaded."""
+    """Raise OSError if the address cannot be used; uvicorn would do so only after the encoder is loaded."""
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind, protocol) as tried:
@@ -72,7 +72,7 @@ def _check_address(host: str, port: int) -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server, which notices when no connection can be accepted, and lets streams end when it is told to end.
 
-    They would otherwise be waited for until the grace is over.
+    Otherwise the shutdown would wait for them until the grace period ends.
     """
 
     def __init__(self, state: AppState, config: uvicorn.Config) -> None:

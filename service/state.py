@@ -225,7 +225,7 @@ class AppState:
         self.background.start()
 
     def stop(self) -> None:
-        """Finish accepted work, then let go of everything."""
+        """Finish accepted work, then release all resources."""
         self.background.stop()
         self.worker.stop()
         self.background.join(_JOIN_SECONDS)
@@ -271,7 +271,7 @@ class AppState:
 
         MemoryInactive when the references have moved to another memory.
 
-        All requests that wait share one look at the catalogue, and then what is looked at anyway.
+        All waiting requests share one poll of the catalogue, followed by the regular polls.
         """
         if self.library.memory.version >= version:
             return

@@ -37,8 +37,8 @@ class ThreadPools:
     """Every pool of a service but those that decode.
 
     detection: what a detection needs beside the encoder: its record, which gives up on a database soon, and its images.
-    catalogue: whoever else asks the database. It is the loop's default, so `asyncio.to_thread` means it. files: kept
-    images, read and drawn for people.
+    catalogue: all other database access. It is the loop's default executor, used by `asyncio.to_thread`. files: reading
+    and rendering stored images.
     """
 
     def __init__(self) -> None:

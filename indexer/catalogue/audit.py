@@ -23,7 +23,7 @@ def note(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> None:
-    """Add an entry by whoever is acting to the transaction of the change it tells of."""
+    """Add an audit entry for the current actor, in the transaction of the change."""
     actor = acting.get()
     connection.execute(
         insert(AuditRow).values(

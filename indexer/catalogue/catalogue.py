@@ -80,7 +80,7 @@ class Catalogue:
 
     @property
     def answering(self) -> bool:
-        """Whether the database answered whoever asked last: who can go on without it need not find out by waiting."""
+        """Whether the last query was answered, so that callers that can do without need not wait for a timeout."""
         return self._transactions.answering
 
     def version(self) -> int:

@@ -90,7 +90,7 @@ class Categories:
             return tuple(RemovedCategory(*row) for row in connection.execute(_removed_categories()))
 
     def restore(self, name: str) -> None:
-        """Make a removed category one again, with its settings and without references; one that is live stays as it is.
+        """Restore a removed category with its settings, without references; a live one is unchanged.
 
         Raises CategoryNotFound, also 30 days after it was removed.
         """

@@ -57,7 +57,7 @@ class Dump:
             yield State(connection)
 
     def note_restored(self, name: str, files: int) -> None:
-        """Have the audit trail say that the catalogue was restored from a backup of so many files."""
+        """Add an audit entry for a restore from a backup of this many files."""
         with self._transactions.writing() as connection:
             note(connection, "backup.restored", name, after={"files": files})
 

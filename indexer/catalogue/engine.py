@@ -93,7 +93,7 @@ class Transactions:
 
     @property
     def answering(self) -> bool:
-        """Whether the database answered whoever asked last, of all threads."""
+        """Whether the last query of any thread was answered."""
         return self._answering
 
     @contextmanager
@@ -151,13 +151,14 @@ class Transactions:
 
     @contextmanager
     def reading_after_barrier(self) -> Iterator[Connection]:
-        """See a state to which nothing is added any more by a process that has died.
+        """Read a state that a dead process can no longer change.
 
         PostgreSQL may still be about to commit what such a process sent last; its transaction holds the writers' lock
-        until then. In SQLite's log a commit may lie whole that its process was killed before telling others of: nobody
-        sees it, but whoever opens the database after all have gone would. A commit of ours takes its place for good.
-        Whoever deletes what no row names must use this, or deletes what is named a moment later. Raises StorageFull
-        when a full disk leaves no room for that commit, and the log cannot be emptied instead.
+        until then. SQLite's log may contain a complete commit of a process that was killed before it became visible: it
+        becomes visible when the database is next opened after all processes have ended. A commit of ours takes its
+        place for good. Deleting files that no row names requires this; otherwise such a commit may name them a moment
+        later. Raises StorageFull when a full disk leaves no room for that commit, and the log cannot be emptied
+        instead.
         """
         if not self._sqlite:
             with self.writing() as connection:
@@ -174,7 +175,7 @@ class Transactions:
             yield connection
 
     def _emptied_log(self) -> bool:
-        """Whether SQLite's log, and with it whatever nobody sees, could be emptied; that needs no room."""
+        """Whether SQLite's log, with invisible commits, could be emptied; that needs no disk space."""
         with translate_errors(), self._reader.connect() as connection:
             driver = connection.connection.dbapi_connection
             assert driver is not None
@@ -262,7 +263,7 @@ def migration_lock(engine: Engine) -> Iterator[None]:
 def _discarding_on_error(connection: Connection) -> Iterator[None]:
     """Close the database connection when its commit fails: SQLAlchemy returns it to the pool inside its transaction.
 
-    There it would hold the writers' lock, and whoever was given it next could not begin.
+    There it would hold the writers' lock, and its next user could not begin.
     """
     try:
         yield

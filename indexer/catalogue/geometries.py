@@ -60,8 +60,8 @@ class Geometries:
     def prepare(self, memory_id: int, category: str, geometry_json: str) -> GeometryRecord | None:
         """Begin to replace a category's active geometry: `place` every reference, then `activate`. CategoryNotFound.
 
-        A change to the same geometry that was begun before goes on; one to another geometry is given up, also when this
-        one is active already: then nothing is left to do, and the answer is None.
+        An unfinished change to the same geometry continues; one to another geometry is cancelled. If this geometry is
+        already active, the result is None.
         """
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
@@ -161,10 +161,10 @@ class Geometries:
             return len(requested)
 
     def activate(self, geometry_id: int, calibration: StoredCalibration | None = None) -> int:
-        """Serve a category under another geometry from the returned version on, and let go of the earlier one.
+        """Switch a category to another geometry as of the returned version, and remove the earlier one.
 
-        calibration: the category's leave-one-out results under it, which are kept as of that version.
-        Raises GeometryNotFound, and MemoryIncomplete while live references of the category are not encoded.
+        calibration: the category's leave-one-out results under it, stored as of that version. Raises GeometryNotFound,
+        and MemoryIncomplete while live references of the category are not encoded.
         """
         with self._transactions.writing() as connection:
             row = _row(connection, geometry_id)

@@ -108,10 +108,10 @@ class Inspections:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
     def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
-        """Keep that somebody calls the part a defect, or takes back what was said. Raises InspectionNotFound.
+        """Store the label `defect`, or remove the label. Raises InspectionNotFound.
 
         The reference that the image became is removed in the same transaction, unless another inspection of the same
-        image is called good.
+        image is labelled good.
         """
 
         def write() -> Inspection:
@@ -140,11 +140,11 @@ class Inspections:
         geometry_json: str,
         confirmed: Sequence[str] = (),
     ) -> Inspection:
-        """Keep that somebody calls the part good, and make its image a reference of its category, together.
+        """Store the label `good` and add the image as a reference of its category, in one transaction.
 
-        segment: of one row. confirmed: what the person was warned of. Where the image is a live reference already,
-        only what was said is kept, and the inspection names the reference if feedback made it; then the segment stays
-        unknown. Raises InspectionNotFound, CategoryNotFound when the category was removed, ValueError without a
+        segment: of one row. confirmed: the warnings that were confirmed. If the image is a live reference already, only
+        the label is stored, and the inspection names the reference if feedback added it; the segment then stays
+        unregistered. Raises InspectionNotFound, CategoryNotFound when the category was removed, ValueError without a
         category, and as `References.append`.
         """
 

@@ -31,7 +31,7 @@ class Memories:
             return active_memory(connection)
 
     def ensure(self, space_json: str, fingerprint: str, codec: str) -> MemoryRecord:
-        """The memory being served, whatever it is; created as given when there is none yet."""
+        """The active memory; created with these values if there is none."""
         with self._transactions.writing() as connection:
             memory = active_memory(connection)
             if memory is not None:

@@ -13,10 +13,9 @@ from indexer.catalogue.timeouts import patience, silence
 
 
 class Connection(psycopg.Connection[Any]):
-    """Raises OperationalError, and is broken from then on, once the server has been silent for `silence` seconds.
+    """Raises OperationalError, and is unusable from then on, when the server has sent nothing for `silence` seconds.
 
-    The kernel notices a machine that is gone. It does not notice a server that is frozen, nor a proxy that takes what
-    is sent and passes nothing on.
+    TCP detects a dead machine, but neither a frozen server nor a proxy that accepts data without forwarding it.
     """
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
@@ -35,7 +34,7 @@ def open_connection(*args: Any, **options: Any) -> Connection:
 
 
 class _Silent(psycopg.OperationalError):
-    """The server has said nothing for too long."""
+    """The server did not respond in time."""
 
 
 def _attended(exchange: Any, seconds: float) -> Any:

@@ -40,11 +40,11 @@ class References:
     ) -> Appended:
         """Add references, row i of the segment being references[i]; the category is created if it is new.
 
-        The first references of 16 bits a channel decide how such files of the category are read, if nobody has.
-        geometry_json: that they were encoded under; a new category has it from now on.
-        When all of them are duplicates nothing is written, the segment stays unknown and the version is the current
-        one. Raises ValueError when counts differ, MemoryInactive when this memory is not the one being served, and
-        GeometryInactive when the category has another geometry.
+        The first references with 16 bits per channel decide how such files of the category are read, unless it was set.
+        geometry_json: that they were encoded under; a new category has it from now on. When all of them are duplicates
+        nothing is written, the segment stays unknown and the version is the current one. Raises ValueError when counts
+        differ, MemoryInactive when this memory is not the one being served, and GeometryInactive when the category has
+        another geometry.
         """
 
         def write() -> Appended:
@@ -100,7 +100,7 @@ class References:
             return [dict(appearance) for appearance in connection.scalars(statement) if appearance is not None]
 
     def remove(self, ids: Collection[int]) -> Removed:
-        """Take references out. Those unknown or gone already are passed over; with none left, no new version."""
+        """Remove references. Unknown and removed ones are ignored; if none is left, there is no new version."""
         with self._transactions.writing() as connection:
             return remove_references(connection, ids)
 
@@ -123,8 +123,8 @@ class References:
     ) -> Page[Reference]:
         """Live references by id, of one category or of all. Raises InvalidCursor.
 
-        removed: instead those that were taken back, each image once, and none that is live again. from_feedback: only
-        those that feedback made.
+        removed: instead the removed ones, each image once, without those that are live again. from_feedback: only those
+        added by feedback.
         """
         statement = _references().where(~LIVE & ~added_again() if removed else LIVE)
         if from_feedback:

@@ -46,10 +46,10 @@ from indexer.domain.stored_file import original_path, thumbnail_name
 
 
 class Retention:
-    """What is kept of the history, and what goes.
+    """Retention of the history.
 
-    A cut names a point in time and not a number to take, so that two processes that prune at once take the same. Files
-    are written down in the transaction that ceases to name them, and deleted later: `discarded`.
+    A cutoff is a timestamp, not a count, so that concurrent pruners agree. Files are listed as pending deletions in the
+    transaction that removes their rows, and deleted later: `pending_deletions`.
     """
 
     def __init__(self, transactions: Transactions) -> None:

@@ -28,9 +28,9 @@ class StoredFiles:
             return _named(connection, paths)
 
     def needed(self, paths: Collection[str]) -> frozenset[str]:
-        """Those of some files that the catalogue names or still will, by what a process sent it before it died.
+        """Those of some files that the catalogue names, including commits of dead processes that are not visible yet.
 
-        Called inside `StoreLock.exclusive()`, it tells which files may be deleted: all others.
+        Called inside `StoreLock.exclusive()`; all other files may be deleted.
         """
         with self._transactions.reading_after_barrier() as connection:
             return _named(connection, paths)

@@ -34,7 +34,7 @@ def patient(*, lock: float, answer: float) -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Within the block, a server that is silent for so long has gone."""
+    """Within the block, a server that does not respond for this long counts as unavailable."""
     token = silence.set(seconds)
     try:
         yield

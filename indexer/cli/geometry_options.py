@@ -60,7 +60,7 @@ def geometry_choice(
     window: str | None,
     on_mismatch: str | None,
 ) -> GeometryChoice:
-    """What the options say. Exits with 2 and one line when they contradict each other."""
+    """The geometry that the options describe. Exits with 2 and one line if they contradict each other."""
     from typing import get_args
 
     from indexer.domain.errors import GeometryError

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is at work. name: a key's name, or a word for whoever has none; key_id: the key's; request_id: of the log."""
+    """The author of a change. name: of the API key, or a description without one; key_id: of the key; request_id: as in
+    the log.
+    """
 
     name: str
     key_id: str | None = None

@@ -17,8 +17,8 @@ class Encoding:
     """An image file's format.
 
     format: JPEG, PNG, BMP, TIFF or WEBP. lossy: whether pixels were changed to make the file smaller. quality: of a
-    JPEG, 1 to 100 as the common library counts it, told from its tables; None otherwise. subsampling: of a colour
-    JPEG, such as 4:2:0. bits: a channel, as stored.
+    JPEG, 1 to 100 as the common library counts it, estimated from its quantisation tables; None otherwise. subsampling:
+    of a colour JPEG, such as 4:2:0. bits: a channel, as stored.
     """
 
     format: str

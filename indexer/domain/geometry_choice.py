@@ -1,4 +1,4 @@
-"""What somebody says about how images of a category are to be inspected, and the geometry that this comes to."""
+"""A requested geometry, and the input geometry that it resolves to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from indexer.domain.geometry import (
 
 @dataclass(frozen=True)
 class GeometryChoice:
-    """One way to say it; GeometryError for several at once, or for half of one.
+    """A requested geometry; GeometryError for several alternatives at once, or an incomplete one.
 
     cells: the whole image on a grid of at most so many. smallest_defect: the whole image, as fine as it takes to find a
     defect of so many pixels of the image, or of millimetres where millimetres_per_pixel says how large a pixel is.
@@ -49,7 +49,7 @@ class GeometryChoice:
 
     @property
     def says_grid(self) -> bool:
-        """Whether it says how fine, and not only what happens to images of other proportions."""
+        """Whether it sets the grid, not only `on_mismatch`."""
         ways = (self.cells, self.smallest_defect, self.size, self.window)
         return any(way is not None for way in ways)
 
@@ -63,8 +63,7 @@ class GeometryChoice:
     def resolve(self, image_size: Size, patch: int, present: InputGeometry | None = None) -> InputGeometry:
         """The geometry, of images of (width, height) pixels, on cells of `patch` pixels.
 
-        present: what the category has; it stays where nothing is said of the grid. GeometryError, naming what would
-        fit.
+        present: the category's geometry, which is kept if the grid is not set. GeometryError, naming what would fit.
         """
         on_mismatch = self.on_mismatch or self._inherited(present)
         if self.window is not None and self.resized is not None:
@@ -85,7 +84,7 @@ class GeometryChoice:
         return chosen
 
     def _inherited(self, present: InputGeometry | None) -> OnMismatch:
-        """What images of other proportions meet where nobody says: as now, but the whole image is never squashed."""
+        """The default of `on_mismatch`: as present, but a whole image is never stretched."""
         is_set = self.cells is not None or self.smallest_defect is not None or self.size is not None
         if present is None or (is_set and present.on_mismatch == "stretch"):
             return "letterbox"
@@ -94,9 +93,9 @@ class GeometryChoice:
 
 @dataclass(frozen=True)
 class GeometryPolicy:
-    """What a new category gets where nobody says.
+    """The default geometry of new categories.
 
-    cells: the whole image on a grid of at most so many. preset: instead, what everything gets since sizes were set.
+    cells: the whole image, on a grid of at most this many. preset: used instead, if resize and crop were set.
     """
 
     cells: int = DEFAULT_CELLS

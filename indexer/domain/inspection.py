@@ -65,7 +65,7 @@ class Inspection:
 
     @property
     def defect(self) -> bool:
-        """Whether retention counts it as a defect: what a person said of it, else its verdict."""
+        """Whether retention counts it as a defect: by its label, otherwise by its verdict."""
         return self.label == "defect" or (self.label is None and self.verdict in ("anomalous", "unfamiliar"))
 
 
@@ -86,7 +86,7 @@ class InspectionFilter:
     text: str | None = None
 
     def matches(self, inspection: Inspection) -> bool:
-        """Whether it is meant, as the catalogue would say."""
+        """Whether it matches the filter, as in the catalogue."""
         for name in ("category", "verdict", "station", "part_id", "label"):
             if getattr(self, name) not in (None, getattr(inspection, name)):
                 return False

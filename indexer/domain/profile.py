@@ -56,7 +56,7 @@ class Profile:
 
     @cached_property
     def _counts(self) -> dict[Encoding, int]:
-        """How many references are compared as each encoding, as far as it is known."""
+        """The number of references per encoding, as far as known."""
         counts: dict[Encoding, int] = {}
         for group in self.groups:
             if group.compared_as is not None:

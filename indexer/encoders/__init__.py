@@ -71,7 +71,7 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
 
 
 def _why_not_imported(error: BaseException) -> str:
-    """transformers imports torchvision wherever there is one, and a build for another torch fails with a riddle."""
+    """transformers imports torchvision if installed, and a build for another torch fails with an obscure error."""
     cause = error
     while (earlier := cause.__cause__ or cause.__context__) is not None:
         cause = earlier

@@ -112,7 +112,7 @@ def grid_of(batch: torch.Tensor, patch: int) -> tuple[int, int]:
 
 
 def geometry_facts(geometry: InputGeometry) -> list[int | str]:
-    """What a fingerprint says of a geometry; of the paper's preset as memories have always said it."""
+    """A geometry as part of a fingerprint; the paper's preset keeps its original form."""
     return [geometry.resized[0], geometry.size[0]] if geometry.is_paper_preset else [geometry.to_json()]
 
 

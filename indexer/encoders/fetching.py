@@ -152,7 +152,7 @@ def _read(path: Path, use: Callable[[bytes], object]) -> None:
 
 
 def _reason(error: Exception, name: str) -> str:
-    """One line for what the hub and its client say."""
+    """One line for an error of the hub or its client."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError) or (status in (401, 403) and not isinstance(error, RepositoryNotFoundError)):
         return gated(name)

@@ -11,9 +11,9 @@ _ALL = RetentionLimits()
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """What is kept of each category: its defects, and its other inspections; themselves, and their images and maps.
+    """Retention limits per category, for defects and other inspections, and for inspections and their images and maps.
 
-    An inspection that goes takes its image, map and thumbnail with it. A thumbnail otherwise stays.
+    Pruning an inspection deletes its image, map and thumbnail. Pruning an image keeps the thumbnail.
     """
 
     inspections: RetentionLimits = _ALL

@@ -38,8 +38,8 @@ class PruneStep:
 class Pruner:
     """Prunes one data folder. Any number of processes may do so at once.
 
-    Its methods give steps, each a short transaction or some deleted files, to be taken one by one with pauses between
-    them. They may raise CatalogueError, StorageFull and OSError; what was not taken then is taken the next time.
+    Its methods are generators of steps, each a short transaction or a few deleted files, to be run with pauses between
+    them. They may raise CatalogueError, StorageFull and OSError; the next run continues.
     """
 
     def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: RetentionPolicy, min_free_bytes: int) -> None:

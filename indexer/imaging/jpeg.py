@@ -1,4 +1,4 @@
-"""What a JPEG file's markers tell (ITU-T T.81, annex B)."""
+"""Reads a JPEG file's markers (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def list_visible(folder: Path) -> list[Path]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder; not when the disk does not say."""
+    """Whether it is a folder; False if the disk reports an error."""
     try:
         return path.is_dir()
     except OSError:
@@ -37,7 +37,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file; True where the disk does not say, so that opening it reports the error by name."""
+    """Whether it is a file; True if the disk reports an error, so that opening it reports that error."""
     try:
         return path.is_file()
     except OSError:

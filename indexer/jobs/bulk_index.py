@@ -150,8 +150,8 @@ def bulk_index(
     """Make the images references of their categories; what is one already is neither encoded nor added again.
 
     advance: told the category's report and how many more images are done. Every 32 images are committed together, so
-    that a kill loses no more than those, and another run goes on from there. Images that cannot be used are noted
-    and passed over. screen: what to search with to hold the images of each commit against each other and against the
+    that a kill loses no more than those, and another run goes on from there. Images that cannot be used are reported
+    and skipped. screen: what to search with to hold the images of each commit against each other and against the
     references there are, as the service does; None adds them without. Findings stay with the references, and an image
     is refused for those that the category's settings name. depth: bits in use, of files that have 16 a channel; None
     for what the category has, or what the values tell. policy, choice: how new categories are inspected, and what was
@@ -310,7 +310,7 @@ def _loaded_ahead(
 
 
 class _Screener:
-    """Holds one category's images, commit by commit, against each other and against the references there are."""
+    """Screens one category's images, commit by commit, against each other and the existing references."""
 
     def __init__(
         self, library: ReferenceStore, engine: PatchSearchEngine, category: str, geometry: InputGeometry

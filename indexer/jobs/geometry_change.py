@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class GeometryChangeReport:
-    """A finished change. version: the first snapshot under the new geometry. dropped: taken back as unreadable."""
+    """A finished change. version: the first snapshot under the new geometry. dropped: removed as unreadable."""
 
     version: int
     references: int
@@ -41,7 +41,7 @@ class GeometryChangeReport:
 class GeometryChangeJob:
     """One change of a category's geometry, begun with `Geometries.prepare`. Detection goes on under the earlier one.
 
-    A change that a killed job left unfinished is taken up again. References added meanwhile are encoded too.
+    A change that a killed job left unfinished is continued. References added meanwhile are encoded too.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GeometryChangeJob:
 
         encode: encodes some references under a geometry. calibrate: once all are encoded, makes the category's
         calibration of them, which is kept with the switch. stopping: asked between batches; Stopped then.
-        drop_unreadable: take back references whose images are gone or damaged, instead of raising ImagesUnreadable.
+        drop_unreadable: remove references whose images are missing or damaged, instead of raising ImagesUnreadable.
         GeometryNotFound when the change was given up meanwhile.
         """
         dropped: list[Reference] = []

@@ -43,8 +43,8 @@ class ReencodeReport:
 class ReencodeJob:
     """One rebuild of a data folder. Detection goes on with the old memory until the switch, which is one transaction.
 
-    A memory that a killed rebuild left unfinished is taken up again. References added meanwhile are encoded too.
-    codec_name: None keeps the codec. policy: of categories that had the old memory's own sizes; others keep theirs.
+    A memory that a killed rebuild left unfinished is continued. References added meanwhile are encoded too. codec_name:
+    None keeps the codec. policy: of categories that had the old memory's own sizes; others keep theirs.
     NothingToRebuild when the memory is of this encoder and codec already.
     """
 
@@ -77,8 +77,8 @@ class ReencodeJob:
     ) -> ReencodeReport:
         """Encode what is left and switch. advance: told how many more images are done.
 
-        drop_unreadable: take back references whose images are gone or damaged, instead of raising Unreadable. What
-        was encoded is kept for the next run when it ends early, as by StorageFull.
+        drop_unreadable: remove references whose images are missing or damaged, instead of raising ImagesUnreadable.
+        What was encoded is kept for the next run when it ends early, as by StorageFull.
         """
         dropped: list[Reference] = []
         with Reencoder.working(self._folder, self._encoder, self._codec, limits, decoders) as reencoder:

@@ -26,7 +26,7 @@ _BATCH = 8  # images encoded at once
 
 
 class ImagesUnreadable(Exception):
-    """Kept images that are gone or damaged, so that they cannot be encoded again."""
+    """Stored images that are missing or damaged, so that they cannot be encoded again."""
 
     def __init__(self, references: Sequence[Reference]) -> None:
         super().__init__(f"{len(references)} kept images cannot be read")

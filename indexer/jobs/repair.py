@@ -32,7 +32,7 @@ class RepairReport:
 class RepairJob:
     """One repair of the memory being served. Detection goes on with what is whole.
 
-    A repair that was killed is taken up again by the next. FeatureSpaceMismatch when the memory is of another encoder.
+    A killed repair is continued by the next. FeatureSpaceMismatch when the memory is of another encoder.
     """
 
     def __init__(self, folder: DataFolder, catalogue: Catalogue, encoder: Encoder) -> None:

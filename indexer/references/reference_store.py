@@ -122,7 +122,7 @@ class ReferenceStore:
 
     @property
     def published(self) -> PublishedState:
-        """What detection reads: the newest snapshot this process knows, with all that goes with it."""
+        """The newest snapshot that this process has loaded, with its settings: what detection uses."""
         return self._loader.published
 
     @property
@@ -217,7 +217,7 @@ class ReferenceStore:
         return promoted
 
     def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
-        """Call an inspected part a defect, or take back what was said of it: see `Inspections.set_label`."""
+        """Set or remove an inspection's label: see `Inspections.set_label`."""
         judged = self.catalogue.inspections.set_label(inspection_id, label)
         self._follow()
         return judged
@@ -268,7 +268,7 @@ class ReferenceStore:
         return self._originals.write(data, suffix)
 
     def read_original(self, sha256: str, suffix: str) -> bytes:
-        """The bytes of a kept image. OriginalUnreadable when they are gone or changed."""
+        """The bytes of a stored image. OriginalUnreadable if they are missing or damaged."""
         return self._originals.read(sha256, suffix)
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def has_free_space(data: Path, min_free_bytes: int) -> bool:
-    """Whether the disk has so much left that history may use some: references need it more. Not if it does not say."""
+    """Whether enough disk space is free for the history; the rest is reserved for references. False if unknown."""
     try:
         return shutil.disk_usage(data).free >= min_free_bytes
     except OSError:

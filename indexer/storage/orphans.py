@@ -64,7 +64,7 @@ class OrphanDeleter:
     def delete(self, paths: Sequence[str]) -> Iterator[DeletionStep]:
         """Delete those of some files (paths in the folder) that are not needed, in order, step by step.
 
-        It ends early while somebody adds files all the time: then the steps are of fewer files.
+        It ends early while files are added continuously; the steps are then of fewer files.
         """
         done = 0
         while done < len(paths):

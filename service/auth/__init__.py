@@ -1,4 +1,4 @@
-"""Who may do what: API keys, the roles that routes need, and limits on how often a key may ask."""
+"""Authentication and authorisation: API keys, the roles that routes require, and rate limits."""
 
 from service.auth.api_key_cache import ApiKeyCache, NewApiKey, generate_api_key
 from service.auth.roles import ROUTE_ROLES, Role

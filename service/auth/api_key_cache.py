@@ -21,7 +21,7 @@ _NOBODY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class NewApiKey:
-    """A key with its secret, which nobody can learn later: `token` is what a client sends."""
+    """A key with its token, which clients send and which is not stored."""
 
     key: ApiKey
     token: str
@@ -47,17 +47,17 @@ class ApiKeyCache:
         self._changing = threading.Lock()  # lest a key that was read before its end come back after it
 
     def refresh(self) -> None:
-        """Take over what the catalogue holds now."""
+        """Load the keys from the catalogue."""
         with self._changing:
             self._known = {key.id: key for key in self._keys.list()}
 
     def learn(self, key: ApiKey) -> None:
-        """Take over a key that has just been made or ended here."""
+        """Add or update a key that was just created or revoked here."""
         with self._changing:
             self._known = {**self._known, key.id: key}
 
     def knows(self, token: str) -> bool:
-        """Whether nothing would be learned by asking the catalogue: the key is here, or it is no key at all."""
+        """Whether a refresh cannot help: the key is known, or the token is malformed."""
         parts = _KEY.fullmatch(token)
         return parts is None or parts[1] in self._known
 

@@ -24,7 +24,7 @@ class RateLimiter:
     def wait(self, key_id: str, per_minute: int) -> int:
         """Take one request of `per_minute` (≥ 1); 0 when it may go on, else the seconds until one may, rounded up.
 
-        A bucket holds ten seconds' worth, and at least one request: enough for a burst, too little to hide a flood.
+        A bucket holds ten seconds' worth of requests, and at least one, which allows short bursts.
         """
         capacity, rate, now = max(1.0, per_minute / 6), per_minute / 60, self._clock()
         bucket = self._buckets.setdefault(key_id, _Bucket(capacity, now))

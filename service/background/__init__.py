@@ -1,4 +1,4 @@
-"""What a service does beside answering: each task on its own, none waits for another, none fails in silence."""
+"""Background tasks of the service: independent of each other, with failures logged and reported."""
 
 from service.background.supervisor import Supervisor, Task, TaskState
 

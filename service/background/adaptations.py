@@ -55,8 +55,8 @@ class Adaptations:
     """The latest adaptation for each category and encoding that was asked for, and the task that makes them.
 
     They are kept in the catalogue, so that a restart, or another process on the same data, finds them. A reference is
-    read again, stored like the images, and searched for in the owner's spare time: a detection waits for one step at
-    most. One that is out of date serves until it has been made again.
+    read again, stored like the images, and searched at the lowest priority: a detection waits for at most one step. An
+    outdated adaptation is used until it is renewed.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Adaptations:
     async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
         """Return once there is an adaptation, or none can be made, or after so many seconds.
 
-        Only the first who asks waits: a line of such images must not hold up everybody else meanwhile.
+        Only the first caller waits, so that a stream of such images does not delay all others.
         """
         if self._calibrations.of(category) is None:
             return

@@ -59,7 +59,7 @@ class GeometryChanges:
         self._limits = limits
 
     def round(self, stopping: threading.Event) -> None:
-        """See `Task`: bring every change that was asked for to its end."""
+        """See `Task`: complete all pending changes."""
         published = self._library.published
         if published.superseded_by is not None:
             return

@@ -1,4 +1,4 @@
-"""Follows the history for everybody who watches it live: one task reads what was recorded, and tells each."""
+"""Broadcasts new inspections: one task reads the history and sends them to all live streams."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Subscriber:
 
 
 class InspectionStream:
-    """Reads what was recorded since it last looked, while anybody listens, and tells each what it wants to hear."""
+    """Polls for new inspections while there are subscribers, and sends each the matching ones."""
 
     def __init__(self, inspections: Inspections) -> None:
         self._inspections = inspections

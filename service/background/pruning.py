@@ -40,7 +40,7 @@ class Pruning:
         return min(_DISK_SECONDS, self._seconds)
 
     def round(self, stopping: threading.Event) -> None:
-        """See `Task`: make room if there is little, and, when it is time, bring the history within its limits."""
+        """See `Task`: free disk space if it is low, and prune the history when due."""
         self._take(self._pruner.free_disk_space(), stopping)
         self._take(self._pruner.delete_abandoned(), stopping)
         if time.monotonic() >= self._next_look:

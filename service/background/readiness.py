@@ -42,8 +42,8 @@ class SelfCheckResult:
 class Readiness:
     """Checks that images go through the encoder, and holds the last check's result.
 
-    While detections or new references go through it, these show that it works. Otherwise a blank image is sent, with
-    less priority than everything else: it stands in nobody's way, is refused by no full queue, and counts as nothing.
+    While detections or new references go through it, these show that it works. Otherwise a blank image is encoded, at
+    the lowest priority: it delays nothing, is accepted by a full queue, and is not counted in metrics.
     """
 
     def __init__(

@@ -68,12 +68,12 @@ def for_each(work: Callable[[T], object], items: Mapping[str, T], stopping: thre
 
 
 class Task:
-    """A piece of work done in rounds, over and over, until the service stops.
+    """Work that is repeated in rounds until the service stops.
 
-    It has a thread of its own: a pool that is full of blocked requests, or another task that takes long, cannot keep it
-    from its work. work: one round; it is given an event that is set once the service stops. seconds: pause between
-    rounds; failures double it, up to `most_seconds`. least_seconds: pause before a round that somebody asked for.
-    stalls_after: seconds that no round should take; None where one may take any time.
+    It has its own thread, so that neither a blocked thread pool nor another task can delay it. work: one round; it is
+    given an event that is set once the service stops. seconds: pause between rounds; failures double it, up to
+    `most_seconds`. least_seconds: minimum pause before a requested round. stalls_after: seconds that no round should
+    take; None where one may take any time.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Task:
                 future.set_exception(WorkerStoppedError("the service is stopping"))
 
     def _turn(self, pause: float) -> list[Future[None]] | None:
-        """Wait until the next round is due, or asked for; returns who asked, None once the service stops."""
+        """Wait until the next round is due or requested; returns the waiting futures, None once the service stops."""
         due = self._ended + max(pause, 0.0)
         with self._changed:
             while not self._stopping.is_set():

@@ -51,11 +51,11 @@ class ConnectionLimits:
 
 
 class LimitedH11Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with an end to waiting for headers, to idling, and to answers that nobody takes.
+    """uvicorn's HTTP/1.1 with timeouts for headers, idle connections and unread responses.
 
-    With as many connections as there may be, a new one takes the place of the one that has been without a request for
-    longest, which gets 503 unless it was kept after an answer; if all are at work, the new one gets 503. Time for
-    bodies is bounded by `service.http.middleware.body_limit`.
+    At the maximum number of connections a new one replaces the one that has been without a request for longest, which
+    gets 503 unless it was kept alive after a response; if all are busy, the new one gets 503. Time for bodies is
+    bounded by `service.http.middleware.body_limit`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class LimitedH11Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless the last answer is given already."""
+        """Process received data, unless the last response was already sent."""
         if self._leaving:
             self._linger()
         else:
@@ -104,15 +104,15 @@ class LimitedH11Protocol(H11Protocol):
         self._watch()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing: uvicorn's own timer does not see that half a request has come already; `_on_timeout` does."""
+        """Disabled: uvicorn's timer ignores partially received requests; `_on_timeout` handles them."""
 
     def pause_writing(self) -> None:
-        """The client does not take the answer: give it some time."""
+        """The client does not read the response: start the write timeout."""
         super().pause_writing()
         self._stalled = self.loop.call_later(self._limits.write_timeout_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client takes the answer again, or has gone."""
+        """The client reads again, or has disconnected."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
@@ -217,7 +217,7 @@ class LimitedH11Protocol(H11Protocol):
             transport.close()
 
     def _leave(self) -> None:
-        """Say that nothing more will be sent, and close once the client has stopped sending too."""
+        """Shut down writing, and close once the client has stopped sending."""
         self._leaving = True
         self._enter("working")
         self._unset_keepalive_if_required()

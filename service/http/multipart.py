@@ -36,7 +36,7 @@ class Body:
             yield name.encode("latin-1"), value if isinstance(value, UploadFile) else value.encode("latin-1")
 
     async def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for _, value in self._items:
             if isinstance(value, UploadFile):
                 await value.close()

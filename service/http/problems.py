@@ -123,7 +123,7 @@ class ProblemError(Exception):
         self.more = more
 
     def body(self, request_id: str | None) -> Problem:
-        """What is sent."""
+        """The response body."""
         status, title = TYPES[self.kind]
         return Problem(
             type=f"/problems/{self.kind}",

@@ -14,7 +14,7 @@ from service.http.problems import ProblemError
 
 
 async def check_query_parameters(request: Request) -> None:
-    """Refuse what would otherwise be ignored, or silently read as something else. ProblemError."""
+    """Reject undeclared, repeated or undecodable parameters instead of ignoring or misreading them. ProblemError."""
     query: bytes = request.scope["query_string"]
     for part, raw in (("path", request.scope["raw_path"]), ("query", query)):
         try:

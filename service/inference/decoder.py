@@ -48,9 +48,9 @@ _THUMBNAIL_QUALITY = 80
 class DecodedImage:
     """An uploaded image as the encoder takes it.
 
-    Its pixels are let go of once it is prepared: decoded, a request's images would take gigabytes together. thumbnail:
-    made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a
-    channel, None of others.
+    Its pixels are released once it is prepared, since the decoded images of a request could take gigabytes. thumbnail:
+    made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a channel,
+    None of others.
     """
 
     original: SourceImage

@@ -82,7 +82,7 @@ class Tracing:
             tracer.start_span(stage.name, start_time=wall + int(stage.begin * 1e9)).end(wall + int(stage.end * 1e9))
 
     def close(self) -> None:
-        """Send what is left."""
+        """Flush remaining spans."""
         if self._provider is not None:
             self._provider.shutdown()
 

@@ -17,10 +17,10 @@ _PAUSE_SECONDS = 2.0
 
 
 class CircuitBreaker:
-    """Says whether a detection should ask the database. Safe on several threads.
+    """Decides whether a detection queries the database. Thread-safe.
 
-    After a failure that took time, detections leave the database alone until somebody else, who has the time, has been
-    answered. While it fails at once, each tries again.
+    After a slow failure, detections skip the database until a query outside of detections succeeds. While it fails
+    immediately, each detection tries again.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:

@@ -104,10 +104,10 @@ class PendingInspection:
 
 @dataclass(frozen=True)
 class RecordResult:
-    """What became of a request's findings.
+    """The result of recording a request.
 
-    recorded: whether they are in the history; None when the database's answer to that was lost. earlier: by id, those
-    that another try of the same request had recorded by then, which stand in place of what was found now.
+    recorded: whether its inspections are in the history; None if the response to the commit was lost. earlier: by id,
+    those that another try of the same request had recorded by then, which stand in place of what was found now.
     """
 
     recorded: bool | None
@@ -115,10 +115,10 @@ class RecordResult:
 
 
 class Recorder:
-    """Records inspections. An answer is worth more than its history: what goes wrong here is told, and stops no line.
+    """Records inspections. Failures are reported in the response and never fail a detection.
 
-    Files that may have been written for nothing are left to the pruner, which deletes them once it is certain that no
-    row names them: a row may be there although its commit seemed to fail, or belong to another try.
+    Files that may be unused are left to the pruner, which deletes them once it is certain that no row names them: a row
+    may exist although its commit seemed to fail, or belong to another attempt.
     """
 
     def __init__(self, data: Path, library: ReferenceStore, pruner: Pruner, min_free_bytes: int) -> None:
@@ -129,9 +129,10 @@ class Recorder:
         self._breaker = CircuitBreaker(library.catalogue)
 
     def earlier(self, request: KeyedRequest) -> dict[str, Inspection]:
-        """What is recorded of a request already, by id; nothing while the database does not answer. RequestKeyReused.
+        """The inspections recorded for a request before, by id; empty while the database does not respond.
+        RequestKeyReused.
 
-        While it does not answer nobody else's try is recorded either.
+        While it does not respond, no other attempt is recorded either.
         """
         if not self._breaker.closed():
             return {}
@@ -146,7 +147,7 @@ class Recorder:
         return inspections
 
     def record(self, findings: Sequence[PendingInspection]) -> RecordResult:
-        """Keep the findings of one request, all or none, with their images and maps.
+        """Record the inspections of one request, all or none, with their images and maps.
 
         RequestKeyReused when the request's key was used for another one meanwhile.
         """

@@ -1,4 +1,4 @@
-"""Who is asking, who may do what, and who did what."""
+"""Access, API keys and the audit trail."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict
 
 
 class ResponseModel(BaseModel):
-    """Something that the service says."""
+    """Base class of response bodies."""
 
     model_config = ConfigDict(frozen=True)
 

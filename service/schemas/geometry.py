@@ -1,4 +1,4 @@
-"""How images of a category are scaled and cropped, what that costs, and how somebody asks for it."""
+"""Geometries of categories: responses with their cost, and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspections, as the history keeps them and as they add up over time; and what a person says of one."""
+"""Recorded inspections, their trend over time, and labels."""
 
 from __future__ import annotations
 

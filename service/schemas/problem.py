@@ -1,4 +1,4 @@
-"""An error, as it is answered."""
+"""Problem details of an error response."""
 
 from __future__ import annotations
 

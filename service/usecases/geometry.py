@@ -73,7 +73,7 @@ def resolved(
 
 
 def usual_size(profile: Profile, present: InputGeometry) -> Size:
-    """(width, height) that most references of a category have; what they are scaled to while there are none."""
+    """The most common (width, height) of a category's references; the scaled size without references."""
     counts: dict[Size, int] = {}
     for group in profile.groups:
         size = group.width, group.height

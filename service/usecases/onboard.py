@@ -118,9 +118,9 @@ async def _geometry(
 async def restore(
     state: AppState, category: str, references: Sequence[Reference]
 ) -> list[AddOutcome | ImageRejected | OriginalUnreadable]:
-    """Make references that were removed ones again, together, with what was known of each, and their category too.
+    """Restore removed references and their category in one transaction, with their metadata.
 
-    Returns what became of each: one whose image is gone, or cannot be read any more, keeps none of the others.
+    Returns the outcome of each: a missing or unreadable image does not affect the others.
     """
     with state.onboarding.held_bytes.lease() as lease:
         return await _restore(state, category, references, lease)
@@ -227,6 +227,6 @@ async def _screen(
 
 
 def with_appearance(image: DecodedImage) -> SourceImage:
-    """The image as it is offered: with how it looks as a photograph."""
+    """The source image with its photo quality."""
     original = image.original
     return replace(original, appearance=photo_quality_of(image.prepared.window.cpu(), original.width, original.height))

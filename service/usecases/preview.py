@@ -45,7 +45,7 @@ class JudgedScore:
 
 @dataclass(frozen=True)
 class SettingsComparison:
-    """A reference, or a recent part, as it is judged now and as it would be."""
+    """A reference or a recent part, judged before and after."""
 
     before: JudgedScore
     after: JudgedScore
@@ -58,11 +58,11 @@ class SettingsComparison:
 
 @dataclass(frozen=True)
 class Preview:
-    """What was found out.
+    """The preview's result.
 
-    before, after: the calibration now, and as it would be. basis, measured: how the latter was come by, and from how
-    many references. searched_again: whether the parts were, or their kept scores were taken. stale: those whose kept
-    score was measured with other references or search settings than there are now.
+    before, after: the present and the new calibration. basis, measured: the source of the new one, and the number of
+    references scored for it. searched_again: whether parts were searched again, or stored scores were used. stale:
+    parts whose stored score was computed with other references or search settings.
     """
 
     version: int

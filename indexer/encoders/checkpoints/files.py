@@ -37,7 +37,7 @@ def read_checkpoint(path: Path) -> Weights:
 
 
 def unwrapped(stored: object) -> Weights:
-    """The flat state dict somewhere in what a file holds. EncoderError when there is none."""
+    """The flat state dict inside a file's content. EncoderError when there is none."""
     while isinstance(stored, Mapping) and not any(isinstance(value, torch.Tensor) for value in stored.values()):
         inner = next((stored[name] for name in _WRAPPED if isinstance(stored.get(name), Mapping)), None)
         if inner is None:

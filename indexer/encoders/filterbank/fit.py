@@ -99,7 +99,7 @@ def _keep(checkpoint: Path, patches: list[Moments], seed: int, done: int) -> Non
 
 
 def _resumed(checkpoint: Path | None, seed: int, scenes: int) -> tuple[list[Moments], int]:
-    """The sums that a checkpoint holds and the number of scenes in them; nothing where there is none."""
+    """The sums and the number of scenes of a checkpoint; empty without one."""
     if checkpoint is None or not checkpoint.is_file():
         return [Moments() for _ in LAYERS], 0
     stored = torch.load(checkpoint, weights_only=True)

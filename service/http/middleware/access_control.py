@@ -24,11 +24,10 @@ _PORT = re.compile(rb":\d*$")
 
 
 class AccessControlMiddleware:
-    """Lets a request in that has the role its route needs, and names the actor for the audit trail.
+    """Admits requests with the role that their route requires, and sets the actor for the audit trail.
 
-    With `api_keys` None access is open: whoever reaches the port may do everything. Then a web page from elsewhere must
-    not use a visitor's browser to reach it, so browsers' cross-site writes are refused, and so is every `Host` but this
-    machine's: a name of the page's own could have been made to point here, which to a browser is the same site.
+    With `api_keys` None access is open to every client that can connect. As protection against cross-site requests and
+    DNS rebinding, browsers' cross-site writes are then refused, and so is every `Host` other than this machine's.
 
     look_up: has the api_keys refreshed, for a key that it does not know. host: the address listened on.
     """

@@ -16,9 +16,9 @@ from service.inference.worker import QueueFullError
 class BodyLimitMiddleware:
     """Refuses a body that is too large, by its declared length or as soon as it grows beyond, or that comes too slowly.
 
-    Images come as multipart/form-data and may be large; everything else is JSON and may not. A body has `seconds`
-    to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client counts.
-    Bodies with images are held until the answer, and all under way together within a budget: detecting, that of
+    Images are sent as multipart/form-data and may be large; everything else is JSON and must be small. A body has
+    `seconds` to come, and one second more for every `bytes_per_second` of it that came: only waiting for the client
+    counts. Bodies with images are held until the answer, and all under way together within a budget: detecting, that of
     detections; others, that of all else.
     """
 

@@ -1,4 +1,4 @@
-"""Adds security headers and the snapshot's version to every response."""
+"""Adds security headers and the index version to every response."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SECURITY_HEADERS = [
 
 
 class ResponseHeadersMiddleware:
-    """Tells browsers to be careful with every answer, and every client which snapshot this process had then.
+    """Adds security headers, and the index version of this process, to every response.
 
-    After a write the snapshot holds it: give its number as `min_version` to any replica to read what was written.
+    After a write that version includes it: send it as `min_version` to any replica to read the write.
     """
 
     def __init__(self, app: ASGIApp, version: Callable[[], int]) -> None:

@@ -15,7 +15,7 @@ _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Takes a sane `X-Request-ID` or makes one, and sends it back with the answer, even that of a crash."""
+    """Accepts a valid `X-Request-ID` or generates one, and returns it with every response, including errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
