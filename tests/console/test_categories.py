@@ -228,6 +228,21 @@ def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, 
     assert server.client.get("/categories/disc").json()["settings"] == before
     page.get_by_label("References compared with").fill("0")
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    page.get_by_role("button", name="Reset").click()
+    weights = page.get_by_label(re.compile("Weight of "))
+    weights.first.fill("2")  # all or none
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    for index in range(weights.count()):
+        weights.nth(index).fill("1")
+    page.get_by_label("Pooled share").fill("0.5")
+    expect(would).to_contain_text("scored anew")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    after = server.client.get("/categories/disc").json()["settings"]
+    assert after == {**before, "pooled_share": 0.005, "layer_weights": [1.0] * weights.count()}
+    page.get_by_role("button", name="Undo").last.click()
+    expect(weights.first).to_have_value("")
+    assert server.client.get("/categories/disc").json()["settings"] == before
 
 
 def areas(server: ServerProcess) -> list[list[list[float]]] | None:

@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { geometryCard } from "./geometry.js";
-import { t } from "./i18n.js";
+import { number as decimal, t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
 import { tell, tellProblem } from "./toasts.js";
 
@@ -22,8 +22,13 @@ export async function showSettings(place, category, signal) {
     unfamiliar_rate: number("unfamiliar_rate", { min: 0.0001, max: 99, step: "any" }),
     k: number("k", { min: 1, max: 100000, step: 1 }),
     rho: number("rho", { min: 0, max: 16, step: 1 }),
+    pooled_share: number("pooled_share", { min: 0.001, max: 100, step: "any" }),
   };
-  const weights = encoder.layers.map((layer) => h("input", { type: "number", min: 0, step: "any", required: true, "aria-label": t("settings.weight", { layer }) }));
+  const balanced = category.calibration.layer_weights;
+  const weights = encoder.layers.map((layer, index) => h("input", {
+    type: "number", min: 0, step: "any", "aria-label": t("settings.weight", { layer }), "aria-describedby": "about-layer_weights",
+    placeholder: balanced ? decimal(balanced[index], 4) : t("settings.calibrated"),
+  }));
   const refuse = FINDINGS.map((kind) => h("input", { type: "checkbox", id: `refuse-${kind}`, value: kind }));
   const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
   const back = h("button", { type: "button", disabled: true, onclick: () => { write(kept); changed(); } }, t("settings.back"));
@@ -31,7 +36,8 @@ export async function showSettings(place, category, signal) {
     h("h2", {}, t("category.settings")),
     Object.keys(inputs).map((key) => h("div", { class: "field" },
       h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)))),
-    h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights)),
+    h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights),
+      h("span", { class: "hint", id: "about-layer_weights" }, t("settings.about.layer_weights"))),
     h("fieldset", {}, h("legend", {}, t("settings.refuse")), refuse.map((box) => h("label", { class: "check", for: box.id }, box, t(`finding.${box.value}`)))),
     h("div", { class: "actions" }, save, back),
   );
@@ -44,19 +50,19 @@ export async function showSettings(place, category, signal) {
     inputs.threshold.value = settings.threshold ?? "";
     inputs.k.value = settings.k;
     inputs.rho.value = settings.rho;
-    weights.forEach((input, place_) => { input.value = settings.layer_weights?.[place_] ?? 1; });
+    inputs.pooled_share.value = Number((settings.pooled_share * 100).toPrecision(6));
+    weights.forEach((input, index) => { input.value = settings.layer_weights?.[index] ?? ""; });
     for (const box of refuse) box.checked = settings.refuse.includes(box.value);
   }
 
   function read() {
-    const shares = weights.map(({ valueAsNumber }) => valueAsNumber);
-    const alike = shares.every((each) => each === shares[0]);
     return {
       false_reject_rate: inputs.false_reject_rate.valueAsNumber / 100,
       threshold: inputs.threshold.value === "" ? null : inputs.threshold.valueAsNumber,
       unfamiliar_rate: inputs.unfamiliar_rate.valueAsNumber / 100,
       k: inputs.k.valueAsNumber, rho: inputs.rho.valueAsNumber,
-      layer_weights: alike && shares[0] > 0 ? null : shares,
+      pooled_share: inputs.pooled_share.valueAsNumber / 100,
+      layer_weights: weights.every(({ value }) => value === "") ? null : weights.map(({ valueAsNumber }) => valueAsNumber),
       refuse: refuse.filter(({ checked }) => checked).map(({ value }) => value),
     };
   }
@@ -68,6 +74,8 @@ export async function showSettings(place, category, signal) {
   }
 
   function changed() {
+    const named = weights.some(({ value }) => value !== "");
+    for (const input of weights) input.required = named;
     const wanted = changes();
     const any = Object.keys(wanted).length > 0;
     const valid = form.checkValidity();
