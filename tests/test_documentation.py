@@ -78,6 +78,6 @@ def test_links_and_make_targets_in_the_documents_exist(page: Path) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
-def test_the_change_log_tells_of_this_version() -> None:
+def test_the_change_log_has_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()

@@ -123,7 +123,7 @@ def test_a_product_is_taught_from_images_to_a_false_reject_rate(
     server.client.delete("/categories/ring").raise_for_status()  # what others teach shows the same product
 
 
-def test_too_few_images_to_find_outliers_are_said(page: Page, server: ServerProcess, tmp_path: Path) -> None:
+def test_too_few_images_to_check_for_outliers_are_reported(page: Page, server: ServerProcess, tmp_path: Path) -> None:
     for index in range(3):
         (tmp_path / f"pin-{index}.png").write_bytes(varied(index))
     page.goto("/#/categories")

@@ -89,7 +89,7 @@ def test_a_border_of_before_is_inspected_after_a_change(page: Page, server: Serv
     assert server.client.get("/categories/disc").json()["geometry"]["inspected"]["fraction"] == 1.0
 
 
-def test_a_new_product_is_added_as_fine_as_was_said_and_its_cost_is_agreed_to_first(
+def test_a_new_product_gets_the_chosen_resolution_after_its_cost_is_confirmed(
     page: Page, server: ServerProcess, tmp_path: Path
 ) -> None:
     paths = []

@@ -33,7 +33,7 @@ def test_parts_appear_as_they_are_inspected_and_rejects_come_forward(page: Page,
     expect(rows).to_have_count(len(shares) - sum(shares))
 
 
-def test_one_key_says_it_is_fine_and_another_takes_that_back(page: Page, server: ServerProcess) -> None:
+def test_one_key_marks_as_good_and_another_undoes_it(page: Page, server: ServerProcess) -> None:
     inspection = inspect(server, 2100, "fine")
     watch(page, "fine")
     expect(page.get_by_role("region", name="Verdict")).to_be_visible()
@@ -63,7 +63,7 @@ def test_one_key_confirms_a_defect_and_the_undo_beside_the_notice_takes_it_back(
     assert server.client.get(f"/inspections/{inspection}").json()["label"] is None
 
 
-def test_the_list_is_walked_with_keys_and_then_no_reject_comes_forward(page: Page, server: ServerProcess) -> None:
+def test_keyboard_navigation_stops_following_rejects(page: Page, server: ServerProcess) -> None:
     for seed in (2300, 2301):
         inspect(server, seed, "walk")
     watch(page, "walk")

@@ -100,7 +100,7 @@ def test_every_view_opened_in_an_outage_is_there_when_the_service_is_back(
             page.close()
 
 
-def test_the_page_tries_at_once_when_it_is_told_to(watched: tuple[Page, Watched], server: ServerProcess) -> None:
+def test_try_now_retries_immediately(watched: tuple[Page, Watched], server: ServerProcess) -> None:
     page, seen = watched
     page.goto("/#/categories")
     expect(page.get_by_role("article")).to_have_count(1)
@@ -167,7 +167,7 @@ def test_the_wizard_waits_for_the_service_and_then_sends_the_rest(
         page.close()
 
 
-def test_what_fails_again_and_again_is_told_once(watched: tuple[Page, Watched], server: ServerProcess) -> None:
+def test_a_repeated_failure_is_logged_once(watched: tuple[Page, Watched], server: ServerProcess) -> None:
     page, seen = watched
     page.goto("/#/categories/disc")
     tiles = page.locator(".images > li.image")
@@ -183,7 +183,7 @@ def test_what_fails_again_and_again_is_told_once(watched: tuple[Page, Watched], 
     page.close()
 
 
-def test_a_view_that_gets_another_s_answer_says_so_and_tries_again(
+def test_a_view_that_gets_another_response_shows_it_and_retries(
     watched: tuple[Page, Watched], server: ServerProcess
 ) -> None:
     page, _ = watched

@@ -44,7 +44,7 @@ def test_any_budget_on_the_card_answers_like_the_oracle(kind: str, room: int) ->
         np.testing.assert_allclose(engine.max_similarity(memory, patches, rows, 1), expected, rtol=0, atol=1e-5)
 
 
-def test_a_card_that_is_full_says_so_and_answers_when_there_is_room_again() -> None:
+def test_a_full_gpu_is_an_error_until_memory_is_free_again() -> None:
     memory, stored = filled(20, "fp32", grid=(20, 20), dim=256)  # 13 MB for the first block
     patches = random_features(memory.space, 1, 1).patches[0]
     engine = TorchEngine(CUDA, DeviceCodeCache(CUDA, 1 << 40))

@@ -80,7 +80,7 @@ def test_a_given_category_is_the_only_one_compared_with(taught: TestClient) -> N
     assert answer["score"] > pooled["score"]
 
 
-def test_too_few_references_for_the_rate_is_said(taught: TestClient) -> None:
+def test_too_few_references_for_the_rate_are_reported(taught: TestClient) -> None:
     answer = taught.post("/detect", files=files(part(50, kind=1))).json()["results"][0]
     assert (answer["category"], answer["verdict"]) == ("plate", "uncalibrated")
     assert answer["threshold"] is not None

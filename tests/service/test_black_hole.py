@@ -75,7 +75,7 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         assert found.isdisjoint(unrecorded)
 
 
-def test_a_service_whose_database_is_a_black_hole_ends_when_it_is_told_to(tmp_path: Path, proxy: DatabaseProxy) -> None:
+def test_a_service_with_an_unresponsive_database_stops_on_sigterm(tmp_path: Path, proxy: DatabaseProxy) -> None:
     with ServerProcess(tmp_path / "data", DATABASE_URL=proxy.url).wait_until_live() as server:
         server.teach("disc", *(part(seed) for seed in range(3)))
         proxy.swallow()

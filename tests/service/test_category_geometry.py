@@ -114,7 +114,7 @@ def test_without_a_category_each_image_is_recognised_and_inspected_as_its_catego
         assert result["inspected"]["fraction"] == 1.0
 
 
-def test_an_image_that_cannot_be_recognised_keeps_none_of_the_others_from_their_verdict(
+def test_an_unrecognisable_image_does_not_prevent_verdicts_of_the_others(
     both: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = iter(range(3))
@@ -290,9 +290,7 @@ def test_a_killed_change_goes_on_after_a_restart(tmp_path: Path, kind: str, requ
     assert checked.exit_code == 0, checked.stdout + checked.stderr
 
 
-def test_a_change_that_fails_keeps_none_of_the_others_from_theirs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_geometry_change_does_not_block_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = GeometryChanges._encode
 
     def failing(self: GeometryChanges, references: Sequence[Reference], geometry: InputGeometry) -> Reencoded:

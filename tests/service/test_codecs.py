@@ -72,7 +72,7 @@ def kinds(results: list[dict[str, Any]]) -> set[str]:
     return {notice["kind"] for result in results for notice in result["notices"]}
 
 
-def test_parts_that_are_stored_like_the_references_have_nothing_to_be_told(client: TestClient) -> None:
+def test_parts_encoded_like_the_references_get_no_notice(client: TestClient) -> None:
     results = detect(client, "png", list(map(encode_png, good()))) + detect(client, "jpeg", list(map(jpeg, good())))
     assert kinds(results) == set()
     assert sum(result["verdict"] == "normal" for result in results) >= 2 * GOOD - 5
@@ -120,7 +120,7 @@ def test_the_calibration_for_such_images_outlives_a_restart_and_follows_the_refe
         client.delete(f"/references/{added}")
 
 
-def test_references_that_are_stored_in_another_way_than_most_are_told_so(client: TestClient) -> None:
+def test_references_encoded_differently_from_most_get_a_notice(client: TestClient) -> None:
     extra = render_good(PRODUCT, 901).image
     for category, data, kind in (
         ("png", jpeg(extra), "encoding_mismatch"),
@@ -131,7 +131,7 @@ def test_references_that_are_stored_in_another_way_than_most_are_told_so(client:
         client.delete(f"/references/{answer['results'][0]['reference_id']}")
 
 
-def test_a_part_of_another_size_is_told(client: TestClient) -> None:
+def test_a_part_of_another_size_gets_a_notice(client: TestClient) -> None:
     small = cv2.resize(good()[0], (256, 256), interpolation=cv2.INTER_AREA)
     [result] = detect(client, "png", [encode_png(small)])
     assert kinds([result]) == {"size_mismatch"}

@@ -39,7 +39,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be_and_connections_are_kept_within
     assert ("only" in done.stderr) == (not allowed.startswith("512"))
 
 
-def test_connections_that_wait_for_a_descriptor_are_told_in_few_lines_and_served_later(tmp_path: Path) -> None:
+def test_connections_waiting_for_a_descriptor_are_logged_briefly_and_served_later(tmp_path: Path) -> None:
     with ExitStack() as stack, ServerProcess(tmp_path / "data").wait_until_live() as server:
         assert server.client.get("/readyz").status_code == 200
         used = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))

@@ -40,7 +40,7 @@ def test_codes_on_the_disk_give_the_same_answer_before_and_after_a_restart(tmp_p
     assert scores[0] == scores[1] == scores[2]
 
 
-def test_compiling_the_built_in_encoder_is_nothing_and_starts_anyway(tmp_path: Path) -> None:
+def test_compilation_is_ignored_by_the_built_in_encoder(tmp_path: Path) -> None:
     with TestClient(
         create_app(AppState.start(settings(tmp_path, compile_encoder=True, batch_size=3))), base_url="http://localhost"
     ) as client:

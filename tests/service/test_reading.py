@@ -183,7 +183,7 @@ def test_a_rebuild_reads_every_reference_as_it_was_read(tmp_path: Path) -> None:
     assert after["score"] == pytest.approx(before["score"], rel=0.01)
 
 
-def test_the_bulk_job_tells_the_depth_as_the_service_does(tmp_path: Path) -> None:
+def test_the_bulk_job_infers_the_bit_depth_as_the_service_does(tmp_path: Path) -> None:
     parts, data = tmp_path / "parts", tmp_path / "data"
     for bits, name in ((12, "twelve"), (16, "sixteen")):
         (parts / name).mkdir(parents=True)

@@ -15,7 +15,7 @@ from tests.helpers.server_process import START_SECONDS, ServerProcess
 from tests.helpers.waiting import eventually
 
 
-def test_another_codec_is_taken_over_while_the_service_answers(tmp_path: Path) -> None:
+def test_a_running_service_loads_another_codec(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(data).wait_until_live() as server:
         server.teach("disc", *(part(seed) for seed in range(8)))

@@ -48,7 +48,7 @@ def test_every_replica_serves_what_one_has_committed(tmp_path: Path, database: s
         two.stop()
 
 
-def test_a_nearly_full_disk_stops_history_and_says_so_while_detection_and_onboarding_go_on(tmp_path: Path) -> None:
+def test_a_nearly_full_disk_stops_recording_but_not_detection_and_onboarding(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", MIN_FREE_BYTES=str(1 << 60)).wait_until_live() as server:
         added = server.client.post("/references", data={"category": "disc"}, files=files(part(1), part(2)))
         assert added.status_code == 200
@@ -60,7 +60,7 @@ def test_a_nearly_full_disk_stops_history_and_says_so_while_detection_and_onboar
         assert (ready.status_code, ready.json()["recording_enabled"]) == (200, False)
 
 
-def test_all_who_wait_for_a_snapshot_share_one_look_at_the_catalogue(
+def test_requests_waiting_for_a_snapshot_share_one_catalogue_poll(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     onboard(client, "disc", part(1), part(2))

@@ -69,7 +69,9 @@ def disc(server: ServerProcess) -> dict[str, Any]:
     return dict(found)
 
 
-def test_old_images_go_defects_and_thumbnails_stay_and_feedback_goes_on(tmp_path: Path, database: str) -> None:
+def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_works(
+    tmp_path: Path, database: str
+) -> None:
     data = tmp_path / "data"
     limits = {"KEEP_IMAGES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
     with taught(ServerProcess(data, **limits)) as server:
@@ -222,7 +224,7 @@ def test_a_full_disk_costs_old_images_first_then_history_and_never_detection(tmp
         assert server.stop() == 0
 
 
-def test_the_command_tells_what_would_go_and_several_at_once_take_exactly_that(
+def test_prune_dry_run_matches_what_concurrent_prunes_remove(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History.begin(tmp_path / "data", database)

@@ -138,7 +138,7 @@ def test_a_memory_made_by_another_encoder_is_refused_in_one_line(tmp_path: Path)
         ({"HOST": "nowhere.invalid", "ACCESS": "keys"}, "not known"),
     ],
 )
-def test_where_nobody_can_listen_is_told_in_one_line(tmp_path: Path, given: dict[str, str], says: str) -> None:
+def test_an_unusable_address_is_one_line(tmp_path: Path, given: dict[str, str], says: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         ServerProcess(tmp_path / "data", port=taken.getsockname()[1], **given) as server,
@@ -219,7 +219,7 @@ def large_part(seed: int) -> bytes:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_temporary_folder_fails_nothing(tmp_path: Path) -> None:
+def test_a_full_temporary_folder_has_no_effect(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "temporary", "8m") as temporary,
         ServerProcess(tmp_path / "data", environment={"TMPDIR": str(temporary)}).wait_until_live() as server,

@@ -114,7 +114,7 @@ def test_a_trend_adds_up_to_the_history(database: str) -> None:
     catalogue.close()
 
 
-def test_a_trend_tells_the_same_of_times_between_whole_seconds_and_of_gaps(database: str) -> None:
+def test_trends_handle_fractions_of_seconds_and_gaps(database: str) -> None:
     catalogue = Catalogue.open(database)
     begun = datetime(2026, 3, 1, 12, 0, 7, 654_321, tzinfo=UTC)
     seconds = (0, 0.3, 0.9, 5.345, 5.345_679, 58.9)

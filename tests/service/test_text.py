@@ -203,7 +203,7 @@ def test_file_names_are_read_in_either_way_of_writing_them(taught: TestClient, d
     assert answer.json()["results"][0]["filename"] == name
 
 
-def test_an_image_without_a_file_name_is_told_what_it_lacks(taught: TestClient) -> None:
+def test_an_image_without_a_file_name_is_refused_with_the_reason(taught: TestClient) -> None:
     answer = taught.post(
         "/detect", content=body((b"images", None, b"x")), headers={"content-type": "multipart/form-data; boundary=x"}
     )

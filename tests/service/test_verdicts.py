@@ -34,7 +34,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield running
 
 
-def test_nothing_like_the_references_is_unfamiliar_and_never_normal(line: TestClient) -> None:
+def test_an_image_unlike_all_references_is_unfamiliar_and_never_normal(line: TestClient) -> None:
     rng = np.random.default_rng(0)
     covered = encode_png(np.clip(rng.normal(5, 3, (144, 160, 3)), 0, 255).astype(np.uint8))
     turned = encode_png(np.ascontiguousarray(cv2.imdecode(np.frombuffer(part(3, kind=1), np.uint8), 1)[::-1, ::-1]))

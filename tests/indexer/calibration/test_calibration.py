@@ -105,7 +105,7 @@ def test_fresh_good_parts_are_called_anomalous_and_unfamiliar_at_no_more_than_th
         assert unfamiliar >= low / 2
 
 
-def test_a_manual_threshold_overrides_and_no_calibration_is_said() -> None:
+def test_a_manual_threshold_overrides_calibration_and_a_missing_one_is_uncalibrated() -> None:
     assert decide(part(0.3), None, DecisionSettings(threshold=0.2)).verdict == "anomalous"
     assert decide(part(0.2), None, DecisionSettings(threshold=0.2)).verdict == "normal"
     assert decide(part(0.3), None, DecisionSettings()).verdict == "uncalibrated"
@@ -117,7 +117,7 @@ def test_a_manual_threshold_overrides_and_no_calibration_is_said() -> None:
 
 @pytest.mark.parametrize(("median", "remoteness", "uniformity"), [(1.9, 0.1, 0.1), (0.1, 1.9, 0.1), (0.1, 0.1, 1.9)])
 @pytest.mark.parametrize("limits", [DecisionSettings(0.1), DecisionSettings(0.01), DecisionSettings(threshold=1.9)])
-def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_says(
+def test_an_image_unlike_all_references_is_unfamiliar_at_any_threshold(
     median: float, remoteness: float, uniformity: float, limits: DecisionSettings
 ) -> None:
     known = draw(np.random.default_rng(0), 30)
@@ -138,7 +138,7 @@ def test_what_is_like_nothing_referenced_is_unfamiliar_whatever_the_threshold_sa
     st.floats(0.99, 1),
     st.sampled_from([DecisionSettings(0.5, 0.4), DecisionSettings(0.01), DecisionSettings(threshold=2.0)]),
 )
-def test_an_image_that_shows_nothing_is_never_normal(
+def test_a_blank_image_is_never_normal(
     references: list[tuple[float, float, float]],
     median: float,
     remoteness: float,

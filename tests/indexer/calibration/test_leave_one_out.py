@@ -99,7 +99,7 @@ def test_images_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None
     assert statistics[0].score > 10 * with_twin.score
 
 
-def test_steady_production_is_not_taken_for_duplicates() -> None:
+def test_uniform_production_is_not_reported_as_duplicates() -> None:
     place = random_features(feature_space(), 1, 0)
     noise = random_features(feature_space(), 20, 1)
     alike = Features(
@@ -111,7 +111,7 @@ def test_steady_production_is_not_taken_for_duplicates() -> None:
 
 
 @pytest.mark.parametrize("product", ["board", "bottle"])
-def test_rendered_parts_are_told_from_one_part_photographed_again(product: str) -> None:
+def test_rendered_parts_are_distinguished_from_one_part_photographed_again(product: str) -> None:
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     images = [render_good(product, seed).image for seed in range(24)]
     noise = np.random.default_rng(7).normal(0, 2, images[3].shape)  # of the sensor: the part and the camera are still

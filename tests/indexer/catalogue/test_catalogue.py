@@ -68,7 +68,7 @@ def changes(database: str) -> Sequence[tuple[int, str]]:
 # Memories
 
 
-def test_there_is_one_memory_whoever_asks_first(catalogue: Catalogue) -> None:
+def test_concurrent_first_callers_create_one_memory(catalogue: Catalogue) -> None:
     assert catalogue.memories.active() is None
     made = catalogue.memories.ensure(*SPACE)
     assert (made.space_json, made.fingerprint, made.codec, made.active) == (*SPACE, True)
@@ -168,7 +168,7 @@ def test_appended_references_are_there_with_everything_known_about_them(catalogu
         catalogue.references.get(99)
 
 
-def test_duplicates_are_told_apart_within_the_append_and_against_what_is_live(
+def test_duplicates_are_recognised_within_an_append_and_among_live_references(
     catalogue: Catalogue, memory_id: int
 ) -> None:
     (known,) = add(catalogue, memory_id, "bolt", "a")
@@ -820,7 +820,7 @@ def test_what_was_said_and_its_reference_are_written_together_or_not_at_all(
     engine.dispose()
 
 
-def test_whoever_says_something_at_the_same_moment_a_part_is_good_exactly_while_its_image_is_a_reference(
+def test_with_concurrent_feedback_a_part_is_good_exactly_while_its_image_is_a_reference(
     catalogue: Catalogue, memory_id: int, database: str
 ) -> None:
     bolt = inspection(1, category="bolt")

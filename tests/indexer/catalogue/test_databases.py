@@ -319,7 +319,7 @@ def test_connecting_has_a_timeout_that_the_url_may_change(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("moment", ["connecting", "reading", "writing", "committing"])
-def test_a_server_that_takes_what_is_sent_and_says_nothing_is_given_up(postgres: PostgresServer, moment: str) -> None:
+def test_a_server_that_accepts_data_and_never_responds_times_out(postgres: PostgresServer, moment: str) -> None:
     url = postgres.new_database(migrated=True)
     with DatabaseProxy(url) as proxy:
         catalogue = Catalogue.open(proxy.url)
@@ -366,7 +366,7 @@ def test_a_database_that_does_not_exist_is_named(postgres: PostgresServer) -> No
         Catalogue.open(url)
 
 
-def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
+def test_orphan_deletion_waits_for_commits_that_killed_processes_sent_to_postgresql(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
     folder = StoreParts.open(tmp_path, postgres.new_database(migrated=True))
@@ -392,7 +392,7 @@ def test_a_sweep_waits_for_what_a_killed_process_has_sent_to_postgresql(
     folder.catalogue.close()
 
 
-def test_a_sweep_ends_what_a_killed_process_left_in_the_log_of_sqlite(tmp_path: Path) -> None:
+def test_orphan_deletion_invalidates_commits_of_killed_processes_in_sqlites_log(tmp_path: Path) -> None:
     folder = StoreParts.open(tmp_path / "data", url_of(tmp_path / "data"))
     stored = folder.append("bolt", [b"one"])
     index = tmp_path / "data" / "catalogue.sqlite-shm"

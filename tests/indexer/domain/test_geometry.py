@@ -121,7 +121,7 @@ def test_the_geometry_for_a_defect_shows_it_at_the_size_it_takes(size: tuple[int
     assert defect * scale >= 0.5 * PATCH * (1 - 1e-9)
 
 
-def test_geometries_that_cannot_be_name_what_would_fit() -> None:
+def test_impossible_geometries_are_refused_with_what_would_fit() -> None:
     with pytest.raises(GeometryError, match=re.escape("448 × 432")):
         InputGeometry.whole(450, 440).grid(PATCH)
     with pytest.raises(GeometryError, match=re.escape("16 × 16")):

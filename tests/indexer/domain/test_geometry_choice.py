@@ -12,7 +12,7 @@ from indexer.search.cost import reference_bytes
 HD = (640, 360)
 
 
-def test_nothing_said_is_the_whole_image_at_the_default_budget() -> None:
+def test_the_default_geometry_is_the_whole_image_at_the_default_cells() -> None:
     found = GeometryChoice().resolve(HD, 16)
     assert found.inspected == 1
     assert found.on_mismatch == "letterbox"
@@ -21,7 +21,7 @@ def test_nothing_said_is_the_whole_image_at_the_default_budget() -> None:
     assert found.proportions == pytest.approx(640 / 360, rel=0.02)
 
 
-def test_nothing_said_of_the_grid_keeps_it_and_changes_the_rest() -> None:
+def test_without_a_grid_option_the_grid_is_kept() -> None:
     present = InputGeometry.paper()
     assert GeometryChoice(on_mismatch="refuse").resolve(HD, 16, present) == InputGeometry(
         present.resized, present.window, "refuse"
@@ -30,7 +30,7 @@ def test_nothing_said_of_the_grid_keeps_it_and_changes_the_rest() -> None:
     assert GeometryChoice(cells=784).resolve(HD, 16, present).on_mismatch == "letterbox"  # never squashed silently
 
 
-def test_a_defect_is_said_in_pixels_or_in_millimetres() -> None:
+def test_a_defect_size_is_given_in_pixels_or_in_millimetres() -> None:
     in_pixels = GeometryChoice(smallest_defect=12).resolve((3200, 2400), 16)
     assert GeometryChoice(smallest_defect=0.6, millimetres_per_pixel=0.05).resolve((3200, 2400), 16) == in_pixels
     assert smallest_defect(in_pixels, (3200, 2400), 16) <= 12
@@ -54,7 +54,7 @@ def test_a_defect_is_said_in_pixels_or_in_millimetres() -> None:
         ({"resized": (512, 512), "window": (128, 32, 448, 448)}, "does not lie inside"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_would_fit(choice: dict[str, object], message: str) -> None:
+def test_an_impossible_geometry_is_refused_with_what_would_fit(choice: dict[str, object], message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         GeometryChoice(**choice).resolve(HD, 16)  # type: ignore[arg-type]
 

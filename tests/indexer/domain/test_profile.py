@@ -106,7 +106,7 @@ def test_coarser_images_need_a_calibration_of_their_own_where_nearly_all_referen
         (of((PNG, 3), width=2000), PNG, ["size_mismatch"]),
     ],
 )
-def test_people_are_told_what_differs(profile: Profile, encoding: Encoding, kinds: list[str]) -> None:
+def test_differences_from_the_paper_are_listed(profile: Profile, encoding: Encoding, kinds: list[str]) -> None:
     told = profile.notices_of_part(encoding, Reading(), 640, 480, "own")
     assert [each.kind for each in told] == kinds
 

@@ -168,7 +168,7 @@ def test_a_fit_is_reproducible(fitted: dict[str, torch.Tensor]) -> None:
     assert all(torch.equal(fitted[name], again[name]) for name in fitted)
 
 
-def test_a_fit_that_was_stopped_goes_on_and_ends_with_the_same_constants(
+def test_an_interrupted_fit_continues_to_the_same_constants(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fitted: dict[str, torch.Tensor]
 ) -> None:
     checkpoint, drawn = tmp_path / "fit.checkpoint", itertools.count()

@@ -320,7 +320,7 @@ def test_a_crop_between_patches_is_refused_with_one_that_fits(folders: dict[str,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_cuda_that_is_not_there_is_said(folders: dict[str, Path]) -> None:
+def test_missing_cuda_is_an_error(folders: dict[str, Path]) -> None:
     with pytest.raises(EncoderError, match="no CUDA device"):
         load(folders[VIT.name], device="cuda")
     assert load(folders[VIT.name], device="auto").device.type == "cpu"
@@ -333,7 +333,7 @@ def test_an_unknown_device_is_refused(folders: dict[str, Path], device: str) -> 
 
 
 @pytest.mark.parametrize("name", ["./no/such/folder", "/no/such/folder", "~/no-such-folder", "a/b/c"])
-def test_a_missing_folder_is_said_without_asking_the_hub(name: str) -> None:
+def test_a_missing_folder_is_an_error_without_a_request_to_the_hub(name: str) -> None:
     with pytest.raises(EncoderError, match="no model folder"):
         load_encoder(replace(SETTINGS, model=name))
 

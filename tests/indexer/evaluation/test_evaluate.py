@@ -62,7 +62,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
     return encoder
 
 
-def test_defects_are_told_from_good_parts_and_the_report_is_written_in_every_form(tree: Path, tmp_path: Path) -> None:
+def test_defects_are_separated_from_good_parts_and_every_report_format_is_written(tree: Path, tmp_path: Path) -> None:
     report = run(tree, tmp_path)
     [outcome] = report.measured[0].outcomes
     assert outcome.references == 16
@@ -132,7 +132,7 @@ def test_thresholds_are_those_of_the_references_and_count_the_test_images(tree: 
     assert "for 40 % false rejects" in report.markdown()
 
 
-def test_a_category_with_one_reference_is_told_to_have_no_threshold(tmp_path: Path) -> None:
+def test_a_category_with_one_reference_has_no_threshold(tmp_path: Path) -> None:
     trees.mvtec(tmp_path / "parts", references=1, tests=1)
     report = run(tmp_path / "parts", tmp_path / "out", "recognised", plots=True)
     assert [decided.threshold for decided in report.measured[0].decisions] == [None, None]
@@ -294,7 +294,7 @@ def test_incremental_adds_a_share_of_the_new_category_to_all_of_the_fixed_ones(t
             searched(draws)
 
 
-def test_a_category_that_is_not_there_is_told_before_anything_is_encoded(
+def test_an_unknown_category_is_reported_before_anything_is_encoded(
     tree: Path, tmp_path: Path, counting: Counting
 ) -> None:
     with pytest.raises(ValueError, match="needs the category 'cup'"):
@@ -354,7 +354,7 @@ def test_names_that_are_not_utf8_are_evaluated_and_shown(tmp_path: Path) -> None
     assert name in [Path(each["path"]).name for each in stored]
 
 
-def test_a_data_set_of_which_nothing_can_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_unusable_data_set_is_one_line(tmp_path: Path) -> None:
     tree = trees.mvtec(tmp_path / "data", ("disc",), references=1, tests=1)
     (tree / "disc/train/good/000.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"no category can be used, since of .*000\.png: This is not a JPEG"):

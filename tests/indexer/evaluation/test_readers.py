@@ -149,7 +149,7 @@ def test_a_folder_of_something_else_is_refused_under_every_name(tmp_path: Path, 
         read_dataset(tmp_path / "nowhere", layout)
 
 
-def test_one_category_given_alone_is_told_how_to_be_given(tmp_path: Path) -> None:
+def test_a_single_category_folder_is_refused_with_the_expected_layout(tmp_path: Path) -> None:
     trees.mvtec(tmp_path)
     with pytest.raises(DatasetError, match="--category disc"):
         read_dataset(tmp_path / "disc")
@@ -194,7 +194,7 @@ def test_every_layout_has_a_preset_and_the_papers_are_the_papers() -> None:
     assert all(preset.geometry == InputGeometry.paper(512, 448) for preset in PRESETS.values())
 
 
-def test_a_mask_goes_the_way_of_its_image(tmp_path: Path) -> None:
+def test_a_mask_is_resized_and_cropped_like_its_image(tmp_path: Path) -> None:
     mask = np.zeros((1024, 1024), np.uint8)
     mask[400:600, 300:500] = 255
     path = tmp_path / "mask.png"

@@ -84,7 +84,7 @@ def test_exactly_the_newest_within_every_bound_are_kept(
     assert len(history.needed()) == len(rows) + 2 * len(images)
 
 
-def test_what_a_person_said_counts_more_than_the_verdict(history: History) -> None:
+def test_a_label_overrides_the_verdict(history: History) -> None:
     history.record(*(inspection(index, verdict="anomalous") for index in range(2)), inspection(2), inspection(3))
     history.call_good(0)
     history.catalogue.inspections.set_label(inspection(3).id, "defect")
@@ -250,7 +250,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
 _EITHER: tuple[PruneTarget, PruneTarget] = ("inspections", "images")
 
 
-def test_what_has_to_go_is_found_and_taken_from_indexes(tmp_path: Path) -> None:
+def test_pruning_queries_use_indexes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalogue.sqlite"
     catalogue = Catalogue.open(url)
     catalogue.inspections.record([inspection(index) for index in range(3)])

@@ -134,7 +134,7 @@ def test_an_opaque_alpha_channel_changes_nothing() -> None:
     np.testing.assert_array_equal(decode_image(saved(image.convert("RGBA"), "PNG")), decode_image(saved(image, "PNG")))
 
 
-def test_the_primary_image_of_an_mpo_is_taken() -> None:
+def test_the_primary_image_of_an_mpo_is_read() -> None:
     first, second = Image.fromarray(sample_pixels()), Image.new("RGB", (48, 32), "red")
     image = decode_image(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
     np.testing.assert_array_equal(image, decode_image(saved(first, "JPEG", quality=95)))

@@ -14,7 +14,7 @@ from tests.helpers.bad_images import sample_pixels, saved
 
 
 @pytest.mark.parametrize("quality", [5, 30, 50, 75, 85, 90, 95, 100])
-def test_the_quality_of_a_jpeg_is_told_whoever_wrote_it(quality: int) -> None:
+def test_the_quality_of_a_jpeg_is_estimated_for_any_encoder(quality: int) -> None:
     written = cv2.imencode(".jpg", sample_pixels(), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     for data in (written, saved(Image.fromarray(sample_pixels()), "JPEG", quality=quality)):
         found = read_image(data).encoding
@@ -22,7 +22,7 @@ def test_the_quality_of_a_jpeg_is_told_whoever_wrote_it(quality: int) -> None:
 
 
 @pytest.mark.parametrize(("option", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
-def test_the_sampling_of_colours_is_told(option: int, name: str) -> None:
+def test_chroma_subsampling_is_recognised(option: int, name: str) -> None:
     data = saved(Image.fromarray(sample_pixels()), "JPEG", quality=90, subsampling=option)
     assert str(read_image(data).encoding) == f"JPEG, quality 90, {name}"
     assert read_image(saved(Image.fromarray(sample_pixels()).convert("L"), "JPEG")).encoding.subsampling is None
@@ -42,10 +42,10 @@ def test_the_sampling_of_colours_is_told(option: int, name: str) -> None:
         ("MPO", {}, True),
     ],
 )
-def test_lossy_formats_are_told_from_lossless_ones(form: str, options: dict[str, object], lossy: bool) -> None:
+def test_lossy_and_lossless_formats_are_distinguished(form: str, options: dict[str, object], lossy: bool) -> None:
     found = read_image(saved(Image.fromarray(sample_pixels()), form, **options)).encoding
     assert (found.format, found.lossy) == ("JPEG" if form == "MPO" else form, lossy)
 
 
-def test_sixteen_bits_are_told() -> None:
+def test_sixteen_bits_are_recognised() -> None:
     assert read_image(encode_png(np.zeros((32, 32), np.uint16))).encoding == Encoding("PNG", False, 16)

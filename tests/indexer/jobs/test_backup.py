@@ -197,7 +197,7 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
     folder.catalogue.close()
 
 
-def test_a_file_that_cannot_be_read_keeps_no_other_from_being_saved(tmp_path: Path) -> None:
+def test_an_unreadable_file_does_not_prevent_the_backup_of_others(tmp_path: Path) -> None:
     folder = StoreParts.open(tmp_path / "data")
     folder.append("bolt", [b"one", b"two"])
     images = sorted((tmp_path / "data").glob("originals/*/*/*"))
@@ -237,7 +237,7 @@ def test_a_copy_that_lost_its_size_is_made_anew_and_one_that_lost_its_checksum_w
     folder.catalogue.close()
 
 
-def test_a_list_that_cannot_be_read_is_told_and_the_backup_before_it_is_built_upon(tmp_path: Path) -> None:
+def test_an_unreadable_list_is_reported_and_the_previous_backup_is_the_base(tmp_path: Path) -> None:
     first, saved, folder = saved_folder(tmp_path)
     place = DataFolder.existing(tmp_path / "data")
     second = backup(place, saved, quiet)

@@ -87,7 +87,7 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     library.close()
 
 
-def test_one_bad_name_or_entry_costs_no_other_image_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_a_bad_name_or_entry_affects_no_other_image_and_is_reported(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
     folder = parts / "disc"
     for index, name in enumerate((b"teil_\xe4.png", b"a\nb.png", b"l" * 251 + b".png")):
@@ -172,7 +172,7 @@ def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_f
     assert "outlier: " in second.stdout
 
 
-def test_a_kill_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_a_kill_neither_loses_nor_duplicates_references(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=150, plate=30), tmp_path / "data"
     begun = 0
     for committed in (1, 2, 3):

@@ -170,7 +170,7 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(ind
     assert (other.exit_code, "give its own encoder" in other.stderr) == (2, True)
 
 
-def test_a_lost_image_keeps_no_other_reference_of_its_segment_from_being_mended(indexed: Path) -> None:
+def test_a_lost_image_does_not_prevent_the_repair_of_its_segments_other_references(indexed: Path) -> None:
     damaged, lost = spoilt_segment(indexed)
     library = opened(indexed)
     victim = library.catalogue.references.get(lost[0])
@@ -194,7 +194,7 @@ def test_a_lost_image_keeps_no_other_reference_of_its_segment_from_being_mended(
     assert not damaged.exists()
 
 
-def test_a_damaged_segment_keeps_no_other_from_being_compacted(indexed: Path) -> None:
+def test_a_damaged_segment_does_not_prevent_the_compaction_of_others(indexed: Path) -> None:
     damaged, _ = spoilt_segment(indexed)
     library = opened(indexed)
     library.remove([int(library.memory.ids[0])])

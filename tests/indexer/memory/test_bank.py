@@ -74,7 +74,7 @@ def test_global_retrieval_is_exact_across_sealed_blocks() -> None:
     assert on_a_device(memory, query, 90).rows.tolist() == expected
 
 
-def test_a_device_sees_what_came_and_went_since_it_was_first_asked() -> None:
+def test_a_device_follows_added_and_removed_references() -> None:
     memory, _ = filled(30, "fp16")
     index = GpuGlobalIndex(torch.device("cpu"), flat_search)
     query = random_features(memory.space, 1, 4).global_descriptors[0].numpy()
@@ -141,7 +141,7 @@ def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp
     )
 
 
-def test_a_disk_without_room_for_codes_is_an_error_and_kills_nothing(
+def test_a_disk_without_space_for_codes_is_an_error_and_no_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int, offset: int, size: int) -> None:

@@ -102,7 +102,7 @@ def test_growing_leaves_what_is_there_where_it_is() -> None:
     assert codes.stats.bytes_copied == memory.code_bytes
 
 
-def test_a_budget_for_not_even_one_reference_is_said() -> None:
+def test_a_budget_too_small_for_one_reference_is_an_error() -> None:
     memory, _ = filled(3, "fp16")
     with pytest.raises(DeviceMemoryFull, match="hold no reference"):
         next(DeviceCodeCache(CPU, 7).passes(memory, np.arange(3)))
@@ -120,7 +120,7 @@ def test_sets_of_references_that_lie_in_some_of_the_passes_only_are_answered() -
             np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=1e-5)
 
 
-def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_with_less_memory_than_the_budget_uses_what_it_could_allocate(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, stored = filled(60, "fp32", grid=(2, 2))
     codes = budgeted(memory, 60)
     engine = TorchEngine(CPU, codes)
@@ -144,7 +144,7 @@ def test_a_device_that_gives_less_than_the_budget_answers_with_what_it_gave(monk
         next(budgeted(memory, 60).passes(memory, np.arange(3)))
 
 
-def test_a_copy_does_not_keep_a_memory_alive_that_nobody_uses() -> None:
+def test_a_copy_does_not_keep_an_unused_memory_alive() -> None:
     memory, _ = filled(5, "fp16")
     codes = budgeted(memory, 5)
     next(codes.passes(memory, np.arange(5)))
@@ -164,7 +164,7 @@ def test_another_memory_with_codes_of_the_same_size_is_not_mixed_up_with_the_fir
     np.testing.assert_allclose(engine.max_similarity(second, query, np.arange(5), 1), expected, rtol=0, atol=1e-5)
 
 
-def test_what_a_memory_held_that_is_no_more_is_free_for_the_next() -> None:
+def test_memory_of_a_released_bank_is_reused() -> None:
     first, _ = filled(5, "fp16", seed=1)
     codes = budgeted(first, 5)
     next(codes.passes(first, np.arange(5)))

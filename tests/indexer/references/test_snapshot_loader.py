@@ -65,7 +65,7 @@ def segments(library: ReferenceStore) -> list[str]:
     return [each.segment.name for each in library.catalogue.segments.of(library.memory_id)]
 
 
-def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_refresh_works(
+def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_works(
     pair: tuple[ReferenceStore, ReferenceStore], disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_loader, "_LOAD_BATCH", 2)  # so that something is in the arena before the error
@@ -93,7 +93,7 @@ def test_an_io_error_in_the_midst_of_a_refresh_leaves_the_snapshot_and_the_next_
             np.testing.assert_array_equal(library.memory.codes_of(int(best)).numpy(), expected)
 
 
-def test_a_catalogue_that_goes_away_in_the_midst_of_a_refresh_leaves_the_snapshot(
+def test_a_catalogue_failure_during_a_refresh_keeps_the_snapshot(
     pair: tuple[ReferenceStore, ReferenceStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, follower = pair
@@ -112,7 +112,7 @@ def test_a_catalogue_that_goes_away_in_the_midst_of_a_refresh_leaves_the_snapsho
     assert ids(follower) == ids(writer)
 
 
-def test_a_file_that_stays_unreadable_keeps_nothing_else_out_and_is_served_once_it_can_be_read(
+def test_an_unreadable_file_does_not_block_others_and_is_loaded_once_readable(
     pair: tuple[ReferenceStore, ReferenceStore],
     disk: Disk,
     monkeypatch: pytest.MonkeyPatch,

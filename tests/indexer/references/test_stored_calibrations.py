@@ -125,7 +125,9 @@ def test_a_change_against_what_another_process_has_replaced_is_kept_whole(librar
     assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
 
 
-def test_what_does_not_fit_is_made_again(library: ReferenceStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_calibration_that_does_not_fit_is_recomputed(
+    library: ReferenceStore, caplog: pytest.LogCaptureFixture
+) -> None:
     reference = int(library.memory.ids[0])
     odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
     library.catalogue.calibrations.store("disc", library.memory_id, odd)
@@ -133,7 +135,7 @@ def test_what_does_not_fit_is_made_again(library: ReferenceStore, caplog: pytest
     assert "made again" in caplog.text
 
 
-def test_a_category_that_goes_takes_its_results_along(library: ReferenceStore) -> None:
+def test_removing_a_category_removes_its_results(library: ReferenceStore) -> None:
     keep(library, "disc", searched(library))
     stored = keep(library, "plate", searched(library, category="plate"))
     library.remove_category("disc")

@@ -91,7 +91,7 @@ def test_where_half_of_every_image_is_empty_a_little_less_emptiness_is_no_findin
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin"])
-def test_a_moved_image_is_told_by_how_much_and_a_blurred_texture_is_not_called_moved(encoder_name: str) -> None:
+def test_a_shifted_image_is_reported_with_its_shift_and_a_blurred_texture_is_not(encoder_name: str) -> None:
     encoder = load_encoder(EncoderSettings(encoder_name, device="cpu"))
 
     def encoded(image: np.ndarray) -> EncodedReferences:

@@ -18,7 +18,7 @@ from tests.helpers.random_features import random_features
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_images_that_ask_together_score_as_they_do_alone(engine: PatchSearchEngine) -> None:
+def test_batched_images_score_as_they_do_alone(engine: PatchSearchEngine) -> None:
     memory, _ = filled(30, "fp16", grid=(4, 6), dim=24)
     features = random_features(memory.space, 5, 8)
     chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))

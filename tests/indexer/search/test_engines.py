@@ -79,7 +79,7 @@ def test_rows_may_lie_in_several_blocks_and_in_any_order(engine: PatchSearchEngi
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_several_questions_get_the_answers_they_would_get_alone(engine: PatchSearchEngine) -> None:
+def test_several_queries_get_the_same_matches_as_alone(engine: PatchSearchEngine) -> None:
     memory, _ = filled(40, "int8", grid=(3, 4), dim=20)
     features = random_features(memory.space, 6, 3)  # shares: 0, 1 and 5; 3; other ρ: 2; 4
     rows = [np.arange(0, 20), np.arange(30), np.array([39]), np.arange(18, 40), np.arange(20), np.arange(5, 25)[::-1]]

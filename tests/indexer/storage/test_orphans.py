@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-def test_orphans_and_temporaries_go_and_what_is_named_stays(folder: Folder) -> None:
+def test_orphans_and_temporary_files_are_deleted_and_named_files_remain(folder: Folder) -> None:
     stored, orphan = folder.write(b"kept", named=True), folder.write(b"orphan", named=False)
     (folder.root / f"{orphan}.0.tmp").write_bytes(b"half")
     swept = folder.sweep()
@@ -68,7 +68,7 @@ def test_the_lock_is_not_taken_for_files_that_are_named(folder: Folder) -> None:
     assert folder.asked == []
 
 
-def test_nothing_goes_while_anyone_is_adding_and_what_they_named_stays(
+def test_no_file_is_deleted_during_additions_and_named_files_remain(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
@@ -123,7 +123,7 @@ def unlinking(monkeypatch: pytest.MonkeyPatch, before: Callable[[Path], None]) -
         yield
 
 
-def test_a_file_that_cannot_be_deleted_is_told_and_the_others_go(
+def test_a_file_that_cannot_be_deleted_is_reported_and_the_others_are_deleted(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck, *_ = sorted(folder.write(b"%d" % index, named=False) for index in range(5))
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_deleted_is_told_and_the_others_go(
     assert [line for each in swept for line in each.failed] == [f"{stuck} cannot be deleted: Input/output error"]
 
 
-def test_whoever_adds_files_waits_for_a_few_of_them_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_files_waits_for_few_deletions_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(150):
         folder.write(b"%d" % index, named=False)
     waits: list[float] = []

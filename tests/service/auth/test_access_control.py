@@ -95,7 +95,7 @@ def test_what_is_not_a_key_opens_nothing(plant: Plant, header: str) -> None:
     check_problem(answer, 401, "unauthenticated")
 
 
-def test_nobody_can_send_a_body_before_showing_a_key(plant: Plant) -> None:
+def test_a_body_is_not_read_before_authentication(plant: Plant) -> None:
     seen: list[bytes] = []
 
     def body() -> Iterator[bytes]:
@@ -148,7 +148,7 @@ def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
         assert secret.encode() not in stored
 
 
-def test_a_key_over_its_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
+def test_a_key_over_its_limit_gets_a_retry_after(tmp_path: Path) -> None:
     plant = Plant(tmp_path, requests_per_minute=12)
     generous = generate_api_key("generous", Role.LINE, requests_per_minute=0)
     plant.catalogue.api_keys.create(generous.key)
@@ -216,7 +216,7 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         check_problem(bad, 422, "invalid-request")
 
 
-def test_every_answer_tells_browsers_to_be_careful_and_no_other_origin_may_read_it(plant: Plant) -> None:
+def test_every_response_has_security_headers_and_no_cors(plant: Plant) -> None:
     for path in ("/healthz", "/version", "/nowhere", "/openapi.json"):
         answer = plant.client.get(path, headers={**plant.bearer(Role.ENGINEER), "Origin": "https://elsewhere.example"})
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -238,7 +238,7 @@ def test_open_access_does_not_let_a_foreign_page_write(client: TestClient) -> No
     assert client.get("/access").json() == {"access": "open", "name": "local", "key_id": None, "role": "admin"}
 
 
-def test_access_is_by_key_unless_it_is_said_and_open_only_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_access_needs_keys_unless_open_which_needs_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOUCHSTONE_ACCESS")
     assert Settings().access == "keys"
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):

@@ -110,7 +110,7 @@ def test_an_outage_is_one_line_without_a_trace(run: Callable[..., Task], caplog:
     assert failed.exc_info is None
 
 
-def test_all_who_ask_for_a_round_share_the_next_one(run: Callable[..., Task]) -> None:
+def test_concurrent_requests_for_a_round_share_the_next_one(run: Callable[..., Task]) -> None:
     rounds = Rounds()
     task = run("sync", rounds, seconds=PATIENCE * 10, most_seconds=PATIENCE * 10)
     eventually(lambda: rounds.count == 1, "the first round comes at once")
@@ -246,7 +246,7 @@ def test_a_task_that_fails_is_named_in_readyz_and_metrics_while_the_service_goes
     eventually(lambda: client.get("/readyz").json()["failing"] == [], "it is not tried again")
 
 
-def test_a_category_that_cannot_be_calibrated_keeps_none_of_the_others_from_it(
+def test_a_category_that_cannot_be_calibrated_does_not_block_the_others(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from service.background import calibration_manager

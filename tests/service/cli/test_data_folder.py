@@ -54,7 +54,7 @@ def given(command: list[str], beside: Path) -> list[str]:
 
 @pytest.mark.parametrize("command", READING.values(), ids=READING)
 @pytest.mark.parametrize("kind", ["nothing there", "another folder", "no database file"])
-def test_a_mistyped_folder_is_told_and_nothing_is_created(tmp_path: Path, command: list[str], kind: str) -> None:
+def test_a_mistyped_folder_is_an_error_and_nothing_is_created(tmp_path: Path, command: list[str], kind: str) -> None:
     data, more = tmp_path / "typo", {}
     if kind != "nothing there":
         data.mkdir()

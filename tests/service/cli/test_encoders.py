@@ -164,7 +164,7 @@ def test_what_is_there_and_whole_is_not_fetched_again(hub: Hub, tmp_path: Path) 
     assert weights.read_bytes() == hub.files[REPOSITORY]["model.safetensors"]
 
 
-def test_a_download_that_was_cut_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(hub: Hub, tmp_path: Path) -> None:
     hub.cut_after = 100_000
     done = touchstone(hub, "fetch", NAME, cwd=tmp_path)
     refused(done, "cannot be fetched")
@@ -187,13 +187,13 @@ def test_a_part_longer_than_the_file_is_begun_anew(hub: Hub, tmp_path: Path) -> 
     assert (folder / "model.safetensors").read_bytes() == hub.files[REPOSITORY]["model.safetensors"]
 
 
-def test_a_damaged_download_is_refused_and_leaves_nothing(hub: Hub, tmp_path: Path) -> None:
+def test_a_damaged_download_is_refused_and_no_file_remains(hub: Hub, tmp_path: Path) -> None:
     hub.damage = True
     refused(touchstone(hub, "fetch", NAME, cwd=tmp_path), "model.safetensors came damaged")
     assert not list((tmp_path / "encoders" / FOLDER).glob("model*"))
 
 
-def test_a_gated_encoder_is_told_with_the_same_one_that_is_not(hub: Hub, tmp_path: Path) -> None:
+def test_the_error_for_a_gated_encoder_names_an_ungated_copy(hub: Hub, tmp_path: Path) -> None:
     name = "facebook/dinov3-vitb16-pretrain-lvd1689m"
     hub.files[name], hub.gated = hub.files[REPOSITORY], True
     done = touchstone(hub, "fetch", name, cwd=tmp_path)

@@ -32,7 +32,7 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path, database: str) -> N
     catalogue.close()
 
 
-def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+def test_errors_are_one_line(tmp_path: Path) -> None:
     assert touchstone("migrate", data=tmp_path).exit_code == 0
     for words, said in (
         (("keys", "revoke", "nope"), "there is no key 'nope'"),

@@ -19,7 +19,7 @@ from tests.helpers.part_folders import folder_of
 _LINE = re.compile(r"(?P<what>.+): (?P<done>\d+) of (?P<total>\d+)(, [\d.]+ a second)?(, \d+:\d\d:\d\d left)?")
 
 
-def test_every_long_command_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_long_command_reports_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexer.progress._SECONDS", 0.0)
     folder_of(tmp_path / "parts", ".", disc=12)
     trees.mvtec(tmp_path / "labelled", ("disc",), references=3, tests=1)

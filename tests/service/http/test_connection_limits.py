@@ -165,13 +165,13 @@ def test_a_body_that_is_dribbled_is_not_waited_for(server: ServerProcess) -> Non
 
 @pytest.mark.parametrize("asked", [POST, PATCH], ids=["images", "json"])
 @pytest.mark.parametrize("length", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
-def test_a_body_that_never_comes_is_not_waited_for(server: ServerProcess, asked: bytes, length: bytes) -> None:
+def test_a_body_that_never_arrives_times_out(server: ServerProcess, asked: bytes, length: bytes) -> None:
     with Wire(server) as wire:
         wire.send(asked + length)
         problem(wire.rest(), 408, "request-timeout")
 
 
-def test_a_body_that_nobody_asked_for_does_not_hold_the_connection(server: ServerProcess) -> None:
+def test_an_unread_body_does_not_keep_the_connection_open(server: ServerProcess) -> None:
     with Wire(server) as wire:
         wire.send(GET + b"Content-Length: 4000\r\n\r\n")
         wire.dribble(b"x")
@@ -255,7 +255,9 @@ def test_idle_connections_make_room_for_those_with_requests(server: ServerProces
         assert open_connections(server) <= CONNECTIONS + 1
 
 
-def test_streams_live_on_and_may_fill_the_house(server: ServerProcess, others: set[int]) -> None:
+def test_streams_outlive_timeouts_and_count_towards_the_connection_limit(
+    server: ServerProcess, others: set[int]
+) -> None:
     others.add(503)
     ask = b"GET /inspections/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as crowd:
@@ -278,7 +280,7 @@ def test_streams_live_on_and_may_fill_the_house(server: ServerProcess, others: s
                 heard += stream.socket.recv(65536)
 
 
-def test_an_answer_that_nobody_takes_is_given_up(server: ServerProcess) -> None:
+def test_an_unread_response_times_out(server: ServerProcess) -> None:
     with Wire(server) as wire:
         ours = wire.socket.getsockname()[1]
         wire.send(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)

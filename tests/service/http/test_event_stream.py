@@ -130,7 +130,7 @@ def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
     asyncio.run(run())
 
 
-def test_each_listener_is_told_what_it_asked_for_and_nothing_twice(catalogue: Catalogue) -> None:
+def test_each_stream_gets_matching_inspections_exactly_once(catalogue: Catalogue) -> None:
     async def run() -> None:
         feed = InspectionStream(catalogue.inspections)
         async with listening(feed) as everything, listening(feed, InspectionFilter(station="S2")) as second:
@@ -149,7 +149,7 @@ def test_each_listener_is_told_what_it_asked_for_and_nothing_twice(catalogue: Ca
     asyncio.run(run())
 
 
-def test_a_listener_that_comes_back_is_told_what_it_missed_once(catalogue: Catalogue) -> None:
+def test_a_reconnected_stream_gets_missed_inspections_once(catalogue: Catalogue) -> None:
     async def run() -> None:
         feed = InspectionStream(catalogue.inspections)
         missed = [inspection() for _ in range(3)]
@@ -164,7 +164,7 @@ def test_a_listener_that_comes_back_is_told_what_it_missed_once(catalogue: Catal
     asyncio.run(run())
 
 
-def test_more_than_a_page_between_two_looks_is_told_whole(
+def test_more_than_a_page_between_two_polls_is_delivered_completely(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> None:

@@ -93,7 +93,7 @@ def test_every_mapping_makes_a_problem_that_is_documented() -> None:
     assert to_problem(ClientDisconnect()).kind in TYPES
 
 
-def test_what_nobody_expected_is_internal_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_internal_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert to_problem(ZeroDivisionError("at /srv")).kind == "internal"
     assert "at /srv" not in to_problem(ZeroDivisionError("at /srv")).detail
     assert caplog.records[0].exc_info is not None

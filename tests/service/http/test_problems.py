@@ -42,7 +42,7 @@ def test_every_image_of_the_corpus_is_answered_as_documented(taught: TestClient,
     assert taught.get("/version").json()["version"] == before
 
 
-def test_a_bad_image_among_good_ones_fails_alone(taught: TestClient) -> None:
+def test_a_bad_image_fails_without_affecting_the_others(taught: TestClient) -> None:
     results = taught.post("/detect", files=files(part(1), b"no image", part(2))).json()["results"]
     assert [("error" in result) for result in results] == [False, True, False]
     assert results[1]["error"]["type"] == "/problems/unsupported-format"
@@ -97,7 +97,7 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: 
     check_problem(streamed, 413, "request-too-large")
 
 
-def test_an_accelerator_without_memory_is_said_and_detection_goes_on_when_there_is_some(taught: TestClient) -> None:
+def test_out_of_gpu_memory_is_a_problem_and_detection_resumes_afterwards(taught: TestClient) -> None:
     engine = taught.app.state.app_state.engine  # type: ignore[attr-defined]
     codes, engine.codes = engine.codes, DeviceCodeCache(torch.device("cpu"), 7)  # seven bytes
     try:
@@ -149,7 +149,7 @@ def test_paths_and_parameters_that_do_not_exist(
     check_problem(taught.request(method, path, json=body), status, kind)
 
 
-def test_a_method_that_is_not_allowed_is_told_all_that_are(taught: TestClient) -> None:
+def test_405_lists_all_allowed_methods(taught: TestClient) -> None:
     assert taught.put("/references").headers["allow"] == "GET, HEAD, POST"
     assert taught.post("/categories/disc").headers["allow"] == "DELETE, GET, HEAD, PATCH"
 

@@ -52,7 +52,7 @@ def test_the_path_leads_no_key_past_its_role(plant: Plant, prefix: str, path: st
     assert twice.status_code == 404
 
 
-def test_a_wrong_method_is_told_the_right_ones_under_the_path(plant: Plant) -> None:
+def test_405_lists_allowed_methods_below_the_root_path(plant: Plant) -> None:
     answer = plant.client.put("/touchstone/keys", headers=plant.bearer(Role.ADMIN))
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 

@@ -124,7 +124,7 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(
     assert [8] in encoder.batches
 
 
-def test_a_poisoned_image_fails_alone_and_the_owner_lives_on(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+def test_a_poisoned_image_fails_alone_and_the_worker_continues(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     first = held(worker, encoder)
     good, bad, other = detect(worker, 1, POISON, 3)
     encoder.gate.set()
@@ -134,7 +134,7 @@ def test_a_poisoned_image_fails_alone_and_the_owner_lives_on(worker: InferenceWo
     assert detect(worker, 9)[0].result(20) == 9
 
 
-def test_work_that_raises_fails_alone(worker: InferenceWorker, encoder: GatedEncoder) -> None:
+def test_a_failing_job_does_not_affect_others(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     encoder.gate.set()
 
     def fail(turn: JobContext) -> SearchCoroutine[int]:
@@ -190,9 +190,7 @@ def test_requests_at_once_share_the_queue_whole_or_not_at_all(worker: InferenceW
     assert len(refused) == 1
 
 
-def test_an_owner_that_is_stopped_while_a_request_comes_takes_all_of_it_or_nothing(
-    worker: InferenceWorker, encoder: GatedEncoder
-) -> None:
+def test_a_stopping_worker_accepts_all_of_a_request_or_none(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     encoder.gate.set()
     futures = worker.submit_detections(_Meanwhile([(image(each), brightness) for each in range(6)], worker.stop), 60)
     assert [each.result(20) for each in futures] == [*range(6)]

@@ -101,7 +101,7 @@ def test_a_commit_that_never_arrived_is_not_recorded_and_leaves_no_files(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_while_nobody_can_say_whether_it_is_recorded_the_answer_does_not_either(
+def test_recorded_is_null_while_the_outcome_is_unknown(
     server: ServerProcess, proxy: DatabaseProxy, moment: Any
 ) -> None:
     proxy.cut_commit(INSPECTION, moment, and_stay_away=True)
@@ -114,7 +114,7 @@ def test_while_nobody_can_say_whether_it_is_recorded_the_answer_does_not_either(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_references_whose_commit_was_cut_are_there_exactly_when_the_answer_says_so(
+def test_references_with_a_cut_commit_exist_exactly_if_the_response_says_so(
     server: ServerProcess, proxy: DatabaseProxy, moment: Any
 ) -> None:
     proxy.cut_commit(REFERENCE, moment)
@@ -134,9 +134,7 @@ def test_references_whose_commit_was_cut_are_there_exactly_when_the_answer_says_
     assert len(server.references()) == 4
 
 
-def test_a_duplicate_that_fails_takes_nothing_from_the_one_that_was_recorded(
-    server: ServerProcess, proxy: DatabaseProxy
-) -> None:
+def test_a_failed_duplicate_request_leaves_the_recorded_one_intact(server: ServerProcess, proxy: DatabaseProxy) -> None:
     for turn in range(4):
         proxy.cut_commit(b"pg_advisory_xact_lock", "before")  # of whichever is at it, first or second
         with ThreadPoolExecutor(6) as pool:
@@ -220,7 +218,7 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     assert is_kept(failing, result["id"]) == (moment == "after")
 
 
-def test_a_part_that_is_tried_out_leaves_history_yield_drift_and_counts_alone(tmp_path: Path) -> None:
+def test_a_trial_is_not_counted_in_history_yield_drift_and_verdicts(tmp_path: Path) -> None:
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
         onboard(client, "disc", *(part(seed) for seed in range(1, 25)))
         client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()

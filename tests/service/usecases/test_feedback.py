@@ -143,7 +143,7 @@ def test_who_may_confirm_can_be_reserved(tmp_path: Path) -> None:
         assert wrong["id"] in made_from(server.client).values()
 
 
-def test_good_said_many_times_at_once_on_two_replicas_is_one_promotion_that_can_be_undone(
+def test_concurrent_good_labels_on_two_replicas_make_one_promotion_that_can_be_undone(
     tmp_path: Path, database: str
 ) -> None:
     shared = {"DATABASE_URL": database}
@@ -195,7 +195,7 @@ def test_a_reference_taken_back_by_hand_comes_back_when_its_part_is_called_good_
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_feedback_whose_commit_was_cut_is_there_exactly_when_the_answer_says_so(
+def test_feedback_with_a_cut_commit_is_stored_exactly_if_the_response_says_so(
     tmp_path: Path, postgres: PostgresServer, moment: Any
 ) -> None:
     url = postgres.new_database(migrated=True)

@@ -48,7 +48,7 @@ def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
     ) == 1
 
 
-def test_it_comes_back_in_pieces_and_a_lost_answer_does_no_harm(client: TestClient) -> None:
+def test_a_category_is_restored_in_pages_and_a_lost_response_is_harmless(client: TestClient) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(5)))
     client.delete("/categories/disc").raise_for_status()
     first = client.post("/categories/disc/restore", params={"limit": 2}).json()
@@ -60,7 +60,7 @@ def test_it_comes_back_in_pieces_and_a_lost_answer_does_no_harm(client: TestClie
     assert client.post("/categories/disc/restore").json()["restored"] == 0
 
 
-def test_one_lost_image_keeps_none_of_the_others(client: TestClient, tmp_path: Path) -> None:
+def test_a_lost_image_does_not_prevent_the_restore_of_others(client: TestClient, tmp_path: Path) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(3)))
     [second] = [each for each in client.get("/references").json()["references"] if each["filename"] == "1.png"]
     client.delete("/categories/disc").raise_for_status()
