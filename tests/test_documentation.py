@@ -1,4 +1,4 @@
-"""What exists is documented, and what is documented exists."""
+"""Settings, routes, metrics, links and targets match the documentation."""
 
 from __future__ import annotations
 

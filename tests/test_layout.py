@@ -1,4 +1,4 @@
-"""Tests lean on helpers, never on each other, and stand in the rooms of what they test."""
+"""Tests import helpers, never each other, and mirror the packages that they test."""
 
 from __future__ import annotations
 

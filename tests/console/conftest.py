@@ -1,4 +1,4 @@
-"""A browser that looks at a running service, and that may see no error and ask no other machine for anything."""
+"""A browser at a running service; its pages may neither log errors nor send requests to other hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the history's calls over many inspections: what one waits for who opens History and searches in it."""
+"""Measures the latency of the history's calls over many inspections, as the console's History makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs every view of the console, on a desk and on a tablet, over the demo's rendered products."""
+"""Takes screenshots of every view of the console, for desktop and tablet, with the demo's rendered products."""
 
 from __future__ import annotations
 

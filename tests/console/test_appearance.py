@@ -1,4 +1,4 @@
-"""Every view reads well on a tablet, in light and in the dark."""
+"""Every view is readable on a tablet, in the light and the dark theme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While a category is being calibrated every view says so, and says what there is to say when that has ended."""
+"""Every view shows that a category is being calibrated, and is updated when that is done."""
 
 from __future__ import annotations
 

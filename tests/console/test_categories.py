@@ -1,4 +1,4 @@
-"""Categories: teaching a product, choosing its false-reject rate, its settings, its inspected area, its references."""
+"""Categories: adding a product, its false-reject rate, settings, inspected area and references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Feedback that could spoil a product: what it would do is shown first, no accident confirms it, it is undone."""
+"""Feedback that would change a threshold considerably: its effect is shown first, it needs a deliberate confirmation,
+and it can be undone.
+"""
 
 from __future__ import annotations
 

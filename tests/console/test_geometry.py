@@ -1,4 +1,4 @@
-"""The console shows how fine a category is inspected, what a defect takes, and a change on its way."""
+"""The console shows a category's geometry, the cost of a smaller defect, and a change in progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""History: found, paged through, looked at, and taken away as a table."""
+"""History: searched, paged, viewed, and exported as CSV."""
 
 from __future__ import annotations
 

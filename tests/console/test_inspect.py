@@ -1,4 +1,4 @@
-"""Inspect: an image in, a verdict and its reasons out."""
+"""Inspect: an image is uploaded; the verdict and its evidence are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console where keys are asked for: each role sees what it may, and is told about the rest."""
+"""The console with API keys: each role sees what it may access, and a notice for the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live: parts as they come, how many are good, and what a person says of them."""
+"""Live: parts as they are recorded, the yield, and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's screen: the last part from two metres away, the shift's counters, and what a person says of a part."""
+"""The operator's screen: the last part, readable from two metres, the shift's counters, and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service goes away and comes back: every view says so, waits, and goes on by itself, with nothing lost."""
+"""An outage of the service: every view shows it, waits, and continues by itself without losing anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frame around every view: words, keys, access, and the description of the API."""
+"""The frame around every view: texts, keyboard shortcuts, access, and the API page."""
 
 from __future__ import annotations
 

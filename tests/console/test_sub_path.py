@@ -1,4 +1,4 @@
-"""The console and the API where a reverse proxy shows them under a path of its own, beside other things."""
+"""The console and the API under a path of a reverse proxy, beside other applications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""System: its health and versions, keys made and ended, and who changed what."""
+"""System: health, versions, API keys, and the audit trail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps what docs/operations.md promises, and the images hold what pyproject.toml asks for."""
+"""docker-compose.yml matches docs/operations.md, and the images contain what pyproject.toml requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests are valid, name what exists, and confine what they run."""
+"""The Kubernetes manifests are valid, refer to existing objects, and harden their containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard ask for metrics and labels that the service really has."""
+"""The alert rules and the dashboard use metrics and labels that the service exports."""
 
 from __future__ import annotations
 

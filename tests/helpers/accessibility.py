@@ -1,4 +1,4 @@
-"""What axe finds wrong with a page: nothing, it is hoped."""
+"""Runs axe's accessibility checks on a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of the console under watch, at the sizes it is made for."""
+"""A page of the console with its errors and requests recorded, at desktop and tablet size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands at the tests' small geometry: to their end in this process, or in one of their own that can be killed."""
+"""Runs commands at the tests' small geometry: in this process, or in a separate one that can be killed."""
 
 from __future__ import annotations
 

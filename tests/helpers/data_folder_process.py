@@ -1,4 +1,4 @@
-"""Another process at work on a data folder, for tests that kill it, race it or give it a full disk."""
+"""A second process that works on a data folder, for tests that kill it, race it or give it a full disk."""
 
 from __future__ import annotations
 

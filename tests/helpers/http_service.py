@@ -1,4 +1,4 @@
-"""What tests ask of a service over HTTP: to be taught, to inspect, to be calibrated."""
+"""Requests of tests to a service over HTTP: onboard, inspect, wait for calibration."""
 
 from __future__ import annotations
 

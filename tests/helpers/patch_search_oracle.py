@@ -1,4 +1,4 @@
-"""The method written slowly and plainly in NumPy: what every engine must equal."""
+"""The oracle of patch search: the method in plain, slow NumPy, which every engine must equal."""
 
 from __future__ import annotations
 

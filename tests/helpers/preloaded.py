@@ -1,4 +1,4 @@
-"""What the process that others are forked from imports."""
+"""The imports of the process from which others are forked."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""A reverse proxy that shows a service under a path of its own, as nginx does for a plant's many applications."""
+"""A reverse proxy that serves a service under a path, as nginx does for several applications of a plant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place that traces can be sent to."""
+"""A collector that records the traces sent to it."""
 
 from __future__ import annotations
 

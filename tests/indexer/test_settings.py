@@ -1,4 +1,4 @@
-"""Settings come from the environment as plant IT writes them, and a wrong one is said in one line."""
+"""Settings are read from the environment; an invalid one is an error of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lines, engineers and operators do over HTTP, against the real encoder, memory and database."""
+"""Workflows of lines, engineers and operators over HTTP, with the real encoder, memory and database."""
 
 from __future__ import annotations
 

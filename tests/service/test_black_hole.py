@@ -1,4 +1,4 @@
-"""A database that takes what is sent and says nothing stops the history, not the line."""
+"""A database that accepts data and never responds stops recording, not detection."""
 
 from __future__ import annotations
 

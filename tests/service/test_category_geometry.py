@@ -1,4 +1,4 @@
-"""Each category is inspected in its own way: as a whole by default, other proportions clearly, changes atomically."""
+"""Geometries of categories: the whole image by default, other aspect ratios by rule, changes atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts stored in another way than the references: good ones pass at about the promised rate, defects do not."""
+"""Parts encoded differently from the references: good ones pass at about the guaranteed rate, defects do not."""
 
 from __future__ import annotations
 

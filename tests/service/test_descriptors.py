@@ -1,4 +1,4 @@
-"""A limit on open files: raised where that is allowed, kept to where it is not, and no flood when it is reached."""
+"""The limit on open files: raised if allowed, respected otherwise, and logged briefly when reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings meant for a card change how an answer is made, not what it says."""
+"""GPU settings do not change results."""
 
 from __future__ import annotations
 

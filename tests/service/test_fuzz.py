@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is one that the OpenAPI description tells of."""
+"""Every response to any request conforms to the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images are read as their camera stored them: at any depth the same light is the same part, and people are told."""
+"""16-bit images: the same light gives the same result at any bit depth, with a notice."""
 
 from __future__ import annotations
 

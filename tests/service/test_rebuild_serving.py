@@ -1,4 +1,4 @@
-"""`touchstone rebuild` under a running service: it takes the new memory over where it can, and says so where not."""
+"""`touchstone rebuild` under a running service: it loads the new memory if it can, and reports otherwise."""
 
 from __future__ import annotations
 

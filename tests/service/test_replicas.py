@@ -1,4 +1,4 @@
-"""Several server processes on one database and one data folder: what one commits, all serve."""
+"""Several server processes on one database and data folder: every commit reaches all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server keeps its history within limits, and gives up images before it gives up recording."""
+"""A real server keeps its history within limits, and prunes images before it stops recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that the service writes or answers holds a key, a password or what stands for one."""
+"""No log line, response or error contains a key or a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people look at: small images, heat, trends, the stream of inspections, and references brought back."""
+"""Thumbnails, heat maps, trends, the stream of inspections, and restored references."""
 
 from __future__ import annotations
 

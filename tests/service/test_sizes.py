@@ -1,4 +1,4 @@
-"""Every part of an image is inspected unless somebody chose otherwise, and a memory keeps its sizes."""
+"""The whole image is inspected by default, and a memory keeps its sizes."""
 
 from __future__ import annotations
 

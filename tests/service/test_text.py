@@ -1,4 +1,4 @@
-"""One rule for all text that enters: refused as documented, on both kinds of database, by every route there is."""
+"""The rule for text: violations are refused as documented, on both kinds of database, by every route."""
 
 from __future__ import annotations
 

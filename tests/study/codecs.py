@@ -1,4 +1,4 @@
-"""What it does to good and defective parts when they are stored in another way than the references."""
+"""The effect of encodings that differ from the references' on good and defective parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Among how few images an outlier can be told, by the rule of the screening."""
+"""The number of images that screening needs to find outliers."""
 
 from __future__ import annotations
 

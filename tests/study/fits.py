@@ -1,4 +1,4 @@
-"""How often an image of another product is named as such, and how often one of the right product is."""
+"""How often screening reports an image of another product, and one of the right product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a detection takes while the owner calibrates, against when it does not."""
+"""Latency of detection during calibration, and without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images that verdicts are studied on, rendered and real, and views gone wrong that are made of them."""
+"""The images of the verdict study, rendered and real, and faulty views derived from them."""
 
 from __future__ import annotations
 

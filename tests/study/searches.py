@@ -1,4 +1,4 @@
-"""Which search an image without a category is best judged by, and what its threshold must be made from."""
+"""Which search suits an image without a category, and how to calibrate its threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures what verdicts promise on rendered products, and on real ones when there are any: `make verdicts`."""
+"""Measures the guarantees of verdicts on rendered products, and on real ones if present: `make verdicts`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make torture`: everything that takes too long for the tests. docs/reliability.md tells what was found.
+"""`make torture`: everything that takes too long for the tests. docs/reliability.md has the results.
 
 usage: python -m tests.torture [overload | kills | outage | clock | soak | fuzz] …
 """

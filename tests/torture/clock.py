@@ -1,4 +1,4 @@
-"""The machine's clock jumps an hour ahead and a day back under a running service."""
+"""The wall clock jumps an hour ahead and a day back under a running service."""
 
 from __future__ import annotations
 

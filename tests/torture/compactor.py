@@ -1,4 +1,4 @@
-"""Another process on a data folder that rewrites its segments without a pause, until SIGKILL ends it."""
+"""A second process on a data folder that compacts its segments continuously until SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database goes away and comes back: lines go on, engineers are asked to wait, nothing is lost."""
+"""An outage of the database: detection continues, onboarding gets 503, nothing is lost."""
 
 from __future__ import annotations
 

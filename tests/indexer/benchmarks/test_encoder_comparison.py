@@ -1,4 +1,4 @@
-"""Claims about the images an encoder is chosen by, and the table that holds encoders against each other."""
+"""The drawn data set for comparing encoders, and the comparison's table."""
 
 from __future__ import annotations
 

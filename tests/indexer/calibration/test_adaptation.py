@@ -1,4 +1,4 @@
-"""A calibration for images that are stored in another way: exact where storing changes nothing, and kept."""
+"""Adaptations to images with another encoding: exact if the encoding changes nothing, and stored."""
 
 from __future__ import annotations
 

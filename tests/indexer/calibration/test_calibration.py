@@ -1,4 +1,4 @@
-"""Thresholds promise a false-reject rate from good parts alone, and say when they cannot."""
+"""Thresholds guarantee a false-reject rate from good parts alone, and report if there are too few."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References are scored without themselves and their duplicates, and a change costs no more than it must."""
+"""References are scored without themselves and their near-duplicates, and updates are incremental."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far apart images of different parts are, said by the differences to the most similar ones."""
+"""The typical difference of images of different parts, and near-duplicates by it."""
 
 from __future__ import annotations
 

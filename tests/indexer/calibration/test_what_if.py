@@ -1,4 +1,4 @@
-"""What a calibration would be is told exactly when everything is measured, and closely when a part of it is."""
+"""Estimated calibrations are exact if all references are scored, and close if a part is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the catalogue promises: whole transactions, versions without gaps, nothing lost in a crash."""
+"""The catalogue's guarantees: atomic transactions, versions without gaps, durability in a crash."""
 
 from __future__ import annotations
 

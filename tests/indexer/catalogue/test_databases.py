@@ -1,4 +1,4 @@
-"""Both kinds of database open, migrate, wait and go away in the same way."""
+"""SQLite and PostgreSQL behave alike when opened, migrated, locked and unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each category's geometry in the catalogue: kept, replaced as a whole or not at all, and known to every snapshot."""
+"""Each category's geometry in the catalogue: stored, replaced atomically, and part of every snapshot."""
 
 from __future__ import annotations
 

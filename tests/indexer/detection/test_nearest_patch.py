@@ -1,4 +1,4 @@
-"""Regions lie where the map is high, in the image's own pixels, and evidence names who was nearest."""
+"""Regions lie where the map is high, in image pixels, with the nearest reference patch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A flag goes up when good production leaves the references, and hardly ever before."""
+"""The drift alarm is raised when good parts change, and rarely before."""
 
 from __future__ import annotations
 

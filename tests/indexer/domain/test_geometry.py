@@ -1,4 +1,4 @@
-"""An image's way into the encoder's window and back, and the grids that are chosen for it."""
+"""Mapping between an image and the encoder's window, and the choice of grids."""
 
 from __future__ import annotations
 

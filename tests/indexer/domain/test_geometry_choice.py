@@ -1,4 +1,4 @@
-"""What people say of geometry comes to one geometry, or is refused with what would fit."""
+"""A requested geometry resolves to one geometry, or is refused with what would fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How references were stored decides what an image is compared as, and what people are told."""
+"""The references' encodings decide how an image is read, and which notices it gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about the encoder that ships with the product."""
+"""The built-in encoder."""
 
 from __future__ import annotations
 

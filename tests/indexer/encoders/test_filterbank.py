@@ -1,4 +1,4 @@
-"""Claims about the encoder of fixed filters."""
+"""The filter bank."""
 
 from __future__ import annotations
 

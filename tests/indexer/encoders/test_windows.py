@@ -1,4 +1,4 @@
-"""An image larger than one pass is encoded in windows, and nothing shows where they meet."""
+"""An image larger than one pass is encoded in overlapping windows without visible seams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every published layout is read; what is missing from it is said in one line."""
+"""Every published layout is read; a missing part of it is an error of one line."""
 
 from __future__ import annotations
 

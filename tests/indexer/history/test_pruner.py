@@ -1,4 +1,6 @@
-"""What is kept of the history: the newest within every bound, defects by bounds of their own, and no file too many."""
+"""Retention: the newest inspections within every limit remain, defects have limits of their own, and no unused file
+remains.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of 16 bits a channel hold 10, 12 or 14 of them as often as all: the same light gives the same pixels."""
+"""16-bit files with 10, 12, 14 or 16 used bits: the same light gives the same pixels."""
 
 from __future__ import annotations
 

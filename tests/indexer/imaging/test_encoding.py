@@ -1,4 +1,4 @@
-"""What a file tells of how it was stored."""
+"""How a file's encoding is recognised."""
 
 from __future__ import annotations
 

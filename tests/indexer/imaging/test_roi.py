@@ -1,4 +1,4 @@
-"""Only what lies in a region of interest scores, and nothing leaks across its border."""
+"""Only cells in the region of interest are scored, and nothing leaks across its border."""
 
 from __future__ import annotations
 

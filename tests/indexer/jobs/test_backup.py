@@ -1,4 +1,4 @@
-"""A backup, put back into either kind of database, is what was there; damage is found and named."""
+"""A backup restored into either kind of database is complete; damage is detected and named."""
 
 from __future__ import annotations
 

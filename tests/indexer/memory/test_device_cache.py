@@ -1,4 +1,4 @@
-"""A device that holds only some of the codes answers like one that holds all, whatever comes, goes and is put out."""
+"""A device that caches only some codes gives the same results as one with all, through appends and evictions."""
 
 from __future__ import annotations
 

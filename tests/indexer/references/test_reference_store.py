@@ -1,4 +1,4 @@
-"""A reference store's files: what fails or is compacted gives back its own, and looks at nobody else's."""
+"""A reference store's files: failed additions and compactions delete their own files, and no others."""
 
 from __future__ import annotations
 

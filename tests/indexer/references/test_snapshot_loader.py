@@ -1,4 +1,4 @@
-"""The published snapshot follows the catalogue: a change as a whole or nothing of it, whatever the disk does."""
+"""The published snapshot follows the catalogue: each change atomically, also with disk errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frame that shows nothing is told from a part, whichever encoder that ships looks at it."""
+"""Blank frames are recognised with every encoder that ships."""
 
 from __future__ import annotations
 

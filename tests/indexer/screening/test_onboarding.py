@@ -1,4 +1,4 @@
-"""Images offered together: which are taken, as the service and the bulk job both decide it."""
+"""Which images of a request become references: the policy of service and bulk job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images held against each other: what is found where half of every image is empty, and with how few."""
+"""Screening of images of which half is empty, and of few images."""
 
 from __future__ import annotations
 

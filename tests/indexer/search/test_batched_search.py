@@ -1,4 +1,4 @@
-"""Images that ask together find what they would find alone, and fail for their own reasons only."""
+"""Batched searches give the same results as single ones, and an error affects one image only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triton compiles the kernels for real cards, without one: tensor cores, and 16 bytes at a time."""
+"""Triton compiles the kernels for real GPUs without one: tensor cores, and 16-byte copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that nothing names are deleted in steps: nobody's file is taken, and nobody waits long."""
+"""Orphans are deleted in steps: no named file is deleted, and additions wait only briefly."""
 
 from __future__ import annotations
 

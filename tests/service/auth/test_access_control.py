@@ -1,4 +1,4 @@
-"""Who may do what: every route against every role, keys from their making to their end, and what is written down."""
+"""Access control: every route with every role, the life of a key, and the audit trail."""
 
 from __future__ import annotations
 

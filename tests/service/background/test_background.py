@@ -1,4 +1,4 @@
-"""Background work: nothing waits for anything else, and what fails is tried again where everybody can see it."""
+"""Background tasks: independent of each other; failures are retried and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command does with the data folder that it is given: a wrong name, one being restored, an odd name."""
+"""Every command and its data folder: a wrong name, one being restored, an unusual name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`touchstone evaluate` as a command: what it says, and how it refuses."""
+"""`touchstone evaluate` as a command: its output and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`touchstone keys`: what a person at the plant's server types."""
+"""`touchstone keys`: creating, listing and revoking keys."""
 
 from __future__ import annotations
 

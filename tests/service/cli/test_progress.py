@@ -1,4 +1,4 @@
-"""How far long commands are, where nobody sees a bar: lines on standard error, with count, rate and time left."""
+"""Progress of long commands without a terminal: lines on standard error, with count, rate and time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream of inspections: one reader of the history for any number of listeners, each told what it asked for."""
+"""The stream of inspections: one reader of the history for any number of subscribers, each with its filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every exception of ours is answered with a problem of its own, or there is a reason why no request meets it."""
+"""Every exception of the product maps to a problem type, or cannot occur in a request."""
 
 from __future__ import annotations
 

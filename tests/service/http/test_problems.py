@@ -1,4 +1,4 @@
-"""Every bad request gets a problem with a stable type, and nothing of it stays."""
+"""Every bad request gets a problem with a stable type, and has no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a route does not know is refused, not ignored; and HEAD is answered wherever GET is."""
+"""Undeclared parameters are refused; HEAD works wherever GET does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests have under way is bounded, in images and in bytes, and onboarding takes nothing of detection's."""
+"""Images and bytes in flight are bounded, separately for detection and onboarding."""
 
 from __future__ import annotations
 

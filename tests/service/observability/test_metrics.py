@@ -1,4 +1,4 @@
-"""What the service tells about its work: metrics, log lines and traces."""
+"""Metrics, log lines and traces."""
 
 from __future__ import annotations
 

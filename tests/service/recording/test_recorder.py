@@ -1,4 +1,4 @@
-"""What an answer says of the history is so, whatever happens to the database while it is written."""
+"""`recorded` in a response is true exactly when the inspection is stored, whatever happens to the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person says of a part teaches the product once, can be taken back, and is held where it would spoil it."""
+"""Feedback adds a reference once, can be undone, and needs confirmation if its effect is large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preview tells beforehand what settings do, and changes nothing."""
+"""A preview shows the effect of settings, and changes nothing."""
 
 from __future__ import annotations
 

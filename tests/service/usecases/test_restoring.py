@@ -1,4 +1,4 @@
-"""A removed category is brought back with its settings and the references that went with it, and with no others."""
+"""A removed category is restored with its settings and the references removed with it, and no others."""
 
 from __future__ import annotations
 
