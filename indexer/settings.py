@@ -77,31 +77,32 @@ class DataSettings(BaseSettings):
         448,
         ge=16,
         le=4096,
-        description="Set it or the next to have every image squashed to a square of so many pixels a side, as the "
-        "paper does. A memory that is there keeps its own.",
+        description="Stretch every image to a square with this side in pixels, as in the paper, instead of inspecting "
+        "it in its own aspect ratio; applies if this or the next setting is set. An existing memory keeps its size.",
     )
     crop: int = Field(
         448,
         ge=16,
         le=4096,
-        description="Side in pixels of the centre square of that which is inspected; what is smaller than the other "
-        "cuts a border off, in which no defect is seen.",
+        description="Side in pixels of the centre square that is inspected after resizing; if it is smaller than the "
+        "resize, defects in the border are not detected.",
     )
     cells: int = Field(
         784,
         ge=1,
         le=65_536,
-        description="Cells of a new category's grid, at most: its images are inspected as a whole, in their own "
-        "proportions. Unless one of the two before is set.",
+        description="Maximum number of cells of a new category's grid; the whole image is inspected, in its own aspect "
+        "ratio. Ignored if one of the two settings above is set.",
     )
     device: str = Field(
         "auto",
-        description="`auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`; with `openvino` one of its own, such as "
-        "`GPU`.",
+        description="`auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`; with the runtime `openvino` also an "
+        "OpenVINO device, such as `GPU`.",
     )
     runtime: Literal["torch", "openvino", "onnxruntime"] = Field(
         "torch",
-        description="What computes a transformer's blocks: `torch`, or on a CPU faster, `openvino` or `onnxruntime`.",
+        description="Runtime for a transformer's blocks: `torch`, or `openvino` or `onnxruntime`, which are faster "
+        "on a CPU.",
     )
     dtype: Literal["float32", "bfloat16", "float16", "int8"] = Field(
         "float32",
