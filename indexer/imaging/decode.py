@@ -239,7 +239,11 @@ def _stored(image: Image.Image, data: bytes) -> RawImage:
             colours = image.convert("RGBA")
             if colours.getchannel("A").getextrema() != (255, 255):
                 raise _transparent()
-        values = _sixteen_bit_colour(data) if deep else np.array(colours.convert("RGB"))
+        values = (
+            _sixteen_bit_colour(data)
+            if deep
+            else np.array(colours if colours.mode == "RGB" else colours.convert("RGB"))
+        )
     encoding = detect_encoding(image, data, 16 if values.dtype == np.uint16 else 8)
     return RawImage(_upright(values, _orientation(image)), encoding, inverted)
 

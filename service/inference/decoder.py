@@ -49,14 +49,14 @@ class DecodedImage:
     """An uploaded image as the encoder takes it.
 
     Its pixels are released once it is prepared, since the decoded images of a request could take gigabytes. thumbnail:
-    made of them before, as JPEG. stage: when it was decoded. largest: the largest value of a file of 16 bits a channel,
-    None of others.
+    made of them before, as JPEG. stages: decoding, and its parts. largest: the largest value of a file of 16 bits a
+    channel, None of others.
     """
 
     original: SourceImage
     prepared: PreparedImage
     thumbnail: bytes
-    stage: Stage
+    stages: tuple[Stage, ...]
     largest: int | None = None
 
 
@@ -164,7 +164,9 @@ class Decoder:
             stored = self._read(file)
             reading = reading_for(stored, reading)
             image = read_pixels(stored, reading)
+            read = time.monotonic()
             prepared = self._prepared(image, geometry)
+            ready = time.monotonic()
         except ImageRejected as refused:
             self._metrics.refused(refused.reason)
             return refused
@@ -181,9 +183,16 @@ class Decoder:
             reading=reading,
         )
         thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
-        stage = Stage("decode", begun, time.monotonic())
-        self._metrics.stage(stage.name, stage.end - stage.begin)
-        return DecodedImage(original, prepared, thumbnail, stage, stored.max_value)
+        ended = time.monotonic()
+        stages = (
+            Stage("decode", begun, ended),
+            Stage("read", begun, read),
+            Stage("prepare", read, ready),
+            Stage("thumbnail", ready, ended),
+        )
+        for stage in stages:
+            self._metrics.stage(stage.name, stage.seconds)
+        return DecodedImage(original, prepared, thumbnail, stages, stored.max_value)
 
     def _prepared(self, image: NDArray[np.uint8], geometry: InputGeometry) -> PreparedImage:
         try:

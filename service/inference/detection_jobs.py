@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from indexer.detection.detector import Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
@@ -18,13 +19,15 @@ from service.inference.image_reading import notices_of_part
 from service.inference.worker import JobContext
 from service.observability.tracing import Stage
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class TimedDetection:
     """A detection, with its times in seconds.
 
-    stages: when the image waited, was encoded and was searched for. notices: what people should know of how it was
-    read.
+    stages: when the image waited, was encoded and was searched for, the search in parts. notices: what people should
+    know of how it was read.
     """
 
     detection: Detection
@@ -55,21 +58,44 @@ class DetectionJobs:
             started = time.monotonic()
             memory, original = context.memory, image.original
             _check_geometry(context, image, category, published)
-            detection = yield from detector.detect(
+            steps = detector.detect(
                 memory, context.features, (original.width, original.height), category, original.encoding
             )
+            together, parts = context.search_batch_size, list[Stage]()
+            detection = yield from _timed(steps, together, parts)
             ended = time.monotonic()
             profile = published.profiles.get(detection.category, Profile())
             return TimedDetection(
                 detection,
                 queue_seconds=context.queue_seconds,
                 encode_seconds=context.encode_seconds,
-                search_seconds=(ended - started) / context.search_batch_size,
-                stages=(*context.stages, Stage("search", started, ended)),
+                search_seconds=(ended - started) / together,
+                stages=(*context.stages, Stage("search", started, ended, together), *parts),
                 notices=notices_of_part(image, profile, detection.scored.frame, detection.criteria.judged),
             )
 
         return run
+
+
+def _timed(steps: SearchCoroutine[T], together: int, stages: list[Stage]) -> SearchCoroutine[T]:
+    """The same steps, and as stages what came before the patch searches, these, and what came after.
+
+    together: images that are searched at once.
+    """
+    name, begun = "retrieve", time.monotonic()
+    try:
+        query = next(steps)
+        while True:
+            asked = time.monotonic()
+            stages.append(Stage(name, begun, asked, together))
+            matches = yield query
+            name, begun = "score", time.monotonic()
+            stages.append(Stage("patches", asked, begun, together))
+            query = steps.send(matches)
+    except StopIteration as end:
+        stages.append(Stage(name, begun, time.monotonic(), together))
+        result: T = end.value
+        return result
 
 
 def recognise(context: JobContext) -> SearchCoroutine[str]:

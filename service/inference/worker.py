@@ -238,7 +238,7 @@ class InferenceWorker:
                     started - job.accepted,
                     encode_seconds,
                     len(jobs),
-                    (Stage("queue", job.accepted, started), Stage("encode", started, encoded)),
+                    (Stage("queue", job.accepted, started), Stage("encode", started, encoded, len(images))),
                 )
                 for index, job in enumerate(jobs)
             ]

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """What an image went through, from `begin` to `end` (monotonic seconds)."""
+    """What an image went through, from `begin` to `end` (monotonic seconds). images: that went through it together."""
 
     name: str
     begin: float
     end: float
+    images: int = 1
+
+    @property
+    def seconds(self) -> float:
+        """One image's share of the time."""
+        return (self.end - self.begin) / self.images
 
 
 class TracingUnavailable(RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from indexer.storage.disk_space import has_free_space
 from indexer.storage.durable import write_durably
 from service.inference.decoder import DecodedImage
 from service.inference.detection_jobs import TimedDetection
+from service.observability.tracing import Stage
 from service.recording.circuit_breaker import CircuitBreaker
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import map_png
@@ -107,11 +109,13 @@ class RecordResult:
     """The result of recording a request.
 
     recorded: whether its inspections are in the history; None if the response to the commit was lost. earlier: by id,
-    those that another try of the same request had recorded by then, which stand in place of what was found now.
+    those that another try of the same request had recorded by then, which stand in place of what was found now. stages:
+    of recording them.
     """
 
     recorded: bool | None
     earlier: Mapping[str, Inspection] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
 
 class Recorder:
@@ -151,6 +155,7 @@ class Recorder:
 
         RequestKeyReused when the request's key was used for another one meanwhile.
         """
+        begun = time.monotonic()
         files: dict[str, bytes] = {}
         originals: list[str] = []
         rows: list[Inspection] = []
@@ -161,6 +166,7 @@ class Recorder:
             rows.append(row)
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}
             originals.append(f"originals/{original_name(original.sha256, original.suffix)}")
+        drawn_at = time.monotonic()
         try:
             if not has_free_space(self._data, self._min_free_bytes) or not self._breaker.closed():
                 return RecordResult(False)
@@ -168,6 +174,7 @@ class Recorder:
                 for finding in findings:
                     self._library.store_image(finding.image.original.data, finding.image.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
+                written_at = time.monotonic()
                 with self._breaker.asking():
                     earlier = self._library.catalogue.inspections.record(rows)
         except RequestKeyReused:
@@ -178,4 +185,9 @@ class Recorder:
             self._pruner.abandon([*files, *originals])
             return RecordResult(None if isinstance(error, CommitUncertain) else False)
         self._pruner.abandon([f"{HISTORY}/{row.map_name}" for row in rows if row.id in earlier])
-        return RecordResult(True, earlier)
+        stages = (
+            Stage("map", begun, drawn_at),
+            Stage("files", drawn_at, written_at),
+            Stage("catalogue", written_at, time.monotonic()),
+        )
+        return RecordResult(True, earlier, stages)

@@ -21,6 +21,7 @@ from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.detection_jobs import TimedDetection, recognise
 from service.inference.image_reading import reading_of_parts
+from service.observability.tracing import Stage
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
 from service.state import AppState
@@ -68,6 +69,7 @@ async def detect(
     too old; the error of the only image when it cannot be inspected; QueueFullError when the images do not fit into
     the queue.
     """
+    _time_request(state, [Stage("receive", received, time.monotonic())])
     await state.wait_for_version(parameters.min_version)
     recorded_before: dict[str, Inspection] = {}
     if keyed is not None:
@@ -104,7 +106,8 @@ async def detect(
     recording = RecordResult(False)
     if parameters.record:
         recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
-        state.metrics.stage("record", time.monotonic() - received - total_ms / 1000)
+        recorded = Stage("record", received + total_ms / 1000, time.monotonic())
+        _time_request(state, [recorded, *recording.stages])
         recorded_before |= recording.earlier
         _count(
             state,
@@ -236,14 +239,16 @@ def _time(
     """Report the duration of each image's stages to metrics and traces."""
     for image, detection in zip(decoded, detections, strict=True):
         if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection):
-            stages = {
-                "queue": detection.queue_seconds,
-                "encode": detection.encode_seconds,
-                "search": detection.search_seconds,
-            }
-            for stage, seconds in stages.items():
-                state.metrics.stage(stage, seconds)
-            state.tracing.stages((image.stage, *detection.stages))
+            for stage in detection.stages:
+                state.metrics.stage(stage.name, stage.seconds)
+            state.tracing.stages((*image.stages, *detection.stages))
+
+
+def _time_request(state: AppState, stages: Sequence[Stage]) -> None:
+    """The same of stages that a request's images go through together."""
+    for stage in stages:
+        state.metrics.stage(stage.name, stage.seconds)
+    state.tracing.stages(stages)
 
 
 def _count(state: AppState, detections: Sequence[Detection], *, recorded: bool | None) -> None:

@@ -21,7 +21,9 @@ class CpuPlan:
 
     vits: largest first. small_dim: values per patch where `references` and `many` are compared. append: sizes of the
     memories that one reference is added to. growth: references whose resident memory is measured. grids: (rows,
-    columns) whose cost is held against that of the first.
+    columns) whose cost is held against that of the first. served: encoders of the servers that are measured, None
+    for the built-in one; onboarded: references of each; image_sides: of the images that it is sent (pixels), clients:
+    that send them at once, detections: of each kind.
     """
 
     k: int = 150
@@ -34,6 +36,11 @@ class CpuPlan:
     small_dim: int = 64
     append: tuple[int, int] = (100, 2000)
     growth: int = 200
+    served: tuple[Vit | None, ...] = (None, Vit("ViT-B", 768, 12, 12), Vit("ViT-S", 384, 6, 12))
+    onboarded: int = 50
+    image_sides: tuple[int, ...] = (512, 1024, 2240, 4480)
+    clients: tuple[int, ...] = (1, 8)
+    detections: int = 16
     grids: tuple[tuple[int, int], ...] = ((28, 28), (28, 56), (56, 56), (56, 112), (112, 112))
     rounds: int = 5
     quick_rounds: int = 15  # of what takes little time
@@ -62,6 +69,11 @@ QUICK = replace(
     small_dim=16,
     append=(4, 40),
     growth=20,
+    served=(None,),
+    onboarded=3,
+    image_sides=(96,),
+    clients=(1, 2),
+    detections=2,
     grids=((4, 4), (4, 8)),
     rounds=1,
     quick_rounds=1,

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.benchmarks.cpu.clock import Subject, Timings, time_interleaved
+from indexer.benchmarks.cpu.detection import StageLine, detection_lines
 from indexer.benchmarks.cpu.growth import resident_growth
 from indexer.benchmarks.cpu.plan import QUICK, CpuPlan, Vit
 from indexer.benchmarks.cpu.subjects import (
@@ -60,7 +61,7 @@ class Expectation:
     met: bool | None
 
 
-Measurement = Row | Expectation
+Measurement = Row | Expectation | StageLine
 
 
 def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measurement]]]]:
@@ -71,6 +72,7 @@ def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measureme
         ("Cells", partial(_cells, plan)),
         ("Appending", partial(_appending, plan)),
         ("Bytes", partial(_bytes, plan)),
+        *((f"A detection, {vit.name if vit else 'built-in'}", partial(_detection, plan, vit)) for vit in plan.served),
     ]
 
 
@@ -297,6 +299,20 @@ def _bytes(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
     yield Expectation(f"≤ 4.9 MB a reference ({at})", f"{largest / 1e6:.2f} MB", largest <= 4.9e6)
     claim = "resident memory grows by at most 1.15× the codes as references are added"
     yield Expectation(claim, shown, None if grew is None else grew <= 1.15)
+
+
+def _detection(plan: CpuPlan, vit: Vit | None, tick: Tick) -> Iterator[Measurement]:
+    """Detections over HTTP in their stages, and how far the whole is above the encoding that it cannot do without."""
+    lines = list(detection_lines(plan, vit, tick))
+    yield from lines
+    smallest = {line.clients: line for line in lines if line.image == lines[0].image}
+    encode, one, many = (smallest[clients] for clients in ("floor", str(plan.clients[0]), str(plan.clients[-1])))
+    least = encode.stages["encode"]
+    what, total, rate = one.what, one.total or 0.0, many.rate or 0.0
+    claim = f"a detection by one client within 1.3× encoding alone and 15 ms ({what}, {one.image})"
+    yield Expectation(claim, f"{_time(total)}, encoding {_time(least)}", total <= 1.3 * least + 0.015)
+    claim = f"{many.clients} clients get ≥ 80 % of what encoding alone allows ({what}, {many.image})"
+    yield Expectation(claim, f"{rate * least:.0%}", rate * least >= 0.8)
 
 
 def _searching(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
 import httpx
 import numpy as np
 import torch
@@ -25,18 +19,21 @@ from indexer.benchmarks.gpu.clock import Latencies
 from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Note, Result
+from indexer.benchmarks.server import photograph, running_server
 from indexer.encoders import InputGeometry, preprocess
 from indexer.imaging.decode import decode_image
-
-_START_SECONDS = 300
 
 
 def closed_loop(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
     """Every number of clients with every image size. The floor is decoding, on the threads that the server has."""
-    with tempfile.TemporaryDirectory() as folder, _server(plan, device, Path(folder)) as server:
-        sides = {side: [_jpeg(side, seed) for seed in range(8)] for side in plan.image_sides}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running_server(folder, _settings(plan, device, folder)))
+        sides = {side: [photograph(side, seed) for seed in range(8)] for side in plan.image_sides}
         smallest = min(plan.image_sides)
-        onboarding = [("images", (f"{i}.jpg", _jpeg(smallest, 100 + i), "image/jpeg")) for i in range(plan.onboarded)]
+        onboarding = [
+            ("images", (f"{i}.jpg", photograph(smallest, 100 + i), "image/jpeg")) for i in range(plan.onboarded)
+        ]
         for start in range(0, len(onboarding), 16):
             server.post(
                 "/references", data={"category": "part"}, files=onboarding[start : start + 16]
@@ -110,17 +107,10 @@ def _loop(
     )
 
 
-@contextmanager
-def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx.Client]:
-    """`python -m service` with the plan's transformer of random weights, on a free port."""
+def _settings(plan: GpuPlan, device: torch.device, folder: Path) -> dict[str, object]:
+    """The server's, with the plan's transformer of random weights."""
     vit_model(plan.vit, plan.crop).save_pretrained(folder / "model")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "ACCESS": "open",
-        "DATA": folder / "data",
-        "PORT": port,
+    return {
         "ENCODER": folder / "model",
         "DTYPE": plan.dtype,
         "DEVICE": device.type,
@@ -132,30 +122,6 @@ def _server(plan: GpuPlan, device: torch.device, folder: Path) -> Iterator[httpx
         "COMPILE_ENCODER": plan.compiled,
         "PREPROCESS_ON_DEVICE": device.type == "cuda",
     }
-    environment = {**os.environ, **{f"TOUCHSTONE_{name}": str(value) for name, value in settings.items()}}
-    log = folder / "server.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stdout=out, stderr=out)
-    limits = httpx.Limits(max_connections=None)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits, trust_env=False) as client:
-            end = time.monotonic() + _START_SECONDS
-            while not _ready(client):
-                if process.poll() is not None or time.monotonic() > end:
-                    log_tail = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
-                    raise RuntimeError(f"the server did not start: {log_tail}")
-                time.sleep(0.1)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _decoding(plan: GpuPlan, images: list[bytes]) -> float:
@@ -165,12 +131,3 @@ def _decoding(plan: GpuPlan, images: list[bytes]) -> float:
     for data in images:
         preprocess(decode_image(data), geometry)
     return (time.perf_counter() - started) / len(images)
-
-
-def _jpeg(side: int, seed: int) -> bytes:
-    """An image of smooth shapes and grain, which compresses as a photograph does."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (side // 16 + 1, side // 16 + 1, 3)).astype(np.uint8)
-    smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    image = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()

@@ -28,6 +28,9 @@ ROWS = [
     "a reference on disk",
     "a reference in memory",
     "resident memory over codes added",
+    "built-in | 96 px PNG | floor",
+    "built-in | 96 px PNG | cold",
+    "built-in | 96 px JPG | 2",
 ]
 EXPECTATIONS = [
     "≥ 25× the cell loop",
@@ -37,6 +40,8 @@ EXPECTATIONS = [
     "under 40 %",
     "≤ 4.9 MB",
     "at most 1.15×",
+    "within 1.3× encoding alone",
+    "≥ 80 % of what encoding alone allows",
 ]
 
 
@@ -79,3 +84,13 @@ def test_a_ratio_is_taken_within_a_round() -> None:
 
 def test_neighbours_are_counted_with_the_border_clipped() -> None:
     assert FULL.candidates == (28 * 3 - 2) ** 2
+
+
+def test_the_stages_of_a_detection_are_measured_by_a_server(document: str) -> None:
+    head = next(line for line in document.splitlines() if line.startswith("| Encoder |"))
+    names = [name.strip() for name in head.strip("|").split("|")]
+    lines = [line for line in document.splitlines() if line.startswith("| built-in | 96 px PNG | 1 |")]
+    figures = dict(zip(names, (cell.strip() for cell in lines[0].strip("|").split("|")), strict=True))
+    for stage in ("total", "receive", "read", "encode", "retrieve", "patches", "score", "files", "catalogue"):
+        assert 0 < float(figures[stage]) < 60_000, stage
+    assert float(figures["encode"]) < float(figures["total"])

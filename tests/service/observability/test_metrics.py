@@ -44,8 +44,14 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
     assert grew("requests_total", method="POST", route="/detect", status="200") == 1
     assert grew("requests_total", method="GET", route="unmatched", status="404") == 1
     assert grew("batch_images_sum", queue="detect") == 2
-    for stage, images in {"decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
+    parts = {"decode": ("read", "prepare", "thumbnail"), "search": ("retrieve", "patches", "score")}
+    parts["record"] = ("map", "files", "catalogue")
+    for stage, images in {"receive": 1, "decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
         assert grew("stage_seconds_count", stage=stage) == images
+        assert all(grew("stage_seconds_count", stage=part) == images for part in parts.get(stage, ()))
+        if stage in parts:
+            spent = sum(grew("stage_seconds_sum", stage=part) for part in parts[stage])
+            assert 0 < spent <= grew("stage_seconds_sum", stage=stage) + 0.001
     assert value(after, "index_version") == answer["version"]
     assert value(after, "references") == 30
     assert value(after, "memory_bytes") > 0
