@@ -58,7 +58,7 @@ def main(
         for references, tests, _ in categories:
             stored, requested = (_features(encoder, prepared, paths) for paths in (references, tests))
             scored.append(scores(encoder, stored, requested, stored.patches))
-        images = np.concatenate([each.images for each in scored])
+        images = np.concatenate([category_scores.images for category_scores in scored])
         if "," not in name:
             base = images
         change = np.abs(images - base)

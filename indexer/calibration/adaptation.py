@@ -115,8 +115,8 @@ class AdaptationBuilder:
         after = np.mean(self._distances, axis=0)
         scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
         statistics = [
-            with_distances(each, scale * distances, frame, self._settings)
-            for each, distances in zip(self._statistics, self._distances, strict=True)
+            with_distances(image_statistics, scale * distances, frame, self._settings)
+            for image_statistics, distances in zip(self._statistics, self._distances, strict=True)
         ]
         return Adaptation(scale, _calibration(self._known, statistics, self._ids))
 

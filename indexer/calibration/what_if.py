@@ -76,7 +76,11 @@ def estimate_calibration(
         yield (len(searched) + done + 1) / steps
     before = np.array([astuple(old) for _, old in ranked], np.float64).reshape(-1, 5)  # (references, measures)
     after = (
-        before if not result else _extrapolate(before, chosen, np.array([astuple(each) for each in result], np.float64))
+        before
+        if not result
+        else _extrapolate(
+            before, chosen, np.array([astuple(image_statistics) for image_statistics in result], np.float64)
+        )
     )
     statistics = [ImageStatistics(*values) for values in after.tolist()]
     calibration = Calibration.from_statistics(
@@ -128,13 +132,15 @@ def _balance(
     return weigh_layers(typical * changed, settings)
 
 
-def _extrapolate(before: NDArray[np.float64], chosen: Sequence[int], found: NDArray[np.float64]) -> NDArray[np.float64]:
+def _extrapolate(
+    before: NDArray[np.float64], chosen: Sequence[int], measured: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Each measure of every reference: as found, or changed as it changed in the references nearest in that measure."""
     after = np.empty_like(before)
     for index in range(before.shape[1]):
         known = before[list(chosen), index]
         order = np.argsort(known, kind="stable")
-        change = found[order, index] - known[order]
+        change = measured[order, index] - known[order]
         after[:, index] = before[:, index] + np.interp(before[:, index], known[order], change)
-    after[list(chosen)] = found
+    after[list(chosen)] = measured
     return after

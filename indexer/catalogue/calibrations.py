@@ -27,20 +27,20 @@ class Calibrations:
     def read(self, category: str, memory_id: int) -> StoredCalibration | None:
         """What is kept of a category's calibration in a memory."""
         with self._transactions.reading() as connection:
-            found = connection.execute(
+            header_row = connection.execute(
                 select(CalibrationRow.__table__)
                 .join(CategoryRow, CategoryRow.id == CalibrationRow.category_id)
                 .where(CategoryRow.name == category, CalibrationRow.memory_id == memory_id)
             ).one_or_none()
-            if found is None:
+            if header_row is None:
                 return None
             rows = connection.execute(
                 select(*(getattr(LeaveOneOutRow, field.name) for field in fields(StoredReferenceResult)))
-                .where(LeaveOneOutRow.category_id == found.category_id, LeaveOneOutRow.memory_id == memory_id)
+                .where(LeaveOneOutRow.category_id == header_row.category_id, LeaveOneOutRow.memory_id == memory_id)
                 .order_by(LeaveOneOutRow.reference_id)
             )
             references = tuple(StoredReferenceResult(**row._mapping) for row in rows)
-            return StoredCalibration(found.version, found.k, found.rho, references)
+            return StoredCalibration(header_row.version, header_row.k, header_row.rho, references)
 
     def store(
         self, category: str, memory_id: int, calibration: StoredCalibration, base: StoredCalibration | None = None

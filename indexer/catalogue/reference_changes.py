@@ -62,7 +62,9 @@ def append_references(
         record_segment(connection, memory_id, segment, rows)
         after = {"references": list(ids), "version": version, **decided}
         note(connection, "references.added", category, after=after)
-    return Appended(version, tuple(live[each.image_sha256] for each in references), frozenset(duplicates))
+    return Appended(
+        version, tuple(live[new_reference.image_sha256] for new_reference in references), frozenset(duplicates)
+    )
 
 
 def remove_references(connection: Connection, ids: Collection[int]) -> Removed:

@@ -70,13 +70,13 @@ class References:
             .where(LIVE)
             .group_by(CategoryRow.name, *columns)
         )
-        found: dict[str, list[EncodingGroup]] = {}
+        by_category: dict[str, list[EncodingGroup]] = {}
         with self._transactions.reading() as connection:
             for row in connection.execute(statement):
                 encoding = None if row.encoding is None else Encoding.from_json(row.encoding)
                 group = EncodingGroup(encoding, Reading.from_json(row.reading), row.width, row.height, row.held)
-                found.setdefault(row.name, []).append(group)
-        return {name: Profile(tuple(groups)) for name, groups in found.items()}
+                by_category.setdefault(row.name, []).append(group)
+        return {name: Profile(tuple(groups)) for name, groups in by_category.items()}
 
     def sizes(self, category: str) -> dict[tuple[int, int], int]:
         """(width, height) in pixels of a category's live references → how many have it."""
@@ -179,7 +179,7 @@ def _find_append(
     }
     version = max(versions.values())
     first = {reference_id: row for row, reference_id in reversed(list(enumerate(ids)))}
-    duplicates = {row for row, each in enumerate(ids) if versions[each] < version or first[each] != row}
+    duplicates = {row for row, id_of_row in enumerate(ids) if versions[id_of_row] < version or first[id_of_row] != row}
     return Appended(version, ids, frozenset(duplicates))
 
 

@@ -212,9 +212,9 @@ def judge(
     return _judged(result, features, criteria)
 
 
-def _judged(found: ScoringResult, features: Features, criteria: Criteria) -> JudgedImage:
+def _judged(result: ScoringResult, features: Features, criteria: Criteria) -> JudgedImage:
     adaptation = criteria.adaptation
-    scored = found if adaptation is None else adaptation.apply(found, criteria.scoring)
+    scored = result if adaptation is None else adaptation.apply(result, criteria.scoring)
     statistics = ImageStatistics.from_scoring(scored, features, criteria.scoring)
     return JudgedImage(scored, statistics, decide(statistics, criteria.calibration, criteria.limits))
 

@@ -32,12 +32,12 @@ class DevicePreprocessor:
         geometries = [geometry] if geometry == self._global_geometry else [geometry, self._global_geometry]
         source = torch.from_numpy(image)
         if self._device.type != "cuda":
-            windows = [_window(source.to(self._device), each) for each in geometries]
+            windows = [_window(source.to(self._device), choice) for choice in geometries]
         else:
             stream = self._stream()
             with torch.cuda.stream(stream):
                 on_device = source.pin_memory().to(self._device, non_blocking=True)
-                windows = [_window(on_device, each) for each in geometries]
+                windows = [_window(on_device, choice) for choice in geometries]
                 stream.synchronize()
             for window in windows:
                 # It was made on this stream and is read on the encoder's: its memory must not be used again before.

@@ -147,7 +147,9 @@ class FeatureCache:
                 read = self._segments.read(segment.name, segment.sha256)
             except CorruptSegmentError:
                 self._where = {
-                    each: location for each, location in self._where.items() if location[0].name != segment.name
+                    stored_digest: location
+                    for stored_digest, location in self._where.items()
+                    if location[0].name != segment.name
                 }
                 return None
             self._open = (

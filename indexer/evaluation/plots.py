@@ -91,7 +91,7 @@ def draw_growth(outcomes: Sequence[Outcome], label: str, path: Path) -> None:
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()
     settings = list(dict.fromkeys(outcome.variant.setting for outcome in outcomes))
-    drawn = [[each.mean for each in outcomes if each.variant.setting == setting] for setting in settings]
+    drawn = [[measured.mean for measured in outcomes if measured.variant.setting == setting] for setting in settings]
     amounts = [float(setting.rpartition(" ")[2]) for setting in settings]
     for name, shown in _SHOWN.items():
         middles = [getattr(mean(figures), name) for figures in drawn]

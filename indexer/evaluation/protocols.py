@@ -169,7 +169,7 @@ def _fixed_and_new(dataset: Dataset, draws: Draws) -> tuple[tuple[str, ...], str
     names = dataset.categories
     papers = {*FIXED_CATEGORIES, NEW_CATEGORY} <= set(names)
     new = draws.new or (NEW_CATEGORY if papers else names[-1])
-    fixed = draws.fixed or tuple(each for each in (FIXED_CATEGORIES if papers else names) if each != new)
+    fixed = draws.fixed or tuple(category for category in (FIXED_CATEGORIES if papers else names) if category != new)
     for name in (*fixed, new):
         if name not in names:
             raise ValueError(f"the protocol incremental needs the category {name!r}: there are {', '.join(names)}")

@@ -90,7 +90,7 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
     """
     outcomes: dict[tuple[Search, str], CategoryOutcome] = {}
     for category in subject.dataset.categories:
-        searches = list(dict.fromkeys(each.search for each in variants if each.judges(category)))
+        searches = list(dict.fromkeys(candidate.search for candidate in variants if candidate.judges(category)))
         samples = [sample for sample in subject.dataset.samples if sample.category == category]
         base = _images_key(subject, samples)
         stored = _OutcomeCache(folder, base)
@@ -164,7 +164,7 @@ def detect_samples(
     ]
     geometry = subject.geometry_of(samples)
     done = 0
-    for batch in encoded_batches(subject.encoder, [each.path for each in samples], geometry):
+    for batch in encoded_batches(subject.encoder, [loaded_sample.path for loaded_sample in samples], geometry):
         coroutines = [
             detector.detect(memory, batch.item(index), geometry.resized, _category(search, sample))
             for index, sample in enumerate(samples[done : done + len(batch)])

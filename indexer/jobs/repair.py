@@ -90,7 +90,7 @@ class RepairJob:
         ]
         with Reencoder.working(self._folder, self._encoder, codec, limits, decoders) as reencoder:
             for ids in batches:
-                references = [self._catalogue.references.get(each) for each in ids]
+                references = [self._catalogue.references.get(id_) for id_ in ids]
                 geometry = InputGeometry.from_json(geometries[references[0].category])
                 done = reencoder.encode(references, geometry, advance)
                 if done.codes is not None:

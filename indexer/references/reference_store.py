@@ -167,7 +167,7 @@ class ReferenceStore:
         published = self.published
         geometry = geometry or self.geometry_of(category)
         existing = self.find_existing(category, [original.sha256 for original in originals])
-        fresh = {each.sha256: each for each in originals if each.sha256 not in existing}
+        fresh = {source.sha256: source for source in originals if source.sha256 not in existing}
         missing = fresh.keys() - encoded.keys()
         if missing:
             raise ValueError(f"{len(missing)} new images came without their features")

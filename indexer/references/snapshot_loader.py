@@ -221,7 +221,7 @@ class SnapshotLoader:
     def _moved(self, missing: SegmentRows, now: PublishedState) -> EncodedReferences | None:
         """The same references' features from the segments they lie in now; None if they have not moved."""
         requested = {row.reference_id: position for position, row in enumerate(missing.rows)}
-        found: dict[int, EncodedReferences] = {}
+        rows_of_segments: dict[int, EncodedReferences] = {}
         for segment_rows in self._catalogue.segments.changes_since(0, now.memory_id).added:
             rows = tuple(row for row in segment_rows.rows if row.reference_id in requested)
             if not rows:
@@ -230,8 +230,12 @@ class SnapshotLoader:
                 return None
             encoded = self.read(SegmentRows(segment_rows.segment, rows), now.memory)
             for index, row in enumerate(rows):
-                found[requested[row.reference_id]] = encoded.select([index])
-        return join([found[position] for position in range(len(requested))]) if len(found) == len(requested) else None
+                rows_of_segments[requested[row.reference_id]] = encoded.select([index])
+        return (
+            join([rows_of_segments[position] for position in range(len(requested))])
+            if len(rows_of_segments) == len(requested)
+            else None
+        )
 
 
 def read_rows(segments: SegmentStore, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:

@@ -72,8 +72,8 @@ class Onboarding:
             engine,
             category,
             settings.scoring,
-            [codes[each.sha256] for each in fresh],
-            [each.filename for each in fresh],
+            [codes[source.sha256] for source in fresh],
+            [source.filename for source in fresh],
         )
 
     @property

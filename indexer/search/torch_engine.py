@@ -88,10 +88,12 @@ class TorchEngine(GlobalRetrieval):
         searched in several sets of references is multiplied once with all of them; queries that differ only in their
         weights are searched once.
         """
-        keys = [(each.rho, each.patches.data_ptr(), each.rows.tobytes()) for each in queries]
+        keys = [
+            (patch_query.rho, patch_query.patches.data_ptr(), patch_query.rows.tobytes()) for patch_query in queries
+        ]
         distinct = dict(zip(keys, queries, strict=True))
         best: dict[tuple[int, int, bytes], NDArray[np.float32]] = {}
-        for rho in {each.rho for each in queries}:
+        for rho in {patch_query.rho for patch_query in queries}:
             keys_of_image: dict[int, list[tuple[int, int, bytes]]] = {}
             for key in distinct:
                 if key[0] == rho:

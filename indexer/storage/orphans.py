@@ -93,9 +93,9 @@ class OrphanDeleter:
                     if path in needed:
                         continue
                     try:
-                        found = (self._root / path).stat().st_size
+                        file_bytes = (self._root / path).stat().st_size
                         (self._root / path).unlink()
-                        deleted, size = deleted + 1, size + found
+                        deleted, size = deleted + 1, size + file_bytes
                     except FileNotFoundError:
                         pass
                     except OSError as error:

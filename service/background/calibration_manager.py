@@ -148,8 +148,8 @@ class CalibrationManager:
             return
         scoring = settings.scoring
         basis = CalibrationBasis.of(memory, category, scoring)
-        found = self._found.get(category)
-        if found is not None and found[0] == basis:
+        latest = self._found.get(category)
+        if latest is not None and latest[0] == basis:
             return
         stored = read_stored(self._library, category)
         if stored is not None and basis.is_of(stored[1]):

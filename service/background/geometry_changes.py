@@ -127,9 +127,9 @@ class GeometryChanges:
                 raise Stopped
 
         steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho)
-        found = run_steps(self._worker, steps, check)
-        self._calibrations.foresee(memory, category, scoring, found)
-        return to_stored(memory.version, found)
+        searches = run_steps(self._worker, steps, check)
+        self._calibrations.foresee(memory, category, scoring, searches)
+        return to_stored(memory.version, searches)
 
 
 def _encoding(encoder: Encoder, codec: Codec, image: PreparedImage) -> Callable[[MemoryBank], EncodedReferences]:

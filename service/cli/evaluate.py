@@ -134,7 +134,7 @@ def evaluate(
         choices = EvaluationOptions(
             folder=folder,
             out=out,
-            protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, each, "protocol") for each in protocol or default)),
+            protocols=tuple(dict.fromkeys(one_of(PROTOCOLS, text, "protocol") for text in protocol or default)),
             encoders=tuple(replace(loaded, model=name) for name in encoder or [settings.encoder]),
             codec=settings.codec or DEFAULT_CODEC,
             layout=one_of(LAYOUTS, dataset, "dataset") if dataset else None,

@@ -167,10 +167,10 @@ def documented_problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
     schema = _problem_schema()
     return {
         status: {
-            "description": "; ".join(f"`/problems/{kind}`: {TYPES[kind][1]}" for kind in found),
+            "description": "; ".join(f"`/problems/{kind}`: {TYPES[kind][1]}" for kind in kinds_of_status),
             "content": {MEDIA_TYPE: {"schema": deepcopy(schema)}},
         }
-        for status, found in by_status.items()
+        for status, kinds_of_status in by_status.items()
     }
 
 
@@ -335,12 +335,12 @@ def _allowed(request: Request) -> str:
     """Every method that the request's path has; the framework names those of one route only."""
     paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
     here = route_path(request.scope)
-    found = {
+    allowed = {
         method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
     }
-    if "GET" in found:
-        found.add("HEAD")
-    return ", ".join(sorted(found))
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    return ", ".join(sorted(allowed))
 
 
 def install(app: FastAPI) -> None:

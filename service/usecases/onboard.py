@@ -147,7 +147,7 @@ async def _restore(
         await asyncio.to_thread(state.library.restore_category, category)
     added = await asyncio.to_thread(state.library.add, category, originals, encoded, geometry)
     outcomes = iter(added.outcomes)
-    return [next(outcomes) if isinstance(each, DecodedImage) else each for each in read]
+    return [next(outcomes) if isinstance(image_or_error, DecodedImage) else image_or_error for image_or_error in read]
 
 
 async def _kept_geometry(state: AppState, category: str, references: Sequence[Reference]) -> InputGeometry:

@@ -32,7 +32,7 @@ def _value(kind: Any, value: Any, path: str) -> Any:
         arguments = get_args(kind)
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(kinds) == len(value):
-            return tuple(_value(each, item, path) for each, item in zip(kinds, value, strict=True))
+            return tuple(_value(item_kind, item, path) for item_kind, item in zip(kinds, value, strict=True))
     if _is_named_tuple(kind) and isinstance(value, list) and len(value) == len(kind._fields):
         hints = _hints(kind)
         return kind(*(_value(hints[name], item, path) for name, item in zip(kind._fields, value, strict=True)))

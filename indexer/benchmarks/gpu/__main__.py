@@ -49,7 +49,7 @@ def bench(
     if not torch.cuda.is_available() and not quick:
         raise typer.BadParameter("no CUDA card here: --quick tries the benchmark on the CPU", param_hint="bench-gpu")
     names = [stage.__name__.replace("_", " ") for stage in _STAGES]
-    if unknown := [each for each in only or () if each not in names]:
+    if unknown := [stage_name for stage_name in only or () if stage_name not in names]:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(names)}", param_hint="--only")
     plan = QUICK if quick else FULL
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

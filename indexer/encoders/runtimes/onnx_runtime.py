@@ -63,11 +63,11 @@ class _Session:
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        self._names = [each.name for each in self._session.get_inputs()]
+        self._names = [model_input.name for model_input in self._session.get_inputs()]
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        values = {name: each.contiguous().numpy() for name, each in zip(self._names, inputs, strict=True)}
-        return [torch.from_numpy(each) for each in self._session.run(None, values)]
+        values = {name: tensor.contiguous().numpy() for name, tensor in zip(self._names, inputs, strict=True)}
+        return [torch.from_numpy(output) for output in self._session.run(None, values)]
 
 
 def create(settings: EncoderSettings) -> OnnxRuntime:

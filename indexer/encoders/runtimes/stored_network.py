@@ -22,9 +22,9 @@ def stored_network(root: Path | None, name: str, write: Callable[[Path], None]) 
     One with a file missing or damaged is written anew. Where nothing can be kept, it is written to a temporary folder.
     """
     if root is not None:
-        kept = root / name
-        if is_whole(kept) or _keep(kept, write):
-            yield kept
+        folder = root / name
+        if is_whole(folder) or _keep(folder, write):
+            yield folder
             return
     with tempfile.TemporaryDirectory(prefix="touchstone-") as temporary:
         write(Path(temporary))

@@ -25,7 +25,7 @@ def read(folder: Path, requested: Collection[str]) -> Dataset:
     images = next((folder / size for size in _SIZES if (folder / size).is_dir()), None)
     if images is None:
         raise DatasetError(f"{folder} holds none of {', '.join(_SIZES)}: unpack Real-IAD's images there")
-    listed = next((found for split in _SPLITS if (found := sorted((folder / split).glob("*.json")))), None)
+    listed = next((candidates for split in _SPLITS if (candidates := sorted((folder / split).glob("*.json")))), None)
     if listed is None:
         raise DatasetError(f"no JSON file in {folder / _SPLITS[0]}: unpack realiad_jsons there")
     files = {file.stem: file for file in listed}

@@ -33,13 +33,13 @@ def library() -> ctypes.CDLL | None:
     spec = find_spec(_EXTENSION)
     if spec is None or spec.origin is None:
         return None
-    found = ctypes.CDLL(spec.origin)  # its calls release the interpreter's lock
+    library = ctypes.CDLL(spec.origin)  # its calls release the interpreter's lock
     search, place, address = ctypes.POINTER(Search), ctypes.c_int64, ctypes.c_void_p
-    found.search_cells.argtypes = (ctypes.c_int, search, place, place, address, address)
-    found.quantise.argtypes = (search, place, place, address)
-    found.rescore.argtypes = (search, place, place, address, address)
-    found.quantise.restype = found.rescore.restype = None
-    return found
+    library.search_cells.argtypes = (ctypes.c_int, search, place, place, address, address)
+    library.quantise.argtypes = (search, place, place, address)
+    library.rescore.argtypes = (search, place, place, address, address)
+    library.quantise.restype = library.rescore.restype = None
+    return library
 
 
 def instruction_sets() -> tuple[InstructionSet, ...]:
@@ -48,4 +48,4 @@ def instruction_sets() -> tuple[InstructionSet, ...]:
     if functions is None:
         return ()
     bits = functions.instruction_sets()
-    return tuple(each for each in InstructionSet if bits & each)
+    return tuple(instructions for instructions in InstructionSet if bits & instructions)
