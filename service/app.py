@@ -19,6 +19,7 @@ from service.http.middleware.body_limit import BodyLimitMiddleware
 from service.http.middleware.head import HeadMiddleware
 from service.http.middleware.header_limit import HeaderLimitMiddleware
 from service.http.middleware.headers import ResponseHeadersMiddleware
+from service.http.middleware.read_only import ReadOnlyMiddleware
 from service.http.middleware.request_id import RequestIdMiddleware
 from service.http.middleware.root_path import RootPathMiddleware
 from service.http.query_parameters import check_query_parameters
@@ -64,6 +65,8 @@ def create_app(state: AppState) -> FastAPI:
         detecting=state.detecting.held_bytes,
         others=state.onboarding.held_bytes,
     )
+    if settings.read_only:
+        app.add_middleware(ReadOnlyMiddleware)
     api_keys = None if settings.access == "open" else state.api_keys
     app.add_middleware(
         AccessControlMiddleware,

@@ -30,6 +30,10 @@ class Settings(DataSettings):
         "keys",
         description="`keys`: every client needs an API key. `open`: no authentication, on a loopback address only.",
     )
+    read_only: bool = Field(
+        False,
+        description="Detect only: inspections are not recorded, changes over HTTP are refused, nothing is pruned.",
+    )
     requests_per_minute: int = Field(
         6000, ge=0, description="Default rate limit of an API key, in requests per minute; 0: unlimited."
     )

@@ -178,15 +178,19 @@ class AppState:
         adaptations.asked = adapting.soon
         changes = GeometryChanges(worker, encoder, engine, library, calibrations, preprocess, settings.image_limits)
         geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
+        # What only ever writes to the data folder: a service that is read-only does without.
+        upkeep = (
+            geometry_changes,
+            task("pruning", pruning.round, seconds=pruning.pause),
+            task("compaction", Compaction(library).round, seconds=refresh),
+        )
         background = Supervisor(
             (
                 catalogue_sync,
                 key_sync,
                 task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
                 adapting,
-                geometry_changes,
-                task("pruning", pruning.round, seconds=pruning.pause),
-                task("compaction", Compaction(library).round, seconds=refresh),
+                *(() if settings.read_only else upkeep),
                 task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
                 task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
             )
@@ -246,8 +250,8 @@ class AppState:
         return self.library.published.settings
 
     def recording_enabled(self) -> bool:
-        """Whether inspections are kept; not when the disk is nearly full."""
-        return has_free_space(self.settings.data, self.settings.min_free_bytes)
+        """Whether inspections are kept; not when the disk is nearly full, nor where the service is read-only."""
+        return not self.settings.read_only and has_free_space(self.settings.data, self.settings.min_free_bytes)
 
     async def geometry_pace(self) -> Pace:
         """How fast encoder and search are, measured once, behind all other work."""

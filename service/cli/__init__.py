@@ -8,6 +8,7 @@ from indexer.cli.index import index
 from service.cli import encoders, geometry, keys
 from service.cli.backup import backup, restore, verify
 from service.cli.evaluate import HELP, evaluate
+from service.cli.export import export
 from service.cli.migrate import migrate
 from service.cli.prune import prune
 from service.cli.rebuild import rebuild
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(serve)
+app.command()(export)
 app.command()(index)
 app.command()(rebuild)
 app.command()(migrate)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def serve(
@@ -19,6 +25,12 @@ def serve(
     database_url: DatabaseUrl = None,
     open_access: Annotated[
         bool, typer.Option("--open", help="Require no API keys; on a loopback address only [TOUCHSTONE_ACCESS=open].")
+    ] = False,
+    exported: Annotated[
+        Path | None, typer.Option("--from", help="Folder of `touchstone export`, in place of --data; with --read-only.")
+    ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Detect only: record and change nothing [TOUCHSTONE_READ_ONLY].")
     ] = False,
 ) -> None:
     """Start the HTTP service. All other settings are environment variables: see docs/settings.md.
@@ -35,14 +47,39 @@ def serve(
         encoder=encoder,
         database_url=database_url,
         access="open" if open_access else None,
+        read_only=read_only or None,
     )
     # torch and FastAPI take seconds to import; --help should not.
     from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
     from indexer.encoders import EncoderError
+    from indexer.jobs.exported_folder import ExportError
     from service.observability.tracing import TracingUnavailable
     from service.server import serve as run
 
     try:
-        run(settings)
-    except (EncoderError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
+        if exported is None:
+            run(settings)
+            return
+        if data is not None or database_url is not None:
+            fail("--from stands in place of --data and --database-url")
+        if not settings.read_only:
+            fail("an exported folder is served only as it is: add --read-only")
+        with _of_export(exported, settings) as ready:
+            run(ready)
+    except (EncoderError, ExportError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
         fail(str(error))
+
+
+@contextmanager
+def _of_export(folder: Path, settings: Settings) -> Iterator[Settings]:
+    """Settings that serve an export; the command line and the environment override the manifest."""
+    from indexer.jobs.exported_folder import ENCODER, Manifest, data_folder_of, verify
+
+    manifest = Manifest.read(folder)
+    verify(folder, manifest)
+    used = manifest.encoder
+    model = str(folder / used.model) if used.model.startswith(f"{ENCODER}/") else used.model
+    chosen = {"encoder": model, "layers": used.layers, "dtype": used.dtype, "runtime": used.runtime}
+    with data_folder_of(folder) as data:
+        lacking = {name: value for name, value in chosen.items() if name not in settings.model_fields_set}
+        yield settings.model_copy(update={**lacking, "data": data, "database_url": None})

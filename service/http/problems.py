@@ -62,6 +62,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "rate-limited": (429, "Rate limit exceeded"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
+    "read-only": (405, "The service is read-only"),
     "no-references": (409, "No references"),
     "conflict": (409, "Conflict with the current state"),
     "confirmation-needed": (409, "Confirmation required"),

@@ -54,7 +54,8 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
         version=memory.version,
         references=len(memory),
         forward_ms=seen.forward_ms,
-        recording_enabled=seen.recording_enabled,
+        recording_enabled=seen.recording_enabled and not state.settings.read_only,
+        read_only=state.settings.read_only,
         failing=failing,
     )
 
@@ -88,6 +89,7 @@ async def product_version(state: Annotated[AppState, Depends(app_state)]) -> Ver
         version=memory.version,
         references=len(memory),
         recording_enabled=state.recording_enabled(),
+        read_only=state.settings.read_only,
         corrupt_segments=_damaged(state),
         limits=_limits(state.settings),
     )

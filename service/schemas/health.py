@@ -44,8 +44,9 @@ class VersionView(ResponseModel):
     version: int
     references: int
     recording_enabled: bool = Field(
-        description="False when the disk is nearly full: inspections are answered, but not recorded."
+        description="False when the disk is nearly full or the service is read-only: inspections are not recorded."
     )
+    read_only: bool = Field(description="True if changes are refused and inspections are not recorded.")
     corrupt_segments: tuple[str, ...]
     limits: UploadLimits
 
@@ -76,6 +77,7 @@ class Ready(ResponseModel):
     references: int
     forward_ms: float = Field(description="Duration of the last self-check in the encoder, in milliseconds.")
     recording_enabled: bool = Field(
-        description="False when the disk is nearly full: inspections are answered, but not recorded."
+        description="False when the disk is nearly full or the service is read-only: inspections are not recorded."
     )
+    read_only: bool = Field(description="True if changes are refused and inspections are not recorded.")
     failing: tuple[TaskView, ...] = Field(description="Background tasks that are failing or stalled.")

@@ -104,11 +104,12 @@ async def detect(
         if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection)
     }
     recording = RecordResult(False)
-    if parameters.record:
+    if parameters.record and not state.settings.read_only:
         recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
         recorded = Stage("record", received + total_ms / 1000, time.monotonic())
         _time_request(state, [recorded, *recording.stages])
         recorded_before |= recording.earlier
+    if parameters.record:
         _count(
             state,
             [inspection.timed.detection for inspection in pending.values() if inspection.id not in recorded_before],
@@ -255,5 +256,5 @@ def _count(state: AppState, detections: Sequence[Detection], *, recorded: bool |
     """Count new detections; a repeated request was counted the first time."""
     for detection in detections:
         state.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
-    if not recorded:
+    if not recorded and not state.settings.read_only:
         state.metrics.unrecorded(len(detections))

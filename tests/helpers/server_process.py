@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,12 +28,12 @@ def free_port() -> int:
         return port
 
 
-def _serve() -> None:
-    app(["serve"])
+def _serve(arguments: Sequence[str]) -> None:
+    app(["serve", *arguments])
 
 
 class ServerProcess:
-    """`touchstone serve` on a data folder, at the tests' small geometry.
+    """`touchstone serve`, with arguments if there are any, on a data folder, at the tests' small geometry.
 
     environment: variables that may be read as early as modules are imported; with it the process is no fork, but a
     fresh `python -m service`.
@@ -42,7 +42,12 @@ class ServerProcess:
     process: subprocess.Popen[bytes] | ForkedProcess
 
     def __init__(
-        self, data: Path, *, port: int | None = None, environment: Mapping[str, str] | None = None, **more: str
+        self,
+        data: Path,
+        *arguments: str,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        **more: str,
     ) -> None:
         self.data = data
         self.port = port or free_port()
@@ -58,9 +63,9 @@ class ServerProcess:
         }
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
         if environment is None:
-            self.process = ForkedProcess(_serve, environment=variables, output=self.log)
+            self.process = ForkedProcess(_serve, arguments, environment=variables, output=self.log)
         else:
-            command = [sys.executable, "-m", "service"]
+            command = [sys.executable, "-m", "service", *arguments]
             with self.log.open("wb") as log:
                 variables |= environment
                 self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)

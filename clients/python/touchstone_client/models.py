@@ -918,7 +918,10 @@ class Version:
     version: int
     references: int
     recording_enabled: bool
-    """False when the disk is nearly full: inspections are answered, but not recorded."""
+    """False when the disk is nearly full or the service is read-only: inspections are not recorded."""
+
+    read_only: bool
+    """True if changes are refused and inspections are not recorded."""
 
     corrupt_segments: tuple[str, ...]
     limits: UploadLimits
@@ -958,7 +961,10 @@ class Ready:
     """Duration of the last self-check in the encoder, in milliseconds."""
 
     recording_enabled: bool
-    """False when the disk is nearly full: inspections are answered, but not recorded."""
+    """False when the disk is nearly full or the service is read-only: inspections are not recorded."""
+
+    read_only: bool
+    """True if changes are refused and inspections are not recorded."""
 
     failing: tuple[BackgroundTask, ...]
     """Background tasks that are failing or stalled."""

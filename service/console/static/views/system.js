@@ -46,7 +46,7 @@ async function readHealth(signal) {
       h("p", { class: "verdict tone-normal large" }, t("system.ready")),
       facts("ready", [
         ["forward", t("inspection.ms", { ms: number(ready.forward_ms, 1) })], ["references", number(ready.references)],
-        ["version", String(ready.version)], ["history", t(ready.recording_enabled ? "ready.kept" : "ready.full")],
+        ["version", String(ready.version)], ["history", t(ready.recording_enabled ? "ready.kept" : ready.read_only ? "ready.readOnly" : "ready.full")],
         ["failing", ready.failing.length ? ready.failing.map((task) => task.name).join(", ") : null],
       ]),
     ];

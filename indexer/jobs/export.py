@@ -1,0 +1,136 @@
+"""Exports categories into one folder that is served on another machine, without a database."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from indexer.catalogue import migrations
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
+from indexer.catalogue.extract import extract
+from indexer.domain.errors import FeatureSpaceMismatch
+from indexer.domain.stored_file import NamedFile
+from indexer.encoders import EncoderSettings, FeatureSpace
+from indexer.jobs.checked_files import FileFault, copy
+from indexer.jobs.exported_folder import (
+    CATALOGUE,
+    CONVERTED,
+    ENCODER,
+    MANIFEST,
+    ORIGINALS,
+    SEGMENTS,
+    ExportedEncoder,
+    ExportedFile,
+    ExportError,
+    Manifest,
+)
+from indexer.storage.durable import durable_write, sync_folder
+
+Progress = Callable[[int, int], None]  # told how many of how many files are done
+
+
+def export(
+    folder: DataFolder,
+    categories: Collection[str],
+    target: Path,
+    settings: EncoderSettings,
+    space: FeatureSpace,
+    progress: Progress,
+) -> Manifest:
+    """Write what serving these categories takes to a new folder, whole or not at all; services may go on meanwhile.
+
+    settings: of the encoder whose space is given. ExportError, FeatureSpaceMismatch, CategoryNotFound and OSError.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ExportError(f"{target} is not empty: export into a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        made = Path(temporary) / target.name
+        made.mkdir(mode=0o700)  # it holds the hashes of keys
+        (made / ORIGINALS).mkdir()
+        (made / SEGMENTS).mkdir()
+        manifest = _written(folder, categories, made, settings, space, progress)
+        with durable_write(made / MANIFEST) as file:
+            file.write(manifest.to_json().encode())
+        made.rename(target)
+        sync_folder(target.parent)
+    return manifest
+
+
+def _written(
+    folder: DataFolder,
+    categories: Collection[str],
+    target: Path,
+    settings: EncoderSettings,
+    space: FeatureSpace,
+    progress: Progress,
+) -> Manifest:
+    with _opened(folder) as catalogue, folder.lock.shared():  # no file is deleted meanwhile
+        memory = catalogue.memories.active()
+        if memory is None or memory.fingerprint != space.fingerprint:
+            made_by = "nothing" if memory is None else FeatureSpace.from_json(memory.space_json).encoder
+            raise FeatureSpaceMismatch(
+                f"the memory in {folder.root} was made by {made_by}, not by {space.encoder} with these settings: "
+                "export with its own encoder"
+            )
+        named = [(folder.root / each.path, each) for each in extract(catalogue, target / CATALOGUE, categories)]
+        counts = {each.name: each.references for each in catalogue.categories.list() if each.name in categories}
+        model, of_encoder = _encoder(settings.model)
+        named += [*of_encoder, *_below(folder.root / CONVERTED, CONVERTED)]
+        files = {CATALOGUE: _content(target / CATALOGUE)}
+        for index, (source, file) in enumerate(named):
+            progress(index, len(named))
+            files[file.path] = _copied(source, target / file.path, file.sha256)
+        progress(len(named), len(named))
+    return Manifest(
+        touchstone=version("touchstone"),
+        schema=migrations.NEEDED,
+        exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        encoder=ExportedEncoder(model, settings.layers, settings.dtype, settings.runtime),
+        fingerprint=space.fingerprint,
+        references=counts,
+        files=files,
+    )
+
+
+@contextmanager
+def _opened(folder: DataFolder) -> Iterator[Catalogue]:
+    catalogue = Catalogue.open(folder.database)
+    try:
+        yield catalogue
+    finally:
+        catalogue.close()
+
+
+def _encoder(model: str) -> tuple[str, list[tuple[Path, NamedFile]]]:
+    """How the export names an encoder, and the files it brings along: those of one that lies on this machine."""
+    path = Path(model).expanduser()
+    name = f"{ENCODER}/{path.resolve().name}"
+    if path.is_dir():
+        return name, _below(path, name)
+    return (name, [(path, NamedFile(name, None))]) if path.is_file() else (model, [])
+
+
+def _below(root: Path, name: str) -> list[tuple[Path, NamedFile]]:
+    """Every file below a folder: where it lies, and its path in the export; none where there is no folder."""
+    files = sorted(each for each in root.rglob("*") if each.is_file())
+    return [(each, NamedFile(f"{name}/{each.relative_to(root)}", None)) for each in files]
+
+
+def _copied(source: Path, target: Path, sha256: str | None) -> ExportedFile:
+    try:
+        content = copy(source, target, sha256)
+    except FileFault as fault:
+        raise ExportError(f"{source}: {fault}; see `touchstone verify`") from fault
+    return ExportedFile(content.sha256, content.bytes)
+
+
+def _content(path: Path) -> ExportedFile:
+    with path.open("rb") as file:
+        return ExportedFile(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)

@@ -1,0 +1,51 @@
+"""`touchstone export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+
+
+def export(
+    categories: Annotated[list[str], typer.Argument(help="Categories to export.", metavar="CATEGORY")],
+    to: Annotated[Path, typer.Option(help="New folder to write; `touchstone serve --from` serves it.")],
+    data: Data = None,
+    encoder: EncoderName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write categories into one folder that another machine serves, without a database.
+
+    The folder holds references, calibrations, category settings, the encoder's settings (and a local encoder's files),
+    API keys, and a checksum of every file. It holds no inspections. Services may run meanwhile.
+
+    \b
+    touchstone export bracket bottle --to press-4
+    touchstone serve --from press-4 --read-only          # on the other machine
+    """
+    from indexer.settings import DataSettings
+
+    settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
+    # torch takes seconds to import; --help should not.
+    from indexer.catalogue.data_folder import DataFolder
+    from indexer.domain.errors import CatalogueError, CategoryNotFound, FeatureSpaceMismatch
+    from indexer.encoders import EncoderError, load_encoder
+    from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.jobs.export import export as run
+    from indexer.jobs.exported_folder import ExportError
+    from indexer.progress import progress
+
+    try:
+        folder = DataFolder.existing(settings.data, settings.database_url)
+        loaded = load_encoder(encoder_of_memory(settings))
+        with progress() as shown:
+            report = shown.task("files").reach
+            done = run(folder, categories, to, settings.encoder_settings, loaded.space, report)
+    except (EncoderError, ExportError, FeatureSpaceMismatch, CategoryNotFound, CatalogueError, OSError) as error:
+        fail(str(error))
+    size = sum(file.bytes for file in done.files.values())
+    held = ", ".join(f"{name} ({count} references)" for name, count in done.references.items())
+    print(f"{to}: {held}; {len(done.files)} files, {size / 1e6:.1f} MB")
