@@ -101,7 +101,8 @@ class Settings(DataSettings):
         2.0,
         ge=0,
         le=1000,
-        description="Maximum batching delay: how long an image may wait for others to share its batch.",
+        description="Maximum batching delay: how long an image may wait for others that have arrived to share its "
+        "batch; alone, it does not wait.",
     )
     queue_size: int = Field(
         64, ge=1, le=100_000, description="Maximum number of queued images; beyond it requests are answered with 503."

@@ -131,6 +131,7 @@ class AppState:
             batch_size=settings.batch_size,
             max_batch_delay=settings.max_batch_delay_ms / 1000,
             queue_size=settings.queue_size,
+            under_way=lambda: detecting.images.used,
         )
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
             worker.submit_calibration(lambda _: warm_up(encoder, settings.batch_size)).result()

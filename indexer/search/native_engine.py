@@ -91,7 +91,7 @@ class NativeEngine(GlobalRetrieval):
             addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
         layers, cells, dim = queries[0].patches.shape
         patches = queries[0].patches.detach().to("cpu", torch.float32)
-        padded = F.pad(patches, (0, -dim % _STEP)).contiguous()
+        padded = (F.pad(patches, (0, -dim % _STEP)) if dim % _STEP else patches).contiguous()
         levels = np.empty(padded.shape if memory.codec.name == "int8" else 0, np.int16)
         search = Search(
             codec=CODEC_NAMES.index(memory.codec.name),

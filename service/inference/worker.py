@@ -90,7 +90,9 @@ class InferenceWorker:
         batch_size: int,
         max_batch_delay: float,
         queue_size: int,
+        under_way: Callable[[], int],
     ) -> None:
+        """under_way: how many images of detections there are in the service, from their arrival to their answer."""
         self._encoder = encoder
         self._engine = engine
         self._snapshot = snapshot
@@ -98,6 +100,7 @@ class InferenceWorker:
         self._batch_size = batch_size
         self._max_batch_delay = max_batch_delay
         self._queue_size = queue_size
+        self._under_way = under_way
         self._queues: dict[Priority, deque[_Job]] = {priority: deque() for priority in Priority}
         self._changed = threading.Condition()
         self._stopping = False
@@ -185,13 +188,17 @@ class InferenceWorker:
                     return None
                 self._changed.wait()
             if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
-                self._changed.wait_for(lambda: len(queue) >= self._batch_size or self._stopping, self._max_batch_delay)
+                self._changed.wait_for(lambda: self._stopping or self._complete(queue), self._max_batch_delay)
             # Work without an image is taken singly, so that a detection waits for one step of it at most.
             size = 1 if queue[0].image is None else self._batch_size
             batch = [queue.popleft()]
             while queue and len(batch) < size and queue[0].image is not None:
                 batch.append(queue.popleft())
         return [job for job in batch if self._should_run(job)]
+
+    def _complete(self, queue: deque[_Job]) -> bool:
+        """Whether a batch of detections has nothing to wait for: it is full, or no other image is on its way."""
+        return len(queue) >= min(self._batch_size, self._under_way())
 
     def _next_queue(self) -> deque[_Job] | None:
         return next((queue for queue in self._queues.values() if queue), None)

@@ -27,7 +27,14 @@ def beside_calibration(encoder: Encoder, engine: PatchSearchEngine, product: Pro
     """A table of a detection's seconds, queue to score: the owner idle, and while it calibrates all the references."""
     memory = memory_of(encoder, {"product": product.references}, {"product": product.geometry})
     worker = InferenceWorker(
-        encoder, engine, lambda: memory, Metrics(0), batch_size=8, max_batch_delay=0.0, queue_size=64
+        encoder,
+        engine,
+        lambda: memory,
+        Metrics(0),
+        batch_size=8,
+        max_batch_delay=0.0,
+        queue_size=64,
+        under_way=lambda: 1,
     )
     width, height = product.geometry.size
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)

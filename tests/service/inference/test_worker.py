@@ -76,6 +76,7 @@ def worker(encoder: GatedEncoder) -> Iterator[InferenceWorker]:
         batch_size=4,
         max_batch_delay=0.02,
         queue_size=6,
+        under_way=lambda: 4,
     )
     yield running
     encoder.gate.set()
@@ -101,6 +102,30 @@ def test_waiting_images_share_a_batch_and_each_gets_its_own_answer(
     encoder.gate.set()
     assert [future.result(20) for future in [first, *futures]] == [0, 1, 2, 3, 4, 5]
     assert encoder.batches == [[0], [1, 2, 3, 4], [5]]
+
+
+def test_an_image_waits_for_others_only_while_they_are_on_their_way(encoder: GatedEncoder) -> None:
+    under_way = 1
+    worker = InferenceWorker(
+        encoder,
+        TorchEngine(encoder.device),
+        lambda: MemoryBank.empty(encoder.space),
+        Metrics(9),
+        batch_size=4,
+        max_batch_delay=60,
+        queue_size=6,
+        under_way=lambda: under_way,
+    )
+    encoder.gate.set()
+    [alone] = detect(worker, 1)
+    assert alone.result(20) == 1
+    under_way = 3
+    first, second = detect(worker, 2), detect(worker, 3)
+    assert not encoder.batches[1:]
+    third = detect(worker, 4)
+    assert [future.result(20) for future in [*first, *second, *third]] == [2, 3, 4]
+    assert encoder.batches == [[1], [2, 3, 4]]
+    worker.stop()
 
 
 def test_detections_go_before_onboarding_and_onboarding_before_calibration(
@@ -262,7 +287,14 @@ def test_the_images_of_a_batch_are_searched_for_together(encoder: GatedEncoder) 
     memory = empty.with_references([1, 2, 3], ["nut"] * 3, empty.codec.encode(features), 1)
     engine = Counted()
     worker = InferenceWorker(
-        encoder, engine, lambda: memory, Metrics(9), batch_size=6, max_batch_delay=0.02, queue_size=9
+        encoder,
+        engine,
+        lambda: memory,
+        Metrics(9),
+        batch_size=6,
+        max_batch_delay=0.02,
+        queue_size=9,
+        under_way=lambda: 6,
     )
 
     def scored(turn: JobContext) -> SearchCoroutine[tuple[float, int]]:
