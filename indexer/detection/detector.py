@@ -110,7 +110,7 @@ class Detection:
 
     @property
     def map(self) -> NDArray[np.float32]:
-        """The anomaly map, float32 (256, 256)."""
+        """The anomaly map, float32 (rows, columns), 0 to 2; as fine as `Frame.map_shape` says."""
         return self.scored.map
 
 

@@ -23,7 +23,7 @@ _SHAPE_RATIO = 1.05
 
 
 def photo_quality_of(prepared: torch.Tensor, width: int, height: int) -> PhotoQuality:
-    """From the crop that the encoder sees, uint8 (3, crop, crop), and the image's own size in pixels."""
+    """From the window that the encoder sees, uint8 (3, height, width), and the image's own size in pixels."""
     grey = cv2.cvtColor(np.ascontiguousarray(prepared.numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
     variance = float(grey.var())
     # Sensor noise is not sharpness; nor is the rounding of a smoothed image, so it is smoothed as floats.

@@ -209,7 +209,7 @@ def find_outliers(
 ) -> list[tuple[Finding, ...]]:
     """Every image's findings once all have been compared; the known are the calibrated references' statistics.
 
-    cell: side of a grid cell, in pixels of the crop. With fewer than 8 measured images none is an outlier.
+    cell: side of a grid cell, in pixels of the window. With fewer than 8 measured images none is an outlier.
     """
     if images_until_outlier_check(results, known):
         return [result.findings for result in results]

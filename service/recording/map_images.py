@@ -18,7 +18,7 @@ _HEAT_SIDE = 1024  # pixels; the map itself has 256
 
 
 def map_png(anomaly_map: NDArray[np.float32]) -> bytes:
-    """A map float32 (256, 256) as a 16-bit grey PNG: value / 65535 × MAP_SCALE."""
+    """A map float32 (rows, columns) as a 16-bit grey PNG: value / 65535 × MAP_SCALE."""
     levels = np.clip(anomaly_map / MAP_SCALE, 0.0, 1.0) * 65535
     return encode_png(np.round(levels).astype(np.uint16))
 

@@ -145,7 +145,7 @@ async def inspection(inspection_id: Text, state: Annotated[AppState, Depends(app
 
 @router.get("/{inspection_id}/map.png", response_class=Response, responses=documented_problems("not-found"))
 async def anomaly_map(inspection_id: Text, state: Annotated[AppState, Depends(app_state)]) -> Response:
-    """The anomaly map over the crop: 16-bit grey PNG, 256×256, value / 65535 × 2."""
+    """The anomaly map over the inspected window: 16-bit grey PNG, value / 65535 × 2."""
     inspection = await _find(state, inspection_id)
     return Response(await _file(state, inspection.map_name), media_type="image/png")
 

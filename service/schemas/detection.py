@@ -12,7 +12,7 @@ from service.schemas.problem import Problem
 
 
 class MapView(ResponseModel):
-    """The anomaly map over the inspected crop, 256×256."""
+    """The anomaly map over the inspected window: 256 pixels for every 28 cells, at most 1024 a side."""
 
     format: Literal["png16", "npy"]
     data: str = Field(description="Base64. png16: 16-bit grey, value / 65535 × scale. npy: float32.")

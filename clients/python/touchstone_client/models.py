@@ -174,7 +174,7 @@ class Inspected:
 
 @dataclass(frozen=True, kw_only=True)
 class AnomalyMap:
-    """The anomaly map over the inspected crop, 256×256."""
+    """The anomaly map over the inspected window: 256 pixels for every 28 cells, at most 1024 a side."""
 
     format: Literal["png16", "npy"]
     data: str
