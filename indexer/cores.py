@@ -1,10 +1,11 @@
-"""All cores for a long job: images are encoded and searched side by side, each by one thread.
+"""All cores for several images: they are encoded and searched side by side, each by one thread.
 
 Threads that share one image's work wait for each other at every operation, the longer the busier the machine is.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -42,6 +43,37 @@ class Cores:
     def searching(self, engine: PatchSearchEngine, device: torch.device) -> PatchSearchEngine:
         """The engine of a device, which on a CPU answers several questions side by side."""
         return _Searching(engine, self._pool, self._threads) if device.type == "cpu" else engine
+
+
+class SideBySide:
+    """An encoder in torch on the CPU that encodes as many images of a batch at once as torch has threads, one each.
+
+    The rest of a batch, fewer images than threads, and so a single image, is encoded by all threads together. Satisfies
+    `Encoder`; the features are the same.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.space, self.device, self.max_pass_cells = encoder.space, encoder.device, encoder.max_pass_cells
+        self._encoder = encoder
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self._threads, "encode")
+        all_started = threading.Barrier(self._threads)
+
+        def work_alone(_: int) -> None:
+            torch.get_num_threads()  # a thread takes over the number set for all at first use: not after this
+            all_started.wait()
+            torch.set_num_threads(1)
+
+        list(self._pool.map(work_alone, range(self._threads)))
+        torch.set_num_threads(self._threads)  # what was set last is what threads get that start later
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        """See `Encoder.encode`."""
+        alone = len(batch) // self._threads * self._threads
+        parts = list(self._pool.map(self._encoder.encode, torch.split(batch[:alone], 1))) if alone else []
+        if alone < len(batch) or not parts:
+            parts.append(self._encoder.encode(batch[alone:]))
+        return join_features(parts)
 
 
 class _Encoding:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
+from indexer.cores import SideBySide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import MemoryInactive
-from indexer.encoders import Encoder, load_encoder
+from indexer.encoders import Encoder, EncoderSettings, load_encoder
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.jobs.encoder_of_memory import encoder_of_memory
 from indexer.references.reference_store import ReferenceStore
@@ -107,7 +108,7 @@ class AppState:
         EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_max_categories)
-        encoder = load_encoder(encoder_of_memory(settings))
+        encoder = _encoder(encoder_of_memory(settings))
         library = ReferenceStore.open(
             settings.data,
             encoder.space,
@@ -289,6 +290,13 @@ class AppState:
             if time.monotonic() > end:
                 raise SnapshotBehind(f"The snapshot is {self.library.memory.version}, not yet {version}; ask again.")
             await asyncio.sleep(0.05)
+
+
+def _encoder(settings: EncoderSettings) -> Encoder:
+    """The encoder; on a CPU with several threads, one that encodes the images of a batch side by side. EncoderError."""
+    encoder = load_encoder(settings)
+    in_torch = encoder.device.type == "cpu" and settings.runtime == "torch" and not settings.compiled
+    return SideBySide(encoder) if in_torch and torch.get_num_threads() > 1 else encoder
 
 
 def _in_flight_limits(settings: Settings, images: int, retry_after: Callable[[], int]) -> InFlightLimits:

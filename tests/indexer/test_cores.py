@@ -13,7 +13,7 @@ import torch
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
-from indexer.cores import Cores
+from indexer.cores import Cores, SideBySide
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.bulk_index import bulk_index as index_folders
@@ -61,6 +61,34 @@ def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_thread
     expected = encoder.encode(IMAGES[:4])
     assert torch.equal(found.global_descriptors, expected.global_descriptors)
     assert torch.equal(found.patches, expected.patches)
+
+
+def test_a_server_encodes_as_many_images_at_once_as_there_are_threads_and_the_rest_together(two_threads: None) -> None:
+    encoder = load_encoder(EncoderSettings("filterbank", resize=128, crop=112, device="cpu"))
+    expected = encoder.encode(IMAGES)
+
+    class Watched(Meeting):
+        """As `Meeting`, for the images that are encoded on other threads than the caller's."""
+
+        def encode(self, batch: torch.Tensor) -> Features:
+            if threading.current_thread() is not caller:
+                return super().encode(batch)
+            together.append((len(batch), torch.get_num_threads()))
+            return encoder.encode(batch)
+
+    caller, together, watched = threading.current_thread(), list[tuple[int, int]](), Watched(encoder)
+    side_by_side = SideBySide(watched)
+    for count in (5, 1, 4):
+        found = side_by_side.encode(IMAGES[:count])
+        assert torch.equal(found.patches, expected.patches[:count])
+        assert torch.equal(found.global_descriptors, expected.global_descriptors[:count])
+    assert together == [(1, 2), (1, 2)]
+    assert watched.threads == {1}
+    seen = list[int]()
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert seen == [2]
 
 
 def test_threads_that_start_later_have_all_of_torchs_threads_again(two_threads: None) -> None:
