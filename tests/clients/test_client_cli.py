@@ -1,27 +1,34 @@
-"""The `touchstone-client` command in a process of its own, against a real service."""
+"""The `touchstone-client` command against a real service."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.part_images import part
 from touchstone_client import Client
+from touchstone_client.cli import main
 
 
 def run(*arguments: object, url: str = "", code: int = 0) -> str:
     """The command's output, or its one-line error where the expected exit code is at least 2."""
-    command = [sys.executable, "-m", "touchstone_client", *(["--url", url] if url else []), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == code, done.stdout + done.stderr
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
+        try:
+            returned: object = main([*(["--url", url] if url else []), *map(str, arguments)])
+        except SystemExit as ended:  # as --help does
+            returned = ended.code
+    assert returned == code, output.getvalue() + errors.getvalue()
     if code >= 2:
-        assert len(done.stderr.strip().splitlines()) == 1
-        return done.stderr
-    return done.stdout
+        assert len(errors.getvalue().strip().splitlines()) == 1
+        return errors.getvalue()
+    return output.getvalue()
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -37,11 +37,11 @@ def check(file: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def run(*arguments: object, code: int = 0) -> list[str]:
-    """What the command prints in a separate process: its output, or its errors."""
-    command = [sys.executable, "-m", "touchstone_line_agent", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == code, done.stderr
-    return (done.stderr if code else done.stdout).splitlines()
+    """What the command prints: its output, or its errors."""
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
+        assert main([str(argument) for argument in arguments]) == code, errors.getvalue()
+    return (errors if code else output).getvalue().splitlines()
 
 
 def test_the_example_is_a_valid_file(tmp_path: Path) -> None:
