@@ -42,9 +42,11 @@ serve: $(READY)  ## Keep a server running on the demo's data (PORT=8000)
 
 # The line agent's tests talk to a real MQTT broker and the console's to a real browser: the system's packages bring both.
 packages:
-	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null && command -v chromium >/dev/null \
-	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto chromium fonts-dejavu-core >/dev/null; } \
-	|| { echo "Install mosquitto and chromium: the tests of the line agent and of the console need them"; exit 2; }
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null && command -v chromium-headless-shell >/dev/null \
+	|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends mosquitto chromium-headless-shell fonts-dejavu-core; } \
+		>/dev/null 2>&1 \
+	|| { command -v mosquitto >/dev/null && command -v chromium >/dev/null; } \
+	|| { echo "Install mosquitto and chromium-headless-shell (or chromium): the line agent's and the console's tests need them"; exit 2; }
 
 # Three processes on two cores: most tests wait for servers that start, and each file's servers are started once.
 test: $(READY) packages  ## Run every test

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.helpers.browser import DESKTOP, Watched
+from tests.helpers.browser import DESKTOP, Watched, chromium
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -24,7 +23,7 @@ def browser() -> Iterator[Browser]:
     """The system's Chromium, with no window."""
     with sync_playwright() as driver:
         arguments = ["--use-fake-device-for-media-stream", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        launched = driver.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        launched = driver.chromium.launch(executable_path=chromium(), args=arguments)
         yield launched
         launched.close()
 

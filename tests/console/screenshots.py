@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clients.demo.factory import PRODUCTS, defect_kinds, render_defective, render_good, test_seed
 from clients.demo.server import encode_png
-from tests.helpers.browser import DESKTOP, TABLET
+from tests.helpers.browser import DESKTOP, TABLET, chromium
 from tests.helpers.server_process import ServerProcess
 
 _REFERENCES = 25
@@ -213,7 +212,7 @@ def main() -> int:
         with ServerProcess(options.data or folder / "data", **geometry) as server, sync_playwright() as driver:
             furnish(server.wait_until_live())
             arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+            browser = driver.chromium.launch(executable_path=chromium(), args=arguments)
             photograph(browser, server, folder, options.out, options.only)
             browser.close()
     return 0

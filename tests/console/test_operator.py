@@ -120,6 +120,7 @@ def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_r
     with ServerProcess(server.data, port=server.port, ACCESS="keys", REFRESH_INTERVAL_MS="100") as again:
         again.wait_until_live()
         again.client.headers["Authorization"] = server.client.headers["Authorization"]
+        again.wait_until_calibrated("disc")
         inspect(again, 7300, scratched=True)
         expect(last).to_contain_text("D7300")
         expect(word).to_have_text("NG")
