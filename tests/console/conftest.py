@@ -22,7 +22,8 @@ expect.set_options(timeout=30_000)
 def browser() -> Iterator[Browser]:
     """The system's Chromium, with no window."""
     with sync_playwright() as driver:
-        arguments = ["--use-fake-device-for-media-stream", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # which asks nobody
+        arguments = [*camera, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         launched = driver.chromium.launch(executable_path=chromium(), args=arguments)
         yield launched
         launched.close()
