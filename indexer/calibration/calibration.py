@@ -27,6 +27,7 @@ class Calibration:
     statistics: tuple[ImageStatistics, ...]
     scores: Ranking
     peaks: Ranking
+    medians: Ranking
     novelty: Novelty
     duplicates: int = 0
     references: tuple[int, ...] = ()
@@ -52,6 +53,7 @@ class Calibration:
             result,
             Ranking.from_values(image_statistics.score for image_statistics in result),
             Ranking.from_values(image_statistics.peak for image_statistics in result),
+            Ranking.from_values(image_statistics.median for image_statistics in result),
             Novelty.from_statistics(result),
             duplicates,
             tuple(references),

@@ -74,7 +74,7 @@ def estimate_calibration(
             distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
         result.append(from_distances(distances, nearest, features, frame, settings))
         yield (len(searched) + done + 1) / steps
-    before = np.array([astuple(old) for _, old in ranked], np.float64).reshape(-1, 5)  # (references, measures)
+    before = np.array([astuple(old) for _, old in ranked], np.float64).reshape(-1, 6)  # (references, measures)
     after = (
         before
         if not result

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import batches, id_of_category, now
 from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
-from indexer.domain.drift import STRATEGIES, DriftMartingale, DriftTest
+from indexer.domain.drift import STRATEGIES, DriftMartingale, DriftPValues, DriftTest
 from indexer.domain.inspection import Inspection
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
 
@@ -115,11 +116,15 @@ def _identity(calibration: Row[Any] | StoredCalibration) -> tuple[int, int, int]
 
 
 def _drift(row: Row[Any]) -> DriftTest:
-    state = {**row.state, "counts": tuple(row.state["counts"]), "capitals": tuple(row.state["capitals"])}
-    drift = (
-        DriftMartingale(**state) if len(state["capitals"]) == STRATEGIES else DriftMartingale()
-    )  # an earlier release's begins anew
-    return DriftTest(row.calibration_key, row.version, row.started_at, row.flagged_at, drift)
+    scores = _martingale(row.state.get("scores", row.state))  # an earlier release had no other
+    scene = _martingale(row.state.get("scene", {}))
+    return DriftTest(row.calibration_key, row.version, row.started_at, row.flagged_at, scores, scene)
+
+
+def _martingale(kept: dict[str, Any]) -> DriftMartingale:
+    if len(kept.get("capitals", ())) != STRATEGIES:
+        return DriftMartingale()  # an earlier release's begins anew
+    return DriftMartingale(**{**kept, "counts": tuple(kept["counts"]), "capitals": tuple(kept["capitals"])})
 
 
 def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:
@@ -128,7 +133,7 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
     The test is of one calibration: it begins anew with another one, and inspections by one that was left behind do not
     count.
     """
-    by_basis: dict[tuple[str, str, int, int], list[float]] = {}
+    by_basis: dict[tuple[str, str, int, int], list[tuple[datetime, DriftPValues]]] = {}
     for inspection in inspections:
         if (
             inspection.category
@@ -137,8 +142,10 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             and inspection.calibration_size
         ):
             basis = (inspection.category, inspection.calibration_key, inspection.calibration_size, inspection.version)
-            by_basis.setdefault(basis, []).append(inspection.p_value)
-    for (category, key, size, version), p_values in by_basis.items():
+            scene = None if inspection.novelty is None else inspection.novelty.get("scene_p_value")
+            counted = DriftPValues(inspection.p_value, cast(float | None, scene))
+            by_basis.setdefault(basis, []).append((inspection.at, counted))
+    for (category, key, size, version), parts in by_basis.items():
         category_id = connection.scalar(
             select(CategoryRow.id).where(CategoryRow.name == category, CategoryRow.removed_at.is_(None))
         )
@@ -146,18 +153,20 @@ def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> No
             continue
         row = connection.execute(select(DriftRow.__table__).where(DriftRow.category_id == category_id)).one_or_none()
         at = now()
-        stored = DriftTest(key, version, at, None, DriftMartingale()) if row is None else _drift(row)
+        first = min(inspected for inspected, _ in parts)
+        fresh = DriftTest(key, version, first, None, DriftMartingale(), DriftMartingale())
+        stored = fresh if row is None else _drift(row)
         if stored.calibration_key != key:
             if version < stored.version:
                 continue
-            stored = DriftTest(key, version, at, None, DriftMartingale())
-        drift = stored.drift.update(p_values, size)
+            stored = fresh
+        drift = stored.update([p_values for _, p_values in parts], size, at)
         values = {
             "calibration_key": key,
-            "version": stored.version,
-            "started_at": stored.started_at,
-            "state": asdict(drift),
-            "flagged_at": stored.flagged_at or (at if drift.drifting else None),
+            "version": drift.version,
+            "started_at": drift.started_at,
+            "state": {"scores": asdict(drift.scores), "scene": asdict(drift.scene)},
+            "flagged_at": drift.flagged_at,
         }
         if row is None:
             connection.execute(insert(DriftRow).values(category_id=category_id, **values))

@@ -47,6 +47,7 @@ def decide(statistics: ImageStatistics, calibration: Calibration | None, setting
         novelty=unfamiliarity,
         novelty_threshold=unfamiliar_threshold,
         novelty_p_value=familiarity.ranking.p_value(unfamiliarity),
+        scene_p_value=calibration.medians.p_value(statistics.scene_distance),
     )
 
 

@@ -1,11 +1,17 @@
-"""Drift detection: a conformal test martingale on the p-values of inspections (Vovk et al., the simple jumper)."""
+"""Drift detection: conformal test martingales on the p-values of inspections (Vovk et al., the simple jumper).
+
+Two of them, on the scores and on the images as a whole, tell many defects from a changed scene.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal, TypeAlias
+
+DriftState: TypeAlias = Literal["steady", "defects", "drifting"]
 
 BINS = 10
 ALARM = 100.0
@@ -76,14 +82,41 @@ class DriftMartingale:
 
 
 @dataclass(frozen=True)
+class DriftPValues:
+    """What one inspection counts for. scene: None of one from before it was kept."""
+
+    score: float
+    scene: float | None
+
+
+@dataclass(frozen=True)
 class DriftTest:
     """A category's drift test. calibration_key: of the calibration its p-values come from. Times are UTC.
 
-    version: the snapshot of the inspection it began with. flagged_at: when the flag was raised, None while it is not.
+    version: the snapshot of the inspection it began with. flagged_at: when the first flag was raised, None while none
+    is. scores: the p-values of scores, which many defects and a changed scene make small. scene: those of images as a
+    whole: the 40th percentile of a part's patch distances, ranked among the medians of the references'. What covers up
+    to a fifth of the inspected cells cannot take it beyond the median of the others, so that only a changed scene does
+    (order statistics as robust location: Hampel et al., 1986).
     """
 
     calibration_key: str
     version: int
     started_at: datetime
     flagged_at: datetime | None
-    drift: DriftMartingale
+    scores: DriftMartingale
+    scene: DriftMartingale
+
+    @property
+    def state(self) -> DriftState:
+        """drifting: the scene has changed. defects: many parts are anomalous in places, in a scene as before."""
+        if self.scene.drifting:
+            return "drifting"
+        return "defects" if self.scores.drifting else "steady"
+
+    def update(self, p_values: Sequence[DriftPValues], references: int, at: datetime) -> DriftTest:
+        """The state after further inspections, in order, calibrated with this many references, recorded at a time."""
+        scores = self.scores.update([each.score for each in p_values], references)
+        scene = self.scene.update([each.scene for each in p_values if each.scene is not None], references)
+        raised = at if scores.drifting or scene.drifting else None
+        return replace(self, scores=scores, scene=scene, flagged_at=self.flagged_at or raised)

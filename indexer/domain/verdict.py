@@ -28,6 +28,7 @@ class Decision:
 
     threshold: of the score. p_value: of the score. region_threshold: what a pixel of the map must exceed to be part of
     a region. novelty, novelty_threshold, novelty_p_value: the statistic of `Novelty`, its level, its rank.
+    scene_p_value: of the distance of the image as a whole, among the medians of the references.
     """
 
     verdict: Verdict
@@ -37,3 +38,4 @@ class Decision:
     novelty: float | None = None
     novelty_threshold: float | None = None
     novelty_p_value: float | None = None
+    scene_p_value: float | None = None

@@ -15,16 +15,19 @@ from indexer.scoring.scoring import ScoringResult, layer_weights, roi_mask, scor
 
 # Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
 _BLANK = 0.99
+_SCENE = 0.4  # with a defect on a fifth of the cells, half of the others lie below this quantile of all
 
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Five statistics of one image compared with references; larger is less similar.
+    """Six statistics of one image compared with references; larger is less similar.
 
     score: the image score. peak: the largest pixel of the anomaly map. median: the median of the fused distances of the
     inspected cells, which a defect in one place hardly moves and another product moves much. global_distance: 1 − the
     inner product with the most similar reference's global descriptor. All in [0, 2]. self_similarity: similarity of the
     image's own patches to each other, 0 to 1: 1 for a blank frame, which may match an empty background well.
+    scene_distance: the 40th percentile of the fused distances of the inspected cells. A defect on up to a fifth of
+    them cannot raise it above the median of the others; a changed scene does. 0 in results of an earlier release.
     """
 
     score: float
@@ -32,6 +35,7 @@ class ImageStatistics:
     median: float
     global_distance: float
     self_similarity: float
+    scene_distance: float = 0.0
 
     @property
     def is_blank(self) -> bool:
@@ -48,6 +52,7 @@ class ImageStatistics:
             _median(scored.distances, scored.frame, settings),
             _global_distance(similarity),
             _self_similarity(features, scored.frame, settings),
+            _scene_distance(scored.distances, scored.frame, settings),
         )
 
 
@@ -66,6 +71,7 @@ def from_distances(
         _median(distances, frame, settings),
         _global_distance(similarity),
         _self_similarity(features, frame, settings),
+        _scene_distance(distances, frame, settings),
     )
 
 
@@ -74,8 +80,13 @@ def with_distances(
 ) -> ImageStatistics:
     """The same image's measures with other patch distances, float32 (layers, cells)."""
     score, anomaly_map = score_from_distances(distances, frame, settings)
-    median = _median(distances, frame, settings)
-    return replace(statistics, score=score, peak=float(anomaly_map.max()), median=median)
+    return replace(
+        statistics,
+        score=score,
+        peak=float(anomaly_map.max()),
+        median=_median(distances, frame, settings),
+        scene_distance=_scene_distance(distances, frame, settings),
+    )
 
 
 def mean_distance(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
@@ -93,6 +104,10 @@ def _global_distance(similarity: float) -> float:
 
 def _median(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
     return float(np.median(_fused(distances, frame, settings)))
+
+
+def _scene_distance(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> float:
+    return float(np.quantile(_fused(distances, frame, settings), _SCENE))
 
 
 def _fused(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> NDArray[np.float32]:

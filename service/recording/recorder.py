@@ -87,6 +87,8 @@ class PendingInspection:
                 "threshold": decision.novelty_threshold,
                 "p_value": decision.novelty_p_value,
                 "median_distance": detection.measures.median,
+                "scene_distance": detection.measures.scene_distance,
+                "scene_p_value": decision.scene_p_value,
                 "similarity": 1.0 - detection.measures.global_distance,
                 "self_similarity": detection.measures.self_similarity,
             },

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from indexer.domain.category import Category, SettingsChanges
-from indexer.domain.drift import ALARM, DriftTest
+from indexer.domain.drift import ALARM, DriftMartingale, DriftTest
 from indexer.domain.errors import InvalidCursor
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.roi import RegionOfInterest
@@ -23,7 +23,7 @@ from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, app_state
 from service.routes.geometry import geometry_choice
-from service.schemas.calibration import DriftView, ScoresResponse
+from service.schemas.calibration import DriftView, MartingaleView, ScoresResponse
 from service.schemas.categories import (
     CategoriesResponse,
     CategoryPatch,
@@ -34,10 +34,12 @@ from service.schemas.categories import (
     SettingsView,
 )
 from service.schemas.geometry import GeometryChangeView, geometry_view
+from service.schemas.inspections import DriftPartsView, inspection_view
 from service.schemas.references import Removed
 from service.schemas.text import CategoryName, Text
 from service.state import AppState
 from service.usecases import onboard
+from service.usecases.drift import drifting_parts
 from service.usecases.geometry import change_geometry
 from service.usecases.settings import settings_changes, usable_region
 
@@ -147,9 +149,24 @@ async def region_of_interest(name: Name, state: Annotated[AppState, Depends(app_
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
 
 
+@router.get("/{name}/drift", responses=documented_problems("not-found"))
+async def drift(
+    name: Name,
+    state: Annotated[AppState, Depends(app_state)],
+    limit: Annotated[int, Query(ge=1, le=100, description="Parts, at most.")] = 12,
+) -> DriftPartsView:
+    """Where its drift tests stand, and the parts that moved them most."""
+    await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    kept = (await asyncio.to_thread(state.library.catalogue.calibrations.drifts)).get(name)
+    if kept is None:
+        return DriftPartsView(drift=None, parts=())
+    parts = await asyncio.to_thread(drifting_parts, state.library.catalogue, name, kept, limit)
+    return DriftPartsView(drift=_drift_view(kept), parts=tuple(map(inspection_view, parts)))
+
+
 @router.post("/{name}/drift/restart", responses=documented_problems("not-found"))
 async def restart_drift(name: Name, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
-    """Restart the drift test and clear its alarm, for example after the camera or the lighting was corrected."""
+    """Restart the drift tests and clear their alarm, for example after the camera or the lighting was corrected."""
     await asyncio.to_thread(state.library.catalogue.calibrations.restart_drift, name)
     return await _shown(state, name)
 
@@ -250,14 +267,18 @@ def _change_view(state: AppState, change: GeometryChange) -> GeometryChangeView:
 
 
 def _drift_view(kept: DriftTest) -> DriftView:
-    drift = kept.drift
     return DriftView(
-        state="steady" if kept.flagged_at is None else "drifting",
-        inspections=drift.inspections,
-        p_values=drift.counts,
-        evidence=drift.evidence,
-        max_evidence=drift.max_evidence,
+        state=kept.state,
+        inspections=kept.scores.inspections,
+        scores=_martingale_view(kept.scores),
+        scene=_martingale_view(kept.scene),
         alarm=ALARM,
         since=kept.started_at,
         flagged_at=kept.flagged_at,
+    )
+
+
+def _martingale_view(martingale: DriftMartingale) -> MartingaleView:
+    return MartingaleView(
+        p_values=martingale.counts, evidence=martingale.evidence, max_evidence=martingale.max_evidence
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from indexer.domain.drift import DriftState
 from service.schemas.base import ResponseModel
 
 
@@ -44,15 +45,25 @@ class CalibrationView(ResponseModel):
     version: int | None = None
 
 
-class DriftView(ResponseModel):
-    """Whether good production is still like the references: a test on the p-values of inspections."""
+class MartingaleView(ResponseModel):
+    """A betting strategy against p-values that are uniform."""
 
-    state: Literal["steady", "drifting"]
-    inspections: int = Field(description="Since the test began, with this calibration.")
     p_values: tuple[int, ...] = Field(description="Inspections by p-value, in ten bins from 0 to 1; even when steady.")
     evidence: float = Field(description="Betting capital against `steady`, 1 at the start.")
     max_evidence: float = Field(description="The most the evidence has been.")
-    alarm: float = Field(description="At this evidence the flag is raised.")
+
+
+class DriftView(ResponseModel):
+    """Whether production is still like the references: tests on the p-values of inspections."""
+
+    state: DriftState = Field(
+        description="drifting: the scene has changed, images as a whole differ more from the references; defects: many "
+        "parts are anomalous in places, in a scene as before."
+    )
+    inspections: int = Field(description="Since the tests began, with this calibration.")
+    scores: MartingaleView = Field(description="Of the p-values of scores, which decides `defects`.")
+    scene: MartingaleView = Field(description="Of those of images as a whole, which decides `drifting`.")
+    alarm: float = Field(description="At this evidence a flag is raised.")
     since: datetime
     flagged_at: datetime | None
 

@@ -13,6 +13,7 @@ from indexer.domain.inspection import Inspection
 from indexer.domain.verdict import Verdict
 from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
+from service.schemas.calibration import DriftView
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 from service.schemas.geometry import InspectedView, inspected_view
 
@@ -43,6 +44,12 @@ class NoveltyView(ResponseModel):
     threshold: float | None = Field(description="Null with fewer than 8 references.")
     p_value: float | None = Field(description="Rank of the statistic among the references' own.")
     median_distance: float = Field(description="Median over the inspected patches of 1 − cosine.")
+    scene_distance: float | None = Field(
+        None, description="40th percentile of the same: of the image as a whole, whatever defect covers up to a fifth."
+    )
+    scene_p_value: float | None = Field(
+        None, description="Rank of that among the references' medians: small when the scene has changed."
+    )
     similarity: float = Field(description="Of the most similar reference, −1 to 1.")
     self_similarity: float = Field(
         description="Similarity of the image's own patches to each other; 1 for a blank frame."
@@ -132,6 +139,16 @@ class InspectionPage(ResponseModel):
 
     inspections: tuple[InspectionView, ...]
     next_cursor: str | None
+
+
+class DriftPartsView(ResponseModel):
+    """The parts that moved a category's drift tests most."""
+
+    drift: DriftView | None = Field(description="Null before the first calibrated inspection.")
+    parts: tuple[InspectionView, ...] = Field(
+        description="Of the latest 500 since the tests began, those with the smallest p-values: of the image "
+        "as a whole where the category is `drifting`, else of the score."
+    )
 
 
 class TrendPointView(ResponseModel):

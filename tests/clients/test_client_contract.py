@@ -120,6 +120,7 @@ def use_every_method(client: Client, name: str) -> None:
     assert region_of_interest.mask
     mask = decode_image(client.mask(name))
     assert (mask[:, :100].max(), mask[20:236, 156:236].min()) == (0, 255)
+    assert client.drift(name).parts == ()
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3
 
@@ -199,7 +200,7 @@ def test_what_a_verdict_is_based_on_is_typed(service: str) -> None:
         assert category.calibration.unfamiliar.threshold == detection.novelty.threshold
         assert category.calibration.progress == 1.0
         assert category.drift is not None
-        assert (category.drift.state, sum(category.drift.p_values)) == ("steady", category.drift.inspections)
+        assert (category.drift.state, sum(category.drift.scores.p_values)) == ("steady", category.drift.inspections)
         whole_image = {"polygons": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}
         updated = client.update_category("disc", region_of_interest=whole_image, refuse=["blurred"])
         assert updated.settings.region_of_interest is not None

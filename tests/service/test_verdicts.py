@@ -170,6 +170,12 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     wait_until_calibrated(line, "disc")
 
 
+def shifted(seed: int) -> bytes:
+    """A good part as a camera sees it that has been knocked by a few pixels."""
+    image = cv2.imdecode(np.frombuffer(varied(seed), np.uint8), cv2.IMREAD_COLOR)
+    return encode_png(np.ascontiguousarray(np.roll(image, (5, 4), (0, 1))[..., ::-1]))
+
+
 def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) -> None:
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as first:
         onboard(first, "disc", *(varied(seed) for seed in range(60)))
@@ -178,7 +184,7 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
         good = files(*(varied(seed) for seed in range(100, 130)))
         first.post("/detect", data={"category": "disc"}, files=good)
         steady = category(first)["drift"]
-        assert (steady["state"], steady["inspections"], sum(steady["p_values"])) == ("steady", 30, 30)
+        assert (steady["state"], steady["inspections"], sum(steady["scores"]["p_values"])) == ("steady", 30, 30)
         # Another process on the same data counts in the same test.
         with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as second:
             assert category(second)["drift"] == steady
@@ -188,10 +194,21 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
             first.post("/detect", data={"category": "disc"}, files=good)
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
         found = category(again)["drift"]
-        assert (found["state"], found["inspections"]) == ("drifting", 120)
+        assert (found["state"], found["inspections"]) == ("defects", 120)
         assert found["flagged_at"] is not None
-        assert found["max_evidence"] >= found["alarm"]
+        assert found["scores"]["max_evidence"] >= found["alarm"] > found["scene"]["max_evidence"]
+        moved_by = again.get("/categories/disc/drift").json()
+        assert moved_by["drift"] == found
+        assert {each["filename"] for each in moved_by["parts"]} <= {f"{number}.png" for number in range(60)}
+        assert [each["verdict"] for each in moved_by["parts"]] == ["anomalous"] * 12
         assert again.post("/categories/disc/drift/restart").json()["drift"] is None
+        assert again.get("/categories/disc/drift").json() == {"drift": None, "parts": []}
+        wait_until_calibrated(again, "disc")
+        again.post("/detect", data={"category": "disc"}, files=files(*(shifted(seed) for seed in range(300, 340))))
+        assert category(again)["drift"]["state"] == "drifting"
+        [first_part, *_] = again.get("/categories/disc/drift").json()["parts"]
+        assert first_part["novelty"]["scene_p_value"] == pytest.approx(1 / 61, abs=0.01)
+        assert again.get("/categories/nothing/drift").status_code == 404
         assert again.post("/categories/nothing/drift/restart").status_code == 404
 
 

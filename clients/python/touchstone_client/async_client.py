@@ -270,8 +270,12 @@ class AsyncClient:
         """
         return await self._connection.send(endpoints.set_mask(name, mask))
 
+    async def drift(self, name: str, *, limit: int = 12) -> models.DriftParts:
+        """A category's drift tests, and the parts that moved them most, at most `limit`."""
+        return await self._connection.send(endpoints.drift(name, limit))
+
     async def restart_drift(self, name: str) -> models.Category:
-        """Restart a category's drift test and clear its flag."""
+        """Restart a category's drift tests and clear their flag."""
         return await self._connection.send(endpoints.restart_drift(name))
 
     # History

@@ -265,8 +265,12 @@ class Client:
         """
         return self._connection.send(endpoints.set_mask(name, mask))
 
+    def drift(self, name: str, *, limit: int = 12) -> models.DriftParts:
+        """A category's drift tests, and the parts that moved them most, at most `limit`."""
+        return self._connection.send(endpoints.drift(name, limit))
+
     def restart_drift(self, name: str) -> models.Category:
-        """Restart a category's drift test and clear its flag."""
+        """Restart a category's drift tests and clear their flag."""
         return self._connection.send(endpoints.restart_drift(name))
 
     # History

@@ -189,7 +189,7 @@ def categories(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print(format_json(categories))
         return 0
-    headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho")
+    headings = ("category", "references", "calibration", "threshold", "false reject rate", "k", "rho", "drift")
     print(format_table(headings, [_category_row(category) for category in categories]))
     _print_advice({category.name: category.calibration.advice for category in categories})
     return 0
@@ -199,7 +199,8 @@ def _category_row(category: Category) -> tuple[object, ...]:
     calibration, settings = category.calibration, category.settings
     threshold = calibration.threshold if settings.threshold is None else settings.threshold
     search = (settings.false_reject_rate, settings.k, settings.rho)
-    return (category.name, category.references, calibration.state, threshold, *search)
+    drift = None if category.drift is None else category.drift.state
+    return (category.name, category.references, calibration.state, threshold, *search, drift)
 
 
 def inspections(client: Client, options: argparse.Namespace) -> int:

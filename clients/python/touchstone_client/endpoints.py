@@ -233,6 +233,11 @@ def set_mask(name: str, image: ImageInput) -> Call[models.Category]:
     return Call("PUT", route, _json(models.Category), {"name": name}, images=(to_image_file(image),))
 
 
+def drift(name: str, limit: int) -> Call[models.DriftParts]:
+    """`GET /categories/{name}/drift`."""
+    return Call("GET", "/categories/{name}/drift", _json(models.DriftParts), {"name": name}, query=_texts(limit=limit))
+
+
 def restart_drift(name: str) -> Call[models.Category]:
     """`POST /categories/{name}/drift/restart`."""
     return Call("POST", "/categories/{name}/drift/restart", _json(models.Category), {"name": name})

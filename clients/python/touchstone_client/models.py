@@ -84,6 +84,12 @@ class Novelty:
     median_distance: float
     """Median over the inspected patches of 1 − cosine."""
 
+    scene_distance: float | None = None
+    """40th percentile of the same: of the image as a whole, whatever defect covers up to a fifth."""
+
+    scene_p_value: float | None = None
+    """Rank of that among the references' medians: small when the scene has changed."""
+
     similarity: float
     """Of the most similar reference, −1 to 1."""
 
@@ -438,12 +444,8 @@ class CategorySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drift:
-    """Whether good production is still like the references: a test on the p-values of inspections."""
-
-    state: Literal["steady", "drifting"]
-    inspections: int
-    """Since the test began, with this calibration."""
+class Martingale:
+    """A betting strategy against p-values that are uniform."""
 
     p_values: tuple[int, ...]
     """Inspections by p-value, in ten bins from 0 to 1; even when steady."""
@@ -454,8 +456,27 @@ class Drift:
     max_evidence: float
     """The most the evidence has been."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """Whether production is still like the references: tests on the p-values of inspections."""
+
+    state: Literal["steady", "defects", "drifting"]
+    """drifting: the scene has changed, images as a whole differ more from the references; defects: many parts are
+    anomalous in places, in a scene as before.
+    """
+
+    inspections: int
+    """Since the tests began, with this calibration."""
+
+    scores: Martingale
+    """Of the p-values of scores, which decides `defects`."""
+
+    scene: Martingale
+    """Of those of images as a whole, which decides `drifting`."""
+
     alarm: float
-    """At this evidence the flag is raised."""
+    """At this evidence a flag is raised."""
 
     since: datetime
     flagged_at: datetime | None
@@ -546,6 +567,19 @@ class Scores:
 
     rate_index: int | None
     """Index of the rate that gives the category's own decisions; None without any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftParts:
+    """The parts that moved a category's drift tests most."""
+
+    drift: Drift | None
+    """None before the first calibrated inspection."""
+
+    parts: tuple[Inspection, ...]
+    """Of the latest 500 since the tests began, those with the smallest p-values: of the image as a whole where the
+    category is `drifting`, else of the score.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

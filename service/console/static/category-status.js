@@ -16,7 +16,7 @@ export function chips({ calibration, drift, geometry, geometry_change: change })
   const progress = number(100 * calibration.progress);
   return [
     h("span", { class: `chip calibration-${state}` }, t(`calibration.${state}`, { progress, needed: calibration.references_needed })),
-    drift?.state === "drifting" ? h("span", { class: "chip drifting" }, t("categories.drifting")) : null,
+    drift && drift.state !== "steady" ? h("span", { class: `chip ${drift.state}` }, t(`drift.${drift.state}`)) : null,
     geometry.inspected.fraction < 1 ? h("span", { class: "chip part-only" }, leftOut(geometry)) : null,
     change === null ? null : h("span", { class: "chip calibration-pending" }, t(change.error === null ? "geometry.chip" : "geometry.stuck", { encoded: change.encoded, references: change.references })),
   ];
@@ -34,7 +34,7 @@ export function stand(element, category) {
   ];
   fill(element,
     h("div", { class: "chips" }, chips(category),
-      drift?.state === "drifting" && may("engineer") ? h("button", { onclick: () => restart(element, category) }, t("category.restart")) : null),
+      drift && drift.state !== "steady" && may("engineer") ? h("button", { onclick: () => restart(element, category) }, t("category.restart")) : null),
     h("dl", { class: "row-facts" }, rows.filter(([, value]) => value !== null)
       .map(([key, value]) => h("div", {}, h("dt", {}, t(`standing.${key}`)), h("dd", {}, value)))));
 }

@@ -623,9 +623,9 @@ def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
         stored = {"counts": [5] * 10, "capitals": [0.5, 0.5, 0.5], "max_evidence": 2.0}
         connection.execute(update(DriftRow).values(state=stored))
     engine.dispose()
-    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale()
+    assert catalogue.calibrations.drifts()["bolt"].scores == DriftMartingale()
     catalogue.inspections.record([inspection(2, **known)])
-    assert catalogue.calibrations.drifts()["bolt"].drift == DriftMartingale().update([0.3], 20)
+    assert catalogue.calibrations.drifts()["bolt"].scores == DriftMartingale().update([0.3], 20)
 
 
 def test_a_time_without_a_zone_is_refused(catalogue: Catalogue) -> None:

@@ -193,7 +193,7 @@ def test_what_is_stored_under_a_name_of_before_is_read_under_the_present_one(emp
     renamed = {"kind": "framing", "detail": quoted, "value": 1.0, "typical": 0.5, "image_index": 2}
     assert catalogue.references.get(1).findings == (renamed,)
     assert catalogue.categories.get("disc").settings.refuse == ("framing",)
-    assert catalogue.calibrations.drifts()["disc"].drift.max_evidence == 3.0
+    assert catalogue.calibrations.drifts()["disc"].scores.max_evidence == 3.0
     catalogue.close()
     migrations.downgrade(engine, "0010")
     with engine.begin() as connection:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from indexer.calibration.conformal import Ranking
-from indexer.domain.drift import DriftMartingale
+from indexer.domain.drift import DriftMartingale, DriftPValues, DriftTest
 
 
 def p_values(rng: np.random.Generator, references: int, inspections: int, moved: float = 0.0) -> list[float]:
@@ -68,3 +70,20 @@ def test_what_was_seen_is_counted_by_p_value_and_evidence_stays_finite() -> None
     assert long.drifting
     assert np.isfinite(long.evidence)
     assert DriftMartingale().update([0.05, 0.15], 99).update([0.15, 1.0], 99) == drift
+
+
+@pytest.mark.parametrize(
+    ("scores_moved", "scene_moved", "state"), [(0.0, 0.0, "steady"), (3.0, 0.0, "defects"), (3.0, 3.0, "drifting")]
+)
+def test_many_defects_are_told_from_a_changed_scene_by_the_image_as_a_whole(
+    scores_moved: float, scene_moved: float, state: str
+) -> None:
+    rng, at = np.random.default_rng(4), datetime(2026, 1, 1, tzinfo=UTC)
+    scores = p_values(rng, 50, 200, scores_moved)
+    scene = p_values(rng, 50, 200, scene_moved)
+    test = DriftTest("key", 1, at, None, DriftMartingale(), DriftMartingale())
+    test = test.update([DriftPValues(*pair) for pair in zip(scores, scene, strict=True)], 50, at)
+    assert test.state == state
+    assert (test.flagged_at is not None) == (state != "steady")
+    earlier = DriftTest("key", 1, at, None, DriftMartingale(), DriftMartingale())
+    assert earlier.update([DriftPValues(0.01, None)] * 200, 50, at).state == "defects"

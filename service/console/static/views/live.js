@@ -2,6 +2,7 @@
 
 import { get, lazyImage } from "../api.js";
 import { chart, ticks } from "../chart.js";
+import { driftAlert } from "../drift.js";
 import { fill, h } from "../dom.js";
 import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
@@ -36,7 +37,7 @@ export async function show(place, { query, signal }) {
   let streaming = new AbortController();
   signal.addEventListener("abort", () => { showing.abort(); streaming.abort(); });
 
-  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.live")), state),
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.live")), state), driftAlert(signal),
     h("div", { class: "heading" }, wanted.element, following),
     h("section", { class: "card yield", "aria-label": t("live.yield") }, figures, graph),
     h("div", { class: "feed-and-panel" }, list, panel));

@@ -4,6 +4,7 @@
 
 import { get, lazyImage } from "../api.js";
 import { alarm } from "../alarm.js";
+import { driftAlert } from "../drift.js";
 import { fill, h, once } from "../dom.js";
 import { judge } from "../feedback.js";
 import { filters } from "../filters.js";
@@ -49,6 +50,7 @@ export async function show(place, { query, signal }) {
   fill(place,
     h("h1", { class: "unseen" }, t("nav.operator")),
     h("div", { class: "heading" }, wanted.element, finder, h("label", { class: "check", for: "sound" }, sound.element, t("operator.sound")), state),
+    driftAlert(signal),
     h("div", { class: "screen" }, part,
       h("div", { class: "beside" }, counters, h("section", { class: "card", "aria-label": t("operator.rejects") }, h("h2", {}, t("operator.rejects")), rejects), answers)));
   bind(["F2"], t("feedback.defect"), () => say("defect"), signal);
