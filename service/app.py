@@ -23,7 +23,18 @@ from service.http.middleware.read_only import ReadOnlyMiddleware
 from service.http.middleware.request_id import RequestIdMiddleware
 from service.http.middleware.root_path import RootPathMiddleware
 from service.http.query_parameters import check_query_parameters
-from service.routes import admin, categories, detect, geometry, health, inspections, preview, references, storage
+from service.routes import (
+    admin,
+    categories,
+    detect,
+    geometry,
+    health,
+    inspections,
+    labelled_sets,
+    preview,
+    references,
+    storage,
+)
 from service.state import AppState
 
 _DESCRIPTION = """Detects defects in product images without training.
@@ -84,7 +95,7 @@ def create_app(state: AppState) -> FastAPI:
     # The door is `AccessControlMiddleware`; this only lets /docs ask for the key that it wants.
     dependencies = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
     checked = [Depends(check_query_parameters)]
-    for room in (detect, references, categories, preview, geometry, inspections, storage, admin, health):
+    for room in (detect, references, categories, labelled_sets, preview, geometry, inspections, storage, admin, health):
         app.include_router(room.router, dependencies=[*dependencies, *checked])
     app.include_router(health.probes, dependencies=checked)
     console.install(app)

@@ -31,6 +31,7 @@ from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
 from service.background.criteria import CurrentCriteria
+from service.background.evaluations import Evaluations
 from service.background.geometry_changes import GeometryChanges
 from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
@@ -62,6 +63,7 @@ _MAX_VERSION_WAIT_SECONDS = (
 _KEY_SYNC_SECONDS = (
     0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_INTERVAL_MS is
 )
+_EVALUATION_SECONDS = 3.0  # between looks at whether a test set is to be evaluated again
 _ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
 _START_SECONDS = 60.0  # for the first image to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
@@ -95,6 +97,7 @@ class AppState:
     catalogue_sync: Task
     key_sync: Task
     geometry_changes: Task
+    evaluations: Task
     background: Supervisor
     descriptor_shortage: FileDescriptorShortage = field(default_factory=FileDescriptorShortage)
     pace_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -180,9 +183,15 @@ class AppState:
         adaptations.asked = adapting.soon
         changes = GeometryChanges(worker, encoder, engine, library, calibrations, preprocess, settings.image_limits)
         geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
+        criteria = CurrentCriteria(calibrations, adaptations)
+        evaluating = Evaluations(
+            worker, encoder, engine, library, calibrations, criteria, preprocess, settings.image_limits
+        )
+        evaluations = task("evaluation", evaluating.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
         # What only ever writes to the data folder: a service that is read-only does without.
         upkeep = (
             geometry_changes,
+            evaluations,
             task("pruning", pruning.round, seconds=pruning.pause),
             task("compaction", Compaction(library).round, seconds=refresh),
         )
@@ -209,7 +218,7 @@ class AppState:
             onboarding_decoder,
             calibrations,
             adaptations,
-            DetectionJobs(engine, CurrentCriteria(calibrations, adaptations).of),
+            DetectionJobs(engine, criteria.of),
             metrics,
             tracing,
             api_keys,
@@ -222,6 +231,7 @@ class AppState:
             catalogue_sync,
             key_sync,
             geometry_changes,
+            evaluations,
             background,
         )
 

@@ -14,6 +14,7 @@ from indexer.catalogue.dump import Dump
 from indexer.catalogue.engine import Transactions, connect, migration_lock
 from indexer.catalogue.geometries import Geometries
 from indexer.catalogue.inspections import Inspections
+from indexer.catalogue.labelled_sets import LabelledSets
 from indexer.catalogue.memories import Memories
 from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
@@ -42,6 +43,7 @@ class Catalogue:
         self.categories = Categories(self._transactions)
         self.calibrations = Calibrations(self._transactions)
         self.adaptations = Adaptations(self._transactions)
+        self.labelled_sets = LabelledSets(self._transactions)
         self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
         self.api_keys = ApiKeys(self._transactions)

@@ -14,7 +14,14 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.geometries import forget_geometries
 from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
-from indexer.catalogue.tables import AdaptationRow, CalibrationRow, CategoryRow, DriftRow, ReferenceRow
+from indexer.catalogue.tables import (
+    AdaptationRow,
+    CalibrationRow,
+    CategoryRow,
+    DriftRow,
+    LabelledImageRow,
+    ReferenceRow,
+)
 from indexer.catalogue.versions import commit_version
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import Category, CategorySettings, RemovedCategory, SettingsChanges
@@ -68,7 +75,7 @@ class Categories:
             return replace(row, settings=settings)
 
     def remove(self, name: str) -> Removed:
-        """Take a category out with all its references. Raises CategoryNotFound."""
+        """Take a category out with all its references and its test set. Raises CategoryNotFound."""
         with self._transactions.writing() as connection:
             _find(connection, name)
             category = select(CategoryRow.id).where(CategoryRow.name == name).scalar_subquery()
@@ -79,7 +86,10 @@ class Categories:
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
-            removal = {"removed_at": now(), "removed_version": version}
+            at = now()
+            own = (LabelledImageRow.category_id == category, LabelledImageRow.removed_at.is_(None))
+            connection.execute(update(LabelledImageRow).where(*own).values(removed_at=at))
+            removal = {"removed_at": at, "removed_version": version}
             connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(**removal))
             note(connection, "category.removed", name, {"references": list(ids)}, {"version": version})
             return Removed(version, ids)
@@ -90,7 +100,7 @@ class Categories:
             return tuple(RemovedCategory(*row) for row in connection.execute(_removed_categories()))
 
     def restore(self, name: str) -> None:
-        """Restore a removed category with its settings, without references; a live one is unchanged.
+        """Restore a removed category with its settings and test set, without references; a live one is unchanged.
 
         Raises CategoryNotFound, also 30 days after it was removed.
         """
@@ -99,7 +109,11 @@ class Categories:
             if removed is None:
                 _find(connection, name)
                 return
-            connection.execute(update(CategoryRow).where(CategoryRow.name == name).values(removed_at=None))
+            this = CategoryRow.name == name
+            category, at = connection.execute(select(CategoryRow.id, CategoryRow.removed_at).where(this)).one()
+            with_it = (LabelledImageRow.category_id == category, LabelledImageRow.removed_at == at)
+            connection.execute(update(LabelledImageRow).where(*with_it).values(removed_at=None))
+            connection.execute(update(CategoryRow).where(this).values(removed_at=None))
             version = commit_version(connection, "settings", detail={"category": name, "changed": []})
             note(connection, "category.restored", name, after={"version": version})
 

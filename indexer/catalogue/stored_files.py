@@ -10,9 +10,13 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import RESTORABLE
-from indexer.catalogue.tables import InspectionRow, ReferenceRow, SegmentRow
+from indexer.catalogue.tables import InspectionRow, LabelledImageRow, ReferenceRow, SegmentRow
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
+_LABELLED = (
+    (LabelledImageRow.image_sha256, LabelledImageRow.image_suffix),
+    (LabelledImageRow.mask_sha256, LabelledImageRow.mask_suffix),
+)
 HAS_IMAGE = InspectionRow.stored_bytes.is_not(None)
 
 
@@ -37,13 +41,19 @@ class StoredFiles:
 
 
 def named_files(connection: Connection) -> Iterator[NamedFile]:
-    """Every file that the catalogue needs: segments, images of references and inspections, maps, thumbnails."""
+    """Every file that the catalogue needs: segments, images of references, inspections and test sets, maps,
+    thumbnails.
+    """
     used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield NamedFile(f"segments/{row.name}", row.sha256)
     images: set[tuple[str, str]] = set()
-    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_image(datetime.now(UTC)))
+    live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_image(ReferenceRow))
     images.update((row[0], row[1]) for row in connection.execute(live))
+    for columns in _LABELLED:
+        for sha256, suffix in connection.execute(select(*columns).where(needs_image(LabelledImageRow))):
+            if sha256 is not None and suffix is not None:
+                images.add((sha256, suffix))
     inspected = select(
         InspectionRow.image_sha256,
         InspectionRow.image_suffix,
@@ -66,9 +76,9 @@ def named_files(connection: Connection) -> Iterator[NamedFile]:
         yield NamedFile(f"inspections/{name}", None)
 
 
-def needs_image(now: datetime) -> ColumnElement[bool]:
-    """Whether a reference's image is needed: it is live, or may be restored."""
-    return ReferenceRow.removed_at.is_(None) | (ReferenceRow.removed_at > now - RESTORABLE)
+def needs_image(table: type[ReferenceRow] | type[LabelledImageRow]) -> ColumnElement[bool]:
+    """Whether the image of a reference or of a test set is needed: it is live, or may be restored."""
+    return table.removed_at.is_(None) | (table.removed_at > datetime.now(UTC) - RESTORABLE)
 
 
 def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
@@ -77,9 +87,15 @@ def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
     ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
     used = select(SegmentRow.name).where(SegmentRow.name.in_(segments), SegmentRow.retired_at.is_(None))
     named = {f"segments/{name}" for name in connection.scalars(used)}
-    for table, needed in ((InspectionRow, HAS_IMAGE), (ReferenceRow, needs_image(datetime.now(UTC)))):
+    for table, needed in ((InspectionRow, HAS_IMAGE), (ReferenceRow, needs_image(ReferenceRow))):
         images = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
         for sha256, suffix in connection.execute(images):
+            if sha256 is not None and suffix is not None:
+                named.add(original_path(sha256, suffix))
+    for columns in _LABELLED:
+        for sha256, suffix in connection.execute(
+            select(*columns).where(columns[0].in_(digests), needs_image(LabelledImageRow))
+        ):
             if sha256 is not None and suffix is not None:
                 named.add(original_path(sha256, suffix))
     shown = select(InspectionRow.id, InspectionRow.map_name, InspectionRow.thumbnail_bytes)

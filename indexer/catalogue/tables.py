@@ -353,6 +353,70 @@ class DriftRow(Base):
     state: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class LabelledImageRow(Base):
+    """An image of a category's labelled test set; one that was removed stays for the evaluations that it was in."""
+
+    __tablename__ = "test_image"
+    __table_args__ = (
+        Index(
+            "ix_test_image_one_live",
+            "category_id",
+            "image_sha256",
+            unique=True,
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
+        Index("ix_test_image_image_sha256", "image_sha256"),
+        Index("ix_test_image_mask_sha256", "mask_sha256"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    image_suffix: Mapped[str] = mapped_column(String(16))
+    mask_sha256: Mapped[str | None] = mapped_column(String(64))
+    mask_suffix: Mapped[str | None] = mapped_column(String(16))
+    filename: Mapped[str] = mapped_column(Text)
+    width: Mapped[int]
+    height: Mapped[int]
+    defective: Mapped[bool]
+    added_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class EvaluationRow(Base):
+    """An evaluation of a category's test set; with the same key it would come out the same."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (Index("ix_evaluation_category_id", "category_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    key: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int] = mapped_column(BigInteger)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    images: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class EvaluationResultRow(Base):
+    """What was detected in one image of a test set."""
+
+    __tablename__ = "evaluation_result"
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("test_image.id"), primary_key=True)
+    score: Mapped[float | None] = mapped_column(Double)
+    threshold: Mapped[float | None] = mapped_column(Double)
+    p_value: Mapped[float | None] = mapped_column(Double)
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    regions: Mapped[list[Any]] = mapped_column(JSON)
+    mask_hit: Mapped[bool | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
 class KeyRow(Base):
     """An API key, without its secret."""
 

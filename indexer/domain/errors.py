@@ -69,6 +69,14 @@ class CategoryNotFound(NotFound):
     """No such category."""
 
 
+class LabelledImageNotFound(NotFound):
+    """No such image in a labelled test set."""
+
+
+class EvaluationNotFound(NotFound):
+    """No such evaluation of a labelled test set."""
+
+
 class ReferenceNotFound(NotFound):
     """No such reference."""
 

@@ -81,6 +81,18 @@ def test_the_exit_code_of_detect_is_the_verdict(service: str, images: Path) -> N
     assert "no category" in run("detect", "--category", "nothing", images / "0.png", url=service, code=2)
 
 
+def test_labelled_images_make_a_test_set_that_is_evaluated(service: str, images: Path) -> None:
+    good = ("--good", images.parent / "good" / "3.png")
+    table = run("test-set", "disc", *good, "--defective", images.parent / "bad.png", url=service)
+    assert table.splitlines()[0].split()[:3] == ["started", "images", "done"]
+    rejected = run("test-set", "disc", "--good", images.parent / "text.png", "--json", url=service, code=1)
+    assert isinstance(json.loads(rejected), list)
+    with Client(service) as client:
+        assert {image.defective for image in client.labelled_images("disc")} == {False, True}
+        for image in client.labelled_images("disc"):
+            client.remove_labelled_image("disc", image.id)
+
+
 def test_inspections_are_listed_and_watched(service: str) -> None:
     watch = ["watch", "--station", "w", "--json", "--poll-interval", "0.05", "--count", "2"]
     command = [sys.executable, "-m", "touchstone_client", "--url", service, *watch]

@@ -18,6 +18,7 @@ from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
 from tests.helpers.part_images import part
+from tests.helpers.waiting import eventually
 from touchstone_client import (
     AsyncClient,
     BatchLimits,
@@ -120,7 +121,20 @@ def use_every_method(client: Client, name: str) -> None:
     assert region_of_interest.mask
     mask = decode_image(client.mask(name))
     assert (mask[:, :100].max(), mask[20:236, 156:236].min()) == (0, 255)
-    assert client.drift(name).parts == ()
+    assert {each.category for each in client.drift(name, limit=1).parts} <= {name}
+
+    [kept] = client.add_labelled_images(name, [part(first + 50, scratched=True)], defective=True)
+    assert kept.id is not None
+    assert client.add_labelled_images(name, [part(first + 50, scratched=True)], defective=True)[0].status == "duplicate"
+    white = encode_png(np.full((32, 32, 3), 255, np.uint8))
+    assert client.set_labelled_mask(name, kept.id, white).mask
+    assert client.labelled_image(name, kept.id) == part(first + 50, scratched=True)
+    assert [each.id for each in client.labelled_images(name)] == [kept.id]
+    eventually(lambda: any(each.finished_at for each in client.evaluations(name)), "the test set was not evaluated", 60)
+    [evaluation, *_] = client.evaluations(name)
+    detail = client.evaluation(name, evaluation.id)
+    assert (detail.evaluation.images, [each.image.id for each in detail.results]) == (1, [kept.id])
+    assert client.remove_labelled_image(name, kept.id) == client.labelled_images(name) == ()
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3
 

@@ -15,7 +15,7 @@ from touchstone_client import endpoints, models
 from touchstone_client.connection import AsyncConnection
 from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
-from touchstone_client.images import BatchLimits, ImageInput
+from touchstone_client.images import BatchLimits, ImageInput, batches
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
 from touchstone_client.parameters import InspectionFilter, MapFormat, Resolution
 from touchstone_client.polling import InspectionPoller
@@ -273,6 +273,43 @@ class AsyncClient:
     async def drift(self, name: str, *, limit: int = 12) -> models.DriftParts:
         """A category's drift tests, and the parts that moved them most, at most `limit`."""
         return await self._connection.send(endpoints.drift(name, limit))
+
+    async def labelled_images(self, name: str) -> tuple[models.LabelledImage, ...]:
+        """The images of a category's labelled test set."""
+        return (await self._connection.send(endpoints.labelled_images(name))).images
+
+    async def add_labelled_images(
+        self, name: str, images: Iterable[ImageInput], *, defective: bool, limits: BatchLimits = BatchLimits()
+    ) -> tuple[models.LabelledImageResult, ...]:
+        """Put images of good or of defective parts into a category's test set, in requests within the limits.
+
+        The service evaluates them by itself: see `evaluations`. An image sent again with the other label gets that.
+        """
+        results: list[models.LabelledImageResult] = []
+        for some in batches(images, limits):
+            call = endpoints.add_labelled_images(name, some, defective=defective)
+            results += (await self._connection.send(call)).results
+        return tuple(results)
+
+    async def set_labelled_mask(self, name: str, image_id: int, mask: ImageInput) -> models.LabelledImage:
+        """Say where the defect of an image is: a mask that is not black there."""
+        return await self._connection.send(endpoints.set_labelled_mask(name, image_id, mask))
+
+    async def labelled_image(self, name: str, image_id: int, *, side: int | None = None) -> bytes:
+        """An image of a test set as it was sent, or at most `side` pixels a side."""
+        return await self._connection.send(endpoints.labelled_image(name, image_id, side))
+
+    async def remove_labelled_image(self, name: str, image_id: int) -> tuple[models.LabelledImage, ...]:
+        """Take an image out of a test set, and return what is left; earlier evaluations keep its result."""
+        return (await self._connection.send(endpoints.remove_labelled_image(name, image_id))).images
+
+    async def evaluations(self, name: str) -> tuple[models.Evaluation, ...]:
+        """How a category's test set went, newest first, each against the one before."""
+        return (await self._connection.send(endpoints.evaluations(name))).evaluations
+
+    async def evaluation(self, name: str, evaluation_id: int) -> models.EvaluationDetail:
+        """One evaluation with what was detected in every image."""
+        return await self._connection.send(endpoints.evaluation(name, evaluation_id))
 
     async def restart_drift(self, name: str) -> models.Category:
         """Restart a category's drift tests and clear their flag."""

@@ -106,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     example = "change a setting, e.g. false_reject_rate=0.02, k=100, threshold=null"
     categories.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes", help=example)
 
+    testing = "Put labelled images into a product's test set, and show what escapes and what is rejected though good."
+    test_set = add_command("test-set", commands.test_set, testing)
+    test_set.add_argument("category", help="the product")
+    for kind in ("good", "defective"):
+        text = f"images of {kind} parts that are no references, or folders of them"
+        test_set.add_argument(f"--{kind}", nargs="+", type=Path, default=[], metavar="IMAGE", help=text)
+
     inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
     inspections.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")

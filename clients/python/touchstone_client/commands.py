@@ -15,7 +15,15 @@ from typing import cast
 from touchstone_client.client import Client
 from touchstone_client.errors import ConfirmationNeeded, ImageRejected, InternalError, TooLarge, TouchstoneError
 from touchstone_client.images import IMAGE_SUFFIXES
-from touchstone_client.models import Category, Detection, GeometryChoice, Inspection, ReferenceResult, SettingsChanges
+from touchstone_client.models import (
+    Category,
+    Detection,
+    Evaluation,
+    GeometryChoice,
+    Inspection,
+    ReferenceResult,
+    SettingsChanges,
+)
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
 from touchstone_client.parameters import InspectionFilter
 from touchstone_client.tables import format_cell, format_json, format_table
@@ -201,6 +209,36 @@ def _category_row(category: Category) -> tuple[object, ...]:
     search = (settings.false_reject_rate, settings.k, settings.rho)
     drift = None if category.drift is None else category.drift.state
     return (category.name, category.references, calibration.state, threshold, *search, drift)
+
+
+def test_set(client: Client, options: argparse.Namespace) -> int:
+    """Add labelled images, and show how the test set went: 0, 1 when images were rejected, 2 when files are missing."""
+    rejected, missing = [], False
+    for paths, defective in ((options.good, False), (options.defective, True)):
+        if paths:
+            files, lacks = _collect_files(paths)
+            missing = missing or lacks
+            results = client.add_labelled_images(options.category, files, defective=defective)
+            rejected += [each for each in results if each.status == "rejected"]
+    for result in rejected:
+        print_error(f"{result.filename}: {result.detail}")
+    found = client.evaluations(options.category)
+    if options.json:
+        print(format_json(found))
+    else:
+        headings = ("started", "images", "done", "recall", "precision", "escapes", "false rejects", "auroc")
+        print(format_table(headings, [_evaluation_row(evaluation) for evaluation in found]))
+    return max(2 if missing else 0, int(bool(rejected)))
+
+
+def _evaluation_row(evaluation: Evaluation) -> tuple[object, ...]:
+    summary, change = evaluation.summary, evaluation.change
+    escapes, rejects = str(summary.missed), str(summary.rejected)
+    if change is not None:
+        escapes += f" ({len(change.newly_missed) - len(change.no_longer_missed):+d})"
+        rejects += f" ({len(change.newly_rejected) - len(change.no_longer_rejected):+d})"
+    figures = (summary.recall, summary.precision, escapes, rejects, summary.auroc)
+    return (evaluation.started_at, evaluation.images, evaluation.done, *figures)
 
 
 def inspections(client: Client, options: argparse.Namespace) -> int:

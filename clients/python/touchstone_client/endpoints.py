@@ -238,6 +238,49 @@ def drift(name: str, limit: int) -> Call[models.DriftParts]:
     return Call("GET", "/categories/{name}/drift", _json(models.DriftParts), {"name": name}, query=_texts(limit=limit))
 
 
+def labelled_images(name: str) -> Call[models.LabelledImages]:
+    """`GET /categories/{name}/test-images`."""
+    return Call("GET", "/categories/{name}/test-images", _json(models.LabelledImages), {"name": name})
+
+
+def add_labelled_images(name: str, images: Sequence[ImageFile], *, defective: bool) -> Call[models.LabelledImagesAdded]:
+    """`POST /categories/{name}/test-images`."""
+    form = _texts(defective=defective)
+    route = "/categories/{name}/test-images"
+    return Call("POST", route, _json(models.LabelledImagesAdded), {"name": name}, form=form, images=tuple(images))
+
+
+def set_labelled_mask(name: str, image_id: int, image: ImageInput) -> Call[models.LabelledImage]:
+    """`PUT /categories/{name}/test-images/{image_id}/mask`."""
+    route = "/categories/{name}/test-images/{image_id}/mask"
+    return Call(
+        "PUT", route, _json(models.LabelledImage), {"name": name, "image_id": image_id}, images=(to_image_file(image),)
+    )
+
+
+def labelled_image(name: str, image_id: int, side: int | None) -> Call[bytes]:
+    """`GET /categories/{name}/test-images/{image_id}/image`."""
+    route = "/categories/{name}/test-images/{image_id}/image"
+    return Call("GET", route, _content, {"name": name, "image_id": image_id}, query=_texts(side=side))
+
+
+def remove_labelled_image(name: str, image_id: int) -> Call[models.LabelledImages]:
+    """`DELETE /categories/{name}/test-images/{image_id}`."""
+    route = "/categories/{name}/test-images/{image_id}"
+    return Call("DELETE", route, _json(models.LabelledImages), {"name": name, "image_id": image_id})
+
+
+def evaluations(name: str) -> Call[models.Evaluations]:
+    """`GET /categories/{name}/evaluations`."""
+    return Call("GET", "/categories/{name}/evaluations", _json(models.Evaluations), {"name": name})
+
+
+def evaluation(name: str, evaluation_id: int) -> Call[models.EvaluationDetail]:
+    """`GET /categories/{name}/evaluations/{evaluation_id}`."""
+    route = "/categories/{name}/evaluations/{evaluation_id}"
+    return Call("GET", route, _json(models.EvaluationDetail), {"name": name, "evaluation_id": evaluation_id})
+
+
 def restart_drift(name: str) -> Call[models.Category]:
     """`POST /categories/{name}/drift/restart`."""
     return Call("POST", "/categories/{name}/drift/restart", _json(models.Category), {"name": name})

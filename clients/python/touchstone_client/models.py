@@ -602,6 +602,157 @@ class RestoredCategory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """An image of a test set."""
+
+    id: int
+    filename: str
+    defective: bool
+    width: int
+    height: int
+    added_at: datetime
+    mask: bool
+    """Whether it is known where its defect is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """A category's test set, in order of id."""
+
+    images: tuple[LabelledImage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImageResult:
+    """What became of one image."""
+
+    filename: str
+    status: Literal["added", "duplicate", "rejected"]
+    id: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImagesAdded:
+    """One result per image, in order."""
+
+    results: tuple[LabelledImageResult, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallSummary:
+    """How well a test set was told apart, so far."""
+
+    detected: int
+    """Defective images that were rejected."""
+
+    missed: int
+    """Defective images that passed: escapes."""
+
+    passed: int
+    """Good images that passed."""
+
+    rejected: int
+    """Good images that were rejected: false rejects."""
+
+    undecided: int
+    """Images without a verdict, or that could not be inspected."""
+
+    recall: float | None
+    """Of defective images, those rejected."""
+
+    precision: float | None
+    """Of rejected images, those defective."""
+
+    auroc: float | None
+    """Probability that a defective image scores higher than a good one."""
+
+    hits: int
+    """Of the masked images, those with a region that touches the mask."""
+
+    masked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallChange:
+    """Ids of images that changed since the evaluation before, of those in both."""
+
+    newly_missed: tuple[int, ...]
+    no_longer_missed: tuple[int, ...]
+    newly_rejected: tuple[int, ...]
+    no_longer_rejected: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluation of a test set."""
+
+    id: int
+    version: int
+    """The snapshot that it began on."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    """None while it is under way."""
+
+    images: int
+    done: int
+    """Images inspected so far."""
+
+    settings: Mapping[str, Any]
+    """The category's, as they were."""
+
+    summary: RecallSummary
+    change: RecallChange | None
+    """Against the evaluation before; None of the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluations:
+    """The evaluations of a category's test set, newest first."""
+
+    evaluations: tuple[Evaluation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedImage:
+    """What was detected in one image of a test set."""
+
+    image: LabelledImage
+    score: float | None
+    threshold: float | None
+    p_value: float | None
+    verdict: Verdict | None
+    """None where it could not be inspected, for `error`."""
+
+    regions: tuple[Mapping[str, Any], ...]
+    """`box` in pixels of the image, and `peak`."""
+
+    mask_hit: bool | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RocPoint:
+    """What share of good and of defective images scores above a threshold."""
+
+    threshold: float
+    false_rejects: float
+    recall: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDetail:
+    """One evaluation with every image."""
+
+    evaluation: Evaluation
+    results: tuple[EvaluatedImage, ...]
+    roc: tuple[RocPoint, ...]
+    """From the highest score down; empty without both kinds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreviewSide:
     """The thresholds with these settings, and the number of images per verdict."""
 

@@ -8,6 +8,7 @@ import { load, loading } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { showReferences } from "./references.js";
 import { showDrift } from "./drift.js";
+import { showTestSet } from "./test-set.js";
 import { showRegion } from "./region.js";
 import { showRejects } from "./false-reject-rate.js";
 import { restoreCategory } from "./restoring.js";
@@ -15,7 +16,7 @@ import { showSettings } from "./settings.js";
 import { follow, stand } from "./category-status.js";
 import { t } from "./i18n.js";
 
-const PAGES = { references: showReferences, rejects: showRejects, settings: showSettings, region: showRegion, drift: showDrift };
+const PAGES = { references: showReferences, rejects: showRejects, settings: showSettings, region: showRegion, drift: showDrift, testset: showTestSet };
 
 /** Fill `place` with a category and one of its pages. */
 export async function showCategory(place, name, page, signal) {

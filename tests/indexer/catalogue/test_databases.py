@@ -254,6 +254,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
             "active",
             "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
+            "removed_at IS NULL",
             "stored_bytes IS NOT NULL",
             "stored_bytes IS NOT NULL",
         ]

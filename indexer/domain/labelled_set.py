@@ -1,0 +1,163 @@
+"""Labelled test sets: images of good and defective parts, and how each evaluation of them went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from indexer.domain.json_types import JsonObject
+
+REJECTING = ("anomalous", "unfamiliar")  # verdicts that take a part out of the line
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image of a test set. id: never used twice. mask_sha256, mask_suffix: of the image of its defect, if there is.
+
+    width, height: px. added_at: UTC.
+    """
+
+    id: int
+    category: str
+    filename: str
+    defective: bool
+    image_sha256: str
+    image_suffix: str
+    width: int
+    height: int
+    added_at: datetime
+    mask_sha256: str | None = None
+    mask_suffix: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelledResult:
+    """What was detected in one image of a test set. score: None where it could not be inspected, for `error`.
+
+    regions: `Region`s as JSON, in pixels of the image. mask_hit: whether the map's largest pixel lies in the mask; None
+    without one.
+    """
+
+    image_id: int
+    score: float | None
+    threshold: float | None
+    p_value: float | None
+    verdict: str | None
+    regions: tuple[JsonObject, ...] = ()
+    mask_hit: bool | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a category's test set. key: names what it was made with: references, settings, images.
+
+    version: of the snapshot that it began on. settings: of the category, as JSON. images: how many there are to
+    inspect; done: how many were. finished_at: None while it is under way. Times are UTC.
+    """
+
+    id: int
+    category: str
+    key: str
+    version: int
+    settings: JsonObject
+    images: int
+    done: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RecallSummary:
+    """How well a test set was told apart. Each figure in [0, 1], None where no image of its kind was decided.
+
+    detected, missed: defective images rejected and passed. passed, rejected: good ones. undecided: without a verdict,
+    or that could not be inspected. recall: of defective images, those rejected. precision: of the rejected, those
+    defective. auroc: the probability that a defective image scores higher than a good one (ties count half).
+    hits, masked: defective images with a mask, and those whose map is largest in it.
+    """
+
+    detected: int
+    missed: int
+    passed: int
+    rejected: int
+    undecided: int
+    recall: float | None
+    precision: float | None
+    auroc: float | None
+    hits: int
+    masked: int
+
+
+@dataclass(frozen=True)
+class RecallChange:
+    """What became of the images that an evaluation shares with the one before. Ids of images, ascending.
+
+    newly_missed, no_longer_missed: defective ones. newly_rejected, no_longer_rejected: good ones.
+    """
+
+    newly_missed: tuple[int, ...]
+    no_longer_missed: tuple[int, ...]
+    newly_rejected: tuple[int, ...]
+    no_longer_rejected: tuple[int, ...]
+
+
+def summarise(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> RecallSummary:
+    """How an evaluation went. defective: the truth, by image id."""
+    decided = [each for each in results if each.verdict is not None and each.verdict != "uncalibrated"]
+    counts = {(truth, reject): 0 for truth in (False, True) for reject in (False, True)}
+    for each in decided:
+        counts[defective[each.image_id], each.verdict in REJECTING] += 1
+    detected, missed = counts[True, True], counts[True, False]
+    rejected, passed = counts[False, True], counts[False, False]
+    hits = [each.mask_hit for each in results if each.mask_hit is not None]
+    return RecallSummary(
+        detected,
+        missed,
+        passed,
+        rejected,
+        len(results) - len(decided),
+        detected / (detected + missed) if detected + missed else None,
+        detected / (detected + rejected) if detected + rejected else None,
+        _auroc(results, defective),
+        sum(hits),
+        len(hits),
+    )
+
+
+def compare(
+    before: Sequence[LabelledResult], after: Sequence[LabelledResult], defective: Mapping[int, bool]
+) -> RecallChange:
+    """What changed among the images of both evaluations. defective: the truth, by image id."""
+    wrong_before, wrong_after = (
+        {each.image_id for each in results if _wrong(each, defective)} for results in (before, after)
+    )
+    both = {each.image_id for each in before} & {each.image_id for each in after}
+
+    def which(ids: set[int], *, truth: bool) -> tuple[int, ...]:
+        return tuple(sorted(each for each in ids & both if defective[each] is truth))
+
+    new, gone = wrong_after - wrong_before, wrong_before - wrong_after
+    return RecallChange(
+        which(new, truth=True), which(gone, truth=True), which(new, truth=False), which(gone, truth=False)
+    )
+
+
+def _wrong(result: LabelledResult, defective: Mapping[int, bool]) -> bool:
+    if result.verdict is None or result.verdict == "uncalibrated":
+        return False
+    return defective[result.image_id] != (result.verdict in REJECTING)
+
+
+def _auroc(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> float | None:
+    scored = [(each.score, defective[each.image_id]) for each in results if each.score is not None]
+    bad = np.array([score for score, truth in scored if truth])
+    good = np.array([score for score, truth in scored if not truth])
+    if len(bad) == 0 or len(good) == 0:
+        return None
+    ordered = np.sort(good)
+    below, up_to = np.searchsorted(ordered, bad, "left"), np.searchsorted(ordered, bad, "right")
+    return float((below + up_to).mean() / (2 * len(good)))

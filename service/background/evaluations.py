@@ -1,0 +1,161 @@
+"""Evaluates labelled test sets whenever what they are judged by has changed, behind all other work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from indexer.detection.detector import Detection, Detector
+from indexer.domain.category import CategorySettings
+from indexer.domain.errors import CategoryNotFound, NoReferencesError, OriginalUnreadable, OtherProportions
+from indexer.domain.labelled_set import LabelledImage, LabelledResult
+from indexer.domain.region import Region
+from indexer.encoders import Encoder, PreparedImage
+from indexer.encoders.encode_images import encode_images
+from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
+from indexer.imaging.reading import read_pixels, reading_for
+from indexer.memory import MemoryBank
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.snapshot_loader import PublishedState
+from indexer.search import PatchSearchEngine, run_batched
+from service.background.calibration_manager import CalibrationManager
+from service.background.criteria import CurrentCriteria
+from service.background.supervisor import for_each
+from service.inference.decoder import Preprocess
+from service.inference.image_reading import reading_of_parts
+from service.inference.worker import InferenceWorker
+
+
+class Evaluations:
+    """The task. Images are decoded on its own thread; each is encoded and searched for as an image that comes in is.
+
+    What was inspected stays, so that a restart goes on where it was. An evaluation that references, settings or images
+    have overtaken is given up for a new one.
+    """
+
+    def __init__(
+        self,
+        worker: InferenceWorker,
+        encoder: Encoder,
+        engine: PatchSearchEngine,
+        library: ReferenceStore,
+        calibrations: CalibrationManager,
+        criteria: CurrentCriteria,
+        preprocess: Preprocess,
+        limits: ImageLimits,
+    ) -> None:
+        self._worker = worker
+        self._encoder = encoder
+        self._engine = engine
+        self._library = library
+        self._calibrations = calibrations
+        self._criteria = criteria
+        self._preprocess = preprocess
+        self._limits = limits
+
+    def round(self, stopping: threading.Event) -> None:
+        """See `Task`: evaluate every test set that has not been, as references and settings are now."""
+        if self._library.published.superseded_by is not None:
+            return
+        sets = self._library.catalogue.labelled_sets.all_images()
+        for_each(lambda images: self._evaluate(images, stopping), sets, stopping)
+
+    def _evaluate(self, images: Sequence[LabelledImage], stopping: threading.Event) -> None:
+        category, published = images[0].category, self._library.published
+        key = self._key(category, images, published)
+        if key is None:
+            return  # it is not calibrated, or has no references: another round
+        sets = self._library.catalogue.labelled_sets
+        settings = asdict(published.settings[category])
+        try:
+            evaluation = sets.begin(category, key, published.memory.version, settings, len(images))
+            if evaluation is None:
+                return
+            known = {image.id for image, _ in sets.results(category, evaluation.id)}
+        except CategoryNotFound:  # removed meanwhile
+            return
+        for image in images:
+            if image.id in known:
+                continue
+            now = self._library.published
+            if stopping.is_set() or (now is not published and self._key(category, images, now) != key):
+                return
+            if not sets.record(evaluation.id, self._inspect(image, now)):
+                return
+        sets.finish(evaluation.id)
+
+    def _key(self, category: str, images: Sequence[LabelledImage], published: PublishedState) -> str | None:
+        """Names what an evaluation comes out by; None while that is not settled."""
+        settings = published.settings.get(category, CategorySettings())
+        calibration = self._calibrations.of(category)
+        if calibration is None or not self._calibrations.is_current(published.memory, category, settings.scoring):
+            return None
+        basis = [
+            calibration.key,
+            published.memory_id,
+            published.memory.geometry_of(category).to_json(),
+            asdict(settings.decision),
+            [(each.id, each.mask_sha256) for each in images],
+        ]
+        return hashlib.sha256(json.dumps(basis).encode()).hexdigest()
+
+    def _inspect(self, image: LabelledImage, published: PublishedState) -> LabelledResult:
+        failed = partial(LabelledResult, image.id, None, None, None, None)
+        if self._library.find_existing(image.category, [image.image_sha256]):
+            return failed(error="It is a reference: a test image must be none.")
+        try:
+            data = self._library.read_original(image.image_sha256, image.image_suffix)
+            stored = read_image(data, self._limits)
+            reading = reading_for(stored, reading_of_parts(published, image.category, None))
+            prepared = self._preprocess(read_pixels(stored, reading), published.memory.geometry_of(image.category))
+            detection = self._detect(image, stored, prepared, published)
+            regions = [region for region, _ in detection.regions]
+            hit = None if image.mask_sha256 is None else self._hits(image, regions)
+        except (OriginalUnreadable, ImageRejected, OtherProportions, NoReferencesError) as error:
+            return failed(error=str(error))
+        decision = detection.decision
+        return LabelledResult(
+            image.id,
+            detection.measures.score,
+            decision.threshold,
+            decision.p_value,
+            decision.verdict,
+            tuple({"box": region.box, "peak": region.peak} for region in regions),
+            hit,
+        )
+
+    def _detect(
+        self, image: LabelledImage, stored: RawImage, prepared: PreparedImage, published: PublishedState
+    ) -> Detection:
+        detector = Detector(self._engine, lambda name, encoding: self._criteria.of(name, encoding, published))
+
+        def work(memory: MemoryBank) -> Detection | Exception:
+            [features] = encode_images(self._encoder, [prepared])
+            size = (image.width, image.height)
+            steps = detector.detect(memory, features, size, image.category, stored.encoding)
+            [found] = run_batched(self._engine, memory, [steps])
+            return found
+
+        found = self._worker.submit_calibration(work).result()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _hits(self, image: LabelledImage, regions: Sequence[Region]) -> bool:
+        """Whether a region touches the mask, which is scaled to the image."""
+        data = self._library.read_original(image.mask_sha256 or "", image.mask_suffix or "")
+        levels = read_image(data, self._limits).levels
+        flat: Any = levels if levels.ndim == 2 else levels.max(axis=2)
+        mask = cv2.resize((flat > 0).astype(np.uint8), (image.width, image.height), interpolation=cv2.INTER_NEAREST)
+        drawn = np.zeros_like(mask)
+        for region in regions:
+            cv2.fillPoly(drawn, [np.round(np.array(region.polygon)).astype(np.int32)], 1)
+        return bool((drawn & mask).any())

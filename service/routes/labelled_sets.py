@@ -1,0 +1,208 @@
+"""`/categories/{name}/test-images` and `/evaluations`: what a category lets escape, measured on labelled images."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.domain.errors import EvaluationNotFound
+from indexer.domain.labelled_set import LabelledImage
+from indexer.imaging.decode import ImageRejected
+from indexer.imaging.encode import detect_suffix
+from service.http.image_response import Side, image_response
+from service.http.problems import documented_problems
+from service.http.uploads import documented_upload, read_upload
+from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
+from service.schemas.labelled_sets import (
+    EvaluatedImageView,
+    EvaluationDetail,
+    EvaluationsResponse,
+    EvaluationView,
+    LabelledImageResult,
+    LabelledImagesAdded,
+    LabelledImagesResponse,
+    LabelledImageView,
+    RecallChangeView,
+    RecallSummaryView,
+    RocPoint,
+)
+from service.schemas.text import CategoryName
+from service.state import AppState
+from service.usecases.labelled_sets import (
+    AddedImage,
+    EvaluatedSet,
+    add_labelled_images,
+    evaluated_sets,
+    roc_points,
+    set_labelled_mask,
+)
+from service.usecases.stored_images import read_stored_image
+
+router = APIRouter(prefix="/categories", tags=["test sets"])
+
+Name = Annotated[CategoryName, Path()]
+Id = Annotated[int, Path(ge=0, lt=2**63)]
+
+
+class _Options(BaseModel):
+    """The text fields of an upload."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defective: bool = Field(description="Whether the parts are defective; all images of one request are of one kind.")
+
+
+class _NoFields(BaseModel):
+    """A mask comes without text fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@router.get("/{name}/test-images", responses=documented_problems("not-found"))
+async def labelled_images(name: Name, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
+    """The images that a category is measured on."""
+    found = await asyncio.to_thread(state.library.catalogue.labelled_sets.images, name)
+    return LabelledImagesResponse(images=tuple(map(_image_view, found)))
+
+
+@router.post(
+    "/{name}/test-images",
+    openapi_extra=documented_upload(_Options),
+    responses=documented_problems("not-found", "request-too-large", "storage-full", "queue-full"),
+)
+async def add(
+    name: Name, request: Request, state: Annotated[AppState, Depends(app_state)], admitted: OnboardingLease
+) -> LabelledImagesAdded:
+    """Put labelled images, of good or of defective parts, into a category's test set, and have it evaluated.
+
+    They are kept until they are taken out, whatever the history's limits. An image sent again with the other label gets
+    that. One that is a reference is refused, since its score says nothing.
+    """
+    upload, options = await read_upload(request, _Options, state.settings.max_images)
+    admitted.add(len(upload.files) - 1)
+    outcomes = await add_labelled_images(state, name, upload, defective=options.defective)
+    results = []
+    for file, outcome in zip(upload.files, outcomes, strict=True):
+        if isinstance(outcome, AddedImage):
+            status: Literal["added", "duplicate"] = "added" if outcome.new else "duplicate"
+            results.append(LabelledImageResult(filename=file.name, status=status, id=outcome.id))
+        else:
+            reason = outcome.reason if isinstance(outcome, ImageRejected) else "reference"
+            detail = outcome.detail if isinstance(outcome, ImageRejected) else str(outcome)
+            results.append(LabelledImageResult(filename=file.name, status="rejected", reason=reason, detail=detail))
+    state.evaluations.soon()
+    return LabelledImagesAdded(results=tuple(results))
+
+
+@router.put(
+    "/{name}/test-images/{image_id}/mask",
+    openapi_extra=documented_upload(_NoFields),
+    responses=documented_problems(
+        "not-found", "image-rejected", "image-too-large", "unsupported-format", "request-too-large", "storage-full"
+    ),
+)
+async def mask(
+    name: Name,
+    image_id: Id,
+    request: Request,
+    state: Annotated[AppState, Depends(app_state)],
+    _admitted: OnboardingLease,
+) -> LabelledImageView:
+    """Say where the defect of an image is: a mask that is not black there. Its size does not matter."""
+    upload, _ = await read_upload(request, _NoFields, 1)
+    [file] = upload.files
+    await state.onboarding_decoder.read(file)
+    found = await set_labelled_mask(state, name, image_id, file.data, detect_suffix(file.data))
+    state.evaluations.soon()
+    return _image_view(found)
+
+
+@router.delete("/{name}/test-images/{image_id}", responses=documented_problems("not-found"))
+async def remove(name: Name, image_id: Id, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
+    """Take an image out of a test set; the answer is what is left. Evaluations that it was in keep their results."""
+    await asyncio.to_thread(state.library.catalogue.labelled_sets.remove, name, image_id)
+    state.evaluations.soon()
+    return await labelled_images(name, state)
+
+
+@router.get(
+    "/{name}/test-images/{image_id}/image",
+    response_class=Response,
+    responses=documented_problems("not-found", "queue-full"),
+)
+async def image(
+    name: Name,
+    image_id: Id,
+    state: Annotated[AppState, Depends(app_state)],
+    held: StoredBytesLease,
+    side: Side = None,
+) -> Response:
+    """The image as it was sent, or smaller."""
+    found = await asyncio.to_thread(state.library.catalogue.labelled_sets.image, name, image_id)
+    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
+    return await image_response(state.thread_pools.files, data, found.image_suffix, side, state.settings.image_limits)
+
+
+@router.get("/{name}/evaluations", responses=documented_problems("not-found"))
+async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]) -> EvaluationsResponse:
+    """How the test set went, newest first, each against the one before; the latest twenty are kept.
+
+    One begins by itself when images, references, settings or the encoder have changed and the category is calibrated.
+    It goes on where it was after a restart.
+    """
+    found = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
+    return EvaluationsResponse(evaluations=tuple(map(_evaluation_view, found)))
+
+
+@router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
+async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
+    """One evaluation with what was detected in every image."""
+    found = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
+    wanted = next((each for each in found if each.evaluation.id == evaluation_id), None)
+    if wanted is None:
+        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {name!r}")
+    return EvaluationDetail(
+        evaluation=_evaluation_view(wanted),
+        results=tuple(
+            EvaluatedImageView(
+                image=_image_view(labelled),
+                **{key: value for key, value in asdict(result).items() if key != "image_id"},
+            )
+            for labelled, result in wanted.results
+        ),
+        roc=tuple(
+            RocPoint(threshold=threshold, false_rejects=good, recall=bad)
+            for threshold, good, bad in roc_points(wanted.results)
+        ),
+    )
+
+
+def _image_view(found: LabelledImage) -> LabelledImageView:
+    return LabelledImageView(
+        id=found.id,
+        filename=found.filename,
+        defective=found.defective,
+        width=found.width,
+        height=found.height,
+        added_at=found.added_at,
+        mask=found.mask_sha256 is not None,
+    )
+
+
+def _evaluation_view(found: EvaluatedSet) -> EvaluationView:
+    one = found.evaluation
+    return EvaluationView(
+        id=one.id,
+        version=one.version,
+        started_at=one.started_at,
+        finished_at=one.finished_at,
+        images=one.images,
+        done=one.done,
+        settings=dict(one.settings),
+        summary=RecallSummaryView(**asdict(found.summary)),
+        change=None if found.change is None else RecallChangeView(**asdict(found.change)),
+    )

@@ -1,0 +1,129 @@
+"""Keeps images of a labelled test set, and reads how its evaluations went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.labelled_sets import NewLabelledImage
+from indexer.domain.labelled_set import (
+    Evaluation,
+    LabelledImage,
+    LabelledResult,
+    RecallChange,
+    RecallSummary,
+    compare,
+    summarise,
+)
+from indexer.imaging.decode import ImageRejected
+from service.errors import Conflict
+from service.inference.decoder import DecodedImage, Upload
+from service.inference.image_reading import reading_of_parts
+from service.state import AppState
+
+
+@dataclass(frozen=True)
+class AddedImage:
+    """An image of a test set. new: it was not in it, or with the other label."""
+
+    id: int
+    new: bool
+
+
+@dataclass(frozen=True)
+class EvaluatedSet:
+    """An evaluation with what was detected in each image, and how it went against the one before."""
+
+    evaluation: Evaluation
+    results: tuple[tuple[LabelledImage, LabelledResult], ...]
+    summary: RecallSummary
+    change: RecallChange | None
+
+
+async def add_labelled_images(
+    state: AppState, category: str, upload: Upload, *, defective: bool
+) -> list[AddedImage | ImageRejected | Conflict]:
+    """Keep uploaded images in a category's test set; what became of each, in order.
+
+    A reference cannot be one: its score says nothing. CategoryNotFound, StorageFull.
+    """
+    await asyncio.to_thread(state.library.catalogue.categories.get, category)
+    published = state.library.published
+    reading = reading_of_parts(published, category, None)
+    decoded = await state.onboarding_decoder.decode(upload, state.library.geometry_of(category), reading)
+    digests = [image.original.sha256 for image in decoded if isinstance(image, DecodedImage)]
+    references = await asyncio.to_thread(state.library.find_existing, category, digests)
+    outcomes: dict[int, AddedImage | ImageRejected | Conflict] = {}
+    usable: dict[int, DecodedImage] = {}
+    for index, image in enumerate(decoded):
+        if isinstance(image, ImageRejected):
+            outcomes[index] = image
+        elif image.original.sha256 in references:
+            outcomes[index] = Conflict("It is a reference: take other images than those that are compared with.")
+        else:
+            usable[index] = image
+    added = await asyncio.to_thread(_store, state, category, list(usable.values()), defective=defective)
+    outcomes |= dict(zip(usable, added, strict=True))
+    return [outcomes[index] for index in range(len(decoded))]
+
+
+def _store(state: AppState, category: str, images: Sequence[DecodedImage], *, defective: bool) -> list[AddedImage]:
+    new = []
+    with state.library.files.shared():
+        for image in images:
+            original = image.original
+            digest = state.library.store_image(original.data, original.suffix)
+            new.append(NewLabelledImage(original.filename, digest, original.suffix, original.width, original.height))
+        added = state.library.catalogue.labelled_sets.add(category, new, defective=defective)
+    return [AddedImage(image_id, is_new) for image_id, is_new in added]
+
+
+async def set_labelled_mask(state: AppState, category: str, image_id: int, data: bytes, suffix: str) -> LabelledImage:
+    """Keep where an image's defect is. CategoryNotFound, LabelledImageNotFound, StorageFull."""
+
+    def store() -> LabelledImage:
+        with state.library.files.shared():
+            digest = state.library.store_image(data, suffix)
+            return state.library.catalogue.labelled_sets.set_mask(category, image_id, digest, suffix)
+
+    return await asyncio.to_thread(store)
+
+
+def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
+    """Every evaluation of a category's test set, newest first. CategoryNotFound."""
+    evaluations = catalogue.labelled_sets.evaluations(category)
+    results = [catalogue.labelled_sets.results(category, each.id) for each in evaluations]
+    before = [*results[1:], None]
+    return [_evaluated(each, results[place], before[place]) for place, each in enumerate(evaluations)]
+
+
+def _evaluated(
+    evaluation: Evaluation,
+    results: tuple[tuple[LabelledImage, LabelledResult], ...],
+    before: tuple[tuple[LabelledImage, LabelledResult], ...] | None,
+) -> EvaluatedSet:
+    truth = {image.id: image.defective for image, _ in (*results, *(before or ()))}
+    own = [result for _, result in results]
+    change = None if before is None else compare([result for _, result in before], own, truth)
+    return EvaluatedSet(evaluation, results, summarise(own, truth), change)
+
+
+def roc_points(results: Sequence[tuple[LabelledImage, LabelledResult]]) -> list[tuple[float, float, float]]:
+    """Threshold, share of good and of defective images above it, at each distinct score from the highest down.
+
+    Empty unless there are both kinds.
+    """
+    scored = [(result.score, image.defective) for image, result in results if result.score is not None]
+    bad, good = sum(truth for _, truth in scored), sum(not truth for _, truth in scored)
+    if not bad or not good:
+        return []
+    return [
+        (
+            threshold,
+            sum(score > threshold and not truth for score, truth in scored) / good,
+            sum(score > threshold and truth for score, truth in scored) / bad,
+        )
+        for threshold in sorted({score for score, _ in scored}, reverse=True)
+    ]

@@ -1,0 +1,61 @@
+"""A category's labelled test set: what escapes and what is rejected though good, under a threshold to be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.helpers.accessibility import assert_accessible
+from tests.helpers.part_images import varied
+from tests.helpers.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A service that knows 24 discs."""
+    with ServerProcess(tmp_path_factory.mktemp("test-set") / "data", REFRESH_INTERVAL_MS="100") as running:
+        running.wait_until_live()
+        running.teach("disc", *(varied(seed) for seed in range(24)))
+        running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
+        running.wait_until_calibrated("disc")
+        yield running
+
+
+def test_a_test_set_is_given_evaluated_and_explained_and_evaluated_again_after_a_change(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    for kind, scratched in (("good", False), ("defective", True)):
+        for number in range(4):
+            (tmp_path / f"{kind}-{number}.png").write_bytes(varied(100 + number, scratched=scratched))
+    page.goto("/#/categories/disc/testset")
+    page.get_by_label("Choose good parts").set_input_files(sorted(tmp_path.glob("good-*")))
+    page.get_by_label("Choose defective parts").set_input_files(sorted(tmp_path.glob("defective-*")))
+    expect(page.get_by_text("4 good and 4 defective images.")).to_be_visible()
+    result = page.get_by_role("region", name="Result")
+    expect(result).to_contain_text("0 / 4")
+    figures = result.locator(".figures strong")
+    expect(figures.nth(0)).to_have_text("100%")
+    assert_accessible(page)
+
+    slider = page.get_by_label("Threshold, to be tried")
+    slider.focus()
+    slider.press("End")  # beyond every score: all defects would escape
+    expect(figures.nth(0)).to_have_text("0%")
+    escapes = page.get_by_role("region", name="Escapes")
+    expect(escapes.get_by_role("listitem")).to_have_count(4)
+    escapes.get_by_role("button", name="Explain defective-0.png").click()
+    dialog = page.get_by_role("dialog", name="defective-0.png")
+    expect(dialog.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
+    page.wait_for_timeout(500)
+    assert_accessible(page)
+    dialog.get_by_role("button", name="Close").click()
+
+    server.client.patch("/categories/disc", json={"threshold": 2.0}).raise_for_status()
+    expect(result).to_contain_text("escapes +4, false rejects 0", timeout=60_000)
+    expect(page.get_by_role("group", name="Evaluations")).to_contain_text("4 (+4)")
+    escapes.get_by_role("button", name="Take out").first.click()
+    expect(page.get_by_text("4 good and 3 defective images.")).to_be_visible()
+    assert server.client.get("/inspections").json()["inspections"] == []

@@ -1,0 +1,98 @@
+"""Labelled test sets are kept, evaluated by themselves, compared, and survive a restart and a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.imaging.encode import encode_png
+from service.app import create_app
+from service.state import AppState
+from tests.helpers.http_service import check_problem, files, settings, wait_until_calibrated
+from tests.helpers.http_service import onboard as teach
+from tests.helpers.part_images import varied
+from tests.helpers.waiting import eventually
+
+
+def scratch_mask() -> bytes:
+    """Where `varied` scratches, as an image of half the size."""
+    mask = np.zeros((72, 80, 3), np.uint8)
+    cv2.line(mask, (30, 30), (45, 40), (255, 255, 255), 4)
+    return encode_png(mask)
+
+
+def evaluations(client: TestClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/categories/disc/evaluations").json()["evaluations"]
+    return found
+
+
+def evaluated(client: TestClient, images: int, threshold: float | None = None) -> dict[str, Any]:
+    """The latest evaluation, once it is of so many images, one of which has a mask, under this threshold."""
+
+    def so() -> bool:
+        latest = next(iter(evaluations(client)), None)
+        return (
+            latest is not None
+            and latest["finished_at"] is not None
+            and (latest["images"], latest["settings"]["threshold"]) == (images, threshold)
+            and (latest["summary"]["masked"] == 1 or images < 7)
+        )
+
+    eventually(so, f"no evaluation of {images} images ended", 60)
+    return evaluations(client)[0]
+
+
+def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(tmp_path: Path) -> None:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
+        teach(client, "disc", *(varied(seed) for seed in range(24)))
+        client.patch("/categories/disc", json={"false_reject_rate": 0.05})
+        wait_until_calibrated(client, "disc")
+        assert evaluations(client) == []
+        good = files(*(varied(seed) for seed in range(100, 104)), varied(0), b"no image")
+        added = client.post("/categories/disc/test-images", data={"defective": "false"}, files=good).json()["results"]
+        assert [each["status"] for each in added] == ["added"] * 4 + ["rejected"] * 2
+        assert added[4]["reason"] == "reference"
+        bad = files(*(varied(seed, scratched=True) for seed in range(200, 203)))
+        answer = client.post("/categories/disc/test-images", data={"defective": "true"}, files=bad).json()
+        first_bad = answer["results"][0]["id"]
+        masked = client.put(f"/categories/disc/test-images/{first_bad}/mask", files=files(scratch_mask()))
+        assert masked.json()["mask"] is True
+        assert len(client.get("/categories/disc/test-images").json()["images"]) == 7
+        summary = evaluated(client, 7)["summary"]
+        assert (summary["detected"], summary["missed"], summary["undecided"]) == (3, 0, 0)
+        assert (summary["recall"], summary["auroc"]) == (1.0, 1.0)
+        assert (summary["hits"], summary["masked"]) == (1, 1)
+        assert client.get("/inspections").json()["inspections"] == []
+
+        client.patch("/categories/disc", json={"threshold": 2.0})  # which lets everything pass
+        latest = evaluated(client, 7, 2.0)
+        assert latest["summary"]["missed"] == 3
+        assert len(latest["change"]["newly_missed"]) == 3
+        detail = client.get(f"/categories/disc/evaluations/{latest['id']}").json()
+        assert [each["verdict"] for each in detail["results"] if each["image"]["defective"]] == ["normal"] * 3
+        assert detail["roc"][-1]["recall"] <= 1.0
+
+        for _ in range(2):  # the second time it is out already
+            assert len(client.delete(f"/categories/disc/test-images/{first_bad}").json()["images"]) == 6
+        assert evaluated(client, 6, 2.0)["summary"]["missed"] == 2
+        known = len(evaluations(client))
+        shown = client.get(f"/categories/disc/test-images/{added[0]['id']}/image", params={"side": 64})
+        assert shown.headers["content-type"] == "image/jpeg"
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
+        assert len(evaluations(again)) == known
+        check_problem(again.get("/categories/disc/evaluations/99"), 404, "not-found")
+        check_problem(again.get("/categories/disc/test-images/99/image"), 404, "not-found")
+        check_problem(again.get("/categories/nothing/evaluations"), 404, "not-found")
+
+
+@pytest.mark.parametrize("defective", ["perhaps", ""])
+def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str) -> None:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
+        teach(client, "disc", varied(0))
+        answer = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
+        check_problem(answer, 422, "invalid-request")
