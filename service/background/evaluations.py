@@ -88,8 +88,9 @@ class Evaluations:
             now = self._library.published
             if stopping.is_set() or (now is not published and self._key(category, images, now) != key):
                 return
-            if not sets.record(evaluation.id, self._inspect(image, now)):
-                return
+            result = self._inspect(image, now)
+            if result is None or not sets.record(evaluation.id, result):
+                return  # another round
         sets.finish(evaluation.id)
 
     def _key(self, category: str, images: Sequence[LabelledImage], published: PublishedState) -> str | None:
@@ -107,7 +108,8 @@ class Evaluations:
         ]
         return hashlib.sha256(json.dumps(basis).encode()).hexdigest()
 
-    def _inspect(self, image: LabelledImage, published: PublishedState) -> LabelledResult:
+    def _inspect(self, image: LabelledImage, published: PublishedState) -> LabelledResult | None:
+        """What is detected in one image; None while a calibration for images stored like it is being made."""
         failed = partial(LabelledResult, image.id, None, None, None, None)
         if self._library.find_existing(image.category, [image.image_sha256]):
             return failed(error="It is a reference: a test image must be none.")
@@ -116,6 +118,8 @@ class Evaluations:
             stored = read_image(data, self._limits)
             reading = reading_for(stored, reading_of_parts(published, image.category, None))
             prepared = self._preprocess(read_pixels(stored, reading), published.memory.geometry_of(image.category))
+            if self._criteria.of(image.category, stored.encoding, published).judged == "waiting":
+                return None
             detection = self._detect(image, stored, prepared, published)
             regions = [region for region, _ in detection.regions]
             hit = None if image.mask_sha256 is None else self._hits(image, regions)

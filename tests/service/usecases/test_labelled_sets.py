@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.imaging.encode import encode_png
+from indexer.imaging.decode import decode_image
+from indexer.imaging.encode import encode_jpeg, encode_png
 from service.app import create_app
 from service.state import AppState
 from tests.helpers.http_service import check_problem, files, settings, wait_until_calibrated
@@ -53,7 +54,8 @@ def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(t
         client.patch("/categories/disc", json={"false_reject_rate": 0.05})
         wait_until_calibrated(client, "disc")
         assert evaluations(client) == []
-        good = files(*(varied(seed) for seed in range(100, 104)), varied(0), b"no image")
+        compressed = encode_jpeg(decode_image(varied(103)), 60)  # which is judged by a calibration of its own
+        good = files(*(varied(seed) for seed in range(100, 103)), compressed, varied(0), b"no image")
         added = client.post("/categories/disc/test-images", data={"defective": "false"}, files=good).json()["results"]
         assert [each["status"] for each in added] == ["added"] * 4 + ["rejected"] * 2
         assert added[4]["reason"] == "reference"
