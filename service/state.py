@@ -285,7 +285,7 @@ class AppState:
     async def wait_for_version(self, version: int) -> None:
         """Return once this process serves a snapshot of at least this version. SnapshotBehind when it takes too long.
 
-        MemoryInactive when the references have moved to another memory.
+        MemoryInactive when the references have been re-encoded into another memory.
 
         All waiting requests share one poll of the catalogue, followed by the regular polls.
         """
@@ -296,7 +296,7 @@ class AppState:
             await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS)
         while self.library.memory.version < version:
             if self.library.published.superseded_by is not None:
-                raise MemoryInactive("the references have moved to another memory")
+                raise MemoryInactive("the references have been re-encoded into another memory")
             if time.monotonic() > end:
                 raise SnapshotBehind(f"The snapshot is {self.library.memory.version}, not yet {version}; ask again.")
             await asyncio.sleep(0.05)

@@ -59,7 +59,7 @@ class Adaptation:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 scale, references, statistics = (stored[name] for name in ("scale", "references", "measures"))
         except (OSError, KeyError, EOFError, BadZipFile) as error:
-            raise ValueError("a kept adaptation cannot be read") from error
+            raise ValueError("a stored adaptation cannot be read") from error
         return cls(
             scale, _calibration(known, [ImageStatistics(*row) for row in statistics.tolist()], references.tolist())
         )

@@ -32,12 +32,12 @@ class DataFolder:
         """The folder of that name; creates nothing. Raises NoDataFolder, BeingRestored and UnsupportedDatabase."""
         folder = cls._named(root, database_url)
         if not root.is_dir():
-            raise NoDataFolder(f"there is no data folder {root}; `touchstone migrate` makes a new one")
+            raise NoDataFolder(f"there is no data folder {root}; `touchstone migrate` creates one")
         folder._check_whole()
         file = folder.database.database
         if folder.database.get_backend_name() == "sqlite" and file is not None and not Path(file).is_file():
             raise NoDataFolder(
-                f"{root} is no data folder: there is no catalogue {file}; `touchstone migrate` makes a new one"
+                f"{root} is not a data folder: it has no catalogue {file}; `touchstone migrate` creates one"
             )
         return folder
 
@@ -79,4 +79,4 @@ class DataFolder:
 
     def _check_whole(self) -> None:
         if (self.root / RESTORE_MARKER).exists():
-            raise BeingRestored(f"{self.root} is not wholly restored: run `touchstone restore` to its end first")
+            raise BeingRestored(f"{self.root} is not completely restored: complete `touchstone restore` first")

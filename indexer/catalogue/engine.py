@@ -78,7 +78,7 @@ def parse_url(url: str | URL) -> URL:
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
-        raise UnsupportedDatabase(f"the catalogue speaks sqlite and postgresql, not {parsed.drivername}")
+        raise UnsupportedDatabase(f"the catalogue supports sqlite and postgresql, not {parsed.drivername}")
     return parsed
 
 
@@ -280,11 +280,11 @@ def translate_errors() -> Iterator[None]:
     except DBAPIError as error:
         code = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
         if code in _FULL:
-            raise StorageFull("no room left on the disk that holds the catalogue") from error
+            raise StorageFull("no space left on the catalogue's disk") from error
         if code.startswith(_BUSY):
             raise CatalogueBusy("another process keeps the catalogue locked") from error
         # psycopg gives no code when it cannot connect or the connection breaks under it.
         if code.startswith(_AWAY) or error.connection_invalidated or (not code and isinstance(error, OperationalError)):
             message = str(error.orig).partition("\n")[0]
-            raise CatalogueUnavailable(f"the catalogue's database does not answer: {message}") from error
+            raise CatalogueUnavailable(f"the catalogue's database does not respond: {message}") from error
         raise

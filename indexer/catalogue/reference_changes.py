@@ -35,7 +35,7 @@ def append_references(
         raise ValueError(f"a segment of {segment.count} rows for {len(references)} references")
     active = active_memory(connection)
     if active is None or active.id != memory_id:
-        raise MemoryInactive("this data folder has switched to another memory: start again, with its encoder")
+        raise MemoryInactive("this data folder has switched to another memory: restart with its encoder")
     live = live_digests(connection, category, {reference.image_sha256 for reference in references})
     duplicates: set[int] = set()
     fresh: dict[str, tuple[int, NewReference]] = {}  # digest → row of the segment, reference

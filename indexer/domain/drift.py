@@ -28,16 +28,17 @@ _MAX_EVIDENCE = 1e12  # evidence beyond this says nothing more
 class DriftMartingale:
     """The distribution of a category's p-values since the test began, and the evidence that they have become smaller.
 
-    counts: inspections by p-value, in ten bins from 0 to 1. capitals: what each of five gamblers owns, who began with
-    1 / 5 each. Three bet 0, 1 and 2 on small p-values; two stake 0.1 and 0.3 of what they own on parts that score above
-    every reference. One hundredth of it all is shared out anew before each bet (the simple jumper of conformal test
-    martingales). evidence: what they own together. max_evidence: the most it ever was.
+    counts: inspections by p-value, in ten bins from 0 to 1. capitals: the capital of each of five betting strategies,
+    initially 1 / 5. Three bet on small p-values with factors 1 + ε (1/2 − p) for ε = 0, 1, 2; two stake 0.1 and 0.3 of
+    their capital on parts that score above every reference. Before each bet 1 % of the total is redistributed equally
+    (the simple jumper of conformal test martingales). evidence: the total capital, the value of the martingale.
+    max_evidence: its maximum so far.
 
-    While production is like the references, `evidence` ever reaches 100 with a probability of at most 1 %. P-values
-    are not quite uniform for one given set of n references. For the first three each is raised by √(ln 200 / 2n), which
-    covers the difference in 199 of 200 sets (Dvoretzky–Kiefer–Wolfowitz). For the others, good parts are above every
-    reference at most as often as in 199 of 200 sets, 1 − 0.005^(1/n), and a twentieth more for defects. So a false
-    alarm, ever, has a probability of at most 2 %.
+    While production is like the references, `evidence` ever reaches 100 with a probability of at most 1 % (Ville's
+    inequality). P-values are not exactly uniform for one given set of n references. For the first three strategies each
+    is raised by √(ln 200 / 2n), which covers the difference in 199 of 200 sets (Dvoretzky–Kiefer–Wolfowitz). The others
+    assume that good parts score above every reference with the probability that holds in 199 of 200 sets, 1 −
+    0.005^(1/n), plus 0.05 for defects. In total the probability of ever raising a false alarm is at most 2 %.
     """
 
     counts: tuple[int, ...] = (0,) * BINS
@@ -63,7 +64,7 @@ class DriftMartingale:
         """The state after further inspections, in order, calibrated with this many references."""
         known = max(1, references)
         allowance = math.sqrt(math.log(1 / _UNLUCKY) / (2 * known))
-        above_all = 1 - _UNLUCKY ** (1 / known) + _DEFECTS  # how often a part may be that before anybody wins
+        above_all = 1 - _UNLUCKY ** (1 / known) + _DEFECTS  # assumed probability of a score above every reference
         counts, capitals, max_evidence = list(self.counts), list(self.capitals), self.max_evidence
         for p_value in p_values:
             counts[min(BINS - 1, int(p_value * BINS))] += 1

@@ -38,12 +38,12 @@ class GeometryChoice:
     def __post_init__(self) -> None:
         ways = (self.cells, self.smallest_defect, self.size, self.window)
         if sum(way is not None for way in ways) > 1:
-            raise GeometryError("say one of cells, smallest_defect, size, or resized with window")
+            raise GeometryError("give one of cells, smallest_defect, size, or resized with window")
         if (self.resized is None) != (self.window is None):
             raise GeometryError("resized and window belong together")
         if self.millimetres_per_pixel is not None:
             if self.smallest_defect is None:
-                raise GeometryError("millimetres_per_pixel is the scale of smallest_defect: say that, too")
+                raise GeometryError("millimetres_per_pixel is the scale of smallest_defect: give that as well")
             if not self.millimetres_per_pixel > 0:
                 raise GeometryError("millimetres_per_pixel is more than 0")
 

@@ -90,7 +90,7 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise EncoderError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise EncoderError("device 'cuda' was asked for, but torch finds no CUDA device here: choose auto or cpu")
+        raise EncoderError("device 'cuda' was requested, but torch finds no CUDA device here: choose auto or cpu")
     if device.type not in ("cpu", "cuda"):
         raise EncoderError(f"device {name!r} is not supported: choose auto, cpu, cuda or cuda:N")
     return device

@@ -77,7 +77,7 @@ def _files(name: str, target: Path) -> Iterator[_File]:
     wanted_files = [sibling for sibling in top if any(fnmatch.fnmatch(sibling.rfilename, like) for like in _WANTED)]
     names = {sibling.rfilename for sibling in wanted_files}
     if CONFIG not in names or not any(filename.endswith(".safetensors") for filename in names):
-        raise EncoderError(f"{repository} on the hub holds no config.json and safetensors: it is no encoder")
+        raise EncoderError(f"{repository} on the hub has no config.json and safetensors: it is not an encoder")
     for sibling in wanted_files:
         url = hf_hub_url(repository, sibling.rfilename, revision=about.sha)
         yield _File(url, target / sibling.rfilename, sibling.size, sibling.lfs.sha256 if sibling.lfs else None)
@@ -86,7 +86,9 @@ def _files(name: str, target: Path) -> Iterator[_File]:
 def _fetch_checkpoint(published: Published, url: str, folder: Path, report: Report) -> Path:
     target = folder / published.name
     if published.by_hand:
-        raise EncoderError(f"{published.name} is given out to browsers only: download it from {url} to {target}")
+        raise EncoderError(
+            f"{published.name} can be downloaded with a browser only: get it from {url} and store it as {target}"
+        )
     # Meta's names end in the first digits of the checksum.
     digits = re.search(r"-([0-9a-f]{8})\.", url.rpartition("/")[2])
     try:
@@ -110,7 +112,9 @@ def _bring(file: _File, headers: Mapping[str, str], report: Report) -> str:
     digest, size = _stream(file, part, headers, report)
     if not _as_announced(file, digest, size):
         part.unlink()
-        raise EncoderError(f"{file.target.name} came damaged: its size or checksum is not as published; fetch again")
+        raise EncoderError(
+            f"{file.target.name} is damaged: its size or checksum differs from the published one; fetch again"
+        )
     part.replace(file.target)
     return digest
 
@@ -137,7 +141,7 @@ def _stream(file: _File, part: Path, headers: Mapping[str, str], report: Report)
                 done += len(block)
                 report(file.target.name, done, total)
     if total and done < total:
-        raise httpx.ReadError(f"the connection ended after {done} of {total} bytes; fetch again to go on")
+        raise httpx.ReadError(f"the connection ended after {done} of {total} bytes; fetch again to resume")
     return digest.hexdigest(), done
 
 

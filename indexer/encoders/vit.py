@@ -200,7 +200,7 @@ class VitEncoder:
         wide = torch.finfo(self.model.dtype).eps * 64
         if not torch.allclose(last, again, rtol=wide, atol=wide):
             raise EncoderError(
-                f"{name} sees something else in the same image each time, as with patches masked at random"
+                f"{name} gives different features for the same image each time, as with patches masked at random"
             )
         # Whether the last hidden state is before or after the norm differs between architectures and versions.
         if not any(torch.allclose(end, last, rtol=wide, atol=wide) for end in (self.norm(states[-1]), states[-1])):

@@ -84,5 +84,5 @@ def translate_full_disk() -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(error.errno, "no room left on the disk that holds the data folder") from error
+            raise StorageFull(error.errno, "no space left on the data folder's disk") from error
         raise

@@ -277,7 +277,7 @@ def _invalid(error: RequestValidationError) -> ProblemError:
 
 
 def _disconnected(_: ClientDisconnect) -> ProblemError:  # nobody reads this
-    return ProblemError("malformed-request", "The connection ended before there was an answer.")
+    return ProblemError("malformed-request", "The connection ended before the response.")
 
 
 def _from_framework(error: HTTPException) -> ProblemError:

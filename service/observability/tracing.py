@@ -56,7 +56,7 @@ class Tracing:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError:
             raise TracingUnavailable(
-                "TOUCHSTONE_TRACES_ENDPOINT is set, but OpenTelemetry is missing: pip install 'touchstone[tracing]'"
+                "TOUCHSTONE_TRACES_ENDPOINT is set, without OpenTelemetry: pip install 'touchstone[tracing]'"
             ) from None
         about = Resource.create({"service.name": "touchstone", "service.version": version("touchstone")})
         self._provider = TracerProvider(resource=about)

@@ -164,7 +164,7 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
     frame = Frame(geometry.placement((inspection.width, inspection.height)), (1, 1))
     data = await state.thread_pools.files(heat_png, state.history_folder, inspection, frame)
     if data is None:
-        raise ProblemError("not-found", "The map of this inspection is no longer kept.")
+        raise ProblemError("not-found", "The map of this inspection is no longer stored.")
     return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
 
 
@@ -179,7 +179,9 @@ async def image(
         data = await _file(state, thumbnail_name(inspection_id))
         return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
     if gone and inspection.thumbnail_bytes is not None:
-        raise ProblemError("not-found", "The image as it was sent is no longer kept; `side` gives a small one.")
+        raise ProblemError(
+            "not-found", "The original image is no longer stored; with `side` its thumbnail is returned."
+        )
     data, suffix = await _image(state, inspection, lease)
     return await image_response(state.thread_pools.files, data, suffix, side, state.settings.image_limits)
 
@@ -220,11 +222,11 @@ async def _file(state: AppState, name: str | None) -> bytes:
     try:
         return await state.thread_pools.files((state.history_folder / (name or "")).read_bytes)
     except (FileNotFoundError, IsADirectoryError):
-        raise ProblemError("not-found", "This is no longer kept.") from None
+        raise ProblemError("not-found", "This file is no longer stored.") from None
 
 
 async def _image(state: AppState, inspection: Inspection, lease: Lease) -> tuple[bytes, str]:
     if inspection.stored_bytes is None or inspection.image_sha256 is None or inspection.image_suffix is None:
-        raise ProblemError("not-found", "The image of this inspection is no longer kept.")
+        raise ProblemError("not-found", "The image of this inspection is no longer stored.")
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
     return data, inspection.image_suffix

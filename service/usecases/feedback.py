@@ -45,7 +45,7 @@ async def mark_as_good(
         return inspection
     if inspection.stored_bytes is None:
         raise Conflict(
-            "The image is no longer kept, so it cannot become a reference: send it to POST /references.",
+            "The image is no longer stored, so it cannot become a reference: send it to POST /references.",
         )
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
     reading = Reading.from_json(inspection.reading)

@@ -37,7 +37,7 @@ async def advise(
         image_size = image_size or usual_size(state.library.published.profiles.get(category, Profile()), present)
         references = references or max(1, stored.references)
     if image_size is None:
-        raise InvalidSetting("Say a category, or the width and the height of its images.")
+        raise InvalidSetting("Give a category, or the width and height of its images.")
     expected_references = references or _REFERENCES
     geometry = resolved(state, choice, image_size, present, expected_references)
     pace = await state.geometry_pace()

@@ -30,8 +30,8 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
         depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
         if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
             raise Conflict(
-                f"{others} references of 16 bits a channel were read as of another depth: take them back, and send "
-                "them again with the bit_depth that they have.",
+                f"{others} 16-bit references were read with another bit depth: remove them, and send "
+                "them again with the right bit_depth.",
             )
     if (region := changes.get("region_of_interest")) is not None:
         polygons = tuple(tuple(polygon) for polygon in region["polygons"])

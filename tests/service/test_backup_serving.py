@@ -206,8 +206,8 @@ def test_commands_that_can_do_nothing_say_why_in_one_line(tmp_path: Path) -> Non
     (tmp_path / "full" / "something").touch()
     cases = {
         ("restore", str(tmp_path / "none"), "--data", str(tmp_path / "new")): "there is no backup in",
-        ("verify", "--data", str(tmp_path / "full")): "there is no catalogue",
-        ("backup", str(tmp_path / "b"), "--data", str(tmp_path / "full")): "there is no catalogue",
+        ("verify", "--data", str(tmp_path / "full")): "it has no catalogue",
+        ("backup", str(tmp_path / "b"), "--data", str(tmp_path / "full")): "it has no catalogue",
     }
     for command, words in cases.items():
         told = run.invoke(app, list(command))

@@ -45,7 +45,7 @@ def build(weights: Weights) -> DINOv3ViTModel:
     if missing := [name for name in missing if not name.endswith("mask_token")]:
         raise EncoderError(f"not a whole checkpoint: {len(missing)} tensors missing, the first {missing[0]}")
     if unexpected:
-        raise EncoderError(f"not a DINOv3 checkpoint that can be read: what is {unexpected[0]}?")
+        raise EncoderError(f"not a DINOv3 checkpoint that can be read: unexpected tensor {unexpected[0]}")
     set_periods(model, weights.tensors.get("rope_embed.periods"))
     return model
 

@@ -107,6 +107,6 @@ def loaded(kind: type[M], config: PretrainedConfig, state: dict[str, torch.Tenso
     if missing := sorted(report["missing_keys"]):
         raise EncoderError(f"not a whole checkpoint: {len(missing)} tensors missing, the first {missing[0]}")
     if unexpected := sorted(report["unexpected_keys"]):
-        raise EncoderError(f"not a checkpoint that can be read: what is {unexpected[0]}?")
+        raise EncoderError(f"not a checkpoint that can be read: unexpected tensor {unexpected[0]}")
     loaded: M = model
     return loaded

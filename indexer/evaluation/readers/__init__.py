@@ -33,9 +33,9 @@ def read_dataset(folder: Path, layout: Layout | None = None, categories: Collect
     judged = {sample.category for sample in dataset.samples}
     for name in sorted(judged.symmetric_difference(dataset.categories)):
         lacks = "test images" if name in dataset.categories else "references"
-        raise DatasetError(f"{name} in {folder} has no {lacks}: the data set is not wholly unpacked")
+        raise DatasetError(f"{name} in {folder} has no {lacks}: the data set is not completely unpacked")
     if not any(sample.defective for sample in dataset.samples):
-        raise DatasetError(f"{folder} has no defective test image: there is nothing to tell apart")
+        raise DatasetError(f"{folder} has no defective test image")
     return dataset
 
 

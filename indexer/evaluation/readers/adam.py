@@ -58,13 +58,13 @@ def read(folder: Path, requested: Collection[str]) -> Dataset:
     for path in map(dataset.__getitem__, chosen(dataset, requested, folder)):
         good = list_images(path / "train" / GOOD / _RGB)
         if not good:
-            raise DatasetError(f"no images in {path / 'train' / GOOD / _RGB}: the data set is not wholly unpacked")
+            raise DatasetError(f"no images in {path / 'train' / GOOD / _RGB}: the data set is not completely unpacked")
         references += [Reference(image, path.name) for image in good]
         samples += [Sample(image, path.name, GOOD) for image in list_images(path / "validation" / GOOD / _RGB)]
         for kind in list_folders(path / "test") if (path / "test").is_dir() else []:
             images = list_images(kind / _RGB)
             if not images:
-                raise DatasetError(f"no images in {kind / _RGB}: the data set is not wholly unpacked")
+                raise DatasetError(f"no images in {kind / _RGB}: the data set is not completely unpacked")
             if kind.name == GOOD:
                 samples += [Sample(image, path.name, GOOD) for image in images]
                 continue

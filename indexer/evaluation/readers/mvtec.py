@@ -68,7 +68,7 @@ def read_as(folder: Path, layout: Layout, requested: Collection[str]) -> Dataset
     for path in map(categories.__getitem__, chosen(categories, requested, folder)):
         good = list_images(path / "train" / GOOD)
         if not good:
-            raise DatasetError(f"no images in {path / 'train' / GOOD}: the data set is not wholly unpacked")
+            raise DatasetError(f"no images in {path / 'train' / GOOD}: the data set is not completely unpacked")
         references += [Reference(image, path.name) for image in good]
         samples += _samples(path)
     return Dataset(layout, folder, tuple(references), tuple(samples))
@@ -81,7 +81,7 @@ def _samples(category: Path) -> list[Sample]:
     for path in tests:
         images = list_images(path)
         if not images:
-            raise DatasetError(f"no images in {path}: the data set is not wholly unpacked")
+            raise DatasetError(f"no images in {path}: the data set is not completely unpacked")
         if path.name == GOOD:
             samples += [Sample(image, category.name, GOOD) for image in images]
             continue
@@ -90,5 +90,5 @@ def _samples(category: Path) -> list[Sample]:
         masks = masks_of(images, truth / path.name, str(path))
         samples += [Sample(image, category.name, path.name, mask) for image, mask in zip(images, masks, strict=True)]
     if not samples:
-        raise DatasetError(f"no images in {category / 'test'}: the data set is not wholly unpacked")
+        raise DatasetError(f"no images in {category / 'test'}: the data set is not completely unpacked")
     return samples

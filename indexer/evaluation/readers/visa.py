@@ -92,5 +92,5 @@ def _rows(split: Path) -> list[dict[str, str]]:
 def _there(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
-        raise DatasetError(f"{_SPLIT} names {name}, which is not in {folder}: the data set is not wholly unpacked")
+        raise DatasetError(f"{_SPLIT} names {name}, which is not in {folder}: the data set is not completely unpacked")
     return path

@@ -80,7 +80,9 @@ class AccessControlMiddleware:
             )
         limit = self._requests_per_minute if key.requests_per_minute is None else key.requests_per_minute
         if limit and (seconds := self._rates.wait(key.id, limit)):
-            detail = f"This key may make {limit} requests a minute; Retry-After says when the next one fits."
+            detail = (
+                f"This key may make {limit} requests a minute; Retry-After is the time until the next one is allowed."
+            )
             raise ProblemError("rate-limited", detail, headers={"Retry-After": str(seconds)})
         held = Role[key.role.upper()]
         if held < role:
@@ -95,14 +97,14 @@ class AccessControlMiddleware:
             except Exception:  # the task that follows the keys has logged it
                 raise ProblemError(
                     "unavailable",
-                    "The key cannot be checked: the database does not answer.",
+                    "The key cannot be checked: the database does not respond.",
                     headers={"Retry-After": "5"},
                 ) from None
         return api_keys.check(token)
 
     def _refuse_foreign_pages(self, method: str, headers: dict[bytes, bytes]) -> None:
         if method not in _SAFE and headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
-            raise ProblemError("forbidden", "A page of another site may not change anything here.")
+            raise ProblemError("forbidden", "Cross-site requests may not change anything.")
         requested = _PORT.sub(b"", headers.get(b"host", b"localhost")).lower()
         if requested not in self._hosts:
             detail = "Open access answers to names of this machine only, such as localhost: see the Host header."

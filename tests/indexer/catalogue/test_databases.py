@@ -278,7 +278,7 @@ def test_a_database_that_goes_away_is_named_and_works_again_when_it_is_back(post
     postgres.stop()
     try:
         for touch in (catalogue.memories.active, catalogue.categories.list, lambda: catalogue.memories.ensure(*SPACE)):
-            with pytest.raises(CatalogueUnavailable, match="does not answer"):
+            with pytest.raises(CatalogueUnavailable, match="does not respond"):
                 touch()
     finally:
         postgres.start()
@@ -296,7 +296,7 @@ def test_a_database_that_cannot_be_reached_is_named_within_its_timeout(place: st
         place = place or f"127.0.0.1:{silent.getsockname()[1]}"
         url = f"postgresql://touchstone:hunter2@{place}/touchstone?connect_timeout=2"
         for touch in (Catalogue.open, Catalogue.migrate):
-            with pytest.raises(CatalogueUnavailable, match="does not answer") as caught:
+            with pytest.raises(CatalogueUnavailable, match="does not respond") as caught:
                 touch(url)
             assert words in str(caught.value)
             assert "hunter2" not in str(caught.value)
@@ -336,7 +336,7 @@ def test_a_server_that_accepts_data_and_never_responds_times_out(postgres: Postg
                 if moment != "committing":
                     connection.execute(select(1))
 
-        with patient(lock=0.2, answer=0.5), pytest.raises(CatalogueUnavailable, match="does not answer") as caught:
+        with patient(lock=0.2, answer=0.5), pytest.raises(CatalogueUnavailable, match="does not respond") as caught:
             ask()
         assert isinstance(caught.value, CommitUncertain) == (moment == "committing")
         assert not catalogue.answering

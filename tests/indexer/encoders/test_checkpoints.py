@@ -259,7 +259,7 @@ def test_weights_that_are_not_whole_are_refused(architecture: str, gone: str, tm
 @pytest.mark.parametrize("architecture", MODELS)
 def test_weights_of_something_more_are_refused(architecture: str, tmp_path: Path) -> None:
     torch.save(MODELS[architecture].weights() | {"norm_pre.weight": torch.ones(WIDTH)}, tmp_path / "weights.pth")
-    with pytest.raises(EncoderError, match=r"what is norm_pre\.weight"):
+    with pytest.raises(EncoderError, match=r"unexpected tensor norm_pre\.weight"):
         load(tmp_path / "weights.pth")
 
 

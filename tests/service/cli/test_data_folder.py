@@ -65,7 +65,7 @@ def test_a_mistyped_folder_is_an_error_and_nothing_is_created(tmp_path: Path, co
     done = touchstone(*given(command, tmp_path), data=data, **more)
     assert done.exit_code == 2, done.output
     assert len(done.stderr.splitlines()) == 1
-    assert ("there is no data folder" if kind == "nothing there" else "there is no catalogue") in done.stderr
+    assert ("there is no data folder" if kind == "nothing there" else "it has no catalogue") in done.stderr
     assert str(data) in done.stderr
     assert tree(tmp_path) == before
 

@@ -267,7 +267,7 @@ def test_a_checkpoint_elsewhere_is_fetched_under_its_own_name_and_checked_by_it(
     subprocess.run(["sha256sum", "-c", "ours.pth.sha256"], cwd=path.parent, check=True, capture_output=True)
     path.unlink()
     monkeypatch.setattr(fetching, "PUBLISHED", (entry("teacher-00000000.pth"),))
-    with pytest.raises(EncoderError, match="came damaged"):
+    with pytest.raises(EncoderError, match="is damaged"):
         fetching.fetch("ours.pth", tmp_path / "encoders", lambda *_: None)
 
 
