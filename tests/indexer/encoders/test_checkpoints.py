@@ -209,7 +209,7 @@ def test_maes_encoder_is_whole_and_the_same_every_time(tmp_path: Path) -> None:
     torch.save(MODELS[PLAIN].weights(), tmp_path / "weights.pth")
     plain = load(tmp_path / "weights.pth")
     model = transformers.ViTMAEModel(config)
-    model.load_state_dict(plain._model.state_dict())  # type: ignore[attr-defined]
+    model.load_state_dict(plain.model.state_dict())  # type: ignore[attr-defined]
     model.save_pretrained(tmp_path / "folder")
     pretraining = transformers.ViTMAEForPreTraining(config)  # as the hub has it, with a decoder
     pretraining.vit.load_state_dict(model.state_dict())
@@ -227,18 +227,18 @@ class Shuffling(transformers.ViTModel):
         return super().forward(pixel_values + torch.rand_like(pixel_values), **options)
 
 
-def test_a_model_that_sees_something_else_each_time_is_refused() -> None:
+def test_a_model_with_random_features_is_refused() -> None:
     config = transformers.ViTConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, patch_size=8, image_size=32
     )
     settings = EncoderSettings("random", None, NATIVE, NATIVE, "cpu")
-    with pytest.raises(EncoderError, match="something else in the same image each time"):
+    with pytest.raises(EncoderError, match="different features for the same image each time"):
         VitEncoder(Shuffling(config), settings, InputGeometry.paper(NATIVE, NATIVE), torch.device("cpu"))
 
 
 def test_beit_of_transformers_gives_the_same_tokens(tmp_path: Path) -> None:
     plain = load(MODELS[BEIT].save(tmp_path / "timm"))
-    plain._model.save_pretrained(tmp_path / "folder")  # type: ignore[attr-defined]
+    plain.model.save_pretrained(tmp_path / "folder")  # type: ignore[attr-defined]
     (tmp_path / "folder/preprocessor_config.json").write_text(
         '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
     )

@@ -18,6 +18,7 @@ from tests.helpers.part_folders import folder_of
 # Everything that opens a data folder, with what else it takes; `{}` is a folder beside the data.
 READING = {
     "backup": ["backup", "{}/saved"],
+    "export": ["export", "disc", "--to", "{}/exported"],
     "geometry list": ["geometry", "list"],
     "keys create": ["keys", "create", "press-4"],
     "keys list": ["keys", "list"],
@@ -81,7 +82,7 @@ def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: 
     before = tree(tmp_path)
     done = touchstone(*given(command, tmp_path), data=data)
     assert done.exit_code == 2, done.output
-    assert "run `touchstone restore` to its end first" in done.stderr.splitlines()[-1]
+    assert "complete `touchstone restore` first" in done.stderr.splitlines()[-1]
     assert tree(tmp_path) == before
     with pytest.raises(BeingRestored):
         DataFolder.existing(data)
