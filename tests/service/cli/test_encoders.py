@@ -189,7 +189,7 @@ def test_a_part_longer_than_the_file_is_begun_anew(hub: Hub, tmp_path: Path) -> 
 
 def test_a_damaged_download_is_refused_and_no_file_remains(hub: Hub, tmp_path: Path) -> None:
     hub.damage = True
-    refused(touchstone(hub, "fetch", NAME, cwd=tmp_path), "model.safetensors came damaged")
+    refused(touchstone(hub, "fetch", NAME, cwd=tmp_path), "model.safetensors is damaged")
     assert not list((tmp_path / "encoders" / FOLDER).glob("model*"))
 
 
