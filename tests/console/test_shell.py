@@ -49,7 +49,7 @@ def test_every_verdict_has_a_shape_a_word_and_a_meaning() -> None:
     shapes = (STATIC / "verdict.js").read_text().partition("const SHAPES = {\n")[2].partition("\n};")[0]
     assert re.findall(r"^  (\w+): ", shapes, re.MULTILINE) == list(VERDICTS)
     words = json.loads((STATIC / "strings/en.json").read_text())
-    assert all(words[f"verdict.{each}"] and words[f"verdict.{each}.meaning"] for each in VERDICTS)
+    assert all(words[f"verdict.{verdict}"] and words[f"verdict.{verdict}.meaning"] for verdict in VERDICTS)
 
 
 def test_the_console_holds_no_markup_that_data_could_become() -> None:

@@ -180,7 +180,7 @@ def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
         [key] = [each for each in catalogue.api_keys.list() if each.revoked_at is None]
         catalogue.api_keys.revoke(key.id)  # as another replica, or a command, does
         eventually(lambda: client.get("/access", headers=line).status_code == 401, "the key lives on")
-        assert not any(each.done() for each in hanging), "it is refused while all others wait"
+        assert not any(call.done() for call in hanging), "it is refused while all others wait"
         # And a key that was made elsewhere opens at once.
         engineer = bearer(catalogue, Role.ENGINEER)
         assert client.get("/access", headers=engineer).status_code == 200

@@ -70,7 +70,7 @@ def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
         try:
             assert client.get("/readyz").status_code == 200
             assert client.get("/access", headers={"Authorization": f"Bearer {made.token}"}).status_code == 200
-            assert not any(each.done() for each in hanging)
+            assert not any(call.done() for call in hanging)
         finally:
             release.set()
 
