@@ -64,7 +64,7 @@ class LabelledSets:
         """
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
-            outcomes = [_put(connection, category_id, each, defective=defective) for each in images]
+            outcomes = [_put(connection, category_id, image, defective=defective) for image in images]
             if changed := [image_id for image_id, new in outcomes if new]:
                 note(connection, "test-set.added", category, after={"images": changed, "defective": defective})
             return outcomes

@@ -107,13 +107,13 @@ class RecallChange:
 
 def summarise(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> RecallSummary:
     """How an evaluation went. defective: the truth, by image id."""
-    decided = [each for each in results if each.verdict is not None and each.verdict != "uncalibrated"]
+    decided = [result for result in results if result.verdict is not None and result.verdict != "uncalibrated"]
     counts = {(truth, reject): 0 for truth in (False, True) for reject in (False, True)}
-    for each in decided:
-        counts[defective[each.image_id], each.verdict in REJECTING] += 1
+    for result in decided:
+        counts[defective[result.image_id], result.verdict in REJECTING] += 1
     detected, missed = counts[True, True], counts[True, False]
     rejected, passed = counts[False, True], counts[False, False]
-    hits = [each.mask_hit for each in results if each.mask_hit is not None]
+    hits = [result.mask_hit for result in results if result.mask_hit is not None]
     return RecallSummary(
         detected,
         missed,
@@ -133,12 +133,12 @@ def compare(
 ) -> RecallChange:
     """What changed among the images of both evaluations. defective: the truth, by image id."""
     wrong_before, wrong_after = (
-        {each.image_id for each in results if _wrong(each, defective)} for results in (before, after)
+        {result.image_id for result in results if _wrong(result, defective)} for results in (before, after)
     )
-    both = {each.image_id for each in before} & {each.image_id for each in after}
+    both = {result.image_id for result in before} & {result.image_id for result in after}
 
     def which(ids: set[int], *, truth: bool) -> tuple[int, ...]:
-        return tuple(sorted(each for each in ids & both if defective[each] is truth))
+        return tuple(sorted(image_id for image_id in ids & both if defective[image_id] is truth))
 
     new, gone = wrong_after - wrong_before, wrong_before - wrong_after
     return RecallChange(
@@ -153,7 +153,7 @@ def _wrong(result: LabelledResult, defective: Mapping[int, bool]) -> bool:
 
 
 def _auroc(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> float | None:
-    scored = [(each.score, defective[each.image_id]) for each in results if each.score is not None]
+    scored = [(result.score, defective[result.image_id]) for result in results if result.score is not None]
     bad = np.array([score for score, truth in scored if truth])
     good = np.array([score for score, truth in scored if not truth])
     if len(bad) == 0 or len(good) == 0:

@@ -104,7 +104,7 @@ class Evaluations:
             published.memory_id,
             published.memory.geometry_of(category).to_json(),
             asdict(settings.decision),
-            [(each.id, each.mask_sha256) for each in images],
+            [(image.id, image.mask_sha256) for image in images],
         ]
         return hashlib.sha256(json.dumps(basis).encode()).hexdigest()
 

@@ -65,8 +65,8 @@ class _NoFields(BaseModel):
 @router.get("/{name}/test-images", responses=documented_problems("not-found"))
 async def labelled_images(name: Name, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
     """The images that a category is measured on."""
-    found = await asyncio.to_thread(state.library.catalogue.labelled_sets.images, name)
-    return LabelledImagesResponse(images=tuple(map(_image_view, found)))
+    images = await asyncio.to_thread(state.library.catalogue.labelled_sets.images, name)
+    return LabelledImagesResponse(images=tuple(map(_image_view, images)))
 
 
 @router.post(
@@ -154,15 +154,15 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
     One begins by itself when images, references, settings or the encoder have changed and the category is calibrated.
     It goes on where it was after a restart.
     """
-    found = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
-    return EvaluationsResponse(evaluations=tuple(map(_evaluation_view, found)))
+    evaluated = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
+    return EvaluationsResponse(evaluations=tuple(map(_evaluation_view, evaluated)))
 
 
 @router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
-    found = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
-    wanted = next((each for each in found if each.evaluation.id == evaluation_id), None)
+    evaluated = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
+    wanted = next((one for one in evaluated if one.evaluation.id == evaluation_id), None)
     if wanted is None:
         raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {name!r}")
     return EvaluationDetail(

@@ -18,9 +18,9 @@ def drifting_parts(catalogue: Catalogue, category: str, test: DriftTest, limit: 
     The p-values are those of the image as a whole where the scene has changed, else those of the score.
     """
     latest = catalogue.inspections.iterate(InspectionFilter(category=category, since=test.started_at))
-    counted = [each for each in islice(latest, _LOOKED_AT) if each.calibration_key == test.calibration_key]
-    ranked = [(p_value, each) for each in counted if (p_value := _p_value(each, test)) is not None]
-    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:limit]]
+    counted = [one for one in islice(latest, _LOOKED_AT) if one.calibration_key == test.calibration_key]
+    ranked = [(p_value, one) for one in counted if (p_value := _p_value(one, test)) is not None]
+    return [inspection for _, inspection in sorted(ranked, key=lambda pair: pair[0])[:limit]]
 
 
 def _p_value(inspection: Inspection, test: DriftTest) -> float | None:

@@ -94,9 +94,9 @@ async def set_labelled_mask(state: AppState, category: str, image_id: int, data:
 def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
     """Every evaluation of a category's test set, newest first. CategoryNotFound."""
     evaluations = catalogue.labelled_sets.evaluations(category)
-    results = [catalogue.labelled_sets.results(category, each.id) for each in evaluations]
+    results = [catalogue.labelled_sets.results(category, evaluation.id) for evaluation in evaluations]
     before = [*results[1:], None]
-    return [_evaluated(each, results[place], before[place]) for place, each in enumerate(evaluations)]
+    return [_evaluated(evaluation, results[place], before[place]) for place, evaluation in enumerate(evaluations)]
 
 
 def _evaluated(
