@@ -204,9 +204,12 @@ def test_the_error_for_a_gated_encoder_names_an_ungated_copy(hub: Hub, tmp_path:
     ("name", "says"),
     [
         ("timm:no_such_model", "is no published encoder: see `touchstone encoders`"),
-        ("some/text-model", "holds no config.json and safetensors"),
+        ("some/text-model", "has no config.json and safetensors"),
         ("a/b/c", "is no published encoder"),
-        ("D-iGPT_B_PT_1K.pth", "download it from https://github.com/OliverRensu/D-iGPT#checkpoint to encoders/D-iGPT"),
+        (
+            "D-iGPT_B_PT_1K.pth",
+            "get it from https://github.com/OliverRensu/D-iGPT#checkpoint and store it as encoders/D-iGPT",
+        ),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(hub: Hub, tmp_path: Path, name: str, says: str) -> None:
