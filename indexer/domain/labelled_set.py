@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-import numpy as np
 
 from indexer.domain.json_types import JsonObject
 
@@ -154,10 +153,9 @@ def _wrong(result: LabelledResult, defective: Mapping[int, bool]) -> bool:
 
 def _auroc(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> float | None:
     scored = [(result.score, defective[result.image_id]) for result in results if result.score is not None]
-    bad = np.array([score for score, truth in scored if truth])
-    good = np.array([score for score, truth in scored if not truth])
-    if len(bad) == 0 or len(good) == 0:
+    bad = [score for score, truth in scored if truth]
+    good = sorted(score for score, truth in scored if not truth)
+    if not bad or not good:
         return None
-    ordered = np.sort(good)
-    below, up_to = np.searchsorted(ordered, bad, "left"), np.searchsorted(ordered, bad, "right")
-    return float((below + up_to).mean() / (2 * len(good)))
+    ranks = sum(bisect_left(good, score) + bisect_right(good, score) for score in bad)
+    return ranks / (2 * len(bad) * len(good))
