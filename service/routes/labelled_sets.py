@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from indexer.domain.errors import EvaluationNotFound
 from indexer.domain.labelled_set import LabelledImage
@@ -48,12 +48,19 @@ Name = Annotated[CategoryName, Path()]
 Id = Annotated[int, Path(ge=0, lt=2**63)]
 
 
+def _truth(text: object) -> object:
+    """The truth value of a form's text; no other words for it than JSON has."""
+    return {"true": True, "false": False}.get(text, text) if isinstance(text, str) else text
+
+
 class _Options(BaseModel):
     """The text fields of an upload."""
 
     model_config = ConfigDict(extra="forbid")
 
-    defective: bool = Field(description="Whether the parts are defective; all images of one request are of one kind.")
+    defective: Annotated[bool, Strict(), BeforeValidator(_truth)] = Field(
+        description="Whether the parts are defective; all images of one request are of one kind."
+    )
 
 
 class _NoFields(BaseModel):

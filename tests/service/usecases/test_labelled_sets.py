@@ -92,7 +92,7 @@ def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(t
         check_problem(again.get("/categories/nothing/evaluations"), 404, "not-found")
 
 
-@pytest.mark.parametrize("defective", ["perhaps", ""])
+@pytest.mark.parametrize("defective", ["perhaps", "", "0"])
 def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str) -> None:
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
         teach(client, "disc", varied(0))
