@@ -20,7 +20,7 @@ from indexer.detection.detector import judge
 from indexer.encoders import Encoder
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import score_image
-from indexer.search import PatchSearchEngine, TorchEngine
+from indexer.search import PatchSearchEngine, choose_engine
 from tests.study.codecs import codecs
 from tests.study.few import outliers
 from tests.study.fits import named
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.01, help="false-reject rate of the verdicts (default 0.01)")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    encoder, engine = study_encoder(), TorchEngine(torch.device("cpu"))
+    encoder, engine = study_encoder(), choose_engine(torch.device("cpu"))
     lines = []
     study = Study(encoder, engine, (20, 50, 200))
     made = rendered(encoder, given.products, given.references, given.tests, given.odd, given.keep)
