@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.labelled_sets import NewLabelledImage
@@ -119,11 +120,10 @@ def roc_points(results: Sequence[tuple[LabelledImage, LabelledResult]]) -> list[
     bad, good = sum(truth for _, truth in scored), sum(not truth for _, truth in scored)
     if not bad or not good:
         return []
-    return [
-        (
-            threshold,
-            sum(score > threshold and not truth for score, truth in scored) / good,
-            sum(score > threshold and truth for score, truth in scored) / bad,
-        )
-        for threshold in sorted({score for score, _ in scored}, reverse=True)
-    ]
+    points: list[tuple[float, float, float]] = []
+    above = [0, 0]  # good, defective
+    for threshold, alike in groupby(sorted(scored, reverse=True), key=lambda pair: pair[0]):
+        points.append((threshold, above[0] / good, above[1] / bad))
+        for _, truth in alike:
+            above[truth] += 1
+    return points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.domain.labelled_set import LabelledImage, LabelledResult
 from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_jpeg, encode_png
 from service.app import create_app
 from service.state import AppState
+from service.usecases.labelled_sets import roc_points
 from tests.helpers.http_service import check_problem, files, settings, wait_until_calibrated
 from tests.helpers.http_service import onboard as teach
 from tests.helpers.part_images import varied
@@ -98,3 +101,16 @@ def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str
         teach(client, "disc", varied(0))
         answer = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
         check_problem(answer, 422, "invalid-request")
+
+
+def test_the_roc_counts_images_above_each_distinct_score() -> None:
+    scored = [(0.1, False), (0.3, True), (0.3, False), (0.5, True), (None, True)]
+    results = [
+        (
+            LabelledImage(index, "disc", "p.png", defective, "0" * 64, ".png", 4, 3, datetime.now(UTC)),
+            LabelledResult(index, score, 0.4, None, None),
+        )
+        for index, (score, defective) in enumerate(scored)
+    ]
+    assert roc_points(results) == [(0.5, 0.0, 0.0), (0.3, 0.0, 0.5), (0.1, 0.5, 1.0)]
+    assert roc_points(results[:1]) == []
