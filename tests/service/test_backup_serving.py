@@ -220,7 +220,7 @@ def test_commands_that_can_do_nothing_say_why_in_one_line(tmp_path: Path) -> Non
 def test_help_says_what_exit_codes_mean(command: str) -> None:
     told = CliRunner().invoke(app, [command, "--help"])
     assert told.exit_code == 0
-    assert "Exit code 0" in told.output
+    assert "Exit code: 0" in told.output
 
 
 def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_commands(tmp_path: Path) -> None:
