@@ -71,6 +71,7 @@ def test_a_failure_of_every_part_is_an_outage_and_no_part_is_lost(service: str, 
         with agent.start():
             wait_until(lambda: str(status) in agent.errors()["line"].get("service", ""), "the error", 30)
             wait_until(lambda: len(front.requests) > 8, "repeated requests", 30)
+            wait_until(lambda: agent.metric("decisions_total", station="line") == 4, "every decision", 30)
             assert records(tmp_path) == []
             front.status = lambda *_: None
             wait_until(lambda: len(records(tmp_path)) == 4, "every record", 30)

@@ -634,7 +634,7 @@ def without(name: str) -> Callable[[dict[str, torch.Tensor]], object]:
         (without("norm.weight"), "1 tensors missing"),
         (without("patch_embed.proj.weight"), r"it has no patch_embed\.proj\.weight"),
         (without("rope_embed.periods"), r"it has no rope_embed\.periods"),
-        (lambda weights: {**weights, "cls_norm.weight": torch.ones(WIDTH)}, r"what is cls_norm\.weight"),
+        (lambda weights: {**weights, "cls_norm.weight": torch.ones(WIDTH)}, r"unexpected tensor cls_norm\.weight"),
         (lambda weights: {**weights, "norm.weight": torch.ones(7)}, "do not fit together"),
         (lambda _weights: {"stages.0.weight": torch.ones(3)}, "not a vision transformer's checkpoint"),
         (lambda weights: {"others": weights}, "no state dict of tensors"),

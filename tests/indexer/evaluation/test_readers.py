@@ -101,7 +101,7 @@ _NUMBERED = json.dumps({"train": [], "test": [{"image_path": "OK/0.jpg", "anomal
     [
         (trees.mvtec, _gone("disc"), None),
         (trees.mvtec, _gone("disc/train/good"), "no images in"),
-        (trees.mvtec, _gone("disc/test"), "not wholly unpacked"),
+        (trees.mvtec, _gone("disc/test"), "not completely unpacked"),
         (trees.mvtec, _gone("disc/ground_truth/scratch/001_mask.png"), "1 of 3 images"),
         (trees.mvtec, _gone("disc/ground_truth/scratch"), "has no folder scratch"),
         (trees.visa, _gone("pcb1/Data/Images/Anomaly/000.JPG"), "which is not in"),

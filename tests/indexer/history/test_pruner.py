@@ -277,5 +277,5 @@ def test_pruning_queries_use_indexes(tmp_path: Path) -> None:
             if statement.startswith(("SELECT", "UPDATE inspection"))
         ]
     engine.dispose()
-    assert len(plans) == 19
+    assert len(plans) == 21
     assert [plan for plan in plans if "INDEX" not in plan] == []

@@ -132,7 +132,7 @@ def test_a_calibration_that_does_not_fit_is_recomputed(
     odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
     library.catalogue.calibrations.store("disc", library.memory_id, odd)
     assert read_stored(library, "disc") is None
-    assert "made again" in caplog.text
+    assert "computed again" in caplog.text
 
 
 def test_removing_a_category_removes_its_results(library: ReferenceStore) -> None:
