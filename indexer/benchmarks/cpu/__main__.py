@@ -34,7 +34,7 @@ def bench(
     loop over cells of the authors' program, and with the floor: the time of one read of the retrieved codes, or of the
     arithmetic, at the rates measured in the same rounds.
 
-    The full run takes a few minutes on two cores and up to 12 GB of memory.
+    The full run takes ten minutes or more on two cores and up to 12 GB of memory.
     The encoders have random weights: nothing is downloaded, so only speed is measured.
 
     Examples:
