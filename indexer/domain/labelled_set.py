@@ -36,8 +36,7 @@ class LabelledImage:
 class LabelledResult:
     """What was detected in one image of a test set. score: None where it could not be inspected, for `error`.
 
-    regions: `Region`s as JSON, in pixels of the image. mask_hit: whether the map's largest pixel lies in the mask; None
-    without one.
+    regions: `Region`s as JSON, in pixels of the image. mask_hit: whether a region touches the mask; None without one.
     """
 
     image_id: int
@@ -76,7 +75,7 @@ class RecallSummary:
     detected, missed: defective images rejected and passed. passed, rejected: good ones. undecided: without a verdict,
     or that could not be inspected. recall: of defective images, those rejected. precision: of the rejected, those
     defective. auroc: the probability that a defective image scores higher than a good one (ties count half).
-    hits, masked: defective images with a mask, and those whose map is largest in it.
+    masked: images with a mask; hits: those of them with a region that touches it.
     """
 
     detected: int

@@ -10,15 +10,13 @@ from functools import partial
 
 from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
-from indexer.domain.errors import OriginalUnreadable, OtherProportions
 from indexer.domain.geometry import InputGeometry
-from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, PreparedImage, prepare
 from indexer.encoders.encode_images import encode_batch
-from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
-from indexer.imaging.reading import read_pixels
+from indexer.imaging.decode import ImageLimits
 from indexer.memory import Codec, EncodedReferences, join
+from indexer.references.stored_image import prepare_stored
 from indexer.storage.image_store import ImageStore
 
 SEGMENT_ROWS = 64  # references to encode and store together: what a kill costs at most
@@ -88,9 +86,7 @@ class Reencoder:
 
     def _prepared(self, geometry: InputGeometry, reference: Reference) -> PreparedImage | None:
         """The reference's image as the encoder takes it; None if it cannot be read."""
-        try:
-            data = self._originals.read(reference.image_sha256, reference.image_suffix)
-            image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            return prepare(image, geometry, self._encoder.space.global_geometry)
-        except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
-            return None
+        overview = self._encoder.space.global_geometry
+        return prepare_stored(
+            reference, self._originals.read, self._limits, lambda image: prepare(image, geometry, overview)
+        )

@@ -15,18 +15,17 @@ from indexer.calibration.calibration import Calibration, with_calibrated_weights
 from indexer.calibration.conformal import references_needed
 from indexer.catalogue.adaptations import MAX_ENCODINGS, StoredAdaptation
 from indexer.domain.encoding import Encoding
-from indexer.domain.errors import CategoryNotFound, OriginalUnreadable, OtherProportions
+from indexer.domain.errors import CategoryNotFound
 from indexer.domain.geometry import InputGeometry
-from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, PreparedImage, prepare
 from indexer.encoders.encode_images import encode_batch
-from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
+from indexer.imaging.decode import ImageLimits
 from indexer.imaging.encoding import apply_encoding
-from indexer.imaging.reading import read_pixels
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
+from indexer.references.stored_image import prepare_stored
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationBasis, CalibrationManager
 from service.background.supervisor import for_each
@@ -210,12 +209,13 @@ class Adaptations:
         """A reference's image as it would be, had it been stored so. None if it is unreadable."""
         if reference is None:
             return None
-        try:
-            data = self._library.read_original(reference.image_sha256, reference.image_suffix)
-            image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-            return prepare(apply_encoding(image, encoding), geometry, self._encoder.space.global_geometry)
-        except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
-            return None
+        overview = self._encoder.space.global_geometry
+        return prepare_stored(
+            reference,
+            self._library.read_original,
+            self._limits,
+            lambda image: prepare(apply_encoding(image, encoding), geometry, overview),
+        )
 
 
 def _adding(

@@ -60,6 +60,7 @@ class Evaluations:
         self._criteria = criteria
         self._preprocess = preprocess
         self._limits = limits
+        self._finished: dict[str, str] = {}  # by category, the key of the evaluation that needs no other look
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: evaluate every test set that has not been, as references and settings are now."""
@@ -71,13 +72,14 @@ class Evaluations:
     def _evaluate(self, images: Sequence[LabelledImage], stopping: threading.Event) -> None:
         category, published = images[0].category, self._library.published
         key = self._key(category, images, published)
-        if key is None:
+        if key is None or self._finished.get(category) == key:
             return  # it is not calibrated, or has no references: another round
         sets = self._library.catalogue.labelled_sets
         settings = asdict(published.settings[category])
         try:
             evaluation = sets.begin(category, key, published.memory.version, settings, len(images))
             if evaluation is None:
+                self._finished[category] = key
                 return
             known = {image.id for image, _ in sets.results(category, evaluation.id)}
         except CategoryNotFound:  # removed meanwhile
@@ -92,6 +94,7 @@ class Evaluations:
             if result is None or not sets.record(evaluation.id, result):
                 return  # another round
         sets.finish(evaluation.id)
+        self._finished[category] = key
 
     def _key(self, category: str, images: Sequence[LabelledImage], published: PublishedState) -> str | None:
         """Names what an evaluation comes out by; None while that is not settled."""

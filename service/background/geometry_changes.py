@@ -9,20 +9,19 @@ from collections.abc import Callable, Sequence
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.calibration.serialisation import to_stored
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import GeometryNotFound, OriginalUnreadable, OtherProportions
+from indexer.domain.errors import GeometryNotFound
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
-from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import GeometryChange
 from indexer.encoders import Encoder, PreparedImage
 from indexer.encoders.encode_images import encode_images
-from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
-from indexer.imaging.reading import read_pixels
+from indexer.imaging.decode import ImageLimits
 from indexer.jobs.geometry_change import GeometryChangeJob, Stopped
 from indexer.jobs.reencoder import ImagesUnreadable, Reencoded
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.references.reference_store import ReferenceStore
+from indexer.references.stored_image import prepare_stored
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationManager
 from service.background.supervisor import for_each
@@ -106,14 +105,12 @@ class GeometryChanges:
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
         for reference in references:
-            try:
-                data = self._library.read_original(reference.image_sha256, reference.image_suffix)
-                image = read_pixels(read_image(data, self._limits), Reading.from_json(reference.reading))
-                prepared = self._preprocess(image, geometry)
-            except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
+            prepared = prepare_stored(
+                reference, self._library.read_original, self._limits, lambda image: self._preprocess(image, geometry)
+            )
+            if prepared is None:
                 unreadable.append(reference)
                 continue
-
             parts.append(self._worker.submit_calibration(_encoding(self._encoder, codec, prepared)).result())
             ids.append(reference.id)
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from indexer.domain.errors import EvaluationNotFound
 from indexer.domain.labelled_set import LabelledImage
 from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import detect_suffix
@@ -36,6 +35,7 @@ from service.usecases.labelled_sets import (
     AddedImage,
     EvaluatedSet,
     add_labelled_images,
+    evaluated_set,
     evaluated_sets,
     roc_points,
     set_labelled_mask,
@@ -168,10 +168,7 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
 @router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
-    evaluated = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
-    wanted = next((one for one in evaluated if one.evaluation.id == evaluation_id), None)
-    if wanted is None:
-        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {name!r}")
+    wanted = await asyncio.to_thread(evaluated_set, state.library.catalogue, name, evaluation_id)
     return EvaluationDetail(
         evaluation=_evaluation_view(wanted),
         results=tuple(

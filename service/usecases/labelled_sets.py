@@ -100,6 +100,16 @@ def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
     return [_evaluated(evaluation, results[place], before[place]) for place, evaluation in enumerate(evaluations)]
 
 
+def evaluated_set(catalogue: Catalogue, category: str, evaluation_id: int) -> EvaluatedSet:
+    """One evaluation of a category's test set. CategoryNotFound, EvaluationNotFound."""
+    sets = catalogue.labelled_sets
+    evaluations = sets.evaluations(category)
+    results = sets.results(category, evaluation_id)
+    [place] = [place for place, evaluation in enumerate(evaluations) if evaluation.id == evaluation_id]
+    before = evaluations[place + 1 : place + 2]
+    return _evaluated(evaluations[place], results, sets.results(category, before[0].id) if before else None)
+
+
 def _evaluated(
     evaluation: Evaluation,
     results: tuple[tuple[LabelledImage, LabelledResult], ...],

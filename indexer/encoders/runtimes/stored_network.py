@@ -35,7 +35,8 @@ def is_whole(folder: Path) -> bool:
     """Whether the folder has its list of checksums, and every file of that list is as it says."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        return all(_sum(folder / name) == digest for digest, _, name in (line.partition("  ") for line in lines))
+        sums = [line.partition("  ") for line in lines]  # an empty list is what a power failure leaves
+        return bool(sums) and all(_sum(folder / name) == digest for digest, _, name in sums)
     except (OSError, UnicodeDecodeError):
         return False
 
