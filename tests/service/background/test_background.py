@@ -153,7 +153,7 @@ def bearer(catalogue: Catalogue, role: Role) -> dict[str, str]:
     return {"Authorization": f"Bearer {made.token}"}
 
 
-def test_a_revoked_key_is_refused_within_a_second_while_everything_else_hangs(
+def test_a_revoked_key_is_refused_while_everything_else_hangs(
     keyed: tuple[TestClient, Catalogue],
 ) -> None:
     client, catalogue = keyed
