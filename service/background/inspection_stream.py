@@ -13,7 +13,7 @@ from indexer.catalogue.inspections import Inspections
 from indexer.domain.inspection import Inspection, InspectionFilter
 from service.schemas.inspections import inspection_view
 
-_MAX_RECORDING_DELAY = timedelta(seconds=5)  # an inspection is recorded no later than this after its time, or not sent
+MAX_RECORDING_DELAY = timedelta(seconds=5)  # an inspection is recorded no later than this after its time, or not sent
 _PAGE = 500
 _MAX_PENDING_EVENTS = 1000  # that a subscriber may be behind; then it is cut off, and comes back for what it missed
 _KEEP_ALIVE_SECONDS = 15.0
@@ -84,11 +84,11 @@ class InspectionStream:
 
     @contextmanager
     def subscribe(self, filter: InspectionFilter) -> Iterator[Subscriber]:
-        """Hear of what is recorded from now on."""
+        """Hear of what is recorded from now on, and perhaps of what was recorded in the last few seconds."""
         subscriber = Subscriber(filter, asyncio.get_running_loop())
         with self._lock:
             if not self._subscribers:  # nobody has heard of what came since the last one left
-                self._since, self._sent = datetime.now(UTC), {}
+                self._since, self._sent = datetime.now(UTC) - MAX_RECORDING_DELAY, {}
             self._subscribers.add(subscriber)
         if self._closed:
             subscriber.end()
@@ -117,7 +117,7 @@ class InspectionStream:
                 break
         self._sent |= {inspection.id: inspection.at for inspection in fresh}
         if self._sent:
-            self._since = max(self._since, max(self._sent.values()) - _MAX_RECORDING_DELAY)
+            self._since = max(self._since, max(self._sent.values()) - MAX_RECORDING_DELAY)
             self._sent = {key: at for key, at in self._sent.items() if at >= self._since}
         return fresh[::-1]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from indexer.domain.errors import CatalogueError
 from indexer.domain.inspection import InspectionFilter
-from service.background.inspection_stream import InspectionStream, inspection_event
+from service.background.inspection_stream import MAX_RECORDING_DELAY, InspectionStream, inspection_event
 
 _RECONNECT_MS = 2000
 
@@ -21,16 +21,17 @@ async def server_sent_events(
     missed_since: begin with what was recorded from then on, the newest 500 of it.
     """
     with stream.subscribe(filter) as subscriber:
+        # Read after subscribing: what is recorded in between is told as missed, or waits for the subscriber, or both.
+        moment = datetime.now(UTC) if missed_since is None else missed_since
+        try:
+            recorded = await asyncio.to_thread(stream.since, filter, moment - MAX_RECORDING_DELAY)
+        except CatalogueError:
+            return  # the browser comes back
         yield f"retry: {_RECONNECT_MS}\n\n"
-        sent: set[str] = set()
         if missed_since is not None:
-            try:
-                missed = await asyncio.to_thread(stream.since, filter, missed_since)
-            except CatalogueError:
-                return  # the browser comes back
-            sent = {inspection.id for inspection in missed}
-            for inspection in missed:
+            for inspection in recorded:
                 yield inspection_event(inspection)
+        sent = {inspection.id for inspection in recorded}
         while True:
             try:
                 next_event = await subscriber.next()

@@ -116,6 +116,7 @@ def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
         assert history.reads == 0, "nobody listens"
         async with AsyncExitStack() as house:
             ears = [await house.enter_async_context(listening(feed)) for _ in range(40)]
+            history.reads = 0  # each has looked once at what need not be told
             made = [inspection() for _ in range(3)]
             for each in made:
                 catalogue.inspections.record([each])
@@ -160,6 +161,26 @@ def test_a_reconnected_stream_gets_missed_inspections_once(catalogue: Catalogue)
             catalogue.inspections.record([more])
             await look(feed)
             assert ear.told == [*(each.id for each in missed), more.id]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("reconnected", [False, True])
+def test_an_inspection_recorded_after_a_later_one_or_after_connecting_is_told(
+    catalogue: Catalogue, reconnected: bool
+) -> None:
+    async def run() -> None:
+        feed = InspectionStream(catalogue.inspections)
+        slow, heard = inspection(), inspection()  # in the order in which they were answered
+        catalogue.inspections.record([heard])
+        if reconnected:
+            catalogue.inspections.record([slow])
+        async with listening(feed, since=heard.at if reconnected else None) as ear:
+            if not reconnected:
+                catalogue.inspections.record([slow])
+            await look(feed)
+            assert slow.id in ear.told
+            assert reconnected or ear.told == [slow.id], "what was recorded before is told to nobody who did not ask"
 
     asyncio.run(run())
 

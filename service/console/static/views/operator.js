@@ -43,7 +43,7 @@ export async function show(place, { query, signal }) {
   let rejected = []; // inspections, newest first
   let counts = { parts: 0, ok: 0, ng: 0 };
   let countedTo = 0; // when the latest part was inspected that `counts` had from the service
-  let seen = []; // ids that the stream brought, newest first: it may bring one twice
+  let seen = []; // ids that are known, newest first: the stream may bring one again
   let since = began();
   let streaming = new AbortController();
   signal.addEventListener("abort", () => { streaming.abort(); clearTimeout(unpinning); });
@@ -75,11 +75,12 @@ export async function show(place, { query, signal }) {
     await load(part, mine, async (trying) => {
       const asked = wanted.asked();
       const [{ inspections }, ...lists] = await Promise.all([
-        get("/inspections", { ...asked, limit: 1 }, trying),
+        get("/inspections", { ...asked, limit: SEEN }, trying),
         ...REJECTED.map((verdict) => get("/inspections", { ...asked, verdict, limit: REJECTS }, trying)),
       ]);
       await count(trying);
       last = inspections[0] ?? null;
+      seen = inspections.map(({ id }) => id);
       rejected = lists.flatMap((page) => page.inspections).sort((one, other) => other.at.localeCompare(one.at)).slice(0, REJECTS);
       pinned = null;
       draw();
@@ -104,14 +105,16 @@ export async function show(place, { query, signal }) {
   }
 
   function arrived(inspection) {
-    if (seen.includes(inspection.id) || inspection.id === last?.id) return;
+    if (seen.includes(inspection.id)) return;
     seen = [inspection.id, ...seen].slice(0, SEEN);
-    last = inspection;
+    if (last === null || Date.parse(inspection.at) >= Date.parse(last.at)) last = inspection; // one may be recorded late
     const isReject = REJECTED.includes(inspection.verdict);
     if (Date.parse(inspection.at) > countedTo) {
       counts.parts += 1;
       counts.ok += inspection.verdict === "normal";
       counts.ng += isReject;
+    } else {
+      count(signal).then(draw, () => {}); // it was recorded after a later one, perhaps after the count
     }
     if (isReject && !rejected.some(({ id }) => id === inspection.id)) {
       rejected = [inspection, ...rejected].slice(0, REJECTS);
