@@ -95,7 +95,8 @@ class Detection:
     """The complete result for one image.
 
     version: of the snapshot it was compared with. references: the retrieved ones, most similar first.
-    alternative_category: another category that matches better than the requested one.
+    alternative_category: another category that matches better than the requested one. unsearched_category: the one of
+    the most similar reference where its geometry is another, so that the image has to be encoded again to be compared.
     """
 
     category: str
@@ -107,6 +108,7 @@ class Detection:
     regions: tuple[tuple[Region, NearestPatch], ...]
     references: tuple[RetrievedReference, ...]
     alternative_category: AlternativeCategory | None
+    unsearched_category: str | None = None
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -148,9 +150,12 @@ class Detector:
         result = yield from score_steps(memory, self.engine, features, criteria.scoring, applied, frame=frame)
         judged = _judged(result, features, criteria)
         scored, decision = judged.scored, judged.decision
-        better = None
-        if likeliest != applied and memory.frame(likeliest).grid == frame.grid:
-            better = yield from self._alternative_category(memory, features, likeliest, result, criteria.scoring)
+        better, unsearched = None, None
+        if likeliest != applied:
+            if memory.frame(likeliest).grid == frame.grid:
+                better = yield from self.compare(memory, features, likeliest, result, criteria.scoring)
+            elif decision.verdict != "normal":
+                unsearched = likeliest
         return Detection(
             category=applied,
             criteria=criteria,
@@ -169,20 +174,24 @@ class Detector:
                 )
             ),
             alternative_category=better,
+            unsearched_category=unsearched,
         )
 
-    def _alternative_category(
+    def compare(
         self, memory: MemoryBank, features: Features, category: str, own: ScoringResult, own_settings: ScoringSettings
     ) -> SearchCoroutine[AlternativeCategory | None]:
         """The category of the most similar reference of all, if the patches agree. Costs a second patch search.
 
-        Both are compared on the cells and with the layer weights of the requested category.
+        features: of the image as that category's geometry has it. own: the result with the requested category. On the
+        same grid both are compared on the cells and with the layer weights of the requested category, on another grid
+        each by its own.
         """
         criteria = self.criteria(category, None)
         scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
-        other_distance, own_distance = (
-            mean_distance(result.distances, own.frame, own_settings) for result in (scored, own)
-        )
+        own_distance = mean_distance(own.distances, own.frame, own_settings)
+        same_grid = scored.frame.grid == own.frame.grid
+        frame, settings = (own.frame, own_settings) if same_grid else (scored.frame, criteria.scoring)
+        other_distance = mean_distance(scored.distances, frame, settings)
         if other_distance >= own_distance:
             return None
         calibration = criteria.calibration

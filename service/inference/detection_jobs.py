@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from indexer.detection.detector import Criteria, Detection, Detector
+from indexer.detection.detector import AlternativeCategory, Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import GeometryInactive, NoReferencesError
 from indexer.domain.notice import Notice
@@ -72,6 +72,22 @@ class DetectionJobs:
                 search_seconds=(ended - started) / together,
                 stages=(*context.stages, Stage("search", started, ended, together), *parts),
                 notices=notices_of_part(image, profile, detection.scored.frame, detection.criteria.judged),
+            )
+
+        return run
+
+    def comparison(
+        self, image: DecodedImage, category: str, own: Detection, published: PublishedState
+    ) -> Callable[[JobContext], SearchCoroutine[AlternativeCategory | None]]:
+        """The job that compares an image, prepared for another category, with that one: see `Detector.compare`."""
+        detector = Detector(self.engine, lambda name, encoding: self.criteria(name, encoding, published))
+
+        def run(context: JobContext) -> SearchCoroutine[AlternativeCategory | None]:
+            _check_geometry(context, image, category, published)
+            return (
+                yield from detector.compare(
+                    context.memory, context.features, category, own.scored, own.criteria.scoring
+                )
             )
 
         return run

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.detection_jobs import TimedDetection, recognise
 from service.inference.image_reading import reading_of_parts
+from service.inference.worker import DeadlineExceededError, QueueFullError
 from service.observability.tracing import Stage
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
@@ -128,7 +129,32 @@ async def _detect(
     """Each image as it was decoded, and what was detected in it, in order. Raises QueueFullError."""
     decoded, categories = await _decode(state, files, category, published, reading)
     await _wait_for_adaptation(state, categories, published, decoded)
-    return decoded, await _inspect(state, categories, published, decoded)
+    detections = await _inspect(state, categories, published, decoded)
+    for index, timed in enumerate(detections):
+        if isinstance(timed, TimedDetection) and timed.detection.unsearched_category is not None:
+            detections[index] = await _compared(state, files[index], timed, published, reading)
+    return decoded, detections
+
+
+async def _compared(
+    state: AppState, file: ImageFile, timed: TimedDetection, published: PublishedState, reading: Reading
+) -> TimedDetection:
+    """The detection with what the category of the most similar reference makes of the image, whose geometry is another.
+
+    The detection stands as it is where that category, or room in the queue, has gone in the meantime.
+    """
+    own = timed.detection
+    category = str(own.unsearched_category)
+    try:
+        [image] = await state.decoder.decode(Upload((file,)), published.memory.geometry_of(category), reading)
+        if isinstance(image, Exception):
+            return timed
+        job = state.detection_jobs.comparison(image, category, own, published)
+        [future] = state.worker.submit_detections([(image.prepared, job)], _deadline(state, 1))
+        better = await asyncio.wrap_future(future)
+    except (GeometryInactive, NoReferencesError, QueueFullError, DeadlineExceededError):
+        return timed
+    return replace(timed, detection=replace(own, alternative_category=better))
 
 
 async def _decode(

@@ -114,6 +114,17 @@ def test_without_a_category_each_image_is_recognised_and_inspected_as_its_catego
         assert result["inspected"]["fraction"] == 1.0
 
 
+def test_a_category_with_another_grid_that_fits_better_is_named(both: TestClient) -> None:
+    wrong = detect(both, square(51), category="plate")
+    assert wrong["verdict"] != "normal"
+    better = wrong["alternative_category"]
+    right = detect(both, square(51), category="disc")
+    assert better["category"] == "disc"  # type: ignore[index]
+    assert better["score"] == pytest.approx(right["score"], abs=1e-6)  # type: ignore[index]
+    assert better["mean_distance"] < better["own_mean_distance"]  # type: ignore[index]
+    assert right["alternative_category"] is None
+
+
 def test_an_unrecognisable_image_does_not_prevent_verdicts_of_the_others(
     both: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

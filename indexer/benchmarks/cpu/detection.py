@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -71,9 +72,11 @@ def detection_lines(plan: CpuPlan, vit: Vit | None, tick: Callable[[str], None])
         settings = _settings(plan, vit, folder)
         images = list(_images(plan, vit is None))
         with running_server(folder, settings) as server:
-            _onboard(server, plan)
+            for suffix in sorted({image.suffix for image in images}):
+                _onboard(server, plan, suffix)
         for image in images:
             yield StageLine(what, image.name, "floor", None, _floors(plan, vit, image, folder))
+        os.sync()  # the data sets and references written so far
         with running_server(folder, settings) as server:
             for number, image in enumerate(images):
                 if number == 0:
@@ -99,18 +102,26 @@ def _images(plan: CpuPlan, every: bool) -> Iterator[_Image]:
             yield _Image(f"{side} px {suffix[1:].upper()}", suffix, photograph(side, 1000, suffix))
 
 
-def _onboard(server: httpx.Client, plan: CpuPlan) -> None:
-    """References, and the calibration that follows them: none of it runs beside what is measured."""
-    side = plan.image_sides[0]
-    files = [("images", (f"{i}.png", photograph(side, i, ".png"), "image/png")) for i in range(plan.onboarded)]
+def _onboard(server: httpx.Client, plan: CpuPlan, suffix: str) -> None:
+    """References, and the calibration that follows them: none of it runs beside what is measured.
+
+    A category for each file format: parts in another format than their references would be adapted to, in the
+    background.
+    """
+    side, category = plan.image_sides[0], _category(suffix)
+    files = [("images", (f"{i}{suffix}", photograph(side, i, suffix))) for i in range(plan.onboarded)]
     for start in range(0, len(files), _TOGETHER):
         body = files[start : start + _TOGETHER]
-        server.post("/references", data={"category": "part"}, files=body).raise_for_status()
+        server.post("/references", data={"category": category}, files=body).raise_for_status()
     end = time.monotonic() + _CALIBRATING_SECONDS
-    while server.get("/categories/part").raise_for_status().json()["calibration"]["state"] == "pending":
+    while server.get(f"/categories/{category}").raise_for_status().json()["calibration"]["state"] == "pending":
         if time.monotonic() > end:
             raise RuntimeError("the references were not calibrated in time")
         time.sleep(0.2)
+
+
+def _category(suffix: str) -> str:
+    return f"part-{suffix[1:]}"
 
 
 def _line(server: httpx.Client, what: str, image: _Image, label: str, clients: int, turns: int) -> StageLine:
@@ -119,7 +130,7 @@ def _line(server: httpx.Client, what: str, image: _Image, label: str, clients: i
         for _ in range(turns):
             begun = time.perf_counter()
             files = {"images": (f"part{image.suffix}", image.data)}
-            server.post("/detect", data={"category": "part"}, files=files).raise_for_status()
+            server.post("/detect", data={"category": _category(image.suffix)}, files=files).raise_for_status()
             seconds.append(time.perf_counter() - begun)
         return seconds
 
