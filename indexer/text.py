@@ -9,6 +9,7 @@ from pathlib import Path
 
 MAX_LENGTH = 128  # characters of a name or an identifier
 MAX_FILENAME_LENGTH = 255
+MAX_COMMENT_LENGTH = 1000
 
 # C0 and C1 controls, DEL, and the separators that end a line or a paragraph. PostgreSQL cannot store the first of them,
 # and a log, a CSV file or a terminal is told apart from its own lines by the others.
@@ -35,6 +36,14 @@ def plain(text: str, max_length: int = MAX_LENGTH) -> str:
     text = unicodedata.normalize("NFC", text)
     if len(text) > max_length:
         raise TextRejected(f"has {len(text)} characters; at most {max_length} are accepted")
+    return text
+
+
+def trimmed(text: str, max_length: int = MAX_LENGTH) -> str:
+    """The text by the same rule, without white space around it. TextRejected, also when nothing is left."""
+    text = plain(text, max_length).strip()
+    if not text:
+        raise TextRejected("is empty")
     return text
 
 

@@ -19,7 +19,7 @@ from indexer.catalogue.reference_changes import append_references, remove_refere
 from indexer.catalogue.tables import InspectionRow, UtcDateTime
 from indexer.catalogue.trend import read_trend
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
-from indexer.domain.inspection import Inspection, InspectionFilter, Label
+from indexer.domain.inspection import DefectDetails, Inspection, InspectionFilter, Label
 from indexer.domain.page import Page
 from indexer.domain.reference import NewReference
 from indexer.domain.snapshot import SegmentFile
@@ -107,8 +107,10 @@ class Inspections:
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
 
-    def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
-        """Store the label `defect`, or remove the label. Raises InspectionNotFound.
+    def set_label(
+        self, inspection_id: str, label: Literal["defect"] | None, details: DefectDetails | None = None
+    ) -> Inspection:
+        """Store the label `defect` with what else is said of it, or remove all of that. Raises InspectionNotFound.
 
         The reference that the image became is removed in the same transaction, unless another inspection of the same
         image is labelled good.
@@ -117,8 +119,9 @@ class Inspections:
         def write() -> Inspection:
             with self._transactions.writing() as connection:
                 before = _find_inspection(connection, inspection_id)
-                if before.label != label:
-                    _label(connection, before, label, None)
+                said = _details(before, label, details)
+                if before.label != label or said != _details(before, before.label):
+                    _label(connection, before, label, None, said)
                     if (promoted := before.promoted_reference_id) is not None and not _is_promoted(
                         connection, promoted
                     ):
@@ -127,7 +130,8 @@ class Inspections:
 
         def find(connection: Connection) -> Inspection | None:
             inspection = _find_inspection(connection, inspection_id)
-            return inspection if inspection.label == label else None
+            said = inspection.label == label and _details(inspection, label) == _details(inspection, label, details)
+            return inspection if said else None
 
         return self._transactions.certainly(write, find)
 
@@ -160,7 +164,7 @@ class Inspections:
                 [promoted] = appended.reference_ids
                 is_own = not appended.duplicates or _is_promoted(connection, promoted)
                 if before.label != "good" or (is_own and before.promoted_reference_id != promoted):
-                    _label(connection, before, "good", promoted if is_own else None, confirmed)
+                    _label(connection, before, "good", promoted if is_own else None, confirmed=confirmed)
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
@@ -174,7 +178,7 @@ class Inspections:
 def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
     conditions = [
         getattr(InspectionRow, name) == value
-        for name in ("category", "verdict", "station", "part_id", "label")
+        for name in ("category", "verdict", "station", "part_id", "label", "defect_class")
         if (value := getattr(matching, name)) is not None
     ]
     if matching.since is not None:
@@ -226,8 +230,10 @@ def _label(
     before: Inspection,
     label: Label | None,
     promoted: int | None,
+    details: DefectDetails | None = None,
     confirmed: Sequence[str] = (),
 ) -> None:
+    after = _details(before, label, details)
     connection.execute(
         update(InspectionRow)
         .where(InspectionRow.id == before.id)
@@ -236,16 +242,28 @@ def _label(
             labelled_at=None if label is None else now(),
             promoted_reference_id=promoted,
             defect=replace(before, label=label).defect,
+            **after,
         )
     )
-    after = {"label": label, "promoted_reference_id": promoted}
+    was: dict[str, Any] = {"label": before.label, "promoted_reference_id": before.promoted_reference_id}
+    now_is: dict[str, Any] = {"label": label, "promoted_reference_id": promoted}
+    if after != (details_before := _details(before, before.label)):
+        was |= details_before
+        now_is |= after
     note(
         connection,
         "inspection.labelled",
         before.id,
-        {"label": before.label, "promoted_reference_id": before.promoted_reference_id},
-        {**after, "confirmed": list(confirmed)} if confirmed else after,
+        was,
+        {**now_is, "confirmed": list(confirmed)} if confirmed else now_is,
     )
+
+
+def _details(before: Inspection, label: Label | None, changes: DefectDetails | None = None) -> DefectDetails:
+    """What is said of an inspection that gets a label: nothing unless it is a defect."""
+    if label != "defect":
+        return {"defect_class": None, "comment": None}
+    return {"defect_class": before.defect_class, "comment": before.comment, **(changes or {})}
 
 
 def _is_promoted(connection: Connection, reference_id: int) -> bool:

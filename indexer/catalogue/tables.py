@@ -28,6 +28,7 @@ _LIVE = text("removed_at IS NULL")
 _ACTIVE = text("active")
 _WITH_IMAGE = text("stored_bytes IS NOT NULL")
 _PROMOTED = text("promoted_reference_id IS NOT NULL")
+_LABELLED = text("label IS NOT NULL")
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
 
@@ -239,6 +240,8 @@ class InspectionRow(Base):
     label: Mapped[str | None] = mapped_column(String(16))
     labelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     promoted_reference_id: Mapped[int | None] = mapped_column(ForeignKey("reference.id"))
+    defect_class: Mapped[str | None] = mapped_column(Text)
+    comment: Mapped[str | None] = mapped_column(Text)
     calibration_key: Mapped[str | None] = mapped_column(String(16))
     calibration_size: Mapped[int | None]
     novelty: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -260,6 +263,7 @@ class InspectionRow(Base):
         Index("ix_inspection_verdict", "verdict", "at", "id"),
         Index("ix_inspection_station", "station", "at", "id"),
         Index("ix_inspection_part_id", "part_id", "at", "id"),
+        Index("ix_inspection_label", "label", "at", "id", sqlite_where=_LABELLED, postgresql_where=_LABELLED),
         # What retention counts and takes, oldest first; each holds all that it adds up.
         Index("ix_inspection_kind", "category", "defect", "at", "id", "thumbnail_bytes"),
         Index(

@@ -13,6 +13,8 @@ from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import PAPER_SHARE, ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 
+MAX_DEFECT_CLASSES = 50
+
 
 @dataclass(frozen=True)
 class CategorySettings:
@@ -25,6 +27,7 @@ class CategorySettings:
     of the image scores; None = all of it. refuse: findings for which a new reference is refused rather than reported.
     bit_depth: how many bits files of 16 a channel use, from the lowest; None = not decided, read as 16.
     pooled_share: of the anomaly map's pixels, the largest of which an image's score is the mean, in (0, 1].
+    defect_classes: names that a confirmed defect may be given, at most 50, each once.
     """
 
     k: int = 150
@@ -37,6 +40,7 @@ class CategorySettings:
     refuse: tuple[FindingKind, ...] = ()
     bit_depth: BitDepth | None = None
     pooled_share: float = PAPER_SHARE
+    defect_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -56,6 +60,8 @@ class CategorySettings:
             raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
         if not 0 < self.pooled_share <= 1:
             raise ValueError("pooled_share must be more than 0 and at most 1")
+        if len(set(self.defect_classes)) < len(self.defect_classes) or len(self.defect_classes) > MAX_DEFECT_CLASSES:
+            raise ValueError(f"defect_classes are at most {MAX_DEFECT_CLASSES}, each named once")
         if self.bit_depth not in (None, *BIT_DEPTHS):
             raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
 
@@ -68,7 +74,8 @@ class CategorySettings:
         if (region := values.get("region_of_interest")) is not None:
             polygons = tuple(tuple((x, y) for x, y in polygon) for polygon in region["polygons"])
             values["region_of_interest"] = RegionOfInterest(polygons, region["mask"])
-        values["refuse"] = tuple(values.get("refuse", ()))
+        for name in ("refuse", "defect_classes"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
     @property
@@ -96,6 +103,7 @@ class SettingsChanges(TypedDict, total=False):
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
     pooled_share: float
+    defect_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from indexer.domain.json_types import JsonObject
 
 Label: TypeAlias = Literal["good", "defect"]
+
+
+class DefectDetails(TypedDict, total=False):
+    """What is said of a confirmed defect, to be changed together; what is left out stays, None removes it."""
+
+    defect_class: str | None
+    comment: str | None
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Inspection:
     px of the original. regions, references, timings: as answered. image_sha256, image_suffix: of the image as it was
     sent. map_name: the map's file. stored_bytes: of image and map on the disk, None when they are not kept (any more);
     thumbnail_bytes: of the image made small, None without one.
-    label: what a person said; promoted_reference_id: the reference it became.
+    label: what a person said; promoted_reference_id: the reference it became. defect_class, comment: what else a person
+    said of a confirmed defect.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     novelty: how like anything referenced it is; alternative_category: another category that it fits better.
     encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
@@ -50,6 +58,8 @@ class Inspection:
     label: Label | None = None
     labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
+    defect_class: str | None = None
+    comment: str | None = None
     calibration_key: str | None = None
     calibration_size: int | None = None
     novelty: JsonObject | None = None
@@ -84,10 +94,11 @@ class InspectionFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+    defect_class: str | None = None
 
     def matches(self, inspection: Inspection) -> bool:
         """Whether it matches the filter, as in the catalogue."""
-        for name in ("category", "verdict", "station", "part_id", "label"):
+        for name in ("category", "verdict", "station", "part_id", "label", "defect_class"):
             if getattr(self, name) not in (None, getattr(inspection, name)):
                 return False
         if (self.since is not None and inspection.at < self.since) or (

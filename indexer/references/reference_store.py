@@ -19,7 +19,7 @@ from indexer.domain.errors import (
     MemoryInactive,
 )
 from indexer.domain.geometry import InputGeometry
-from indexer.domain.inspection import Inspection
+from indexer.domain.inspection import DefectDetails, Inspection
 from indexer.domain.snapshot import SegmentFile
 from indexer.domain.stored_file import original_path
 from indexer.encoders.base import FeatureSpace
@@ -216,9 +216,11 @@ class ReferenceStore:
         self._follow()
         return promoted
 
-    def set_label(self, inspection_id: str, label: Literal["defect"] | None) -> Inspection:
+    def set_label(
+        self, inspection_id: str, label: Literal["defect"] | None, details: DefectDetails | None = None
+    ) -> Inspection:
         """Set or remove an inspection's label: see `Inspections.set_label`."""
-        judged = self.catalogue.inspections.set_label(inspection_id, label)
+        judged = self.catalogue.inspections.set_label(inspection_id, label, details)
         self._follow()
         return judged
 

@@ -25,6 +25,8 @@ _COLUMNS = (
     "label",
     "labelled_at",
     "promoted_reference_id",
+    "defect_class",
+    "comment",
 )
 _PART_SIZE = 1 << 16  # characters sent together: each part costs a change of threads
 

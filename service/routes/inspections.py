@@ -32,9 +32,9 @@ from service.schemas.inspections import (
     TrendView,
     inspection_view,
 )
-from service.schemas.text import CategoryName, HeaderText, Text
+from service.schemas.text import CategoryName, DefectClass, HeaderText, Text
 from service.state import AppState
-from service.usecases.feedback import mark_as_good
+from service.usecases.feedback import confirm_defect, mark_as_good
 from service.usecases.stored_images import read_stored_image
 
 
@@ -70,8 +70,9 @@ async def _filter(
     since: Annotated[_Moment | None, Query(description="At or after this time; UTC unless it has a time zone.")] = None,
     until: Annotated[_Moment | None, Query(description="Before this time.")] = None,
     text: Annotated[Text | None, Query(description="Substring of the file name, part id or station.")] = None,
+    defect_class: Annotated[DefectClass | None, Query(description="Of confirmed defects.")] = None,
 ) -> InspectionFilter:
-    return InspectionFilter(category, verdict, station, part_id, label, since, until, text)
+    return InspectionFilter(category, verdict, station, part_id, label, since, until, text, defect_class)
 
 
 Wanted = Annotated[InspectionFilter, Depends(_filter)]
@@ -199,14 +200,17 @@ async def feedback(
 ) -> InspectionView:
     """Label an inspected part as good or defective, or remove its label.
 
+    A defect may be given one of its category's `defect_classes` and a comment, at once or later.
+
     `good` adds the image as a reference of its category, so that the same false reject does not recur. Any later label
     removes that reference, unless it existed before. `good` needs the image: once it is pruned, the response is a
     conflict. An image that would change the threshold considerably, or does not resemble the product, needs
     confirmation: the response is `confirmation-needed` with its `effect`; repeat the request with `confirm`.
     """
-    if body.label != "good":
-        label = None if body.label == "none" else body.label
-        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, label))
+    if body.label == "none":
+        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, None))
+    if body.label == "defect":
+        return inspection_view(await confirm_defect(state, inspection_id, body.details))
     inspection = await _find(state, inspection_id)
     _, role = request.scope["access"]
     with state.onboarding.images.lease(1):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.bit_depth import BitDepth
+from indexer.domain.category import MAX_DEFECT_CLASSES
 from indexer.domain.finding import FindingKind
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
+from service.schemas.text import DefectClass
 
 
 class RegionOfInterestView(ResponseModel):
@@ -42,6 +44,7 @@ class SettingsView(ResponseModel):
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
     pooled_share: float
+    defect_classes: tuple[str, ...]
 
 
 _Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]
@@ -96,6 +99,13 @@ class SettingsPatch(BaseModel):
     )
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Classes that differ in more than capitals."""
+    if len({name.casefold() for name in names}) < len(names):
+        raise ValueError("name each class once, in capitals or not")
+    return names
+
+
 class CategoryPatch(SettingsPatch):
     """Settings to change; omitted ones are unchanged.
 
@@ -105,6 +115,12 @@ class CategoryPatch(SettingsPatch):
     """
 
     geometry: GeometryBody | None = Field(None, description="The input geometry; null: unchanged.")
+    defect_classes: Annotated[tuple[DefectClass, ...], AfterValidator(_distinct)] = Field(
+        (),
+        max_length=MAX_DEFECT_CLASSES,
+        description="Names that confirmed defects may be given. Inspections keep the names that are left out here.",
+        examples=[["scratch", "dent", "missing part"]],
+    )
 
 
 class CategoryView(ResponseModel):

@@ -6,16 +6,17 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from indexer.domain.geometry import InputGeometry
-from indexer.domain.inspection import Inspection
+from indexer.domain.inspection import DefectDetails, Inspection
 from indexer.domain.verdict import Verdict
 from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
 from service.schemas.calibration import DriftView
 from service.schemas.encoding import EncodingView, NoticeView, encoding_view
 from service.schemas.geometry import InspectedView, inspected_view
+from service.schemas.text import Comment, DefectClass
 
 Label = Literal["good", "defect"]
 ImageAvailability = Literal["original", "thumbnail", "none"]
@@ -124,6 +125,8 @@ class InspectionView(ResponseModel):
     label: Label | None = None
     labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
+    defect_class: str | None = Field(None, description="Of a confirmed defect, where somebody named it.")
+    comment: str | None = Field(None, description="On a confirmed defect.")
     image_availability: ImageAvailability = Field(
         "none", description="What is stored of the image; with `original` also its map."
     )
@@ -173,12 +176,38 @@ class TrendView(ResponseModel):
 
 
 class FeedbackRequest(BaseModel):
-    """A label: `good` adds the image as a reference, `none` removes the label and that reference."""
+    """A label: `good` adds the image as a reference, `none` removes the label and that reference.
+
+    `defect` may name its class and carry a comment; sending it again changes them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     label: Literal["good", "defect", "none"]
     confirm: bool = Field(False, strict=True, description="Confirm after the response `confirmation-needed`.")
+    defect_class: DefectClass | None = Field(
+        None, description="With `defect`: one of the category's `defect_classes`; null removes it, omitted: unchanged."
+    )
+    comment: Comment | None = Field(
+        None,
+        description="With `defect`: a remark; null removes it, omitted: unchanged. Surrounding spaces are removed.",
+    )
+
+    @model_validator(mode="after")
+    def _said_of_defects_only(self) -> FeedbackRequest:
+        if self.label != "defect" and self.details:
+            raise ValueError("defect_class and comment are said of defects: label it `defect`")
+        return self
+
+    @property
+    def details(self) -> DefectDetails:
+        """What is said of the defect, of what the request names."""
+        details: DefectDetails = {}
+        if "defect_class" in self.model_fields_set:
+            details["defect_class"] = self.defect_class
+        if "comment" in self.model_fields_set:
+            details["comment"] = self.comment
+        return details
 
 
 class ReasonView(ResponseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -23,6 +24,12 @@ def _header(value: str) -> str:
 _SHORT = Field(min_length=1, max_length=text.MAX_LENGTH, pattern=text.PLAIN)
 
 Text = Annotated[str, _SHORT, _by(text.plain)]
+DefectClass = Annotated[str, _SHORT, _by(text.trimmed)]
+Comment = Annotated[
+    str,
+    Field(min_length=1, max_length=text.MAX_COMMENT_LENGTH, pattern=text.PLAIN),
+    _by(partial(text.trimmed, max_length=text.MAX_COMMENT_LENGTH)),
+]
 HeaderText = Annotated[str, _SHORT, _by(_header)]
 CategoryName = Annotated[
     str,

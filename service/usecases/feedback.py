@@ -1,4 +1,4 @@
-"""Labels an inspection as good: its image becomes a reference, after confirmation where it looks wrong."""
+"""Labels inspections: a good one becomes a reference, after confirmation where it looks wrong; a defect has a class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from indexer.calibration.calibration import with_calibrated_weights
 from indexer.detection.decision import decide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound, MemoryInactive
-from indexer.domain.inspection import Inspection
+from indexer.domain.inspection import DefectDetails, Inspection
 from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
@@ -22,6 +22,27 @@ from service.inference.in_flight import Lease
 from service.state import AppState
 from service.usecases.onboard import encode_image, with_appearance
 from service.usecases.stored_images import read_stored_image
+
+
+async def confirm_defect(state: AppState, inspection_id: str, details: DefectDetails) -> Inspection:
+    """Label an inspection as a defect, with what else is said of it. Conflict for a class that its category lacks."""
+    if (wanted := details.get("defect_class")) is not None:
+        inspection = await asyncio.to_thread(state.library.catalogue.inspections.get, inspection_id)
+        classes = await asyncio.to_thread(_defect_classes, state, inspection.category)
+        if wanted not in (*classes, inspection.defect_class):
+            listed = f"choose one of {', '.join(classes)}, or add it" if classes else "add it"
+            raise Conflict(
+                f"{wanted!r} is no defect class of {inspection.category!r}: {listed} to its setting defect_classes."
+            )
+    return await asyncio.to_thread(state.library.set_label, inspection_id, "defect", details)
+
+
+def _defect_classes(state: AppState, category: str | None) -> tuple[str, ...]:
+    """As they are in the catalogue: another replica may just have added one. None of a category that was removed."""
+    try:
+        return () if category is None else state.library.catalogue.categories.get(category).settings.defect_classes
+    except CategoryNotFound:
+        return ()
 
 
 async def mark_as_good(

@@ -117,6 +117,12 @@ def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -
     with Client(service) as client:
         wrong = client.inspect(part(70, kind=1), category="disc").id
         assert json.loads(run("label", wrong, "defect", "--json", url=service))["label"] == "defect"
+        client.update_category("disc", defect_classes=["dent"])
+        named = ("label", wrong, "defect", "--class", "dent", "--comment", "deep")
+        assert "defect, dent, deep" in run(*named, url=service)
+        assert "no defect class" in run("label", wrong, "defect", "--class", "nick", url=service, code=2)
+        assert wrong in run("inspections", "--label", "defect", "--class", "dent", url=service)
+        assert run("label", wrong, "defect", "--comment", "", url=service).strip() == f"{wrong}: defect, dent"
         assert "`confirm`" in run("label", wrong, "good", url=service, code=1)
         assert client.inspection(wrong).label == "defect"
         reference = client.set_label(wrong, "good", confirm=True).promoted_reference_id

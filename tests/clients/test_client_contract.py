@@ -89,7 +89,12 @@ def use_every_method(client: Client, name: str) -> None:
     assert len(client.inspections_csv(InspectionFilter(text=name[:-1], part_id="p")).splitlines()) == 2
     trend = client.trend(InspectionFilter(station=name), points=1)
     assert (trend.total, sum(trend.points[0].verdicts.values())) == (3, 3)
-    assert client.set_label(detection.id, "defect").label == "defect"
+    client.update_category("disc", defect_classes=["scratch"])
+    named = client.set_label(detection.id, "defect", defect_class="scratch", comment="long")
+    assert (named.label, named.defect_class, named.comment) == ("defect", "scratch", "long")
+    assert [each.id for each in client.inspections(InspectionFilter(station=name, defect_class="scratch"))] == [
+        named.id
+    ]
     assert client.set_label(detection.id, None).label is None
 
     ids = [reference.id for reference in client.references(name, page_size=2)]

@@ -167,6 +167,38 @@ def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, s
     server.client.post(f"/inspections/{inspection}/feedback", json={"label": "none"}).raise_for_status()
 
 
+def test_the_class_of_a_confirmed_defect_is_chosen_by_a_digit_and_can_be_changed(
+    seen: Page, server: ServerProcess
+) -> None:
+    server.client.patch(f"/categories/{KIND}", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
+    inspection = inspect(server, varied(63, scratched=True), "named")
+    seen.route("**/feedback", lambda route: (seen.wait_for_timeout(1000), route.continue_()))
+    seen.goto(f"/#/history/{inspection}")
+    confirm = seen.get_by_role("button", name="Confirm defect")
+    expect(confirm).to_be_visible()
+    seen.keyboard.press("d")
+    seen.keyboard.press("2")  # before the service has answered
+    expect(seen.get_by_text("Defect class: dent.")).to_be_visible()
+    expect(seen.get_by_role("button", name="dent")).to_have_attribute("aria-pressed", "true")
+    comment = seen.get_by_role("textbox", name="Comment")
+    comment.fill("near the hub")
+    comment.press("Enter")
+    expect(seen.get_by_text("Comment saved.")).to_be_visible()
+    assert_accessible(seen)
+    found = server.client.get(f"/inspections/{inspection}").json()
+    assert (found["label"], found["defect_class"], found["comment"]) == ("defect", "dent", "near the hub")
+    seen.get_by_role("button", name="scratch").click()
+    expect(seen.get_by_text("Defect class: scratch.")).to_be_visible()
+    seen.goto("/#/history?station=named&defect_class=scratch")
+    row = seen.locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("Defect confirmed: scratch")
+    expect(row).to_contain_text("near the hub")
+    seen.locator("h1").click()
+    seen.keyboard.press("2")  # which names no class any more
+    expect(seen.get_by_role("heading", level=1)).to_have_text("Live")
+
+
 def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
     seen.set_viewport_size(TABLET)  # type: ignore[arg-type]
     inspection = inspect(server, part(51, kind=1), "tablet")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.text import TextRejected, category_name, plain, readable, utf8
+from indexer.text import TextRejected, category_name, plain, readable, trimmed, utf8
 from tests.helpers.commands import opened, references, touchstone
 from tests.helpers.part_images import part
 
@@ -37,6 +37,13 @@ def test_controls_surrogates_and_long_texts_are_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["bracket-a", "Größe 12", "部品", "🙂", " a ", ""])
 def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     assert plain(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\n", "x" * 129])
+def test_what_a_person_writes_is_something_and_of_one_line(text: str) -> None:
+    with pytest.raises(TextRejected):
+        trimmed(text)
+    assert trimmed(" dent, top left ") == "dent, top left"
 
 
 def test_the_same_name_typed_in_two_ways_is_one_name() -> None:

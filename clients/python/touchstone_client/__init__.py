@@ -94,7 +94,7 @@ from touchstone_client.models import (
     Version,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import InspectionFilter, MapFormat
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat
 from touchstone_client.retry import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
@@ -121,6 +121,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "CountAndBytes",
+    "DefectDetails",
     "DetectResponse",
     "Detection",
     "DiskUsage",

@@ -22,6 +22,7 @@ _DESCRIPTION = """Command-line client of a Touchstone inspection service.
   touchstone-client categories bracket --set false_reject_rate=0.02
   touchstone-client inspections --verdict anomalous --limit 20
   touchstone-client label 3f0c… good                  correct a false reject: the image becomes a reference
+  touchstone-client label 3f0c… defect --class dent   confirm a defect, and name its class
   touchstone-client watch --station press-1           print inspections as they are recorded
 
 The service's URL is --url, $TOUCHSTONE_URL or http://127.0.0.1:8000. The API key, where one is needed, is
@@ -124,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument("inspection", help="its id")
     label.add_argument("label", choices=(*get_args(Label), "none"), help="none removes the label")
     label.add_argument("--confirm", action="store_true", help="proceed although it would move the threshold far")
+    text = "of a defect, one of its category's defect_classes; '' removes it"
+    label.add_argument("--class", dest="defect_class", metavar="NAME", help=text)
+    label.add_argument("--comment", metavar="TEXT", help="on a defect; '' removes it")
 
     watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)
@@ -148,6 +152,8 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--station")
     parser.add_argument("--part-id")
     parser.add_argument("--verdict", choices=get_args(Verdict))
+    parser.add_argument("--label", choices=get_args(Label))
+    parser.add_argument("--class", dest="defect_class", metavar="NAME", help="of confirmed defects")
 
 
 if __name__ == "__main__":

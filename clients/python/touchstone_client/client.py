@@ -17,7 +17,7 @@ from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
 from touchstone_client.images import BatchLimits, ImageInput, batches
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
-from touchstone_client.parameters import InspectionFilter, MapFormat, Resolution
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, Resolution
 from touchstone_client.polling import InspectionPoller
 from touchstone_client.retry import Retries, Timeouts
 
@@ -346,13 +346,23 @@ class Client:
         """An inspection's heat map: a PNG with transparency, to overlay on the whole image."""
         return self._connection.send(endpoints.inspection_heat_map(inspection_id))
 
-    def set_label(self, inspection_id: str, label: models.Label | None, *, confirm: bool = False) -> models.Inspection:
+    def set_label(
+        self,
+        inspection_id: str,
+        label: models.Label | None,
+        *,
+        confirm: bool = False,
+        **details: Unpack[DefectDetails],
+    ) -> models.Inspection:
         """Label an inspected part. `good` adds its image to the references; None removes label and reference.
+
+        `defect` may name its class and carry a comment, for example `defect_class="scratch"`; what is left out stays as
+        it was, None removes it.
 
         ConfirmationNeeded when the image would move the threshold far or does not look like the product: show its
         `effect` to a person, and repeat the call with `confirm` to proceed.
         """
-        return self._connection.send(endpoints.set_label(inspection_id, label, confirm))
+        return self._connection.send(endpoints.set_label(inspection_id, label, confirm, details))
 
     def watch(
         self,

@@ -25,7 +25,7 @@ from touchstone_client.models import (
     SettingsChanges,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import InspectionFilter
+from touchstone_client.parameters import DefectDetails, InspectionFilter
 from touchstone_client.tables import format_cell, format_json, format_table
 
 _MAX_LISTED = 5  # names of ignored files in one message
@@ -259,7 +259,7 @@ def label(client: Client, options: argparse.Namespace) -> int:
     """Label an inspected part: 0 when the label is stored, 1 when it needs confirmation first."""
     chosen = None if options.label == "none" else options.label
     try:
-        inspection = client.set_label(options.inspection, chosen, confirm=options.confirm)
+        inspection = client.set_label(options.inspection, chosen, confirm=options.confirm, **_defect_details(options))
     except ConfirmationNeeded as error:
         print(format_json(error.effect) if options.json else f"{options.inspection}: {error}")
         return 1
@@ -268,8 +268,19 @@ def label(client: Client, options: argparse.Namespace) -> int:
     else:
         reference = inspection.promoted_reference_id
         created = "" if reference is None else f", reference {reference}"
-        print(f"{inspection.id}: {inspection.label or 'no label'}{created}")
+        said = "".join(f", {text}" for text in (inspection.defect_class, inspection.comment) if text is not None)
+        print(f"{inspection.id}: {inspection.label or 'no label'}{created}{said}")
     return 0
+
+
+def _defect_details(options: argparse.Namespace) -> DefectDetails:
+    """What the options say of a defect; an empty text removes what was said."""
+    details: DefectDetails = {}
+    if options.defect_class is not None:
+        details["defect_class"] = options.defect_class or None
+    if options.comment is not None:
+        details["comment"] = options.comment or None
+    return details
 
 
 def watch(client: Client, options: argparse.Namespace) -> int:
@@ -285,7 +296,18 @@ def watch(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-_INSPECTION_HEADINGS = ("time", "verdict", "score", "threshold", "category", "station", "part", "inspection")
+_INSPECTION_HEADINGS = (
+    "time",
+    "verdict",
+    "score",
+    "threshold",
+    "category",
+    "station",
+    "part",
+    "label",
+    "class",
+    "inspection",
+)
 
 
 def _inspection_row(inspection: Inspection) -> tuple[object, ...]:
@@ -297,6 +319,8 @@ def _inspection_row(inspection: Inspection) -> tuple[object, ...]:
         inspection.category,
         inspection.station,
         inspection.part_id,
+        inspection.label,
+        inspection.defect_class,
         inspection.id,
     )
 
@@ -307,8 +331,10 @@ def _filter(options: argparse.Namespace, since: datetime | None, until: datetime
         verdict=options.verdict,
         station=options.station,
         part_id=options.part_id,
+        label=options.label,
         since=since,
         until=until,
+        defect_class=options.defect_class,
     )
 
 

@@ -29,7 +29,7 @@ from touchstone_client.errors import (
     make_problem,
 )
 from touchstone_client.images import ImageFile, ImageInput, to_image_file
-from touchstone_client.parameters import InspectionFilter, MapFormat, Resolution
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, Resolution
 from touchstone_client.text import sanitize
 
 T = TypeVar("T")
@@ -327,9 +327,12 @@ def inspection_heat_map(inspection_id: str) -> Call[bytes]:
     return Call("GET", "/inspections/{inspection_id}/heat.png", _content, {"inspection_id": inspection_id})
 
 
-def set_label(inspection_id: str, label: models.Label | None, confirm: bool) -> Call[models.Inspection]:
+def set_label(
+    inspection_id: str, label: models.Label | None, confirm: bool, details: DefectDetails
+) -> Call[models.Inspection]:
     """`POST /inspections/{inspection_id}/feedback`."""
-    route, feedback = "/inspections/{inspection_id}/feedback", {"label": label or "none", "confirm": confirm}
+    route = "/inspections/{inspection_id}/feedback"
+    feedback = {"label": label or "none", "confirm": confirm, **details}
     return Call("POST", route, _json(models.Inspection), {"inspection_id": inspection_id}, json=feedback)
 
 

@@ -220,6 +220,12 @@ class Inspection:
     label: Label | None = None
     labelled_at: datetime | None = None
     promoted_reference_id: int | None = None
+    defect_class: str | None = None
+    """Of a confirmed defect, where somebody named it."""
+
+    comment: str | None = None
+    """On a confirmed defect."""
+
     image_availability: Literal["original", "thumbnail", "none"] = "none"
     """What is stored of the image; with `original` also its map."""
 
@@ -441,6 +447,7 @@ class CategorySettings:
     refuse: tuple[FindingKind, ...]
     bit_depth: BitDepth | None
     pooled_share: float
+    defect_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1199,6 +1206,9 @@ class SettingsChanges(TypedDict, total=False):
 
     geometry: GeometryChoice | None
     """The input geometry; None: unchanged."""
+
+    defect_classes: Sequence[str]
+    """Names that confirmed defects may be given. Inspections keep the names that are left out here."""
 
 
 class PreviewedSettings(TypedDict, total=False):

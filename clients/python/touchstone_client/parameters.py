@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypedDict
 
 from touchstone_client.models import Label, OnMismatch, Verdict
 
@@ -26,6 +26,14 @@ class InspectionFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+    defect_class: str | None = None
+
+
+class DefectDetails(TypedDict, total=False):
+    """What is said of a confirmed defect: one of its category's `defect_classes`, and a remark. None removes it."""
+
+    defect_class: str | None
+    comment: str | None
 
 
 @dataclass(frozen=True)

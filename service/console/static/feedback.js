@@ -12,20 +12,24 @@ const SIDE = 480;
 const running = new Set(); // ids of inspections of which something is being said
 let latest = null;
 
-/** Say "good", "defect" or "none" of an inspection; `changed` gets it as it is then, also after an undo. */
-export async function judge(inspection, label, changed) {
+/**
+ * Say "good", "defect" or "none" of an inspection, of a defect perhaps its `defect_class` or `comment`; `changed` gets it
+ * as it is then, also after an undo.
+ */
+export async function judge(inspection, label, changed, details = {}) {
   if (running.has(inspection.id)) return;
   running.add(inspection.id);
   try {
     const before = inspection.label ?? "none";
-    const judged = await said(inspection, label, changed);
+    const detailsBefore = before === "defect" ? { defect_class: inspection.defect_class, comment: inspection.comment } : {};
+    const judged = await said(inspection, label, changed, details);
     if (judged === null) return;
     const undo = async () => {
       latest = null;
       // What was there before needs no second confirmation.
-      if (await said(judged, before, changed, true)) tell(t("feedback.undone"));
+      if (await said(judged, before, changed, detailsBefore, true)) tell(t("feedback.undone"));
     };
-    latest = { undo, close: tell(told(judged), { text: t("feedback.undo"), act: undo }) };
+    latest = { undo, close: tell(told(judged, details), { text: t("feedback.undo"), act: undo }) };
   } finally {
     running.delete(inspection.id);
   }
@@ -37,21 +41,23 @@ export function undoLast() {
   latest?.undo();
 }
 
-function told({ label, promoted_reference_id: promoted, category }) {
+function told({ label, promoted_reference_id: promoted, category }, details) {
   if (label === null) return t("feedback.undone");
+  if ("comment" in details) return t("defect.commented");
+  if ("defect_class" in details) return details.defect_class === null ? t("defect.unnamed") : t("defect.named", { name: details.defect_class });
   if (label === "defect") return t("feedback.defect.said");
   if (promoted === null) return t("feedback.good.known");
   return t("feedback.good.said", { category, id: String(promoted) });
 }
 
-async function said(inspection, label, changed, confirm = false) {
+async function said(inspection, label, changed, details, confirm = false) {
   try {
-    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { label, confirm });
+    const judged = await send("POST", `/inspections/${inspection.id}/feedback`, { label, confirm, ...details });
     changed(judged);
     return judged;
   } catch (error) {
     if (error.kind === "confirmation-needed" && !confirm) {
-      return (await wantedAllTheSame(inspection, error.body)) ? said(inspection, label, changed, true) : null;
+      return (await wantedAllTheSame(inspection, error.body)) ? said(inspection, label, changed, details, true) : null;
     }
     tellProblem(error);
     return null;

@@ -13,6 +13,7 @@ const MAKERS = {
   station: () => h("input", { type: "text", maxlength: 128, autocomplete: "off" }),
   label: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
     ["good", "defect"].map((each) => h("option", { value: each }, t(`label.${each}`)))),
+  defect_class: () => h("input", { type: "text", maxlength: 128, autocomplete: "off", list: "defect-classes" }),
   since: () => h("input", { type: "datetime-local" }),
   until: () => h("input", { type: "datetime-local" }),
 };
@@ -23,9 +24,11 @@ const MAKERS = {
  */
 export async function filters(names, query, changed, signal) {
   const fields = Object.fromEntries(names.map((name) => [name, MAKERS[name]()]));
+  let classes = [];
   if (fields.category) {
     const { categories } = await get("/categories", {}, signal);
     fields.category.append(...categories.map(({ name }) => h("option", { value: name }, name)));
+    classes = [...new Set(categories.flatMap(({ settings }) => settings.defect_classes))];
   }
   for (const [name, field] of Object.entries(fields)) {
     field.id = `filter-${name}`;
@@ -33,7 +36,8 @@ export async function filters(names, query, changed, signal) {
     field.addEventListener("change", changed);
   }
   const element = h("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); changed(); } },
-    names.map((name) => h("div", { class: "field" }, h("label", { for: `filter-${name}` }, t(`filter.${name}`)), fields[name])));
+    names.map((name) => h("div", { class: "field" }, h("label", { for: `filter-${name}` }, t(`filter.${name}`)), fields[name])),
+    fields.defect_class ? h("datalist", { id: "defect-classes" }, classes.map((name) => h("option", { value: name }))) : null);
   const given = () => Object.entries(fields).map(([name, { value }]) => [name, value.trim()]).filter(([, value]) => value);
   return {
     element,

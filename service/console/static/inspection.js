@@ -4,6 +4,7 @@ import { may, needsRole } from "./access.js";
 import { lazyImage, imageUrl } from "./api.js";
 import { explain } from "./calibrating.js";
 import { comparison, decoded, distance } from "./compare.js";
+import { bindDigits, classesOf, defectDetails } from "./defect-details.js";
 import { fill, h, once } from "./dom.js";
 import { judge, undoLast } from "./feedback.js";
 import { bind } from "./keyboard.js";
@@ -43,6 +44,8 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
       h("span", { class: "hint" }, t("reference.similarity", { share: number(similarity, 3) }))));
   let chosen = null;
   let comparing = new AbortController();
+  let naming = null; // an AbortController, while digits name the class of the defect
+  let saying = null; // what is being said of the part
   const part = seen();
   part.catch(() => { if (!signal.aborted) shown.missing(t(recorded ? "inspection.gone" : "inspection.format")); });
 
@@ -52,6 +55,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     bind(["d"], t("feedback.defect"), once(() => say("defect")), signal);
     bind(["g"], t("feedback.good"), once(() => say("good")), signal);
     bind(["u"], t("feedback.undo"), once(undoLast), signal);
+    classesOf(inspection.category); // so that they are there once the defect is confirmed
     judged(inspection);
   } else if (knows) {
     fill(verdict, h("p", { class: tried ? "hint" : "error" }, t(tried ? "inspection.tried" : "inspection.unrecorded")));
@@ -130,18 +134,33 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
 
   function say(label) {
     if (!settled()) return tell(t("feedback.moved"));
-    return judge(inspection, label, (now) => {
-      inspection = { ...inspection, ...now };
-      judged(inspection);
-      changed(now);
-    });
+    naming?.abort();
+    naming = label === "defect" ? new AbortController() : null;
+    if (naming) bindDigits(inspection.category, (name) => detail({ defect_class: name }), AbortSignal.any([signal, naming.signal]));
+    saying = judge(inspection, label, became);
+    return saying;
+  }
+
+  /** Say what a defect is called, or what is remarked about it, once it is confirmed. */
+  async function detail(details) {
+    naming?.abort();
+    naming = null;
+    await saying;
+    if (inspection.label === "defect") await judge(inspection, "defect", became, details);
+  }
+
+  function became(now) {
+    inspection = { ...inspection, ...now };
+    judged(inspection);
+    changed(now);
   }
 
   function judged({ label }) {
     const button = (said, key) => h("button",
       { "aria-pressed": String(label === said), onclick: once(() => say(label === said ? "none" : said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
-    fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")));
+    fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")),
+      label === "defect" ? defectDetails(inspection, detail, { digits: naming !== null }) : null);
   }
 }
 

@@ -3,13 +3,17 @@
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
-const bound = new Map(); // key → { text, act }
+const bound = new Map(); // key → bindings { keys, text, act }; the last one counts
 
-/** While `signal` is not aborted, `keys` (each as in KeyboardEvent.key) do `act`; `text` is what "?" says of them. */
+/**
+ * While `signal` is not aborted, `keys` (each as in KeyboardEvent.key) do `act`, whatever they did before; `text` is what
+ * "?" says of them.
+ */
 export function bind(keys, text, act, signal) {
-  for (const each of keys) bound.set(each, { keys, text, act });
+  const binding = { keys, text, act };
+  for (const key of keys) bound.set(key, [...(bound.get(key) ?? []), binding]);
   signal.addEventListener("abort", () => {
-    for (const each of keys) if (bound.get(each)?.act === act) bound.delete(each);
+    for (const key of keys) bound.set(key, bound.get(key).filter((other) => other !== binding));
   });
 }
 
@@ -20,7 +24,7 @@ export function listen() {
     if (event.repeat && event.key === "Enter" && event.target.closest("button")) return event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || writing(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
-    const found = bound.get(event.key);
+    const found = bound.get(event.key)?.at(-1);
     if (!found || (event.target.closest("[data-own-keys]") && event.key.startsWith("Arrow"))) return;
     event.preventDefault();
     found.act(event);
@@ -29,7 +33,7 @@ export function listen() {
 
 /** Show every key that does something here. */
 export function showKeys() {
-  const entries = [...new Map([...bound.values()].map((each) => [each.act, each])).values()];
+  const entries = [...new Set([...bound.values()].flatMap((bindings) => bindings.slice(-1)))];
   const dialog = h("dialog", { class: "dialog", "aria-labelledby": "keys-title" },
     h("h2", { id: "keys-title" }, t("keys.title")),
     h("dl", { class: "keys" }, entries.map(({ keys, text }) => [

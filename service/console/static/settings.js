@@ -30,6 +30,7 @@ export async function showSettings(place, category, signal) {
     placeholder: balanced ? decimal(balanced[index], 4) : t("settings.calibrated"),
   }));
   const refuse = FINDINGS.map((kind) => h("input", { type: "checkbox", id: `refuse-${kind}`, value: kind }));
+  const classes = h("textarea", { id: "set-defect_classes", rows: 4, "aria-describedby": "about-defect_classes" });
   const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
   const back = h("button", { type: "button", disabled: true, onclick: () => { write(kept); changed(); } }, t("settings.back"));
   const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
@@ -39,6 +40,8 @@ export async function showSettings(place, category, signal) {
     h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights),
       h("span", { class: "hint", id: "about-layer_weights" }, t("settings.about.layer_weights"))),
     h("fieldset", {}, h("legend", {}, t("settings.refuse")), refuse.map((box) => h("label", { class: "check", for: box.id }, box, t(`finding.${box.value}`)))),
+    h("div", { class: "field" }, h("label", { for: classes.id }, t("settings.defect_classes")), classes,
+      h("span", { class: "hint", id: "about-defect_classes" }, t("settings.about.defect_classes"))),
     h("div", { class: "actions" }, save, back),
   );
   write(kept);
@@ -53,6 +56,7 @@ export async function showSettings(place, category, signal) {
     inputs.pooled_share.value = Number((settings.pooled_share * 100).toPrecision(6));
     weights.forEach((input, index) => { input.value = settings.layer_weights?.[index] ?? ""; });
     for (const box of refuse) box.checked = settings.refuse.includes(box.value);
+    classes.value = settings.defect_classes.join("\n");
   }
 
   function read() {
@@ -64,6 +68,7 @@ export async function showSettings(place, category, signal) {
       pooled_share: inputs.pooled_share.valueAsNumber / 100,
       layer_weights: weights.every(({ value }) => value === "") ? null : weights.map(({ valueAsNumber }) => valueAsNumber),
       refuse: refuse.filter(({ checked }) => checked).map(({ value }) => value),
+      defect_classes: classes.value.split("\n").map((line) => line.trim()).filter(Boolean),
     };
   }
 
@@ -81,7 +86,7 @@ export async function showSettings(place, category, signal) {
     const valid = form.checkValidity();
     save.disabled = !any || !valid;
     back.disabled = !any;
-    const { refuse: _, ...tried } = wanted;
+    const { refuse: _, defect_classes: __, ...tried } = wanted;
     preview(valid && Object.keys(tried).length > 0 ? tried : null);
   }
 

@@ -680,7 +680,7 @@ def test_each_filter_reads_its_page_from_an_index_in_order(tmp_path: Path) -> No
     Catalogue.migrate(url_of(tmp_path))
     engine = create_engine(url_of(tmp_path))
     with engine.connect() as connection:
-        for column in ("category", "verdict", "station", "part_id"):
+        for column in ("category", "verdict", "station", "part_id", "label"):
             plan = connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN SELECT * FROM inspection WHERE {column} = 'x' AND (at, id) < ('2026', 'x') "
                 "ORDER BY at DESC, id DESC LIMIT 10"
@@ -753,6 +753,22 @@ def test_a_good_part_becomes_a_reference_until_that_is_taken_back(catalogue: Cat
     with pytest.raises(InspectionNotFound):
         call_good(catalogue, memory_id, inspection(9))
     assert live(catalogue) == {}
+
+
+def test_a_defect_has_a_class_and_a_comment_until_it_is_no_defect(catalogue: Catalogue) -> None:
+    bolt = inspection(1, category="bolt")
+    catalogue.inspections.record([bolt, inspection(2, category="bolt")])
+    named = catalogue.inspections.set_label(bolt.id, "defect", {"defect_class": "dent", "comment": "top left"})
+    assert (named.defect_class, named.comment) == ("dent", "top left")
+    assert catalogue.inspections.set_label(bolt.id, "defect") == named
+    assert catalogue.inspections.set_label(bolt.id, "defect", {"comment": None}).defect_class == "dent"
+    assert [each.id for each in catalogue.inspections.iterate(InspectionFilter(defect_class="dent"))] == [bolt.id]
+    assert InspectionFilter(defect_class="dent").matches(named)
+    assert not InspectionFilter(defect_class="dent").matches(bolt)
+    assert catalogue.inspections.set_label(bolt.id, None) == bolt
+    changes = [(entry.before, entry.after) for entry in catalogue.audit.entries(action="inspection.labelled").items]
+    assert [after.get("defect_class") for _, after in changes] == [None, "dent", "dent"]
+    assert [before.get("comment") for before, _ in changes] == [None, "top left", None]
 
 
 def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_label(

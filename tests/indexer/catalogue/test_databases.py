@@ -252,6 +252,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
         assert partial == [
             "active",
             "active",
+            "label IS NOT NULL",
             "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
             "removed_at IS NULL",

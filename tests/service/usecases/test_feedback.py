@@ -81,6 +81,39 @@ def test_what_was_confirmed_does_what_was_told_is_seen_as_from_feedback_and_can_
     assert wait_until_calibrated(known, "disc")["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
 
 
+def test_a_defect_is_given_a_class_of_its_category_and_a_comment_and_both_can_be_changed(known: TestClient) -> None:
+    classes = [" Ma\u0308kel ", "scratch"]
+    patched = known.patch("/categories/disc", json={"defect_classes": classes}).json()
+    assert patched["settings"]["defect_classes"] == ["M\u00e4kel", "scratch"]
+    part_ = inspect(known, varied(61, scratched=True), category="disc", station="classes")
+    said = say(known, part_, "defect", defect_class="Ma\u0308kel", comment=" at the rim ").json()
+    assert (said["label"], said["defect_class"], said["comment"]) == ("defect", "M\u00e4kel", "at the rim")
+    assert say(known, part_, "defect").json() == said
+    assert say(known, part_, "defect", defect_class="scratch", comment=None).json()["comment"] is None
+    entry = known.get("/audit", params={"action": "inspection.labelled"}).json()["entries"][0]
+    assert (entry["before"]["defect_class"], entry["after"]["defect_class"]) == ("M\u00e4kel", "scratch")
+    refused = check_problem(say(known, part_, "defect", defect_class="dent"), 409, "conflict")
+    assert "M\u00e4kel, scratch" in str(refused["detail"])
+    known.patch("/categories/disc", json={"defect_classes": []})
+    assert say(known, part_, "defect", defect_class="scratch", comment="kept").status_code == 200
+    query = {"station": "classes", "defect_class": "scratch"}
+    assert [each["comment"] for each in known.get("/inspections", params=query).json()["inspections"]] == ["kept"]
+    assert ",scratch,kept" in known.get("/inspections", params={**query, "format": "csv"}).text
+    assert known.get("/inspections", params={"defect_class": "dent"}).json()["inspections"] == []
+    assert say(known, part_, "none").json()["defect_class"] is None
+
+
+@pytest.mark.parametrize("body", [{"label": "good", "comment": "x"}, {"label": "none", "defect_class": None}])
+def test_only_a_defect_has_a_class_and_a_comment(known: TestClient, body: dict[str, Any]) -> None:
+    part_ = inspect(known, varied(62), category="disc")
+    check_problem(known.post(f"/inspections/{part_['id']}/feedback", json=body), 422, "invalid-request")
+
+
+@pytest.mark.parametrize("classes", [["a", "A"], [" "], ["a\nb"], [str(number) for number in range(51)]])
+def test_classes_that_cannot_be_told_apart_are_refused(known: TestClient, classes: list[str]) -> None:
+    check_problem(known.patch("/categories/disc", json={"defect_classes": classes}), 422, "invalid-request")
+
+
 def test_a_part_as_good_as_the_others_needs_no_confirmation(known: TestClient) -> None:
     for seed in range(80, 84):
         fine = inspect(known, varied(seed), category="disc")

@@ -35,7 +35,7 @@ function back(event) {
 }
 
 async function many(place, query, signal) {
-  const wanted = await filters(["text", "category", "verdict", "station", "label", "since", "until"], query, again, signal);
+  const wanted = await filters(["text", "category", "verdict", "station", "label", "defect_class", "since", "until"], query, again, signal);
   const trend = h("section", { class: "card", "aria-label": t("history.trend") });
   const older = h("button", { disabled: true, onclick: () => turn(1) }, t("history.older"));
   const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
@@ -123,13 +123,14 @@ function table(inspections) {
 }
 
 function line(inspection) {
-  const { id, verdict, threshold, category, station, part_id: part, filename, at, label } = inspection;
+  const { id, verdict, threshold, category, station, part_id: part, filename, at, label, defect_class: name, comment } = inspection;
   const address = `#/history/${id}`;
   return h("tr", { onclick: (event) => { if (!event.target.closest("a")) location.hash = address; } },
     h("td", { class: "small" }, lazyImage(`/inspections/${id}/image`, "", { side: 96 })),
     h("td", {}, h("a", { href: address }, badge(verdict))), h("td", { class: "number" }, score(inspection.score)), h("td", { class: "number" }, score(threshold)),
     h("td", {}, category), h("td", {}, station), h("td", {}, part), h("td", {}, filename), h("td", {}, moment(at)),
-    h("td", {}, label ? t(`label.${label}`) : null));
+    h("td", { class: "said" }, label ? [t(`label.${label}`), name].filter(Boolean).join(": ") : null,
+      comment ? h("span", { class: "hint", title: comment }, comment) : null));
 }
 
 function drawn({ points, bucket_seconds: stretch, total }) {

@@ -4,6 +4,7 @@
 
 import { get, lazyImage } from "../api.js";
 import { alarm } from "../alarm.js";
+import { defectDetails } from "../defect-details.js";
 import { driftAlert } from "../drift.js";
 import { fill, h, once } from "../dom.js";
 import { judge } from "../feedback.js";
@@ -152,7 +153,7 @@ export async function show(place, { query, signal }) {
     draw();
   }
 
-  async function say(label) {
+  async function say(label, details = {}) {
     const inspection = pinned ?? last;
     if (inspection === null) return;
     if (pinned === null && performance.now() - moved < SETTLING_MS) {
@@ -164,7 +165,7 @@ export async function show(place, { query, signal }) {
       if (pinned?.id === now.id) pinned = now;
       rejected = rejected.map((each) => (each.id === now.id ? now : each));
       draw();
-    });
+    }, details);
   }
 
   function draw() {
@@ -199,6 +200,7 @@ export async function show(place, { query, signal }) {
     const button = (said, key, kind) => h("button", { class: kind, "aria-pressed": String(label === said), onclick: once(() => say(said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
     fill(answers, button("defect", "F2", "danger"), button("good", "F4", "good"),
+      label === "defect" ? defectDetails(inspection, (details) => say("defect", details), { comment: false }) : null,
       h("button", { disabled: label === null, onclick: once(() => say("none")) }, t("feedback.undo"), h("kbd", { "aria-hidden": "true" }, "F8")));
   }
 
