@@ -19,6 +19,7 @@ from indexer.catalogue.tables import (
     CalibrationRow,
     CategoryGeometryRow,
     CategoryRow,
+    ChangeRow,
     MemoryRow,
     PlacementRow,
     ReferenceRow,
@@ -197,6 +198,12 @@ class Geometries:
             was = {} if before is None else {"geometry": before}
             note(connection, "geometry.changed", row.name, was, {"geometry": row.geometry, "version": version})
             return version
+
+    def changed_since(self, category: str, version: int) -> bool:
+        """Whether a category has got another geometry since a version."""
+        changes = select(ChangeRow.detail).where(ChangeRow.kind == "geometry", ChangeRow.version > version)
+        with self._transactions.reading() as connection:
+            return any(detail["category"] == category for detail in connection.scalars(changes))
 
 
 def active_geometries(connection: Connection, memory_id: int) -> dict[str, str]:

@@ -136,6 +136,15 @@ class LabelledSets:
             own = EvaluationRow.category_id == id_of_category(connection, category)
             return tuple(map(_evaluation, connection.execute(_evaluations().where(own))))
 
+    def evaluation(self, category: str, evaluation_id: int) -> Evaluation:
+        """One evaluation. CategoryNotFound, EvaluationNotFound."""
+        with self._transactions.reading() as connection:
+            own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
+            row = connection.execute(_evaluations().where(*own)).one_or_none()
+            if row is None:
+                raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+            return _evaluation(row)
+
     def results(self, category: str, evaluation_id: int) -> tuple[tuple[LabelledImage, LabelledResult], ...]:
         """Every image inspected so far, with what was detected in it. CategoryNotFound, EvaluationNotFound."""
         with self._transactions.reading() as connection:

@@ -13,7 +13,15 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE
 from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import now
-from indexer.catalogue.tables import AdaptationRow, CalibrationRow, MemoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.tables import (
+    AdaptationRow,
+    CalibrationRow,
+    ChangeRow,
+    MemoryRow,
+    PlacementRow,
+    ReferenceRow,
+    SegmentRow,
+)
 from indexer.catalogue.versions import commit_version
 from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
 from indexer.domain.snapshot import MemoryRecord
@@ -67,6 +75,12 @@ class Memories:
             was = {"memory": before.id} if before else {}
             note(connection, "memory.switched", str(memory_id), was, {"memory": memory_id})
             return commit_version(connection, "switched", memory_id)
+
+    def switched_since(self, version: int) -> bool:
+        """Whether another memory, with another encoder or codec, has been served since a version."""
+        switched = select(ChangeRow.version).where(ChangeRow.kind == "switched", ChangeRow.version > version).limit(1)
+        with self._transactions.reading() as connection:
+            return connection.scalar(switched) is not None
 
     def retire(self, memory_id: int) -> None:
         """Let go of the segments of a memory that is not served. Raises MemoryNotFound; ValueError if it is served."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.placements import encoded_in, placed
-from indexer.catalogue.queries import batches, page_of
+from indexer.catalogue.queries import batches, id_of_category, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
 from indexer.catalogue.tables import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import version_of
@@ -20,7 +20,7 @@ from indexer.domain.errors import InvalidCursor, ReferenceNotFound
 from indexer.domain.page import Page
 from indexer.domain.profile import EncodingGroup, Profile
 from indexer.domain.reading import Reading
-from indexer.domain.reference import Appended, NewReference, Reference, Removed
+from indexer.domain.reference import Appended, NewReference, Reference, ReferenceChanges, Removed
 from indexer.domain.snapshot import SegmentFile
 
 
@@ -144,6 +144,25 @@ class References:
         requested = (CategoryRow.name == category, *restorable(), ReferenceRow.id > after)
         with self._transactions.reading() as connection:
             return tuple(_reference(row) for row in connection.execute(_references().where(*requested).limit(limit)))
+
+    def changed_since(self, category: str, version: int) -> ReferenceChanges:
+        """How the references of a category differ from those of a version's snapshot. Raises CategoryNotFound."""
+        later = (ReferenceRow.added_version > version) | (ReferenceRow.removed_version > version)
+        with self._transactions.reading() as connection:
+            category_id = id_of_category(connection, category)
+            statement = _references().where(ReferenceRow.category_id == category_id, later)
+            changed = [_reference(row) for row in connection.execute(statement)]
+        new = {
+            reference.image_sha256: reference.id
+            for reference in changed
+            if reference.added_version > version and reference.removed_at is None
+        }
+        gone = {reference.image_sha256: reference for reference in changed if reference.added_version <= version}
+        # An image that was removed and added again is another row, and no change.
+        return ReferenceChanges(
+            tuple(reference_id for sha256, reference_id in new.items() if sha256 not in gone),
+            tuple(reference for sha256, reference in gone.items() if sha256 not in new),
+        )
 
     def not_encoded(self, category: str, geometry_id: int, limit: int = 1000, after: int = 0) -> tuple[Reference, ...]:
         """Live references of a category that are not encoded under a geometry, by id, beyond id `after`."""

@@ -57,6 +57,17 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class ReferenceChanges:
+    """How a category's references differ from those of an earlier snapshot.
+
+    added: ids of live references whose images were none then. removed: references of then whose images are none now.
+    """
+
+    added: tuple[int, ...]
+    removed: tuple[Reference, ...]
+
+
+@dataclass(frozen=True)
 class Appended:
     """What an append did.
 

@@ -32,6 +32,7 @@ from service.schemas.categories import (
     RemovedCategoryView,
     RestoredCategory,
     SettingsView,
+    settings_json,
 )
 from service.schemas.geometry import GeometryChangeView, geometry_view
 from service.schemas.inspections import DriftPartsView, inspection_view
@@ -240,15 +241,11 @@ async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
 def _view(
     state: AppState, category: Category, drift: DriftTest | None, geometry_change: GeometryChangeView | None
 ) -> CategoryView:
-    settings = asdict(category.settings)
-    region = category.settings.region_of_interest
-    if region is not None:
-        settings["region_of_interest"] = {"polygons": region.polygons, "mask": region.mask is not None}
     return CategoryView(
         name=category.name,
         references=category.references,
         created=category.created_at,
-        settings=SettingsView(**settings),
+        settings=SettingsView(**settings_json(asdict(category.settings))),
         calibration=calibration_view(state, category.name, category.settings),
         drift=None if drift is None else _drift_view(drift),
         geometry=geometry_view(state.library.geometry_of(category.name), state.encoder.space.patch),

@@ -6,17 +6,20 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from indexer.domain.errors import InvalidCursor
 from indexer.domain.labelled_set import LabelledImage
 from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import detect_suffix
 from service.http.image_response import Side, image_response
-from service.http.problems import documented_problems
+from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
+from service.schemas.categories import LostReference, settings_json
 from service.schemas.labelled_sets import (
+    ChangesSinceView,
     EvaluatedImageView,
     EvaluationDetail,
     EvaluationsResponse,
@@ -28,8 +31,9 @@ from service.schemas.labelled_sets import (
     RecallChangeView,
     RecallSummaryView,
     RocPoint,
+    RolledBackView,
 )
-from service.schemas.text import CategoryName
+from service.schemas.text import CategoryName, Text
 from service.state import AppState
 from service.usecases.labelled_sets import (
     AddedImage,
@@ -40,6 +44,7 @@ from service.usecases.labelled_sets import (
     roc_points,
     set_labelled_mask,
 )
+from service.usecases.rollback import changes_since, roll_back
 from service.usecases.stored_images import read_stored_image
 
 router = APIRouter(prefix="/categories", tags=["test sets"])
@@ -185,6 +190,59 @@ async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, D
     )
 
 
+@router.get("/{name}/evaluations/{evaluation_id}/changes", responses=documented_problems("not-found"))
+async def changes(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> ChangesSinceView:
+    """What has changed in the category since an evaluation: settings, references, encoder, geometry."""
+    since = await asyncio.to_thread(changes_since, state.library.catalogue, name, evaluation_id)
+    return ChangesSinceView(
+        then=settings_json(since.then),
+        now=settings_json(since.now),
+        added=since.added,
+        removed=tuple(reference.id for reference in since.removed),
+        encoder_changed=since.encoder,
+        geometry_changed=since.geometry,
+    )
+
+
+@router.post(
+    "/{name}/evaluations/{evaluation_id}/roll-back",
+    responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full"),
+)
+async def roll_back_to(
+    name: Name,
+    evaluation_id: Id,
+    state: Annotated[AppState, Depends(app_state)],
+    admitted: OnboardingLease,
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous response.")] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=64, description="Maximum number of references that this request restores.")
+    ] = 16,
+) -> RolledBackView:
+    """Give a category the settings and references again that an evaluation of its test set was made with.
+
+    References that were removed since are restored, at most `limit` with each request: repeat it with `next_cursor`
+    until that is null. The last one removes those that were added since, and sets the settings. A reference whose image
+    is lost does not prevent the others from being restored. Encoder and geometry stay as they are, and so does how
+    files of 16 bits a channel are read. Idempotent.
+    """
+    if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
+        raise InvalidCursor("not a cursor of a rollback")
+    admitted.add(limit - 1)
+    done = await roll_back(state, name, evaluation_id, int(cursor or -1), limit)
+    lost = [
+        LostReference(reference_id=reference.id, filename=reference.filename, detail=to_problem(outcome).detail)
+        for reference, outcome in done.restored
+        if isinstance(outcome, Exception)
+    ]
+    return RolledBackView(
+        settings=done.settings,
+        removed=done.removed,
+        restored=len(done.restored) - len(lost),
+        lost=tuple(lost),
+        next_cursor=None if done.next_cursor is None else str(done.next_cursor),
+    )
+
+
 def _image_view(found: LabelledImage) -> LabelledImageView:
     return LabelledImageView(
         id=found.id,
@@ -206,7 +264,7 @@ def _evaluation_view(found: EvaluatedSet) -> EvaluationView:
         finished_at=one.finished_at,
         images=one.images,
         done=one.done,
-        settings=dict(one.settings),
+        settings=settings_json(one.settings),
         summary=RecallSummaryView(**asdict(found.summary)),
         change=None if found.change is None else RecallChangeView(**asdict(found.change)),
     )

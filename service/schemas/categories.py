@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import MAX_DEFECT_CLASSES
 from indexer.domain.finding import FindingKind
+from indexer.domain.roi import RegionOfInterest
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
@@ -45,6 +48,15 @@ class SettingsView(ResponseModel):
     bit_depth: BitDepth | None
     pooled_share: float
     defect_classes: tuple[str, ...]
+
+
+def settings_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a category as responses have them: of a mask, which is an image, only that there is one."""
+    region = settings.get("region_of_interest")
+    if region is None:
+        return dict(settings)
+    region = asdict(region) if isinstance(region, RegionOfInterest) else region
+    return {**settings, "region_of_interest": {"polygons": region["polygons"], "mask": region["mask"] is not None}}
 
 
 _Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]

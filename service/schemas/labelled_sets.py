@@ -9,6 +9,7 @@ from pydantic import Field
 
 from indexer.domain.verdict import Verdict
 from service.schemas.base import ResponseModel
+from service.schemas.categories import LostReference
 
 
 class LabelledImageView(ResponseModel):
@@ -87,6 +88,29 @@ class EvaluationsResponse(ResponseModel):
     """The evaluations of a category's test set, newest first."""
 
     evaluations: tuple[EvaluationView, ...]
+
+
+class ChangesSinceView(ResponseModel):
+    """What has changed in a category since an evaluation of its test set."""
+
+    then: dict[str, Any] = Field(description="Settings that differ now, as they were.")
+    now: dict[str, Any] = Field(description="The same settings as they are.")
+    added: tuple[int, ...] = Field(description="References whose images were none then.")
+    removed: tuple[int, ...] = Field(description="References of then whose images are none now.")
+    encoder_changed: bool = Field(
+        description="Whether encoder or codec were changed: `touchstone rebuild` changes them back."
+    )
+    geometry_changed: bool = Field(description="Whether the geometry was changed: set it again among the settings.")
+
+
+class RolledBackView(ResponseModel):
+    """What this request rolled back; repeat it with `next_cursor` until that is null."""
+
+    settings: tuple[str, ...] = Field(description="Settings that have their earlier values again.")
+    removed: int = Field(description="References removed that were added since.")
+    restored: int = Field(description="References restored that were removed since.")
+    lost: tuple[LostReference, ...]
+    next_cursor: str | None
 
 
 class EvaluatedImageView(ResponseModel):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.part_images import part
+from tests.helpers.waiting import eventually
 from touchstone_client import Client
 from touchstone_client.cli import main
 
@@ -89,8 +90,26 @@ def test_labelled_images_make_a_test_set_that_is_evaluated(service: str, images:
     assert isinstance(json.loads(rejected), list)
     with Client(service) as client:
         assert {image.defective for image in client.labelled_images("disc")} == {False, True}
+        k = client.category("disc").settings.k
+        finished = eventually_evaluated(client)
+        client.update_category("disc", k=k - 1)
+        shown = run("roll-back", "disc", str(finished), "--dry-run", url=service)
+        assert f"k: {k - 1} → {k}" in shown
+        assert json.loads(run("roll-back", "disc", str(finished), "--json", url=service))["settings"] == ["k"]
+        assert client.category("disc").settings.k == k
+        assert "no category" in run("roll-back", "nothing", url=service, code=2)
         for image in client.labelled_images("disc"):
             client.remove_labelled_image("disc", image.id)
+
+
+def eventually_evaluated(client: Client) -> int:
+    """The id of the first evaluation of `disc` that is finished."""
+
+    def finished() -> list[int]:
+        return [each.id for each in client.evaluations("disc") if each.finished_at is not None]
+
+    eventually(lambda: bool(finished()), "the test set was not evaluated", 60)
+    return finished()[0]
 
 
 def test_inspections_are_listed_and_watched(service: str) -> None:

@@ -139,6 +139,8 @@ def use_every_method(client: Client, name: str) -> None:
     [evaluation, *_] = client.evaluations(name)
     detail = client.evaluation(name, evaluation.id)
     assert (detail.evaluation.images, [each.image.id for each in detail.results]) == (1, [kept.id])
+    assert client.changes_since(name, evaluation.id).added == ()
+    assert client.roll_back(name, evaluation.id, page_size=1).restored == 0
     assert client.remove_labelled_image(name, kept.id) == client.labelled_images(name) == ()
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3

@@ -59,3 +59,16 @@ def test_a_test_set_is_given_evaluated_and_explained_and_evaluated_again_after_a
     escapes.get_by_role("button", name="Take out").first.click()
     expect(page.get_by_text("4 good and 3 defective images.")).to_be_visible()
     assert server.client.get("/inspections").json()["inspections"] == []
+
+    reference = server.client.get("/references", params={"category": "disc"}).json()["references"][0]["id"]
+    server.client.patch("/categories/disc", json={"threshold": 2.0}).raise_for_status()  # which lets everything pass
+    server.client.delete(f"/references/{reference}").raise_for_status()
+    page.get_by_role("button", name="Roll back to").last.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2.0000 → calibrated")
+    expect(dialog).to_contain_text("1 reference that was removed since is restored.")
+    assert_accessible(page)
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(page.get_by_text("Rolled back. The test set is evaluated again.")).to_be_visible()
+    category = server.client.get("/categories/disc").json()
+    assert (category["settings"]["threshold"], category["references"]) == (None, 24)

@@ -114,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
         text = f"images of {kind} parts that are no references, or folders of them"
         test_set.add_argument(f"--{kind}", nargs="+", type=Path, default=[], metavar="IMAGE", help=text)
 
+    rolling = "Give a product the settings and references again that an evaluation of its test set was made with."
+    roll_back = add_command("roll-back", commands.roll_back, rolling)
+    roll_back.add_argument("category", help="the product")
+    text = "id of the evaluation, as test-set lists them; default: the one before the latest"
+    roll_back.add_argument("evaluation", nargs="?", type=int, help=text)
+    roll_back.add_argument("--dry-run", action="store_true", help="only show what has changed since")
+
     inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
     inspections.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")

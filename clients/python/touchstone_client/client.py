@@ -302,6 +302,20 @@ class Client:
         """How a category's test set went, newest first, each against the one before."""
         return (self._connection.send(endpoints.evaluations(name))).evaluations
 
+    def changes_since(self, name: str, evaluation_id: int) -> models.ChangesSince:
+        """What has changed in a category since an evaluation: settings, references, encoder, geometry."""
+        return self._connection.send(endpoints.changes_since(name, evaluation_id))
+
+    def roll_back(self, name: str, evaluation_id: int, *, page_size: int = 16) -> models.RolledBack:
+        """Give a category the settings and references again that an evaluation was made with.
+
+        Encoder and geometry stay as they are. page_size: how many references each request restores. Those whose image
+        is lost are listed in `lost`.
+        """
+        pages = list(self._newest(lambda cursor: endpoints.roll_back(name, evaluation_id, cursor, page_size)))
+        lost = tuple(reference for page in pages for reference in page.lost)
+        return replace(pages[-1], restored=sum(page.restored for page in pages), lost=lost)
+
     def evaluation(self, name: str, evaluation_id: int) -> models.EvaluationDetail:
         """One evaluation with what was detected in every image."""
         return self._connection.send(endpoints.evaluation(name, evaluation_id))

@@ -226,7 +226,8 @@ def test_set(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print(format_json(found))
     else:
-        headings = ("started", "images", "done", "recall", "precision", "escapes", "false rejects", "auroc")
+        figures = ("recall", "precision", "escapes", "false rejects", "auroc")
+        headings = ("started", "images", "done", *figures, "evaluation")
         print(format_table(headings, [_evaluation_row(evaluation) for evaluation in found]))
     return max(2 if missing else 0, int(bool(rejected)))
 
@@ -238,7 +239,34 @@ def _evaluation_row(evaluation: Evaluation) -> tuple[object, ...]:
         escapes += f" ({len(change.newly_missed) - len(change.no_longer_missed):+d})"
         rejects += f" ({len(change.newly_rejected) - len(change.no_longer_rejected):+d})"
     figures = (summary.recall, summary.precision, escapes, rejects, summary.auroc)
-    return (evaluation.started_at, evaluation.images, evaluation.done, *figures)
+    return (evaluation.started_at, evaluation.images, evaluation.done, *figures, evaluation.id)
+
+
+def roll_back(client: Client, options: argparse.Namespace) -> int:
+    """Roll a category back to an evaluation: 0, 1 when a reference could not be restored. ValueError without one."""
+    evaluation_id = options.evaluation
+    if evaluation_id is None:
+        earlier = [each for each in client.evaluations(options.category) if each.finished_at is not None][1:]
+        if not earlier:
+            raise ValueError(f"{options.category} has no evaluation before the latest: see touchstone-client test-set")
+        evaluation_id = earlier[0].id
+    since = client.changes_since(options.category, evaluation_id)
+    done = None if options.dry_run else client.roll_back(options.category, evaluation_id)
+    if options.json:
+        print(format_json(since if done is None else done))
+    else:
+        will = "would be" if done is None else "are"
+        for name, value in since.then.items():
+            print(f"{name}: {json.dumps(since.now[name])} → {json.dumps(value)}")
+        print(f"{len(since.added)} references added since evaluation {evaluation_id} {will} removed")
+        print(f"{len(since.removed) if done is None else done.restored} references removed since then {will} restored")
+    if since.encoder_changed:
+        print_error("the encoder was changed since: `touchstone rebuild` on the server changes it back")
+    if since.geometry_changed:
+        print_error("the geometry was changed since: set it again, which encodes all references anew")
+    for lost in () if done is None else done.lost:
+        print_error(f"{lost.filename}: {lost.detail}")
+    return int(done is not None and bool(done.lost))
 
 
 def inspections(client: Client, options: argparse.Namespace) -> int:

@@ -275,6 +275,19 @@ def evaluations(name: str) -> Call[models.Evaluations]:
     return Call("GET", "/categories/{name}/evaluations", _json(models.Evaluations), {"name": name})
 
 
+def changes_since(name: str, evaluation_id: int) -> Call[models.ChangesSince]:
+    """`GET /categories/{name}/evaluations/{evaluation_id}/changes`."""
+    route = "/categories/{name}/evaluations/{evaluation_id}/changes"
+    return Call("GET", route, _json(models.ChangesSince), {"name": name, "evaluation_id": evaluation_id})
+
+
+def roll_back(name: str, evaluation_id: int, cursor: str | None, page_size: int) -> Call[models.RolledBack]:
+    """`POST /categories/{name}/evaluations/{evaluation_id}/roll-back`, with some of the references."""
+    route, query = "/categories/{name}/evaluations/{evaluation_id}/roll-back", _texts(cursor=cursor, limit=page_size)
+    path = {"name": name, "evaluation_id": evaluation_id}
+    return Call("POST", route, _json(models.RolledBack), path, query=query)
+
+
 def evaluation(name: str, evaluation_id: int) -> Call[models.EvaluationDetail]:
     """`GET /categories/{name}/evaluations/{evaluation_id}`."""
     route = "/categories/{name}/evaluations/{evaluation_id}"

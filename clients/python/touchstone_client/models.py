@@ -760,6 +760,46 @@ class EvaluationDetail:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangesSince:
+    """What has changed in a category since an evaluation of its test set."""
+
+    then: Mapping[str, Any]
+    """Settings that differ now, as they were."""
+
+    now: Mapping[str, Any]
+    """The same settings as they are."""
+
+    added: tuple[int, ...]
+    """References whose images were none then."""
+
+    removed: tuple[int, ...]
+    """References of then whose images are none now."""
+
+    encoder_changed: bool
+    """Whether encoder or codec were changed: `touchstone rebuild` changes them back."""
+
+    geometry_changed: bool
+    """Whether the geometry was changed: set it again among the settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """What this request rolled back; repeat it with `next_cursor` until that is None."""
+
+    settings: tuple[str, ...]
+    """Settings that have their earlier values again."""
+
+    removed: int
+    """References removed that were added since."""
+
+    restored: int
+    """References restored that were removed since."""
+
+    lost: tuple[LostReference, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreviewSide:
     """The thresholds with these settings, and the number of images per verdict."""
 

@@ -6,6 +6,7 @@ import { fill, h, once, s } from "./dom.js";
 import { dropArea } from "./file-drop.js";
 import { inspectionPanel } from "./inspection.js";
 import { load, repeat } from "./loading.js";
+import { rollBack } from "./rollback.js";
 import { tell, tellProblem } from "./toasts.js";
 import { moment, number, percent, score, t } from "./i18n.js";
 import { badge } from "./verdict.js";
@@ -70,11 +71,12 @@ export async function showTestSet(place, { name }, signal) {
         h("progress", { max: latest.images, value: latest.done, "aria-label": t("testset.running", { done: latest.done, images: latest.images }) }));
     } else {
       const detail = await get(`${path}/evaluations/${latest.id}`, {}, signal);
-      fill(body, report(detail), history(evaluations));
+      fill(body, report(detail, evaluations.find(({ id, finished_at: at }) => id !== latest.id && at !== null)), history(evaluations));
     }
   }
 
-  function report({ evaluation: { summary, change }, results, roc }) {
+  /** An evaluation in full. before: the one that it is compared with, if there is. */
+  function report({ evaluation: { summary, change }, results, roc }, before) {
     const wrong = h("div", { class: "view" });
     const matrix = h("div", { class: "figures four" });
     const told = h("p", { class: "hint" });
@@ -84,7 +86,7 @@ export async function showTestSet(place, { name }, signal) {
       h("section", { class: "card", "aria-label": t("testset.result") }, h("h2", {}, t("testset.result")),
         matrix, change === null ? null : h("p", {}, t("testset.change", {
           escapes: signed(change.newly_missed.length - change.no_longer_missed.length), rejects: signed(change.newly_rejected.length - change.no_longer_rejected.length),
-        })),
+        }), " ", before ? rollBackButton(before, t("rollback.open")) : null),
         summary.auroc === null ? null : h("p", { class: "hint" }, t("testset.auroc", { auroc: number(summary.auroc, 3) })),
         summary.masked ? h("p", { class: "hint" }, t("testset.masks", { hits: summary.hits, masked: summary.masked })) : null,
         summary.undecided ? h("p", { class: "error" }, t("testset.undecided", { images: summary.undecided })) : null,
@@ -153,17 +155,25 @@ export async function showTestSet(place, { name }, signal) {
     });
   }
 
+  function rollBackButton(evaluation, text, label = null) {
+    return h("button", { "aria-label": label, onclick: async () => { if (await rollBack(name, evaluation)) await refresh(); } }, text);
+  }
+
   function history(evaluations) {
     if (evaluations.length < 2) return null;
-    const columns = ["at", "recall", "escapes", "rejects", "rate"];
+    const columns = ["at", "recall", "escapes", "rejects", "rate", "restore"];
     return h("section", { class: "card" }, h("h2", {}, t("testset.history")),
       h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("testset.history") }, h("table", {},
         h("thead", {}, h("tr", {}, columns.map((each) => h("th", { scope: "col" }, t(`testset.${each}`))))),
-        h("tbody", {}, evaluations.filter(({ finished_at: at }) => at !== null).map(({ started_at: at, summary, change, settings }) => h("tr", {},
-          h("td", {}, moment(at)), h("td", {}, summary.recall === null ? "–" : percent(summary.recall)),
-          h("td", {}, `${number(summary.missed)}${change ? ` (${signed(change.newly_missed.length - change.no_longer_missed.length)})` : ""}`),
-          h("td", {}, `${number(summary.rejected)}${change ? ` (${signed(change.newly_rejected.length - change.no_longer_rejected.length)})` : ""}`),
-          h("td", {}, percent(settings.false_reject_rate))))))));
+        h("tbody", {}, evaluations.filter(({ finished_at: at }) => at !== null).map((evaluation, index) => {
+          const { started_at: at, summary, change, settings } = evaluation;
+          return h("tr", {},
+            h("td", {}, moment(at)), h("td", {}, summary.recall === null ? "–" : percent(summary.recall)),
+            h("td", {}, `${number(summary.missed)}${change ? ` (${signed(change.newly_missed.length - change.no_longer_missed.length)})` : ""}`),
+            h("td", {}, `${number(summary.rejected)}${change ? ` (${signed(change.newly_rejected.length - change.no_longer_rejected.length)})` : ""}`),
+            h("td", {}, percent(settings.false_reject_rate)),
+            h("td", {}, index === 0 ? "" : rollBackButton(evaluation, t("rollback.act"), t("rollback.title", { at: moment(at) }))));
+        })))));
   }
 }
 
