@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeAlias
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.labelled_sets import NewLabelledImage
+from indexer.domain.errors import EvaluationNotFound
 from indexer.domain.labelled_set import (
     Evaluation,
     LabelledImage,
@@ -24,6 +26,8 @@ from service.inference.decoder import DecodedImage, Upload
 from service.inference.image_reading import reading_of_parts
 from service.state import AppState
 
+_Results: TypeAlias = tuple[tuple[LabelledImage, LabelledResult], ...]
+
 
 @dataclass(frozen=True)
 class AddedImage:
@@ -38,7 +42,7 @@ class EvaluatedSet:
     """An evaluation with what was detected in each image, and how it went against the one before."""
 
     evaluation: Evaluation
-    results: tuple[tuple[LabelledImage, LabelledResult], ...]
+    results: _Results
     summary: RecallSummary
     change: RecallChange | None
 
@@ -94,26 +98,41 @@ async def set_labelled_mask(state: AppState, category: str, image_id: int, data:
 
 def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
     """Every evaluation of a category's test set, newest first. CategoryNotFound."""
-    evaluations = catalogue.labelled_sets.evaluations(category)
-    results = [catalogue.labelled_sets.results(category, evaluation.id) for evaluation in evaluations]
-    before = [*results[1:], None]
-    return [_evaluated(evaluation, results[place], before[place]) for place, evaluation in enumerate(evaluations)]
+    return _compared(_with_results(catalogue, category, catalogue.labelled_sets.evaluations(category)))
 
 
 def evaluated_set(catalogue: Catalogue, category: str, evaluation_id: int) -> EvaluatedSet:
     """One evaluation of a category's test set. CategoryNotFound, EvaluationNotFound."""
-    sets = catalogue.labelled_sets
-    evaluations = sets.evaluations(category)
-    results = sets.results(category, evaluation_id)
-    [place] = [place for place, evaluation in enumerate(evaluations) if evaluation.id == evaluation_id]
-    before = evaluations[place + 1 : place + 2]
-    return _evaluated(evaluations[place], results, sets.results(category, before[0].id) if before else None)
+    evaluations = catalogue.labelled_sets.evaluations(category)
+    until = [evaluation for evaluation in evaluations if evaluation.id <= evaluation_id]
+    compared = _compared(_with_results(catalogue, category, until[:2]))
+    if not compared or compared[0].evaluation.id != evaluation_id:
+        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+    return compared[0]
+
+
+def _with_results(
+    catalogue: Catalogue, category: str, evaluations: Sequence[Evaluation]
+) -> Iterator[tuple[Evaluation, _Results]]:
+    """Each with its results, but for those that were given up since they were listed."""
+    for evaluation in evaluations:
+        try:
+            yield evaluation, catalogue.labelled_sets.results(category, evaluation.id)
+        except EvaluationNotFound:
+            continue
+
+
+def _compared(evaluations: Iterable[tuple[Evaluation, _Results]]) -> list[EvaluatedSet]:
+    """Each, newest first, against the one before."""
+    listed = list(evaluations)
+    before = [*(results for _, results in listed[1:]), None]
+    return [_evaluated(*evaluated, earlier) for evaluated, earlier in zip(listed, before, strict=False)]
 
 
 def _evaluated(
     evaluation: Evaluation,
-    results: tuple[tuple[LabelledImage, LabelledResult], ...],
-    before: tuple[tuple[LabelledImage, LabelledResult], ...] | None,
+    results: _Results,
+    before: _Results | None,
 ) -> EvaluatedSet:
     truth = {image.id: image.defective for image, _ in (*results, *(before or ()))}
     own = [result for _, result in results]

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.domain.labelled_set import LabelledImage, LabelledResult
+from indexer.domain.errors import EvaluationNotFound
+from indexer.domain.labelled_set import Evaluation, LabelledImage, LabelledResult
 from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_jpeg, encode_png
 from service.app import create_app
 from service.state import AppState
-from service.usecases.labelled_sets import roc_points
+from service.usecases.labelled_sets import evaluated_set, evaluated_sets, roc_points
+from tests.helpers.data_folder_process import StoreParts
 from tests.helpers.http_service import check_problem, files, settings, wait_until_calibrated
 from tests.helpers.http_service import onboard as teach
 from tests.helpers.part_images import varied
@@ -31,7 +33,9 @@ def scratch_mask() -> bytes:
 
 
 def evaluations(client: TestClient) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get("/categories/disc/evaluations").json()["evaluations"]
+    answer = client.get("/categories/disc/evaluations")
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["evaluations"]
     return found
 
 
@@ -101,6 +105,32 @@ def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str
         teach(client, "disc", varied(0))
         answer = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
         check_problem(answer, 422, "invalid-request")
+
+
+def test_an_evaluation_that_is_given_up_while_it_is_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StoreParts.open(tmp_path, f"sqlite:///{tmp_path}/catalogue.sqlite")
+    folder.append("disc", [b"reference"])
+    catalogue, sets = folder.catalogue, folder.catalogue.labelled_sets
+    finished = sets.begin("disc", "first", 1, {}, 1)
+    assert finished is not None
+    sets.finish(finished.id)
+    given_up = sets.begin("disc", "second", 2, {}, 1)
+    assert given_up is not None
+    listed = sets.evaluations
+
+    def evaluations_before_a_change(category: str) -> tuple[Evaluation, ...]:
+        before = listed(category)
+        sets.begin(category, f"another than {before[0].id}", 3, {}, 1)
+        return before
+
+    monkeypatch.setattr(sets, "evaluations", evaluations_before_a_change)
+    assert [each.evaluation.id for each in evaluated_sets(catalogue, "disc")] == [finished.id]
+    assert evaluated_set(catalogue, "disc", finished.id).evaluation.id == finished.id
+    with pytest.raises(EvaluationNotFound):
+        evaluated_set(catalogue, "disc", given_up.id)
+    catalogue.close()
 
 
 def test_the_roc_counts_images_above_each_distinct_score() -> None:
