@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, literal, or_, select, tuple_, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import count_drift
@@ -21,6 +21,7 @@ from indexer.catalogue.trend import read_trend
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
 from indexer.domain.inspection import DefectDetails, Inspection, InspectionFilter, Label
 from indexer.domain.page import Page
+from indexer.domain.pareto import Pareto
 from indexer.domain.reference import NewReference
 from indexer.domain.snapshot import SegmentFile
 from indexer.domain.trend import Trend
@@ -106,6 +107,16 @@ class Inspections:
         """How the matching inspections went over time, in at most `points` stretches."""
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
+
+    def pareto(self, matching: InspectionFilter | None = None) -> Pareto:
+        """The confirmed defects among the matching inspections, counted by class."""
+        statement = (
+            select(InspectionRow.defect_class, func.count())
+            .where(InspectionRow.label == "defect", *_conditions(matching or InspectionFilter()))
+            .group_by(InspectionRow.defect_class)
+        )
+        with self._transactions.reading() as connection:
+            return Pareto.from_counts([(row[0], row[1]) for row in connection.execute(statement)])
 
     def set_label(
         self, inspection_id: str, label: Literal["defect"] | None, details: DefectDetails | None = None

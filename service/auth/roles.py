@@ -44,6 +44,7 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     # What became of parts, why, and what a person says of it.
     ("GET", "/inspections"): Role.OPERATOR,
     ("GET", "/inspections/trend"): Role.OPERATOR,
+    ("GET", "/inspections/pareto"): Role.OPERATOR,
     ("GET", "/inspections/stream"): Role.OPERATOR,
     ("GET", "/inspections/{inspection_id}"): Role.OPERATOR,
     ("GET", "/inspections/{inspection_id}/map.png"): Role.OPERATOR,

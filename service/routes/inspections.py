@@ -28,6 +28,8 @@ from service.schemas.inspections import (
     InspectionPage,
     InspectionView,
     Label,
+    ParetoBarView,
+    ParetoView,
     TrendPointView,
     TrendView,
     inspection_view,
@@ -114,6 +116,13 @@ async def trend(
         bucket_seconds=buckets.bucket.total_seconds(),
         points=tuple(TrendPointView(**asdict(point)) for point in buckets.points),
     )
+
+
+@router.get("/pareto", responses=documented_problems())
+async def pareto(state: Annotated[AppState, Depends(app_state)], wanted: Wanted) -> ParetoView:
+    """The confirmed defects among the matching inspections, counted by class."""
+    counted = await asyncio.to_thread(state.library.catalogue.inspections.pareto, wanted)
+    return ParetoView(total=counted.total, bars=tuple(ParetoBarView(**asdict(bar)) for bar in counted.bars))
 
 
 @router.get(

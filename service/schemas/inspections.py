@@ -175,6 +175,22 @@ class TrendView(ResponseModel):
     points: tuple[TrendPointView, ...]
 
 
+class ParetoBarView(ResponseModel):
+    """The confirmed defects of one class."""
+
+    defect_class: str | None = Field(description="Null: those without a class, which come last.")
+    count: int
+    share: float = Field(description="Of all confirmed defects.")
+    cumulative_share: float = Field(description="With the bars before it.")
+
+
+class ParetoView(ResponseModel):
+    """Confirmed defects by class, the most frequent first."""
+
+    total: int
+    bars: tuple[ParetoBarView, ...]
+
+
 class FeedbackRequest(BaseModel):
     """A label: `good` adds the image as a reference, `none` removes the label and that reference.
 

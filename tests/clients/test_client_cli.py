@@ -141,6 +141,13 @@ def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -
         assert "defect, dent, deep" in run(*named, url=service)
         assert "no defect class" in run("label", wrong, "defect", "--class", "nick", url=service, code=2)
         assert wrong in run("inspections", "--label", "defect", "--class", "dent", url=service)
+        assert run("pareto", "--class", "dent", url=service).splitlines()[1].split() == [
+            "dent",
+            "1",
+            "100.0%",
+            "100.0%",
+        ]
+        assert json.loads(run("pareto", "--until", "2020-01-01", "--json", url=service))["total"] == 0
         assert run("label", wrong, "defect", "--comment", "", url=service).strip() == f"{wrong}: defect, dent"
         assert "`confirm`" in run("label", wrong, "good", url=service, code=1)
         assert client.inspection(wrong).label == "defect"

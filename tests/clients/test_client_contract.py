@@ -95,6 +95,8 @@ def use_every_method(client: Client, name: str) -> None:
     assert [each.id for each in client.inspections(InspectionFilter(station=name, defect_class="scratch"))] == [
         named.id
     ]
+    [bar] = client.pareto(InspectionFilter(station=name)).bars
+    assert (bar.defect_class, bar.count, bar.cumulative_share) == ("scratch", 1, 1.0)
     assert client.set_label(detection.id, None).label is None
 
     ids = [reference.id for reference in client.references(name, page_size=2)]

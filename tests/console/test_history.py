@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -55,6 +56,31 @@ def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page:
     assert_accessible(page)
     page.keyboard.press("b")
     expect(row).to_be_visible()
+
+
+def test_confirmed_defects_are_charted_by_class_and_lead_to_their_parts(page: Page, server: ServerProcess) -> None:
+    server.client.patch("/categories/disc", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
+    query = "/inspections?station=archive&verdict=anomalous"
+    rejected = server.client.get(query).json()["inspections"][:3]
+    for inspection, name in zip(rejected, ("scratch", "dent", "scratch"), strict=True):
+        said = {"label": "defect", "defect_class": name}
+        server.client.post(f"/inspections/{inspection['id']}/feedback", json=said).raise_for_status()
+    page.goto("/#/history?station=archive")
+    chart = page.get_by_role("region", name="Confirmed defects by class")
+    expect(
+        chart.get_by_role("img", name="Pareto chart of 3 confirmed defects: scratch is the most frequent")
+    ).to_be_visible()
+    expect(chart.get_by_role("listitem")).to_have_text(
+        [re.compile("scratch.*2 · 66.7"), re.compile("dent.*together 100")]
+    )
+    assert_accessible(page)
+    chart.get_by_role("link", name="dent").press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("Defect confirmed: dent")
+    expect(page.get_by_role("combobox", name="Defect class")).to_have_value("dent")
+    page.goto("/#/history?station=nowhere")
+    expect(page.get_by_text("No matching inspections.").first).to_be_visible()
+    expect(chart).to_have_count(0)
 
 
 def test_the_table_is_downloaded_with_the_filters(page: Page) -> None:

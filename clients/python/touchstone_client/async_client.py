@@ -350,6 +350,10 @@ class AsyncClient:
         """Counts, verdicts and scores over time. points: the maximum number of intervals."""
         return await self._connection.send(endpoints.trend(filter, points))
 
+    async def pareto(self, filter: InspectionFilter = InspectionFilter()) -> models.Pareto:
+        """Confirmed defects counted by class, the most frequent first."""
+        return await self._connection.send(endpoints.pareto(filter))
+
     async def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""
         return await self._connection.send(endpoints.inspection(inspection_id))

@@ -123,10 +123,13 @@ def _parser() -> argparse.ArgumentParser:
 
     inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
-    inspections.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")
-    inspections.add_argument("--until", metavar="TIME", help="end time, exclusive")
+    _add_span(inspections)
     inspections.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
     inspections.add_argument("--csv", action="store_true", help="print all of them as CSV")
+
+    pareto = add_command("pareto", commands.pareto, "Count confirmed defects by class, the most frequent first.")
+    _add_filters(pareto)
+    _add_span(pareto)
 
     label = add_command("label", commands.label, "Label an inspected part. A good part's image becomes a reference.")
     label.add_argument("inspection", help="its id")
@@ -161,6 +164,11 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verdict", choices=get_args(Verdict))
     parser.add_argument("--label", choices=get_args(Label))
     parser.add_argument("--class", dest="defect_class", metavar="NAME", help="of confirmed defects")
+
+
+def _add_span(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")
+    parser.add_argument("--until", metavar="TIME", help="end time, exclusive")
 
 
 if __name__ == "__main__":

@@ -341,6 +341,10 @@ class Client:
         """Counts, verdicts and scores over time. points: the maximum number of intervals."""
         return self._connection.send(endpoints.trend(filter, points))
 
+    def pareto(self, filter: InspectionFilter = InspectionFilter()) -> models.Pareto:
+        """Confirmed defects counted by class, the most frequent first."""
+        return self._connection.send(endpoints.pareto(filter))
+
     def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""
         return self._connection.send(endpoints.inspection(inspection_id))

@@ -283,6 +283,17 @@ def inspections(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
+def pareto(client: Client, options: argparse.Namespace) -> int:
+    """Count confirmed defects by class."""
+    counted = client.pareto(_filter(options, _time(options.since), _time(options.until)))
+    if options.json:
+        print(format_json(counted))
+        return 0
+    rows = [(bar.defect_class, bar.count, f"{bar.share:.1%}", f"{bar.cumulative_share:.1%}") for bar in counted.bars]
+    print(format_table(("class", "defects", "share", "cumulative"), rows))
+    return 0
+
+
 def label(client: Client, options: argparse.Namespace) -> int:
     """Label an inspected part: 0 when the label is stored, 1 when it needs confirmation first."""
     chosen = None if options.label == "none" else options.label

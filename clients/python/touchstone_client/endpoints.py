@@ -319,6 +319,11 @@ def trend(filter: InspectionFilter, points: int) -> Call[models.Trend]:
     return Call("GET", "/inspections/trend", _json(models.Trend), query=_texts(**vars(filter), points=points))
 
 
+def pareto(filter: InspectionFilter) -> Call[models.Pareto]:
+    """`GET /inspections/pareto`."""
+    return Call("GET", "/inspections/pareto", _json(models.Pareto), query=_texts(**vars(filter)))
+
+
 def inspection(inspection_id: str) -> Call[models.Inspection]:
     """`GET /inspections/{inspection_id}`."""
     return Call("GET", "/inspections/{inspection_id}", _json(models.Inspection), {"inspection_id": inspection_id})

@@ -936,6 +936,29 @@ class Trend:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParetoBar:
+    """The confirmed defects of one class."""
+
+    defect_class: str | None
+    """None: those without a class, which come last."""
+
+    count: int
+    share: float
+    """Of all confirmed defects."""
+
+    cumulative_share: float
+    """With the bars before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pareto:
+    """Confirmed defects by class, the most frequent first."""
+
+    total: int
+    bars: tuple[ParetoBar, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReferenceUsage:
     """Live references. Image bytes of references added by early versions are unknown and count 0."""
 

@@ -771,6 +771,18 @@ def test_a_defect_has_a_class_and_a_comment_until_it_is_no_defect(catalogue: Cat
     assert [before.get("comment") for before, _ in changes] == [None, "top left", None]
 
 
+def test_confirmed_defects_are_counted_by_class_within_a_filter(catalogue: Catalogue) -> None:
+    recorded = [inspection(number, station=("s1", "s2")[number % 2], category="bolt") for number in range(8)]
+    catalogue.inspections.record(recorded)
+    for number, name in enumerate(("dent", "dent", "nick", None, "dent", "nick")):
+        catalogue.inspections.set_label(recorded[number].id, "defect", {"defect_class": name})
+    counted = catalogue.inspections.pareto()
+    assert [(bar.defect_class, bar.count) for bar in counted.bars] == [("dent", 3), ("nick", 2), (None, 1)]
+    of_one = catalogue.inspections.pareto(InspectionFilter(station="s1", since=recorded[1].at))
+    assert [(bar.defect_class, bar.count) for bar in of_one.bars] == [("dent", 1), ("nick", 1)]
+    assert catalogue.inspections.pareto(InspectionFilter(label="good")).total == 0
+
+
 def test_a_reference_that_somebody_else_made_is_not_taken_back_with_a_label(
     catalogue: Catalogue, memory_id: int
 ) -> None:

@@ -7,6 +7,7 @@ import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
+import { paretoChart } from "../pareto.js";
 import { tellProblem } from "../toasts.js";
 import { moment, number, score, t } from "../i18n.js";
 import { badge, VERDICTS } from "../verdict.js";
@@ -37,6 +38,7 @@ function back(event) {
 async function many(place, query, signal) {
   const wanted = await filters(["text", "category", "verdict", "station", "label", "defect_class", "since", "until"], query, again, signal);
   const trend = h("section", { class: "card", "aria-label": t("history.trend") });
+  const pareto = h("section", { class: "card", "aria-label": t("history.pareto"), hidden: true });
   const older = h("button", { disabled: true, onclick: () => turn(1) }, t("history.older"));
   const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
   const where = h("p", { role: "status" });
@@ -50,7 +52,7 @@ async function many(place, query, signal) {
   let turning = new AbortController(); // to a page of it
   signal.addEventListener("abort", () => { asking.abort(); turning.abort(); });
 
-  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), csv), wanted.element, trend, found,
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), csv), wanted.element, trend, pareto, found,
     h("div", { class: "heading" }, where, h("div", { class: "actions" }, newer, older)));
   bind(["ArrowLeft"], t("history.newer"), () => turn(-1), signal);
   bind(["ArrowRight"], t("history.older"), () => turn(1), signal);
@@ -63,7 +65,7 @@ async function many(place, query, signal) {
     asking.abort();
     asking = new AbortController();
     [cursors, total] = [[null], null];
-    await Promise.all([showPage(0), load(trend, asking.signal, readTrend)]);
+    await Promise.all([showPage(0), load(trend, asking.signal, readTrend), load(pareto, asking.signal, readPareto)]);
   }
 
   async function turn(by) {
@@ -96,6 +98,18 @@ async function many(place, query, signal) {
     total = read.total;
     tellWhere();
     return [h("h2", {}, t("history.trend")), read.points.length ? drawn(read) : h("p", { class: "hint" }, t("history.none"))];
+  }
+
+  /** Confirmed defects by class; no card where there are none. */
+  async function readPareto(mine) {
+    const counted = await get("/inspections/pareto", wanted.asked(), mine);
+    pareto.hidden = counted.total === 0;
+    return counted.total === 0 ? [] : [h("h2", {}, t("history.pareto")), paretoChart(counted, (name) => {
+      const query = wanted.kept();
+      query.set("label", "defect");
+      if (name !== null) query.set("defect_class", name);
+      return `#/history?${query}`;
+    })];
   }
 
   async function download() {
