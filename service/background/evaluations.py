@@ -15,7 +15,13 @@ import numpy as np
 
 from indexer.detection.detector import Detection, Detector
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import CategoryNotFound, NoReferencesError, OriginalUnreadable, OtherProportions
+from indexer.domain.errors import (
+    CategoryNotFound,
+    EvaluationNotFound,
+    NoReferencesError,
+    OriginalUnreadable,
+    OtherProportions,
+)
 from indexer.domain.labelled_set import LabelledImage, LabelledResult
 from indexer.domain.region import Region
 from indexer.encoders import Encoder, PreparedImage
@@ -82,7 +88,7 @@ class Evaluations:
                 self._finished[category] = key
                 return
             known = {image.id for image, _ in sets.results(category, evaluation.id)}
-        except CategoryNotFound:  # removed meanwhile
+        except (CategoryNotFound, EvaluationNotFound):  # removed, or given up by another replica meanwhile
             return
         for image in images:
             if image.id in known:

@@ -15,8 +15,9 @@ from service.errors import InvalidSetting
 from service.state import AppState
 from service.usecases import onboard
 
-# How files of 16 bits a channel are read goes with the references that were read so: it follows them by itself.
-_FOLLOWS = "bit_depth"
+# How files of 16 bits a channel are read goes with the references that were read so: it follows them by itself. No
+# detection depends on the classes that defects are given.
+_STAYS = ("bit_depth", "defect_classes")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def changes_since(catalogue: Catalogue, category: str, evaluation_id: int) -> Ch
     evaluation: Evaluation = catalogue.labelled_sets.evaluation(category, evaluation_id)
     present = catalogue.categories.get(category).settings
     earlier = CategorySettings.from_json(evaluation.settings)
-    names = [field.name for field in fields(CategorySettings) if field.name != _FOLLOWS]
+    names = [field.name for field in fields(CategorySettings) if field.name not in _STAYS]
     different = [name for name in names if getattr(earlier, name) != getattr(present, name)]
     references = catalogue.references.changed_since(category, evaluation.version)
     return ChangesSince(

@@ -51,12 +51,14 @@ def test_a_change_of_settings_and_references_is_rolled_back_as_a_whole(disc: Tes
     before = evaluated(disc)
     ids = [each["id"] for each in disc.get("/references", params={"category": "disc"}).json()["references"]]
     known, settings = live(disc), disc.get("/categories/disc").json()["settings"]
+    settings["defect_classes"] = ["scratch"]  # which stay: nothing is detected by them
     [added] = onboard(disc, "disc", varied(50))
     for reference_id in ids[:3]:
         disc.delete(f"/references/{reference_id}").raise_for_status()
     disc.post(f"/references/{ids[0]}/restore").raise_for_status()  # which is no change in the end
     polygons = {"polygons": [[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]]}
-    disc.patch("/categories/disc", json={"k": 4, "threshold": 0.5, "region_of_interest": polygons}).raise_for_status()
+    changes = {"k": 4, "threshold": 0.5, "region_of_interest": polygons, "defect_classes": ["scratch"]}
+    disc.patch("/categories/disc", json=changes).raise_for_status()
     evaluated(disc, 2)
 
     path = f"/categories/disc/evaluations/{before['id']}"
