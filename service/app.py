@@ -26,6 +26,7 @@ from service.http.query_parameters import check_query_parameters
 from service.routes import (
     admin,
     categories,
+    datasets,
     detect,
     geometry,
     health,
@@ -95,7 +96,19 @@ def create_app(state: AppState) -> FastAPI:
     # The door is `AccessControlMiddleware`; this only lets /docs ask for the key that it wants.
     dependencies = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
     checked = [Depends(check_query_parameters)]
-    for room in (detect, references, categories, labelled_sets, preview, geometry, inspections, storage, admin, health):
+    for room in (
+        datasets,
+        detect,
+        references,
+        categories,
+        labelled_sets,
+        preview,
+        geometry,
+        inspections,
+        storage,
+        admin,
+        health,
+    ):
         app.include_router(room.router, dependencies=[*dependencies, *checked])
     app.include_router(health.probes, dependencies=checked)
     console.install(app)

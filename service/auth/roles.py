@@ -46,6 +46,7 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/inspections/trend"): Role.OPERATOR,
     ("GET", "/inspections/pareto"): Role.OPERATOR,
     ("GET", "/inspections/stream"): Role.OPERATOR,
+    ("GET", "/inspections/dataset.zip"): Role.ENGINEER,
     ("GET", "/inspections/{inspection_id}"): Role.OPERATOR,
     ("GET", "/inspections/{inspection_id}/map.png"): Role.OPERATOR,
     ("GET", "/inspections/{inspection_id}/heat.png"): Role.OPERATOR,

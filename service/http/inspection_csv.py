@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from indexer.domain.inspection import Inspection
@@ -29,13 +28,6 @@ _COLUMNS = (
     "comment",
 )
 _PART_SIZE = 1 << 16  # characters sent together: each part costs a change of threads
-
-
-async def stream_csv(first: str, pages: Iterator[str]) -> AsyncIterator[str]:
-    """The first part, then the others, each queried on a thread."""
-    yield first
-    while (part := await asyncio.to_thread(next, pages, None)) is not None:
-        yield part
 
 
 def csv_parts(inspections: Iterator[Inspection]) -> Iterator[str]:

@@ -17,8 +17,9 @@ from indexer.domain.stored_file import thumbnail_name
 from indexer.domain.verdict import Verdict
 from service.http.event_stream import server_sent_events
 from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
-from service.http.inspection_csv import csv_parts, stream_csv
+from service.http.inspection_csv import csv_parts
 from service.http.problems import ProblemError, documented_problems
+from service.http.streamed_parts import stream_parts
 from service.inference.decoder import THUMBNAIL_SIDE
 from service.inference.in_flight import Lease
 from service.recording.map_images import heat_png
@@ -93,7 +94,7 @@ async def inspections(
     if format == "csv":
         parts = csv_parts(catalogue.inspections.iterate(wanted))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
-        lines = stream_csv(first, parts)
+        lines = stream_parts(first, parts)
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)

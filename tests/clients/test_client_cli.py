@@ -132,7 +132,7 @@ def test_inspections_are_listed_and_watched(service: str) -> None:
     assert run("inspections", "--until", "2020-01-01", url=service).split()[:2] == ["time", "verdict"]
 
 
-def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -> None:
+def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str, tmp_path: Path) -> None:
     with Client(service) as client:
         wrong = client.inspect(part(70, kind=1), category="disc").id
         assert json.loads(run("label", wrong, "defect", "--json", url=service))["label"] == "defect"
@@ -148,6 +148,10 @@ def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str) -
             "100.0%",
         ]
         assert json.loads(run("pareto", "--until", "2020-01-01", "--json", url=service))["total"] == 0
+        archive = tmp_path / "dents.zip"
+        assert f"{archive}: inspections 1, references " in run("dataset", archive, "--class", "dent", url=service)
+        assert "No matching inspection is labelled" in run("dataset", archive, "--class", "nick", url=service, code=2)
+        assert "is empty" in run("dataset", archive, "--test-set", "disc", url=service, code=2)
         assert run("label", wrong, "defect", "--comment", "", url=service).strip() == f"{wrong}: defect, dent"
         assert "`confirm`" in run("label", wrong, "good", url=service, code=1)
         assert client.inspection(wrong).label == "defect"

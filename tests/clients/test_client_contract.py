@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zipfile
 from collections import defaultdict
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -41,15 +42,17 @@ NOT_FOR_CLIENTS = {
 
 
 @pytest.mark.parametrize("kind", ["synchronous", "asynchronous"])
-def test_every_method_sends_what_is_documented_and_receives_what_is_documented(service: str, kind: str) -> None:
+def test_every_method_sends_what_is_documented_and_receives_what_is_documented(
+    service: str, kind: str, tmp_path: Path
+) -> None:
     transport = ValidatingTransport(service)
     synchronous = Client(service, transport=transport)
     with synchronous if kind == "synchronous" else BlockingClient(AsyncClient(service, transport=transport)) as client:
-        use_every_method(cast(Client, client), kind)
+        use_every_method(cast(Client, client), kind, tmp_path)
     assert transport.used_routes == {(call.method, call.route) for call, _ in every_call()}
 
 
-def use_every_method(client: Client, name: str) -> None:
+def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     """Call each method at least once, with a category and a station of this name."""
     first = {"synchronous": 100, "asynchronous": 200}[name]
     onboarded = client.onboard(name, [part(seed) for seed in range(first, first + 3)], refuse=["too_dark"])
@@ -97,6 +100,10 @@ def use_every_method(client: Client, name: str) -> None:
     ]
     [bar] = client.pareto(InspectionFilter(station=name)).bars
     assert (bar.defect_class, bar.count, bar.cumulative_share) == ("scratch", 1, 1.0)
+    archive = tmp_path / f"{name}.zip"
+    client.download_dataset(archive, InspectionFilter(station=name))
+    with zipfile.ZipFile(archive) as opened:
+        assert f"disc/test/scratch/{detection.id}.png" in opened.namelist()
     assert client.set_label(detection.id, None).label is None
 
     ids = [reference.id for reference in client.references(name, page_size=2)]
@@ -139,6 +146,9 @@ def use_every_method(client: Client, name: str) -> None:
     assert [each.id for each in client.labelled_images(name)] == [kept.id]
     eventually(lambda: any(each.finished_at for each in client.evaluations(name)), "the test set was not evaluated", 60)
     [evaluation, *_] = client.evaluations(name)
+    client.download_test_set(name, archive)
+    with zipfile.ZipFile(archive) as opened:
+        assert f"{name}/test/defect/{kept.id}.png" in opened.namelist()
     detail = client.evaluation(name, evaluation.id)
     assert (detail.evaluation.images, [each.image.id for each in detail.results]) == (1, [kept.id])
     assert client.changes_since(name, evaluation.id).added == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import zipfile
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -21,6 +22,17 @@ def parts(server: ServerProcess) -> None:
     images = [(f"{3000 + at}.png", part(3000 + at, scratched=at % 10 == 0), "image/png") for at in range(PARTS)]
     form = {"category": "disc", "station": "archive"}
     server.client.post("/detect", data=form, files=[("images", each) for each in images]).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def classified(parts: None, server: ServerProcess) -> None:
+    """Three of them are confirmed defects: two scratches and a dent."""
+    server.client.patch("/categories/disc", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
+    query = "/inspections?station=archive&verdict=anomalous"
+    rejected = server.client.get(query).json()["inspections"][:3]
+    for inspection, name in zip(rejected, ("scratch", "dent", "scratch"), strict=True):
+        said = {"label": "defect", "defect_class": name}
+        server.client.post(f"/inspections/{inspection['id']}/feedback", json=said).raise_for_status()
 
 
 def test_pages_filters_and_search_find_what_was_inspected(page: Page, server: ServerProcess) -> None:
@@ -58,13 +70,8 @@ def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page:
     expect(row).to_be_visible()
 
 
-def test_confirmed_defects_are_charted_by_class_and_lead_to_their_parts(page: Page, server: ServerProcess) -> None:
-    server.client.patch("/categories/disc", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
-    query = "/inspections?station=archive&verdict=anomalous"
-    rejected = server.client.get(query).json()["inspections"][:3]
-    for inspection, name in zip(rejected, ("scratch", "dent", "scratch"), strict=True):
-        said = {"label": "defect", "defect_class": name}
-        server.client.post(f"/inspections/{inspection['id']}/feedback", json=said).raise_for_status()
+@pytest.mark.usefixtures("classified")
+def test_confirmed_defects_are_charted_by_class_and_lead_to_their_parts(page: Page) -> None:
     page.goto("/#/history?station=archive")
     chart = page.get_by_role("region", name="Confirmed defects by class")
     expect(
@@ -83,10 +90,15 @@ def test_confirmed_defects_are_charted_by_class_and_lead_to_their_parts(page: Pa
     expect(chart).to_have_count(0)
 
 
-def test_the_table_is_downloaded_with_the_filters(page: Page) -> None:
+@pytest.mark.usefixtures("classified")
+def test_table_and_labelled_images_are_downloaded_with_the_filters(page: Page) -> None:
     page.goto("/#/history?station=archive")
     with page.expect_download() as started:
         page.get_by_role("button", name="Download as CSV").click()
     with started.value.path().open(newline="") as file:
         stations = [row["station"] for row in csv.DictReader(file)]
     assert stations == ["archive"] * PARTS
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download labelled images").click()
+    with zipfile.ZipFile(started.value.path()) as archive:
+        assert sum(name.startswith("disc/test/scratch/") for name in archive.namelist()) == 2

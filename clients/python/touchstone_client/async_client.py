@@ -6,6 +6,7 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar, Unpack
 
@@ -303,6 +304,10 @@ class AsyncClient:
         """Take an image out of a test set, and return what is left; earlier evaluations keep its result."""
         return (await self._connection.send(endpoints.remove_labelled_image(name, image_id))).images
 
+    async def download_test_set(self, name: str, target: Path) -> None:
+        """Write a category's test set and references to a ZIP file, in MVTec-AD's layout."""
+        await self._connection.download(endpoints.test_set_dataset(name), target)
+
     async def evaluations(self, name: str) -> tuple[models.Evaluation, ...]:
         """How a category's test set went, newest first, each against the one before."""
         return (await self._connection.send(endpoints.evaluations(name))).evaluations
@@ -353,6 +358,13 @@ class AsyncClient:
     async def pareto(self, filter: InspectionFilter = InspectionFilter()) -> models.Pareto:
         """Confirmed defects counted by class, the most frequent first."""
         return await self._connection.send(endpoints.pareto(filter))
+
+    async def download_dataset(self, target: Path, filter: InspectionFilter = InspectionFilter()) -> None:
+        """Write the labelled inspections and the references of their categories to a ZIP file, in MVTec-AD's layout.
+
+        The file appears once it is complete. Its `manifest.jsonl` names images that could not be included.
+        """
+        await self._connection.download(endpoints.dataset(filter), target)
 
     async def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""

@@ -131,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_filters(pareto)
     _add_span(pareto)
 
+    text = "Write labelled images and their references to a ZIP file that `touchstone evaluate` reads once unpacked."
+    dataset = add_command("dataset", commands.dataset, text)
+    dataset.add_argument("file", type=Path, metavar="FILE.zip", help="the file to write")
+    dataset.add_argument("--test-set", metavar="CATEGORY", help="the test set of this category, instead of the history")
+    _add_filters(dataset)
+    _add_span(dataset)
+
     label = add_command("label", commands.label, "Label an inspected part. A good part's image becomes a reference.")
     label.add_argument("inspection", help="its id")
     label.add_argument("label", choices=(*get_args(Label), "none"), help="none removes the label")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from time import sleep
 from types import TracebackType
 from typing import Protocol, TypeVar, Unpack
@@ -298,6 +299,10 @@ class Client:
         """Take an image out of a test set, and return what is left; earlier evaluations keep its result."""
         return (self._connection.send(endpoints.remove_labelled_image(name, image_id))).images
 
+    def download_test_set(self, name: str, target: Path) -> None:
+        """Write a category's test set and references to a ZIP file, in MVTec-AD's layout."""
+        self._connection.download(endpoints.test_set_dataset(name), target)
+
     def evaluations(self, name: str) -> tuple[models.Evaluation, ...]:
         """How a category's test set went, newest first, each against the one before."""
         return (self._connection.send(endpoints.evaluations(name))).evaluations
@@ -344,6 +349,13 @@ class Client:
     def pareto(self, filter: InspectionFilter = InspectionFilter()) -> models.Pareto:
         """Confirmed defects counted by class, the most frequent first."""
         return self._connection.send(endpoints.pareto(filter))
+
+    def download_dataset(self, target: Path, filter: InspectionFilter = InspectionFilter()) -> None:
+        """Write the labelled inspections and the references of their categories to a ZIP file, in MVTec-AD's layout.
+
+        The file appears once it is complete. Its `manifest.jsonl` names images that could not be included.
+        """
+        self._connection.download(endpoints.dataset(filter), target)
 
     def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""

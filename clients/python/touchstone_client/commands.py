@@ -6,6 +6,8 @@ import argparse
 import base64
 import json
 import sys
+import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -292,6 +294,25 @@ def pareto(client: Client, options: argparse.Namespace) -> int:
     rows = [(bar.defect_class, bar.count, f"{bar.share:.1%}", f"{bar.cumulative_share:.1%}") for bar in counted.bars]
     print(format_table(("class", "defects", "share", "cumulative"), rows))
     return 0
+
+
+def dataset(client: Client, options: argparse.Namespace) -> int:
+    """Write labelled images to a ZIP file: 0 when it holds all of them, 1 when some could not be included."""
+    if options.test_set is None:
+        client.download_dataset(options.file, _filter(options, _time(options.since), _time(options.until)))
+    else:
+        client.download_test_set(options.test_set, options.file)
+    with zipfile.ZipFile(options.file) as archive, archive.open("manifest.jsonl") as manifest:
+        images = [json.loads(line) for line in manifest]
+    left_out = [image for image in images if image["path"] is None and image["source"] != "reference"]
+    if options.json:
+        print(format_json(images))
+    else:
+        counts = Counter(image["source"] for image in images if image["path"] is not None)
+        print(f"{options.file}: {', '.join(f'{source}s {count}' for source, count in counts.items()) or 'nothing'}")
+        for image in left_out:
+            print_error(f"{image['filename']}: {image['left_out']}")
+    return int(bool(left_out))
 
 
 def label(client: Client, options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -46,6 +47,34 @@ class Connection:
                 return self._attempt(call, attempts.next_timeout())
             except TouchstoneError as error:
                 time.sleep(attempts.wait_after(error))
+
+    def download(self, call: Call[bytes], target: Path) -> None:
+        """Make a call, and write the body of its response to a file, once it is whole. TouchstoneError, OSError."""
+        attempts = Attempts(self._timeouts, self._retries)
+        while True:
+            try:
+                return self._download(call, attempts.next_timeout(), target)
+            except TouchstoneError as error:
+                time.sleep(attempts.wait_after(error))
+
+    def _download(self, call: Call[bytes], timeout: httpx.Timeout, target: Path) -> None:
+        part = target.with_name(f"{target.name}.part")
+        with ExitStack() as files:
+            request = call.build_request(self._http, timeout, files)
+            try:
+                response = self._http.send(request, stream=True)
+                files.callback(response.close)
+                if not response.is_success:
+                    response.read()
+                    call.parse_response(response)  # which raises the problem
+                with part.open("wb") as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+                part.replace(target)
+            except httpx.RequestError as error:
+                raise _connection_failed(request, error) from error
+            finally:
+                part.unlink(missing_ok=True)
 
     def _attempt(self, call: Call[T], timeout: httpx.Timeout) -> T:
         with ExitStack() as files:
@@ -89,6 +118,36 @@ class AsyncConnection:
             except TouchstoneError as failure:
                 error = failure
             await asyncio.sleep(attempts.wait_after(error))
+
+    async def download(self, call: Call[bytes], target: Path) -> None:
+        """Make a call, and write the body of its response to a file, once it is whole. TouchstoneError, OSError."""
+        attempts = Attempts(self._timeouts, self._retries)
+        while True:
+            try:
+                return await self._download(call, attempts.next_timeout(), target)
+            except TouchstoneError as error:
+                await asyncio.sleep(attempts.wait_after(error))
+
+    async def _download(self, call: Call[bytes], timeout: httpx.Timeout, target: Path) -> None:
+        part = target.with_name(f"{target.name}.part")
+        with ExitStack() as files:
+            request = call.build_request(self._http, timeout, files)
+            try:
+                response = await self._http.send(request, stream=True)
+                try:
+                    if not response.is_success:
+                        await response.aread()
+                        call.parse_response(response)  # which raises the problem
+                    with part.open("wb") as file:
+                        async for chunk in response.aiter_bytes():
+                            file.write(chunk)
+                finally:
+                    await response.aclose()
+                part.replace(target)
+            except httpx.RequestError as error:
+                raise _connection_failed(request, error) from error
+            finally:
+                part.unlink(missing_ok=True)
 
     async def _attempt(self, call: Call[T], timeout: httpx.Timeout) -> T:
         with ExitStack() as files:

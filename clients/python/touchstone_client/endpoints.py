@@ -270,6 +270,11 @@ def remove_labelled_image(name: str, image_id: int) -> Call[models.LabelledImage
     return Call("DELETE", route, _json(models.LabelledImages), {"name": name, "image_id": image_id})
 
 
+def test_set_dataset(name: str) -> Call[bytes]:
+    """`GET /categories/{name}/test-images/dataset.zip`."""
+    return Call("GET", "/categories/{name}/test-images/dataset.zip", _content, {"name": name})
+
+
 def evaluations(name: str) -> Call[models.Evaluations]:
     """`GET /categories/{name}/evaluations`."""
     return Call("GET", "/categories/{name}/evaluations", _json(models.Evaluations), {"name": name})
@@ -322,6 +327,11 @@ def trend(filter: InspectionFilter, points: int) -> Call[models.Trend]:
 def pareto(filter: InspectionFilter) -> Call[models.Pareto]:
     """`GET /inspections/pareto`."""
     return Call("GET", "/inspections/pareto", _json(models.Pareto), query=_texts(**vars(filter)))
+
+
+def dataset(filter: InspectionFilter) -> Call[bytes]:
+    """`GET /inspections/dataset.zip`."""
+    return Call("GET", "/inspections/dataset.zip", _content, query=_texts(**vars(filter)))
 
 
 def inspection(inspection_id: str) -> Call[models.Inspection]:

@@ -3,6 +3,7 @@
 import { get, lazyImage, request, send } from "./api.js";
 import { chart, ticks } from "./chart.js";
 import { fill, h, once, s } from "./dom.js";
+import { download } from "./download.js";
 import { dropArea } from "./file-drop.js";
 import { inspectionPanel } from "./inspection.js";
 import { load, repeat } from "./loading.js";
@@ -30,7 +31,8 @@ export async function showTestSet(place, { name }, signal) {
       h("div", { class: "cards" }, [false, true].map((defective) => dropArea({
         text: t(`testset.drop.${defective ? "defective" : "good"}`), choose: t(`testset.choose.${defective ? "defective" : "good"}`),
         multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => add(files, defective),
-      }))), sending, counts),
+      }))), sending, counts, h("div", { class: "actions" },
+        h("button", { onclick: () => download(`${path}/test-images/dataset.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
     body);
   await refresh();
   repeat(EVERY_MS, () => refresh().catch(() => {}), signal); // the next round asks again

@@ -1,14 +1,15 @@
 // History: every inspection that is kept, to be searched, counted and taken away as CSV.
 
-import { get, lazyImage, request } from "../api.js";
+import { may } from "../access.js";
+import { get, lazyImage } from "../api.js";
 import { broken, chart, ticks } from "../chart.js";
 import { fill, h } from "../dom.js";
+import { download } from "../download.js";
 import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
 import { paretoChart } from "../pareto.js";
-import { tellProblem } from "../toasts.js";
 import { moment, number, score, t } from "../i18n.js";
 import { badge, VERDICTS } from "../verdict.js";
 
@@ -43,7 +44,9 @@ async function many(place, query, signal) {
   const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
   const where = h("p", { role: "status" });
   const found = h("div", { class: "found" });
-  const csv = h("button", { onclick: download }, t("history.csv"));
+  const downloads = h("div", { class: "actions" },
+    h("button", { onclick: () => download("/inspections", { ...wanted.asked(), format: "csv" }, "inspections.csv", signal) }, t("history.csv")),
+    may("engineer") ? h("button", { onclick: () => download("/inspections/dataset.zip", wanted.asked(), "dataset.zip", signal) }, t("history.dataset")) : null);
   let cursors = [null]; // where each page up to the next one begins
   let page = 0;
   let amount = 0;
@@ -52,7 +55,7 @@ async function many(place, query, signal) {
   let turning = new AbortController(); // to a page of it
   signal.addEventListener("abort", () => { asking.abort(); turning.abort(); });
 
-  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), csv), wanted.element, trend, pareto, found,
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), downloads), wanted.element, trend, pareto, found,
     h("div", { class: "heading" }, where, h("div", { class: "actions" }, newer, older)));
   bind(["ArrowLeft"], t("history.newer"), () => turn(-1), signal);
   bind(["ArrowRight"], t("history.older"), () => turn(1), signal);
@@ -112,19 +115,6 @@ async function many(place, query, signal) {
     })];
   }
 
-  async function download() {
-    try {
-      const query = { ...wanted.asked(), format: "csv" };
-      const link = h("a", {
-        href: URL.createObjectURL(await request("GET", "/inspections", { query, signal, read: (answer) => answer.blob() })),
-        download: "inspections.csv",
-      });
-      link.click();
-      URL.revokeObjectURL(link.href);
-    } catch (error) {
-      tellProblem(error);
-    }
-  }
 }
 
 function table(inspections) {
