@@ -46,6 +46,7 @@ from service.inference.warm_up import warm_up
 from service.inference.worker import InferenceWorker
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
+from service.recording.deferred import DeferredRecordings
 from service.recording.recorder import Recorder
 from service.settings import Settings
 from service.thread_pools import ThreadPools
@@ -91,6 +92,7 @@ class AppState:
     pruner: Pruner
     pruning: Pruning
     recorder: Recorder
+    deferred: DeferredRecordings
     thread_pools: ThreadPools
     inspection_stream: InspectionStream
     readiness: Readiness
@@ -225,6 +227,7 @@ class AppState:
             pruner,
             pruning,
             Recorder(settings.data, library, pruner, settings.min_free_bytes),
+            DeferredRecordings(metrics),
             ThreadPools(),
             inspection_stream,
             readiness,

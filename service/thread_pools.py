@@ -12,6 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _DETECTION = 8
+_RECORDING = 4
 _CATALOGUE = 16
 _FILES = 4
 
@@ -37,16 +38,18 @@ class ThreadPools:
     """Every pool of a service but those that decode.
 
     detection: what a detection needs beside the encoder: its record, which gives up on a database soon, and its images.
+    recording: records that no request waits for.
     catalogue: all other database access. It is the loop's default executor, used by `asyncio.to_thread`. files: reading
     and rendering stored images.
     """
 
     def __init__(self) -> None:
         self.detection = ThreadPool("detection", _DETECTION)
+        self.recording = ThreadPool("recording", _RECORDING)
         self.catalogue = ThreadPool("catalogue", _CATALOGUE)
         self.files = ThreadPool("files", _FILES)
 
     def close(self) -> None:
         """End them all, without waiting for a thread that hangs."""
-        for pool in (self.detection, self.catalogue, self.files):
+        for pool in (self.detection, self.recording, self.catalogue, self.files):
             pool.close()

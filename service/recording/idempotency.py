@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from pydantic import BaseModel
 
 from service.inference.decoder import Upload
 
@@ -25,10 +24,10 @@ class KeyedRequest:
     digest: str
 
     @classmethod
-    def of(cls, client: str | None, idempotency_key: str, upload: Upload, fields: BaseModel) -> KeyedRequest:
-        """client: id of the API key; None where access is open."""
+    def of(cls, client: str | None, idempotency_key: str, upload: Upload, fields: Mapping[str, object]) -> KeyedRequest:
+        """client: id of the API key; None where access is open. fields: in JSON's types."""
         images = [hashlib.sha256(file.data).hexdigest() for file in upload.files]
-        return cls(_digest([client, idempotency_key]), _digest([images, fields.model_dump(mode="json")]))
+        return cls(_digest([client, idempotency_key]), _digest([images, fields]))
 
     def inspection_id(self, position: int) -> str:
         """The id of one image's inspection: always the same, so that it cannot be recorded twice."""

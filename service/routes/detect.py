@@ -25,7 +25,7 @@ from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import MAP_SCALE, map_png
 from service.recording.recorder import PendingInspection
 from service.routes.calibration_view import calibration_view
-from service.routes.dependencies import DetectionLease, app_state
+from service.routes.dependencies import AfterAnswer, DetectionLease, app_state
 from service.schemas.categories import BitDepthField
 from service.schemas.detection import DetectionView, DetectResponse, MapView, RejectedImageView
 from service.schemas.inspections import InspectionView, inspection_view
@@ -68,6 +68,10 @@ class _Options(BaseModel):
     record: bool = Field(
         True, description="false: a trial, which does not count in history, yield, drift and verdict counts."
     )
+    wait_for_recording: bool = Field(
+        True,
+        description="false: answer before the inspection is recorded, which follows at once; `recorded` is then null.",
+    )
     map: Literal["none", "png", "raw"] = Field("none", description="The anomaly map, as 16-bit PNG or float32 .npy.")
     overlay: bool = Field(False, description="The image with heat map and regions drawn on it, as PNG.")
 
@@ -99,6 +103,7 @@ class _Missing(TypedDict):
 async def detect(
     request: Request,
     state: Annotated[AppState, Depends(app_state)],
+    answered: AfterAnswer,
     admitted: DetectionLease,
     idempotency_key: _Key = None,
 ) -> DetectResponse:
@@ -112,9 +117,10 @@ async def detect(
     actor, _ = request.scope["access"]
     keyed = None
     if idempotency_key is not None:
-        keyed = await state.thread_pools.detection(KeyedRequest.of, actor.key_id, idempotency_key, upload, options)
+        fields = options.model_dump(mode="json", exclude={"wait_for_recording"})  # which makes it no other request
+        keyed = await state.thread_pools.detection(KeyedRequest.of, actor.key_id, idempotency_key, upload, fields)
     parameters = DetectParameters(**options.model_dump(exclude={"map", "overlay"}))
-    outcome = await run_detection(state, upload, parameters, keyed, received)
+    outcome = await run_detection(state, upload, parameters, keyed, received, answered)
     results: list[DetectionView | RejectedImageView] = []
     for file, result in zip(upload.files, outcome.results, strict=True):
         match result:

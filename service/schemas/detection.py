@@ -26,7 +26,8 @@ class DetectionView(InspectionView):
     overlay: str | None = Field(None, description="Base64 of a PNG: the image with the map and regions drawn in.")
     recorded: bool | None = Field(
         description="Whether the history has this inspection: false when it had no room or the database did not "
-        "answer; null when the database's answer was lost, and `GET /inspections/{id}` will tell."
+        "answer; null when that is not known yet, because the request did not wait for it or the database's answer was "
+        "lost, and `GET /inspections/{id}` will tell."
     )
     references_needed: int | None = Field(
         None, description="With the verdict `uncalibrated`: how many references the category's false-reject rate needs."

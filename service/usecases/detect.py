@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
-from indexer.detection.detector import Detection
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound, GeometryInactive, NoReferencesError
@@ -26,6 +27,7 @@ from service.observability.tracing import Stage
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
 from service.state import AppState
+from service.thread_pools import ThreadPool
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class DetectParameters:
     """What a request asks for. category: None compares with that of the most similar reference of all.
 
     min_version: oldest snapshot to search. bit_depth: of files with 16 bits per channel; None uses the category's.
-    record: whether the inspections belong to the history.
+    record: whether the inspections belong to the history. wait_for_recording: whether to answer once they are there.
     """
 
     category: str | None
@@ -44,6 +46,7 @@ class DetectParameters:
     min_version: int
     bit_depth: BitDepth | None
     record: bool
+    wait_for_recording: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class DetectOutcome:
 
     results: per image an Inspection that was recorded for the same `Idempotency-Key` before, a new PendingInspection,
     or the error that kept it from being inspected. recorded: whether the new ones are in the history; None when the
-    database's answer was lost. settings: of every category, by name, as they were applied.
+    database's answer was lost, or nobody waits for it. settings: of every category, by name, as they were applied.
     """
 
     results: tuple[Inspection | PendingInspection | Exception, ...]
@@ -61,11 +64,17 @@ class DetectOutcome:
 
 
 async def detect(
-    state: AppState, upload: Upload, parameters: DetectParameters, keyed: KeyedRequest | None, received: float
+    state: AppState,
+    upload: Upload,
+    parameters: DetectParameters,
+    keyed: KeyedRequest | None,
+    received: float,
+    answered: AsyncExitStack,
 ) -> DetectOutcome:
     """Decode the images of a request, detect anomalies in them and record the detections together.
 
-    keyed: set for a request that may be repeated. received: when the request arrived (monotonic seconds).
+    keyed: set for a request that may be repeated. received: when the request arrived (monotonic seconds). answered:
+    closed once the request is answered; recording that nobody waits for begins then.
     CategoryNotFound and NoReferencesError when there is nothing to compare with, SnapshotBehind when the snapshot is
     too old; the error of the only image when it cannot be inspected; QueueFullError when the images do not fit into
     the queue.
@@ -105,17 +114,15 @@ async def detect(
         if isinstance(image, DecodedImage) and isinstance(detection, TimedDetection)
     }
     recording = RecordResult(False)
-    if parameters.record and not state.settings.read_only:
-        recording = await state.thread_pools.detection(state.recorder.record, list(pending.values()))
-        recorded = Stage("record", received + total_ms / 1000, time.monotonic())
-        _time_request(state, [recorded, *recording.stages])
-        recorded_before |= recording.earlier
     if parameters.record:
-        _count(
-            state,
-            [inspection.timed.detection for inspection in pending.values() if inspection.id not in recorded_before],
-            recorded=recording.recorded,
-        )
+        inspections = list(pending.values())
+        record_later = partial(_record, state, inspections, state.thread_pools.recording)
+        waits = parameters.wait_for_recording or state.settings.read_only  # which records nothing, and knows at once
+        if waits or not state.deferred.defer(len(inspections), record_later, answered):
+            recording = await _record(state, inspections, state.thread_pools.detection)
+            recorded_before |= recording.earlier
+        else:
+            recording = RecordResult(None)
     problems = {
         ids[index]: problem for index, problem in zip(new, detections, strict=True) if isinstance(problem, Exception)
     }
@@ -278,9 +285,16 @@ def _time_request(state: AppState, stages: Sequence[Stage]) -> None:
     state.tracing.stages(stages)
 
 
-def _count(state: AppState, detections: Sequence[Detection], *, recorded: bool | None) -> None:
-    """Count new detections; a repeated request was counted the first time."""
-    for detection in detections:
+async def _record(state: AppState, inspections: Sequence[PendingInspection], pool: ThreadPool) -> RecordResult:
+    """Record the new inspections of one request, and count them; a repeated request was counted the first time."""
+    recording = RecordResult(False)
+    if not state.settings.read_only:
+        begun = time.monotonic()
+        recording = await pool(state.recorder.record, inspections)
+        _time_request(state, [Stage("record", begun, time.monotonic()), *recording.stages])
+    new = [inspection.timed.detection for inspection in inspections if inspection.id not in recording.earlier]
+    for detection in new:
         state.metrics.inspected(detection.category, detection.decision.verdict, detection.decision.p_value)
-    if not recorded and not state.settings.read_only:
-        state.metrics.unrecorded(len(detections))
+    if not recording.recorded and not state.settings.read_only:
+        state.metrics.unrecorded(len(new))
+    return recording

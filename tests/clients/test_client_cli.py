@@ -71,6 +71,8 @@ def test_the_exit_code_of_detect_is_the_verdict(service: str, images: Path) -> N
     assert "normal" in run(*detect, "--no-record", images / "0.png", url=service)
     with Client(service) as client:
         assert next(iter(client.inspections())).id == before
+    [unrecorded] = json.loads(run(*detect, "--no-wait", "--json", images / "0.png", url=service))
+    assert unrecorded["recorded"] is None
     overlays = images.parent / "overlays"
     output = run(*detect, "--overlays", overlays, "--json", images.parent / "bad.png", url=service, code=1)
     [detection] = json.loads(output)

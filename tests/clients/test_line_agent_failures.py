@@ -19,8 +19,8 @@ from tests.helpers.part_images import part
 from touchstone_client import Client, InspectionFilter
 
 
-def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4) -> Agent:
-    """An agent with a folder of images and a CSV file."""
+def line(folder: Path, url: str, *, category: str = "disc", parts: int = 4, more: str = "") -> Agent:
+    """An agent with a folder of images and a CSV file. more: settings of the station."""
     (folder / "incoming").mkdir()
     for index in range(parts):
         (folder / "incoming" / f"p{index}.png").write_bytes(part(index))
@@ -31,6 +31,7 @@ url = "{url}"
 name = "line"
 category = "{category}"
 deadline_ms = 3000
+{more}
 source = {{ kind = "folder", path = "{folder}/incoming", poll_interval_ms = 20, settle_ms = 20 }}
 sink = [{{ kind = "csv", path = "{folder}/results.csv" }}]
 """
@@ -77,6 +78,24 @@ def test_a_failure_of_every_part_is_an_outage_and_no_part_is_lost(service: str, 
             wait_until(lambda: len(records(tmp_path)) == 4, "every record", 30)
     assert {each["outcome"] for each in records(tmp_path)} == {"inspected"}
     assert {each["reason"] for each in records(tmp_path)} == {"fail-safe"}
+
+
+def test_a_part_need_not_wait_for_its_recording_before_its_deadline(service: str, tmp_path: Path) -> None:
+    with HttpFront(service, lambda *_: None) as front:
+        agent = line(tmp_path, front.url, parts=1, more="wait_for_recording = false")
+        with agent.start():
+            wait_until(lambda: len(records(tmp_path)) == 1, "the record", 30)
+    [record] = records(tmp_path)
+    assert (record["outcome"], record["detail"]) == ("inspected", ""), "nothing is odd about it"
+    sent = [b'name="wait_for_recording"\r\n\r\nfalse' in body for body in front.bodies]
+    with Client(service) as client:  # one that was late is inspected again, and waits
+        station = InspectionFilter(station="line")
+        wait_until(
+            lambda: record["inspection_id"] in {inspection.id for inspection in client.inspections(station)},
+            "the inspection",
+            30,
+        )
+    assert sent[0]
 
 
 def test_invalid_text_in_a_response_does_not_stop_the_agent(service: str, tmp_path: Path) -> None:

@@ -211,7 +211,8 @@ class Station(_Table):
 
     accept: verdicts with which a part passes. deadline_ms: from the capture to the decision. fail_safe: the decision
     without a verdict. max_concurrency: parts inspected concurrently. bit_depth: how many bits the camera uses in files
-    of 16 bits per channel; by default the category's setting.
+    of 16 bits per channel; by default the category's setting. wait_for_recording: false has the service answer
+    before it has recorded a part, as long as the part's deadline has not passed.
     """
 
     name: Name
@@ -224,6 +225,7 @@ class Station(_Table):
     deadline_ms: Annotated[int, Field(ge=1)] = 1000
     fail_safe: Decision = "reject"
     max_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    wait_for_recording: bool = True
 
     @model_validator(mode="after")
     def _validate_trigger(self) -> Station:

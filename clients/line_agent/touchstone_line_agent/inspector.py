@@ -60,7 +60,8 @@ class Inspector:
         name = self._settings.name
         try:
             async with asyncio.timeout_at(deadline), self._slots:
-                return await self._inspect(self._deadline_client, part, data)
+                waits = self._settings.wait_for_recording
+                return await self._inspect(self._deadline_client, part, data, wait_for_recording=waits)
         except TimeoutError:
             log.warning("%s: part %s: no verdict in time", name, part.key)
         except TouchstoneError as error:
@@ -74,7 +75,7 @@ class Inspector:
         wait, failures = 0.0, 0
         while True:
             try:
-                return await self._inspect(self._backlog_client, part, data)
+                return await self._inspect(self._backlog_client, part, data, wait_for_recording=True)
             except Exception as error:
                 if not isinstance(error, TouchstoneError):
                     self._log_unexpected(part)
@@ -88,7 +89,9 @@ class Inspector:
                 wait = min(_MAX_RETRY_WAIT_S, 2 * wait + 0.1)
                 await asyncio.sleep(wait)
 
-    async def _inspect(self, client: AsyncClient, part: Part, data: bytes) -> InspectionResult:
+    async def _inspect(
+        self, client: AsyncClient, part: Part, data: bytes, *, wait_for_recording: bool
+    ) -> InspectionResult:
         """Make one attempt under the part's key. TouchstoneError when there is neither a result nor a rejection."""
         try:
             detection = await client.inspect(
@@ -98,6 +101,7 @@ class Inspector:
                 station=self._settings.name,
                 idempotency_key=part.key,
                 bit_depth=self._settings.bit_depth,
+                wait_for_recording=wait_for_recording,
             )
         except Problem as problem:
             if problem.details.status not in _REJECTING_STATUSES:
@@ -108,6 +112,7 @@ class Inspector:
             if notice.kind not in self._logged_notices:  # later parts have the same notice: logged once
                 self._logged_notices.add(notice.kind)
                 log.warning("%s: part %s: %s", self._settings.name, part.key, notice.detail)
+        awaited = wait_for_recording or detection.recorded is not None
         return InspectionResult(
             "inspected",
             detection.verdict,
@@ -115,7 +120,7 @@ class Inspector:
             detection.threshold,
             detection.category,
             detection.id,
-            _UNRECORDED.get(detection.recorded),
+            _UNRECORDED.get(detection.recorded) if awaited else None,
         )
 
     def _refused(self, part: Part, reason: str) -> InspectionResult:

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--station", help="recorded with the inspection")
     _add_bit_depth(detect)
     detect.add_argument("--no-record", action="store_true", help="try out: leave history, yield and drift alone")
+    detect.add_argument("--no-wait", action="store_true", help="print the result before it is recorded")
     detect.add_argument("--overlays", type=Path, metavar="FOLDER", help="write an image with the regions drawn in")
 
     onboard = add_command("onboard", commands.onboard, "Add images of good parts to the references. Idempotent.")

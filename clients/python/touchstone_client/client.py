@@ -77,6 +77,7 @@ class Client:
         idempotency_key: str | None = None,
         bit_depth: models.BitDepth | None = None,
         record: bool = True,
+        wait_for_recording: bool = True,
     ) -> models.DetectResponse:
         """Inspect images; one result per image, in order. ImageRejected when the only image cannot be used.
 
@@ -86,11 +87,22 @@ class Client:
         request; repeating it with the same key, also from another process, returns the recorded result instead of
         inspecting again. The attempts within one call always share a key. bit_depth: how many bits the camera uses in
         files of 16 bits per channel; by default the category's setting. record: False tries images out, which leaves
-        history, yield and drift alone.
+        history, yield and drift alone. wait_for_recording: False returns before the inspection is recorded, which
+        follows at once; `recorded` is then None.
         """
         return self._connection.send(
             endpoints.detect(
-                images, category, part_id, station, map, overlay, min_version, idempotency_key, bit_depth, record
+                images,
+                category,
+                part_id,
+                station,
+                map,
+                overlay,
+                min_version,
+                idempotency_key,
+                bit_depth,
+                record,
+                wait_for_recording,
             )
         )
 
@@ -107,6 +119,7 @@ class Client:
         idempotency_key: str | None = None,
         bit_depth: models.BitDepth | None = None,
         record: bool = True,
+        wait_for_recording: bool = True,
     ) -> models.Detection:
         """Inspect one image; the arguments are those of `detect`. ImageRejected when it cannot be used."""
         response = self.detect(
@@ -120,6 +133,7 @@ class Client:
             idempotency_key=idempotency_key,
             bit_depth=bit_depth,
             record=record,
+            wait_for_recording=wait_for_recording,
         )
         return endpoints.single_result(response)
 

@@ -55,6 +55,7 @@ def detect(client: Client, options: argparse.Namespace) -> int:
                     overlay=options.overlays is not None,
                     bit_depth=options.bit_depth,
                     record=not options.no_record,
+                    wait_for_recording=not options.no_wait,
                 )
             except (ImageRejected, TooLarge, InternalError, OSError) as error:
                 print_error(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")

@@ -96,6 +96,7 @@ def detect(
     idempotency_key: str | None,
     bit_depth: models.BitDepth | None,
     record: bool,
+    wait_for_recording: bool,
 ) -> Call[models.DetectResponse]:
     """`POST /detect`. InvalidRequest when the key cannot be a header's value.
 
@@ -109,7 +110,7 @@ def detect(
         "POST",
         "/detect",
         _json(models.DetectResponse),
-        form=form | _texts(map=map, overlay=overlay, record=record),
+        form=form | _texts(map=map, overlay=overlay, record=record, wait_for_recording=wait_for_recording),
         images=tuple(to_image_file(image) for image in images),
         headers={"Idempotency-Key": key},
     )

@@ -248,8 +248,9 @@ class Detection(Inspection):
     """Base64 of a PNG: the image with the map and regions drawn in."""
 
     recorded: bool | None
-    """Whether the history has this inspection: false when it had no room or the database did not answer; None when the
-    database's answer was lost, and `GET /inspections/{id}` will tell.
+    """Whether the history has this inspection: false when it had no room or the database did not answer; None when that
+    is not known yet, because the request did not wait for it or the database's answer was lost, and `GET
+    /inspections/{id}` will tell.
     """
 
     references_needed: int | None = None

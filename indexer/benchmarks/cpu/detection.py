@@ -31,6 +31,7 @@ STAGES = (
     *("receive", "read", "prepare", "thumbnail", "queue", "encode", "retrieve", "patches"),
     *("score", "map", "files", "catalogue"),
 )
+_RECORDING = ("map", "files", "catalogue")  # the stages that follow the answer where nobody waits for them
 _SAMPLE = re.compile(r'^touchstone_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
 _TOGETHER = 16  # images of one request
 _CALIBRATING_SECONDS = 600
@@ -41,7 +42,8 @@ class StageLine:
     """One line of the table, in seconds.
 
     what: the encoder. image: that was sent. clients: that each send the next image when the last is answered; "cold"
-    for the first after a start, "floor" for what each stage takes at least. total: as a client sees it, the median.
+    for the first after a start, "floor" for what each stage takes at least; "not waiting" for one that is answered
+    before the inspection is recorded. total: as a client sees it, the median.
     stages: means, by name. rate: images a second; None of one alone.
     """
 
@@ -86,6 +88,8 @@ def detection_lines(plan: CpuPlan, vit: Vit | None, tick: Callable[[str], None])
                 for clients in plan.clients:
                     tick(f"{what}: {image.name}, {clients} clients")
                     yield _line(server, what, image, str(clients), clients, max(1, plan.detections // clients))
+                tick(f"{what}: {image.name}, not waiting for recording")
+                yield _line(server, what, image, "1, not waiting", 1, plan.detections, wait=False)
 
 
 def _settings(plan: CpuPlan, vit: Vit | None, folder: Path) -> dict[str, object]:
@@ -124,13 +128,17 @@ def _category(suffix: str) -> str:
     return f"part-{suffix[1:]}"
 
 
-def _line(server: httpx.Client, what: str, image: _Image, label: str, clients: int, turns: int) -> StageLine:
+def _line(
+    server: httpx.Client, what: str, image: _Image, label: str, clients: int, turns: int, *, wait: bool = True
+) -> StageLine:
+    form = {"category": _category(image.suffix), "wait_for_recording": str(wait).lower()}
+
     def client(_: int) -> list[float]:
         seconds = []
         for _ in range(turns):
             begun = time.perf_counter()
             files = {"images": (f"part{image.suffix}", image.data)}
-            server.post("/detect", data={"category": _category(image.suffix)}, files=files).raise_for_status()
+            server.post("/detect", data=form, files=files).raise_for_status()
             seconds.append(time.perf_counter() - begun)
         return seconds
 
@@ -142,6 +150,8 @@ def _line(server: httpx.Client, what: str, image: _Image, label: str, clients: i
         stage: (after["sum", stage] - before["sum", stage]) / max(1.0, after["count", stage] - before["count", stage])
         for stage in STAGES
     }
+    if not wait:
+        stages |= dict.fromkeys(_RECORDING, 0.0)
     stages["rest"] = max(0.0, sum(seconds) / len(seconds) - sum(stages.values()))
     return StageLine(what, image.name, label, median(seconds), stages, len(seconds) / wall)
 

@@ -17,7 +17,10 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few secon
 
 
 class AccessLogMiddleware:
-    """The outermost layer: sees every request from its first byte to its answer's last."""
+    """The outermost layer: sees every request from its first byte to its answer's last.
+
+    What is done after the answer counts for no request's time.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
         self._app = app
@@ -30,18 +33,21 @@ class AccessLogMiddleware:
             return
         begun = time.monotonic()
         status = 499  # nothing was answered: the client went away
+        answered: float | None = None
 
         async def noticed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                answered = time.monotonic()
 
         with self._tracing.request(scope) as span:
             try:
                 await self._app(scope, receive, noticed)
             finally:
-                seconds = time.monotonic() - begun
+                seconds = (answered or time.monotonic()) - begun
                 route = getattr(scope.get("route"), "path", UNMATCHED)
                 problem = scope.get("problem")
                 self._metrics.requested(scope["method"], route, status, seconds)

@@ -19,6 +19,7 @@ class HttpFront:
     def __init__(self, service: str, status: Callable[[str, str], int | None]) -> None:
         self.status = status
         self.requests: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
         front = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,6 +28,7 @@ class HttpFront:
                 match = _FILENAME.search(body)
                 name = match[1].decode() if match else ""
                 front.requests.append((self.path, name))
+                front.bodies.append(body)
                 status = front.status(self.path, name)
                 if status is not None:
                     self._reply(status, b"<html>from the proxy</html>", "text/html")
