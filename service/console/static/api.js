@@ -78,37 +78,6 @@ export async function imageUrl(path, query = {}, signal = undefined) {
   return URL.createObjectURL(await request("GET", path, { query, signal, read: (answer) => answer.blob() }));
 }
 
-/** An <img> that fetches its image when it comes near the screen. Shows nothing when there is none. */
-export function lazyImage(path, alt, query = {}, attributes = {}) {
-  const image = document.createElement("img");
-  image.alt = alt;
-  image.decoding = "async";
-  for (const [name, value] of Object.entries(attributes)) image.setAttribute(name, value);
-  near.set(image, async () => {
-    try {
-      const url = await imageUrl(path, query);
-      image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-      image.src = url;
-    } catch {
-      image.classList.add("missing");
-    }
-  });
-  watcher.observe(image);
-  return image;
-}
-
-const near = new WeakMap();
-const watcher = new IntersectionObserver(
-  (entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      watcher.unobserve(target);
-      near.get(target)();
-    }
-  },
-  { rootMargin: "200px" },
-);
-
 /** One try, with whichever key the reader gives. */
 async function asked(method, path, { query = {}, json, form, headers = {}, signal }, read) {
   for (;;) {

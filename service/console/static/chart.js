@@ -32,19 +32,19 @@ export function chart({ said, height = 220, lines, bars = [], across, up }) {
   return h("figure", { class: "chart" }, drawing, legend);
 }
 
-/** Points in order of x, with the line broken wherever two are further apart than `most`. */
-export function broken(points, most) {
-  return points.flatMap((point, at) => (at > 0 && point[0] - points[at - 1][0] > most ? [[point[0], null], point] : [point]));
+/** Points in order of x, with the line broken wherever two are further apart than `gap`. */
+export function broken(points, gap) {
+  return points.flatMap((point, index) => (index > 0 && point[0] - points[index - 1][0] > gap ? [[point[0], null], point] : [point]));
 }
 
 /** A few round values between two, as many as fit, with their texts. */
-export function ticks(from, to, format, wanted = 4) {
-  const rough = (to - from || 1) / wanted;
+export function ticks(from, to, format, count = 4) {
+  const rough = (to - from || 1) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
-  const found = [];
-  for (let value = Math.ceil(from / step - 1e-9) * step; value <= to + step * 1e-9; value += step) found.push([value + 0, format(value + 0)]);
-  return found;
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * (1 - 1e-9));
+  const labelled = [];
+  for (let value = Math.ceil(from / step - 1e-9) * step; value <= to + step * 1e-9; value += step) labelled.push([value + 0, format(value + 0)]);
+  return labelled;
 }
 
 function stacked({ x, width, parts }, atX, foot, most) {
@@ -58,7 +58,8 @@ function stacked({ x, width, parts }, atX, foot, most) {
   });
 }
 
-function path(points, atX, atY) {
+/** The path of a line through points, drawn where `atX` and `atY` put them. */
+export function path(points, atX, atY) {
   let drawn = "";
   let pen = "M";
   for (const [x, y] of points) {

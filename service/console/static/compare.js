@@ -32,7 +32,7 @@ export async function comparison(part, inspection, region, referenceId, signal) 
   const reference = await decoded(`/references/${referenceId}/image`, { side: FULL }, signal);
   const { width, height } = inspection;
   const cell = region && region.nearest_patch.reference_id === referenceId ? patch(region.nearest_patch) : null;
-  const frame = region ? around(region, width, height) : { x: 0, y: 0, width: 1, height: 1 };
+  const frame = region ? frameAround(region, width, height) : { x: 0, y: 0, width: 1, height: 1 };
   const outline = region?.polygon.map(([x, y]) => [x / width, y / height]);
   const square = cell && [
     [cell.x, cell.y], [cell.x + cell.width, cell.y], [cell.x + cell.width, cell.y + cell.height], [cell.x, cell.y + cell.height],
@@ -49,7 +49,8 @@ export function distance({ distance, layer }) {
   return t("compare.distance", { distance: number(distance, 3), layer });
 }
 
-function around({ box, nearest_patch: nearest }, width, height) {
+/** What is shown of a place: { x, y, width, height } in fractions of the image, which it does not leave. */
+export function frameAround({ box, nearest_patch: nearest }, width, height) {
   const cell = patch(nearest) ?? { width: 0, height: 0 };
   const side = Math.max(box[2] * 1.5, box[3] * 1.5, FEWEST_CELLS * cell.width * width, FEWEST_CELLS * cell.height * height);
   const [wide, high] = [Math.min(1, side / width), Math.min(1, side / height)];

@@ -1,21 +1,24 @@
-// Waits while the service cannot answer, says so at the head of the page, and goes on as soon as it can.
+// Waits while the service cannot answer, and goes on as soon as it can.
 
-import { fill, h } from "./dom.js";
 import { t } from "./i18n.js";
 
-const LONGEST = 10; // seconds between two tries
-const TICK_MS = 250;
+const MAX_DELAY = 10; // seconds between two tries
 
-const shown = new Set(); // every Waiting that has begun to wait and is not over
+const waits = new Set(); // every Waiting that has begun to wait and is not over
+const listeners = new Set();
 let probing = null;
-let ticking = null;
 
 /** Seconds until the next try, after so many failures before this one: 1, 2, 4, 8, 10, 10, … */
 export function delay(failures) {
-  return Math.min(LONGEST, 2 ** failures);
+  return Math.min(MAX_DELAY, 2 ** failures);
 }
 
-/** What waits between tries. The page says so from the first wait until `over()`. */
+/** Call `listener(waits)` whenever a wait begins, pauses or ends, with all that have begun and not ended. */
+export function onWait(listener) {
+  listeners.add(listener);
+}
+
+/** What waits between tries: it is told to listeners from the first pause until `over()`. */
 export class Waiting {
   #wake = () => {};
   text = "";
@@ -26,8 +29,8 @@ export class Waiting {
     signal?.throwIfAborted();
     this.text = text;
     this.until = performance.now() + seconds * 1000;
-    shown.add(this);
-    show();
+    waits.add(this);
+    changed();
     let timer, stop;
     try {
       await new Promise((resolve, reject) => {
@@ -40,7 +43,7 @@ export class Waiting {
       clearTimeout(timer);
       signal?.removeEventListener("abort", stop);
       this.until = null;
-      show();
+      changed();
     }
   }
 
@@ -49,7 +52,7 @@ export class Waiting {
   }
 
   over() {
-    if (shown.delete(this)) show();
+    if (waits.delete(this)) changed();
   }
 }
 
@@ -75,25 +78,6 @@ async function probed() {
   }
 }
 
-function show() {
-  const place = document.getElementById("connection");
-  clearInterval(ticking);
-  place.hidden = shown.size === 0;
-  if (place.hidden) {
-    fill(place);
-    return;
-  }
-  const [{ text }] = shown;
-  if (place.querySelector("[role=status]")?.textContent !== text) { // told once, not at each try
-    fill(place, h("strong", { role: "status" }, text), h("span", { class: "next" }),
-      h("button", { onclick: () => shown.forEach((each) => each.wake()) }, t("connection.now")));
-  }
-  count();
-  ticking = setInterval(count, TICK_MS);
-
-  function count() {
-    const next = Math.min(...[...shown].map(({ until }) => until ?? Infinity));
-    const seconds = Math.max(1, Math.ceil((next - performance.now()) / 1000));
-    fill(place.querySelector(".next"), next === Infinity ? t("connection.trying") : t("connection.next", { count: seconds }));
-  }
+function changed() {
+  for (const listener of listeners) listener([...waits]);
 }

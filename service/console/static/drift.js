@@ -1,10 +1,11 @@
 // Whether production is still like a category's references, which parts moved that, and an alert where parts are watched.
 
 import { may } from "./access.js";
-import { get, lazyImage } from "./api.js";
+import { get } from "./api.js";
 import { fill, h } from "./dom.js";
 import { repeat } from "./loading.js";
 import { moment, number, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 import { badge } from "./verdict.js";
 
 const EVERY_MS = 10_000;

@@ -1,12 +1,13 @@
 // The false-reject rate, chosen by looking at what it would have rejected.
 
-import { get, lazyImage, send } from "./api.js";
+import { get, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { histogram } from "./histogram.js";
 import { load } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { takeBack } from "./references.js";
 import { percent, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 
 const MOST = 24;
 const SIDE = 240;
@@ -84,7 +85,7 @@ async function show(place, category, again, signal, prepare) {
 }
 
 /** How many references a false-reject rate takes. */
-function needed(rate) {
+export function needed(rate) {
   return Math.ceil(1 / rate - 1e-9) - 1;
 }
 

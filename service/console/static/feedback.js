@@ -1,11 +1,12 @@
 // What a person says of an inspection, how that is taken back, and what is asked first where it could spoil the product.
 
 import { may } from "./access.js";
-import { lazyImage, send } from "./api.js";
+import { send } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { h } from "./dom.js";
 import { tell, tellProblem } from "./toasts.js";
 import { number, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 
 const SIDE = 480;
 

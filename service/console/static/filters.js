@@ -5,14 +5,16 @@ import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { VERDICTS } from "./verdict.js";
 
+const TIMES = new Set(["since", "until"]);
+
 const MAKERS = {
   text: () => h("input", { type: "search", maxlength: 128 }),
   category: () => h("select", {}, h("option", { value: "" }, t("filter.all"))),
   verdict: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
-    VERDICTS.map((each) => h("option", { value: each }, t(`verdict.${each}`)))),
+    VERDICTS.map((verdict) => h("option", { value: verdict }, t(`verdict.${verdict}`)))),
   station: () => h("input", { type: "text", maxlength: 128, autocomplete: "off" }),
   label: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
-    ["good", "defect"].map((each) => h("option", { value: each }, t(`label.${each}`)))),
+    ["good", "defect"].map((label) => h("option", { value: label }, t(`label.${label}`)))),
   defect_class: () => h("input", { type: "text", maxlength: 128, autocomplete: "off", list: "defect-classes" }),
   since: () => h("input", { type: "datetime-local" }),
   until: () => h("input", { type: "datetime-local" }),
@@ -20,7 +22,7 @@ const MAKERS = {
 
 /**
  * A form of the fields in `names`, filled from `query` (URLSearchParams). `changed()` is called on a change.
- * Returns { element, asked() → the query of an API call, kept() → the query of an address }.
+ * Returns { element, addressQuery(), apiQuery() }: what the fields say, as the functions below make it.
  */
 export async function filters(names, query, changed, signal) {
   const fields = Object.fromEntries(names.map((name) => [name, MAKERS[name]()]));
@@ -38,11 +40,20 @@ export async function filters(names, query, changed, signal) {
   const element = h("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); changed(); } },
     names.map((name) => h("div", { class: "field" }, h("label", { for: `filter-${name}` }, t(`filter.${name}`)), fields[name])),
     fields.defect_class ? h("datalist", { id: "defect-classes" }, classes.map((name) => h("option", { value: name }))) : null);
-  const given = () => Object.entries(fields).map(([name, { value }]) => [name, value.trim()]).filter(([, value]) => value);
-  return {
-    element,
-    kept: () => new URLSearchParams(given()),
-    asked: () => Object.fromEntries(given().map(([name, value]) =>
-      [name, name === "since" || name === "until" ? new Date(value).toISOString() : value])),
-  };
+  const values = () => Object.fromEntries(Object.entries(fields).map(([name, { value }]) => [name, value]));
+  return { element, addressQuery: () => addressQuery(values()), apiQuery: () => apiQuery(values()) };
+}
+
+/** The values of fields as the query of an address: those that are not empty. */
+export function addressQuery(values) {
+  return new URLSearchParams(filled(values));
+}
+
+/** The values of fields as the query of an API call, with local times as times of UTC. */
+export function apiQuery(values) {
+  return Object.fromEntries(filled(values).map(([name, value]) => [name, TIMES.has(name) ? new Date(value).toISOString() : value]));
+}
+
+function filled(values) {
+  return Object.entries(values).map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
 }

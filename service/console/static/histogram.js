@@ -2,11 +2,11 @@
 //
 // A line at the i-th highest score stands for the i-th of the rates that the service names.
 
+import { BINS, binOf, binned } from "./binning.js";
 import { h, s } from "./dom.js";
 import { percent, score, t } from "./i18n.js";
 
 const [HEIGHT, FOOT] = [190, 26]; // pixels, as the style sheet has them
-const BINS = 36;
 
 /**
  * A histogram of ascending scores with a line and a slider for the rate, at first `rates[index]`;
@@ -18,9 +18,7 @@ export function histogram(scores, rates, index, chosen) {
   const [low, high] = [scores[0], scores.at(-1)];
   const wide = Math.max(high - low, 1e-6);
   const [from, to] = [low - wide * 0.05, high + wide * 0.08];
-  const binOf = (value) => Math.min(BINS - 1, Math.floor(((value - from) / (to - from)) * BINS));
-  const bins = new Array(BINS).fill(0);
-  for (const each of scores) bins[binOf(each)] += 1;
+  const bins = binned(scores, from, to);
   const tallest = Math.max(...bins);
   const bars = bins.map(() => s("rect"));
   const axis = s("line", { class: "axis", x1: 0, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT });
@@ -52,7 +50,7 @@ export function histogram(scores, rates, index, chosen) {
       const height = (bins[number] / tallest) * (HEIGHT - FOOT - 12);
       const at = { x: (number * width) / BINS + 1, width: Math.max(1, width / BINS - 2), y: HEIGHT - FOOT - height, height };
       for (const [name, value] of Object.entries(at)) bar.setAttribute(name, value);
-      bar.classList.toggle("beyond", number > binOf(cut));
+      bar.classList.toggle("beyond", number > binOf(cut, from, to));
     });
     axis.setAttribute("x2", width);
     ends.forEach((text, number) => text.setAttribute("x", x([low, high][number])));
@@ -62,13 +60,12 @@ export function histogram(scores, rates, index, chosen) {
   function drag(event) {
     const box = drawing.getBoundingClientRect();
     const value = from + ((event.clientX - box.left) / box.width) * (to - from);
-    const away = scores.slice(count - most).map((each) => Math.abs(each - value));
-    set(most - away.indexOf(Math.min(...away))); // the score that is nearest to the pointer
+    set(nearestRank(scores, value, most));
   }
 
   function set(place) {
     cut = scores[count - place];
-    const beyond = scores.filter((each) => each > cut).length;
+    const beyond = scores.filter((value) => value > cut).length;
     slider.value = place;
     draw();
     const rate = rates[place - 1];
@@ -76,4 +73,10 @@ export function histogram(scores, rates, index, chosen) {
     slider.setAttribute("aria-valuetext", told.textContent);
     chosen(rate, cut, beyond);
   }
+}
+
+/** Among the `count` highest of ascending scores, the rank of the one nearest to a value; 1 is the highest. */
+export function nearestRank(scores, value, count) {
+  const distances = scores.slice(-count).map((candidate) => Math.abs(candidate - value));
+  return count - distances.indexOf(Math.min(...distances));
 }

@@ -7,10 +7,9 @@ const AGAIN_MS = 2000;
 let words = {};
 let language = "en";
 
-/** Read the words, however often it takes; to be awaited once, before anything is shown. */
+/** Read the texts, however often it takes; to be awaited once, before anything is shown. Returns their language. */
 export async function loadStrings() {
-  const wanted = navigator.languages.map((each) => each.split("-")[0]);
-  language = wanted.find((each) => AVAILABLE.includes(each)) ?? "en";
+  language = navigator.languages.map((tag) => tag.split("-")[0]).find((name) => AVAILABLE.includes(name)) ?? "en";
   const file = new URL(`strings/${language}.json`, import.meta.url);
   for (;;) {
     try {
@@ -20,7 +19,7 @@ export async function loadStrings() {
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
-  document.documentElement.lang = language;
+  return language;
 }
 
 /** The text of a key. `{name}` in it is replaced by values.name; with `count`, key.one or key.other is taken. */

@@ -1,7 +1,7 @@
 // One inspection in full: the image, the verdict and its reasons, and what a person may say of it.
 
 import { may, needsRole } from "./access.js";
-import { lazyImage, imageUrl } from "./api.js";
+import { imageUrl } from "./api.js";
 import { explain } from "./calibrating.js";
 import { comparison, decoded, distance } from "./compare.js";
 import { bindDigits, classesOf, defectDetails } from "./defect-details.js";
@@ -11,6 +11,7 @@ import { bind } from "./keyboard.js";
 import { load } from "./loading.js";
 import { tell } from "./toasts.js";
 import { moment, number, percent, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 import { badge, scoreBar } from "./verdict.js";
 import { viewer } from "./viewer.js";
 

@@ -5,11 +5,13 @@
 // (`#/categories/bracket` → ["bracket"]), `query` its URLSearchParams. `role` is what a key needs to see it, if not any.
 
 import { access, may, needsRole } from "./access.js";
+import { showWaits } from "./connection-bar.js";
 import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./auth.js";
 import { loadStrings, t } from "./i18n.js";
+import { parseRoute } from "./route.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
@@ -23,13 +25,14 @@ const FIRST = "inspect";
 
 let leaving = new AbortController();
 
-await loadStrings();
+document.documentElement.lang = await loadStrings();
 for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
 // A fragment names a view here, so this link cannot be a plain one.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
 });
+showWaits(document.getElementById("connection"));
 document.getElementById("nav").setAttribute("aria-label", t("shell.navigation"));
 const forever = new AbortController().signal;
 Object.keys(VIEWS).forEach((name, position) => {
@@ -47,7 +50,7 @@ async function route() {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  const { name, rest, query } = asked();
+  const { name, rest, query } = parseRoute(location.hash, Object.keys(VIEWS), FIRST);
   const view = VIEWS[name];
   document.body.dataset.view = name;
   document.title = `${view ? t(`nav.${name}`) : t("shell.unknown")} · Touchstone`;
@@ -68,17 +71,6 @@ async function route() {
     await view.show(place, { rest, query, signal: mine });
     return undefined;
   }, heading);
-}
-
-/** What the address asks for; with nothing in it, the first view. `name` is "" where there is no such view. */
-function asked() {
-  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  try {
-    const [name, ...rest] = path.split("/").map(decodeURIComponent);
-    return { name: name === "" ? FIRST : Object.hasOwn(VIEWS, name) ? name : "", rest, query: new URLSearchParams(query) };
-  } catch { // % and no number after it
-    return { name: "", rest: [], query: new URLSearchParams() };
-  }
 }
 
 async function showWho() {

@@ -1,6 +1,6 @@
 // Teaching a product: images in, what screening found about each, and how many good parts may be rejected.
 
-import { get, lazyImage, request, send } from "./api.js";
+import { get, request, send } from "./api.js";
 import { cameraButton } from "./camera.js";
 import { fill, h, once } from "./dom.js";
 import { dropArea } from "./file-drop.js";
@@ -11,6 +11,7 @@ import { showRejects } from "./false-reject-rate.js";
 import { FINDINGS } from "./settings.js";
 import { tryParts } from "./trying.js";
 import { bytes, percent, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 
 const BATCH = { images: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
@@ -109,23 +110,19 @@ export function showOnboarding(place, known, signal) {
     await rate();
   }
 
-  /** The next images that fit into one request; what cannot be sent at all is decided on the way. */
+  /** The next images of one request; what cannot be sent at all is decided on the way. */
   async function batch() {
-    const taken = [];
-    let size = 0;
-    const [count, most] = [Math.min(BATCH.images, limits.max_images), Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES)];
-    while (waiting.length && taken.length < count && (taken.length === 0 || (waiting[0].refuse === taken[0].refuse && size + waiting[0].file.size <= most))) {
-      const row = waiting.shift();
+    const batched = [];
+    for (const row of waiting.splice(0, batchLength(waiting, limits))) {
       if (row.file.size > limits.max_image_bytes) {
         decided(row, { status: "rejected", detail: t("onboard.large", { most: bytes(limits.max_image_bytes) }) });
       } else if (!(await readable(row.file))) {
         decided(row, { status: "rejected", detail: t("onboard.unreadable") });
       } else {
-        taken.push(row);
-        size += row.file.size;
+        batched.push(row);
       }
     }
-    return taken;
+    return batched;
   }
 
   async function sent(taken) {
@@ -261,6 +258,22 @@ export function showOnboarding(place, known, signal) {
     tell(t("onboard.picked", { rate: percent(best), references: calibration.references }));
     return changed;
   }
+}
+
+/**
+ * How many of the rows, from the first on, one request takes: of files that the service's `limits` allow together, to be
+ * screened alike. A file that is too large by itself counts as one.
+ */
+export function batchLength(rows, limits) {
+  const maxImages = Math.min(BATCH.images, limits.max_images);
+  const maxBytes = Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES);
+  let [length, size] = [0, 0];
+  for (const { file, refuse } of rows) {
+    size += file.size;
+    if (length > 0 && (length === maxImages || size > maxBytes || refuse !== rows[0].refuse)) break;
+    length += 1;
+  }
+  return length;
 }
 
 /** What screening found, with the image that it was found by. */

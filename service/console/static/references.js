@@ -1,10 +1,11 @@
 // A category's references: look at them, take one back, bring one back.
 
-import { get, lazyImage, send } from "./api.js";
+import { get, send } from "./api.js";
 import { fill, h, once } from "./dom.js";
 import { tell, tellProblem } from "./toasts.js";
 import { paged } from "./pages.js";
 import { t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 
 const PAGE = 60;
 const SIDE = 240;

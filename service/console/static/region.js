@@ -2,6 +2,7 @@
 
 import { get, imageUrl, send } from "./api.js";
 import { fill, h, s } from "./dom.js";
+import { copied, middle, moved, withCornerMoved, withEdgeSplit, withoutCorner } from "./polygon.js";
 import { tell, tellProblem } from "./toasts.js";
 import { previewPanel } from "./settings-preview.js";
 import { t } from "./i18n.js";
@@ -117,54 +118,47 @@ export async function showRegion(place, category, signal) {
   function drawnArea(area, number, unit) {
     const chosen = number === selected;
     const shape = s("path", { d: outline(area), class: chosen ? "area chosen" : "area" });
-    movable(shape, (by) => move(number, by), () => { selected = number; });
+    movable(shape, (delta) => { areas[number] = moved(areas[number], delta); }, () => { selected = number; });
     return s("g", {}, shape, chosen ? [
-      ...area.map((corner, place_) => between(area, number, place_, unit)),
-      ...area.map((corner, place_) => handle(corner, number, place_, unit)),
+      ...area.map((_, index) => edgeMark(number, index, unit)),
+      ...area.map((_, index) => cornerKnob(number, index, unit)),
     ] : []);
   }
 
-  function move(number, [dx, dy]) {
-    const [xs, ys] = [0, 1].map((axis) => areas[number].map((corner) => corner[axis]));
-    const [x, y] = [[dx, xs], [dy, ys]].map(([by, values]) => Math.max(-Math.min(...values), Math.min(1 - Math.max(...values), by)));
-    areas[number] = areas[number].map((corner) => [round(corner[0] + x), round(corner[1] + y)]);
-  }
-
-  function handle([x, y], number, place_, unit) {
-    const name = t("region.corner", { corner: place_ + 1, corners: areas[number].length, area: number + 1 });
-    const knob = s("g", { class: "corner", tabindex: 0, role: "button", "aria-label": name, "data-corner": `${number}-${place_}`, transform: `translate(${x * width} ${y * height})` },
+  function cornerKnob(number, index, unit) {
+    const [x, y] = areas[number][index];
+    const name = t("region.corner", { corner: index + 1, corners: areas[number].length, area: number + 1 });
+    const knob = s("g", { class: "corner", tabindex: 0, role: "button", "aria-label": name, "data-corner": `${number}-${index}`, transform: `translate(${x * width} ${y * height})` },
       s("circle", { class: "touch", r: 22 * unit }), s("circle", { r: 9 * unit }));
-    movable(knob, ([dx, dy]) => { areas[number][place_] = [held(areas[number][place_][0] + dx), held(areas[number][place_][1] + dy)]; });
+    const move = (delta) => { areas[number] = withCornerMoved(areas[number], index, delta); };
+    const remove = () => { if (areas[number].length > FEWEST) edit(() => { areas[number] = withoutCorner(areas[number], index); }); };
+    movable(knob, move);
     knob.addEventListener("keydown", (event) => {
-      const by = event.shiftKey ? FINE : STEP;
-      const arrows = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, -by], ArrowDown: [0, by] };
-      if (event.key in arrows) edit(() => { const [dx, dy] = arrows[event.key]; const [a, b] = areas[number][place_]; areas[number][place_] = [held(a + dx), held(b + dy)]; });
-      else if (event.key === "Delete" || event.key === "Backspace") { if (areas[number].length > FEWEST) edit(() => areas[number].splice(place_, 1)); }
-      else if (event.key === "Enter" || event.key === " ") edit(() => split(number, place_));
+      const step = event.shiftKey ? FINE : STEP;
+      const arrows = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+      if (event.key in arrows) edit(() => move(arrows[event.key]));
+      else if (event.key === "Delete" || event.key === "Backspace") remove();
+      else if (event.key === "Enter" || event.key === " ") edit(() => { areas[number] = withEdgeSplit(areas[number], index); });
       else return;
       event.preventDefault();
       event.stopPropagation();
     });
-    knob.addEventListener("dblclick", () => { if (areas[number].length > FEWEST) edit(() => areas[number].splice(place_, 1)); });
+    knob.addEventListener("dblclick", remove);
     return knob;
   }
 
   /** A small mark in the middle of an edge, to be dragged out into a corner. */
-  function between(area, number, place_, unit) {
-    const [[x0, y0], [x1, y1]] = [area[place_], area[(place_ + 1) % area.length]];
-    const mark = s("g", { class: "middle", transform: `translate(${((x0 + x1) / 2) * width} ${((y0 + y1) / 2) * height})` },
+  function edgeMark(number, index, unit) {
+    const [x, y] = middle(areas[number], index);
+    const mark = s("g", { class: "middle", transform: `translate(${x * width} ${y * height})` },
       s("circle", { class: "touch", r: 18 * unit }), s("circle", { r: 6 * unit }));
-    movable(mark, ([dx, dy]) => { const [a, b] = areas[number][place_ + 1]; areas[number][place_ + 1] = [held(a + dx), held(b + dy)]; }, () => split(number, place_));
+    movable(mark, (delta) => { areas[number] = withCornerMoved(areas[number], index + 1, delta); },
+      () => { areas[number] = withEdgeSplit(areas[number], index); });
     return mark;
   }
 
-  function split(number, place_) {
-    const [[x0, y0], [x1, y1]] = [areas[number][place_], areas[number][(place_ + 1) % areas[number].length]];
-    areas[number].splice(place_ + 1, 0, [round((x0 + x1) / 2), round((y0 + y1) / 2)]);
-  }
-
-  /** Let an element be dragged: `moved([dx, dy])` in fractions of the image since the first touch, after `begun()`. */
-  function movable(element, moved, begun = () => {}) {
+  /** Let an element be dragged: `follow([dx, dy])` in fractions of the image since the first touch, after `begun()`. */
+  function movable(element, follow, begun = () => {}) {
     element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
@@ -184,7 +178,7 @@ export async function showRegion(place, category, signal) {
         const [toX, toY] = at(next);
         any = true;
         areas = copied(start); // from where it was: what was held at an edge is under the pointer again when that returns
-        moved([toX - x, toY - y]);
+        follow([toX - x, toY - y]);
         draw();
       }
 
@@ -214,16 +208,4 @@ async function shown(references, signal) {
     }
   }
   return { reference: references[0], url: null };
-}
-
-function copied(areas) {
-  return areas.map((area) => area.map(([x, y]) => [x, y]));
-}
-
-function held(value) {
-  return round(Math.min(1, Math.max(0, value)));
-}
-
-function round(value) {
-  return Math.round(value * 1e5) / 1e5;
 }

@@ -1,9 +1,10 @@
 // Shows what settings would change, before they are saved.
 
-import { lazyImage, request } from "./api.js";
+import { request } from "./api.js";
 import { fill, h } from "./dom.js";
 import { load } from "./loading.js";
 import { number, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 import { VERDICTS, badge } from "./verdict.js";
 
 const LIMIT = 12;

@@ -7,6 +7,7 @@ import { number as decimal, t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
 import { tell, tellProblem } from "./toasts.js";
 
+const ROUNDING = 1e-9;
 export const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
 
 /** Fill `place` with the category's settings and a preview of what has been changed but not saved. */
@@ -74,8 +75,7 @@ export async function showSettings(place, category, signal) {
 
   /** What the form says differently from what is kept. */
   function changes() {
-    const same = (one, other) => (typeof one === "number" && typeof other === "number" ? Math.abs(one - other) < 1e-9 : JSON.stringify(one) === JSON.stringify(other));
-    return Object.fromEntries(Object.entries(read()).filter(([key, value]) => !same(value, kept[key])));
+    return differences(read(), kept);
   }
 
   function changed() {
@@ -109,4 +109,14 @@ export async function showSettings(place, category, signal) {
       return false;
     }
   }
+}
+
+/** Those of the settings that are different `before`; a percentage may differ by its rounding. */
+export function differences(settings, before) {
+  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => !same(value, before[name])));
+}
+
+function same(one, other) {
+  const numbers = typeof one === "number" && typeof other === "number";
+  return numbers ? Math.abs(one - other) < ROUNDING : JSON.stringify(one) === JSON.stringify(other);
 }

@@ -1,6 +1,7 @@
-// Follows the inspections as they happen. EventSource cannot send a key, so the stream is read with fetch.
+// Follows the inspections as they happen.
 
 import { request } from "./api.js";
+import { events } from "./event-stream.js";
 
 const AGAIN_MS = 2000;
 const SILENT_MS = 40_000; // the service says something every 15 s: a connection that says nothing for so long is dead
@@ -18,7 +19,7 @@ export async function follow(query, last, { arrived, state, signal }) {
         query, headers, signal: AbortSignal.any([signal, connection.signal]), read: (answer) => answer.body,
       });
       state("live");
-      for await (const event of events(alive(body, connection))) {
+      for await (const event of events(alive(body, connection), "inspection")) {
         last = event.id;
         arrived(JSON.parse(event.data));
       }
@@ -44,19 +45,6 @@ async function* alive(body, connection) {
       yield value;
     } finally {
       clearTimeout(silent);
-    }
-  }
-}
-
-async function* events(texts) {
-  let text = "";
-  for await (const more of texts) {
-    text += more;
-    const blocks = text.split("\n\n");
-    text = blocks.pop();
-    for (const block of blocks) {
-      const fields = Object.fromEntries(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
-      if (fields.event === "inspection") yield fields;
     }
   }
 }

@@ -1,23 +1,24 @@
 // A category's labelled test set: images of good and defective parts, what escapes, and what is rejected though it is good.
 
-import { get, lazyImage, request, send } from "./api.js";
+import { get, request, send } from "./api.js";
+import { BINS, binned } from "./binning.js";
 import { chart, ticks } from "./chart.js";
 import { fill, h, once, s } from "./dom.js";
 import { download } from "./download.js";
+import { outcome, precision, recall } from "./evaluation-outcome.js";
 import { dropArea } from "./file-drop.js";
 import { inspectionPanel } from "./inspection.js";
 import { load, repeat } from "./loading.js";
 import { rollBack } from "./rollback.js";
 import { tell, tellProblem } from "./toasts.js";
 import { moment, number, percent, score, t } from "./i18n.js";
+import { lazyImage } from "./lazy-image.js";
 import { badge } from "./verdict.js";
 
 const BATCH = 8; // images of one request
 const EVERY_MS = 3000;
 const SIDE = 240;
-const BINS = 36;
 const [WIDTH, HEIGHT] = [720, 180]; // of the histogram, in its own units
-const REJECTING = ["anomalous", "unfamiliar"];
 
 /** Fill `place` with the test set, its latest evaluation and what became of it since the one before. */
 export async function showTestSet(place, { name }, signal) {
@@ -99,16 +100,13 @@ export async function showTestSet(place, { name }, signal) {
 
     /** Show what a threshold makes of the scores; the verdicts that were given where it is the category's own. */
     function judge(value, isOwn) {
-      const rejects = (each) => (isOwn || each.verdict === "unfamiliar" ? REJECTING.includes(each.verdict) : each.score > value);
-      const decided = isOwn ? results.filter(({ verdict }) => verdict !== null && verdict !== "uncalibrated") : scored;
-      const missed = decided.filter((each) => each.image.defective && !rejects(each)).sort((one, other) => one.score - other.score);
-      const rejected = decided.filter((each) => !each.image.defective && rejects(each)).sort((one, other) => other.score - one.score);
-      const bad = decided.filter(({ image }) => image.defective).length;
-      const detected = bad - missed.length;
+      const decided = outcome(results, isOwn ? null : value);
+      const { missed, rejected, good, defective } = decided;
+      const share = (value_) => (value_ === null ? "–" : percent(value_));
       const figure = (key, text) => h("div", {}, h("strong", {}, text), h("span", { class: "hint" }, t(`testset.${key}`)));
       fill(matrix,
-        figure("recall", bad ? percent(detected / bad) : "–"), figure("precision", detected + rejected.length ? percent(detected / (detected + rejected.length)) : "–"),
-        figure("escapes", `${number(missed.length)} / ${number(bad)}`), figure("rejects", `${number(rejected.length)} / ${number(decided.length - bad)}`));
+        figure("recall", share(recall(decided))), figure("precision", share(precision(decided))),
+        figure("escapes", `${number(missed.length)} / ${number(defective)}`), figure("rejects", `${number(rejected.length)} / ${number(good)}`));
       fill(told, isOwn ? t("testset.own", { threshold: score(value) }) : t("testset.tried", { threshold: score(value) }));
       fill(wrong, gallery("escapes", missed), gallery("rejects", rejected), gallery("failed", results.filter(({ error }) => error !== null)));
     }
@@ -201,11 +199,8 @@ function distribution(scored, threshold, judge) {
   const wide = Math.max(high - low, 1e-6);
   const [from, to] = [low - wide * 0.03, high + wide * 0.03];
   const x = (value) => ((value - from) / (to - from)) * WIDTH;
-  const bins = [false, true].map((defective) => {
-    const counts = new Array(BINS).fill(0);
-    for (const { score: value, image } of scored) if (image.defective === defective) counts[Math.min(BINS - 1, Math.floor((x(value) / WIDTH) * BINS))] += 1;
-    return counts;
-  });
+  const bins = [false, true].map((defective) =>
+    binned(scored.filter(({ image }) => image.defective === defective).map(({ score: value }) => value), from, to));
   const tallest = Math.max(...bins.flat());
   const bars = bins.flatMap((counts, kind) => counts.map((count, at) => s("rect", {
     class: kind ? "bar-part tone-anomalous" : "bar-part tone-normal", x: (at + kind / 2) * (WIDTH / BINS) + 0.5, width: WIDTH / BINS / 2 - 1,

@@ -23,6 +23,12 @@ const SHAPES = {
 };
 
 export const VERDICTS = Object.keys(SHAPES);
+export const REJECTING = ["anomalous", "unfamiliar"];
+
+/** Whether a part with this verdict is rejected. */
+export function isReject(verdict) {
+  return REJECTING.includes(verdict);
+}
 
 /** A verdict's shape and word. */
 export function badge(verdict, word = t(`verdict.${verdict}`)) {

@@ -2,8 +2,8 @@
 
 import { h, s } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { WHOLE, panned, zoomed } from "./view-transform.js";
 
-const MOST = 16;
 const STEP = 1.4;
 const STILL = 4; // pixels that a pointer may stray and still have clicked
 
@@ -36,7 +36,7 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
       button("viewer.fit", fit, "1:1"),
     ));
 
-  let scale = 1, x = 0, y = 0, strayed = false, before = 60;
+  let view = WHOLE, strayed = false, before = 60;
   const pointers = new Map();
 
   stage.addEventListener("wheel", (event) => {
@@ -81,28 +81,25 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
     acts[event.key]();
   });
 
-  function zoom(factor, atX = stage.clientWidth / 2, atY = stage.clientHeight / 2) {
-    const next = Math.min(MOST, Math.max(1, scale * factor));
-    x = atX - ((atX - x) * next) / scale;
-    y = atY - ((atY - y) * next) / scale;
-    scale = next;
-    place();
+  function zoom(factor, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
+    place(zoomed(view, factor, { x, y }, frame()));
   }
 
-  function move(byX, byY) {
-    x += byX;
-    y += byY;
-    place();
+  function move(dx, dy) {
+    place(panned(view, dx, dy, frame()));
   }
 
   function fit() {
-    scale = 1;
-    place();
+    place(WHOLE);
   }
 
-  function place() {
-    x = Math.min(0, Math.max(stage.clientWidth * (1 - scale), x));
-    y = Math.min(0, Math.max(stage.clientHeight * (1 - scale), y));
+  function frame() {
+    return { width: stage.clientWidth, height: stage.clientHeight };
+  }
+
+  function place(next) {
+    view = next;
+    const { scale, x, y } = view;
     world.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     world.style.setProperty("--zoom", scale);
     stage.style.touchAction = scale > 1 ? "none" : "pan-y";
@@ -114,10 +111,10 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
   function warm() {
     heat.style.opacity = slider.value / 100;
     level.textContent = `${slider.value} %`;
-    for (const each of shapes) each.classList.toggle("faint", slider.value === "0");
+    for (const shape of shapes) shape.classList.toggle("faint", slider.value === "0");
   }
 
-  place();
+  place(WHOLE);
   warm();
   return {
     element, image, heat, zoom,

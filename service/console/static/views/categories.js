@@ -3,7 +3,7 @@
 // `#/categories` shows all, `#/categories?new` teaches one, `#/categories/bracket/settings` is one page of one.
 
 import { may, needsRole } from "../access.js";
-import { get, lazyImage } from "../api.js";
+import { get } from "../api.js";
 import { showCategory } from "../category.js";
 import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
@@ -11,6 +11,7 @@ import { showOnboarding } from "../onboarding.js";
 import { restoreCategory } from "../restoring.js";
 import { chips } from "../category-status.js";
 import { moment, t } from "../i18n.js";
+import { lazyImage } from "../lazy-image.js";
 
 const THUMBNAILS = 4;
 const SIDE = 200;

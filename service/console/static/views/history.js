@@ -1,7 +1,7 @@
 // History: every inspection that is kept, to be searched, counted and taken away as CSV.
 
 import { may } from "../access.js";
-import { get, lazyImage } from "../api.js";
+import { get } from "../api.js";
 import { broken, chart, ticks } from "../chart.js";
 import { fill, h } from "../dom.js";
 import { download } from "../download.js";
@@ -11,6 +11,7 @@ import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
 import { paretoChart } from "../pareto.js";
 import { moment, number, score, t } from "../i18n.js";
+import { lazyImage } from "../lazy-image.js";
 import { badge, VERDICTS } from "../verdict.js";
 
 const PER_PAGE = 50;
@@ -45,8 +46,8 @@ async function many(place, query, signal) {
   const where = h("p", { role: "status" });
   const found = h("div", { class: "found" });
   const downloads = h("div", { class: "actions" },
-    h("button", { onclick: () => download("/inspections", { ...wanted.asked(), format: "csv" }, "inspections.csv", signal) }, t("history.csv")),
-    may("engineer") ? h("button", { onclick: () => download("/inspections/dataset.zip", wanted.asked(), "dataset.zip", signal) }, t("history.dataset")) : null);
+    h("button", { onclick: () => download("/inspections", { ...wanted.apiQuery(), format: "csv" }, "inspections.csv", signal) }, t("history.csv")),
+    may("engineer") ? h("button", { onclick: () => download("/inspections/dataset.zip", wanted.apiQuery(), "dataset.zip", signal) }, t("history.dataset")) : null);
   let cursors = [null]; // where each page up to the next one begins
   let page = 0;
   let amount = 0;
@@ -63,7 +64,7 @@ async function many(place, query, signal) {
   await again();
 
   async function again() {
-    const kept = wanted.kept();
+    const kept = wanted.addressQuery();
     history.replaceState(null, "", `#/history${kept.size ? `?${kept}` : ""}`);
     asking.abort();
     asking = new AbortController();
@@ -80,7 +81,7 @@ async function many(place, query, signal) {
     turning = new AbortController();
     page = wantedPage;
     await load(found, turning.signal, async (mine) => {
-      const { inspections, next_cursor: next } = await get("/inspections", { ...wanted.asked(), limit: PER_PAGE, cursor: cursors[page] }, mine);
+      const { inspections, next_cursor: next } = await get("/inspections", { ...wanted.apiQuery(), limit: PER_PAGE, cursor: cursors[page] }, mine);
       cursors = cursors.slice(0, page + 1);
       if (next !== null) cursors.push(next);
       newer.disabled = page === 0;
@@ -97,7 +98,7 @@ async function many(place, query, signal) {
   }
 
   async function readTrend(mine) {
-    const read = await get("/inspections/trend", { ...wanted.asked(), points: 80 }, mine);
+    const read = await get("/inspections/trend", { ...wanted.apiQuery(), points: 80 }, mine);
     total = read.total;
     tellWhere();
     return [h("h2", {}, t("history.trend")), read.points.length ? drawn(read) : h("p", { class: "hint" }, t("history.none"))];
@@ -105,16 +106,15 @@ async function many(place, query, signal) {
 
   /** Confirmed defects by class; no card where there are none. */
   async function readPareto(mine) {
-    const counted = await get("/inspections/pareto", wanted.asked(), mine);
+    const counted = await get("/inspections/pareto", wanted.apiQuery(), mine);
     pareto.hidden = counted.total === 0;
     return counted.total === 0 ? [] : [h("h2", {}, t("history.pareto")), paretoChart(counted, (name) => {
-      const query = wanted.kept();
+      const query = wanted.addressQuery();
       query.set("label", "defect");
       if (name !== null) query.set("defect_class", name);
       return `#/history?${query}`;
     })];
   }
-
 }
 
 function table(inspections) {

@@ -1,6 +1,6 @@
 // Live: what the lines inspect, as they inspect it.
 
-import { get, lazyImage } from "../api.js";
+import { get } from "../api.js";
 import { chart, ticks } from "../chart.js";
 import { driftAlert } from "../drift.js";
 import { fill, h } from "../dom.js";
@@ -8,13 +8,13 @@ import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load, loading } from "../loading.js";
+import { passes, runningYield } from "../running-yield.js";
 import { follow } from "../stream.js";
 import { clock, number, percent, score, t } from "../i18n.js";
+import { lazyImage } from "../lazy-image.js";
 import { badge } from "../verdict.js";
 
 const KEPT = 200; // inspections in the list
-const WINDOW = 50; // inspections that a point of the yield chart is over
-const FEWEST = 10; // inspections before which a share says nothing
 const SETTLING_MS = 800; // after another part has come by itself, a key may have been meant for the one before
 
 export const role = "operator";
@@ -47,7 +47,7 @@ export async function show(place, { query, signal }) {
   await again();
 
   async function again() {
-    history.replaceState(null, "", `#/live${wanted.kept().size ? `?${wanted.kept()}` : ""}`);
+    history.replaceState(null, "", `#/live${wanted.addressQuery().size ? `?${wanted.addressQuery()}` : ""}`);
     streaming.abort();
     streaming = new AbortController();
     const mine = streaming.signal;
@@ -58,13 +58,13 @@ export async function show(place, { query, signal }) {
     tellState("lost", "");
     fill(panel, loading());
     await load(panel, mine, async (trying) => {
-      const { inspections } = await get("/inspections", { ...wanted.asked(), limit: KEPT }, trying);
+      const { inspections } = await get("/inspections", { ...wanted.apiQuery(), limit: KEPT }, trying);
       inspections.toReversed().forEach(enlist);
       draw();
       open((inspections.find(({ verdict }) => verdict !== "normal") ?? inspections[0])?.id ?? null);
     });
     if (mine.aborted) return;
-    await load(panel, mine, (trying) => follow(wanted.asked(), [...rows.keys()][0] ?? null, {
+    await load(panel, mine, (trying) => follow(wanted.apiQuery(), [...rows.keys()][0] ?? null, {
       arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
     }));
   }
@@ -147,7 +147,7 @@ export async function show(place, { query, signal }) {
     drawn = false;
     if (signal.aborted) return;
     const passed = [...rows.values()].map(({ inspection }) => passes(inspection)).reverse().filter((each) => each !== null);
-    const points = running(passed);
+    const points = runningYield(passed);
     const rejected = passed.filter((each) => !each).length;
     const now = points.length ? points.at(-1)[1] : null;
     const figure = (name, value) => h("div", {}, h("strong", {}, value), h("span", { class: "hint" }, t(name)));
@@ -166,18 +166,4 @@ export async function show(place, { query, signal }) {
       up: { from: low, to: 1, ticks: ticks(low, 1, (value) => percent(value, 0), 3) },
     }));
   }
-}
-
-/** Whether a part counts as good: what a person said, else the verdict; null without a threshold to hold it against. */
-function passes({ label, verdict }) {
-  if (label !== null) return label === "good";
-  return verdict === "uncalibrated" ? null : verdict === "normal";
-}
-
-/** The share of good parts among the last WINDOW, after each. */
-function running(passed) {
-  return passed.map((_, at) => {
-    const last = passed.slice(Math.max(0, at + 1 - WINDOW), at + 1);
-    return [at, last.filter(Boolean).length / last.length];
-  }).slice(FEWEST - 1);
 }

@@ -2,7 +2,7 @@
 //
 // Letters and digits are a barcode scanner's, which types a part's number and Enter: no single one of them does anything.
 
-import { get, lazyImage } from "../api.js";
+import { get } from "../api.js";
 import { alarm } from "../alarm.js";
 import { defectDetails } from "../defect-details.js";
 import { driftAlert } from "../drift.js";
@@ -11,10 +11,12 @@ import { judge } from "../feedback.js";
 import { filters } from "../filters.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
+import { countsOf, shiftStart, shiftYield, withPart } from "../shift.js";
 import { follow } from "../stream.js";
 import { tell, tellProblem } from "../toasts.js";
 import { clock, number, percent, score, t } from "../i18n.js";
-import { badge } from "../verdict.js";
+import { lazyImage } from "../lazy-image.js";
+import { REJECTING, badge, isReject } from "../verdict.js";
 
 const REJECTS = 6; // shown
 const SEEN = 200; // ids remembered
@@ -22,7 +24,6 @@ const SETTLING_MS = 800; // after another part has come by itself, a click may h
 const PINNED_MS = 60_000; // that an earlier part stays before the last one comes back by itself
 const SHIFT = "touchstone-shift"; // when it began
 const SIDE = 1280;
-const REJECTED = ["anomalous", "unfamiliar"];
 
 export const role = "operator";
 
@@ -42,10 +43,10 @@ export async function show(place, { query, signal }) {
   let moved = -Infinity; // when another part came forward by itself
   let unpinning = null;
   let rejected = []; // inspections, newest first
-  let counts = { parts: 0, ok: 0, ng: 0 };
+  let counts = countsOf([]);
   let countedTo = 0; // when the latest part was inspected that `counts` had from the service
   let seen = []; // ids that are known, newest first: the stream may bring one again
-  let since = began();
+  let since = shiftStart(localStorage.getItem(SHIFT), new Date());
   let streaming = new AbortController();
   signal.addEventListener("abort", () => { streaming.abort(); clearTimeout(unpinning); });
   fill(place,
@@ -68,16 +69,16 @@ export async function show(place, { query, signal }) {
   await again();
 
   async function again() {
-    history.replaceState(null, "", `#/operator${wanted.kept().size ? `?${wanted.kept()}` : ""}`);
+    history.replaceState(null, "", `#/operator${wanted.addressQuery().size ? `?${wanted.addressQuery()}` : ""}`);
     streaming.abort();
     streaming = new AbortController();
     const mine = streaming.signal;
     tellState("lost", "");
     await load(part, mine, async (trying) => {
-      const asked = wanted.asked();
+      const asked = wanted.apiQuery();
       const [{ inspections }, ...lists] = await Promise.all([
         get("/inspections", { ...asked, limit: SEEN }, trying),
-        ...REJECTED.map((verdict) => get("/inspections", { ...asked, verdict, limit: REJECTS }, trying)),
+        ...REJECTING.map((verdict) => get("/inspections", { ...asked, verdict, limit: REJECTS }, trying)),
       ]);
       await count(trying);
       last = inspections[0] ?? null;
@@ -87,16 +88,15 @@ export async function show(place, { query, signal }) {
       draw();
     });
     if (mine.aborted) return;
-    await load(part, mine, (trying) => follow(wanted.asked(), last?.id ?? null, {
+    await load(part, mine, (trying) => follow(wanted.apiQuery(), last?.id ?? null, {
       arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
     }));
   }
 
   /** Count the shift's parts anew; those that the stream brings are added. */
   async function count(mine) {
-    const { points, last: latest } = await get("/inspections/trend", { ...wanted.asked(), since: since.toISOString(), points: 1 }, mine);
-    const sum = (verdicts) => points.reduce((all, point) => all + verdicts.reduce((some, each) => some + (point.verdicts[each] ?? 0), 0), 0);
-    counts = { parts: points.reduce((all, each) => all + each.count, 0), ok: sum(["normal"]), ng: sum(REJECTED) };
+    const { points, last: latest } = await get("/inspections/trend", { ...wanted.apiQuery(), since: since.toISOString(), points: 1 }, mine);
+    counts = countsOf(points);
     countedTo = latest === null ? 0 : Date.parse(latest);
   }
 
@@ -109,15 +109,12 @@ export async function show(place, { query, signal }) {
     if (seen.includes(inspection.id)) return;
     seen = [inspection.id, ...seen].slice(0, SEEN);
     if (last === null || Date.parse(inspection.at) >= Date.parse(last.at)) last = inspection; // one may be recorded late
-    const isReject = REJECTED.includes(inspection.verdict);
     if (Date.parse(inspection.at) > countedTo) {
-      counts.parts += 1;
-      counts.ok += inspection.verdict === "normal";
-      counts.ng += isReject;
+      counts = withPart(counts, inspection.verdict);
     } else {
       count(signal).then(draw, () => {}); // it was recorded after a later one, perhaps after the count
     }
-    if (isReject && !rejected.some(({ id }) => id === inspection.id)) {
+    if (isReject(inspection.verdict) && !rejected.some(({ id }) => id === inspection.id)) {
       rejected = [inspection, ...rejected].slice(0, REJECTS);
       sound.ring();
     }
@@ -171,10 +168,11 @@ export async function show(place, { query, signal }) {
   function draw() {
     if (signal.aborted) return;
     drawPart(pinned ?? last);
+    const share = shiftYield(counts);
     fill(counters, h("h2", {}, t("operator.shift", { since: clock(since.toISOString()) })),
       h("div", { class: "figures" },
         figure("parts", number(counts.parts)), figure("ok", number(counts.ok)), figure("ng", number(counts.ng)),
-        figure("yield", counts.ok + counts.ng ? percent(counts.ok / (counts.ok + counts.ng)) : "–")),
+        figure("yield", share === null ? "–" : percent(share))),
       h("button", { onclick: begin }, t("operator.shift.new")));
     fill(rejects, rejected.length ? rejected.map((each) => h("li", {}, reject(each))) : h("li", { class: "hint" }, t("operator.rejects.none")));
   }
@@ -215,18 +213,10 @@ export async function show(place, { query, signal }) {
   async function begin() {
     since = new Date();
     localStorage.setItem(SHIFT, since.toISOString());
-    counts = { parts: 0, ok: 0, ng: 0 };
+    counts = countsOf([]);
     draw();
     tell(t("operator.shift.begun"));
   }
-}
-
-/** When the shift began: as was said on this screen today, else at midnight. */
-function began() {
-  const midnight = new Date();
-  midnight.setHours(0, 0, 0, 0);
-  const said = new Date(localStorage.getItem(SHIFT) ?? 0);
-  return said > midnight - 864e5 / 2 ? said : midnight; // a night shift begins before midnight
 }
 
 function figure(name, value) {
