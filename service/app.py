@@ -35,6 +35,7 @@ from service.routes import (
     preview,
     references,
     storage,
+    tuning,
 )
 from service.state import AppState
 
@@ -102,6 +103,7 @@ def create_app(state: AppState) -> FastAPI:
         references,
         categories,
         labelled_sets,
+        tuning,
         preview,
         geometry,
         inspections,

@@ -37,6 +37,7 @@ from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
 from service.background.readiness import CHECK_SECONDS, Readiness
+from service.background.tuning import SettingsTuner
 from service.errors import SnapshotBehind
 from service.file_descriptors import FileDescriptorShortage
 from service.inference.decoder import Decoder, choose_preprocessing
@@ -100,6 +101,7 @@ class AppState:
     key_sync: Task
     geometry_changes: Task
     evaluations: Task
+    tuning: Task
     background: Supervisor
     descriptor_shortage: FileDescriptorShortage = field(default_factory=FileDescriptorShortage)
     pace_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -190,10 +192,15 @@ class AppState:
             worker, encoder, engine, library, calibrations, criteria, preprocess, settings.image_limits
         )
         evaluations = task("evaluation", evaluating.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
+        tuner = SettingsTuner(
+            worker, encoder, engine, library, calibrations, criteria, preprocess, settings.image_limits
+        )
+        tuning = task("tuning", tuner.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
         # What only ever writes to the data folder: a service that is read-only does without.
         upkeep = (
             geometry_changes,
             evaluations,
+            tuning,
             task("pruning", pruning.round, seconds=pruning.pause),
             task("compaction", Compaction(library).round, seconds=refresh),
         )
@@ -235,6 +242,7 @@ class AppState:
             key_sync,
             geometry_changes,
             evaluations,
+            tuning,
             background,
         )
 

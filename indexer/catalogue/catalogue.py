@@ -20,6 +20,7 @@ from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.segments import Segments
 from indexer.catalogue.stored_files import StoredFiles
+from indexer.catalogue.tunings import Tunings
 from indexer.catalogue.versions import version_of
 
 
@@ -44,6 +45,7 @@ class Catalogue:
         self.calibrations = Calibrations(self._transactions)
         self.adaptations = Adaptations(self._transactions)
         self.labelled_sets = LabelledSets(self._transactions)
+        self.tunings = Tunings(self._transactions)
         self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
         self.api_keys = ApiKeys(self._transactions)

@@ -21,6 +21,7 @@ from indexer.catalogue.tables import (
     DriftRow,
     LabelledImageRow,
     ReferenceRow,
+    TuningRow,
 )
 from indexer.catalogue.versions import commit_version
 from indexer.domain.bit_depth import FULL
@@ -86,6 +87,7 @@ class Categories:
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
+            connection.execute(delete(TuningRow).where(TuningRow.category_id == category))
             at = now()
             own = (LabelledImageRow.category_id == category, LabelledImageRow.removed_at.is_(None))
             connection.execute(update(LabelledImageRow).where(*own).values(removed_at=at))

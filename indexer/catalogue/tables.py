@@ -421,6 +421,24 @@ class EvaluationResultRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class TuningRow(Base):
+    """The latest tuning of a category's settings on its test set."""
+
+    __tablename__ = "tuning"
+    __table_args__ = (UniqueConstraint("category_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    key: Mapped[str | None] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    images: Mapped[int]
+    done: Mapped[int]
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+
+
 class KeyRow(Base):
     """An API key, without its secret."""
 

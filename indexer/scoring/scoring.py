@@ -120,16 +120,35 @@ def score_from_fused(
     fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> tuple[float, NDArray[np.float32]]:
     """S(t), float32 (cells,) → the image score and the map (paper, section 3.3)."""
+    anomaly_map, inspected = _inspected_map(fused, frame, settings)
+    return image_score(inspected, settings.pooled_share), anomaly_map
+
+
+def scores_by_share(
+    fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings, shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """The image score of S(t), float32 (cells,), under each of these pooled shares: float64 (shares,)."""
+    _, inspected = _inspected_map(fused, frame, settings)
+    counts = np.array([max(1, int(share * inspected.size)) for share in shares])
+    largest = np.sort(np.partition(inspected, -counts.max(), axis=None)[-counts.max() :])[::-1]
+    means: NDArray[np.float64] = largest.cumsum(dtype=np.float64)[counts - 1] / counts
+    return means
+
+
+def _inspected_map(
+    fused: NDArray[np.float32], frame: Frame, settings: ScoringSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The anomaly map of S(t), 0 where nothing is inspected, and its inspected pixels."""
     inspected = roi_mask(settings, frame)
     if inspected is None:
         anomaly_map = render_anomaly_map(fused.reshape(frame.grid), frame.map_shape)
-        return image_score(anomaly_map, settings.pooled_share), anomaly_map
+        return anomaly_map, anomaly_map
     # An ignored cell shows its nearest inspected one while the map is drawn, so that nothing leaks across the border
     # of the region and no score is thinned out there.
     anomaly_map = render_anomaly_map(fused[inspected.source].reshape(frame.grid), frame.map_shape)
     pixels = inspected.pixels(anomaly_map.shape)
     anomaly_map[~pixels] = 0.0
-    return image_score(anomaly_map[pixels], settings.pooled_share), anomaly_map
+    return anomaly_map, anomaly_map[pixels]
 
 
 def rescale(scored: ScoringResult, scale: NDArray[np.float32], settings: ScoringSettings) -> ScoringResult:

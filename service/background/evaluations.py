@@ -27,16 +27,15 @@ from indexer.domain.region import Region
 from indexer.encoders import Encoder, PreparedImage
 from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
-from indexer.imaging.reading import read_pixels, reading_for
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
 from indexer.search import PatchSearchEngine, run_batched
 from service.background.calibration_manager import CalibrationManager
 from service.background.criteria import CurrentCriteria
+from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
 from service.inference.decoder import Preprocess
-from service.inference.image_reading import reading_of_parts
 from service.inference.worker import InferenceWorker
 
 
@@ -64,7 +63,7 @@ class Evaluations:
         self._library = library
         self._calibrations = calibrations
         self._criteria = criteria
-        self._preprocess = preprocess
+        self._reader = LabelledImageReader(library, preprocess, limits)
         self._limits = limits
         self._finished: dict[str, str] = {}  # by category, the key of the evaluation that needs no other look
 
@@ -120,19 +119,14 @@ class Evaluations:
     def _inspect(self, image: LabelledImage, published: PublishedState) -> LabelledResult | None:
         """What is detected in one image; None while a calibration for images stored like it is being made."""
         failed = partial(LabelledResult, image.id, None, None, None, None)
-        if self._library.find_existing(image.category, [image.image_sha256]):
-            return failed(error="It is a reference: a test image must be none.")
         try:
-            data = self._library.read_original(image.image_sha256, image.image_suffix)
-            stored = read_image(data, self._limits)
-            reading = reading_for(stored, reading_of_parts(published, image.category, None))
-            prepared = self._preprocess(read_pixels(stored, reading), published.memory.geometry_of(image.category))
+            stored, prepared = self._reader.read(image, published)
             if self._criteria.of(image.category, stored.encoding, published).judged == "waiting":
                 return None
             detection = self._detect(image, stored, prepared, published)
             regions = [region for region, _ in detection.regions]
             hit = None if image.mask_sha256 is None else self._hits(image, regions)
-        except (OriginalUnreadable, ImageRejected, OtherProportions, NoReferencesError) as error:
+        except (UnusableImage, OriginalUnreadable, ImageRejected, OtherProportions, NoReferencesError) as error:
             return failed(error=str(error))
         decision = detection.decision
         return LabelledResult(

@@ -99,6 +99,7 @@ def test_labelled_images_make_a_test_set_that_is_evaluated(service: str, images:
         assert f"k: {k - 1} → {k}" in shown
         assert json.loads(run("roll-back", "disc", str(finished), "--json", url=service))["settings"] == ["k"]
         assert client.category("disc").settings.k == k
+        assert "At least 16 good and 8 defective" in run("tune", "disc", url=service, code=2)
         assert "no category" in run("roll-back", "nothing", url=service, code=2)
         for image in client.labelled_images("disc"):
             client.remove_labelled_image("disc", image.id)

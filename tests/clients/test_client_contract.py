@@ -25,6 +25,7 @@ from touchstone_client import (
     BatchLimits,
     Client,
     ConfirmationNeeded,
+    Conflict,
     ImageRejected,
     InspectionFilter,
     NotFound,
@@ -151,6 +152,10 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
         assert f"{name}/test/defect/{kept.id}.png" in opened.namelist()
     detail = client.evaluation(name, evaluation.id)
     assert (detail.evaluation.images, [each.image.id for each in detail.results]) == (1, [kept.id])
+    with pytest.raises(Conflict):
+        client.start_tuning(name)
+    assert client.tuning(name).tuning is None
+    assert client.cancel_tuning(name).min_defective == 8
     assert client.changes_since(name, evaluation.id).added == ()
     assert client.roll_back(name, evaluation.id, page_size=1).restored == 0
     assert client.remove_labelled_image(name, kept.id) == client.labelled_images(name) == ()

@@ -41,6 +41,17 @@ def varied(seed: int, *, scratched: bool = False) -> bytes:
     return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
 
 
+def textured(seed: int, *, dotted: bool = False) -> bytes:
+    """A part like `part`, whose texture is strong or weak; with a small bright dot somewhere on it."""
+    rng = np.random.default_rng(seed)
+    image = cv2.imdecode(np.frombuffer(part(0), np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
+    strokes = rng.normal(0, rng.uniform(6, 24), (24, 27, 3)).astype(np.float32)
+    image += cv2.resize(strokes, (160, 144), interpolation=cv2.INTER_CUBIC)
+    if dotted:
+        cv2.circle(image, tuple(rng.integers(55, 95, 2).tolist()), 3, (235, 235, 235), -1)
+    return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
+
+
 def plain(level: int) -> bytes:
     """An image that shows nothing, of one grey."""
     return encode_png(np.full((144, 160, 3), level, np.uint8))

@@ -326,6 +326,21 @@ class AsyncClient:
         """How a category's test set went, newest first, each against the one before."""
         return (await self._connection.send(endpoints.evaluations(name))).evaluations
 
+    async def tuning(self, name: str) -> models.TuningStatus:
+        """A category's latest tuning: its progress, or whether other settings separate its test set better."""
+        return await self._connection.send(endpoints.tuning(name))
+
+    async def start_tuning(self, name: str) -> models.TuningStatus:
+        """Have the service find out whether other settings separate a category's test set better; nothing is changed.
+
+        It takes a second or so for each image. Conflict when the test set is too small.
+        """
+        return await self._connection.send(endpoints.start_tuning(name))
+
+    async def cancel_tuning(self, name: str) -> models.TuningStatus:
+        """Cancel a category's tuning, or forget its result."""
+        return await self._connection.send(endpoints.cancel_tuning(name))
+
     async def changes_since(self, name: str, evaluation_id: int) -> models.ChangesSince:
         """What has changed in a category since an evaluation: settings, references, encoder, geometry."""
         return await self._connection.send(endpoints.changes_since(name, evaluation_id))

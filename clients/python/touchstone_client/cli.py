@@ -115,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         text = f"images of {kind} parts that are no references, or folders of them"
         test_set.add_argument(f"--{kind}", nargs="+", type=Path, default=[], metavar="IMAGE", help=text)
 
+    tuning = "Find out whether other settings separate a product's test set better, judged by cross-validation."
+    tune = add_command("tune", commands.tune, tuning)
+    tune.add_argument("category", help="the product; its test set needs 16 good and 8 defective images")
+    tune.add_argument("--apply", action="store_true", help="change the settings if others are better")
+    tune.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
+
     rolling = "Give a product the settings and references again that an evaluation of its test set was made with."
     roll_back = add_command("roll-back", commands.roll_back, rolling)
     roll_back.add_argument("category", help="the product")

@@ -321,6 +321,21 @@ class Client:
         """How a category's test set went, newest first, each against the one before."""
         return (self._connection.send(endpoints.evaluations(name))).evaluations
 
+    def tuning(self, name: str) -> models.TuningStatus:
+        """A category's latest tuning: its progress, or whether other settings separate its test set better."""
+        return self._connection.send(endpoints.tuning(name))
+
+    def start_tuning(self, name: str) -> models.TuningStatus:
+        """Have the service find out whether other settings separate a category's test set better; nothing is changed.
+
+        It takes a second or so for each image. Conflict when the test set is too small.
+        """
+        return self._connection.send(endpoints.start_tuning(name))
+
+    def cancel_tuning(self, name: str) -> models.TuningStatus:
+        """Cancel a category's tuning, or forget its result."""
+        return self._connection.send(endpoints.cancel_tuning(name))
+
     def changes_since(self, name: str, evaluation_id: int) -> models.ChangesSince:
         """What has changed in a category since an evaluation: settings, references, encoder, geometry."""
         return self._connection.send(endpoints.changes_since(name, evaluation_id))

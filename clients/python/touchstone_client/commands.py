@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import sys
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -243,6 +244,32 @@ def _evaluation_row(evaluation: Evaluation) -> tuple[object, ...]:
         rejects += f" ({len(change.newly_rejected) - len(change.no_longer_rejected):+d})"
     figures = (summary.recall, summary.precision, escapes, rejects, summary.auroc)
     return (evaluation.started_at, evaluation.images, evaluation.done, *figures, evaluation.id)
+
+
+def tune(client: Client, options: argparse.Namespace) -> int:
+    """Tune a category's settings: 0 when that came to an end, 1 when it could not."""
+    tuning = client.start_tuning(options.category).tuning
+    while tuning is not None and tuning.finished_at is None:
+        time.sleep(options.poll_interval)
+        tuning = client.tuning(options.category).tuning
+    if tuning is None:
+        raise ValueError("the tuning was cancelled")
+    if options.json:
+        print(format_json(tuning))
+    if tuning.result is None:
+        print_error(tuning.error or "no result")
+        return 1
+    result = tuning.result
+    if not options.json:
+        gain = f"{result.gain:+.3f}, between {result.low:+.3f} and {result.high:+.3f}"
+        print(f"AUROC now: {result.auroc:.3f}; by choosing among {result.candidates} settings: {gain}")
+        if not result.better:
+            print("nothing that was tried is better than the present settings beyond the uncertainty")
+        for name, value in result.changes.items() if result.better else ():
+            print(f"{name}: {json.dumps(tuning.settings[name])} → {json.dumps(value)}")
+    if options.apply and result.better:
+        client.update_category(options.category, **cast(SettingsChanges, result.changes))
+    return 0
 
 
 def roll_back(client: Client, options: argparse.Namespace) -> int:

@@ -281,6 +281,21 @@ def evaluations(name: str) -> Call[models.Evaluations]:
     return Call("GET", "/categories/{name}/evaluations", _json(models.Evaluations), {"name": name})
 
 
+def tuning(name: str) -> Call[models.TuningStatus]:
+    """`GET /categories/{name}/tuning`."""
+    return Call("GET", "/categories/{name}/tuning", _json(models.TuningStatus), {"name": name})
+
+
+def start_tuning(name: str) -> Call[models.TuningStatus]:
+    """`POST /categories/{name}/tuning`."""
+    return Call("POST", "/categories/{name}/tuning", _json(models.TuningStatus), {"name": name})
+
+
+def cancel_tuning(name: str) -> Call[models.TuningStatus]:
+    """`DELETE /categories/{name}/tuning`."""
+    return Call("DELETE", "/categories/{name}/tuning", _json(models.TuningStatus), {"name": name})
+
+
 def changes_since(name: str, evaluation_id: int) -> Call[models.ChangesSince]:
     """`GET /categories/{name}/evaluations/{evaluation_id}/changes`."""
     route = "/categories/{name}/evaluations/{evaluation_id}/changes"

@@ -801,6 +801,73 @@ class RolledBack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningResult:
+    """What cross-validation says: settings are chosen on a part of the images and judged on the others."""
+
+    better: bool
+    """Whether `changes` are recommended: `low` is above 0. Where no settings are better, this is true once in twenty
+    times at most.
+    """
+
+    changes: Mapping[str, Any]
+    """The settings that separate all images best, where they differ from the present ones; apply them with `PATCH
+    /categories/{name}`.
+    """
+
+    auroc: float
+    """Of the present settings."""
+
+    gain: float
+    """What choosing adds to the AUROC, on images that the choice was not made on."""
+
+    low: float
+    """Lower end of the 98 % interval of `gain`."""
+
+    high: float
+    agreement: float
+    """Of the choices on parts of the images, the share that are `changes`."""
+
+    good: int
+    defective: int
+    skipped: int
+    """Images that could not be inspected."""
+
+    candidates: int
+    """Combinations of settings that were tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A tuning: requested, under way, finished, or ended by an error."""
+
+    requested_at: datetime
+    finished_at: datetime | None
+    """None while it waits or is under way."""
+
+    images: int
+    done: int
+    """Images scored so far."""
+
+    settings: Mapping[str, Any]
+    """The category's, as they were; empty before it began."""
+
+    outdated: bool
+    """Whether references, settings or test images have changed since."""
+
+    error: str | None
+    result: TuningResult | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningStatus:
+    """A category's latest tuning, and how many images one takes."""
+
+    tuning: Tuning | None
+    min_good: int
+    min_defective: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreviewSide:
     """The thresholds with these settings, and the number of images per verdict."""
 

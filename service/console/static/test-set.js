@@ -11,6 +11,7 @@ import { inspectionPanel } from "./inspection.js";
 import { load, repeat } from "./loading.js";
 import { rollBack } from "./rollback.js";
 import { tell, tellProblem } from "./toasts.js";
+import { tuningCard } from "./tuning.js";
 import { moment, number, percent, score, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 import { badge } from "./verdict.js";
@@ -26,6 +27,7 @@ export async function showTestSet(place, { name }, signal) {
   const counts = h("p", { role: "status" });
   const sending = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("testset.sending") });
   const body = h("div", { class: "view" });
+  const { card, show } = tuningCard({ name }, () => refresh());
   let shown = "";
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("testset.title")), h("p", { class: "hint" }, t("testset.meaning")),
@@ -34,7 +36,7 @@ export async function showTestSet(place, { name }, signal) {
         multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => add(files, defective),
       }))), sending, counts, h("div", { class: "actions" },
         h("button", { onclick: () => download(`${path}/test-images/dataset.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
-    body);
+    body, card);
   await refresh();
   repeat(EVERY_MS, () => refresh().catch(() => {}), signal); // the next round asks again
 
@@ -61,11 +63,13 @@ export async function showTestSet(place, { name }, signal) {
   }
 
   async function refresh() {
-    const [{ images }, { evaluations }] = await Promise.all([get(`${path}/test-images`, {}, signal), get(`${path}/evaluations`, {}, signal)]);
+    const [{ images }, { evaluations }, tuning] = await Promise.all(
+      ["test-images", "evaluations", "tuning"].map((part) => get(`${path}/${part}`, {}, signal)));
+    const bad = images.filter(({ defective }) => defective).length;
+    show(tuning, { good: images.length - bad, defective: bad });
     const seen = JSON.stringify([images, evaluations]);
     if (seen === shown) return;
     shown = seen;
-    const bad = images.filter(({ defective }) => defective).length;
     fill(counts, t("testset.counts", { good: images.length - bad, defective: bad }));
     const latest = evaluations[0];
     if (!latest) fill(body, images.length ? h("p", { class: "empty" }, t("testset.waiting")) : null);

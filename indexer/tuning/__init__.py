@@ -1,0 +1,1 @@
+"""Chooses among scorings of a category on its labelled test set, by cross-validation."""

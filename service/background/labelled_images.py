@@ -1,0 +1,41 @@
+"""Prepares images of test sets for the encoder as images to be inspected are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.domain.errors import OriginalUnreadable, OtherProportions
+from indexer.domain.labelled_set import LabelledImage
+from indexer.encoders import PreparedImage
+from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
+from indexer.imaging.reading import read_pixels, reading_for
+from indexer.references.reference_store import ReferenceStore
+from indexer.references.snapshot_loader import PublishedState
+from service.inference.decoder import Preprocess
+from service.inference.image_reading import reading_of_parts
+
+
+class UnusableImage(ValueError):
+    """An image of a test set that cannot be inspected; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class LabelledImageReader:
+    """Reads images of test sets, one at a time."""
+
+    library: ReferenceStore
+    preprocess: Preprocess
+    limits: ImageLimits
+
+    def read(self, image: LabelledImage, published: PublishedState) -> tuple[RawImage, PreparedImage]:
+        """The image as it is stored, and ready for the encoder. UnusableImage, also of one that is a reference."""
+        if self.library.find_existing(image.category, [image.image_sha256]):
+            raise UnusableImage("It is a reference: a test image must be none.")
+        try:
+            data = self.library.read_original(image.image_sha256, image.image_suffix)
+            stored = read_image(data, self.limits)
+            reading = reading_for(stored, reading_of_parts(published, image.category, None))
+            geometry = published.memory.geometry_of(image.category)
+            return stored, self.preprocess(read_pixels(stored, reading), geometry)
+        except (OriginalUnreadable, ImageRejected, OtherProportions) as error:
+            raise UnusableImage(str(error)) from error
