@@ -34,6 +34,7 @@ from service.routes import (
     labelled_sets,
     preview,
     references,
+    reports,
     storage,
     tuning,
 )
@@ -99,6 +100,7 @@ def create_app(state: AppState) -> FastAPI:
     checked = [Depends(check_query_parameters)]
     for room in (
         datasets,
+        reports,
         detect,
         references,
         categories,

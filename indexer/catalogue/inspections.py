@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, literal, or_, select, tuple_, update
 
@@ -20,6 +20,7 @@ from indexer.catalogue.tables import InspectionRow, UtcDateTime
 from indexer.catalogue.trend import read_trend
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
 from indexer.domain.inspection import DefectDetails, Inspection, InspectionFilter, Label
+from indexer.domain.inspection_counts import InspectionCounts
 from indexer.domain.page import Page
 from indexer.domain.pareto import Pareto
 from indexer.domain.reference import NewReference
@@ -107,6 +108,28 @@ class Inspections:
         """How the matching inspections went over time, in at most `points` stretches."""
         with self._transactions.reading() as connection:
             return read_trend(connection, _conditions(matching or InspectionFilter()), points)
+
+    def counts(self, matching: InspectionFilter | None = None) -> InspectionCounts:
+        """The matching inspections, counted by verdict and label."""
+        columns = InspectionRow.verdict, InspectionRow.label
+        statement = (
+            select(*columns, func.count()).where(*_conditions(matching or InspectionFilter())).group_by(*columns)
+        )
+        with self._transactions.reading() as connection:
+            return InspectionCounts(
+                {(row[0], cast(Label | None, row[1])): row[2] for row in connection.execute(statement)}
+            )
+
+    def defects(self, matching: InspectionFilter, limit: int) -> tuple[Inspection, ...]:
+        """The newest matching inspections that count as defects: by their label, else by their verdict."""
+        statement = (
+            select(InspectionRow.__table__)
+            .where(InspectionRow.defect, *_conditions(matching))
+            .order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
+            .limit(limit)
+        )
+        with self._transactions.reading() as connection:
+            return tuple(map(_inspection, connection.execute(statement)))
 
     def pareto(self, matching: InspectionFilter | None = None) -> Pareto:
         """The confirmed defects among the matching inspections, counted by class."""

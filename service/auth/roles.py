@@ -45,6 +45,7 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/inspections"): Role.OPERATOR,
     ("GET", "/inspections/trend"): Role.OPERATOR,
     ("GET", "/inspections/pareto"): Role.OPERATOR,
+    ("GET", "/inspections/report"): Role.OPERATOR,
     ("GET", "/inspections/stream"): Role.OPERATOR,
     ("GET", "/inspections/dataset.zip"): Role.ENGINEER,
     ("GET", "/inspections/{inspection_id}"): Role.OPERATOR,

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BeforeValidator
 
-from indexer.domain.geometry import Frame, InputGeometry
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
 from indexer.domain.verdict import Verdict
@@ -38,7 +37,7 @@ from service.schemas.inspections import (
 from service.schemas.text import CategoryName, DefectClass, HeaderText, Text
 from service.state import AppState
 from service.usecases.feedback import confirm_defect, mark_as_good
-from service.usecases.stored_images import read_stored_image
+from service.usecases.stored_images import inspected_frame, read_stored_image
 
 
 def _written_out(value: object) -> object:
@@ -169,10 +168,7 @@ async def heat(inspection_id: Text, state: Annotated[AppState, Depends(app_state
     side.
     """
     inspection = await _find(state, inspection_id)
-    space = state.library.memory.space
-    geometry = space.global_geometry if inspection.geometry is None else InputGeometry.from_json(inspection.geometry)
-    # Only where it lies counts: the cells may have been those of another encoder.
-    frame = Frame(geometry.placement((inspection.width, inspection.height)), (1, 1))
+    frame = inspected_frame(state, inspection)
     data = await state.thread_pools.files(heat_png, state.history_folder, inspection, frame)
     if data is None:
         raise ProblemError("not-found", "The map of this inspection is no longer stored.")

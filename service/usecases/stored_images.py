@@ -1,7 +1,9 @@
-"""Reads stored images within the budget of a request."""
+"""Reads stored images within the budget of a request, and tells where they were inspected."""
 
 from __future__ import annotations
 
+from indexer.domain.geometry import Frame, InputGeometry
+from indexer.domain.inspection import Inspection
 from service.inference.in_flight import Lease
 from service.state import AppState
 
@@ -11,3 +13,12 @@ async def read_stored_image(state: AppState, sha256: str, suffix: str, lease: Le
     data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
     lease.add(len(data))
     return data
+
+
+def inspected_frame(state: AppState, inspection: Inspection) -> Frame:
+    """Where the image of an inspection was inspected, for laying its map over it: of one cell, since they may have been
+    those of another encoder.
+    """
+    space = state.library.memory.space
+    geometry = space.global_geometry if inspection.geometry is None else InputGeometry.from_json(inspection.geometry)
+    return Frame(geometry.placement((inspection.width, inspection.height)), (1, 1))

@@ -151,6 +151,9 @@ def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str, t
             "100.0%",
         ]
         assert json.loads(run("pareto", "--until", "2020-01-01", "--json", url=service))["total"] == 0
+        run("report", tmp_path / "dents.html", "--class", "dent", "--time-zone", "Asia/Tokyo", url=service)
+        assert "deep" in (tmp_path / "dents.html").read_text(encoding="utf-8")
+        assert ".pdf or .html" in run("report", tmp_path / "dents.doc", url=service, code=2)
         archive = tmp_path / "dents.zip"
         assert f"{archive}: inspections 1, references " in run("dataset", archive, "--class", "dent", url=service)
         assert "No matching inspection is labelled" in run("dataset", archive, "--class", "nick", url=service, code=2)

@@ -105,6 +105,8 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     client.download_dataset(archive, InspectionFilter(station=name))
     with zipfile.ZipFile(archive) as opened:
         assert f"disc/test/scratch/{detection.id}.png" in opened.namelist()
+    assert client.report(InspectionFilter(station=name), max_parts=1).startswith(b"%PDF")
+    assert b"long" in client.report(InspectionFilter(station=name), format="html", time_zone="Europe/Berlin")
     assert client.set_label(detection.id, None).label is None
 
     ids = [reference.id for reference in client.references(name, page_size=2)]

@@ -98,6 +98,10 @@ def test_table_and_labelled_images_are_downloaded_with_the_filters(page: Page) -
     with started.value.path().open(newline="") as file:
         stations = [row["station"] for row in csv.DictReader(file)]
     assert stations == ["archive"] * PARTS
+    for format, start in (("PDF", b"%PDF"), ("HTML", b"<!doctype html>")):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=f"Report as {format}").click()
+        assert started.value.path().read_bytes().startswith(start)
     with page.expect_download() as started:
         page.get_by_role("button", name="Download labelled images").click()
     with zipfile.ZipFile(started.value.path()) as archive:

@@ -18,7 +18,7 @@ from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
 from touchstone_client.images import BatchLimits, ImageInput, batches
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, Resolution
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReportFormat, Resolution
 from touchstone_client.polling import InspectionPoller
 from touchstone_client.retry import Retries, Timeouts
 
@@ -394,6 +394,20 @@ class AsyncClient:
         The file appears once it is complete. Its `manifest.jsonl` names images that could not be included.
         """
         await self._connection.download(endpoints.dataset(filter), target)
+
+    async def report(
+        self,
+        filter: InspectionFilter = InspectionFilter(),
+        *,
+        format: ReportFormat = "pdf",
+        max_parts: int = 100,
+        time_zone: str = "UTC",
+    ) -> bytes:
+        """A report of a lot or a shift: counts, yield, defect classes, and the newest defective parts with images.
+
+        max_parts: so many of these, at most 500. time_zone: in which times are written, as `Europe/Berlin`.
+        """
+        return await self._connection.send(endpoints.report(filter, format, max_parts, time_zone))
 
     async def inspection(self, inspection_id: str) -> models.Inspection:
         """One inspection."""

@@ -145,6 +145,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_filters(dataset)
     _add_span(dataset)
 
+    text = "Write a report of a lot or a shift: counts, yield, defect classes, defective parts with images."
+    report = add_command("report", commands.report, text)
+    report.add_argument("file", type=Path, metavar="FILE", help="ends in .pdf or .html")
+    _add_filters(report)
+    _add_span(report)
+    report.add_argument("--limit", type=int, default=100, metavar="N", help="defective parts with images (100)")
+    report.add_argument(
+        "--time-zone", default="UTC", metavar="NAME", help="of the times in it, e.g. Europe/Berlin (UTC)"
+    )
+
     label = add_command("label", commands.label, "Label an inspected part. A good part's image becomes a reference.")
     label.add_argument("inspection", help="its id")
     label.add_argument("label", choices=(*get_args(Label), "none"), help="none removes the label")

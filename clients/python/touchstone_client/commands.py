@@ -28,9 +28,10 @@ from touchstone_client.models import (
     SettingsChanges,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import DefectDetails, InspectionFilter
+from touchstone_client.parameters import DefectDetails, InspectionFilter, ReportFormat
 from touchstone_client.tables import format_cell, format_json, format_table
 
+_REPORT_FORMATS: dict[str, ReportFormat] = {".pdf": "pdf", ".html": "html", ".htm": "html"}
 _MAX_LISTED = 5  # names of ignored files in one message
 
 
@@ -321,6 +322,17 @@ def pareto(client: Client, options: argparse.Namespace) -> int:
         return 0
     rows = [(bar.defect_class, bar.count, f"{bar.share:.1%}", f"{bar.cumulative_share:.1%}") for bar in counted.bars]
     print(format_table(("class", "defects", "share", "cumulative"), rows))
+    return 0
+
+
+def report(client: Client, options: argparse.Namespace) -> int:
+    """Write a report to a file, whose ending says in which format."""
+    ending = options.file.suffix.lower()
+    if ending not in _REPORT_FORMATS:
+        raise ValueError(f"{options.file}: give a name that ends in .pdf or .html")
+    filter = _filter(options, _time(options.since), _time(options.until))
+    format, zone = _REPORT_FORMATS[ending], options.time_zone
+    options.file.write_bytes(client.report(filter, format=format, max_parts=options.limit, time_zone=zone))
     return 0
 
 

@@ -29,7 +29,7 @@ from touchstone_client.errors import (
     make_problem,
 )
 from touchstone_client.images import ImageFile, ImageInput, to_image_file
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, Resolution
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReportFormat, Resolution
 from touchstone_client.text import sanitize
 
 T = TypeVar("T")
@@ -348,6 +348,12 @@ def pareto(filter: InspectionFilter) -> Call[models.Pareto]:
 def dataset(filter: InspectionFilter) -> Call[bytes]:
     """`GET /inspections/dataset.zip`."""
     return Call("GET", "/inspections/dataset.zip", _content, query=_texts(**vars(filter)))
+
+
+def report(filter: InspectionFilter, format: ReportFormat, max_parts: int, time_zone: str) -> Call[bytes]:
+    """`GET /inspections/report`."""
+    query = _texts(**vars(filter), format=format, limit=max_parts, time_zone=time_zone)
+    return Call("GET", "/inspections/report", _content, query=query)
 
 
 def inspection(inspection_id: str) -> Call[models.Inspection]:

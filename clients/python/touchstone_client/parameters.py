@@ -9,6 +9,7 @@ from typing import Literal, TypedDict
 from touchstone_client.models import Label, OnMismatch, Verdict
 
 MapFormat = Literal["none", "png", "raw"]
+ReportFormat = Literal["pdf", "html"]
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,10 @@ async function many(place, query, signal) {
   const newer = h("button", { disabled: true, onclick: () => turn(-1) }, t("history.newer"));
   const where = h("p", { role: "status" });
   const found = h("div", { class: "found" });
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const downloads = h("div", { class: "actions" },
     h("button", { onclick: () => download("/inspections", { ...wanted.apiQuery(), format: "csv" }, "inspections.csv", signal) }, t("history.csv")),
+    ["pdf", "html"].map((format) => h("button", { onclick: () => download("/inspections/report", { ...wanted.apiQuery(), format, time_zone: zone }, `report.${format}`, signal) }, t(`history.report.${format}`))),
     may("engineer") ? h("button", { onclick: () => download("/inspections/dataset.zip", wanted.apiQuery(), "dataset.zip", signal) }, t("history.dataset")) : null);
   let cursors = [null]; // where each page up to the next one begins
   let page = 0;

@@ -1,0 +1,1 @@
+"""Reports of lots and shifts, as HTML and PDF."""
