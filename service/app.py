@@ -35,6 +35,7 @@ from service.routes import (
     preview,
     references,
     reports,
+    review,
     storage,
     tuning,
 )
@@ -109,6 +110,7 @@ def create_app(state: AppState) -> FastAPI:
         preview,
         geometry,
         inspections,
+        review,
         storage,
         admin,
         health,

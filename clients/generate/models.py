@@ -48,6 +48,7 @@ _LITERALS = {
     "Role": ("ApiKey", "role"),
     "BitDepth": ("CategorySettings", "bit_depth"),
     "OnMismatch": ("Geometry", "on_mismatch"),
+    "ReviewReason": ("Inspection", "review"),
 }
 _EXTENDS = {"Detection": "Inspection", "NewApiKey": "ApiKey"}
 _REQUESTS = (

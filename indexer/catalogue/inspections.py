@@ -16,14 +16,16 @@ from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import live_digests
 from indexer.catalogue.queries import FEW, batches, now, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
-from indexer.catalogue.tables import InspectionRow, UtcDateTime
+from indexer.catalogue.tables import CategoryRow, InspectionRow, UtcDateTime
 from indexer.catalogue.trend import read_trend
+from indexer.domain.category import CategorySettings
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused
 from indexer.domain.inspection import DefectDetails, Inspection, InspectionFilter, Label
 from indexer.domain.inspection_counts import InspectionCounts
 from indexer.domain.page import Page
 from indexer.domain.pareto import Pareto
 from indexer.domain.reference import NewReference
+from indexer.domain.review import ReviewReason, review_reason
 from indexer.domain.snapshot import SegmentFile
 from indexer.domain.trend import Trend
 
@@ -84,8 +86,11 @@ class Inspections:
         self, matching: InspectionFilter | None = None, cursor: str | None = None, limit: int = 100
     ) -> Page[Inspection]:
         """Inspections newest first. Raises InvalidCursor."""
+        return self._page(_conditions(matching or InspectionFilter()), cursor, limit)
+
+    def _page(self, conditions: Iterable[ColumnElement[bool]], cursor: str | None, limit: int) -> Page[Inspection]:
         statement = select(InspectionRow.__table__).order_by(InspectionRow.at.desc(), InspectionRow.id.desc())
-        statement = statement.where(*_conditions(matching or InspectionFilter()))
+        statement = statement.where(*conditions)
         if cursor is not None:
             at, last = _read_cursor(cursor)
             before = tuple_(literal(at, UtcDateTime()), literal(last))
@@ -141,13 +146,91 @@ class Inspections:
         with self._transactions.reading() as connection:
             return Pareto.from_counts([(row[0], row[1]) for row in connection.execute(statement)])
 
+    def waiting(
+        self,
+        category: str | None = None,
+        reason: ReviewReason | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[Inspection]:
+        """The inspections that wait for review, newest first; None matches all. Raises InvalidCursor."""
+        return self._page(_waiting(category, reason), cursor, limit)
+
+    def count_waiting(self, category: str | None = None, reason: ReviewReason | None = None) -> int:
+        """How many inspections wait for review; None matches all."""
+        with self._transactions.reading() as connection:
+            statement = select(func.count()).select_from(InspectionRow).where(*_waiting(category, reason))
+            return connection.execute(statement).scalar_one()
+
+    def propose(self, inspection_id: str) -> Inspection:
+        """Store an operator's label `good`, which waits for review. Raises InspectionNotFound.
+
+        One that is labelled good already stays as it is.
+        """
+
+        def write() -> Inspection:
+            with self._transactions.writing() as connection:
+                before = _find_inspection(connection, inspection_id)
+                if before.label != "good":
+                    _label(connection, before, "good", None, review="feedback")
+                    _remove_promoted(connection, before)
+                return _find_inspection(connection, inspection_id)
+
+        def find(connection: Connection) -> Inspection | None:
+            inspection = _find_inspection(connection, inspection_id)
+            return inspection if inspection.label == "good" else None
+
+        return self._transactions.certainly(write, find)
+
+    def dismiss(self, inspection_id: str) -> Inspection:
+        """Take an inspection out of the review queue without a label; one that an operator gave stays.
+
+        Raises InspectionNotFound.
+        """
+
+        def write() -> Inspection:
+            with self._transactions.writing() as connection:
+                before = _find_inspection(connection, inspection_id)
+                if before.waits:
+                    _update(connection, replace(before, reviewed_at=now()))
+                    note(connection, "review.dismissed", before.id, {"review": before.review})
+                return _find_inspection(connection, inspection_id)
+
+        def find(connection: Connection) -> Inspection | None:
+            inspection = _find_inspection(connection, inspection_id)
+            return None if inspection.waits else inspection
+
+        return self._transactions.certainly(write, find)
+
+    def reopen(self, inspection_id: str) -> Inspection:
+        """Put an inspection back into the review queue, as it was before it was decided. Raises InspectionNotFound.
+
+        The reference that it became is removed. One that never was in the queue stays as it is.
+        """
+
+        def write() -> Inspection:
+            with self._transactions.writing() as connection:
+                before = _find_inspection(connection, inspection_id)
+                if before.reviewed_at is not None:
+                    label: Label | None = "good" if before.review == "feedback" else None
+                    _label(connection, before, label, None, review=before.review)
+                    _remove_promoted(connection, before)
+                return _find_inspection(connection, inspection_id)
+
+        def find(connection: Connection) -> Inspection | None:
+            inspection = _find_inspection(connection, inspection_id)
+            return inspection if inspection.reviewed_at is None else None
+
+        return self._transactions.certainly(write, find)
+
     def set_label(
         self, inspection_id: str, label: Literal["defect"] | None, details: DefectDetails | None = None
     ) -> Inspection:
         """Store the label `defect` with what else is said of it, or remove all of that. Raises InspectionNotFound.
 
         The reference that the image became is removed in the same transaction, unless another inspection of the same
-        image is labelled good.
+        image is labelled good. The label decides a review; without one the inspection waits again if its verdict or
+        score asks for it.
         """
 
         def write() -> Inspection:
@@ -155,11 +238,11 @@ class Inspections:
                 before = _find_inspection(connection, inspection_id)
                 said = _details(before, label, details)
                 if before.label != label or said != _details(before, before.label):
-                    _label(connection, before, label, None, said)
-                    if (promoted := before.promoted_reference_id) is not None and not _is_promoted(
-                        connection, promoted
-                    ):
-                        remove_references(connection, [promoted])
+                    review = before.review
+                    if label is None and review == "feedback":
+                        review = _detected_reason(connection, before)
+                    _label(connection, before, label, None, said, review=review, decided=label is not None)
+                    _remove_promoted(connection, before)
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
@@ -197,14 +280,23 @@ class Inspections:
                 )
                 [promoted] = appended.reference_ids
                 is_own = not appended.duplicates or _is_promoted(connection, promoted)
-                if before.label != "good" or (is_own and before.promoted_reference_id != promoted):
-                    _label(connection, before, "good", promoted if is_own else None, confirmed=confirmed)
+                if before.label != "good" or before.waits or (is_own and before.promoted_reference_id != promoted):
+                    reference_id = promoted if is_own else None
+                    _label(
+                        connection,
+                        before,
+                        "good",
+                        reference_id,
+                        confirmed=confirmed,
+                        review=before.review,
+                        decided=True,
+                    )
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
             inspection = _find_inspection(connection, inspection_id)
             live = inspection.category and live_digests(connection, inspection.category, [reference.image_sha256])
-            return inspection if inspection.label == "good" and live else None
+            return inspection if inspection.label == "good" and live and not inspection.waits else None
 
         return self._transactions.certainly(write, find)
 
@@ -266,30 +358,37 @@ def _label(
     promoted: int | None,
     details: DefectDetails | None = None,
     confirmed: Sequence[str] = (),
+    *,
+    review: ReviewReason | None,
+    decided: bool = False,
 ) -> None:
-    after = _details(before, label, details)
-    connection.execute(
-        update(InspectionRow)
-        .where(InspectionRow.id == before.id)
-        .values(
-            label=label,
-            labelled_at=None if label is None else now(),
-            promoted_reference_id=promoted,
-            defect=replace(before, label=label).defect,
-            **after,
-        )
+    """Store a label. review: why the inspection is in the review queue, or was, where that is `decided`."""
+    at = now()
+    labelled = replace(
+        before,
+        label=label,
+        labelled_at=None if label is None else at,
+        promoted_reference_id=promoted,
+        review=review,
+        reviewed_at=at if decided and review is not None else None,
+        **(after := _details(before, label, details)),
     )
+    _update(connection, labelled)
     was: dict[str, Any] = {"label": before.label, "promoted_reference_id": before.promoted_reference_id}
     now_is: dict[str, Any] = {"label": label, "promoted_reference_id": promoted}
     if after != (details_before := _details(before, before.label)):
         was |= details_before
         now_is |= after
+    if labelled.waits:
+        now_is["waits"] = True
+    if confirmed:
+        now_is["confirmed"] = list(confirmed)
     note(
         connection,
         "inspection.labelled",
         before.id,
         was,
-        {**now_is, "confirmed": list(confirmed)} if confirmed else now_is,
+        now_is,
     )
 
 
@@ -298,6 +397,45 @@ def _details(before: Inspection, label: Label | None, changes: DefectDetails | N
     if label != "defect":
         return {"defect_class": None, "comment": None}
     return {"defect_class": before.defect_class, "comment": before.comment, **(changes or {})}
+
+
+def _update(connection: Connection, inspection: Inspection) -> None:
+    """Store what people say of an inspection."""
+    judged = (
+        "label",
+        "labelled_at",
+        "promoted_reference_id",
+        "defect_class",
+        "comment",
+        "review",
+        "reviewed_at",
+        "defect",
+    )
+    values = {name: getattr(inspection, name) for name in judged}
+    connection.execute(update(InspectionRow).where(InspectionRow.id == inspection.id).values(values))
+
+
+def _remove_promoted(connection: Connection, before: Inspection) -> None:
+    """Remove the reference that an inspection became, unless another one that is called good names it."""
+    promoted = before.promoted_reference_id
+    if promoted is not None and not _is_promoted(connection, promoted):
+        remove_references(connection, [promoted])
+
+
+def _detected_reason(connection: Connection, inspection: Inspection) -> ReviewReason | None:
+    """Why an inspection waits whatever people say, by its category's settings of now."""
+    stored = connection.scalar(select(CategoryRow.settings).where(CategoryRow.name == inspection.category))
+    band = (CategorySettings() if stored is None else CategorySettings.from_json(stored)).review_band
+    return review_reason(inspection.verdict, inspection.score, inspection.threshold, band)
+
+
+def _waiting(category: str | None, reason: ReviewReason | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [InspectionRow.review.is_not(None), InspectionRow.reviewed_at.is_(None)]
+    if category is not None:
+        conditions.append(InspectionRow.category == category)
+    if reason is not None:
+        conditions.append(InspectionRow.review == reason)
+    return conditions
 
 
 def _is_promoted(connection: Connection, reference_id: int) -> bool:

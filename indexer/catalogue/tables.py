@@ -29,6 +29,7 @@ _ACTIVE = text("active")
 _WITH_IMAGE = text("stored_bytes IS NOT NULL")
 _PROMOTED = text("promoted_reference_id IS NOT NULL")
 _LABELLED = text("label IS NOT NULL")
+_WAITING = text("review IS NOT NULL AND reviewed_at IS NULL")
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
 
@@ -255,6 +256,8 @@ class InspectionRow(Base):
     geometry: Mapped[str | None] = mapped_column(Text)
     request_key: Mapped[str | None] = mapped_column(String(64))
     request_digest: Mapped[str | None] = mapped_column(String(64))
+    review: Mapped[str | None] = mapped_column(String(16))
+    reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         # By time within each filter, so that a page is read from the index in order, backwards.
@@ -278,6 +281,27 @@ class InspectionRow(Base):
         ),
         Index("ix_inspection_image_sha256", "image_sha256", sqlite_where=_WITH_IMAGE, postgresql_where=_WITH_IMAGE),
         Index("ix_inspection_request_key", "request_key"),
+        # The review queue, of all categories and of one: as long as what waits, each with all that is counted by.
+        Index(
+            "ix_inspection_waiting",
+            "at",
+            "id",
+            "category",
+            "review",
+            "reviewed_at",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
+        Index(
+            "ix_inspection_waiting_category",
+            "category",
+            "at",
+            "id",
+            "review",
+            "reviewed_at",
+            sqlite_where=_WAITING,
+            postgresql_where=_WAITING,
+        ),
         Index(
             "ix_inspection_promoted_reference_id",
             "promoted_reference_id",

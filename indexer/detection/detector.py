@@ -34,7 +34,7 @@ class Criteria:
     """Settings and calibration that images of one category are judged by.
 
     scoring: with the calibration's layer weights. calibration: None while there is none for images with this encoding.
-    adaptation: scales the image's distances to that calibration.
+    adaptation: scales the image's distances to that calibration. review_band: see `CategorySettings`.
     """
 
     scoring: ScoringSettings
@@ -42,11 +42,13 @@ class Criteria:
     calibration: Calibration | None
     adaptation: Adaptation | None = None
     judged: CalibrationKind = "own"
+    review_band: float = 0.0
 
     @classmethod
     def of(cls, settings: CategorySettings, calibration: Calibration | None) -> Criteria:
         """From a category's settings and its own calibration."""
-        return cls(with_calibrated_weights(settings.scoring, calibration), settings.decision, calibration)
+        scoring = with_calibrated_weights(settings.scoring, calibration)
+        return cls(scoring, settings.decision, calibration, review_band=settings.review_band)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class CategorySettings:
     bit_depth: how many bits files of 16 a channel use, from the lowest; None = not decided, read as 16.
     pooled_share: of the anomaly map's pixels, the largest of which an image's score is the mean, in (0, 1].
     defect_classes: names that a confirmed defect may be given, at most 50, each once.
+    review_band: parts wait for review whose score differs from the threshold by at most this share of it, 0 to 1.
+    review_feedback: an operator's `good` waits for review, instead of making a reference at once.
     """
 
     k: int = 150
@@ -41,6 +43,8 @@ class CategorySettings:
     bit_depth: BitDepth | None = None
     pooled_share: float = PAPER_SHARE
     defect_classes: tuple[str, ...] = ()
+    review_band: float = 0.05
+    review_feedback: bool = True
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -62,6 +66,8 @@ class CategorySettings:
             raise ValueError("pooled_share must be more than 0 and at most 1")
         if len(set(self.defect_classes)) < len(self.defect_classes) or len(self.defect_classes) > MAX_DEFECT_CLASSES:
             raise ValueError(f"defect_classes are at most {MAX_DEFECT_CLASSES}, each named once")
+        if not 0 <= self.review_band <= 1:
+            raise ValueError("review_band must lie between 0 and 1")
         if self.bit_depth not in (None, *BIT_DEPTHS):
             raise ValueError(f"bit_depth is one of {', '.join(map(str, BIT_DEPTHS))}")
 
@@ -104,6 +110,8 @@ class SettingsChanges(TypedDict, total=False):
     bit_depth: BitDepth | None
     pooled_share: float
     defect_classes: tuple[str, ...]
+    review_band: float
+    review_feedback: bool
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias, TypedDict
 
 from indexer.domain.json_types import JsonObject
+from indexer.domain.review import ReviewReason
 
 Label: TypeAlias = Literal["good", "defect"]
 
@@ -29,6 +30,7 @@ class Inspection:
     thumbnail_bytes: of the image made small, None without one.
     label: what a person said; promoted_reference_id: the reference it became. defect_class, comment: what else a person
     said of a confirmed defect.
+    review: why an engineer reviews it; reviewed_at: when it was decided, None while it waits.
     calibration_key, calibration_size: which calibration decided, and how many references it counts.
     novelty: how like anything referenced it is; alternative_category: another category that it fits better.
     encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
@@ -60,6 +62,8 @@ class Inspection:
     promoted_reference_id: int | None = None
     defect_class: str | None = None
     comment: str | None = None
+    review: ReviewReason | None = None
+    reviewed_at: datetime | None = None
     calibration_key: str | None = None
     calibration_size: int | None = None
     novelty: JsonObject | None = None
@@ -74,9 +78,18 @@ class Inspection:
     request_digest: str | None = None
 
     @property
+    def waits(self) -> bool:
+        """Whether it is in the review queue."""
+        return self.review is not None and self.reviewed_at is None
+
+    @property
     def defect(self) -> bool:
-        """Whether retention counts it as a defect: by its label, otherwise by its verdict."""
-        return self.label == "defect" or (self.label is None and self.verdict in ("anomalous", "unfamiliar"))
+        """Whether retention counts it as a defect: by its label, otherwise by its verdict.
+
+        An operator's `good` that waits for review does not count yet: the image is still needed.
+        """
+        label = None if self.waits else self.label
+        return label == "defect" or (label is None and self.verdict in ("anomalous", "unfamiliar"))
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,18 @@ class ReferenceStore:
         self._follow()
         return judged
 
+    def propose(self, inspection_id: str) -> Inspection:
+        """Label an inspection good, for review: see `Inspections.propose`."""
+        proposed = self.catalogue.inspections.propose(inspection_id)
+        self._follow()
+        return proposed
+
+    def reopen(self, inspection_id: str) -> Inspection:
+        """Put an inspection back into the review queue: see `Inspections.reopen`."""
+        reopened = self.catalogue.inspections.reopen(inspection_id)
+        self._follow()
+        return reopened
+
     def remove(self, reference_ids: Collection[int]) -> int:
         """Take references back, durably; returns a version without them. Those not live are passed over."""
         version = self.catalogue.references.remove(reference_ids).version

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from indexer.domain.errors import CatalogueError, CommitUncertain, RequestKeyReused
 from indexer.domain.inspection import Inspection
+from indexer.domain.review import review_reason
 from indexer.domain.stored_file import map_name, original_name, thumbnail_name
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.references.reference_store import ReferenceStore
@@ -103,6 +104,9 @@ class PendingInspection:
             geometry=detection.scored.frame.geometry.to_json(),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
+            review=review_reason(
+                decision.verdict, detection.measures.score, decision.threshold, detection.criteria.review_band
+            ),
         )
 
 

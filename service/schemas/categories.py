@@ -48,6 +48,8 @@ class SettingsView(ResponseModel):
     bit_depth: BitDepth | None
     pooled_share: float
     defect_classes: tuple[str, ...]
+    review_band: float
+    review_feedback: bool
 
 
 def settings_json(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +128,19 @@ class CategoryPatch(SettingsPatch):
     Requesting the present geometry cancels the change.
     """
 
+    review_band: JsonFloat = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Parts inspected from now on wait for review if their score differs from the threshold by at most "
+        "this share of it.",
+    )
+    review_feedback: bool = Field(
+        True,
+        strict=True,
+        description="An operator's `good` waits for review; false: it makes a reference at once, unless it needs "
+        "confirmation.",
+    )
     geometry: GeometryBody | None = Field(None, description="The input geometry; null: unchanged.")
     defect_classes: Annotated[tuple[DefectClass, ...], AfterValidator(_distinct)] = Field(
         (),

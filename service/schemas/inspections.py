@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.inspection import DefectDetails, Inspection
+from indexer.domain.review import ReviewReason
 from indexer.domain.verdict import Verdict
 from indexer.screening.effect import ConfirmationReason
 from service.schemas.base import ResponseModel
@@ -127,6 +128,12 @@ class InspectionView(ResponseModel):
     promoted_reference_id: int | None = None
     defect_class: str | None = Field(None, description="Of a confirmed defect, where somebody named it.")
     comment: str | None = Field(None, description="On a confirmed defect.")
+    review: ReviewReason | None = Field(
+        None,
+        description="Why the part is reviewed: its score is near the threshold, it is `unfamiliar`, or an operator "
+        "labelled it good.",
+    )
+    reviewed_at: datetime | None = Field(None, description="When that was decided; null while the part waits.")
     image_availability: ImageAvailability = Field(
         "none", description="What is stored of the image; with `original` also its map."
     )

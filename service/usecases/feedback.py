@@ -1,4 +1,4 @@
-"""Labels inspections: a good one becomes a reference, after confirmation where it looks wrong; a defect has a class."""
+"""Labels inspections: a good one becomes a reference, or waits for review or confirmation; a defect has a class."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ async def mark_as_good(
 ) -> Inspection:
     """Make an inspected image a reference of its category, and keep that the part was called good, together.
 
+    An operator's label is kept, and waits for review before the image becomes a reference: always where the category
+    has it so (`review_feedback`), else where confirmation is needed.
     held: for the image's bytes. confirm: the person knows what it would do. role: the person's.
     ConfirmationNeeded when it would move the threshold far or does not look like the product, ConfirmationForbidden
     when this role may not confirm that; Conflict, and ImageRejected.
@@ -62,12 +64,15 @@ async def mark_as_good(
     except CategoryNotFound:
         raise Conflict(f"The category {category!r} was removed: restore it first.") from None
     existing = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
-    if existing and inspection.label == "good":
+    if existing and inspection.label == "good" and not inspection.waits:
         return inspection
     if inspection.stored_bytes is None:
         raise Conflict(
             "The image is no longer stored, so it cannot become a reference: send it to POST /references.",
         )
+    settings = state.library.published.settings.get(category, CategorySettings())
+    if role < Role.ENGINEER and settings.review_feedback and not existing:
+        return await asyncio.to_thread(state.library.propose, inspection.id)
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
     reading = Reading.from_json(inspection.reading)
     geometry = state.library.geometry_of(category)
@@ -81,6 +86,8 @@ async def mark_as_good(
         effect, reasons = await _effect(state, inspection, category, encoded)
         confirmed = tuple(reason.reason for reason in reasons)
         needed = Role[state.settings.confirm_role.upper()]
+        if reasons and role < Role.ENGINEER:
+            return await asyncio.to_thread(state.library.propose, inspection.id)
         if reasons and not (confirm and role >= needed):
             raise _unconfirmed(effect, reasons, confirm=confirm, role=role, needed=needed)
     original = with_appearance(image)

@@ -16,8 +16,8 @@ from service.state import AppState
 from service.usecases import onboard
 
 # How files of 16 bits a channel are read goes with the references that were read so: it follows them by itself. No
-# detection depends on the classes that defects are given.
-_STAYS = ("bit_depth", "defect_classes")
+# detection depends on the classes that defects are given, nor on what waits for review.
+_STAYS = ("bit_depth", "defect_classes", "review_band", "review_feedback")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.part_images import part
+from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
 from touchstone_client import Client
 from touchstone_client.cli import main
@@ -167,6 +167,20 @@ def test_the_exit_code_of_label_is_whether_it_needs_confirmation(service: str, t
         assert f"{wrong}: good" in run("label", wrong, "good", "--confirm", url=service)
         assert run("label", wrong, "none", url=service)
     assert "no inspection" in run("label", "nothing", "good", url=service, code=2)
+
+
+def test_parts_that_wait_are_listed_and_decided(service: str) -> None:
+    with Client(service) as client:
+        wrong = client.inspect(plain(0), category="disc").id
+        listed = json.loads(run("review", "--category", "disc", "--reason", "unfamiliar", "--json", url=service))
+        assert wrong in [inspection["id"] for inspection in listed]
+        assert run("review", url=service).split()[0] == "reason"
+        assert "0 of 1 decided" in run("decide", "good", wrong, url=service, code=1)
+        assert "no inspection nowhere" in run("decide", "defect", "nowhere", wrong, url=service, code=2)
+        assert client.inspection(wrong).label == "defect"
+        [reopened] = json.loads(run("decide", "reopen", wrong, "--json", url=service))
+        assert reopened["inspection"]["reviewed_at"] is None
+        assert "1 of 1 decided: dismiss" in run("decide", "dismiss", wrong, url=service)
 
 
 def test_an_error_is_one_line_and_an_exit_code(service: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from clients.generate.models import model_name
 from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
-from tests.helpers.part_images import part
+from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
 from touchstone_client import (
     AsyncClient,
@@ -161,6 +161,18 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert client.changes_since(name, evaluation.id).added == ()
     assert client.roll_back(name, evaluation.id, page_size=1).restored == 0
     assert client.remove_labelled_image(name, kept.id) == client.labelled_images(name) == ()
+
+    waits = client.inspect(plain(0), category="disc")
+    assert waits.review == "unfamiliar"
+    assert waits.id in [
+        inspection.id for inspection in client.review(category="disc", reason="unfamiliar", page_size=1)
+    ]
+    [held] = client.decide([waits.id], "good")
+    assert held.error is not None
+    assert held.error.type == "/problems/confirmation-needed"
+    [decided] = client.decide([waits.id], "dismiss")
+    assert decided.inspection is not None
+    assert decided.inspection.reviewed_at is not None
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3
 

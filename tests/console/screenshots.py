@@ -94,6 +94,19 @@ def history(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("newest first").wait_for()
 
 
+def review(page: Page, server: ServerProcess, folder: Path) -> None:
+    """What waits for review: board parts of every verdict, with a wide band around the threshold."""
+    server.client.patch("/categories/board", json={"review_band": 0.5}).raise_for_status()
+    for index in range(6):
+        image = encode_png(render_good("board", test_seed(1, 60 + index)).image)
+        form = {"category": "board", "station": "press-1", "part_id": f"B{index + 1:03d}"}
+        server.client.post("/detect", data=form, files=[("images", ("board.png", image))]).raise_for_status()
+    page.goto("/#/review")
+    page.locator(".stage img.heat[src^=blob]").wait_for()
+    for key in ("j", " "):
+        page.keyboard.press(key)
+
+
 def categories(page: Page, server: ServerProcess, folder: Path) -> None:
     """Categories, as cards."""
     page.goto("/#/categories")
@@ -162,6 +175,7 @@ VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "confirming": confirming,
     "live": live,
     "operator": operator,
+    "review": review,
     "categories": categories,
     "onboarding": onboarding,
     "rating": rating,

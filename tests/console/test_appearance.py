@@ -13,6 +13,7 @@ from tests.helpers.server_process import ServerProcess
 
 VIEWS = {
     "/#/live?station=appearance": "Live",
+    "/#/review": "Review",
     "/#/history?station=appearance": "History",
     "/#/categories": "Categories",
     "/#/categories/disc": "disc",

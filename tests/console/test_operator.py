@@ -109,9 +109,12 @@ def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_r
     expect(last).to_contain_text("D7201")
     page.get_by_role("button", name="Mark as good").click()
     expect(last).to_contain_text("Marked as good")
-    assert server.client.get("/categories/disc").json()["references"] == 25
+    expect(page.locator("#notices")).to_contain_text("once an engineer approves it")
+    assert server.client.get("/categories/disc").json()["references"] == 24
+    assert server.client.get("/review", params={"reason": "feedback"}).json()["waiting"] == 1
     page.keyboard.press("F8")
     expect(last).not_to_contain_text("Marked as good")
+    assert server.client.get("/review", params={"reason": "feedback"}).json()["waiting"] == 0
     page.keyboard.type("D9999\n")
     expect(page.locator("#notices")).to_contain_text("No inspection of part D9999.")
 

@@ -17,6 +17,7 @@ from tests.helpers.server_process import ServerProcess
 VIEWS = {
     "/#/inspect": "Drop or paste",
     "/#/live?station=outage": "Anomalous",
+    "/#/review": "No part waits for review.",
     "/#/categories": "4 references",
     "/#/categories/disc": "0.png",
     "/#/categories/disc/rejects": "Which share",

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from indexer.domain.finding import FINDING_KINDS
 from indexer.domain.geometry import OnMismatch
+from indexer.domain.review import REVIEW_REASONS
 from indexer.domain.verdict import VERDICTS
 from service.auth.roles import KEY_ROLES
 from tests.helpers.accessibility import assert_accessible
@@ -37,6 +38,7 @@ def test_every_text_that_the_console_asks_for_is_there_and_every_text_is_asked_f
         ("access.js", "ROLES", [role.word for role in KEY_ROLES]),
         ("settings.js", "FINDINGS", FINDING_KINDS),
         ("geometry.js", "ON_MISMATCH", get_args(OnMismatch)),
+        ("filters.js", "REASONS", REVIEW_REASONS),
     ],
 )
 def test_the_console_s_lists_are_those_of_the_service(file: str, name: str, service: Sequence[str]) -> None:

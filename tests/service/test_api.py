@@ -171,6 +171,9 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
         "refuse": [],
         "bit_depth": None,
         "pooled_share": 0.01,
+        "defect_classes": [],
+        "review_band": 0.05,
+        "review_feedback": True,
     }
     assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
     answer = client.post("/detect", files=files(part(77))).json()["results"][0]

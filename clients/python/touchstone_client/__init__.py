@@ -83,6 +83,8 @@ from touchstone_client.models import (
     RetentionLimits,
     RetentionPolicy,
     RetrievedReference,
+    Reviewed,
+    ReviewReason,
     Role,
     Scores,
     SettingsChanges,
@@ -96,7 +98,7 @@ from touchstone_client.models import (
     Version,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReviewDecision
 from touchstone_client.retry import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
@@ -186,6 +188,9 @@ __all__ = [
     "RetentionPolicy",
     "Retries",
     "RetrievedReference",
+    "ReviewDecision",
+    "ReviewReason",
+    "Reviewed",
     "Role",
     "Scores",
     "SettingsChanges",

@@ -12,7 +12,8 @@ from touchstone_client import commands
 from touchstone_client.api_key import read_api_key
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
-from touchstone_client.models import BitDepth, Label, OnMismatch, Verdict
+from touchstone_client.models import BitDepth, Label, OnMismatch, ReviewReason, Verdict
+from touchstone_client.parameters import ReviewDecision
 from touchstone_client.retry import Timeouts
 
 _DESCRIPTION = """Command-line client of a Touchstone inspection service.
@@ -23,6 +24,8 @@ _DESCRIPTION = """Command-line client of a Touchstone inspection service.
   touchstone-client inspections --verdict anomalous --limit 20
   touchstone-client label 3f0c… good                  correct a false reject: the image becomes a reference
   touchstone-client label 3f0c… defect --class dent   confirm a defect, and name its class
+  touchstone-client review --reason feedback          list parts that wait for an engineer's decision
+  touchstone-client decide good 3f0c… 81d2…           decide them
   touchstone-client watch --station press-1           print inspections as they are recorded
 
 The service's URL is --url, $TOUCHSTONE_URL or http://127.0.0.1:8000. The API key, where one is needed, is
@@ -162,6 +165,17 @@ def _parser() -> argparse.ArgumentParser:
     text = "of a defect, one of its category's defect_classes; '' removes it"
     label.add_argument("--class", dest="defect_class", metavar="NAME", help=text)
     label.add_argument("--comment", metavar="TEXT", help="on a defect; '' removes it")
+
+    review = add_command("review", commands.review, "List parts that wait for an engineer's decision, newest first.")
+    review.add_argument("--category")
+    review.add_argument("--reason", choices=get_args(ReviewReason), help="why they wait")
+    review.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+
+    decide = add_command("decide", commands.decide, "Decide parts of the review queue, each for itself.")
+    text = "good: a reference; defect: a label; dismiss: neither; reopen: take the decision back"
+    decide.add_argument("decision", choices=get_args(ReviewDecision), help=text)
+    decide.add_argument("inspections", nargs="+", metavar="INSPECTION", help="its id")
+    decide.add_argument("--confirm", action="store_true", help="proceed although it would move a threshold far")
 
     watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)

@@ -18,7 +18,15 @@ from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
 from touchstone_client.images import BatchLimits, ImageInput, batches
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReportFormat, Resolution
+from touchstone_client.parameters import (
+    DECISIONS_PER_REQUEST,
+    DefectDetails,
+    InspectionFilter,
+    MapFormat,
+    ReportFormat,
+    Resolution,
+    ReviewDecision,
+)
 from touchstone_client.polling import InspectionPoller
 from touchstone_client.retry import Retries, Timeouts
 
@@ -461,6 +469,32 @@ class Client:
             for inspection in poller.new(newest):
                 yield inspection
             sleep(poll_interval)
+
+    # Review
+
+    def review(
+        self, *, category: str | None = None, reason: models.ReviewReason | None = None, page_size: int = 100
+    ) -> Iterator[models.Inspection]:
+        """Inspections that wait for an engineer's decision, newest first; pages are requested as it advances."""
+        for page in self._newest(lambda cursor: endpoints.review(category, reason, cursor, page_size)):
+            yield from page.inspections
+
+    def decide(
+        self, inspection_ids: Iterable[str], decision: ReviewDecision, *, confirm: bool = False
+    ) -> tuple[models.Reviewed, ...]:
+        """Decide inspections of the review queue, each for itself; what became of each, in order.
+
+        `good` adds the image to the references, `defect` labels the part, `dismiss` does neither, and `reopen` takes a
+        decision back. An `error` of the type `/problems/confirmation-needed` is resolved by repeating the call for that
+        inspection with `confirm`.
+        """
+        results: list[models.Reviewed] = []
+        remaining = list(dict.fromkeys(inspection_ids))
+        while remaining:
+            call = endpoints.decide(remaining[:DECISIONS_PER_REQUEST], decision, confirm)
+            results += (self._connection.send(call)).results
+            remaining = remaining[DECISIONS_PER_REQUEST:]
+        return tuple(results)
 
     # Administration
 

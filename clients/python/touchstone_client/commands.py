@@ -383,6 +383,32 @@ def _defect_details(options: argparse.Namespace) -> DefectDetails:
     return details
 
 
+def review(client: Client, options: argparse.Namespace) -> int:
+    """List the inspections that wait for review."""
+    waiting = list(islice(client.review(category=options.category, reason=options.reason), options.limit or None))
+    if options.json:
+        print(format_json(waiting))
+    else:
+        rows = [(inspection.review, *_inspection_row(inspection)) for inspection in waiting]
+        print(format_table(("reason", *_INSPECTION_HEADINGS), rows))
+    return 0
+
+
+def decide(client: Client, options: argparse.Namespace) -> int:
+    """Decide inspections: 0 when all are decided, 1 when some need confirmation first, 2 when some have errors."""
+    results = client.decide(options.inspections, options.decision, confirm=options.confirm)
+    code = 0
+    for result in results:
+        if result.error is not None:
+            print_error(f"{result.inspection_id}: {result.error.detail}")
+            code = max(code, 1 if result.error.type == "/problems/confirmation-needed" else 2)
+    if options.json:
+        print(format_json(results))
+    else:
+        print(f"{sum(result.error is None for result in results)} of {len(results)} decided: {options.decision}")
+    return code
+
+
 def watch(client: Client, options: argparse.Namespace) -> int:
     """Print new inspections, one line each."""
     if not options.json:

@@ -29,7 +29,14 @@ from touchstone_client.errors import (
     make_problem,
 )
 from touchstone_client.images import ImageFile, ImageInput, to_image_file
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReportFormat, Resolution
+from touchstone_client.parameters import (
+    DefectDetails,
+    InspectionFilter,
+    MapFormat,
+    ReportFormat,
+    Resolution,
+    ReviewDecision,
+)
 from touchstone_client.text import sanitize
 
 T = TypeVar("T")
@@ -384,6 +391,23 @@ def set_label(
     route = "/inspections/{inspection_id}/feedback"
     feedback = {"label": label or "none", "confirm": confirm, **details}
     return Call("POST", route, _json(models.Inspection), {"inspection_id": inspection_id}, json=feedback)
+
+
+# Review
+
+
+def review(
+    category: str | None, reason: models.ReviewReason | None, cursor: str | None, page_size: int
+) -> Call[models.ReviewPage]:
+    """`GET /review`, one page."""
+    query = _texts(category=category, reason=reason, cursor=cursor, limit=page_size)
+    return Call("GET", "/review", _json(models.ReviewPage), query=query)
+
+
+def decide(inspection_ids: Sequence[str], decision: ReviewDecision, confirm: bool) -> Call[models.ReviewResults]:
+    """`POST /review`, of as many as fit into one request."""
+    body = {"inspections": list(inspection_ids), "decision": decision, "confirm": confirm}
+    return Call("POST", "/review", _json(models.ReviewResults), json=body)
 
 
 # Administration

@@ -15,6 +15,7 @@ FindingKind = Literal["near_duplicate", "outlier", "other_category", "too_dark",
 Role = Literal["line", "operator", "engineer", "admin"]
 BitDepth = Literal[10, 12, 14, 16]
 OnMismatch = Literal["stretch", "letterbox", "refuse"]
+ReviewReason = Literal["near_threshold", "unfamiliar", "feedback"]
 
 
 class Box(NamedTuple):
@@ -225,6 +226,13 @@ class Inspection:
 
     comment: str | None = None
     """On a confirmed defect."""
+
+    review: ReviewReason | None = None
+    """Why the part is reviewed: its score is near the threshold, it is `unfamiliar`, or an operator labelled it good.
+    """
+
+    reviewed_at: datetime | None = None
+    """When that was decided; None while the part waits."""
 
     image_availability: Literal["original", "thumbnail", "none"] = "none"
     """What is stored of the image; with `original` also its map."""
@@ -449,6 +457,8 @@ class CategorySettings:
     bit_depth: BitDepth | None
     pooled_share: float
     defect_classes: tuple[str, ...]
+    review_band: float
+    review_feedback: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1027,6 +1037,33 @@ class Pareto:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewPage:
+    """Inspections that wait, newest first; `next_cursor` continues."""
+
+    waiting: int
+    """How many match, on all pages."""
+
+    inspections: tuple[Inspection, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """What became of a decision on one inspection: the inspection as it is now, or the error."""
+
+    inspection_id: str
+    inspection: Inspection | None = None
+    error: ProblemDetails | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewResults:
+    """One result per inspection, in order."""
+
+    results: tuple[Reviewed, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReferenceUsage:
     """Live references. Image bytes of references added by early versions are unknown and count 0."""
 
@@ -1334,6 +1371,14 @@ class SettingsChanges(TypedDict, total=False):
 
     pooled_share: float
     """The image score is the mean of this share of the anomaly map, its largest values."""
+
+    review_band: float
+    """Parts inspected from now on wait for review if their score differs from the threshold by at most this share of
+    it. 0 to 1.
+    """
+
+    review_feedback: bool
+    """An operator's `good` waits for review; false: it makes a reference at once, unless it needs confirmation."""
 
     geometry: GeometryChoice | None
     """The input geometry; None: unchanged."""

@@ -10,6 +10,9 @@ from touchstone_client.models import Label, OnMismatch, Verdict
 
 MapFormat = Literal["none", "png", "raw"]
 ReportFormat = Literal["pdf", "html"]
+ReviewDecision = Literal["good", "defect", "dismiss", "reopen"]
+
+DECISIONS_PER_REQUEST = 20  # each `good` takes the service about as long as two inspections
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,12 @@ export function undoLast() {
   latest?.undo();
 }
 
-function told({ label, promoted_reference_id: promoted, category }, details) {
+function told({ label, promoted_reference_id: promoted, category, review, reviewed_at: decided }, details) {
   if (label === null) return t("feedback.undone");
   if ("comment" in details) return t("defect.commented");
   if ("defect_class" in details) return details.defect_class === null ? t("defect.unnamed") : t("defect.named", { name: details.defect_class });
   if (label === "defect") return t("feedback.defect.said");
+  if (review !== null && decided === null) return t("feedback.good.waits");
   if (promoted === null) return t("feedback.good.known");
   return t("feedback.good.said", { category, id: String(promoted) });
 }
@@ -66,7 +67,7 @@ async function said(inspection, label, changed, details, confirm = false) {
 }
 
 /** Whether the reader makes the image a reference, now that they see what that would do. */
-async function wantedAllTheSame(inspection, { effect, confirm_role: role }) {
+export async function wantedAllTheSame(inspection, { effect, confirm_role: role }) {
   const [nearest] = inspection.references;
   const allowed = may(role);
   return confirmed({

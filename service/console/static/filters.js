@@ -1,4 +1,4 @@
-// The fields by which inspections are chosen, in Live and in History.
+// The fields by which inspections are chosen, in Live, Review and History.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
@@ -6,6 +6,7 @@ import { t } from "./i18n.js";
 import { VERDICTS } from "./verdict.js";
 
 const TIMES = new Set(["since", "until"]);
+export const REASONS = ["near_threshold", "unfamiliar", "feedback"]; // why a part waits for review
 
 const MAKERS = {
   text: () => h("input", { type: "search", maxlength: 128 }),
@@ -13,6 +14,8 @@ const MAKERS = {
   verdict: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
     VERDICTS.map((verdict) => h("option", { value: verdict }, t(`verdict.${verdict}`)))),
   station: () => h("input", { type: "text", maxlength: 128, autocomplete: "off" }),
+  reason: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
+    REASONS.map((each) => h("option", { value: each }, t(`review.reason.${each}`)))),
   label: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
     ["good", "defect"].map((label) => h("option", { value: label }, t(`label.${label}`)))),
   defect_class: () => h("input", { type: "text", maxlength: 128, autocomplete: "off", list: "defect-classes" }),

@@ -19,11 +19,11 @@ const SIDE = 2048; // pixels: the most that is fetched of an image
 
 /**
  * The panel of an inspection. `file`: the image where the reader has it already; `again` inspects it once more.
- * `tried`: it was to leave no record.
+ * `tried`: it was to leave no record. `judging`: whether a person may say something of it here.
  * `changed` gets the inspection again when a person has said something of it; nothing is said before `settled()`. Keys
  * work while `signal` is not aborted.
  */
-export function inspectionPanel(inspection, { signal, file = null, tried = false, again = null, changed = () => {}, settled = () => true }) {
+export function inspectionPanel(inspection, { signal, file = null, tried = false, judging = true, again = null, changed = () => {}, settled = () => true }) {
   const { id, regions, references } = inspection;
   const knows = may("operator"); // the references, what is kept of the part, and what is said of it
   const recorded = knows && ![false, null].includes(inspection.recorded);
@@ -52,7 +52,9 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
 
   bind(["h"], t("viewer.toggle"), shown.toggleHeat, signal);
   if (regions.length > 1) bind(["n"], t("region.next"), () => choose(((chosen ?? -1) + 1) % regions.length), signal);
-  if (recorded) {
+  if (!judging) {
+    fill(verdict);
+  } else if (recorded) {
     bind(["d"], t("feedback.defect"), once(() => say("defect")), signal);
     bind(["g"], t("feedback.good"), once(() => say("good")), signal);
     bind(["u"], t("feedback.undo"), once(undoLast), signal);
@@ -156,12 +158,14 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     changed(now);
   }
 
-  function judged({ label }) {
+  function judged({ label, review, reviewed_at: decided }) {
+    const waits = label === "good" && review !== null && decided === null;
     const button = (said, key) => h("button",
-      { "aria-pressed": String(label === said), onclick: once(() => say(label === said ? "none" : said)) },
+      { "aria-pressed": String(label === said), onclick: once(() => say(label === said && !(waits && may("engineer")) ? "none" : said)) },
       t(`feedback.${said}`), h("kbd", { "aria-hidden": "true" }, key));
     fill(verdict, h("div", { class: "actions" }, button("good", "g"), button("defect", "d")),
-      label === "defect" ? defectDetails(inspection, detail, { digits: naming !== null }) : null);
+      label === "defect" ? defectDetails(inspection, detail, { digits: naming !== null }) : null,
+      waits ? h("p", { class: "hint" }, t("feedback.waits")) : null);
   }
 }
 

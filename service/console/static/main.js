@@ -10,17 +10,19 @@ import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./auth.js";
-import { loadStrings, t } from "./i18n.js";
+import { loadStrings, number, t } from "./i18n.js";
 import { parseRoute } from "./route.js";
+import { followWaiting, onWaiting } from "./review-count.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
 import * as inspect from "./views/inspect.js";
 import * as live from "./views/live.js";
 import * as operator from "./views/operator.js";
+import * as review from "./views/review.js";
 import * as system from "./views/system.js";
 
-const VIEWS = { inspect, live, categories, history, system, operator };
+const VIEWS = { inspect, live, review, categories, history, system, operator };
 const FIRST = "inspect";
 
 let leaving = new AbortController();
@@ -39,6 +41,13 @@ Object.keys(VIEWS).forEach((name, position) => {
   document.getElementById("nav").append(h("a", { href: `#/${name}` }, t(`nav.${name}`)));
   bind([String(position + 1)], t(`nav.${name}`), () => (location.hash = `#/${name}`), forever);
 });
+const waiting = h("span", { class: "count", hidden: true });
+document.querySelector("#nav a[href='#/review']").append(waiting);
+onWaiting((count) => {
+  waiting.hidden = !count;
+  fill(waiting, count ? h("span", { "aria-hidden": "true" }, number(count)) : null, count ? h("span", { class: "unseen" }, t("review.waiting", { count })) : null);
+}, forever);
+followWaiting(forever);
 bind(["?"], t("keys.help"), showKeys, forever);
 listen();
 onKeyChange(() => { showWho(); route(); });

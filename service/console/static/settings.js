@@ -24,6 +24,7 @@ export async function showSettings(place, category, signal) {
     k: number("k", { min: 1, max: 100000, step: 1 }),
     rho: number("rho", { min: 0, max: 16, step: 1 }),
     pooled_share: number("pooled_share", { min: 0.001, max: 100, step: "any" }),
+    review_band: number("review_band", { min: 0, max: 100, step: "any" }),
   };
   const balanced = category.calibration.layer_weights;
   const weights = encoder.layers.map((layer, index) => h("input", {
@@ -32,12 +33,15 @@ export async function showSettings(place, category, signal) {
   }));
   const refuse = FINDINGS.map((kind) => h("input", { type: "checkbox", id: `refuse-${kind}`, value: kind }));
   const classes = h("textarea", { id: "set-defect_classes", rows: 4, "aria-describedby": "about-defect_classes" });
+  const approval = h("input", { type: "checkbox", id: "set-review_feedback", "aria-describedby": "about-review_feedback" });
   const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
   const back = h("button", { type: "button", disabled: true, onclick: () => { write(kept); changed(); } }, t("settings.back"));
   const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
     h("h2", {}, t("category.settings")),
     Object.keys(inputs).map((key) => h("div", { class: "field" },
       h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)))),
+    h("div", { class: "field" }, h("label", { class: "check", for: approval.id }, approval, t("settings.review_feedback")),
+      h("span", { class: "hint", id: "about-review_feedback" }, t("settings.about.review_feedback"))),
     h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights),
       h("span", { class: "hint", id: "about-layer_weights" }, t("settings.about.layer_weights"))),
     h("fieldset", {}, h("legend", {}, t("settings.refuse")), refuse.map((box) => h("label", { class: "check", for: box.id }, box, t(`finding.${box.value}`)))),
@@ -55,6 +59,8 @@ export async function showSettings(place, category, signal) {
     inputs.k.value = settings.k;
     inputs.rho.value = settings.rho;
     inputs.pooled_share.value = Number((settings.pooled_share * 100).toPrecision(6));
+    inputs.review_band.value = Number((settings.review_band * 100).toPrecision(6));
+    approval.checked = settings.review_feedback;
     weights.forEach((input, index) => { input.value = settings.layer_weights?.[index] ?? ""; });
     for (const box of refuse) box.checked = settings.refuse.includes(box.value);
     classes.value = settings.defect_classes.join("\n");
@@ -67,6 +73,7 @@ export async function showSettings(place, category, signal) {
       unfamiliar_rate: inputs.unfamiliar_rate.valueAsNumber / 100,
       k: inputs.k.valueAsNumber, rho: inputs.rho.valueAsNumber,
       pooled_share: inputs.pooled_share.valueAsNumber / 100,
+      review_band: inputs.review_band.valueAsNumber / 100, review_feedback: approval.checked,
       layer_weights: weights.every(({ value }) => value === "") ? null : weights.map(({ valueAsNumber }) => valueAsNumber),
       refuse: refuse.filter(({ checked }) => checked).map(({ value }) => value),
       defect_classes: classes.value.split("\n").map((line) => line.trim()).filter(Boolean),
@@ -86,7 +93,7 @@ export async function showSettings(place, category, signal) {
     const valid = form.checkValidity();
     save.disabled = !any || !valid;
     back.disabled = !any;
-    const { refuse: _, defect_classes: __, ...tried } = wanted;
+    const { refuse: _, defect_classes: __, review_band: ___, review_feedback: ____, ...tried } = wanted; // which change no verdict
     preview(valid && Object.keys(tried).length > 0 ? tried : null);
   }
 

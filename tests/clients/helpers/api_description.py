@@ -120,6 +120,7 @@ _ARGUMENTS: dict[str, Any] = {
     "image": b"",
     "refuse": ("blurred",),
     "idempotency_key": "k",
+    "inspection_ids": ("i",),
     "changes": dict.fromkeys(SettingsChanges.__annotations__),
     "settings": dict.fromkeys(PreviewedSettings.__annotations__),
     "choice": dict.fromkeys(GeometryChoice.__annotations__),
