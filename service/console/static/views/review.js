@@ -1,11 +1,12 @@
 // Review: parts that wait for an engineer, decided one by one or many at once, by keyboard.
 
-import { Problem, get, lazyImage, request } from "../api.js";
+import { Problem, get, request } from "../api.js";
 import { fill, h, once } from "../dom.js";
 import { wantedAllTheSame } from "../feedback.js";
 import { filters } from "../filters.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
+import { lazyImage } from "../lazy-image.js";
 import { paged } from "../pages.js";
 import { onWaiting, setWaiting } from "../review-count.js";
 import { tell, tellProblem } from "../toasts.js";
@@ -14,6 +15,7 @@ import { badge } from "../verdict.js";
 
 const PER_PAGE = 50;
 const TOGETHER = 8; // decided by one request: a reference takes about two inspections, and progress should show
+const DOUBTFUL = "/problems/confirmation-needed";
 const KEYS = { good: "g", defect: "d", dismiss: "x" };
 
 export const role = "engineer";
@@ -55,17 +57,17 @@ export async function show(place, { query, signal }) {
   onWaiting((count) => { fresh.hidden = count === null || count === waiting + elsewhere; }, signal);
 
   async function again() {
-    history.replaceState(null, "", `#/review${wanted.kept().size ? `?${wanted.kept()}` : ""}`);
+    history.replaceState(null, "", `#/review${wanted.addressQuery().size ? `?${wanted.addressQuery()}` : ""}`);
     rows = new Map();
     open(null);
     await begin();
   }
 
   async function read(cursor, mine) {
-    const page = await get("/review", { ...wanted.asked(), limit: PER_PAGE, cursor }, mine);
+    const page = await get("/review", { ...wanted.apiQuery(), limit: PER_PAGE, cursor }, mine);
     if (cursor === null) {
       waiting = page.waiting;
-      const every = wanted.kept().size ? (await get("/review", { limit: 1 }, mine)).waiting : waiting;
+      const every = wanted.addressQuery().size ? (await get("/review", { limit: 1 }, mine)).waiting : waiting;
       elsewhere = every - waiting;
     }
     const items = page.inspections.map(enlist);
@@ -142,14 +144,14 @@ export async function show(place, { query, signal }) {
     const outcomes = await sent(ids, decision, confirm);
     if (outcomes === null) return;
     const failed = outcomes.filter(({ error }) => error !== null);
-    const doubtful = failed.filter(({ error }) => error.type === "/problems/confirmation-needed");
+    const doubtful = failed.filter(({ error }) => error.type === DOUBTFUL);
     const decided = outcomes.filter(({ error }) => error === null).map(({ inspection_id: id }) => id);
     if (decided.length) {
       last = decided;
       tell(t(`review.${decision}.said`, { count: decided.length }), { text: t("feedback.undo"), act: () => takeBack(decided) });
       leave(decided);
     }
-    for (const { error } of failed) if (!doubtful.some((each) => each.error === error)) tellProblem(new Problem(error));
+    for (const { error } of failed) if (error.type !== DOUBTFUL) tellProblem(new Problem(error));
     if (doubtful.length > 0 && ids.length > 1) tell(t("review.doubtful", { count: doubtful.length }));
     else if (doubtful.length === 1 && (await wantedAllTheSame(rows.get(ids[0]).inspection, doubtful[0].error))) await decide(decision, true);
   }
