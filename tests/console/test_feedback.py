@@ -170,9 +170,14 @@ def test_a_good_part_needs_no_question_and_two_presses_say_it_once(seen: Page, s
 def test_the_class_of_a_confirmed_defect_is_chosen_by_a_digit_and_can_be_changed(
     seen: Page, server: ServerProcess
 ) -> None:
-    server.client.patch(f"/categories/{KIND}", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
+    seen.goto(f"/#/categories/{KIND}/settings")
+    seen.get_by_role("textbox", name="Defect classes").fill("scratch\n\n dent ")
+    seen.get_by_role("button", name="Save").click()
+    expect(seen.get_by_text("Saved.")).to_be_visible()
+    assert server.client.get(f"/categories/{KIND}").json()["settings"]["defect_classes"] == ["scratch", "dent"]
     inspection = inspect(server, varied(63, scratched=True), "named")
-    seen.route("**/feedback", lambda route: (seen.wait_for_timeout(1000), route.continue_()))
+    for slow in ("**/feedback", f"**/categories/{KIND}"):
+        seen.route(slow, lambda route: (seen.wait_for_timeout(1000), route.continue_()))
     seen.goto(f"/#/history/{inspection}")
     confirm = seen.get_by_role("button", name="Confirm defect")
     expect(confirm).to_be_visible()

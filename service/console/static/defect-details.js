@@ -20,9 +20,20 @@ export function classesOf(category) {
   return classes;
 }
 
-/** While `signal` is not aborted, the digits name the class of a defect that has just been confirmed. */
+/**
+ * While `signal` is not aborted, the digits name the class of a defect that has just been confirmed. A digit that comes
+ * before the classes are known waits for them, and does not leave the view.
+ */
 export async function bindDigits(category, choose, signal) {
+  const loading = new AbortController();
+  for (let index = 0; index < DIGITS; index += 1) {
+    bind([String(index + 1)], t("defect.class"), async () => {
+      const name = (await classesOf(category))[index];
+      if (name !== undefined) choose(name);
+    }, AbortSignal.any([signal, loading.signal]));
+  }
   const classes = await classesOf(category);
+  loading.abort();
   if (signal.aborted) return;
   classes.slice(0, DIGITS).forEach((name, index) => bind([String(index + 1)], t("defect.choose", { name }), () => choose(name), signal));
 }
@@ -44,6 +55,7 @@ export function defectDetails(inspection, say, { digits = false, comment = true 
       "aria-pressed": String(name === chosen), onclick: () => say({ defect_class: name === chosen ? null : name }),
     }, name, digits && index < Math.min(DIGITS, classes.length) ? h("kbd", { "aria-hidden": "true" }, String(index + 1)) : null)));
     buttons.hidden = all.length === 0;
+    if (digits) buttons.scrollIntoView({ block: "nearest" });
   });
   return h("div", { class: "defect-details" }, buttons,
     comment ? h("div", { class: "field" }, h("label", { for: field.id }, t("defect.comment")), field) : null);

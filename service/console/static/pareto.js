@@ -1,4 +1,4 @@
-// The confirmed defects by class as a Pareto chart: bars, and the line of their cumulative share.
+// The confirmed defects by class as a Pareto chart: bars, and the line of their cumulative share, on one scale.
 
 import { h, s } from "./dom.js";
 import { number, percent, t } from "./i18n.js";
@@ -10,7 +10,6 @@ const MAX_BARS = 12; // with more, the others are summed up in the last
 export function paretoChart({ total, bars }, addressOf) {
   const shown = bars.length > MAX_BARS ? [...bars.slice(0, MAX_BARS - 1), summedUp(bars.slice(MAX_BARS - 1))] : bars;
   const wide = (WIDTH - LEFT - RIGHT) / shown.length;
-  const most = Math.max(...shown.map(({ count }) => count));
   const middle = (index) => LEFT + (index + 0.5) * wide;
   const y = (share) => TOP + (1 - share) * (HEIGHT - TOP);
   const names = shown.map(({ defect_class: name, others }) => (others ? t("pareto.others", { classes: others }) : name ?? t("pareto.unnamed")));
@@ -19,9 +18,9 @@ export function paretoChart({ total, bars }, addressOf) {
       s("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(share), y2: y(share) }),
       s("text", { x: WIDTH - RIGHT + 8, y: y(share) + 4 }, percent(share, 0)),
     ]).flat(),
-    [0, most].map((count) => s("text", { x: LEFT - 8, y: y(count / most) + 4, "text-anchor": "end" }, number(count))),
-    shown.map(({ count }, index) => s("rect", {
-      class: "bar-part tone-anomalous", x: middle(index) - wide * 0.4, width: wide * 0.8, y: y(count / most), height: HEIGHT - y(count / most),
+    [0, total].map((count) => s("text", { x: LEFT - 8, y: y(count / total) + 4, "text-anchor": "end" }, number(count))),
+    shown.map(({ share }, index) => s("rect", {
+      class: "bar-part tone-anomalous", x: middle(index) - wide * 0.4, width: wide * 0.8, y: y(share), height: HEIGHT - y(share),
     })),
     shown.map((_, index) => s("text", { x: middle(index), y: HEIGHT + 16, "text-anchor": "middle" }, number(index + 1))),
     s("path", { class: "line threshold", d: shown.map(({ cumulative_share: share }, index) => `${index ? "L" : "M"}${middle(index)} ${y(share)}`).join("") }));
