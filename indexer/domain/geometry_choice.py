@@ -15,6 +15,7 @@ from indexer.domain.geometry import (
     choose_geometry,
     geometry_for_defect,
 )
+from indexer.domain.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,15 @@ def smallest_defect(geometry: InputGeometry, image_size: Size, patch: int) -> fl
     """The smallest defect that is found in images of (width, height) pixels, in pixels of the image."""
     scale = max(scaled / side for scaled, side in zip(geometry.resized, image_size, strict=True))
     return DEFECT_SHARE * patch / scale
+
+
+def usual_size(profile: Profile, present: InputGeometry) -> Size:
+    """The most common (width, height) of a category's references; the scaled size without references."""
+    counts: dict[Size, int] = {}
+    for group in profile.groups:
+        size = group.width, group.height
+        counts[size] = counts.get(size, 0) + group.count
+    return commonest(counts) or present.resized
 
 
 def commonest(counts: Mapping[Size, int]) -> Size | None:

@@ -40,8 +40,8 @@ class Tuning:
     """A tuning of a category that somebody asked for; the latest one is kept.
 
     key: names the references, settings and images that it began with; None before it began. settings: of the category
-    then, as JSON. images: how many there are to score; done: how many were. finished_at: None while it is under way.
-    result: None until then, and where it failed, for `error`. Times are UTC.
+    then, with its geometry, as JSON. images: how many there are to score; done: how many were. finished_at: None while
+    it is under way. result: None until then, and where it failed, for `error`. Times are UTC.
     """
 
     id: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.calibration.serialisation import to_stored
@@ -14,18 +14,17 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import GeometryChange
-from indexer.encoders import Encoder, PreparedImage
-from indexer.encoders.encode_images import encode_images
+from indexer.encoders import Encoder
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.geometry_change import GeometryChangeJob, Stopped
 from indexer.jobs.reencoder import ImagesUnreadable, Reencoded
-from indexer.memory import Codec, EncodedReferences, MemoryBank, join
+from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_image import prepare_stored
 from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationManager
 from service.background.supervisor import for_each
-from service.background.worker_steps import run_steps
+from service.background.worker_steps import encode_reference, run_steps
 from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
 
@@ -111,7 +110,7 @@ class GeometryChanges:
             if prepared is None:
                 unreadable.append(reference)
                 continue
-            parts.append(self._worker.submit_calibration(_encoding(self._encoder, codec, prepared)).result())
+            parts.append(encode_reference(self._worker, self._encoder, codec, prepared))
             ids.append(reference.id)
         return Reencoded(tuple(ids), join(parts) if parts else None, tuple(unreadable))
 
@@ -127,7 +126,3 @@ class GeometryChanges:
         searches = run_steps(self._worker, steps, check)
         self._calibrations.foresee(memory, category, scoring, searches)
         return to_stored(memory.version, searches)
-
-
-def _encoding(encoder: Encoder, codec: Codec, image: PreparedImage) -> Callable[[MemoryBank], EncodedReferences]:
-    return lambda _: codec.encode(encode_images(encoder, [image])[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.domain.errors import OriginalUnreadable, OtherProportions
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.labelled_set import LabelledImage
 from indexer.encoders import PreparedImage
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
@@ -27,15 +28,20 @@ class LabelledImageReader:
     preprocess: Preprocess
     limits: ImageLimits
 
-    def read(self, image: LabelledImage, published: PublishedState) -> tuple[RawImage, PreparedImage]:
-        """The image as it is stored, and ready for the encoder. UnusableImage, also of one that is a reference."""
+    def read(
+        self, image: LabelledImage, published: PublishedState, geometry: InputGeometry | None = None
+    ) -> tuple[RawImage, PreparedImage]:
+        """The image as it is stored, and ready for the encoder. UnusableImage, also of one that is a reference.
+
+        geometry: None for the category's.
+        """
         if self.library.find_existing(image.category, [image.image_sha256]):
             raise UnusableImage("It is a reference: a test image must be none.")
         try:
             data = self.library.read_original(image.image_sha256, image.image_suffix)
             stored = read_image(data, self.limits)
             reading = reading_for(stored, reading_of_parts(published, image.category, None))
-            geometry = published.memory.geometry_of(image.category)
+            geometry = geometry or published.memory.geometry_of(image.category)
             return stored, self.preprocess(read_pixels(stored, reading), geometry)
         except (OriginalUnreadable, ImageRejected, OtherProportions) as error:
             raise UnusableImage(str(error)) from error

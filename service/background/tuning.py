@@ -6,9 +6,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CategoryNotFound, OtherProportions
+from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import LabelledImage
 from indexer.domain.tuning import Tuning, TuningResult
 from indexer.encoders import Encoder
@@ -24,10 +25,11 @@ from indexer.imaging.decode import ImageLimits
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
 from indexer.search import PatchSearchEngine
-from indexer.tuning.candidates import CandidateGrid, score_candidates
+from indexer.tuning.candidates import score_candidates
 from indexer.tuning.cross_validation import cross_validate, too_few
 from service.background.calibration_manager import CalibrationManager
 from service.background.criteria import CurrentCriteria
+from service.background.geometry_trials import Check, GeometryTrial, GeometryTrials
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
 from service.background.worker_steps import run_steps
@@ -69,6 +71,7 @@ class SettingsTuner:
         self._calibrations = calibrations
         self._criteria = criteria
         self._reader = LabelledImageReader(library, preprocess, limits)
+        self._geometries = GeometryTrials(worker, encoder, engine, library, preprocess, limits)
         self._tunings = library.catalogue.tunings
 
     def round(self, stopping: threading.Event) -> None:
@@ -81,26 +84,32 @@ class SettingsTuner:
         try:
             images = sets.images(category)
             key = tuning_key(self._calibrations, published, category, images)
-            grid = self._grid(published, category)
-            if key is None or grid is None:
+            searched = self._calibrations.searches(category)
+            if key is None or searched is None:
                 return  # it is not calibrated: another round
-            settings = asdict(published.settings[category])
+            trials = [self._geometries.present(published, category, searched)]
+            settings = {**asdict(published.settings[category]), "geometry": {"cells": trials[0].cells}}
 
-            def check(done: int) -> None:
+            def check(done: int = 0) -> None:
                 now = tuning_key(self._calibrations, self._library.published, category, sets.images(category))
                 if now != key:
                     raise _Outdated
                 if stopping.is_set() or not self._tunings.progress(tuning.id, key, settings, done, len(images)):
                     raise _Ended
 
+            for cells, geometry in self._geometries.others(published, category, len(images)).items():
+                trial = self._geometries.encode(published, category, cells, geometry, check)
+                trials += [] if trial is None else [trial]
             scores, usable = [], []
             for done, image in enumerate(images):
                 check(done)
                 with suppress(UnusableImage):
-                    scores.append(self._score(image, published, grid, partial(check, done)))
+                    by_trial = [self._score(image, published, trial, partial(check, done)) for trial in trials]
+                    scores.append(np.concatenate(by_trial))
                     usable.append(image.defective)
             check(len(images))
-            self._conclude(tuning, grid, scores, usable, len(images))
+            candidates = [changes for trial in trials for changes in trial.candidates]
+            self._conclude(tuning, candidates, scores, usable, len(images))
         except _Outdated:
             self._tunings.fail(tuning.id, "References, settings or test images have changed meanwhile: start it again.")
         except (CategoryNotFound, _Ended):
@@ -109,7 +118,7 @@ class SettingsTuner:
     def _conclude(
         self,
         tuning: Tuning,
-        grid: CandidateGrid,
+        candidates: Sequence[JsonObject],
         scores: Sequence[NDArray[np.float32]],
         usable: Sequence[bool],
         images: int,
@@ -119,8 +128,10 @@ class SettingsTuner:
         if (reason := too_few(good, bad)) is not None:
             self._tunings.fail(tuning.id, reason)
             return
-        candidates = grid.candidates
-        order = sorted(range(len(candidates)), key=lambda index: len(candidates[index].changes))
+        # Of candidates that separate alike the one that changes least is chosen; another geometry changes most.
+        order = sorted(
+            range(len(candidates)), key=lambda index: ("geometry" in candidates[index], len(candidates[index]))
+        )
         steps = cross_validate(np.stack(scores, axis=1)[order], defective)
         choice = run_steps(self._worker, steps)
         result = TuningResult(
@@ -133,36 +144,29 @@ class SettingsTuner:
             choice.low,
             choice.high,
             choice.agreement,
-            candidates[order[choice.best]].changes,
+            candidates[order[choice.best]],
         )
         self._tunings.finish(tuning.id, result)
 
-    def _grid(self, published: PublishedState, category: str) -> CandidateGrid | None:
-        """What is tried; None while nobody knows which layer weights the references say."""
-        searches = self._calibrations.searches(category)
-        if searches is None:
-            return None
-        memory, scoring = published.memory, published.settings[category].scoring
-        balanced = searches.balance_layers(memory.frame(category), replace(scoring, layer_weights=None)).layer_weights
-        layers = len(memory.space.layers)
-        return CandidateGrid.around(scoring, balanced or (1.0,) * layers, len(memory.rows_of(category)))
-
     def _score(
-        self, image: LabelledImage, published: PublishedState, grid: CandidateGrid, check: Callable[[], None]
+        self, image: LabelledImage, published: PublishedState, trial: GeometryTrial, check: Check
     ) -> NDArray[np.float32]:
-        """One image's score by every candidate. UnusableImage."""
-        memory, category = published.memory, image.category
-        stored, prepared = self._reader.read(image, published)
+        """One image's score by every candidate of a trial. UnusableImage."""
+        memory, category = trial.memory, image.category
+        stored, prepared = self._reader.read(image, published, trial.geometry)
         while (criteria := self._criteria.of(category, stored.encoding, published)).judged == "waiting":
             check()
             time.sleep(_WAIT_SECONDS)
         scale = None if criteria.adaptation is None else criteria.adaptation.scale
+        if scale is not None and trial.changes:  # it is of the present cells: of others there is one for each layer
+            scale = scale.mean(axis=1, keepdims=True)
         [features] = self._worker.submit_calibration(lambda _: encode_images(self._encoder, [prepared])).result()
         try:
             frame = memory.frame(category, (image.width, image.height))
         except OtherProportions as error:
             raise UnusableImage(str(error)) from error
-        steps = score_candidates(memory, self._engine, features, category, frame, criteria.scoring, grid, scale)
+        settings = criteria.scoring
+        steps = score_candidates(memory, self._engine, features, category, frame, settings, trial.grid, scale)
         return run_steps(self._worker, steps)
 
 

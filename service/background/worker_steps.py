@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from indexer.memory import MemoryBank
+from indexer.encoders import Encoder, PreparedImage
+from indexer.encoders.encode_images import encode_images
+from indexer.memory import Codec, EncodedReferences, MemoryBank
 from service.inference.worker import InferenceWorker
 
 T = TypeVar("T")
+
+
+def encode_reference(
+    worker: InferenceWorker, encoder: Encoder, codec: Codec, image: PreparedImage
+) -> EncodedReferences:
+    """One image as a reference, encoded behind all other work. Called on a background task's thread."""
+    return worker.submit_calibration(lambda _: codec.encode(encode_images(encoder, [image])[0])).result()
 
 
 def run_steps(

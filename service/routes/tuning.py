@@ -28,12 +28,13 @@ async def tuning(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
 
 @router.post("/{name}/tuning", responses=documented_problems("not-found", "conflict"))
 async def start_tuning(name: Name, state: Annotated[AppState, Depends(app_state)]) -> TuningStatusView:
-    """Find out in the background whether another pooled share, layer weights, K or ρ would separate the category's test
-    set better; nothing is changed.
+    """Find out in the background whether another pooled share, layer weights, K, ρ or geometry would separate the
+    category's test set better; nothing is changed.
 
-    Each image is encoded once and scored by every combination. Repeated stratified cross-validation says what choosing
-    among them is worth on images that the choice was not made on, with its uncertainty. An earlier result is replaced;
-    a tuning that is under way goes on.
+    Each image is encoded once for each geometry and scored by every combination. Other geometries, for which all
+    references are encoded again, are tried where that is affordable. Repeated stratified cross-validation says what
+    choosing among them is worth on images that the choice was not made on, with its uncertainty. An earlier result is
+    replaced; a tuning that is under way goes on.
     """
     await request_tuning(state, name)
     return _view(await tuning_status(state, name))

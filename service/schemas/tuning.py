@@ -39,7 +39,7 @@ class TuningView(ResponseModel):
     finished_at: datetime | None = Field(description="Null while it waits or is under way.")
     images: int
     done: int = Field(description="Images scored so far.")
-    settings: dict[str, Any] = Field(description="The category's, as they were; empty before it began.")
+    settings: dict[str, Any] = Field(description="As they were, with `geometry`; empty before it began.")
     outdated: bool = Field(description="Whether references, settings or test images have changed since.")
     error: str | None
     result: TuningResultView | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from indexer.domain.category import CategorySettings
 from indexer.domain.geometry import InputGeometry, Size
-from indexer.domain.geometry_choice import GeometryChoice, commonest
+from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.profile import Profile
 from indexer.search.cost import GeometryCost, check_memory, cost_of
 from service.errors import InvalidSetting
@@ -70,12 +70,3 @@ def resolved(
     if memory.folder is None:
         check_memory(geometry, references, memory.space, memory.codec)
     return geometry
-
-
-def usual_size(profile: Profile, present: InputGeometry) -> Size:
-    """The most common (width, height) of a category's references; the scaled size without references."""
-    counts: dict[Size, int] = {}
-    for group in profile.groups:
-        size = group.width, group.height
-        counts[size] = counts.get(size, 0) + group.count
-    return commonest(counts) or present.resized

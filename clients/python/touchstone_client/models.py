@@ -859,7 +859,7 @@ class Tuning:
     """Images scored so far."""
 
     settings: Mapping[str, Any]
-    """The category's, as they were; empty before it began."""
+    """As they were, with `geometry`; empty before it began."""
 
     outdated: bool
     """Whether references, settings or test images have changed since."""

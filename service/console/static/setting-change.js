@@ -12,6 +12,7 @@ export function settingChange(key, from, to) {
 function valueText(key, value) {
   if (SHARES.has(key)) return number(100 * value, 3);
   if (key === "region_of_interest") return t(value === null ? "settings.area.whole" : "settings.area.part");
+  if (key === "geometry") return number(value.cells);
   if (key === "refuse") return value.length ? value.map((kind) => t(`finding.${kind}`)).join(", ") : t("settings.refuse.none");
   if (value === null) return t("settings.calibrated");
   if (key === "layer_weights") return value.map((weight) => number(weight, 3)).join(" · ");

@@ -43,6 +43,7 @@ export function tuningCard({ name }, refresh) {
       h("p", {}, t("tuning.gain", range)),
       !result.better ? null : h("ul", {}, Object.entries(result.changes).map(([key, value]) =>
         h("li", {}, settingChange(key, then[key], value)))),
+      result.better && "geometry" in result.changes ? h("p", {}, t("tuning.geometry")) : null,
       h("p", { class: "hint" }, t("tuning.basis", { good: result.good, defective: result.defective, candidates: result.candidates, agreement: percent(result.agreement, 0) }), " ",
         result.skipped ? t("tuning.skipped", { skipped: result.skipped }) : "", " ", outdated ? t("tuning.outdated") : ""),
       result.better && !outdated ? h("button", { class: "primary", onclick: () => apply(result.changes, then) }, t("tuning.apply")) : null);

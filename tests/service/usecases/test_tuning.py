@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.helpers.http_service import check_problem, files, running_service, teach
+from tests.helpers.http_service import check_problem, files, running_service, teach, wait_until_calibrated
 from tests.helpers.part_images import textured
 from tests.helpers.waiting import eventually
 
@@ -69,6 +69,23 @@ def test_a_setting_that_separates_better_is_found_applied_and_then_nothing_is_be
     assert again["auroc"] > result["auroc"]
     entries = client.get("/audit", params={"target": "disc"}).json()["entries"]
     assert [entry["action"] for entry in entries].count("tuning.requested") == 2
+
+
+def test_a_finer_geometry_is_recommended_where_defects_are_smaller_than_a_cell(tmp_path: Path) -> None:
+    with running_service(tmp_path) as client:
+        body = {"category": "disc", "cells": "30"}
+        images = files(*(textured(seed) for seed in range(10)))
+        client.post("/references", data=body, files=images).raise_for_status()
+        client.patch("/categories/disc", json={"false_reject_rate": 0.1}).raise_for_status()
+        wait_until_calibrated(client, "disc")
+        good, defective = range(100, 100 + GOOD), range(200, 200 + DEFECTIVE)
+        fill_test_set(client, [textured(seed) for seed in good], [textured(seed, dotted=True) for seed in defective])
+        outcome = tuned(client)
+        assert outcome["settings"]["geometry"] == {"cells": 30}
+        assert outcome["result"]["better"], outcome["result"]
+        assert outcome["result"]["changes"]["geometry"] == {"cells": 60}
+        changed = client.patch("/categories/disc", json=outcome["result"]["changes"]).raise_for_status().json()
+        assert changed["geometry_change"]["geometry"]["grid"] == [7, 8]
 
 
 def test_where_labels_say_nothing_no_setting_is_recommended(client: TestClient) -> None:
