@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from indexer.catalogue.access_tables import KeyRow
 from indexer.catalogue.audit import note
 from indexer.catalogue.engine import Transactions
-from indexer.catalogue.tables import KeyRow
 from indexer.domain.api_key import ApiKey
 from indexer.domain.errors import ApiKeyNotFound
 

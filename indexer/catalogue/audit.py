@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from indexer.catalogue.access_tables import AuditRow
 from indexer.catalogue.engine import Transactions
-from indexer.catalogue.tables import AuditRow
 from indexer.domain.actor import acting
 from indexer.domain.audit import AuditEntry
 from indexer.domain.errors import InvalidCursor

@@ -10,6 +10,7 @@ from indexer.catalogue.api_keys import ApiKeys
 from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
+from indexer.catalogue.database import open_database
 from indexer.catalogue.dump import Dump
 from indexer.catalogue.engine import Transactions, connect, migration_lock
 from indexer.catalogue.geometries import Geometries
@@ -53,20 +54,8 @@ class Catalogue:
 
     @classmethod
     def open(cls, url: str | URL) -> Catalogue:
-        """Open the database at an SQLAlchemy url, creating a SQLite one that is not there yet.
-
-        Raises SchemaMismatch when another version of Touchstone wrote it.
-        """
-        engine = connect(url)
-        try:
-            with migration_lock(engine):
-                if engine.dialect.name == "sqlite" and migrations.is_empty(engine):
-                    migrations.upgrade(engine)
-                migrations.check(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        return cls(engine)
+        """The catalogue in the database at an SQLAlchemy url: see `open_database`."""
+        return cls(open_database(url))
 
     @staticmethod
     def migrate(url: str | URL) -> None:

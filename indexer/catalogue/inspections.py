@@ -10,13 +10,14 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, literal, or_, select, tuple_, update
 
 from indexer.catalogue.audit import note
+from indexer.catalogue.base import UtcDateTime
 from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.categories import check_not_removed
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import live_digests
 from indexer.catalogue.queries import FEW, batches, now, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
-from indexer.catalogue.tables import CategoryRow, InspectionRow, UtcDateTime
+from indexer.catalogue.tables import CategoryRow, InspectionRow
 from indexer.catalogue.trend import read_trend
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import InspectionNotFound, InvalidCursor, RequestKeyReused

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
+from indexer.catalogue.base import UtcDateTime
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.stored_files import HAS_IMAGE
 from indexer.catalogue.tables import (
@@ -31,7 +32,6 @@ from indexer.catalogue.tables import (
     PlacementRow,
     ReferenceRow,
     SegmentRow,
-    UtcDateTime,
 )
 from indexer.domain.retention import (
     CountAndBytes,

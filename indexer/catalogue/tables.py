@@ -1,28 +1,28 @@
-"""The tables, in types that mean the same on SQLite as on PostgreSQL."""
+"""Every table of the catalogue; those of API keys and the audit trail come from a module of their own."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from indexer.catalogue.access_tables import AuditRow as AuditRow  # also here: `Base.metadata` has every table
+from indexer.catalogue.access_tables import KeyRow as KeyRow
+from indexer.catalogue.base import Base as Base
+from indexer.catalogue.base import Id, UtcDateTime
 
 _LIVE = text("removed_at IS NULL")
 _ACTIVE = text("active")
@@ -30,42 +30,6 @@ _WITH_IMAGE = text("stored_bytes IS NOT NULL")
 _PROMOTED = text("promoted_reference_id IS NOT NULL")
 _LABELLED = text("label IS NOT NULL")
 _WAITING = text("review IS NOT NULL AND reviewed_at IS NULL")
-
-Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for a plain INTEGER
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A tz-aware datetime, kept as UTC; SQLite, which has no time zones, gets it without."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """tz-aware → what the database keeps."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time needs a time zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What the database kept → tz-aware UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """Every table, with constraints named by rule so that a migration can find them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 class MemoryRow(Base):
@@ -461,35 +425,3 @@ class TuningRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)
-
-
-class KeyRow(Base):
-    """An API key, without its secret."""
-
-    __tablename__ = "api_key"
-
-    id: Mapped[str] = mapped_column(String(16), primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    role: Mapped[str] = mapped_column(String(16))
-    digest: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    requests_per_minute: Mapped[int | None]
-
-
-class AuditRow(Base):
-    """One change, by whom; never changed itself."""
-
-    __tablename__ = "audit"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - it is SQLAlchemy's own name and kind
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-    actor: Mapped[str] = mapped_column(Text)
-    key_id: Mapped[str | None] = mapped_column(String(16))
-    request_id: Mapped[str | None] = mapped_column(String(64))
-    action: Mapped[str] = mapped_column(String(32))
-    target: Mapped[str] = mapped_column(Text)
-    before: Mapped[dict[str, Any]] = mapped_column(JSON)
-    after: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -14,7 +14,7 @@ from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
 from indexer.text import TextRejected, plain
 
 if TYPE_CHECKING:
-    from indexer.catalogue.catalogue import Catalogue
+    from indexer.catalogue.api_keys import ApiKeys
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -43,8 +43,8 @@ def create(
     from service.auth import Role, generate_api_key
 
     generated = generate_api_key(name, Role[role.upper()], days, requests_per_minute)
-    with _catalogue(data, database_url) as catalogue:
-        catalogue.api_keys.create(generated.key)
+    with _api_keys(data, database_url) as keys:
+        keys.create(generated.key)
     print(generated.token)
 
 
@@ -52,8 +52,8 @@ def create(
 def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Print every key: id, role, state, expiry, name."""
     now = datetime.now(UTC)
-    with _catalogue(data, database_url) as catalogue:
-        for key in catalogue.api_keys.list():
+    with _api_keys(data, database_url) as keys:
+        for key in keys.list():
             state = "usable" if key.usable(now) else "revoked" if key.revoked_at else "expired"
             expires = key.expires_at.isoformat(timespec="minutes") if key.expires_at else "never"
             print(f"{key.id}  {key.role:8}  {state:7}  {expires:22}  {key.name}")
@@ -62,8 +62,8 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
 @app.command()
 def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> None:
     """Revoke a key; running services refuse it within a second."""
-    with _catalogue(data, database_url) as catalogue:
-        catalogue.api_keys.revoke(_plain("key's id", key_id))
+    with _api_keys(data, database_url) as keys:
+        keys.revoke(_plain("key's id", key_id))
 
 
 def _plain(what: str, given: str) -> str:
@@ -75,21 +75,23 @@ def _plain(what: str, given: str) -> str:
 
 
 @contextmanager
-def _catalogue(data: Path | None, database_url: str | None) -> Iterator[Catalogue]:
+def _api_keys(data: Path | None, database_url: str | None) -> Iterator[ApiKeys]:
     from indexer.settings import DataSettings
 
     settings = read_settings(DataSettings, data=data, database_url=database_url)
-    # SQLAlchemy and what comes with it take seconds to import; --help should not.
-    from indexer.catalogue.catalogue import Catalogue
+    # SQLAlchemy takes a while to import, which --help should not take; the rest of the catalogue takes half as long.
+    from indexer.catalogue.api_keys import ApiKeys
     from indexer.catalogue.data_folder import DataFolder
+    from indexer.catalogue.database import open_database
+    from indexer.catalogue.engine import Transactions
     from indexer.domain.errors import CatalogueError
 
     sign()
     try:
-        catalogue = Catalogue.open(DataFolder.existing(settings.data, settings.database_url).database)
+        transactions = Transactions(open_database(DataFolder.existing(settings.data, settings.database_url).database))
         try:
-            yield catalogue
+            yield ApiKeys(transactions)
         finally:
-            catalogue.close()
+            transactions.close()
     except (CatalogueError, OSError) as error:
         fail(str(error))

@@ -40,15 +40,17 @@ def test_the_catalogue_loads_neither_torch_nor_opencv() -> None:
     assert HEAVY & packages == set()
 
 
-def test_listing_keys_loads_neither_torch_nor_opencv(tmp_path: Path) -> None:
-    def packages_of(*command: str) -> set[str]:
+def test_listing_keys_loads_what_keys_need_only(tmp_path: Path) -> None:
+    def modules_of(*command: str) -> set[str]:
         arguments = [*command, "--data", str(tmp_path)]
-        return loaded(f"from service.cli import app; app({arguments!r}, standalone_mode=False)")
+        return modules_after(f"from service.cli import app; app({arguments!r}, standalone_mode=False)")
 
-    packages_of("migrate")
-    packages = packages_of("keys", "list")
-    assert "sqlalchemy" in packages
-    assert (HEAVY | {"rich"}) & packages == set()
+    modules_of("migrate")
+    modules = modules_of("keys", "list")
+    assert "indexer.catalogue.api_keys" in modules
+    assert not {"indexer.catalogue.tables", "indexer.catalogue.catalogue", "sqlalchemy.dialects.postgresql"} & modules
+    packages = {name.partition(".")[0] for name in modules}
+    assert (HEAVY | {"fastapi", "httpx", "psycopg", "rich"}) & packages == set()
 
 
 def test_help_loads_no_settings_and_no_database() -> None:
