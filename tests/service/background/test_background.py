@@ -188,6 +188,21 @@ def test_a_revoked_key_is_refused_while_everything_else_hangs(
         release.set()
 
 
+def test_an_idle_service_refuses_a_revoked_key_within_a_second(keyed: tuple[TestClient, Catalogue]) -> None:
+    client, catalogue = keyed
+    waits = []
+    for _ in range(5):
+        # Revoked just after the one before was noticed, so that it waits for a whole pause between two looks.
+        line = bearer(catalogue, Role.LINE)
+        assert client.get("/access", headers=line).status_code == 200
+        [key] = [key for key in catalogue.api_keys.list() if key.revoked_at is None]
+        catalogue.api_keys.revoke(key.id)
+        revoked = time.monotonic()
+        eventually(lambda line=line: client.get("/access", headers=line).status_code == 401, "the key lives on")
+        waits.append(time.monotonic() - revoked)
+    assert min(waits) < 1, "every one took longer, so it is not the machine that was busy"
+
+
 def test_a_revoked_key_is_refused_while_its_replica_calibrates_and_detects(tmp_path: Path, database: str) -> None:
     shared = {"DATABASE_URL": database, "ACCESS": "keys"}
     catalogue = Catalogue.open(database)
