@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
-from indexer.domain.errors import GeometryError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.json_types import JsonObject
@@ -15,6 +14,7 @@ from indexer.domain.reference import Reference
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder
 from indexer.imaging.decode import ImageLimits
+from indexer.imaging.roi import roi_cells
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
@@ -84,7 +84,8 @@ class GeometryTrials:
             cells = max(1, round(factor * rows * columns))
             try:
                 geometry = GeometryChoice(cells=cells).resolve(size, patch, present)
-            except GeometryError:
+                roi_cells(published.settings[category].region_of_interest, geometry.frame(patch))
+            except ValueError:  # there is no such grid, or the region of interest covers none of its cells
                 continue
             code_bytes = references * cells * layers * memory.codec.code_size
             encoded_cells = (references + images) * cells

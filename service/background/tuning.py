@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import CategoryNotFound, OtherProportions
+from indexer.domain.errors import CategoryNotFound
 from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import LabelledImage
 from indexer.domain.tuning import Tuning, TuningResult
 from indexer.encoders import Encoder
 from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits
+from indexer.imaging.roi import roi_cells
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
 from indexer.search import PatchSearchEngine
@@ -161,11 +162,12 @@ class SettingsTuner:
         if scale is not None and trial.changes:  # it is of the present cells: of others there is one for each layer
             scale = scale.mean(axis=1, keepdims=True)
         [features] = self._worker.submit_calibration(lambda _: encode_images(self._encoder, [prepared])).result()
+        settings = criteria.scoring
         try:
             frame = memory.frame(category, (image.width, image.height))
-        except OtherProportions as error:
+            roi_cells(settings.region, frame)
+        except ValueError as error:  # of other proportions, or with nothing to inspect
             raise UnusableImage(str(error)) from error
-        settings = criteria.scoring
         steps = score_candidates(memory, self._engine, features, category, frame, settings, trial.grid, scale)
         return run_steps(self._worker, steps)
 

@@ -88,6 +88,22 @@ def test_a_finer_geometry_is_recommended_where_defects_are_smaller_than_a_cell(t
         assert changed["geometry_change"]["geometry"]["grid"] == [7, 8]
 
 
+def test_a_geometry_in_which_the_region_of_interest_covers_no_cell_is_not_tried(tmp_path: Path) -> None:
+    with running_service(tmp_path) as client:
+        body = {"category": "disc", "cells": "30"}
+        images = files(*(textured(seed) for seed in range(10)))
+        client.post("/references", data=body, files=images).raise_for_status()
+        corners = [[0.34, 0.42], [0.48, 0.42], [0.48, 0.56], [0.34, 0.56]]  # of half a cell of 30
+        region = {"false_reject_rate": 0.1, "region_of_interest": {"polygons": [corners]}}
+        client.patch("/categories/disc", json=region).raise_for_status()
+        wait_until_calibrated(client, "disc")
+        good, defective = range(100, 116), range(200, 208)
+        fill_test_set(client, [textured(seed) for seed in good], [textured(seed, dotted=True) for seed in defective])
+        outcome = tuned(client)
+        assert outcome["error"] is None
+        assert outcome["result"]["candidates"] == 2 * 294  # with 30 and 60 cells
+
+
 def test_where_labels_say_nothing_no_setting_is_recommended(client: TestClient) -> None:
     parts = [textured(seed) for seed in range(300, 300 + GOOD + DEFECTIVE)]
     fill_test_set(client, parts[:GOOD], parts[GOOD:])
