@@ -202,3 +202,25 @@ def test_a_view_that_gets_another_response_shows_it_and_retries(
     expect(page.get_by_role("alert")).to_contain_text("Something other than Touchstone answered")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("article")).to_have_count(1)
+
+
+def test_a_batch_goes_on_when_the_service_is_back(
+    watched: tuple[Page, Watched], server: ServerProcess, tmp_path: Path
+) -> None:
+    page, seen = watched
+    paths = [tmp_path / f"batch-{number:02d}.png" for number in range(8)]
+    for number, path in enumerate(paths):
+        path.write_bytes(part(2650 + number, scratched=number == 3))
+    page.goto("/")
+    page.get_by_label("Product").select_option("disc")
+    seen.away = True
+    server.kill()
+    page.get_by_label("Choose an image").set_input_files(paths)
+    lost(page)
+    with back(server) as again:
+        expect(page.get_by_text("8 of 8 done")).to_be_visible()
+        expect(page.locator("#connection")).to_be_hidden()
+        query = {"text": "batch-", "limit": 100}
+        found = again.client.get("/inspections", params=query).json()["inspections"]
+        assert sorted(inspection["filename"] for inspection in found) == [path.name for path in paths]
+        page.close()  # before the service goes again

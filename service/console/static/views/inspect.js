@@ -1,9 +1,12 @@
-// Inspect: is the part in this image good, and if not, where and why?
+// Inspect: is the part in this image good, and if not, where and why? Of many images: which are not?
 
-import { get, request } from "../api.js";
+import { get } from "../api.js";
+import { showBatch } from "../batch.js";
+import { isArchive, sourcesOf } from "../batch-sources.js";
 import { cameraButton, takePhoto } from "../camera.js";
 import { fill, h } from "../dom.js";
-import { dropArea } from "../file-drop.js";
+import { dropArea, folderButton } from "../file-drop.js";
+import { inspectImage } from "../inspecting.js";
 import { inspectionPanel } from "../inspection.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
@@ -14,12 +17,16 @@ const UNRECORDED = "touchstone-unrecorded";
 
 export async function show(place, { signal }) {
   const result = h("div", { class: "holder", "aria-live": "polite" });
+  const batch = h("div", { class: "holder view" });
   const choice = h("select", { id: "category", onchange: () => { sessionStorage.setItem(REMEMBERED, choice.value); inspect(); } },
     h("option", { value: "" }, t("inspect.any")));
   const record = h("input", { type: "checkbox", id: "record", checked: sessionStorage.getItem(UNRECORDED) === null,
     onchange: () => record.checked ? sessionStorage.removeItem(UNRECORDED) : sessionStorage.setItem(UNRECORDED, "1") });
   const camera = cameraButton(took);
-  const area = dropArea({ text: t("inspect.drop"), multiple: false, signal, take: ([chosen]) => { file = chosen; inspect(); }, more: [camera].filter(Boolean) });
+  const area = dropArea({
+    text: t("inspect.drop"), multiple: true, signal, archives: true, more: [folderButton(inspectAll), camera].flat().filter(Boolean),
+    take: (files, entries) => (files.length > 1 || isArchive(files[0]) || entries.some((entry) => entry.isDirectory) ? inspectAll(files, entries) : took(files[0])),
+  });
   let file = null;
   let showing = new AbortController();
   signal.addEventListener("abort", () => showing.abort());
@@ -27,7 +34,7 @@ export async function show(place, { signal }) {
     h("div", { class: "heading" }, h("h1", {}, t("nav.inspect")),
       h("div", { class: "field" }, h("label", { for: "category" }, t("inspect.category")), choice),
       h("label", { class: "check", for: "record" }, record, t("inspect.record"))),
-    area, result,
+    area, result, batch,
   );
   bind(["o"], t("inspect.open"), () => area.querySelector("input").click(), signal);
   if (camera) bind(["c"], t("inspect.camera"), () => takePhoto(took), signal);
@@ -40,19 +47,12 @@ export async function show(place, { signal }) {
   /** Inspect the latest image as the product that is chosen now. */
   async function inspect() {
     if (file === null) return;
-    showing.abort();
-    showing = new AbortController();
-    area.classList.add("compact");
+    begin();
     fill(result, h("p", { class: "empty" }, t("inspect.working")));
-    const form = new FormData();
-    if (choice.value) form.append("category", choice.value);
-    if (!record.checked) form.append("record", "false");
     const tried = !record.checked;
-    form.append("images", file, file.name);
-    // Sent again under the same key, it is inspected and recorded once.
-    const headers = { "Idempotency-Key": idempotencyKey() };
+    const asked = { category: choice.value, record: record.checked };
     await load(result, showing.signal, async (mine) => {
-      const { results: [found] } = await request("POST", "/detect", { form, headers, patient: true, signal: mine });
+      const found = await inspectImage(file, { ...asked, signal: mine });
       return inspectionPanel(found, { signal: mine, file, tried, again: inspect });
     });
   }
@@ -61,9 +61,22 @@ export async function show(place, { signal }) {
     file = taken;
     return inspect();
   }
-}
 
-/** A random name for one request. Not crypto.randomUUID, which browsers keep to https. */
-function idempotencyKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  /** Inspect many images, as parts of the product that is chosen now. */
+  async function inspectAll(files, entries = []) {
+    file = null;
+    begin();
+    const { signal: mine } = showing;
+    fill(batch, h("p", { class: "empty", role: "status" }, t("batch.listing")));
+    const sources = await sourcesOf(files, entries);
+    if (!mine.aborted) await showBatch(batch, sources, { category: choice.value, record: record.checked, signal: mine });
+  }
+
+  function begin() {
+    showing.abort();
+    showing = new AbortController();
+    area.classList.add("compact");
+    fill(result);
+    fill(batch);
+  }
 }
