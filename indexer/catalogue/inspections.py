@@ -225,7 +225,7 @@ class Inspections:
         return self._transactions.certainly(write, find)
 
     def set_label(
-        self, inspection_id: str, label: Literal["defect"] | None, details: DefectDetails | None = None
+        self, inspection_id: str, label: Literal["defect"] | None, changes: DefectDetails | None = None
     ) -> Inspection:
         """Store the label `defect` with what else is said of it, or remove all of that. Raises InspectionNotFound.
 
@@ -237,19 +237,19 @@ class Inspections:
         def write() -> Inspection:
             with self._transactions.writing() as connection:
                 before = _find_inspection(connection, inspection_id)
-                said = _details(before, label, details)
-                if before.label != label or said != _details(before, before.label):
+                if before.label != label or _details(before, label, changes) != _details(before, label):
                     review = before.review
                     if label is None and review == "feedback":
                         review = _detected_reason(connection, before)
-                    _label(connection, before, label, None, said, review=review, decided=label is not None)
+                    _label(connection, before, label, None, changes, review=review, decided=label is not None)
                     _remove_promoted(connection, before)
                 return _find_inspection(connection, inspection_id)
 
         def find(connection: Connection) -> Inspection | None:
             inspection = _find_inspection(connection, inspection_id)
-            said = inspection.label == label and _details(inspection, label) == _details(inspection, label, details)
-            return inspection if said else None
+            if inspection.label != label or _details(inspection, label, changes) != _details(inspection, label):
+                return None
+            return inspection
 
         return self._transactions.certainly(write, find)
 
@@ -357,14 +357,14 @@ def _label(
     before: Inspection,
     label: Label | None,
     promoted: int | None,
-    details: DefectDetails | None = None,
+    changes: DefectDetails | None = None,
     confirmed: Sequence[str] = (),
     *,
     review: ReviewReason | None,
     decided: bool = False,
 ) -> None:
     """Store a label. review: why the inspection is in the review queue, or was, where that is `decided`."""
-    at = now()
+    at, details = now(), _details(before, label, changes)
     labelled = replace(
         before,
         label=label,
@@ -372,25 +372,19 @@ def _label(
         promoted_reference_id=promoted,
         review=review,
         reviewed_at=at if decided and review is not None else None,
-        **(after := _details(before, label, details)),
+        **details,
     )
     _update(connection, labelled)
-    was: dict[str, Any] = {"label": before.label, "promoted_reference_id": before.promoted_reference_id}
-    now_is: dict[str, Any] = {"label": label, "promoted_reference_id": promoted}
-    if after != (details_before := _details(before, before.label)):
-        was |= details_before
-        now_is |= after
+    earlier: dict[str, Any] = {"label": before.label, "promoted_reference_id": before.promoted_reference_id}
+    present: dict[str, Any] = {"label": label, "promoted_reference_id": promoted}
+    if details != (earlier_details := _details(before, before.label)):
+        earlier |= earlier_details
+        present |= details
     if labelled.waits:
-        now_is["waits"] = True
+        present["waits"] = True
     if confirmed:
-        now_is["confirmed"] = list(confirmed)
-    note(
-        connection,
-        "inspection.labelled",
-        before.id,
-        was,
-        now_is,
-    )
+        present["confirmed"] = list(confirmed)
+    note(connection, "inspection.labelled", before.id, earlier, present)
 
 
 def _details(before: Inspection, label: Label | None, changes: DefectDetails | None = None) -> DefectDetails:

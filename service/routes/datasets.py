@@ -1,4 +1,4 @@
-"""`/inspections/dataset.zip` and `/categories/{name}/test-images/dataset.zip`: labelled images to take away."""
+"""`/inspections/dataset.zip` and `/categories/{name}/test-set.zip`: labelled images to take away."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def inspections(state: Annotated[AppState, Depends(app_state)], wanted: Wa
 
 
 @router.get(
-    "/categories/{name}/test-images/dataset.zip",
+    "/categories/{name}/test-set.zip",
     response_class=StreamingResponse,
     responses={**documented_problems("not-found", "conflict"), **_ZIP},
 )

@@ -22,7 +22,7 @@ _UNREADABLE = "Its stored image is missing or damaged."
 def inspections_dataset(library: ReferenceStore, matching: InspectionFilter) -> Iterator[bytes]:
     """A ZIP archive of the matching inspections that are labelled, and the references of their categories.
 
-    An image that is labelled good has become a reference; here it is a test image, and no reference. Masks are drawn
+    An image that is labelled good is a test image here, and no reference, though the label made it one. Masks are drawn
     from the regions that were found. Conflict when no inspection is labelled.
     """
     labels: tuple[Label, ...] = ("defect", "good") if matching.label is None else (matching.label,)

@@ -279,8 +279,8 @@ def remove_labelled_image(name: str, image_id: int) -> Call[models.LabelledImage
 
 
 def test_set_dataset(name: str) -> Call[bytes]:
-    """`GET /categories/{name}/test-images/dataset.zip`."""
-    return Call("GET", "/categories/{name}/test-images/dataset.zip", _content, {"name": name})
+    """`GET /categories/{name}/test-set.zip`."""
+    return Call("GET", "/categories/{name}/test-set.zip", _content, {"name": name})
 
 
 def evaluations(name: str) -> Call[models.Evaluations]:

@@ -35,7 +35,7 @@ export async function showTestSet(place, { name }, signal) {
         text: t(`testset.drop.${defective ? "defective" : "good"}`), choose: t(`testset.choose.${defective ? "defective" : "good"}`),
         multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => add(files, defective),
       }))), sending, counts, h("div", { class: "actions" },
-        h("button", { onclick: () => download(`${path}/test-images/dataset.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
+        h("button", { onclick: () => download(`${path}/test-set.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
     body, card);
   await refresh();
   repeat(EVERY_MS, () => refresh().catch(() => {}), signal); // the next round asks again

@@ -117,15 +117,15 @@ def test_what_cannot_be_included_is_named_in_the_manifest(plant: TestClient, tmp
 
 def test_a_test_set_is_evaluated_after_an_export(plant: TestClient, tmp_path: Path) -> None:
     route = "/categories/disc/test-images"
-    check_problem(plant.get(f"{route}/dataset.zip"), 409, "conflict")
-    check_problem(plant.get("/categories/none/test-images/dataset.zip"), 404, "not-found")
+    check_problem(plant.get("/categories/disc/test-set.zip"), 409, "conflict")
+    check_problem(plant.get("/categories/none/test-set.zip"), 404, "not-found")
     added = {}
     for defective, seeds in ((False, (500, 501)), (True, (502, 503))):
         body = files(*(part(seed, scratched=defective) for seed in seeds))
         answer = plant.post(route, data={"defective": str(defective).lower()}, files=body)
         added[defective] = [result["id"] for result in answer.json()["results"]]
     plant.put(f"{route}/{added[True][0]}/mask", files=files(mask_png())).raise_for_status()
-    manifest = unpacked(plant.get(f"{route}/dataset.zip"), tmp_path / "set")
+    manifest = unpacked(plant.get("/categories/disc/test-set.zip"), tmp_path / "set")
     assert Counter(line["source"] for line in manifest) == {"test image": 4, "reference": 11}
     said = evaluated(tmp_path / "set", tmp_path / "out")
     assert "4 test images, 2 of them defective, 1 with a mask" in said
