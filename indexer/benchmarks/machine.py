@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import sys
@@ -12,6 +13,7 @@ import faiss
 import numpy as np
 import torch
 
+_STATM = Path("/proc/self/statm")
 _COPIED = 256 << 20  # bytes: far more than any cache holds
 _SIDE = 2048
 FLAGS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_tile": "AMX", "f16c": "F16C"}
@@ -33,6 +35,12 @@ def describe() -> str:
         "NumPy": np.__version__,
     }
     return "; ".join([*parts, ", ".join(f"{name} {version}" for name, version in versions.items())])
+
+
+def resident_bytes() -> int | None:
+    """The resident set of this process; None where the system does not report it."""
+    gc.collect()
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _STATM.exists() else None
 
 
 def copying(device: torch.device) -> tuple[Callable[[], object], int]:

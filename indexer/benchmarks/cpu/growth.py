@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 from indexer.benchmarks.cpu.plan import FULL, QUICK
 from indexer.benchmarks.cpu.subjects import filled_bank, grow, space_of
+from indexer.benchmarks.machine import resident_bytes
 
-_STATM = Path("/proc/self/statm")
 _FIRST = 20  # references before the first reading: buffers that come once are then there
 
 
 def resident_growth(dim: int, quick: bool) -> float | None:
     """Growth of the resident set over the codes added, at fp16; None where the system does not report it."""
-    if not _STATM.exists():
+    if resident_bytes() is None:
         return None
     command = [sys.executable, "-m", "indexer.benchmarks.cpu.growth", str(dim), "quick" if quick else "full"]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _resident() -> int:
-    gc.collect()
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def _main(dim: int, size: str) -> None:
     plan = QUICK if size == "quick" else FULL
     memory = filled_bank(space_of(plan, dim), "fp16", _FIRST)
-    codes, resident = memory.code_bytes, _resident()
+    codes, before = memory.code_bytes, resident_bytes()
     memory = grow(memory, plan.growth)
-    print((_resident() - resident) / (memory.code_bytes - codes))
+    after = resident_bytes()
+    if before is not None and after is not None:  # `resident_growth` has asked
+        print((after - before) / (memory.code_bytes - codes))
 
 
 if __name__ == "__main__":
