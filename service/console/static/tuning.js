@@ -22,13 +22,16 @@ export function tuningCard({ name }, refresh) {
     shown = seen;
     const few = good < minGood || defective < minDefective;
     const running = tuning !== null && tuning.finished_at === null;
+    const applicable = tuning !== null && tuning.result?.better && !tuning.outdated;
     fill(content,
-      few && tuning === null ? h("p", {}, t("tuning.few", { minGood, minDefective })) : null,
+      few ? h("p", {}, t("tuning.few", { minGood, minDefective })) : null,
       running ? progress(tuning) : null,
       tuning?.error ? h("p", { class: "error", role: "alert" }, tuning.error) : null,
       tuning?.result ? said(tuning) : null,
-      h("div", { class: "actions" }, running ? h("button", { onclick: () => act("DELETE") }, t("tuning.cancel"))
-        : h("button", { disabled: few, onclick: () => act("POST") }, t(tuning === null ? "tuning.start" : "tuning.again"))));
+      h("div", { class: "actions" },
+        applicable ? h("button", { class: "primary", onclick: () => apply(tuning.result.changes, tuning.settings) }, t("tuning.apply")) : null,
+        running ? h("button", { onclick: () => act("DELETE") }, t("tuning.cancel"))
+          : h("button", { disabled: few, onclick: () => act("POST") }, t(tuning === null ? "tuning.start" : "tuning.again"))));
   }
 
   function progress({ done, images }) {
@@ -45,8 +48,7 @@ export function tuningCard({ name }, refresh) {
         h("li", {}, settingChange(key, then[key], value)))),
       result.better && "geometry" in result.changes ? h("p", {}, t("tuning.geometry")) : null,
       h("p", { class: "hint" }, t("tuning.basis", { good: result.good, defective: result.defective, candidates: result.candidates, agreement: percent(result.agreement, 0) }), " ",
-        result.skipped ? t("tuning.skipped", { skipped: result.skipped }) : "", " ", outdated ? t("tuning.outdated") : ""),
-      result.better && !outdated ? h("button", { class: "primary", onclick: () => apply(result.changes, then) }, t("tuning.apply")) : null);
+        result.skipped ? t("tuning.skipped", { skipped: result.skipped }) : "", " ", outdated ? t("tuning.outdated") : ""));
   }
 
   async function act(method) {
