@@ -107,8 +107,8 @@ class Server:
 
     def geometry(self, product: str) -> InputGeometry:
         """How a product is inspected."""
-        found = self.request("GET", f"/categories/{product}")["geometry"]
-        return InputGeometry(tuple(found["resized"]), tuple(found["window"]))
+        geometry = self.request("GET", f"/categories/{product}")["geometry"]
+        return InputGeometry(tuple(geometry["resized"]), tuple(geometry["window"]))
 
     def set_false_reject_rate(self, product: str, rate: float) -> None:
         """Set the share of good parts that may be rejected."""

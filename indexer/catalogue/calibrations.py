@@ -121,10 +121,10 @@ def _drift(row: Row[Any]) -> DriftTest:
     return DriftTest(row.calibration_key, row.version, row.started_at, row.flagged_at, scores, scene)
 
 
-def _martingale(kept: dict[str, Any]) -> DriftMartingale:
-    if len(kept.get("capitals", ())) != STRATEGIES:
+def _martingale(stored: dict[str, Any]) -> DriftMartingale:
+    if len(stored.get("capitals", ())) != STRATEGIES:
         return DriftMartingale()  # an earlier release's begins anew
-    return DriftMartingale(**{**kept, "counts": tuple(kept["counts"]), "capitals": tuple(kept["capitals"])})
+    return DriftMartingale(**{**stored, "counts": tuple(stored["counts"]), "capitals": tuple(stored["capitals"])})
 
 
 def count_drift(connection: Connection, inspections: Iterable[Inspection]) -> None:

@@ -62,12 +62,12 @@ def extract(source: Catalogue, file: Path, categories: Collection[str]) -> tuple
                 connection.exec_driver_sql("COMMIT")  # what was deleted is not to be read in the file either
                 connection.exec_driver_sql("VACUUM")
     Path(f"{file}.lock").unlink(missing_ok=True)
-    made = Catalogue.open(url)
+    extracted = Catalogue.open(url)
     try:
-        with made.dump.state() as state:
+        with extracted.dump.state() as state:
             return state.files()
     finally:
-        made.close()
+        extracted.close()
         Path(f"{file}.lock").unlink(missing_ok=True)
 
 
@@ -78,10 +78,10 @@ def _of_references(rows: Iterator[Row]) -> Iterator[Row]:
 def _keep(connection: Connection, names: Collection[str]) -> None:
     """Delete all that is not of the live references of these categories in the memory being served."""
     live = select(CategoryRow.id, CategoryRow.name).where(CategoryRow.removed_at.is_(None), CategoryRow.name.in_(names))
-    found = {row.name: row.id for row in connection.execute(live)}
-    if missing := sorted(set(names) - found.keys()):
+    ids_by_name = {row.name: row.id for row in connection.execute(live)}
+    if missing := sorted(set(names) - ids_by_name.keys()):
         raise CategoryNotFound(f"there is no category {missing[0]!r}")
-    ids = list(found.values())
+    ids = list(ids_by_name.values())
     served = select(MemoryRow.id).where(MemoryRow.active)
     for table in (LeaveOneOutRow, AdaptationRow, CalibrationRow):
         connection.execute(delete(table).where(table.category_id.not_in(ids) | table.memory_id.not_in(served)))

@@ -117,7 +117,7 @@ class DriftTest:
 
     def update(self, p_values: Sequence[DriftPValues], references: int, at: datetime) -> DriftTest:
         """The state after further inspections, in order, calibrated with this many references, recorded at a time."""
-        scores = self.scores.update([each.score for each in p_values], references)
-        scene = self.scene.update([each.scene for each in p_values if each.scene is not None], references)
+        scores = self.scores.update([p_value.score for p_value in p_values], references)
+        scene = self.scene.update([p_value.scene for p_value in p_values if p_value.scene is not None], references)
         raised = at if scores.drifting or scene.drifting else None
         return replace(self, scores=scores, scene=scene, flagged_at=self.flagged_at or raised)

@@ -34,7 +34,7 @@ class Figures:
     pixel_error: float = field(default=0.0, kw_only=True)
 
 
-FIGURES = tuple(each.name for each in fields(Figures) if not each.kw_only)
+FIGURES = tuple(figure.name for figure in fields(Figures) if not figure.kw_only)
 
 
 def measure(scores: NDArray[np.float64], defective: NDArray[np.bool_], pixels: PixelCounts) -> Figures:

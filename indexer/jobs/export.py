@@ -79,8 +79,12 @@ def _written(
                 f"the memory in {folder.root} was made by {made_by}, not by {space.encoder} with these settings: "
                 "export with its own encoder"
             )
-        named = [(folder.root / each.path, each) for each in extract(catalogue, target / CATALOGUE, categories)]
-        counts = {each.name: each.references for each in catalogue.categories.list() if each.name in categories}
+        named = [
+            (folder.root / named_file.path, named_file)
+            for named_file in extract(catalogue, target / CATALOGUE, categories)
+        ]
+        listed = catalogue.categories.list()
+        counts = {category.name: category.references for category in listed if category.name in categories}
         model, of_encoder = _encoder(settings.model)
         named += [*of_encoder, *_below(folder.root / CONVERTED, CONVERTED)]
         files = {CATALOGUE: _content(target / CATALOGUE)}
@@ -119,8 +123,8 @@ def _encoder(model: str) -> tuple[str, list[tuple[Path, NamedFile]]]:
 
 def _below(root: Path, name: str) -> list[tuple[Path, NamedFile]]:
     """Every file below a folder: where it lies, and its path in the export; none where there is no folder."""
-    files = sorted(each for each in root.rglob("*") if each.is_file())
-    return [(each, NamedFile(f"{name}/{each.relative_to(root)}", None)) for each in files]
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return [(path, NamedFile(f"{name}/{path.relative_to(root)}", None)) for path in files]
 
 
 def _copied(source: Path, target: Path, sha256: str | None) -> ExportedFile:

@@ -68,7 +68,7 @@ class Manifest:
                 raise ExportError(f"{folder} was exported by a newer version of Touchstone: serve it with that")
             encoder = fields.pop("encoder")
             encoder["layers"] = None if encoder["layers"] is None else tuple(encoder["layers"])
-            files = {path: ExportedFile(**each) for path, each in fields.pop("files").items()}
+            files = {path: ExportedFile(**values) for path, values in fields.pop("files").items()}
             return cls(encoder=ExportedEncoder(**encoder), files=files, **fields)
         except FileNotFoundError:
             raise ExportError(f"{folder} holds no {MANIFEST}: it is no export, or one that was cut off") from None
@@ -102,6 +102,6 @@ def data_folder_of(folder: Path) -> Iterator[Path]:
         (data / ORIGINALS).symlink_to((folder / ORIGINALS).resolve())
         for name in (SEGMENTS, CONVERTED):
             (data / name).mkdir()
-            for each in (folder / name).iterdir() if (folder / name).is_dir() else ():
-                (data / name / each.name).symlink_to(each.resolve())
+            for file in (folder / name).iterdir() if (folder / name).is_dir() else ():
+                (data / name / file.name).symlink_to(file.resolve())
         yield data

@@ -66,10 +66,10 @@ def revoke(key_id: str, data: Data = None, database_url: DatabaseUrl = None) -> 
         keys.revoke(_plain("key's id", key_id))
 
 
-def _plain(what: str, given: str) -> str:
+def _plain(what: str, argument: str) -> str:
     """Text from the command line by the one rule for text; exits with one line when it breaks that."""
     try:
-        return plain(given)
+        return plain(argument)
     except TextRejected as refused:
         fail(f"the {what} {refused}")
 

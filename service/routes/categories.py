@@ -88,8 +88,8 @@ async def update_category(
     Other replicas apply the change within a second, or immediately for a detection that requires the response's
     `X-Index-Version`.
     """
-    given = patch.model_dump(exclude_unset=True, exclude={"geometry"})
-    changes = settings_changes(state, name, given)
+    patched = patch.model_dump(exclude_unset=True, exclude={"geometry"})
+    changes = settings_changes(state, name, patched)
     if patch.geometry is not None:
         await change_geometry(state, name, geometry_choice(patch.geometry))
     return await _changed(state, name, changes)
@@ -158,11 +158,11 @@ async def drift(
 ) -> DriftPartsView:
     """Where its drift tests stand, and the parts that moved them most."""
     await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    kept = (await asyncio.to_thread(state.library.catalogue.calibrations.drifts)).get(name)
-    if kept is None:
+    drift_test = (await asyncio.to_thread(state.library.catalogue.calibrations.drifts)).get(name)
+    if drift_test is None:
         return DriftPartsView(drift=None, parts=())
-    parts = await asyncio.to_thread(drifting_parts, state.library.catalogue, name, kept, limit)
-    return DriftPartsView(drift=_drift_view(kept), parts=tuple(map(inspection_view, parts)))
+    parts = await asyncio.to_thread(drifting_parts, state.library.catalogue, name, drift_test, limit)
+    return DriftPartsView(drift=_drift_view(drift_test), parts=tuple(map(inspection_view, parts)))
 
 
 @router.post("/{name}/drift/restart", responses=documented_problems("not-found"))
@@ -263,15 +263,15 @@ def _change_view(state: AppState, change: GeometryChange) -> GeometryChangeView:
     )
 
 
-def _drift_view(kept: DriftTest) -> DriftView:
+def _drift_view(drift_test: DriftTest) -> DriftView:
     return DriftView(
-        state=kept.state,
-        inspections=kept.scores.inspections,
-        scores=_martingale_view(kept.scores),
-        scene=_martingale_view(kept.scene),
+        state=drift_test.state,
+        inspections=drift_test.scores.inspections,
+        scores=_martingale_view(drift_test.scores),
+        scene=_martingale_view(drift_test.scene),
         alarm=ALARM,
-        since=kept.started_at,
-        flagged_at=kept.flagged_at,
+        since=drift_test.started_at,
+        flagged_at=drift_test.flagged_at,
     )
 
 

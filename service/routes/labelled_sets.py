@@ -128,9 +128,9 @@ async def mask(
     upload, _ = await read_upload(request, _NoFields, 1)
     [file] = upload.files
     await state.onboarding_decoder.read(file)
-    found = await set_labelled_mask(state, name, image_id, file.data, detect_suffix(file.data))
+    labelled_image = await set_labelled_mask(state, name, image_id, file.data, detect_suffix(file.data))
     state.evaluations.soon()
-    return _image_view(found)
+    return _image_view(labelled_image)
 
 
 @router.delete("/{name}/test-images/{image_id}", responses=documented_problems("not-found"))
@@ -154,9 +154,11 @@ async def image(
     side: Side = None,
 ) -> Response:
     """The image as it was sent, or smaller."""
-    found = await asyncio.to_thread(state.library.catalogue.labelled_sets.image, name, image_id)
-    data = await read_stored_image(state, found.image_sha256, found.image_suffix, held)
-    return await image_response(state.thread_pools.files, data, found.image_suffix, side, state.settings.image_limits)
+    labelled_image = await asyncio.to_thread(state.library.catalogue.labelled_sets.image, name, image_id)
+    data = await read_stored_image(state, labelled_image.image_sha256, labelled_image.image_suffix, held)
+    return await image_response(
+        state.thread_pools.files, data, labelled_image.image_suffix, side, state.settings.image_limits
+    )
 
 
 @router.get("/{name}/evaluations", responses=documented_problems("not-found"))
@@ -243,20 +245,20 @@ async def roll_back_to(
     )
 
 
-def _image_view(found: LabelledImage) -> LabelledImageView:
+def _image_view(labelled_image: LabelledImage) -> LabelledImageView:
     return LabelledImageView(
-        id=found.id,
-        filename=found.filename,
-        defective=found.defective,
-        width=found.width,
-        height=found.height,
-        added_at=found.added_at,
-        mask=found.mask_sha256 is not None,
+        id=labelled_image.id,
+        filename=labelled_image.filename,
+        defective=labelled_image.defective,
+        width=labelled_image.width,
+        height=labelled_image.height,
+        added_at=labelled_image.added_at,
+        mask=labelled_image.mask_sha256 is not None,
     )
 
 
-def _evaluation_view(found: EvaluatedSet) -> EvaluationView:
-    one = found.evaluation
+def _evaluation_view(evaluated: EvaluatedSet) -> EvaluationView:
+    one = evaluated.evaluation
     return EvaluationView(
         id=one.id,
         version=one.version,
@@ -265,6 +267,6 @@ def _evaluation_view(found: EvaluatedSet) -> EvaluationView:
         images=one.images,
         done=one.done,
         settings=settings_json(one.settings),
-        summary=RecallSummaryView(**asdict(found.summary)),
-        change=None if found.change is None else RecallChangeView(**asdict(found.change)),
+        summary=RecallSummaryView(**asdict(evaluated.summary)),
+        change=None if evaluated.change is None else RecallChangeView(**asdict(evaluated.change)),
     )

@@ -140,8 +140,8 @@ async def references(
     from_feedback: Annotated[bool, Query(description="Only references added by feedback.")] = False,
 ) -> ReferencePage:
     """Live references in order of id, of one category or of all."""
-    found = state.library.catalogue.references.page
-    page = await asyncio.to_thread(found, category, cursor, limit, removed=removed, from_feedback=from_feedback)
+    read_page = state.library.catalogue.references.page
+    page = await asyncio.to_thread(read_page, category, cursor, limit, removed=removed, from_feedback=from_feedback)
     return ReferencePage(references=tuple(_view(item) for item in page.items), next_cursor=page.next_cursor)
 
 

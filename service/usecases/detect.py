@@ -181,11 +181,11 @@ async def _decode(
         *await state.decoder.decode(upload, memory.space.global_geometry, reading)
     ]
     categories: list[str | None] = [None] * len(files)
-    for index, found in (await _recognise(state, decoded)).items():
-        if isinstance(found, Exception):
-            decoded[index] = found
+    for index, outcome in (await _recognise(state, decoded)).items():
+        if isinstance(outcome, Exception):
+            decoded[index] = outcome
         else:
-            categories[index] = found
+            categories[index] = outcome
     for geometry in {memory.geometry_of(name) for name in categories if name is not None}:
         if geometry == memory.space.global_geometry:
             continue
@@ -202,17 +202,17 @@ async def _recognise(state: AppState, decoded: Sequence[DecodedImage | Exception
     futures = state.worker.submit_detections(
         [(image.prepared, recognise) for image in images.values()], _deadline(state, len(images))
     )
-    found = await _outcomes(futures)
-    return dict(zip(images, found, strict=True))
+    outcomes = await _outcomes(futures)
+    return dict(zip(images, outcomes, strict=True))
 
 
 async def _outcomes(futures: Sequence[Future[T]]) -> list[T | Exception]:
     """What each job returned or raised: one that fails keeps none of the others from its end."""
     outcomes: list[T | Exception] = []
-    for each in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
-        if isinstance(each, BaseException) and not isinstance(each, Exception):
-            raise each
-        outcomes.append(each)
+    for outcome in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
+            raise outcome
+        outcomes.append(outcome)
     return outcomes
 
 

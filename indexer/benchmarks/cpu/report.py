@@ -54,6 +54,6 @@ def markdown(machine: str, measurements: Sequence[Measurement]) -> str:
 def _cells_of(line: StageLine) -> list[str]:
     """Milliseconds of each stage; nothing where there is no figure."""
     seconds = [line.total, *(line.stages.get(stage) for stage in _ALL_STAGES)]
-    figures = ["" if each is None else f"{each * 1e3:.3g}" for each in seconds]
+    figures = ["" if duration is None else f"{duration * 1e3:.3g}" for duration in seconds]
     rate = "" if line.rate is None else f"{line.rate:.1f}"
     return [line.what, line.image, line.clients, *figures, rate]

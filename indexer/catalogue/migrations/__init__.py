@@ -22,12 +22,12 @@ def is_empty(engine: Engine) -> bool:
 
 def check(engine: Engine) -> None:
     """Raise SchemaMismatch unless the database has exactly the schema of this version."""
-    found = _revision(engine)
-    if found == NEEDED:
+    current = _revision(engine)
+    if current == NEEDED:
         return
-    _refuse_newer(found)
+    _refuse_newer(current)
     raise SchemaMismatch(
-        f"the catalogue has schema {found or 'none'} and this version needs {NEEDED}: run `touchstone migrate`"
+        f"the catalogue has schema {current or 'none'} and this version needs {NEEDED}: run `touchstone migrate`"
     )
 
 
@@ -40,10 +40,10 @@ def revisions() -> tuple[str, ...]:
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
-    found = _revision(engine)
-    if found == NEEDED and revision == "head":
+    current = _revision(engine)
+    if current == NEEDED and revision == "head":
         return
-    _refuse_newer(found)
+    _refuse_newer(current)
     from alembic import command
 
     with engine.execution_options(immediate=True).begin() as connection:
@@ -75,13 +75,13 @@ def _revision(engine: Engine) -> str | None:
     if not inspect(engine).has_table("alembic_version"):
         return None
     with engine.connect() as connection:
-        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return found
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
-def _refuse_newer(found: str | None) -> None:
-    if found is not None and found not in revisions():
+def _refuse_newer(revision: str | None) -> None:
+    if revision is not None and revision not in revisions():
         raise SchemaMismatch(
-            f"the catalogue has schema {found}, from a newer version of Touchstone: run that version, "
+            f"the catalogue has schema {revision}, from a newer version of Touchstone: run that version, "
             f"or restore the backup made before its `touchstone migrate`"
         )
