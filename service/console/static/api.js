@@ -30,8 +30,8 @@ export class Problem extends Error {
 /** The URL of a path of the API, or of a page of the service. */
 export function address(path, query = {}) {
   const url = new URL(path.slice(1), ROOT);
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  url.search = new URLSearchParams(given);
+  const present = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  url.search = new URLSearchParams(present);
   return url.href;
 }
 

@@ -15,7 +15,7 @@ export function chart({ said, height = 220, lines, bars = [], across, up }) {
   const foot = height - BOTTOM - (bars.length ? STRIP + 8 : 0);
   const atX = (value) => LEFT + ((value - across.from) / (across.to - across.from || 1)) * (WIDTH - LEFT - 8);
   const atY = (value) => foot - ((value - up.from) / (up.to - up.from || 1)) * (foot - 8);
-  const most = Math.max(1, ...bars.map(({ parts }) => parts.reduce((sum, { value }) => sum + value, 0)));
+  const tallest = Math.max(1, ...bars.map(({ parts }) => parts.reduce((sum, { value }) => sum + value, 0)));
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": said },
     up.ticks.map(([value, text]) => [
       s("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: atY(value), y2: atY(value) }),
@@ -24,7 +24,7 @@ export function chart({ said, height = 220, lines, bars = [], across, up }) {
     across.ticks.map(([value, text], index, { length }) => s("text", {
       x: atX(value), y: height - 6, "text-anchor": index === 0 ? "start" : index === length - 1 ? "end" : "middle",
     }, text)),
-    bars.map((bar) => stacked(bar, atX, height - BOTTOM, most)).flat(),
+    bars.map((bar) => stacked(bar, atX, height - BOTTOM, tallest)).flat(),
     lines.map(({ kind, points }) => s("path", { class: `line ${kind}`, d: path(points, atX, atY) })),
   );
   const legend = lines.length > 1 ? h("p", { class: "legend" },
@@ -47,12 +47,12 @@ export function ticks(from, to, format, count = 4) {
   return labelled;
 }
 
-function stacked({ x, width, parts }, atX, foot, most) {
+function stacked({ x, width, parts }, atX, foot, tallest) {
   const left = atX(x);
   const wide = Math.max(1, atX(x + width) - left - 1);
   let y = foot;
   return parts.filter(({ value }) => value > 0).map(({ kind, value }) => {
-    const high = (value / most) * STRIP;
+    const high = (value / tallest) * STRIP;
     y -= high;
     return s("rect", { class: `bar-part tone-${kind}`, x: left, y, width: wide, height: high });
   });

@@ -77,7 +77,7 @@ export async function wantedAllTheSame(inspection, { effect, confirm_role: role 
         shown(`/inspections/${inspection.id}/image`, t("effect.part", { name: inspection.filename })),
         nearest ? shown(`/references/${nearest.reference_id}/image`, t("effect.nearest", { id: String(nearest.reference_id), category: nearest.category })) : null),
       threshold(effect, inspection.category),
-      h("ul", { class: "reasons" }, effect.reasons.map((each) => h("li", {}, reason(each, effect, inspection.category)))),
+      h("ul", { class: "reasons" }, effect.reasons.map((cause) => h("li", {}, reason(cause, effect, inspection.category)))),
       allowed ? null : h("p", { class: "error" }, t("effect.role", { role: t(`role.${role}`) }))),
   });
 }

@@ -87,11 +87,11 @@ export function geometryCard(category, signal) {
   const fields = defectFields({ about: () => ({ category: category.name }), changed, signal });
   const mismatch = h("select", { id: "on-mismatch", onchange: changed }, ON_MISMATCH.map((each) => h("option", { value: each }, t(`geometry.mismatch.${each}`))));
   const save = h("button", { class: "primary", disabled: true }, t("geometry.save"));
-  let kept = category;
+  let current = category;
   show(category);
   mismatch.value = category.geometry.on_mismatch;
   repeat(EVERY_MS, async () => {
-    if (kept.geometry_change === null) return;
+    if (current.geometry_change === null) return;
     const found = await get(path, {}, signal).catch(() => null); // the next round asks again
     if (found !== null) show(found);
   }, signal);
@@ -102,7 +102,7 @@ export function geometryCard(category, signal) {
 
   function body() {
     const choice = fields.choice();
-    const other = mismatch.value !== kept.geometry.on_mismatch ? { on_mismatch: mismatch.value } : null;
+    const other = mismatch.value !== current.geometry.on_mismatch ? { on_mismatch: mismatch.value } : null;
     return choice === null && other === null ? null : { ...choice, ...other };
   }
 
@@ -111,7 +111,7 @@ export function geometryCard(category, signal) {
   }
 
   function show(found) {
-    kept = found;
+    current = found;
     const change = found.geometry_change;
     fill(now, h("p", {}, described(found.geometry)), h("p", { class: leftOut(found.geometry) ? "error" : "hint" }, leftOut(found.geometry) ?? t("geometry.whole")),
       change === null ? null : h("div", { class: "changing", role: "status" },
@@ -126,19 +126,19 @@ export function geometryCard(category, signal) {
     const wanted = body();
     if (wanted !== null && await patched(wanted)) {
       fields.clear();
-      tell(t(kept.geometry_change === null ? "geometry.saved" : "geometry.begun"));
+      tell(t(current.geometry_change === null ? "geometry.saved" : "geometry.begun"));
     }
   }
 
   async function cancel() {
-    const { resized, window: part, on_mismatch } = kept.geometry;
+    const { resized, window: part, on_mismatch } = current.geometry;
     if (await patched({ resized, window: part, on_mismatch })) tell(t("geometry.cancelled"));
   }
 
   async function patched(geometry) {
     try {
       show(await send("PATCH", path, { geometry }));
-      mismatch.value = kept.geometry.on_mismatch;
+      mismatch.value = current.geometry.on_mismatch;
       changed();
       return true;
     } catch (error) {

@@ -14,7 +14,7 @@ const [HEIGHT, FOOT] = [190, 26]; // pixels, as the style sheet has them
  */
 export function histogram(scores, rates, index, chosen) {
   const count = scores.length;
-  const most = rates.length;
+  const ranks = rates.length;
   const [low, high] = [scores[0], scores.at(-1)];
   const wide = Math.max(high - low, 1e-6);
   const [from, to] = [low - wide * 0.05, high + wide * 0.08];
@@ -27,7 +27,7 @@ export function histogram(scores, rates, index, chosen) {
     s("rect", { class: "grip", x: -22, width: 44, y: 0, height: HEIGHT - FOOT }),
     s("line", { y1: 0, y2: HEIGHT - FOOT }), s("circle", { cy: 10, r: 9 }));
   const drawing = s("svg", { class: "histogram", "aria-hidden": "true" }, bars, axis, ends, line);
-  const slider = h("input", { type: "range", id: "rate", min: 1, max: most, step: 1, "data-own-keys": true, oninput: () => set(Number(slider.value)) });
+  const slider = h("input", { type: "range", id: "rate", min: 1, max: ranks, step: 1, "data-own-keys": true, oninput: () => set(Number(slider.value)) });
   const told = h("output", { for: "rate" });
   let cut = scores[count - index - 1];
   drawing.addEventListener("pointerdown", (event) => {
@@ -60,7 +60,7 @@ export function histogram(scores, rates, index, chosen) {
   function drag(event) {
     const box = drawing.getBoundingClientRect();
     const value = from + ((event.clientX - box.left) / box.width) * (to - from);
-    set(nearestRank(scores, value, most));
+    set(nearestRank(scores, value, ranks));
   }
 
   function set(place) {

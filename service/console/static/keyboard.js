@@ -24,10 +24,10 @@ export function listen() {
     if (event.repeat && event.key === "Enter" && event.target.closest("button")) return event.preventDefault();
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || writing(event.target)) return;
     if (document.querySelector("dialog[open]")) return;
-    const found = bound.get(event.key)?.at(-1);
-    if (!found || (event.target.closest("[data-own-keys]") && event.key.startsWith("Arrow"))) return;
+    const shortcut = bound.get(event.key)?.at(-1);
+    if (!shortcut || (event.target.closest("[data-own-keys]") && event.key.startsWith("Arrow"))) return;
     event.preventDefault();
-    found.act(event);
+    shortcut.act(event);
   });
 }
 
@@ -37,7 +37,7 @@ export function showKeys() {
   const dialog = h("dialog", { class: "dialog", "aria-labelledby": "keys-title" },
     h("h2", { id: "keys-title" }, t("keys.title")),
     h("dl", { class: "keys" }, entries.map(({ keys, text }) => [
-      h("dt", {}, keys.map((each) => h("kbd", {}, named(each)))), h("dd", {}, text),
+      h("dt", {}, keys.map((name) => h("kbd", {}, named(name)))), h("dd", {}, text),
     ]).flat()),
     h("form", { method: "dialog", class: "actions" }, h("button", { class: "primary" }, t("shell.close"))),
   );
@@ -46,9 +46,9 @@ export function showKeys() {
   dialog.showModal();
 }
 
-function named(each) {
+function named(name) {
   const names = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", " ": t("keys.space") };
-  return names[each] ?? each;
+  return names[name] ?? name;
 }
 
 function writing(target) {

@@ -22,7 +22,7 @@ export async function showReferences(place, category, signal) {
     "aria-pressed": String(name === which),
     onclick: ({ currentTarget }) => {
       which = name;
-      for (const each of currentTarget.parentElement.children) each.setAttribute("aria-pressed", String(each === currentTarget));
+      for (const choice of currentTarget.parentElement.children) choice.setAttribute("aria-pressed", String(choice === currentTarget));
       fill(nobody);
       show();
     },

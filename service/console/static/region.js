@@ -23,8 +23,8 @@ export async function showRegion(place, category, signal) {
   const { reference: { id, width, height }, url } = await shown(references, signal);
   const path = `/categories/${encodeURIComponent(category.name)}`;
   const { panel, preview } = previewPanel(category.name, signal);
-  let kept = category.settings.region_of_interest;
-  let areas = copied(kept?.polygons ?? []);
+  let saved = category.settings.region_of_interest;
+  let areas = copied(saved?.polygons ?? []);
   let history = [];
   let selected = 0;
 
@@ -63,32 +63,32 @@ export async function showRegion(place, category, signal) {
   }
 
   function same() {
-    return kept?.mask ? history.length === 0 : JSON.stringify(areas) === JSON.stringify(kept?.polygons ?? []);
+    return saved?.mask ? history.length === 0 : JSON.stringify(areas) === JSON.stringify(saved?.polygons ?? []);
   }
 
   function changed(redraw = true) {
     drop.disabled = areas.length === 0;
-    everywhere.disabled = areas.length === 0 && !kept?.mask;
+    everywhere.disabled = areas.length === 0 && !saved?.mask;
     add.disabled = areas.length >= MOST_AREAS;
     undo.disabled = history.length === 0;
     save.disabled = same();
-    fill(told, areas.length ? t("region.areas", { count: areas.length }) : t(kept?.mask && same() ? "region.mask" : "region.all"));
+    fill(told, areas.length ? t("region.areas", { count: areas.length }) : t(saved?.mask && same() ? "region.mask" : "region.all"));
     if (redraw) draw();
     preview(same() ? null : body());
   }
 
   async function keep() {
-    const before = kept;
+    const before = saved;
     if (!(await patched(body()))) return;
     const act = async () => { if (await patched({ region_of_interest: { polygons: before.polygons } })) tell(t("settings.undone")); };
     const nothing = async () => { if (await patched({ region_of_interest: null })) tell(t("settings.undone")); };
     tell(t("region.saved"), before?.mask ? null : { text: t("feedback.undo"), act: before === null ? nothing : act });
   }
 
-  async function patched(wanted) {
+  async function patched(patch) {
     try {
-      kept = (await send("PATCH", path, wanted)).settings.region_of_interest;
-      areas = copied(kept?.polygons ?? []);
+      saved = (await send("PATCH", path, patch)).settings.region_of_interest;
+      areas = copied(saved?.polygons ?? []);
       history = [];
       selected = 0;
       changed();

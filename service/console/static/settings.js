@@ -15,7 +15,7 @@ export async function showSettings(place, category, signal) {
   const { encoder } = await get("/version", {}, signal);
   const path = `/categories/${encodeURIComponent(category.name)}`;
   const { panel, preview } = previewPanel(category.name, signal);
-  let kept = category.settings;
+  let saved = category.settings;
   const number = (key, attributes) => h("input", { id: `set-${key}`, type: "number", required: true, "aria-describedby": `about-${key}`, ...attributes });
   const inputs = {
     false_reject_rate: number("false_reject_rate", { min: 0.0001, max: 99, step: "any" }),
@@ -35,7 +35,7 @@ export async function showSettings(place, category, signal) {
   const classes = h("textarea", { id: "set-defect_classes", rows: 4, "aria-describedby": "about-defect_classes" });
   const approval = h("input", { type: "checkbox", id: "set-review_feedback", "aria-describedby": "about-review_feedback" });
   const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
-  const back = h("button", { type: "button", disabled: true, onclick: () => { write(kept); changed(); } }, t("settings.back"));
+  const back = h("button", { type: "button", disabled: true, onclick: () => { write(saved); changed(); } }, t("settings.back"));
   const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
     h("h2", {}, t("category.settings")),
     Object.keys(inputs).map((key) => h("div", { class: "field" },
@@ -49,7 +49,7 @@ export async function showSettings(place, category, signal) {
       h("span", { class: "hint", id: "about-defect_classes" }, t("settings.about.defect_classes"))),
     h("div", { class: "actions" }, save, back),
   );
-  write(kept);
+  write(saved);
   fill(place, h("div", { class: "two" }, h("div", { class: "view" }, form, geometryCard(category, signal)), panel));
 
   function write(settings) {
@@ -82,33 +82,33 @@ export async function showSettings(place, category, signal) {
 
   /** What the form says differently from what is kept. */
   function changes() {
-    return differences(read(), kept);
+    return differences(read(), saved);
   }
 
   function changed() {
     const named = weights.some(({ value }) => value !== "");
     for (const input of weights) input.required = named;
-    const wanted = changes();
-    const any = Object.keys(wanted).length > 0;
+    const edited = changes();
+    const any = Object.keys(edited).length > 0;
     const valid = form.checkValidity();
     save.disabled = !any || !valid;
     back.disabled = !any;
-    const { refuse: _, defect_classes: __, review_band: ___, review_feedback: ____, ...tried } = wanted; // which change no verdict
+    const { refuse: _, defect_classes: __, review_band: ___, review_feedback: ____, ...tried } = edited; // which change no verdict
     preview(valid && Object.keys(tried).length > 0 ? tried : null);
   }
 
   async function keep(event) {
     event.preventDefault();
-    const wanted = changes();
-    if (Object.keys(wanted).length === 0) return;
-    const before = Object.fromEntries(Object.keys(wanted).map((key) => [key, kept[key]]));
-    if (await patched(wanted)) tell(t("settings.saved"), { text: t("feedback.undo"), act: async () => { if (await patched(before)) tell(t("settings.undone")); } });
+    const edited = changes();
+    if (Object.keys(edited).length === 0) return;
+    const before = Object.fromEntries(Object.keys(edited).map((key) => [key, saved[key]]));
+    if (await patched(edited)) tell(t("settings.saved"), { text: t("feedback.undo"), act: async () => { if (await patched(before)) tell(t("settings.undone")); } });
   }
 
-  async function patched(wanted) {
+  async function patched(edited) {
     try {
-      kept = (await send("PATCH", path, wanted)).settings;
-      write(kept);
+      saved = (await send("PATCH", path, edited)).settings;
+      write(saved);
       changed();
       return true;
     } catch (error) {

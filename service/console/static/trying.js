@@ -34,21 +34,21 @@ function tryPart(category, kind, signal) {
     form.append("record", "false");
     form.append("images", file, file.name);
     await load(result, showing.signal, async (mine) => {
-      const { results: [found] } = await request("POST", "/detect", { form, patient: true, signal: mine });
-      return told(found, file);
+      const { results: [detection] } = await request("POST", "/detect", { form, patient: true, signal: mine });
+      return told(detection, file);
     });
   }
 
-  function told(found, file) {
-    const shown = viewer({ size: found, regions: found.regions, alt: file.name, choose: () => {}, warmed: false });
+  function told(detection, file) {
+    const shown = viewer({ size: detection, regions: detection.regions, alt: file.name, choose: () => {}, warmed: false });
     shown.image.src = URL.createObjectURL(file);
     shown.image.addEventListener("load", () => URL.revokeObjectURL(shown.image.src), { once: true });
     shown.image.addEventListener("error", () => shown.missing(t("inspection.format")), { once: true });
-    const passes = found.verdict === "normal";
-    const said = found.verdict === "uncalibrated" ? found.advice : t(`try.${kind}.${passes ? "passed" : "rejected"}`);
+    const passes = detection.verdict === "normal";
+    const said = detection.verdict === "uncalibrated" ? detection.advice : t(`try.${kind}.${passes ? "passed" : "rejected"}`);
     return [
-      h("p", { class: "large" }, badge(found.verdict)), h("p", { class: passes === (kind === "good") ? null : "error" }, said),
-      scoreBar(found), shown.element,
+      h("p", { class: "large" }, badge(detection.verdict)), h("p", { class: passes === (kind === "good") ? null : "error" }, said),
+      scoreBar(detection), shown.element,
     ];
   }
 }

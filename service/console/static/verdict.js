@@ -39,8 +39,8 @@ export function badge(verdict, word = t(`verdict.${verdict}`)) {
 /** A bar from 0 to the score, with the threshold marked where there is one. */
 export function scoreBar(inspection) {
   const { score: reached, threshold, verdict } = inspection;
-  const most = Math.max(reached, threshold ?? 0, 1e-6) * 1.2;
-  const at = (value) => `${Math.min(100, (100 * value) / most)}%`;
+  const end = Math.max(reached, threshold ?? 0, 1e-6) * 1.2;
+  const at = (value) => `${Math.min(100, (100 * value) / end)}%`;
   const said = threshold === null
     ? t("score.alone", { score: score(reached) })
     : t("score.against", { score: score(reached), threshold: score(threshold), times: number(reached / threshold, 2) });

@@ -143,7 +143,7 @@ function drawn({ points, bucket_seconds: stretch, total }) {
   const time = ({ at }) => Date.parse(at) / 1000;
   const from = time(points[0]);
   const to = time(points.at(-1)) + stretch;
-  const most = Math.max(...points.map(({ max, threshold }) => Math.max(max, threshold ?? 0)));
+  const highest = Math.max(...points.map(({ max, threshold }) => Math.max(max, threshold ?? 0)));
   const run = (name) => broken(points.map((point) => [time(point) + stretch / 2, point[name]]), 2.5 * stretch);
   const text = (seconds) => moment(new Date(seconds * 1000).toISOString());
   return chart({
@@ -155,6 +155,6 @@ function drawn({ points, bucket_seconds: stretch, total }) {
     ],
     bars: points.map((each) => ({ x: time(each), width: stretch, parts: VERDICTS.map((kind) => ({ kind, value: each.verdicts[kind] ?? 0 })) })),
     across: { from, to, ticks: [[from, text(from)], [to, text(to)]] },
-    up: { from: 0, to: most * 1.1, ticks: ticks(0, most * 1.1, (value) => number(value, 2)) },
+    up: { from: 0, to: highest * 1.1, ticks: ticks(0, highest * 1.1, (value) => number(value, 2)) },
   });
 }

@@ -40,8 +40,8 @@ export async function show(place, { signal }) {
   if (camera) bind(["c"], t("inspect.camera"), () => takePhoto(took), signal);
   const { categories } = await get("/categories", {}, signal);
   choice.append(...categories.map(({ name }) => h("option", { value: name }, name)));
-  const kept = sessionStorage.getItem(REMEMBERED) ?? "";
-  if (categories.some(({ name }) => name === kept) && file === null) choice.value = kept;
+  const remembered = sessionStorage.getItem(REMEMBERED) ?? "";
+  if (categories.some(({ name }) => name === remembered) && file === null) choice.value = remembered;
   if (!categories.length && file === null) fill(result, h("p", { class: "empty" }, t("inspect.nothing")));
 
   /** Inspect the latest image as the product that is chosen now. */
@@ -52,8 +52,8 @@ export async function show(place, { signal }) {
     const tried = !record.checked;
     const asked = { category: choice.value, record: record.checked };
     await load(result, showing.signal, async (mine) => {
-      const found = await inspectImage(file, { ...asked, signal: mine });
-      return inspectionPanel(found, { signal: mine, file, tried, again: inspect });
+      const detection = await inspectImage(file, { ...asked, signal: mine });
+      return inspectionPanel(detection, { signal: mine, file, tried, again: inspect });
     });
   }
 

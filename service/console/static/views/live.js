@@ -146,9 +146,9 @@ export async function show(place, { query, signal }) {
   function draw() {
     drawn = false;
     if (signal.aborted) return;
-    const passed = [...rows.values()].map(({ inspection }) => passes(inspection)).reverse().filter((each) => each !== null);
+    const passed = [...rows.values()].map(({ inspection }) => passes(inspection)).reverse().filter((good) => good !== null);
     const points = runningYield(passed);
-    const rejected = passed.filter((each) => !each).length;
+    const rejected = passed.filter((good) => !good).length;
     const now = points.length ? points.at(-1)[1] : null;
     const figure = (name, value) => h("div", {}, h("strong", {}, value), h("span", { class: "hint" }, t(name)));
     fill(figures,

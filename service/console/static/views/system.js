@@ -155,10 +155,10 @@ async function showKeys(place, signal) {
     event.preventDefault();
     try {
       const body = { name: name.value, role: role.value, expires_in_days: days.value ? Number(days.value) : null };
-      const made = await send("POST", "/keys", body, signal);
-      fill(fresh, h("div", { class: "fresh" }, h("p", {}, t("keys.made", { name: made.name })), h("code", {}, made.token),
+      const created = await send("POST", "/keys", body, signal);
+      fill(fresh, h("div", { class: "fresh" }, h("p", {}, t("keys.made", { name: created.name })), h("code", {}, created.token),
         // Browsers keep the clipboard to https and to this very machine.
-        navigator.clipboard ? h("button", { onclick: () => navigator.clipboard.writeText(made.token).then(() => tell(t("keys.copied"))) }, t("keys.copy")) : null));
+        navigator.clipboard ? h("button", { onclick: () => navigator.clipboard.writeText(created.token).then(() => tell(t("keys.copied"))) }, t("keys.copy")) : null));
       form.reset();
       await list();
     } catch (error) {
