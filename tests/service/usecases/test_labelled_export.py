@@ -126,6 +126,7 @@ def test_a_test_set_is_evaluated_after_an_export(plant: TestClient, tmp_path: Pa
         added[defective] = [result["id"] for result in answer.json()["results"]]
     plant.put(f"{route}/{added[True][0]}/mask", files=files(mask_png())).raise_for_status()
     manifest = unpacked(plant.get("/categories/disc/test-set.zip"), tmp_path / "set")
-    assert Counter(line["source"] for line in manifest) == {"test image": 4, "reference": 11}
+    references = plant.get("/categories/disc").json()["references"]
+    assert Counter(line["source"] for line in manifest) == {"test image": 4, "reference": references}
     said = evaluated(tmp_path / "set", tmp_path / "out")
     assert "4 test images, 2 of them defective, 1 with a mask" in said
