@@ -103,7 +103,7 @@ def review(page: Page, server: ServerProcess, folder: Path) -> None:
         server.client.post("/detect", data=form, files=[("images", ("board.png", image))]).raise_for_status()
     page.goto("/#/review")
     page.locator(".stage img.heat[src^=blob]").wait_for()
-    for key in ("j", " "):
+    for key in ("j", "s"):
         page.keyboard.press(key)
 
 

@@ -45,7 +45,7 @@ export async function showBatch(place, sources, { category, record, signal }) {
       h("div", { class: "heading" }, h("h2", {}, t("batch.title")), h("div", { class: "actions" }, stop, goOn, csv)),
       h("p", { class: "hint" }, t(record ? "batch.recorded" : "batch.unrecorded", { category: category || t("inspect.any") })),
       bar, status),
-    h("div", { class: "table", tabindex: "0", role: "group", "aria-label": t("batch.title") },
+    h("div", { class: "table batch", tabindex: "0", role: "group", "aria-label": t("batch.title") },
       h("table", {}, h("thead", {}, h("tr", {}, headings)), body)));
   await run();
 

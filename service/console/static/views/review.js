@@ -48,7 +48,7 @@ export async function show(place, { query, signal }) {
     h("div", { class: "feed-and-panel" }, h("div", { class: "view" }, list, more), panel));
   bind(["j", "ArrowDown"], t("review.next"), () => step(1), signal);
   bind(["k", "ArrowUp"], t("review.previous"), () => step(-1), signal);
-  bind([" "], t("review.mark"), () => mark(chosen, !rows.get(chosen)?.box.checked), signal);
+  bind(["s"], t("review.mark"), () => mark(chosen, !rows.get(chosen)?.box.checked), signal);
   bind(["a"], t("review.all"), () => markAll(!all.checked), signal);
   bind(["Escape"], t("review.none"), () => markAll(false), signal);
   for (const [decision, key] of Object.entries(KEYS)) bind([key], t(`review.${decision}`), once(() => decide(decision)), signal);
@@ -67,8 +67,8 @@ export async function show(place, { query, signal }) {
     const page = await get("/review", { ...wanted.apiQuery(), limit: PER_PAGE, cursor }, mine);
     if (cursor === null) {
       waiting = page.waiting;
-      const every = wanted.addressQuery().size ? (await get("/review", { limit: 1 }, mine)).waiting : waiting;
-      elsewhere = every - waiting;
+      const total = wanted.addressQuery().size ? (await get("/review", { limit: 1 }, mine)).waiting : waiting;
+      elsewhere = total - waiting;
     }
     const items = page.inspections.map(enlist);
     if (chosen === null) open(page.inspections[0]?.id ?? null);
@@ -181,16 +181,16 @@ export async function show(place, { query, signal }) {
 
   /** Take decided parts out of the list, and show the next one. */
   function leave(ids) {
-    const gone = new Set(ids);
-    const order = [...rows.keys()];
-    const at = order.indexOf(chosen);
-    const next = [...order.slice(at), ...order.slice(0, at).toReversed()].find((id) => !gone.has(id)) ?? null;
-    for (const id of gone) {
+    const decided = new Set(ids);
+    const listed = [...rows.keys()];
+    const position = listed.indexOf(chosen);
+    const next = [...listed.slice(position), ...listed.slice(0, position).toReversed()].find((id) => !decided.has(id)) ?? null;
+    for (const id of decided) {
       rows.get(id).row.remove();
       rows.delete(id);
     }
-    waiting -= gone.size;
-    if (gone.has(chosen)) {
+    waiting -= decided.size;
+    if (decided.has(chosen)) {
       chosen = null;
       open(next);
     }
