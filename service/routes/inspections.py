@@ -212,6 +212,9 @@ async def feedback(
     removes that reference, unless it existed before. `good` needs the image: once it is pruned, the response is a
     conflict. An image that would change the threshold considerably, or does not resemble the product, needs
     confirmation: the response is `confirmation-needed` with its `effect`; repeat the request with `confirm`.
+
+    An operator's `good` is stored, and waits for review before the image becomes a reference: always with the
+    category's `review_feedback`, else where confirmation is needed.
     """
     if body.label == "none":
         return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, None))

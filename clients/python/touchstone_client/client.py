@@ -440,6 +440,7 @@ class Client:
         `defect` may name its class and carry a comment, for example `defect_class="scratch"`; what is left out stays as
         it was, None removes it.
 
+        With an operator's key `good` may wait for review first: `review` is `feedback` and `reviewed_at` None then.
         ConfirmationNeeded when the image would move the threshold far or does not look like the product: show its
         `effect` to a person, and repeat the call with `confirm` to proceed.
         """
