@@ -21,7 +21,11 @@ export async function follow(query, last, { arrived, state, signal }) {
       state("live");
       for await (const event of events(alive(body, connection), "inspection")) {
         last = event.id;
-        arrived(JSON.parse(event.data));
+        try {
+          arrived(JSON.parse(event.data));
+        } catch (error) {
+          reportError(error); // a fault of this page, which its console should tell, and which ends no connection
+        }
       }
     } catch (error) {
       if (signal.aborted) return;

@@ -58,6 +58,16 @@ test("a connection that says nothing for forty seconds is given up", async (cont
   assert.deepEqual(states, ["live", "lost", "live"]);
 });
 
+test("an event that the page cannot show is reported, and the others still arrive", async (context) => {
+  const reported = [];
+  globalThis.reportError = (error) => reported.push(error.name);
+  context.after(() => { delete globalThis.reportError; });
+  const { seen, states } = await followed(context, null, "b", [
+    (response) => { response.write("id: a\nevent: inspection\ndata: {\n\n" + event("b")); },
+  ]);
+  assert.deepEqual([seen, states, reported], [["b"], ["live"], ["SyntaxError"]]);
+});
+
 test("a reader that knows none yet asks for those from now on", async (context) => {
   const { asked } = await followed(context, null, "b", [(response) => { response.write(event("b")); }]);
   assert.deepEqual(asked.map(([, last]) => last), [null]);
