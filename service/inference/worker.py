@@ -37,6 +37,10 @@ class WorkerStoppedError(RuntimeError):
     """The worker has been stopped and accepts no more work."""
 
 
+_ONBOARDING_WAITS = 1.0  # seconds that detections may keep onboarding from the encoder
+_ONBOARDING_SHARE = 0.25  # of the time of detections: what onboarding then takes, lest it waits for ever
+
+
 class Priority(IntEnum):
     """Order of the queues: detection first, then onboarding, then calibration."""
 
@@ -107,6 +111,7 @@ class InferenceWorker:
         self._seconds_per_image = 0.1  # running estimate, for Retry-After
         self.encoded = (0.0, 0.0)  # when images last went through the encoder (monotonic), and the seconds of each
         self.finished = time.monotonic()  # when a batch or a step was last finished
+        self._onboarded = (0.0, 0.0)  # when an onboarding job last ended (monotonic), and the seconds that it took
         self._thread = threading.Thread(target=self._run, name="inference-worker", daemon=True)
         self._thread.start()
 
@@ -125,11 +130,11 @@ class InferenceWorker:
             return [self._enqueue(Priority.DETECT, image, work, deadline) for image, work in images]
 
     def submit_onboarding(self, image: PreparedImage, work: Callable[[JobContext], T]) -> Future[T]:
-        """Queue an image to encode for onboarding; runs after all detections."""
+        """Queue an image to encode for onboarding; runs after detections, see `_onboarding_is_due`."""
         return self._enqueue(Priority.ONBOARD, image, work, float("inf"))
 
     def submit_screening(self, work: Callable[[MemoryBank], T]) -> Future[T]:
-        """Queue an onboarding step without encoding; runs after all detections."""
+        """Queue an onboarding step without encoding; runs after detections, see `_onboarding_is_due`."""
         return self._enqueue(Priority.ONBOARD, None, work, float("inf"))
 
     def submit_calibration(self, work: Callable[[MemoryBank], T]) -> Future[T]:
@@ -177,8 +182,11 @@ class InferenceWorker:
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
+            started = time.monotonic()
             self._run_batch(batch)
             self.finished = time.monotonic()
+            if batch and batch[0].priority is Priority.ONBOARD:
+                self._onboarded = self.finished, self.finished - started
 
     def _next_batch(self) -> list[_Job] | None:
         """Wait for the next batch of the most urgent queue; None when stopped and drained."""
@@ -189,8 +197,10 @@ class InferenceWorker:
                 self._changed.wait()
             if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
                 self._changed.wait_for(lambda: self._stopping or self._complete(queue), self._max_batch_delay)
-            # Work without an image is taken singly, so that a detection waits for one step of it at most.
-            size = 1 if queue[0].image is None else self._batch_size
+            # Work without an image is taken singly, so that a detection waits for one step of it at most; so is an
+            # image that is onboarded while detections wait.
+            singly = queue[0].image is None or (queue[0].priority is not Priority.DETECT and self.waiting)
+            size = 1 if singly else self._batch_size
             batch = [queue.popleft()]
             while queue and len(batch) < size and queue[0].image is not None:
                 batch.append(queue.popleft())
@@ -201,7 +211,17 @@ class InferenceWorker:
         return len(queue) >= min(self._batch_size, self._under_way())
 
     def _next_queue(self) -> deque[_Job] | None:
+        if self._onboarding_is_due():
+            return self._queues[Priority.ONBOARD]
         return next((queue for queue in self._queues.values() if queue), None)
+
+    def _onboarding_is_due(self) -> bool:
+        """Whether onboarding goes before detections: they have kept it waiting, and it has had less than its share."""
+        queue, now = self._queues[Priority.ONBOARD], time.monotonic()
+        if not queue or now - queue[0].accepted < _ONBOARDING_WAITS:
+            return False
+        ended, seconds = self._onboarded
+        return (now - ended) * _ONBOARDING_SHARE >= seconds
 
     @staticmethod
     def _should_run(job: _Job) -> bool:

@@ -149,6 +149,29 @@ def test_detections_go_before_onboarding_and_onboarding_before_calibration(
     assert [8] in encoder.batches
 
 
+def test_detections_without_end_do_not_keep_onboarding_waiting_for_ever(
+    worker: InferenceWorker, encoder: GatedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.inference.worker._ONBOARDING_WAITS", 0.05)
+    onboarded = threading.Event()
+
+    def followed_by_another(turn: JobContext) -> SearchCoroutine[int]:
+        if not onboarded.is_set():
+            worker.submit_detections([(image(1), followed_by_another)], 60)
+        return (yield from brightness(turn))
+
+    encoder.gate.set()
+    worker.submit_detections([(image(1), followed_by_another)], 60)  # from now on there is always one in the queue
+    futures = [worker.submit_onboarding(image(value), lambda turn: None) for value in (7, 8)]
+    steps = worker.submit_screening(lambda memory: memory.rows)
+    try:
+        for future in (*futures, steps):
+            future.result(10)
+    finally:
+        onboarded.set()
+    assert [1] in encoder.batches[encoder.batches.index([7]) : encoder.batches.index([8])], "one at a time"
+
+
 def test_a_poisoned_image_fails_alone_and_the_worker_continues(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     first = held(worker, encoder)
     good, bad, other = detect(worker, 1, POISON, 3)
