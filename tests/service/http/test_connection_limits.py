@@ -180,16 +180,19 @@ def test_an_unread_body_does_not_keep_the_connection_open(server: ServerProcess)
 
 def test_json_may_not_be_as_large_as_images(server: ServerProcess) -> None:
     large = json.dumps({"k": 3, "more": "x" * JSON_BYTES})
-    for content in (large, iter([large.encode()])):  # with its length declared, and in chunks without
-        answer = server.client.patch(
-            "/categories/disc",
-            content=content,
-            headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
-        )
-        assert (answer.status_code, answer.json()["type"]) == (413, "/problems/request-too-large"), answer.text
-    assert server.client.patch("/categories/disc", json={"k": 3}).status_code == 200
-    image = part(7) + bytes(JSON_BYTES)
-    assert server.client.post("/detect", files=files(image)).status_code == 200
+    # A connection that is kept might be closed, as the limits have it, while the next request is on its way.
+    singly = {"Connection": "close"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60, headers=singly) as client:
+        for content in (large, iter([large.encode()])):  # with its length declared, and in chunks without
+            answer = client.patch(
+                "/categories/disc",
+                content=content,
+                headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
+            )
+            assert (answer.status_code, answer.json()["type"]) == (413, "/problems/request-too-large"), answer.text
+        assert client.patch("/categories/disc", json={"k": 3}).status_code == 200
+        image = part(7) + bytes(JSON_BYTES)
+        assert client.post("/detect", files=files(image)).status_code == 200
 
 
 LARGE = 8 << 20  # more than the buffers between two sockets hold
