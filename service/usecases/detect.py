@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -22,7 +23,7 @@ from indexer.references.snapshot_loader import PublishedState
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.detection_jobs import TimedDetection, recognise
 from service.inference.image_reading import reading_of_parts
-from service.inference.worker import DeadlineExceededError, QueueFullError
+from service.inference.worker import QueueFullError
 from service.observability.tracing import Stage
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
@@ -30,6 +31,8 @@ from service.state import AppState
 from service.thread_pools import ThreadPool
 
 T = TypeVar("T")
+
+log = logging.getLogger("touchstone")
 
 
 @dataclass(frozen=True)
@@ -148,18 +151,20 @@ async def _compared(
 ) -> TimedDetection:
     """The detection with what the category of the most similar reference makes of the image, whose geometry is another.
 
-    The detection stands as it is where that category, or room in the queue, has gone in the meantime.
+    Whatever keeps it from being compared, the detection stands as it is.
     """
     own = timed.detection
     category = str(own.unsearched_category)
+    [image] = await state.decoder.decode(Upload((file,)), published.memory.geometry_of(category), reading)
+    if isinstance(image, Exception):
+        return timed
+    job = state.detection_jobs.comparison(image, category, own, published)
     try:
-        [image] = await state.decoder.decode(Upload((file,)), published.memory.geometry_of(category), reading)
-        if isinstance(image, Exception):
-            return timed
-        job = state.detection_jobs.comparison(image, category, own, published)
-        [future] = state.worker.submit_detections([(image.prepared, job)], _deadline(state, 1))
-        better = await asyncio.wrap_future(future)
-    except (GeometryInactive, NoReferencesError, QueueFullError, DeadlineExceededError):
+        [better] = await _outcomes(state.worker.submit_detections([(image.prepared, job)], _deadline(state, 1)))
+    except QueueFullError:
+        return timed
+    if isinstance(better, Exception):
+        log.warning("an image was not compared with %r, which it is most like: %r", category, better)
         return timed
     return replace(timed, detection=replace(own, alternative_category=better))
 

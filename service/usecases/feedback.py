@@ -52,7 +52,7 @@ async def mark_as_good(
 
     An operator's label is kept, and waits for review before the image becomes a reference: always where the category
     has it so (`review_feedback`), else where confirmation is needed.
-    held: for the image's bytes. confirm: the person knows what it would do. role: the person's.
+    lease: for the image's bytes. confirm: the person knows what it would do. role: the person's.
     ConfirmationNeeded when it would move the threshold far or does not look like the product, ConfirmationForbidden
     when this role may not confirm that; Conflict, and ImageRejected.
     """

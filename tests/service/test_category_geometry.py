@@ -125,6 +125,24 @@ def test_a_category_with_another_grid_that_fits_better_is_named(both: TestClient
     assert right["alternative_category"] is None
 
 
+def test_a_comparison_with_another_category_that_fails_leaves_the_verdict(
+    both: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(jobs: object, *_: object) -> object:
+        def run(context: JobContext) -> SearchCoroutine[None]:
+            raise RuntimeError("the card gave out")
+            yield
+
+        return run
+
+    monkeypatch.setattr("service.inference.detection_jobs.DetectionJobs.comparison", fail)
+    wrong, right = both.post("/detect", data={"category": "plate"}, files=files(square(51), plate(903))).json()[
+        "results"
+    ]
+    assert (wrong["verdict"], wrong["alternative_category"]) == ("unfamiliar", None)
+    assert right["verdict"] == "normal"
+
+
 def test_an_unrecognisable_image_does_not_prevent_verdicts_of_the_others(
     both: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
