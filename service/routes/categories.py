@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.drift import ALARM, DriftMartingale, DriftTest
-from indexer.domain.errors import InvalidCursor
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.snapshot import GeometryChange
@@ -21,7 +20,7 @@ from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask
 from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
-from service.routes.dependencies import OnboardingLease, app_state
+from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, app_state
 from service.routes.geometry import geometry_choice
 from service.schemas.calibration import DriftView, MartingaleView, ScoresResponse
 from service.schemas.categories import (
@@ -37,7 +36,7 @@ from service.schemas.categories import (
 from service.schemas.geometry import GeometryChangeView, geometry_view
 from service.schemas.inspections import DriftPartsView, inspection_view
 from service.schemas.references import Removed
-from service.schemas.text import CategoryName, Text
+from service.schemas.text import CategoryName
 from service.state import AppState
 from service.usecases import onboard
 from service.usecases.drift import drifting_parts
@@ -183,21 +182,17 @@ async def restore_category(
     name: Name,
     state: Annotated[AppState, Depends(app_state)],
     admitted: OnboardingLease,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous response.")] = None,
-    limit: Annotated[
-        int, Query(ge=1, le=64, description="Maximum number of references that this request restores.")
-    ] = 16,
+    after: RestoredUntil,
+    limit: RestoreLimit = 16,
 ) -> RestoredCategory:
     """Restore a removed category with its settings, and the references that were removed with it.
 
     Each request restores at most `limit` references: repeat it with `next_cursor` until that is null. Possible for 30
     days. A reference whose image is lost does not prevent the others from being restored. Idempotent.
     """
-    if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
-        raise InvalidCursor("not a cursor of a restored category")
     await asyncio.to_thread(state.library.restore_category, name)
     references = state.library.catalogue.references
-    removed = await asyncio.to_thread(references.removed_with, name, int(cursor or -1), limit + 1)
+    removed = await asyncio.to_thread(references.removed_with, name, after, limit + 1)
     admitted.add(max(0, len(removed[:limit]) - 1))
     outcomes = await onboard.restore(state, name, removed[:limit])
     lost = tuple(

@@ -1,4 +1,4 @@
-"""FastAPI dependencies: the service's state, leases on its in-flight limits."""
+"""FastAPI dependencies: the service's state, leases on its in-flight limits, parameters of several routes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
+from indexer.domain.errors import InvalidCursor
 from service.inference.in_flight import Lease
+from service.schemas.text import Text
 from service.state import AppState
 
 
@@ -42,3 +44,18 @@ AfterAnswer = Annotated[AsyncExitStack, Depends(_after_answer)]  # closed once t
 DetectionLease = Annotated[Lease, Depends(_detection)]
 OnboardingLease = Annotated[Lease, Depends(_onboarding)]
 StoredBytesLease = Annotated[Lease, Depends(_stored_bytes)]  # of bytes; none yet
+
+
+async def _restored_until(
+    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous response.")] = None,
+) -> int:
+    """The id of the last reference that was restored; -1 before the first."""
+    if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
+        raise InvalidCursor("not a cursor of restored references")
+    return int(cursor or -1)
+
+
+RestoredUntil = Annotated[int, Depends(_restored_until)]
+RestoreLimit = Annotated[
+    int, Query(ge=1, le=64, description="Maximum number of references that this request restores.")
+]

@@ -6,17 +6,16 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from indexer.domain.errors import InvalidCursor
 from indexer.domain.labelled_set import LabelledImage
 from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import detect_suffix
 from service.http.image_response import Side, image_response
 from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
-from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
+from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, StoredBytesLease, app_state
 from service.schemas.categories import LostReference, settings_json
 from service.schemas.labelled_sets import (
     ChangesSinceView,
@@ -33,7 +32,7 @@ from service.schemas.labelled_sets import (
     RocPoint,
     RolledBackView,
 )
-from service.schemas.text import CategoryName, Text
+from service.schemas.text import CategoryName
 from service.state import AppState
 from service.usecases.labelled_sets import (
     AddedImage,
@@ -215,10 +214,8 @@ async def roll_back_to(
     evaluation_id: Id,
     state: Annotated[AppState, Depends(app_state)],
     admitted: OnboardingLease,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous response.")] = None,
-    limit: Annotated[
-        int, Query(ge=1, le=64, description="Maximum number of references that this request restores.")
-    ] = 16,
+    after: RestoredUntil,
+    limit: RestoreLimit = 16,
 ) -> RolledBackView:
     """Give a category the settings and references again that an evaluation of its test set was made with.
 
@@ -227,10 +224,8 @@ async def roll_back_to(
     is lost does not prevent the others from being restored. Encoder and geometry stay as they are, and so does how
     files of 16 bits a channel are read. Idempotent.
     """
-    if cursor is not None and (not cursor.isdecimal() or len(cursor) > 18):
-        raise InvalidCursor("not a cursor of a rollback")
     admitted.add(limit - 1)
-    done = await roll_back(state, name, evaluation_id, int(cursor or -1), limit)
+    done = await roll_back(state, name, evaluation_id, after, limit)
     lost = [
         LostReference(reference_id=reference.id, filename=reference.filename, detail=to_problem(outcome).detail)
         for reference, outcome in done.restored
