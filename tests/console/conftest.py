@@ -48,6 +48,7 @@ def watched(browser: Browser, server: ServerProcess) -> Iterator[tuple[Page, Wat
     page = context.new_page()
     seen = Watched(page, f"http://127.0.0.1:{server.port}/")
     yield page, seen
+    seen.print_state()
     context.close()
     assert not seen.errors
     assert not seen.foreign

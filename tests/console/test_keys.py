@@ -44,6 +44,7 @@ def visitor(browser: Browser, guarded: tuple[ServerProcess, dict[Role, str]]) ->
     seen = Watched(page, f"{url}/")
     seen.expected.add(401)
     yield page, seen
+    seen.print_state()
     context.close()
     assert not seen.errors
     assert not seen.foreign

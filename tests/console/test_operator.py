@@ -45,6 +45,7 @@ def screen(browser: Browser, plant: tuple[ServerProcess, str]) -> Iterator[tuple
     seen = Watched(page, f"{url}/")
     seen.expected.add(401)
     yield page, seen
+    seen.print_state()
     context.close()
     assert not seen.errors
     assert not seen.foreign

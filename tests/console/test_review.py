@@ -47,6 +47,7 @@ def console(browser: Browser, plant: tuple[ServerProcess, dict[Role, str]]) -> I
     page.get_by_role("textbox", name="API key").fill(tokens[Role.ENGINEER])
     page.keyboard.press("Enter")
     yield page, seen
+    seen.print_state()
     context.close()
     assert not seen.errors
     assert not seen.foreign

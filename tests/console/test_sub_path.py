@@ -44,6 +44,7 @@ def visited(browser: Browser, proxy: SubPathProxy) -> Iterator[Page]:
     page = context.new_page()
     seen = Watched(page, f"{proxy.url}{PATH}")
     yield page
+    seen.print_state()
     context.close()
     assert not seen.errors
     assert not seen.foreign

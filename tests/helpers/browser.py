@@ -22,7 +22,8 @@ class Watched:
     """What a page did that it may not do, for a test to find nothing in."""
 
     def __init__(self, page: Page, url: str) -> None:
-        self._url = url
+        self._page, self._url = page, url
+        self._unanswered: list[Request] = []
         self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
         self.away = False  # whether the test has taken the service away, which the browser logs as errors, too
         self.errors: list[str] = []
@@ -30,6 +31,14 @@ class Watched:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._asked)
+        page.on("requestfinished", self._answered)
+        page.on("requestfailed", self._answered)
+
+    def print_state(self) -> None:
+        """Print what tells why a test has failed: the notices, and the requests that wait for an answer."""
+        if not self._page.is_closed():
+            print("notices:", self._page.locator("#notices").all_inner_texts())
+            print("unanswered:", [f"{request.method} {request.url}" for request in self._unanswered])
 
     def _said(self, message: ConsoleMessage) -> None:
         provoked = any(f"status of {status}" in message.text for status in self.expected)
@@ -38,8 +47,12 @@ class Watched:
             self.errors.append(message.text)
 
     def _asked(self, request: Request) -> None:
+        self._unanswered.append(request)
         if not request.url.startswith((self._url, "blob:", "data:")):
             self.foreign.append(request.url)
+
+    def _answered(self, request: Request) -> None:
+        self._unanswered.remove(request)
 
 
 def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool = False) -> str:

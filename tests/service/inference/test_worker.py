@@ -210,14 +210,13 @@ class _Meanwhile(list[Any]):
 
     def __init__(self, items: Iterable[Any], other: Callable[[], object]) -> None:
         super().__init__(items)
-        self._other = other
+        self.other = threading.Thread(target=other)
 
     def __iter__(self) -> Iterator[Any]:
-        thread = threading.Thread(target=self._other)
         for index, item in enumerate(super().__iter__()):
             if index == len(self) // 2:
-                thread.start()
-                thread.join(0.5)
+                self.other.start()
+                self.other.join(0.5)
             yield item
 
 
@@ -231,7 +230,9 @@ def test_requests_at_once_share_the_queue_whole_or_not_at_all(worker: InferenceW
         except QueueFullError as error:
             refused.append(error)
 
-    futures = worker.submit_detections(_Meanwhile([(image(each), brightness) for each in range(6)], other), 60)
+    request = _Meanwhile([(image(each), brightness) for each in range(6)], other)
+    futures = worker.submit_detections(request, 60)
+    request.other.join()
     assert (len(futures), worker.waiting) == (6, 6)
     encoder.gate.set()
     assert [each.result(20) for each in futures] == [*range(6)]

@@ -35,13 +35,18 @@ export async function show(place, { query, signal }) {
     h("label", { for: "part" }, t("operator.find")), field, h("button", {}, t("operator.find.act")));
   const sound = alarm();
   const part = h("section", { class: "last-part", "aria-label": t("inspection.verdict"), "aria-live": "polite" });
-  const counters = h("section", { class: "card counters" });
+  const counted = h("h2");
+  const figures = h("div", { class: "figures" });
+  const counters = h("section", { class: "card counters" }, counted, figures, h("button", { onclick: begin }, t("operator.shift.new")));
   const rejects = h("ul", { class: "rejects" });
   const answers = h("div", { class: "answers" });
   let last = null; // the latest inspection
   let pinned = null; // an earlier one that is looked at
   let moved = -Infinity; // when another part came forward by itself
   let unpinning = null;
+  // What is drawn: a click on a button that is replaced while it is pressed is lost, so that only what changed is replaced.
+  let drawn = null; // the inspection
+  let listed = null; // the rejects
   let rejected = []; // inspections, newest first
   let counts = countsOf([]);
   let countedTo = 0; // when the latest part was inspected that `counts` had from the service
@@ -85,12 +90,15 @@ export async function show(place, { query, signal }) {
       seen = inspections.map(({ id }) => id);
       rejected = lists.flatMap((page) => page.inspections).sort((one, other) => other.at.localeCompare(one.at)).slice(0, REJECTS);
       pinned = null;
-      draw();
     });
     if (mine.aborted) return;
-    await load(part, mine, (trying) => follow(wanted.apiQuery(), last?.id ?? null, {
-      arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
-    }));
+    await load(part, mine, (trying) => {
+      drawn = null; // after a try that failed, its reason stands in the part's place
+      draw();
+      return follow(wanted.apiQuery(), last?.id ?? null, {
+        arrived, signal: trying, state: (now) => tellState(now, t(`live.${now}`)),
+      });
+    });
   }
 
   /** Count the shift's parts anew; those that the stream brings are added. */
@@ -140,13 +148,15 @@ export async function show(place, { query, signal }) {
   function pin(inspection) {
     clearTimeout(unpinning);
     pinned = inspection.id === last?.id ? null : inspection;
-    if (pinned) unpinning = setTimeout(unpin, PINNED_MS);
+    if (pinned) unpinning = setTimeout(() => { unpin(); moved = performance.now(); }, PINNED_MS);
+    moved = -Infinity;
     draw();
   }
 
   function unpin() {
     clearTimeout(unpinning);
     pinned = null;
+    moved = -Infinity;
     draw();
   }
 
@@ -167,17 +177,21 @@ export async function show(place, { query, signal }) {
 
   function draw() {
     if (signal.aborted) return;
-    drawPart(pinned ?? last);
+    const shown = pinned ?? last;
+    if (shown !== drawn || shown === null) drawPart(shown);
     const share = shiftYield(counts);
-    fill(counters, h("h2", {}, t("operator.shift", { since: clock(since.toISOString()) })),
-      h("div", { class: "figures" },
-        figure("parts", number(counts.parts)), figure("ok", number(counts.ok)), figure("ng", number(counts.ng)),
-        figure("yield", share === null ? "–" : percent(share))),
-      h("button", { onclick: begin }, t("operator.shift.new")));
-    fill(rejects, rejected.length ? rejected.map((each) => h("li", {}, reject(each))) : h("li", { class: "hint" }, t("operator.rejects.none")));
+    fill(counted, t("operator.shift", { since: clock(since.toISOString()) }));
+    fill(figures, figure("parts", number(counts.parts)), figure("ok", number(counts.ok)), figure("ng", number(counts.ng)),
+      figure("yield", share === null ? "–" : percent(share)));
+    if (rejected !== listed) {
+      listed = rejected;
+      fill(rejects, rejected.length ? rejected.map((inspection) => h("li", {}, reject(inspection))) : h("li", { class: "hint" }, t("operator.rejects.none")));
+    }
+    rejected.forEach(({ id }, index) => rejects.children[index].firstChild.setAttribute("aria-pressed", String(id === shown?.id)));
   }
 
   function drawPart(inspection) {
+    drawn = inspection;
     if (inspection === null) {
       fill(part, h("p", { class: "empty" }, t("operator.waiting")));
       fill(answers);
@@ -203,9 +217,9 @@ export async function show(place, { query, signal }) {
   }
 
   function reject(inspection) {
-    const { verdict, part_id: number_, filename, at, label, id } = inspection;
+    const { verdict, part_id: number_, filename, at, label } = inspection;
     return h("button", {
-      class: `reject tone-${verdict}`, "aria-pressed": String(id === (pinned ?? last)?.id), onclick: () => pin(inspection),
+      class: `reject tone-${verdict}`, onclick: () => pin(inspection),
       "aria-label": t("operator.reject", { verdict: t(`verdict.${verdict}`), part: number_ ?? filename, at: clock(at) }),
     }, warmed(inspection, 240, ""), h("span", {}, clock(at)), label ? h("span", { class: "mark" }, t(`label.${label}`)) : null);
   }
