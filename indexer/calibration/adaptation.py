@@ -69,7 +69,7 @@ class AdaptationBuilder:
     """Builds an adaptation, one reference at a time: `add` each of `reference_ids`, re-encoded like the images, then
     call `result`.
 
-    found: the category's own leave-one-out results; known: the calibration computed from them. max_references: number
+    leave_one_out: of the category itself; known: the calibration computed from it. max_references: number
     of references used, evenly spread.
     """
 
@@ -78,13 +78,13 @@ class AdaptationBuilder:
         memory: MemoryBank,
         engine: PatchSearchEngine,
         settings: ScoringSettings,
-        found: LeaveOneOut,
+        leave_one_out: LeaveOneOut,
         known: Calibration,
         max_references: int,
     ) -> None:
         self._memory, self._engine, self._settings = memory, engine, settings
-        self._found, self._known = found, known
-        self._position = {int(reference_id): index for index, reference_id in enumerate(found.ids)}
+        self._leave_one_out, self._known = leave_one_out, known
+        self._position = {int(reference_id): index for index, reference_id in enumerate(leave_one_out.ids)}
         step = -(-len(known.references) // max_references) if known.references else 1
         self.reference_ids = known.references[::step]
         self._ids: list[int] = []
@@ -93,7 +93,7 @@ class AdaptationBuilder:
 
     def add(self, reference_id: int, features: Features) -> None:
         """Score a reference, re-encoded like the images, against the others unchanged: the work of one detection."""
-        memory, result, index = self._memory, self._found, self._position[reference_id]
+        memory, result, index = self._memory, self._leave_one_out, self._position[reference_id]
         frame = memory.frame(self._known.category)
         duplicates = result.ids[result.groups == result.groups[index]].tolist()
         excluded = [memory.row_of(int(duplicate)) for duplicate in duplicates]
@@ -111,7 +111,9 @@ class AdaptationBuilder:
         if len(self._ids) < max(1, len(self.reference_ids) // 2):
             return None
         frame = self._memory.frame(self._known.category)
-        before = np.mean([1.0 - self._found.best[self._position[reference_id]] for reference_id in self._ids], axis=0)
+        before = np.mean(
+            [1.0 - self._leave_one_out.best[self._position[reference_id]] for reference_id in self._ids], axis=0
+        )
         after = np.mean(self._distances, axis=0)
         scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
         statistics = [

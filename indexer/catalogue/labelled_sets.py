@@ -201,12 +201,12 @@ def _result(row: Any) -> LabelledResult:
 
 
 def _find(connection: Connection, category_id: int, image_id: int) -> LabelledImage:
-    found = connection.execute(
+    row = connection.execute(
         _images().where(LabelledImageRow.category_id == category_id, LabelledImageRow.id == image_id, _LIVE)
     ).one_or_none()
-    if found is None:
+    if row is None:
         raise LabelledImageNotFound(f"there is no image {image_id} in this test set")
-    return _image(found)
+    return _image(row)
 
 
 def _put(connection: Connection, category_id: int, image: NewLabelledImage, *, defective: bool) -> tuple[int, bool]:

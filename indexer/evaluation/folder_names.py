@@ -32,7 +32,7 @@ class FolderNames:
 
 
 def _escape(name: str) -> str:
-    escaped = _FORBIDDEN.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    escaped = _FORBIDDEN.sub(lambda character: f"%{ord(character[0]):02X}", name)
     if _DEVICES.match(escaped):
         escaped = f"%{ord(escaped[0]):02X}{escaped[1:]}"
     return escaped[:_MAX_CHARACTERS].encode()[:_MAX_BYTES].decode(errors="ignore").rstrip(". ")

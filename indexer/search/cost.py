@@ -128,9 +128,9 @@ def check_memory(geometry: InputGeometry, references: int, space: FeatureSpace, 
 
 def _milliseconds(work: Callable[[], object]) -> float:
     """The quickest of three runs: others may have kept the machine busy in some."""
-    found = []
+    seconds = []
     for _ in range(3):
         begun = time.perf_counter()
         work()
-        found.append(time.perf_counter() - begun)
-    return min(found) * 1000
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds) * 1000

@@ -82,7 +82,7 @@ def max_similarity(
     asks = seated & (image >= 0) & (target >= 0)
     answer = (image.to(tl.int64) * layers + layer) * cells + target  # (COLUMNS,)
     inside = (layer * cells + cell).to(tl.int64) * CODE
-    found = tl.full((COLUMNS,), float("-inf"), tl.float32)
+    nearest = tl.full((COLUMNS,), float("-inf"), tl.float32)
     place = tl.zeros((COLUMNS,), tl.int32)
     stop = tl.load(groups + group + 1)
     for first in range(tl.load(groups + group), stop, ROWS):
@@ -119,12 +119,12 @@ def max_similarity(
         products = tl.where(mine, products, float("-inf"))
         top = tl.max(products, axis=0)
         which = first + tl.argmax(products, axis=0)
-        better = top > found
-        found = tl.where(better, top, found)
+        better = top > nearest
+        nearest = tl.where(better, top, nearest)
         place = tl.where(better, which.to(tl.int32), place)
     rank = _LARGEST - (place * cells + cell)  # of equals the first reference wins
-    packed = (_sortable(found).to(tl.int64) << 32) | rank.to(tl.int64)
-    tl.atomic_max(best + answer, packed, mask=asks & (found > float("-inf")))
+    packed = (_sortable(nearest).to(tl.int64) << 32) | rank.to(tl.int64)
+    tl.atomic_max(best + answer, packed, mask=asks & (nearest > float("-inf")))
 
 
 @triton.jit

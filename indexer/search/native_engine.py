@@ -76,8 +76,8 @@ class NativeEngine(GlobalRetrieval):
             together.setdefault((query.rho, query.patches.data_ptr()), []).append(number)
         matches: dict[int, PatchMatches] = {}
         for numbers in together.values():
-            found = self._search_image(memory, [queries[number] for number in numbers])
-            matches |= zip(numbers, found, strict=True)
+            results = self._search_image(memory, [queries[number] for number in numbers])
+            matches |= zip(numbers, results, strict=True)
         return [matches[number] for number in range(len(queries))]
 
     def _search_image(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
@@ -126,8 +126,8 @@ class NativeEngine(GlobalRetrieval):
         functions, structure = self._functions, ctypes.byref(search)
 
         def search_cells(thread: int, first: int, last: int) -> None:
-            found, where = best[thread].ctypes.data, winners[thread].ctypes.data
-            if functions.search_cells(self._instructions, structure, first, last, found, where):
+            similarities, where = best[thread].ctypes.data, winners[thread].ctypes.data
+            if functions.search_cells(self._instructions, structure, first, last, similarities, where):
                 raise MemoryError("no memory for a patch search")
 
         def quantise(_: int, first: int, last: int) -> None:

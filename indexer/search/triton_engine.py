@@ -124,11 +124,11 @@ class _Search:
         self._weights = np.stack([question.weights for question in questions])
         shape = self._queries.shape[:3]  # (images, layers, cells)
         # All results lie in one tensor, so that one copy brings them to the host.
-        self._found = torch.zeros((4, _aligned(math.prod(shape))), device=device)
-        self._similarities = self._found[0, : math.prod(shape)].view(shape).fill_(-torch.inf)
-        self._nearest_rows = self._found[1, : math.prod(shape)].view(torch.int32).view(shape)
-        self._nearest_cells = self._found[2, : math.prod(shape)].view(torch.int32).view(shape)
-        self._fused = self._found[3, : shape[0] * shape[2]].view(shape[0], shape[2])
+        self._results = torch.zeros((4, _aligned(math.prod(shape))), device=device)
+        self._similarities = self._results[0, : math.prod(shape)].view(shape).fill_(-torch.inf)
+        self._nearest_rows = self._results[1, : math.prod(shape)].view(torch.int32).view(shape)
+        self._nearest_cells = self._results[2, : math.prod(shape)].view(torch.int32).view(shape)
+        self._fused = self._results[3, : shape[0] * shape[2]].view(shape[0], shape[2])
 
     def over(self, chunks: Sequence[CodeChunk]) -> None:
         """Search the references of one pass."""
@@ -197,10 +197,10 @@ class _Search:
     def answers(self) -> list[PatchMatches]:
         """The matches of all queries, on the host."""
         shape = self._queries.shape[:3]
-        found = self._found.cpu().numpy()
-        similarities = found[0, : math.prod(shape)].reshape(shape)
-        rows, cells = found[1:3, : math.prod(shape)].view(np.int32).reshape(2, *shape)
-        fused = found[3, : shape[0] * shape[2]].reshape(shape[0], shape[2])
+        results = self._results.cpu().numpy()
+        similarities = results[0, : math.prod(shape)].reshape(shape)
+        rows, cells = results[1:3, : math.prod(shape)].view(np.int32).reshape(2, *shape)
+        fused = results[3, : shape[0] * shape[2]].reshape(shape[0], shape[2])
         return [
             PatchMatches(similarities[i], fused[i], BestMatch(self.rows[rows[i]], cells[i].astype(np.int64)))
             for i in range(shape[0])

@@ -148,13 +148,13 @@ class Evaluations:
             [features] = encode_images(self._encoder, [prepared])
             size = (image.width, image.height)
             steps = detector.detect(memory, features, size, image.category, stored.encoding)
-            [found] = run_batched(self._engine, memory, [steps])
-            return found
+            [outcome] = run_batched(self._engine, memory, [steps])
+            return outcome
 
-        found = self._worker.submit_calibration(work).result()
-        if isinstance(found, Exception):
-            raise found
-        return found
+        outcome = self._worker.submit_calibration(work).result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _hits(self, image: LabelledImage, regions: Sequence[Region]) -> bool:
         """Whether a region touches the mask, which is scaled to the image."""

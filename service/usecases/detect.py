@@ -96,7 +96,7 @@ async def detect(
     reading = reading_of_parts(published, parameters.category, parameters.bit_depth)
     files = [upload.files[index] for index in new]
     decoded, detections = await _detect(state, files, parameters.category, published, reading)
-    changed = [index for index, each in enumerate(detections) if isinstance(each, GeometryInactive)]
+    changed = [index for index, outcome in enumerate(detections) if isinstance(outcome, GeometryInactive)]
     if changed:  # its category's geometry, while it was under way: once more, as it is now
         some = [files[index] for index in changed]
         outcomes = zip(
@@ -179,7 +179,7 @@ async def _decode(
     and the image is then decoded once more. Raises QueueFullError.
     """
     upload, memory = Upload(tuple(files)), published.memory
-    geometries = {memory.geometry_of(each) for each in ([category] if category is not None else memory.live_categories)}
+    geometries = {memory.geometry_of(name) for name in ([category] if category is not None else memory.live_categories)}
     if len(geometries) == 1:
         return [*await state.decoder.decode(upload, geometries.pop(), reading)], [category] * len(files)
     decoded: list[DecodedImage | Exception] = [
@@ -203,7 +203,7 @@ async def _decode(
 
 async def _recognise(state: AppState, decoded: Sequence[DecodedImage | Exception]) -> dict[int, str | Exception]:
     """By index, of each image that was decoded: the category of its most similar reference, or why there is none."""
-    images = {index: each for index, each in enumerate(decoded) if isinstance(each, DecodedImage)}
+    images = {index: image for index, image in enumerate(decoded) if isinstance(image, DecodedImage)}
     futures = state.worker.submit_detections(
         [(image.prepared, recognise) for image in images.values()], _deadline(state, len(images))
     )

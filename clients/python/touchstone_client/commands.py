@@ -94,7 +94,7 @@ def _print_detections(detections: Sequence[Detection], as_json: bool) -> None:
     ]
     print(format_table(headings, rows))
     _print_notices(detections)
-    _print_advice({found.category: found.advice for found in detections})
+    _print_advice({detection.category: detection.advice for detection in detections})
 
 
 def _print_advice(by_category: Mapping[str, str | None]) -> None:
@@ -224,16 +224,16 @@ def test_set(client: Client, options: argparse.Namespace) -> int:
             files, lacks = _collect_files(paths)
             missing = missing or lacks
             results = client.add_labelled_images(options.category, files, defective=defective)
-            rejected += [each for each in results if each.status == "rejected"]
+            rejected += [result for result in results if result.status == "rejected"]
     for result in rejected:
         print_error(f"{result.filename}: {result.detail}")
-    found = client.evaluations(options.category)
+    evaluations = client.evaluations(options.category)
     if options.json:
-        print(format_json(found))
+        print(format_json(evaluations))
     else:
         figures = ("recall", "precision", "escapes", "false rejects", "auroc")
         headings = ("started", "images", "done", *figures, "evaluation")
-        print(format_table(headings, [_evaluation_row(evaluation) for evaluation in found]))
+        print(format_table(headings, [_evaluation_row(evaluation) for evaluation in evaluations]))
     return max(2 if missing else 0, int(bool(rejected)))
 
 
@@ -277,7 +277,7 @@ def roll_back(client: Client, options: argparse.Namespace) -> int:
     """Roll a category back to an evaluation: 0, 1 when a reference could not be restored. ValueError without one."""
     evaluation_id = options.evaluation
     if evaluation_id is None:
-        earlier = [each for each in client.evaluations(options.category) if each.finished_at is not None][1:]
+        earlier = [run for run in client.evaluations(options.category) if run.finished_at is not None][1:]
         if not earlier:
             raise ValueError(f"{options.category} has no evaluation before the latest: see touchstone-client test-set")
         evaluation_id = earlier[0].id

@@ -44,14 +44,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("category_id", "memory_id", "reference_id", name="pk_leave_one_out"),
     )
     made = []
-    for each in kept:
-        key = {"category_id": each.category_id, "memory_id": each.memory_id}
+    for calibration in kept:
+        key = {"category_id": calibration.category_id, "memory_id": calibration.memory_id}
         state = connection.execute(sa.select(old.c.state).filter_by(**key)).scalar_one()
         try:
             header, rows = _read(state)
         except (ValueError, KeyError, IndexError, TypeError, OSError, zipfile.BadZipFile):
             continue
-        made.append({**key, "version": each.version, "at": each.at, **header})
+        made.append({**key, "version": calibration.version, "at": calibration.at, **header})
         for start in range(0, len(rows), _ROWS):
             connection.execute(results.insert(), [{**key, **row} for row in rows[start : start + _ROWS]])
     op.drop_table("calibration")
@@ -83,8 +83,8 @@ def _create_calibration(*more: sa.Column[Any]) -> sa.Table:
 
 
 def _read(state: bytes) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    with np.load(io.BytesIO(state), allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
+    with np.load(io.BytesIO(state), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     rows = []
     for row, reference_id in enumerate(arrays["ids"]):
         candidates, peers, nearest = arrays["candidates"][row], arrays["peers"][row], float(arrays["nearest"][row])

@@ -93,9 +93,9 @@ def downgrade() -> None:
 def _keep_crops() -> None:
     """One active geometry per memory and category: the resize and the crop that its references were encoded with."""
     connection = op.get_bind()
-    found = sa.MetaData()
+    tables = sa.MetaData()
     memory, category, geometry = (
-        sa.Table(name, found, autoload_with=connection) for name in ("memory", "category", "category_geometry")
+        sa.Table(name, tables, autoload_with=connection) for name in ("memory", "category", "category_geometry")
     )
     categories = connection.scalars(sa.select(category.c.id)).all()
     for row in connection.execute(sa.select(memory.c.id, memory.c.space_json)).all():
@@ -107,7 +107,9 @@ def _keep_crops() -> None:
             "activated_version": 0,
         }
         if categories:
-            connection.execute(sa.insert(geometry), [{**values, "category_id": each} for each in categories])
+            connection.execute(
+                sa.insert(geometry), [{**values, "category_id": category_id} for category_id in categories]
+            )
 
 
 def _crop_of(space: dict[str, Any]) -> dict[str, Any]:
@@ -122,11 +124,11 @@ def _crop_of(space: dict[str, Any]) -> dict[str, Any]:
 def _rename_placement() -> None:
     """Put the table of placements aside, without the names that the next one takes."""
     connection = op.get_bind()
-    found = sa.inspect(connection)
-    for index in found.get_indexes("placement"):
+    inspector = sa.inspect(connection)
+    for index in inspector.get_indexes("placement"):
         if index["name"] is not None and index["name"].startswith("ix_"):
             op.drop_index(index["name"], "placement")
     if connection.dialect.name == "postgresql":
-        for name in (found.get_pk_constraint("placement")["name"], "uq_placement_segment_id_row"):
+        for name in (inspector.get_pk_constraint("placement")["name"], "uq_placement_segment_id_row"):
             op.execute(f"ALTER TABLE placement RENAME CONSTRAINT {name} TO {name}_before")
     op.rename_table("placement", "placement_before")
