@@ -10,6 +10,7 @@ from pathlib import Path
 MAX_LENGTH = 128  # characters of a name or an identifier
 MAX_FILENAME_LENGTH = 255
 MAX_COMMENT_LENGTH = 1000
+MAX_MESSAGE_LENGTH = 500  # of another program
 
 # C0 and C1 controls, DEL, and the separators that end a line or a paragraph. PostgreSQL cannot store the first of them,
 # and a log, a CSV file or a terminal is told apart from its own lines by the others.

@@ -36,6 +36,7 @@ from service.routes import (
     references,
     reports,
     review,
+    stations,
     storage,
     tuning,
 )
@@ -111,6 +112,7 @@ def create_app(state: AppState) -> FastAPI:
         geometry,
         inspections,
         review,
+        stations,
         storage,
         admin,
         health,

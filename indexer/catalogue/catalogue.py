@@ -20,6 +20,7 @@ from indexer.catalogue.memories import Memories
 from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.segments import Segments
+from indexer.catalogue.stations import Stations
 from indexer.catalogue.stored_files import StoredFiles
 from indexer.catalogue.tunings import Tunings
 from indexer.catalogue.versions import version_of
@@ -49,6 +50,7 @@ class Catalogue:
         self.tunings = Tunings(self._transactions)
         self.inspections = Inspections(self._transactions)
         self.retention = Retention(self._transactions)
+        self.stations = Stations(self._transactions)
         self.api_keys = ApiKeys(self._transactions)
         self.audit = AuditTrail(self._transactions)
 

@@ -425,3 +425,13 @@ class TuningRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class StationRow(Base):
+    """What a line agent last reported of a station."""
+
+    __tablename__ = "station"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)

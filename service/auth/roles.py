@@ -41,6 +41,9 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/version"): Role.LINE,
     ("GET", "/categories"): Role.LINE,
     ("GET", "/categories/{name}"): Role.LINE,
+    # The line agent's key is a line's.
+    ("PUT", "/stations/{name}"): Role.LINE,
+    ("GET", "/stations"): Role.OPERATOR,
     # What became of parts, why, and what a person says of it.
     ("GET", "/inspections"): Role.OPERATOR,
     ("GET", "/inspections/trend"): Role.OPERATOR,

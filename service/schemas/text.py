@@ -30,6 +30,11 @@ Comment = Annotated[
     Field(min_length=1, max_length=text.MAX_COMMENT_LENGTH, pattern=text.PLAIN),
     _by(partial(text.trimmed, max_length=text.MAX_COMMENT_LENGTH)),
 ]
+Message = Annotated[
+    str,
+    Field(min_length=1, max_length=text.MAX_MESSAGE_LENGTH, pattern=text.PLAIN),
+    _by(partial(text.plain, max_length=text.MAX_MESSAGE_LENGTH)),
+]
 HeaderText = Annotated[str, _SHORT, _by(_header)]
 CategoryName = Annotated[
     str,

@@ -6,6 +6,7 @@ import asyncio
 import zipfile
 from collections import defaultdict
 from dataclasses import is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,9 @@ from touchstone_client import (
     InspectionFilter,
     NotFound,
     Retries,
+    StationComponent,
+    StationPart,
+    StationReport,
     Timeouts,
     maps,
 )
@@ -175,6 +179,15 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert decided.inspection.reviewed_at is not None
     assert client.restart_drift(name).name == name
     assert client.category(name).references == 3
+
+    now = datetime.now(UTC)
+    gate = StationComponent(
+        role="gate", name="coil", error="no", last_error="no", last_error_at=now, count=1, last_at=None
+    )
+    decided_part = StationPart(part_id="p", captured_at=now, decision="accept", verdict=None, inspection_id=None)
+    station = client.report_station(name, StationReport(now, 1, decided_part, (gate,)))
+    assert (station.started_at, station.last_part, station.components) == (now, decided_part, (gate,))
+    assert name in [each.name for each in client.stations()]
 
     [usage] = [category for category in client.storage().categories if category.name == name]
     assert usage.references.count == 3

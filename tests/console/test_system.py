@@ -1,12 +1,16 @@
-"""System: health, versions, API keys, and the audit trail."""
+"""System: health, versions, stations, API keys, and the audit trail."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import TABLET, inspect
 from tests.helpers.server_process import ServerProcess
 
 
@@ -55,3 +59,43 @@ def test_storage_tells_what_is_kept_of_each_category(page: Page, server: ServerP
     found = {each["name"]: each for each in server.client.get("/storage").json()["categories"]}
     expect(storage.get_by_role("row", name="disc")).to_contain_text(str(found["disc"]["others"]["inspections"]))
     expect(storage).to_contain_text("365 days")
+
+
+def report(server: ServerProcess, error: str | None, inspection_id: str) -> None:
+    """Report a station whose gate has an error, or had one."""
+    now = datetime.now(UTC).isoformat()
+    gate: dict[str, Any] = {
+        "role": "gate",
+        "name": "modbus:192.0.2.20:502/0",
+        "error": error,
+        "count": 7,
+        "last_at": now,
+    }
+    gate |= {"last_error": "192.0.2.20: no connection", "last_error_at": now}
+    source = {"role": "source", "name": "camera", "count": 7, "last_at": now}
+    source |= dict.fromkeys(("error", "last_error", "last_error_at"))
+    part = {"part_id": "P7", "captured_at": now, "decision": "reject", "verdict": "anomalous"}
+    part["inspection_id"] = inspection_id
+    body = {"started_at": now, "parts": 7, "last_part": part, "components": [source, gate]}
+    server.client.put("/stations/press-4", json=body).raise_for_status()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_stations_show_what_fails_and_lead_to_their_last_part(page: Page, server: ServerProcess, scheme: Any) -> None:
+    inspection_id = inspect(server, 2900, "press-4")
+    report(server, "192.0.2.20: no connection", inspection_id)
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/#/system")
+    stations = page.get_by_role("region", name="Stations")
+    expect(stations.get_by_role("rowheader", name="press-4")).to_contain_text("Failing")
+    expect(stations.get_by_role("row", name="Gate modbus")).to_contain_text("no connection")
+    expect(stations.get_by_role("row", name="Source camera")).to_contain_text("Working7")
+    assert_accessible(page)
+    report(server, None, inspection_id)
+    expect(stations.get_by_role("rowheader", name="press-4")).to_contain_text("Working")
+    expect(stations.get_by_role("row", name="Gate modbus")).to_contain_text("no connection")
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert_accessible(page)
+    stations.get_by_role("link", name="Last part P7: rejected").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("2900.png")

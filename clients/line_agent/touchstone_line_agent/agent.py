@@ -14,12 +14,14 @@ from touchstone_line_agent.config import Config
 from touchstone_line_agent.http_server import HttpServer
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part_store import PartStore
+from touchstone_line_agent.reporter import StationReporter
 from touchstone_line_agent.station import Station
 from touchstone_line_agent.triggers import run_trigger
 
 log = logging.getLogger("touchstone.line_agent")
 
 _CONNECT_TIMEOUT_S = 2.0
+_REPORT_TIMEOUTS = Timeouts(_CONNECT_TIMEOUT_S, 5.0, 5.0, 5.0)
 _RETRIES_UNTIL_DEADLINE = Retries(max_attempts=100_000, initial_wait=0.05, max_wait=0.5)
 
 
@@ -42,7 +44,8 @@ async def run(config: Config) -> None:
             log.warning("%d parts were undecided when the agent last ended; they are inspected now", missed)
         deadline_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=_RETRIES_UNTIL_DEADLINE)
         backlog_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=NO_RETRIES)
-        for client in (deadline_client, backlog_client):
+        report_client = AsyncClient(url, api_key=api_key, timeouts=_REPORT_TIMEOUTS, retries=NO_RETRIES)
+        for client in (deadline_client, backlog_client, report_client):
             await stack.enter_async_context(client)
         metrics = Metrics()
         stations = {
@@ -55,6 +58,8 @@ async def run(config: Config) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(station.run()) for station in stations.values()]
             tasks += [group.create_task(run_trigger(station)) for station in stations.values()]
+            reporters = [StationReporter(station, report_client, metrics) for station in stations.values()]
+            tasks += [group.create_task(reporter.run()) for reporter in reporters]
             await stop.wait()
             log.info("stopping")
             for task in tasks:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import to_thread
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.sinks import RecordFailed, RecordRejected, RecordSink, SinkFailed
+from touchstone_line_agent.station_status import StationStatus
 from touchstone_line_agent.station_store import StationStore
 
 log = logging.getLogger("touchstone.line_agent")
@@ -27,14 +28,14 @@ class Delivery:
         sinks: Sequence[RecordSink],
         store: StationStore,
         metrics: Metrics,
-        report: Callable[[str, str], None],
+        status: StationStatus,
     ) -> None:
         self._station = station
         self._sinks = [sink.name for sink in sinks]
         self._store = store
         self._parts = store.parts
         self._metrics = metrics
-        self._report = report
+        self._status = status
 
     async def run(self, sink: RecordSink) -> None:
         """Deliver to one sink until cancelled."""
@@ -53,7 +54,7 @@ class Delivery:
                 failures = failures + 1 if isinstance(error, RecordFailed) else 0
                 later = await self._deliver_next(sink, record) if failures >= _MAX_FAILURES else None
                 if later is None:
-                    self._report(sink.name, str(error))
+                    self._status.report(sink.name, str(error))
                     self._metrics.sink_failures.labels(self._station, sink.name).inc()
                     wait = min(_MAX_RETRY_WAIT_S, 2 * wait + 0.1)
                     await asyncio.sleep(wait)
@@ -63,7 +64,7 @@ class Delivery:
             else:
                 await self._mark_delivered(sink, record)
             wait, failures = 0.0, 0
-            self._report(sink.name, "")
+            self._status.report(sink.name, "")
             await self.prune()
 
     async def _deliver(self, sink: RecordSink, record: Record, image: bytes | None) -> None:
@@ -84,11 +85,13 @@ class Delivery:
     async def _mark_delivered(self, sink: RecordSink, record: Record) -> None:
         await self._store.write(self._parts.mark_delivered, self._station, sink.name, record)
         self._metrics.delivered.labels(self._station, sink.name).inc()
+        self._status.received("sink", sink.name)
 
     async def _skip(self, sink: RecordSink, record: Record, error: SinkFailed) -> None:
         log.error("%s: the record of part %s was not sent to %s: %s", self._station, record.part.key, sink.name, error)
         await self._store.write(self._parts.mark_rejected, self._station, sink.name, record, str(error))
         self._metrics.rejected.labels(self._station, sink.name).inc()
+        self._status.remember(sink.name, str(error))
 
     async def _deliver_next(self, sink: RecordSink, record: Record) -> Record | None:
         """Deliver the record after a failing one. If that succeeds, the fault is the record's and not the sink's."""

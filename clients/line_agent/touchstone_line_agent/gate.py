@@ -10,6 +10,7 @@ from touchstone_line_agent.config import Decision
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part import GateDecision, Part
 from touchstone_line_agent.sinks import DecisionSink, SinkFailed
+from touchstone_line_agent.station_status import StationStatus
 
 log = logging.getLogger("touchstone.line_agent")
 
@@ -22,16 +23,17 @@ _SHUTDOWN_TIMEOUT_S = 1.0
 class Gate:
     """Sends to every decision sink of a station independently: an unreachable one delays no other.
 
-    errors: by sink, the last failure, until it works again.
+    status: has the last failure of a sink among its errors, until the sink works again.
     """
 
-    def __init__(self, station: str, sinks: Sequence[DecisionSink], metrics: Metrics) -> None:
+    def __init__(self, station: str, sinks: Sequence[DecisionSink], metrics: Metrics, status: StationStatus) -> None:
         self._station = station
         self._sinks = sinks
         self._metrics = metrics
         self._has_sent = False
         self._locks = {sink.name: asyncio.Lock() for sink in sinks}  # fair: decisions are sent in order
-        self.errors = {sink.name: "not reached yet" for sink in sinks}
+        self._status = status
+        status.errors.update({sink.name: "not reached yet" for sink in sinks})
 
     def send(self, part: Part, decision: GateDecision, deadline: float) -> Awaitable[Mapping[str, str]]:
         """Start to send a decision to every sink, after earlier ones. Awaited: by sink, why it was not received.
@@ -65,16 +67,16 @@ class Gate:
         """Send to one sink until it succeeds or the decision expires; returns why it was not received."""
         async with self._locks[sink.name]:
             error = await self._retry(sink, part, decision, deadline + GRACE_S)
+        self._status.report(sink.name, error or "")
         if error is None:
-            self.errors.pop(sink.name, None)
+            self._status.received("gate", sink.name)
             return None
-        self.errors[sink.name] = error
         self._metrics.not_sent.labels(self._station, sink.name).inc()
         log.error("%s: part %s: the decision was not sent to %s: %s", self._station, part.key, sink.name, error)
         return error
 
     async def _retry(self, sink: DecisionSink, part: Part, decision: GateDecision, expires: float) -> str | None:
-        clock, message = asyncio.get_running_loop().time, self.errors.get(sink.name, "no response in time")
+        clock, message = asyncio.get_running_loop().time, self._status.errors.get(sink.name, "no response in time")
         while clock() < expires:
             try:
                 async with asyncio.timeout_at(expires):
@@ -107,10 +109,10 @@ class Gate:
                 log.exception("%s: %s: unexpected", self._station, sink.name)
                 self._report(sink, f"{sink.name}: unexpected {type(error).__name__}: {error}")
             else:
-                self.errors.pop(sink.name, None)
+                self._status.report(sink.name, "")
             await asyncio.sleep(_CHECK_INTERVAL_S)
 
     def _report(self, sink: DecisionSink, error: str) -> None:
-        if self.errors.get(sink.name) != error:
+        if self._status.errors.get(sink.name) != error:
             log.warning("%s: %s", self._station, error)
-        self.errors[sink.name] = error
+        self._status.report(sink.name, error)

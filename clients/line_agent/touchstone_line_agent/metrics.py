@@ -33,6 +33,9 @@ class Metrics:
         self.unexpected = self._counter(
             "unexpected_errors", "Unexpected errors, each of which restarted a task.", "task"
         )
+        self.report_failures = self._counter(
+            "report_failures", "Reports of its state that the service did not receive."
+        )
         self.delivered = self._counter("records_delivered", "Records that a sink has received.", "sink")
 
     def text(self) -> bytes:

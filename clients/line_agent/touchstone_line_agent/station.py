@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from touchstone_client import AsyncClient
+from touchstone_client import AsyncClient, StationReport
 from touchstone_line_agent import config
 from touchstone_line_agent.delivery import Delivery
 from touchstone_line_agent.factory import create_sinks, create_source
@@ -22,6 +22,7 @@ from touchstone_line_agent.part_store import PartStore
 from touchstone_line_agent.sources import Camera, CapturedImage, CaptureFailed, Feed
 from touchstone_line_agent.sources.folder import FolderFeed
 from touchstone_line_agent.sources.folder_listing import IGNORE_REASONS
+from touchstone_line_agent.station_status import SOURCE, StationStatus
 from touchstone_line_agent.station_store import StationStore
 
 log = logging.getLogger("touchstone.line_agent")
@@ -52,13 +53,14 @@ class Station:
         self.name = settings.name
         self._parts = parts
         self._metrics = metrics
-        self._errors: dict[str, str] = {}
         self._source = create_source(settings.source)
         decision_sinks, self._record_sinks = create_sinks(settings.sink)
-        self._gate = Gate(self.name, decision_sinks, metrics)
+        gates, sinks = ([sink.name for sink in some] for some in (decision_sinks, self._record_sinks))
+        self._status = StationStatus(settings.source.kind, gates, sinks)
+        self._gate = Gate(self.name, decision_sinks, metrics, self._status)
         self._store = StationStore(self.name, parts, metrics, self.report)
         self._inspector = Inspector(settings, deadline_client, backlog_client, metrics, self.report)
-        self._delivery = Delivery(self.name, self._record_sinks, self._store, metrics, self.report)
+        self._delivery = Delivery(self.name, self._record_sinks, self._store, metrics, self._status)
         self._in_progress: set[int] = set()  # parts before their deadline, which the backlog leaves alone
         self._capture_lock = asyncio.Lock()
         self._last_decision: asyncio.Future[GateDecision] | None = None
@@ -73,7 +75,7 @@ class Station:
     def errors(self) -> dict[str, str]:
         """Present errors by name."""
         source = self._source.error
-        return {**self._errors, **self._gate.errors, **({"source": source} if source else {})}
+        return {**self._status.errors, **({SOURCE: source} if source else {})}
 
     @property
     def ignored(self) -> Sequence[str]:
@@ -82,10 +84,11 @@ class Station:
 
     def report(self, name: str, error: str) -> None:
         """Set an error, or clear it with an empty text."""
-        if error:
-            self._errors[name] = error
-        else:
-            self._errors.pop(name, None)
+        self._status.report(name, error)
+
+    def snapshot(self) -> StationReport:
+        """What the service is told of this station."""
+        return self._status.snapshot(self._source.error)
 
     async def run(self) -> None:
         """Run until cancelled; then finish the parts in progress and leave the gates in the safe state."""
@@ -96,7 +99,7 @@ class Station:
                 for sink in self._record_sinks:
                     tasks.create_task(self._restart_on_error(sink.name, partial(self._delivery.run, sink)))
                 if not isinstance(self._source, Camera):
-                    tasks.create_task(self._restart_on_error("source", partial(self._run_feed, self._source)))
+                    tasks.create_task(self._restart_on_error(SOURCE, partial(self._run_feed, self._source)))
         finally:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self.settings.deadline_ms / 1000 + _SHUTDOWN_TIMEOUT_S)
@@ -128,13 +131,14 @@ class Station:
         async with self._capture_lock:
             try:
                 data = await self._source.capture()
-                self.report("source", "")
+                self._status.captured()
+                self.report(SOURCE, "")
             except Exception as error:  # the gate needs a decision whatever happened
                 if not isinstance(error, CaptureFailed):
                     log.exception("%s: the source: unexpected", self.name)
-                    self._metrics.unexpected.labels(self.name, "source").inc()
+                    self._metrics.unexpected.labels(self.name, SOURCE).inc()
                 fallback = InspectionResult("no-image", detail=str(error))
-                self.report("source", str(error))
+                self.report(SOURCE, str(error))
             part = self._parts.new_part(self.name, f"{part_id or 'part'}.png", part_id)
             stored = True
             try:
@@ -159,7 +163,7 @@ class Station:
             try:
                 await source.run(self._accept, self._release_origin)
             except (CaptureFailed, OSError) as error:
-                self.report("source", str(error))
+                self.report(SOURCE, str(error))
                 log.error("%s: %s; retrying", self.name, error)
                 await asyncio.sleep(_RESTART_DELAY_S)
             else:
@@ -175,12 +179,13 @@ class Station:
             self.report("store", "the store on disk is full; the source waits")
             await asyncio.sleep(_FULL_STORE_WAIT_S)
         self.report("store", "")
-        self.report("source", "")
+        self.report(SOURCE, "")
         deadline = self._deadline()
         async with self._capture_lock:
             part = self._parts.new_part(self.name, image.filename, image.part_id)
             stored = data if fallback is None else None
             if await self._store.write(self._parts.insert, part, stored, image.origin):
+                self._status.captured()
                 self._start(part, data, deadline, fallback)
 
     async def _release_origin(self, origin: str) -> None:
@@ -228,6 +233,7 @@ class Station:
             decision = self._decide(result, deadline, now)
             sending = None if decision.decision == "missed" else self._gate.send(part, decision, deadline)
             future.set_result(decision)
+            self._status.decided(part, decision, result)
             self._metrics.decisions.labels(self.name, decision.decision, decision.reason).inc()
             self._metrics.decision_seconds.labels(self.name).observe(now - deadline + self.settings.deadline_ms / 1000)
             if sending is not None:

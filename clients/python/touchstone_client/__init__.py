@@ -88,6 +88,9 @@ from touchstone_client.models import (
     Role,
     Scores,
     SettingsChanges,
+    Station,
+    StationComponent,
+    StationPart,
     Storage,
     Timings,
     Trend,
@@ -98,7 +101,7 @@ from touchstone_client.models import (
     Version,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReviewDecision
+from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReviewDecision, StationReport
 from touchstone_client.retry import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
@@ -194,6 +197,10 @@ __all__ = [
     "Role",
     "Scores",
     "SettingsChanges",
+    "Station",
+    "StationComponent",
+    "StationPart",
+    "StationReport",
     "Storage",
     "StorageFull",
     "Timeouts",

@@ -26,6 +26,7 @@ _DESCRIPTION = """Command-line client of a Touchstone inspection service.
   touchstone-client label 3f0c… defect --class dent   confirm a defect, and name its class
   touchstone-client review --reason feedback          list parts that wait for an engineer's decision
   touchstone-client decide good 3f0c… 81d2…           decide them
+  touchstone-client stations                          show which stations, gates and sinks work
   touchstone-client watch --station press-1           print inspections as they are recorded
 
 The service's URL is --url, $TOUCHSTONE_URL or http://127.0.0.1:8000. The API key, where one is needed, is
@@ -176,6 +177,9 @@ def _parser() -> argparse.ArgumentParser:
     decide.add_argument("decision", choices=get_args(ReviewDecision), help=text)
     decide.add_argument("inspections", nargs="+", metavar="INSPECTION", help="its id")
     decide.add_argument("--confirm", action="store_true", help="proceed although it would move a threshold far")
+
+    text = "List the stations of line agents, with what does not work there."
+    add_command("stations", commands.stations, text)
 
     watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)

@@ -26,6 +26,7 @@ from touchstone_client.parameters import (
     ReportFormat,
     Resolution,
     ReviewDecision,
+    StationReport,
 )
 from touchstone_client.polling import InspectionPoller
 from touchstone_client.retry import Retries, Timeouts
@@ -496,6 +497,16 @@ class Client:
             results += (self._connection.send(call)).results
             remaining = remaining[DECISIONS_PER_REQUEST:]
         return tuple(results)
+
+    # Stations
+
+    def stations(self) -> tuple[models.Station, ...]:
+        """The stations of line agents with their sources, gates and sinks, as each agent last reported them."""
+        return (self._connection.send(endpoints.stations())).stations
+
+    def report_station(self, name: str, report: StationReport) -> models.Station:
+        """Report a station's state in the place of its earlier report. `silent` stations have stopped reporting."""
+        return self._connection.send(endpoints.report_station(name, report))
 
     # Administration
 

@@ -26,6 +26,7 @@ from touchstone_client.models import (
     Inspection,
     ReferenceResult,
     SettingsChanges,
+    Station,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
 from touchstone_client.parameters import DefectDetails, InspectionFilter, ReportFormat
@@ -407,6 +408,29 @@ def decide(client: Client, options: argparse.Namespace) -> int:
     else:
         print(f"{sum(result.error is None for result in results)} of {len(results)} decided: {options.decision}")
     return code
+
+
+def stations(client: Client, options: argparse.Namespace) -> int:
+    """List the stations with their last part and present errors."""
+    reported = client.stations()
+    if options.json:
+        print(format_json(reported))
+    else:
+        headings = ("station", "state", "reported", "parts", "last part", "decision", "captured")
+        print(format_table(headings, [_station_row(station) for station in reported]))
+        for station in reported:
+            for component in station.components:
+                if component.error is not None:
+                    print(f"{station.name}: {component.name}: {component.error}")
+    return 0
+
+
+def _station_row(station: Station) -> tuple[object, ...]:
+    failing = any(component.error is not None for component in station.components)
+    state = "silent" if station.silent else "failing" if failing else "working"
+    last = station.last_part
+    part = (None, None, None) if last is None else (last.part_id, last.decision, last.captured_at)
+    return (station.name, state, station.reported_at, station.parts, *part)
 
 
 def watch(client: Client, options: argparse.Namespace) -> int:

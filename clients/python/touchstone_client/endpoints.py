@@ -36,6 +36,7 @@ from touchstone_client.parameters import (
     ReportFormat,
     Resolution,
     ReviewDecision,
+    StationReport,
 )
 from touchstone_client.text import sanitize
 
@@ -410,6 +411,19 @@ def decide(inspection_ids: Sequence[str], decision: ReviewDecision, confirm: boo
     return Call("POST", "/review", _json(models.ReviewResults), json=body)
 
 
+# Stations
+
+
+def stations() -> Call[models.Stations]:
+    """`GET /stations`."""
+    return Call("GET", "/stations", _json(models.Stations))
+
+
+def report_station(name: str, report: StationReport) -> Call[models.Station]:
+    """`PUT /stations/{name}`."""
+    return Call("PUT", "/stations/{name}", _json(models.Station), {"name": name}, json=_json_values(asdict(report)))
+
+
 # Administration
 
 
@@ -480,6 +494,19 @@ def _json(kind: type[M]) -> Callable[[httpx.Response], M]:
 
 def _content(response: httpx.Response) -> bytes:
     return response.content
+
+
+def _json_values(value: Any) -> Any:
+    """A value with its times in ISO 8601, as JSON has none."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case dict():
+            return {name: _json_values(item) for name, item in value.items()}
+        case tuple():
+            return [_json_values(item) for item in value]
+        case _:
+            return value
 
 
 def _texts(**values: object) -> dict[str, str]:

@@ -1064,6 +1064,66 @@ class ReviewResults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StationPart:
+    """A part that was decided on."""
+
+    part_id: str
+    captured_at: datetime
+    decision: Literal["accept", "reject", "missed"]
+    verdict: str | None
+    """None where it was decided without one."""
+
+    inspection_id: str | None
+    """Its inspection, where there was one by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationComponent:
+    """A source, a gate, a sink of records, or another part of the agent that has had an error."""
+
+    role: Literal["source", "gate", "sink", "agent"]
+    name: str
+    """Its kind and address, without what may be secret in it."""
+
+    error: str | None
+    """Why it does not work now; None: it works."""
+
+    last_error: str | None
+    """The last error since the agent started."""
+
+    last_error_at: datetime | None
+    count: int
+    """Parts captured, decisions or records received, since the agent started."""
+
+    last_at: datetime | None
+    """When the last of these was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """A station as its agent last reported it."""
+
+    name: str
+    reported_at: datetime
+    """When the last report came."""
+
+    silent: bool
+    """True once no report has come for 12 s: the rest is as it was then."""
+
+    started_at: datetime
+    parts: int
+    last_part: StationPart | None
+    components: tuple[StationComponent, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stations:
+    """Every station that reported within 30 days, by name."""
+
+    stations: tuple[Station, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReferenceUsage:
     """Live references. Image bytes of references added by early versions are unknown and count 0."""
 

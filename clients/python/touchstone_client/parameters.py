@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypedDict
 
-from touchstone_client.models import Label, OnMismatch, Verdict
+from touchstone_client.models import Label, OnMismatch, StationComponent, StationPart, Verdict
 
 MapFormat = Literal["none", "png", "raw"]
 ReportFormat = Literal["pdf", "html"]
@@ -48,3 +48,16 @@ class Resolution:
     smallest_defect: float | None = None
     millimetres_per_pixel: float | None = None
     on_mismatch: OnMismatch | None = None
+
+
+@dataclass(frozen=True)
+class StationReport:
+    """The state of a station, as `AsyncClient.report_station` sends it.
+
+    started_at: when the program that reports it started. parts: decided on since then.
+    """
+
+    started_at: datetime
+    parts: int
+    last_part: StationPart | None
+    components: tuple[StationComponent, ...]

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from touchstone_client import AsyncClient, GeometryChoice, ImageFile, InspectionFilter, SettingsChanges, endpoints
 from touchstone_client.endpoints import Call
 from touchstone_client.models import PreviewedSettings
-from touchstone_client.parameters import DefectDetails, Resolution
+from touchstone_client.parameters import DefectDetails, Resolution, StationReport
 
 
 class ValidatingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -125,6 +125,7 @@ _ARGUMENTS: dict[str, Any] = {
     "settings": dict.fromkeys(PreviewedSettings.__annotations__),
     "choice": dict.fromkeys(GeometryChoice.__annotations__),
     "details": dict.fromkeys(DefectDetails.__annotations__),
+    "report": StationReport(datetime.now(UTC), 0, None, ()),
     "resolution": Resolution(1, 1.0, 1.0, "letterbox"),
     "filter": InspectionFilter("c", "normal", "s", "p", "good", datetime.now(UTC), datetime.now(UTC), "t", "x"),
 }

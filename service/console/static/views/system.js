@@ -1,4 +1,4 @@
-// System: is it well, what is running, who may use it, and who changed what?
+// System: is it well, what is running, which stations work, who may use it, and who changed what?
 
 import { ROLES, may, needsRole } from "../access.js";
 import { address, get, request, send } from "../api.js";
@@ -7,20 +7,22 @@ import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
 import { problemPanel, tell, tellProblem } from "../toasts.js";
 import { paged } from "../pages.js";
+import { stationsTable } from "../stations.js";
 import { bytes, moment, number, t } from "../i18n.js";
 
 const EVERY_MS = 5000;
 
 export async function show(place, { signal }) {
   const cards = { health: readHealth, running: readRunning };
+  if (may("operator")) cards.stations = readStations;
   if (may("engineer")) Object.assign(cards, { memory: readMemory, storage: readStorage }); // a line is not told what is kept
   const sections = Object.fromEntries(Object.keys(cards).map((name) =>
     [name, h("section", { class: "card", "aria-label": t(`system.${name}`) }, h("h2", {}, t(`system.${name}`)), loading())]));
-  const { storage = null, ...others } = sections;
+  const { stations = null, storage = null, ...others } = sections;
   const administration = h("div", { class: "view" });
-  fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, Object.values(others)), storage, administration);
+  fill(place, h("h1", {}, t("nav.system")), h("div", { class: "cards" }, Object.values(others)), stations, storage, administration);
   for (const name of Object.keys(cards)) refresh(name);
-  repeat(EVERY_MS, () => Promise.all(["health", "memory"].filter((name) => name in cards).map(refresh)), signal);
+  repeat(EVERY_MS, () => Promise.all(["health", "memory", "stations"].filter((name) => name in cards).map(refresh)), signal);
   if (!may("admin")) {
     fill(administration, needsRole("admin"));
     return;
@@ -83,6 +85,11 @@ async function readMemory(signal) {
     }),
     h("p", {}, h("a", { href: address("/docs") }, t("memory.docs"))),
   ];
+}
+
+async function readStations(signal) {
+  const { stations } = await get("/stations", {}, signal);
+  return stationsTable(stations);
 }
 
 async function readStorage(signal) {
