@@ -76,8 +76,8 @@ def index(
     # torch takes seconds to import; --help should not.
     from indexer.calibration.rate_advice import rate_advice
     from indexer.catalogue.engine import DatabaseError
-    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
-    from indexer.encoders import EncoderError, load_encoder
+    from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
+    from indexer.encoders import load_encoder
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
     from indexer.jobs.bulk_index import bulk_index as run
     from indexer.jobs.encoder_of_memory import encoder_of_memory

@@ -20,6 +20,7 @@ NoReferencesError               (LookupError) nothing to compare an image with
 OriginalUnreadable              a stored image that is missing or changed
 FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
 GeometryError                   (ValueError) an input geometry that cannot be
+EncoderError                    (ValueError) an encoder that cannot be loaded or fetched as asked
 OtherProportions                (ValueError) an image that does not fit its category's geometry
 OSError
 ├── StorageFull                 no space left on the disk
@@ -180,3 +181,7 @@ class OtherProportions(ValueError):
         )
         self.image_size = image_size
         self.expected = expected
+
+
+class EncoderError(ValueError):
+    """An encoder cannot be loaded as requested; the message is one line that says what to do."""

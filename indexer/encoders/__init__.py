@@ -7,19 +7,19 @@ from pathlib import Path
 
 import torch
 
-from indexer.domain.errors import GeometryError
+from indexer.domain.errors import EncoderError, GeometryError
 from indexer.domain.geometry import InputGeometry
-from indexer.encoders.base import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace
+from indexer.encoders.base import Encoder, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
 from indexer.encoders.filterbank.encoder import FilterBankEncoder
 from indexer.encoders.preprocessing import PreparedImage, prepare, preprocess
 from indexer.encoders.runtimes import check_precision
+from indexer.hub.names import CHECKPOINT_SUFFIXES
 
 __all__ = [
     "BUILTIN",
     "FILTER_BANK",
     "Encoder",
-    "EncoderError",
     "EncoderSettings",
     "FeatureSpace",
     "Features",
@@ -56,14 +56,14 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
         return BuiltinEncoder(settings, geometry, device)
     # transformers takes seconds to import: the encoders that ship with the product do without.
     try:
-        from indexer.encoders.checkpoints import SUFFIXES, load_checkpoint
+        from indexer.encoders.checkpoints import load_checkpoint
         from indexer.encoders.ported_vit import PortedVit
         from indexer.encoders.vit import VitEncoder
     except (ImportError, RuntimeError) as error:
         raise EncoderError(_why_not_imported(error)) from error
 
     in_torch = replace(settings, dtype="float32") if ported else settings
-    if Path(settings.model).suffix in SUFFIXES:
+    if Path(settings.model).suffix in CHECKPOINT_SUFFIXES:
         vit = VitEncoder(load_checkpoint(Path(settings.model)), in_torch, geometry, device)
     else:
         vit = VitEncoder.pretrained(in_torch, geometry, device)

@@ -12,12 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.domain.errors import GeometryError
+from indexer.domain.errors import EncoderError, GeometryError
 from indexer.domain.geometry import InputGeometry
-
-
-class EncoderError(ValueError):
-    """An encoder cannot be loaded as requested; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BeitModel
 
-from indexer.encoders.base import EncoderError, EncoderSettings, Features, grid_of, join_features
+from indexer.domain.errors import EncoderError
+from indexer.encoders.base import EncoderSettings, Features, grid_of, join_features
 from indexer.encoders.runtimes import convert, in_runtime
 from indexer.encoders.runtimes.conversion import Network
 from indexer.encoders.vit import VitEncoder

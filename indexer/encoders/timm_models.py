@@ -9,10 +9,10 @@ from typing import Any
 
 from transformers import DINOv3ViTModel, PreTrainedModel
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 from indexer.encoders.checkpoints import model_of
 from indexer.encoders.checkpoints.files import read_checkpoint
-from indexer.encoders.hub_names import CONFIG, WEIGHTS
+from indexer.hub.names import CONFIG, WEIGHTS
 
 
 def is_timm(config: Mapping[str, Any]) -> bool:

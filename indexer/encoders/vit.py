@@ -29,10 +29,10 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
+from indexer.domain.errors import EncoderError
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import (
     MAX_PASS_CELLS,
-    EncoderError,
     EncoderSettings,
     Features,
     FeatureSpace,
@@ -41,10 +41,10 @@ from indexer.encoders.base import (
     grid_of,
 )
 from indexer.encoders.checkpoints.dinov3 import set_periods
-from indexer.encoders.hub_names import CONFIG, WEIGHTS, repository_of
 from indexer.encoders.position_embeddings import resize_positions
-from indexer.encoders.published import gated
 from indexer.encoders.timm_models import is_timm, load_timm
+from indexer.hub.names import CONFIG, WEIGHTS, repository_of
+from indexer.hub.published import gated
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # of loading, which takes a second
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

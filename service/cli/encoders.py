@@ -28,7 +28,7 @@ def list_(context: typer.Context, folder: Folder = _DEFAULT) -> None:
         return
     from rich.table import Table
 
-    from indexer.encoders.published import PUBLISHED, others_here
+    from indexer.hub.published import PUBLISHED, others_here
 
     table = Table("Name", "Encoder", "Size", "Patch", "Parameters", "Licence", "Gated", "Here")
     trained = "Apache-2.0, MIT"
@@ -65,9 +65,9 @@ def fetch(
 
     Example:  touchstone encoders fetch timm:vit_base_patch16_dinov3.lvd1689m
     """
-    from indexer.encoders.base import EncoderError
-    from indexer.encoders.fetching import fetch as download
-    from indexer.encoders.published import LICENCES, PUBLISHED
+    from indexer.domain.errors import EncoderError
+    from indexer.hub.fetching import fetch as download
+    from indexer.hub.published import LICENCES, PUBLISHED
 
     try:
         from indexer.progress import progress

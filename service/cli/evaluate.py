@@ -121,7 +121,7 @@ def evaluate(
         import sklearn  # noqa: F401
     except ImportError as error:
         fail(f"touchstone evaluate needs {error.name}: pip install 'touchstone[evaluate]'")
-    from indexer.encoders import EncoderError
+    from indexer.domain.errors import EncoderError
     from indexer.evaluation.dataset import DatasetError
     from indexer.evaluation.job import EvaluationOptions, run_evaluation
     from indexer.evaluation.protocols import PROTOCOLS, SHOTS, Draws, Protocol

@@ -31,8 +31,8 @@ def export(
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.data_folder import DataFolder
-    from indexer.domain.errors import CatalogueError, CategoryNotFound, FeatureSpaceMismatch
-    from indexer.encoders import EncoderError, load_encoder
+    from indexer.domain.errors import CatalogueError, CategoryNotFound, EncoderError, FeatureSpaceMismatch
+    from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.jobs.export import export as run
     from indexer.jobs.exported_folder import ExportError

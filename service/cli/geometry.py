@@ -60,8 +60,8 @@ def advise(
     from rich.table import Table
 
     from indexer.domain.category import CategorySettings
-    from indexer.domain.errors import CatalogueError, GeometryError
-    from indexer.encoders import EncoderError, load_encoder
+    from indexer.domain.errors import CatalogueError, EncoderError, GeometryError
+    from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.memory import DEFAULT_CODEC, Codec
     from indexer.search import choose_engine

@@ -89,9 +89,8 @@ def rebuild(
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
     from indexer.catalogue.engine import DatabaseError
-    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
+    from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
     from indexer.domain.geometry_choice import GeometryChoice
-    from indexer.encoders import EncoderError
     from indexer.jobs.reencoder import ImagesUnreadable
     from indexer.progress import progress
 

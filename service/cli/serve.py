@@ -50,8 +50,7 @@ def serve(
         read_only=read_only or None,
     )
     # torch and FastAPI take seconds to import; --help should not.
-    from indexer.domain.errors import CatalogueError, FeatureSpaceMismatch
-    from indexer.encoders import EncoderError
+    from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
     from indexer.jobs.exported_folder import ExportError
     from service.observability.tracing import TracingUnavailable
     from service.server import serve as run

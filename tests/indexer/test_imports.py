@@ -59,6 +59,13 @@ def test_help_loads_no_settings_and_no_database() -> None:
     assert (HEAVY | {"pydantic", "pydantic_settings", "sqlalchemy", "fastapi", "httpx"}) & packages == set()
 
 
+def test_listing_published_encoders_loads_no_torch(tmp_path: Path) -> None:
+    command = ["encoders", "--folder", str(tmp_path)]
+    packages = loaded(f"from service.cli import app; app({command!r}, standalone_mode=False)")
+    assert "huggingface_hub" in packages
+    assert {"torch", "transformers", "cv2", "faiss", "sqlalchemy", "fastapi"} & packages == set()
+
+
 @pytest.mark.parametrize("path", _DOMAIN, ids=lambda path: path.stem)
 def test_domain_values_load_the_standard_library_only(path: Path) -> None:
     packages = loaded(f"import indexer.domain.{path.stem}")

@@ -12,8 +12,9 @@ from rich.console import Console
 from indexer.benchmarks.encoder_comparison.compare import compare, table
 from indexer.benchmarks.encoder_comparison.dataset import ImageCounts, write_dataset
 from indexer.benchmarks.encoder_comparison.products import DRAWN, texture
+from indexer.domain.errors import EncoderError
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import BUILTIN, EncoderError, EncoderSettings
+from indexer.encoders import BUILTIN, EncoderSettings
 from indexer.evaluation.dataset import DatasetError
 from indexer.imaging.decode import ImageRejected, decode_image
 

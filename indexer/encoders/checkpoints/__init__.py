@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 from indexer.encoders.checkpoints import beit, dinov2, dinov3, plain
-from indexer.encoders.checkpoints.files import SUFFIXES, read_checkpoint
+from indexer.encoders.checkpoints.files import read_checkpoint
 from indexer.encoders.checkpoints.weights import Weights
 
-__all__ = ["SUFFIXES", "load_checkpoint", "model_of"]
+__all__ = ["load_checkpoint", "model_of"]
 
 
 def load_checkpoint(path: Path) -> PreTrainedModel:

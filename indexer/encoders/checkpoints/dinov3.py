@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 from indexer.encoders.checkpoints.weights import Weights, split_attention
 
 _TOP = {

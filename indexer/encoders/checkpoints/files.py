@@ -11,10 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 from indexer.encoders.checkpoints.weights import Weights
-
-SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 
 _WRAPPED = ("model", "state_dict", "teacher", "module")  # by DeiT, MAE and BEiT; iBOT and MoCo v3; DINO; BEiT v2
 _MOCO = "module.base_encoder."

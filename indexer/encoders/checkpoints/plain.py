@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import DeiTConfig, DeiTModel, PreTrainedModel, ViTConfig, ViTModel
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 from indexer.encoders.checkpoints.weights import Weights, loaded, split_attention
 
 _TOP = {

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 
 M = TypeVar("M", bound=PreTrainedModel)
 

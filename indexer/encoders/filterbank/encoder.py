@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from indexer.domain.errors import EncoderError
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import (
     MAX_PASS_CELLS,
-    EncoderError,
     Features,
     FeatureSpace,
     checked_geometry,

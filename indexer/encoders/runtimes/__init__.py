@@ -13,7 +13,8 @@ from typing import Protocol, cast
 import torch
 from torch.nn import functional as F
 
-from indexer.encoders.base import Dtype, EncoderError, EncoderSettings, FeatureSpace, RuntimeName
+from indexer.domain.errors import EncoderError
+from indexer.encoders.base import Dtype, EncoderSettings, FeatureSpace, RuntimeName
 from indexer.encoders.runtimes.conversion import Network, export
 from indexer.encoders.runtimes.stored_network import stored_network
 

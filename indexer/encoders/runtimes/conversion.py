@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from indexer.encoders.base import EncoderError
+from indexer.domain.errors import EncoderError
 
 FILE = "network.onnx"
 _EXPORTER = logging.getLogger("torch.onnx")

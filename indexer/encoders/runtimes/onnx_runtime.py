@@ -12,7 +12,8 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from indexer.encoders.base import EncoderError, EncoderSettings
+from indexer.domain.errors import EncoderError
+from indexer.encoders.base import EncoderSettings
 from indexer.encoders.runtimes.conversion import FILE
 from indexer.encoders.runtimes.stored_network import stored_network
 

@@ -11,7 +11,8 @@ import openvino
 import torch
 from openvino import opset13
 
-from indexer.encoders.base import EncoderError, EncoderSettings
+from indexer.domain.errors import EncoderError
+from indexer.encoders.base import EncoderSettings
 from indexer.encoders.runtimes.conversion import FILE
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # int8: of what is no product of matrices

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from indexer.encoders import EncoderError, EncoderSettings, InputGeometry, load_encoder
+from indexer.domain.errors import EncoderError
+from indexer.encoders import EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.builtin.convert import fold
 from indexer.encoders.builtin.encoder import LAYER_VALUES, LAYERS, VARIANTS, WEIGHTS, BuiltinEncoder
 from indexer.encoders.builtin.network import IMAGENET_MEAN, IMAGENET_STD, Blocks, VisionTransformer

@@ -17,7 +17,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from indexer.encoders import Encoder, EncoderError, EncoderSettings, InputGeometry, load_encoder
+from indexer.domain.errors import EncoderError
+from indexer.encoders import Encoder, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.checkpoints.weights import Weights
 from indexer.encoders.vit import VitEncoder
 from tests.helpers.published import (

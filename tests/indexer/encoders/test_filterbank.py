@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from indexer.encoders import EncoderError, EncoderSettings, InputGeometry, load_encoder
+from indexer.domain.errors import EncoderError
+from indexer.encoders import EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.filterbank import fit as fitting
 from indexer.encoders.filterbank.encoder import CONSTANTS, FilterBank, FilterBankEncoder
 from indexer.encoders.filterbank.fit import fit

@@ -21,7 +21,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from torch import nn
 from torch.nn import functional as F
 
-from indexer.encoders import Encoder, EncoderError, EncoderSettings, Features, FeatureSpace, InputGeometry, load_encoder
+from indexer.domain.errors import EncoderError
+from indexer.encoders import Encoder, EncoderSettings, Features, FeatureSpace, InputGeometry, load_encoder
 from indexer.encoders.checkpoints import load_checkpoint
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.position_embeddings import resize_positions

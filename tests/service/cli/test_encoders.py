@@ -15,8 +15,10 @@ from threading import Thread
 
 import pytest
 
-from indexer.encoders import EncoderError, EncoderSettings, fetching, load_encoder, published
-from indexer.encoders.published import PUBLISHED, Published
+from indexer.domain.errors import EncoderError
+from indexer.encoders import EncoderSettings, load_encoder
+from indexer.hub import fetching, published
+from indexer.hub.published import PUBLISHED, Published
 from tests.helpers.commands import run_in
 from tests.helpers.forked import ForkedProcess
 from tests.helpers.published import published as tiny

@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers
 
-from indexer.domain.errors import FeatureSpaceMismatch
-from indexer.encoders import Encoder, EncoderError, EncoderSettings, Features, load_encoder
+from indexer.domain.errors import EncoderError, FeatureSpaceMismatch
+from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.encoders.runtimes import PRECISIONS
 from indexer.encoders.windows import encode_in_windows
 from indexer.references.reference_store import ReferenceStore

@@ -19,9 +19,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from indexer.encoders.base import EncoderError
-from indexer.encoders.hub_names import CONFIG, folder_name, repository_of
-from indexer.encoders.published import PUBLISHED, Published, gated
+from indexer.domain.errors import EncoderError
+from indexer.hub.names import CONFIG, folder_name, repository_of
+from indexer.hub.published import PUBLISHED, Published, gated
 
 SUMS = "SHA256SUMS"
 _WANTED = (CONFIG, "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json", "LICENSE*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 SCHEME = "timm:"  # begins the name of a model that timm publishes
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from indexer.encoders.checkpoints.files import SUFFIXES
-from indexer.encoders.hub_names import CONFIG, SCHEME, WEIGHTS, folder_name, repository_of
+from indexer.hub.names import CHECKPOINT_SUFFIXES, CONFIG, SCHEME, WEIGHTS, folder_name, repository_of
 
 LICENCES = {
     "DINOv3": "https://ai.meta.com/resources/models-and-libraries/dinov3-license",
@@ -56,7 +55,11 @@ def others_here(folder: Path) -> list[str]:
     published_names = {entry.name if entry.url else folder_name(entry.name) for entry in PUBLISHED}
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     unknown = [path for path in paths if path.name not in published_names]
-    return [str(path) for path in unknown if (path / CONFIG).is_file() or (path.is_file() and path.suffix in SUFFIXES)]
+    return [
+        str(path)
+        for path in unknown
+        if (path / CONFIG).is_file() or (path.is_file() and path.suffix in CHECKPOINT_SUFFIXES)
+    ]
 
 
 def _timm(name: str, family: str, size: str, patch: int, millions: int, licence: str = "Apache-2.0") -> Published:
