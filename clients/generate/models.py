@@ -30,7 +30,7 @@ _NAMES = {
     "Keys": "ApiKeys",
     "Map": "AnomalyMap",
     "NewKey": "NewApiKey",
-    "PolygonsBody": "Polygons",
+    "RegionOfInterestBody": "Polygons",
     "PreviewRequest": "PreviewedSettings",
     "Problem": "ProblemDetails",
     "References": "ReferencesResponse",

@@ -218,6 +218,7 @@ class InspectionRow(Base):
     reading: Mapped[str | None] = mapped_column(Text)
     notices: Mapped[list[dict[str, Any]]] = mapped_column(JSON, server_default="[]")
     geometry: Mapped[str | None] = mapped_column(Text)
+    region_of_interest: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     request_key: Mapped[str | None] = mapped_column(String(64))
     request_digest: Mapped[str | None] = mapped_column(String(64))
     review: Mapped[str | None] = mapped_column(String(16))

@@ -78,8 +78,7 @@ class CategorySettings:
         if values.get("layer_weights") is not None:
             values["layer_weights"] = tuple(values["layer_weights"])
         if (region := values.get("region_of_interest")) is not None:
-            polygons = tuple(tuple((x, y) for x, y in polygon) for polygon in region["polygons"])
-            values["region_of_interest"] = RegionOfInterest(polygons, region["mask"])
+            values["region_of_interest"] = RegionOfInterest.from_json(region)
         for name in ("refuse", "defect_classes"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

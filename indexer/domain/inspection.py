@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 from indexer.domain.json_types import JsonObject
 from indexer.domain.review import ReviewReason
+from indexer.domain.roi import RegionOfInterest
 
 Label: TypeAlias = Literal["good", "defect"]
 
@@ -35,6 +36,7 @@ class Inspection:
     novelty: how like anything referenced it is; alternative_category: another category that it fits better.
     encoding, reading, notices: how the image was stored and read, as `Encoding`, `Reading` and `Notice`s in JSON.
     geometry: what of it was inspected, as `InputGeometry` in JSON; None of what was recorded before it was kept.
+    region_of_interest: what of that, as `RegionOfInterest` in JSON; None where that was all of it, or was not kept.
     request_key, request_digest: which request it answers and what that held, where the request can be sent again.
     """
 
@@ -74,8 +76,14 @@ class Inspection:
     reading: str | None = None
     notices: tuple[JsonObject, ...] = ()
     geometry: str | None = None
+    region_of_interest: JsonObject | None = None
     request_key: str | None = None
     request_digest: str | None = None
+
+    @property
+    def region(self) -> RegionOfInterest | None:
+        """The region of interest that it was inspected in."""
+        return None if self.region_of_interest is None else RegionOfInterest.from_json(self.region_of_interest)
 
     @property
     def waits(self) -> bool:

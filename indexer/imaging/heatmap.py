@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from indexer.domain.geometry import Frame
 from indexer.domain.region import Region
+from indexer.domain.roi import RegionOfInterest
+from indexer.imaging.roi import rasterise
 
 _MAX_OPACITY = 0.65  # opacity where the map is highest
 _MAX_COLOUR = 0.86  # how far up the colour map heat goes: beyond it, Turbo turns dark
@@ -22,15 +24,18 @@ def render_overlay(
     threshold: float | None,
     regions: Sequence[Region],
     frame: Frame,
+    region_of_interest: RegionOfInterest | None = None,
 ) -> NDArray[np.uint8]:
     """RGB image (height, width, 3) with the map as heat and the regions outlined; same shape.
 
     Heat begins at half of `threshold` and is full at one and a half times it, so that images of one product compare;
-    with no threshold the map's own range is used. frame: the image's cells. Pixels outside its window are not
-    inspected and are dimmed.
+    with no threshold the map's own range is used. frame: the image's cells. Pixels outside its window or
+    of the region of interest are not inspected and are dimmed.
     """
     height, width = image.shape[:2]
     warmth, inside = _warmth(anomaly_map, threshold, frame)
+    if region_of_interest is not None:
+        inside &= rasterise(region_of_interest, (width, height))
     opacity = (warmth * _MAX_OPACITY)[..., None]
     blended = image * (1.0 - opacity) + _colours(warmth) * opacity
     blended[~inside] *= 0.6

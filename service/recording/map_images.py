@@ -47,7 +47,8 @@ def overlay_jpeg(folder: Path, inspection: Inspection, frame: Frame) -> bytes | 
         return None
     image = cv2.cvtColor(thumbnail, cv2.COLOR_BGR2RGB).astype(np.uint8)
     height, width = image.shape[:2]
-    drawn = render_overlay(image, anomaly_map, inspection.threshold, (), frame.at_size((width, height)))
+    frame = frame.at_size((width, height))
+    drawn = render_overlay(image, anomaly_map, inspection.threshold, (), frame, inspection.region)
     return encode_jpeg(drawn, _OVERLAY_QUALITY)
 
 

@@ -46,6 +46,7 @@ class PendingInspection:
         """The row to keep, with the sizes of what is kept beside it."""
         original, timed, detection = self.image.original, self.timed, self.timed.detection
         decision, calibration = detection.decision, detection.criteria.calibration
+        region = detection.criteria.scoring.region
         return Inspection(
             id=self.id,
             at=self.at,
@@ -62,14 +63,14 @@ class PendingInspection:
             p_value=decision.p_value,
             regions=tuple(
                 {
-                    "box": region.box,
-                    "area": region.area,
-                    "peak": region.peak,
-                    "centroid": region.centroid,
-                    "polygon": region.polygon,
+                    "box": anomaly.box,
+                    "area": anomaly.area,
+                    "peak": anomaly.peak,
+                    "centroid": anomaly.centroid,
+                    "polygon": anomaly.polygon,
                     "nearest_patch": asdict(evidence),
                 }
-                for region, evidence in detection.regions
+                for anomaly, evidence in detection.regions
             ),
             references=tuple(asdict(neighbour) for neighbour in detection.references),
             timings={
@@ -102,6 +103,7 @@ class PendingInspection:
             reading=original.reading.to_json(),
             notices=tuple(map(asdict, timed.notices)),
             geometry=detection.scored.frame.geometry.to_json(),
+            region_of_interest=None if region is None else asdict(region),
             request_key=None if self.request is None else self.request.key,
             request_digest=None if self.request is None else self.request.digest,
             review=review_reason(

@@ -16,7 +16,7 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.snapshot import GeometryChange
 from indexer.imaging.encode import encode_png
-from indexer.imaging.roi import MASK_SIDE, rasterise, region_from_mask
+from indexer.imaging.roi import MASK_SIDE, rasterise
 from service.http.problems import documented_problems, to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
@@ -41,7 +41,7 @@ from service.state import AppState
 from service.usecases import onboard
 from service.usecases.drift import drifting_parts
 from service.usecases.geometry import change_geometry
-from service.usecases.settings import settings_changes, usable_region
+from service.usecases.settings import masked_region, settings_changes
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -107,11 +107,12 @@ async def set_region_of_interest(
     """Set the region of interest from a mask image, which is scaled to the whole image: only non-black pixels are
     inspected.
 
-    Every value other than 0 is inside, for example 1 or 255, in 8 or 16 bits.
+    Every value other than 0 is inside, for example 1 or 255, in 8 or 16 bits. The outlines of its areas become
+    `polygons`, those of holes within them `ignored`, at most 64 of each; a mask without black sets it to null.
     """
     upload, _ = await read_upload(request, _NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
-    region = usable_region(state, name, region_from_mask(stored.levels > 0))
+    region = await asyncio.to_thread(masked_region, state, name, stored.levels > 0)
     return await _changed(state, name, {"region_of_interest": region})
 
 
@@ -243,7 +244,9 @@ def _view(
         settings=SettingsView(**settings_json(asdict(category.settings))),
         calibration=calibration_view(state, category.name, category.settings),
         drift=None if drift is None else _drift_view(drift),
-        geometry=geometry_view(state.library.geometry_of(category.name), state.encoder.space.patch),
+        geometry=geometry_view(
+            state.library.geometry_of(category.name), state.encoder.space.patch, category.settings.region_of_interest
+        ),
         geometry_change=geometry_change,
     )
 

@@ -158,7 +158,8 @@ async def _overlay(state: AppState, pending: PendingInspection) -> str:
     regions = [region for region, _ in detection.regions]
 
     def draw(image: NDArray[np.uint8]) -> str:
-        overlay = render_overlay(image, detection.map, detection.decision.threshold, regions, detection.scored.frame)
+        frame, region = detection.scored.frame, detection.criteria.scoring.region
+        overlay = render_overlay(image, detection.map, detection.decision.threshold, regions, frame, region)
         return _base64(encode_png(overlay))
 
     return await state.decoder.again(pending.image.original, draw)

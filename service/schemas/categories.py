@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,14 +15,8 @@ from indexer.domain.roi import RegionOfInterest
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
+from service.schemas.region_of_interest import RegionOfInterestBody, RegionOfInterestView, region_view
 from service.schemas.text import DefectClass
-
-
-class RegionOfInterestView(ResponseModel):
-    """A region of interest: polygons, or a mask, which a route returns as an image."""
-
-    polygons: tuple[tuple[tuple[float, float], ...], ...]
-    mask: bool
 
 
 def _number(value: object) -> object:
@@ -57,21 +50,8 @@ def settings_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     region = settings.get("region_of_interest")
     if region is None:
         return dict(settings)
-    region = asdict(region) if isinstance(region, RegionOfInterest) else region
-    return {**settings, "region_of_interest": {"polygons": region["polygons"], "mask": region["mask"] is not None}}
-
-
-_Fraction = Annotated[JsonFloat, Field(ge=0, le=1)]
-
-
-class PolygonsBody(BaseModel):
-    """Polygons with corners (x, y) in fractions of the image's width and height; their union is inspected."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    polygons: list[Annotated[list[tuple[_Fraction, _Fraction]], Field(min_length=3, max_length=1024)]] = Field(
-        min_length=1, max_length=64, examples=[[[[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]]]
-    )
+    region = region if isinstance(region, RegionOfInterest) else RegionOfInterest.from_json(region)
+    return {**settings, "region_of_interest": region_view(region).model_dump()}
 
 
 class SettingsPatch(BaseModel):
@@ -96,7 +76,7 @@ class SettingsPatch(BaseModel):
     unfamiliar_rate: JsonFloat = Field(
         0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`."
     )
-    region_of_interest: PolygonsBody | None = Field(
+    region_of_interest: RegionOfInterestBody | None = Field(
         None, description="The region of interest; null: the whole image. To set a mask image use its own route."
     )
     refuse: tuple[FindingKind, ...] = Field((), description="Kinds of findings for which new references are refused.")

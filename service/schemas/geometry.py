@@ -7,7 +7,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.geometry import InputGeometry, OnMismatch, Size
+from indexer.domain.roi import RegionOfInterest
+from indexer.imaging.roi import inspected_fraction
 from service.schemas.base import JSON_INTEGER, JsonFloat, ResponseModel
+from service.schemas.region_of_interest import RegionOfInterestView, region_view
 from service.schemas.text import CategoryName
 
 _Pixels = Annotated[int, Field(ge=1, le=16_384), JSON_INTEGER]
@@ -15,11 +18,15 @@ _Offset = Annotated[int, Field(ge=0, le=16_384), JSON_INTEGER]
 
 
 class InspectedView(ResponseModel):
-    """The inspected part of an image, before a region of interest restricts it."""
+    """The inspected part of an image: what the geometry shows, within the region of interest."""
 
-    fraction: float = Field(description="Fraction of the image's area, above 0 and up to 1.")
+    fraction: float = Field(description="Fraction of the image's area that is inspected, above 0 and up to 1.")
     polygon: tuple[tuple[float, float], ...] = Field(
-        description="Corners (x, y) in fractions of the image's width and height, clockwise from the top left."
+        description="What the geometry shows: corners (x, y) in fractions of the image's width and height, clockwise "
+        "from the top left."
+    )
+    region: RegionOfInterestView | None = Field(
+        None, description="The region of interest, which restricts it further; null: none."
     )
 
 
@@ -114,21 +121,23 @@ class AdviceView(ResponseModel):
     memory_bytes: int = Field(description="Bytes of all references.")
 
 
-def geometry_view(geometry: InputGeometry, patch: int) -> GeometryView:
+def geometry_view(geometry: InputGeometry, patch: int, region: RegionOfInterest | None = None) -> GeometryView:
     """A geometry as the API shows it."""
     return GeometryView(
         resized=geometry.resized,
         window=geometry.window,
         on_mismatch=geometry.on_mismatch,
         grid=geometry.grid(patch),
-        inspected=inspected_view(geometry, geometry.resized),
+        inspected=inspected_view(geometry, geometry.resized, region),
     )
 
 
-def inspected_view(geometry: InputGeometry, image_size: Size) -> InspectedView:
-    """What of an image of (width, height) pixels a geometry shows. OtherProportions when it refuses such."""
+def inspected_view(geometry: InputGeometry, image_size: Size, region: RegionOfInterest | None) -> InspectedView:
+    """What of an image of (width, height) pixels is inspected. OtherProportions when the geometry refuses such."""
     width, height = image_size
     left, top, right, bottom = geometry.placement(image_size).inspected_box
     x, y = (left / width, right / width), (top / height, bottom / height)
     corners = (x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])
-    return InspectedView(fraction=(x[1] - x[0]) * (y[1] - y[0]), polygon=corners)
+    if region is None:
+        return InspectedView(fraction=(x[1] - x[0]) * (y[1] - y[0]), polygon=corners, region=None)
+    return InspectedView(fraction=inspected_fraction(region, corners), polygon=corners, region=region_view(region))

@@ -262,7 +262,7 @@ def inspection_view(inspection: Inspection) -> InspectionView:
             "encoding": encoding,
             "inspected": None
             if inspection.geometry is None
-            else inspected_view(InputGeometry.from_json(inspection.geometry), size),
+            else inspected_view(InputGeometry.from_json(inspection.geometry), size, inspection.region),
         }
     )
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import SettingsChanges
 from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
-from indexer.imaging.roi import roi_cells
+from indexer.imaging.roi import region_from_mask, roi_cells
 from service.errors import Conflict, InvalidSetting
 from service.state import AppState
 
@@ -34,14 +37,19 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
                 "them again with the right bit_depth.",
             )
     if (region := changes.get("region_of_interest")) is not None:
-        polygons = tuple(tuple(polygon) for polygon in region["polygons"])
-        changes["region_of_interest"] = usable_region(state, name, RegionOfInterest(polygons))
+        changes["region_of_interest"] = _usable_region(state, name, lambda: RegionOfInterest.from_json(region))
     return cast(SettingsChanges, changes)
 
 
-def usable_region(state: AppState, name: str, region: RegionOfInterest) -> RegionOfInterest:
-    """The region, if the category's images show any of it. InvalidSetting."""
+def masked_region(state: AppState, name: str, inside: NDArray[np.bool_]) -> RegionOfInterest | None:
+    """The region of a mask, bool (height, width); None for the whole image. InvalidSetting when there is none."""
+    return _usable_region(state, name, lambda: region_from_mask(inside))
+
+
+def _usable_region(state: AppState, name: str, read: Callable[[], RegionOfInterest | None]) -> RegionOfInterest | None:
+    """The region that `read` returns, if the category's images show any of it. InvalidSetting."""
     try:
+        region = read()
         roi_cells(region, state.library.memory.frame(name))
     except ValueError as error:
         raise InvalidSetting(f"region_of_interest: {error}.") from None

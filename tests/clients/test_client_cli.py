@@ -9,8 +9,11 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from indexer.imaging.encode import encode_png
 from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
 from touchstone_client import Client
@@ -55,6 +58,14 @@ def test_onboarding_is_idempotent_and_settings_can_be_changed(service: str, imag
     changed = json.loads(run("categories", "shell", "--set", "k=9", "--set", "threshold=0.5", "--json", url=service))
     assert (changed[0]["settings"]["k"], changed[0]["settings"]["threshold"]) == (9, 0.5)
     assert "0.5000" in run("categories", "shell", url=service)
+    (images.parent / "mask.png").write_bytes(encode_png(np.tri(64, dtype=np.uint8)))
+    assert " 1 " in run("region", "shell", "--mask", images.parent / "mask.png", url=service).splitlines()[-1]
+    saved = images.parent / "saved.png"
+    run("region", "shell", "--save", saved, url=service)
+    assert cv2.imread(str(saved)).mean() == pytest.approx(0.77 * 255 / 2, abs=3)  # of the window
+    assert "image" in run("region", "shell", "--mask", images.parent / "text.png", url=service, code=2)
+    whole = json.loads(run("region", "shell", "--everywhere", "--json", url=service))
+    assert whole["region"] is None
     with Client(service) as client:
         client.remove_category("shell")
 

@@ -139,7 +139,7 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     right_half[:, 32:] = 255
     region_of_interest = client.set_mask(name, encode_png(right_half)).settings.region_of_interest
     assert region_of_interest is not None
-    assert region_of_interest.mask
+    assert region_of_interest.polygons[0][0] == pytest.approx((0.5, 0.0), abs=0.02)
     mask = decode_image(client.mask(name))
     assert (mask[:, :100].max(), mask[20:236, 156:236].min()) == (0, 255)
     assert {each.category for each in client.drift(name, limit=1).parts} <= {name}

@@ -92,7 +92,7 @@ def test_a_new_category_is_inspected_as_a_whole_in_the_proportions_of_its_refere
     for each in (wide, disc):
         rows, columns = each["grid"]
         assert 700 <= rows * columns <= 784
-        assert each["inspected"] == {"fraction": 1.0, "polygon": [[0, 0], [1, 0], [1, 1], [0, 1]]}
+        assert each["inspected"] == {"fraction": 1.0, "polygon": [[0, 0], [1, 0], [1, 1], [0, 1]], "region": None}
         assert each["on_mismatch"] == "letterbox"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,14 +138,17 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     assert before["verdict"] == "anomalous"
     right = [[[0.72, 0.0], [1.0, 0.0], [1.0, 1.0], [0.72, 1.0]]]
     answer = line.patch("/categories/disc", json={"region_of_interest": {"polygons": right}}).json()
-    assert answer["settings"]["region_of_interest"] == {"polygons": right, "mask": False}
+    assert answer["settings"]["region_of_interest"] == {"polygons": right, "ignored": [], "mask": False}
+    assert answer["geometry"]["inspected"]["fraction"] == pytest.approx(0.19, abs=0.01)
     wait_until_calibrated(line, "disc")
     aside = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
     assert aside["verdict"] == "normal"
     mask = np.zeros((60, 80, 3), np.uint8)
     mask[:, :50] = 255
     put = line.put("/categories/disc/region-of-interest", files=files(encode_png(mask)))
-    assert put.json()["settings"]["region_of_interest"] == {"polygons": [], "mask": True}
+    [outline] = put.json()["settings"]["region_of_interest"]["polygons"]
+    edge = pytest.approx(50 / 80, abs=0.01)
+    assert sorted(outline) == [[0, 0], [0, 1], [edge, 0], [edge, 1]]
     drawn = cv2.imdecode(
         np.frombuffer(line.get("/categories/disc/region-of-interest.png").content, np.uint8), cv2.IMREAD_GRAYSCALE
     )
@@ -154,7 +158,16 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     wait_until_calibrated(line, "disc")
     inside = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
     assert inside["verdict"] == "anomalous"
-    for wrong in ({"polygons": []}, {"polygons": [[[0, 0], [1, 1]]]}, {"polygons": [[[0, 0], [0.01, 0], [0, 0.01]]]}):
+    circle = [[0.5 + 0.4 * np.cos(angle), 0.5 + 0.4 * np.sin(angle)] for angle in np.linspace(0, 6, 1000)]
+    whole = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    for wrong in (
+        {"polygons": []},
+        {"polygons": [[[0, 0], [1, 1]]]},
+        {"polygons": [[[0, 0], [0.01, 0], [0, 0.01]]]},
+        {"polygons": [right[0]], "ignored": [whole]},
+        {"ignored": [circle] * 5},
+        {"ignored": [whole[:3]] * 65},
+    ):
         refused = line.patch("/categories/disc", json={"region_of_interest": wrong})
         assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid-request")
     ones = mask[..., 0].astype(np.uint16) // 255
@@ -163,11 +176,46 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
         assert line.put("/categories/disc/region-of-interest", files=files(encode_png(same))).status_code == 200
         again = line.get("/categories/disc/region-of-interest.png").content
         assert (cv2.imdecode(np.frombuffer(again, np.uint8), cv2.IMREAD_GRAYSCALE) == drawn).all()
-    assert line.put("/categories/disc/region-of-interest", files=files(plain(0))).status_code == 422
+    specks = np.kron(np.tile(np.eye(2, dtype=np.uint8), (10, 10)), np.full((15, 15), 255, np.uint8))
+    specks[::15] = 0  # so that none touches another
+    for data, reason in (
+        (plain(0), "leaves nothing to inspect"),
+        (encode_png(specks), "more than 64"),
+    ):
+        refused = line.put("/categories/disc/region-of-interest", files=files(data))
+        assert (refused.status_code, reason in refused.json()["detail"]) == (422, True)
+    assert (
+        line.put("/categories/disc/region-of-interest", files=files(plain(255))).json()["settings"][
+            "region_of_interest"
+        ]
+        is None
+    )
     misnamed = line.put("/categories/disc/region-of-interest", files={"mask": plain(255)}).json()
     assert misnamed["detail"] == "Unexpected field 'mask': send files under 'images'."
     line.patch("/categories/disc", json={"region_of_interest": None})
     wait_until_calibrated(line, "disc")
+
+
+def test_what_is_ignored_is_dimmed_counted_and_remembered(line: TestClient) -> None:
+    left = [[0.0, 0.0], [0.7, 0.0], [0.7, 1.0], [0.0, 1.0]]
+    ignoring = line.patch("/categories/disc", json={"region_of_interest": {"ignored": [left]}}).json()
+    assert ignoring["geometry"]["inspected"]["fraction"] == pytest.approx(0.21, abs=0.01)
+    wait_until_calibrated(line, "disc")
+    scratched = varied(720, scratched=True)
+    asked = {"category": "disc", "overlay": "true"}
+    found = line.post("/detect", data=asked, files=files(scratched)).json()["results"][0]
+    assert found["verdict"] == "normal"
+    assert found["inspected"]["region"] == {"polygons": [], "ignored": [left], "mask": False}
+    assert found["inspected"]["fraction"] == pytest.approx(0.21, abs=0.01)
+    overlay = cv2.imdecode(np.frombuffer(base64.b64decode(found["overlay"]), np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(scratched, np.uint8), cv2.IMREAD_COLOR)
+    width = image.shape[1]
+    np.testing.assert_allclose(overlay[:, : width // 2], image[:, : width // 2] * 0.6, atol=1)
+    inside = slice(width * 3 // 4, width * 7 // 8)
+    assert overlay[20:-20, inside].mean() > 0.8 * image[20:-20, inside].mean()
+    line.patch("/categories/disc", json={"region_of_interest": None})
+    wait_until_calibrated(line, "disc")
+    assert line.get(f"/inspections/{found['id']}").json()["inspected"] == found["inspected"]
 
 
 def shifted(seed: int) -> bytes:

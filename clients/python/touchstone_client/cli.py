@@ -112,6 +112,14 @@ def _parser() -> argparse.ArgumentParser:
     example = "change a setting, e.g. false_reject_rate=0.02, k=100, threshold=null"
     categories.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes", help=example)
 
+    about = "Show which part of a product's images is inspected, or set it from a mask image."
+    region = add_command("region", commands.region, about)
+    region.add_argument("category", help="the product")
+    setting = region.add_mutually_exclusive_group()
+    setting.add_argument("--mask", type=Path, metavar="FILE", help="inspect where this image is not black")
+    setting.add_argument("--everywhere", action="store_true", help="inspect the whole image again")
+    region.add_argument("--save", type=Path, metavar="FILE.png", help="write what is inspected as a mask, white")
+
     testing = "Put labelled images into a product's test set, and show what escapes and what is rejected though good."
     test_set = add_command("test-set", commands.test_set, testing)
     test_set.add_argument("category", help="the product")

@@ -217,6 +217,27 @@ def _category_row(category: Category) -> tuple[object, ...]:
     return (category.name, category.references, calibration.state, threshold, *search, drift)
 
 
+def region(client: Client, options: argparse.Namespace) -> int:
+    """Show or set a category's region of interest: 2 when a file cannot be read or written."""
+    if options.mask is not None:
+        category = client.set_mask(options.category, options.mask)
+    elif options.everywhere:
+        category = client.update_category(options.category, region_of_interest=None)
+    else:
+        category = client.category(options.category)
+    if options.save is not None:
+        options.save.write_bytes(client.mask(options.category))
+    inspected = category.geometry.inspected
+    if options.json:
+        print(format_json(inspected))
+        return 0
+    chosen = inspected.region
+    areas = (None, None) if chosen is None else (len(chosen.polygons), len(chosen.ignored))
+    headings = ("category", "inspected share", "inspected areas", "ignored areas")
+    print(format_table(headings, [(category.name, inspected.fraction, *areas)]))
+    return 0
+
+
 def test_set(client: Client, options: argparse.Namespace) -> int:
     """Add labelled images, and show how the test set went: 0, 1 when images were rejected, 2 when files are missing."""
     rejected, missing = [], False

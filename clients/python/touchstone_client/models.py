@@ -169,14 +169,34 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegionOfInterest:
+    """A region of interest: what lies in `polygons`, or without any the whole image, except what lies in `ignored`.
+
+    Corners (x, y) are in fractions of the image's width and height.
+    """
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    ignored: tuple[tuple[tuple[float, float], ...], ...]
+    mask: bool
+    """A mask of an earlier version says it instead; `GET /categories/{name}/region-of-interest.png` returns that as an
+    image.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """The inspected part of an image, before a region of interest restricts it."""
+    """The inspected part of an image: what the geometry shows, within the region of interest."""
 
     fraction: float
-    """Fraction of the image's area, above 0 and up to 1."""
+    """Fraction of the image's area that is inspected, above 0 and up to 1."""
 
     polygon: tuple[tuple[float, float], ...]
-    """Corners (x, y) in fractions of the image's width and height, clockwise from the top left."""
+    """What the geometry shows: corners (x, y) in fractions of the image's width and height, clockwise from the top
+    left.
+    """
+
+    region: RegionOfInterest | None = None
+    """The region of interest, which restricts it further; None: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,14 +452,6 @@ class Removed:
     """The index version after a removal."""
 
     version: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionOfInterest:
-    """A region of interest: polygons, or a mask, which a route returns as an image."""
-
-    polygons: tuple[tuple[tuple[float, float], ...], ...]
-    mask: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1488,10 +1500,14 @@ class PreviewedSettings(TypedDict, total=False):
     """The image score is the mean of this share of the anomaly map, its largest values."""
 
 
-class Polygons(TypedDict):
-    """Polygons with corners (x, y) in fractions of the image's width and height; their union is inspected."""
+class Polygons(TypedDict, total=False):
+    """What lies in `polygons` is inspected, or without any the whole image, except what lies in `ignored`.
+
+    Corners (x, y) are in fractions of the image's width and height. At most 4,096 corners together.
+    """
 
     polygons: Sequence[Sequence[Sequence[float]]]
+    ignored: Sequence[Sequence[Sequence[float]]]
 
 
 class GeometryChoice(TypedDict, total=False):

@@ -15,9 +15,9 @@ export function described({ window: [, , width, height], grid: [rows, columns] }
   return t("geometry.described", { width, height, rows, columns });
 }
 
-/** How much of an image a geometry leaves out, in words; null where it shows all. */
-export function leftOut({ inspected: { fraction } }) {
-  return fraction < 1 ? t("geometry.border", { share: percent(1 - fraction) }) : null;
+/** How much of an image is not inspected, in words; null where all is. */
+export function leftOut({ inspected: { fraction, region } }) {
+  return fraction < 1 ? t(region === null ? "geometry.border" : "geometry.part", { share: percent(1 - fraction) }) : null;
 }
 
 /**

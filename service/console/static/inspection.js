@@ -29,7 +29,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   const recorded = knows && ![false, null].includes(inspection.recorded);
   const shown = viewer({
     size: inspection, regions, alt: t("inspection.image", { name: inspection.filename }), choose,
-    warmed: recorded, inspected: inspection.inspected?.fraction < 1 ? inspection.inspected.polygon : null,
+    warmed: recorded, inspected: inspection.inspected,
   });
   const buttons = regions.map((region, index) =>
     h("button", { "aria-pressed": "false", onclick: () => choose(index) },

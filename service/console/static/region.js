@@ -59,7 +59,7 @@ export async function showRegion(place, category, signal) {
   }
 
   function body() {
-    return { region_of_interest: areas.length === 0 ? null : { polygons: areas } };
+    return { region_of_interest: areas.length === 0 ? null : { polygons: areas, ignored: saved?.ignored ?? [] } };
   }
 
   function same() {
@@ -80,7 +80,7 @@ export async function showRegion(place, category, signal) {
   async function keep() {
     const before = saved;
     if (!(await patched(body()))) return;
-    const act = async () => { if (await patched({ region_of_interest: { polygons: before.polygons } })) tell(t("settings.undone")); };
+    const act = async () => { if (await patched({ region_of_interest: { polygons: before.polygons, ignored: before.ignored } })) tell(t("settings.undone")); };
     const nothing = async () => { if (await patched({ region_of_interest: null })) tell(t("settings.undone")); };
     tell(t("region.saved"), before?.mask ? null : { text: t("feedback.undo"), act: before === null ? nothing : act });
   }

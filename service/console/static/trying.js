@@ -40,7 +40,7 @@ function tryPart(category, kind, signal) {
   }
 
   function told(detection, file) {
-    const shown = viewer({ size: detection, regions: detection.regions, alt: file.name, choose: () => {}, warmed: false });
+    const shown = viewer({ size: detection, regions: detection.regions, alt: file.name, choose: () => {}, warmed: false, inspected: detection.inspected });
     shown.image.src = URL.createObjectURL(file);
     shown.image.addEventListener("load", () => URL.revokeObjectURL(shown.image.src), { once: true });
     shown.image.addEventListener("error", () => shown.missing(t("inspection.format")), { once: true });

@@ -2,6 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { inspectedArea } from "./inspected-area.js";
 import { WHOLE, panned, zoomed } from "./view-transform.js";
 
 const STEP = 1.4;
@@ -9,8 +10,8 @@ const STILL = 4; // pixels that a pointer may stray and still have clicked
 
 /**
  * `size`: { width, height } that `regions` (from the API) are told in. `choose(index)` is called when one is clicked;
- * `warmed`: whether there is heat to be shown. `inspected`: corners of what was inspected, in fractions of the image; the
- * rest is dimmed. Returns { element, image, heat, select, zoom, toggleHeat, missing }; the
+ * `warmed`: whether there is heat to be shown. `inspected`: what of the image was, as the API has it; the rest is
+ * dimmed. Returns { element, image, heat, select, zoom, toggleHeat, missing }; the
  * two <img> are for the caller to fill, and `missing(text)` says why the first stays empty.
  */
 export function viewer({ size, regions, alt, choose, warmed, inspected = null }) {
@@ -20,7 +21,7 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
     s("g", { class: "region", onclick: () => { if (!strayed) choose(index); } },
       s("polygon", { points: region.polygon.map((corner) => corner.join(",")).join(" ") }),
       s("text", { x: region.box[0], y: region.box[1] }, String(index + 1))));
-  const outlines = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, beyond(inspected, size), shapes);
+  const outlines = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, inspected === null ? [] : inspectedArea(inspected, size), shapes);
   const world = h("div", { class: "world" }, image, heat, outlines);
   const stage = h("div", { class: "stage", tabindex: "0", role: "group", "aria-label": t("viewer.keys"), "data-own-keys": "" }, world);
   stage.style.aspectRatio = `${size.width} / ${size.height}`;
@@ -126,11 +127,4 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
       warm();
     },
   };
-}
-
-/** What lies outside of a polygon, dimmed; null where that is nothing. */
-function beyond(polygon, { width, height }) {
-  if (polygon === null) return null;
-  const inside = polygon.map(([x, y]) => `${x * width} ${y * height}`).join("L");
-  return s("path", { class: "outside", "fill-rule": "evenodd", d: `M0 0H${width}V${height}H0zM${inside}z` });
 }

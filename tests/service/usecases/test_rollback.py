@@ -64,7 +64,7 @@ def test_a_change_of_settings_and_references_is_rolled_back_as_a_whole(disc: Tes
     path = f"/categories/disc/evaluations/{before['id']}"
     since = disc.get(f"{path}/changes").json()
     assert since["then"] == {"k": 9, "threshold": None, "region_of_interest": None}
-    assert since["now"]["region_of_interest"] == {**polygons, "mask": False}
+    assert since["now"]["region_of_interest"] == {**polygons, "ignored": [], "mask": False}
     assert (since["added"], since["removed"]) == ([added], ids[1:3])
     assert (since["encoder_changed"], since["geometry_changed"]) == (False, False)
 
