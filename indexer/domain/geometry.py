@@ -239,6 +239,12 @@ class Frame:
         return left, top, right, bottom
 
 
+def scaled_size(image_size: Size, geometries: Iterable[InputGeometry]) -> Size:
+    """The largest (width, height) that one of these, at least one, scales an image to. OtherProportions."""
+    sizes = [geometry.placement(image_size).drawn[2:] for geometry in geometries]
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+
 def choose_geometry(
     proportions: float, budget: int = DEFAULT_CELLS, patch: int = 16, on_mismatch: OnMismatch = "letterbox"
 ) -> InputGeometry:

@@ -12,7 +12,7 @@ from indexer.domain.geometry import InputGeometry
 from indexer.encoders.base import Encoder, EncoderSettings, Features, FeatureSpace
 from indexer.encoders.builtin.encoder import VARIANTS, BuiltinEncoder
 from indexer.encoders.filterbank.encoder import FilterBankEncoder
-from indexer.encoders.preprocessing import PreparedImage, prepare, preprocess
+from indexer.encoders.preprocessing import PreparedImage, Preprocess, Preprocessor, prepare, preprocess
 from indexer.encoders.runtimes import check_precision
 from indexer.hub.names import CHECKPOINT_SUFFIXES
 
@@ -25,6 +25,8 @@ __all__ = [
     "Features",
     "InputGeometry",
     "PreparedImage",
+    "Preprocess",
+    "Preprocessor",
     "choose_device",
     "load_encoder",
     "prepare",

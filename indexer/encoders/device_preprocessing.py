@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from indexer.domain.geometry import InputGeometry
+from indexer.domain.geometry import InputGeometry, Placement, Size
 from indexer.encoders.preprocessing import PreparedImage, margins, part_drawn
 
 
@@ -22,27 +22,30 @@ class DevicePreprocessor:
 
     def __init__(self, device: torch.device, global_geometry: InputGeometry) -> None:
         self._device = device
-        self._global_geometry = global_geometry
+        self.global_geometry = global_geometry
         self._threads = threading.local()
 
     @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8], geometry: InputGeometry) -> PreparedImage:
+    def __call__(
+        self, image: NDArray[np.uint8], geometry: InputGeometry, image_size: Size | None = None
+    ) -> PreparedImage:
         """As `prepare`, on the device, finished."""
-        placement = geometry.placement((image.shape[1], image.shape[0]))
-        geometries = [geometry] if geometry == self._global_geometry else [geometry, self._global_geometry]
+        image_size = image_size or (image.shape[1], image.shape[0])
+        geometries = [geometry] if geometry == self.global_geometry else [geometry, self.global_geometry]
+        placements = [choice.placement(image_size) for choice in geometries]
         source = torch.from_numpy(image)
         if self._device.type != "cuda":
-            windows = [_window(source.to(self._device), choice) for choice in geometries]
+            windows = [_window(source.to(self._device), placement) for placement in placements]
         else:
             stream = self._stream()
             with torch.cuda.stream(stream):
                 on_device = source.pin_memory().to(self._device, non_blocking=True)
-                windows = [_window(on_device, choice) for choice in geometries]
+                windows = [_window(on_device, placement) for placement in placements]
                 stream.synchronize()
             for window in windows:
                 # It was made on this stream and is read on the encoder's: its memory must not be used again before.
                 window.record_stream(torch.cuda.default_stream(self._device))
-        return PreparedImage(windows[0], windows[1] if len(windows) > 1 else None, placement)
+        return PreparedImage(windows[0], windows[1] if len(windows) > 1 else None, placements[0])
 
     def _stream(self) -> torch.cuda.Stream:
         if not hasattr(self._threads, "stream"):
@@ -51,9 +54,8 @@ class DevicePreprocessor:
         return stream
 
 
-def _window(image: torch.Tensor, geometry: InputGeometry) -> torch.Tensor:
+def _window(image: torch.Tensor, placement: Placement) -> torch.Tensor:
     """uint8 (height, width, 3) → uint8 (3, H, W), where it lies."""
-    placement = geometry.placement((image.shape[1], image.shape[0]))
     planes = image.permute(2, 0, 1)[None].to(torch.float32)
     size = (placement.drawn[3], placement.drawn[2])
     scaled = F.interpolate(planes, size=size, mode="bilinear", antialias=True, align_corners=False)

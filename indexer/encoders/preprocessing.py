@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.domain.geometry import InputGeometry, Placement
+from indexer.domain.geometry import InputGeometry, Placement, Size
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,43 @@ class PreparedImage:
     placement: Placement
 
 
-def preprocess(image: NDArray[np.uint8], geometry: InputGeometry) -> torch.Tensor:
+class Preprocess(Protocol):
+    """Makes images of one memory ready for the encoder; called from several threads."""
+
+    @property
+    def global_geometry(self) -> InputGeometry:
+        """The memory's."""
+        ...
+
+    def __call__(
+        self, image: NDArray[np.uint8], geometry: InputGeometry, image_size: Size | None = None
+    ) -> PreparedImage:
+        """As `prepare`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """`prepare` for the images of one memory."""
+
+    global_geometry: InputGeometry
+
+    def __call__(
+        self, image: NDArray[np.uint8], geometry: InputGeometry, image_size: Size | None = None
+    ) -> PreparedImage:
+        """See `prepare`."""
+        return prepare(image, geometry, self.global_geometry, image_size)
+
+
+def preprocess(image: NDArray[np.uint8], geometry: InputGeometry, image_size: Size | None = None) -> torch.Tensor:
     """RGB image uint8 (height, width, 3) → the window, uint8 (3, H, W). OtherProportions where the geometry says so.
 
+    image_size: (width, height) of the image that these pixels show, where they are fewer than it has.
     The resize is Pillow's own antialiased bilinear one, so it equals what the method was published with. It is done in
     bytes, as there, and stays in bytes until the encoder scales it: a quarter of the traffic of floats. Where no image
     is, the nearest pixel of its border stands.
     """
-    placement = geometry.placement((image.shape[1], image.shape[0]))
+    placement = geometry.placement(image_size or (image.shape[1], image.shape[0]))
     scaled = Image.fromarray(image).resize(placement.drawn[2:], Image.Resampling.BILINEAR)
     left, top, right, bottom = part_drawn(placement)
     window = np.asarray(scaled.crop((left, top, right, bottom)))
@@ -42,11 +72,17 @@ def preprocess(image: NDArray[np.uint8], geometry: InputGeometry) -> torch.Tenso
     return torch.from_numpy(window.transpose(2, 0, 1).copy())
 
 
-def prepare(image: NDArray[np.uint8], geometry: InputGeometry, global_geometry: InputGeometry) -> PreparedImage:
-    """RGB image uint8 (height, width, 3) → what an encoder needs of it. OtherProportions as `preprocess`."""
-    window = preprocess(image, geometry)
-    overview = None if geometry == global_geometry else preprocess(image, global_geometry)
-    return PreparedImage(window, overview, geometry.placement((image.shape[1], image.shape[0])))
+def prepare(
+    image: NDArray[np.uint8],
+    geometry: InputGeometry,
+    global_geometry: InputGeometry,
+    image_size: Size | None = None,
+) -> PreparedImage:
+    """RGB image uint8 (height, width, 3) → what an encoder needs of it. Otherwise as `preprocess`."""
+    image_size = image_size or (image.shape[1], image.shape[0])
+    window = preprocess(image, geometry, image_size)
+    overview = None if geometry == global_geometry else preprocess(image, global_geometry, image_size)
+    return PreparedImage(window, overview, geometry.placement(image_size))
 
 
 def part_drawn(placement: Placement) -> tuple[int, int, int, int]:

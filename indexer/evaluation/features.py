@@ -20,7 +20,7 @@ from indexer.encoders import Encoder, Features
 from indexer.encoders.encode_images import encode_batch
 from indexer.encoders.preprocessing import PreparedImage, prepare
 from indexer.evaluation.dataset import DatasetError, Reference
-from indexer.imaging.decode import ImageRejected, decode_image
+from indexer.imaging.decode import ImageRejected, read_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter
@@ -47,7 +47,9 @@ def load_image(path: Path, geometry: InputGeometry, global_geometry: InputGeomet
     """Read, decode and prepare one image, as the service does. DatasetError when it cannot be used."""
     try:
         data = path.read_bytes()
-        return Loaded(path, hashlib.sha256(data).hexdigest(), prepare(decode_image(data), geometry, global_geometry))
+        stored = read_image(data, geometries=(geometry, global_geometry))
+        prepared = prepare(stored.rgb(), geometry, global_geometry, stored.size)
+        return Loaded(path, hashlib.sha256(data).hexdigest(), prepared)
     except ImageRejected as refused:
         raise DatasetError(f"{path}: {refused.detail}") from refused
     except OSError as error:

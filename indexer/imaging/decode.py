@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import error as StructError
@@ -14,13 +15,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from indexer.domain.bit_depth import FULL, BitDepth, can_hold
 from indexer.domain.encoding import Encoding
+from indexer.domain.errors import OtherProportions
+from indexer.domain.geometry import InputGeometry, Size
 from indexer.imaging.bit_depth import to_bytes
-from indexer.imaging.encoding import detect_encoding
+from indexer.imaging.encoding import detect_encoding, jpeg_encoding
 from indexer.imaging.jpeg import has_more_scans
+from indexer.imaging.scaled_jpeg import divide, jpeg_divisor
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 _EIGHT_BIT = {"L", "RGB", "P", "1", "CMYK", "YCbCr", "LAB"}
@@ -60,10 +65,12 @@ class RawImage:
     """An image as its file has it, upright.
 
     values: uint8 or uint16 (height, width), or (height, width, 3) in the order RGB. inverted: whether 0 is white.
+    size: (width, height) of the file, of which `values` may be a half, a quarter or an eighth.
     """
 
     values: NDArray[np.uint8] | NDArray[np.uint16]
     encoding: Encoding
+    size: Size
     inverted: bool = False
 
     @property
@@ -104,8 +111,17 @@ def decode_image(source: bytes | Path, limits: ImageLimits | None = None, depth:
     return read_image(source, limits).rgb(depth)
 
 
-def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawImage:
+def read_image(
+    source: bytes | Path,
+    limits: ImageLimits | None = None,
+    geometries: Sequence[InputGeometry] = (),
+    stored_as: Encoding | None = None,
+) -> RawImage:
     """A JPEG, PNG, BMP, TIFF or WebP file as it is stored, upright.
+
+    geometries: those that its pixels are prepared for. A JPEG is then decoded at the smallest of a half, a quarter and
+    an eighth of its size that has twice the pixels a side that these take; with none, in full. stored_as: a file that
+    is finer is decoded in full all the same, since it is stored in this way before it is scaled.
 
     EXIF orientation is applied; an EXIF block that cannot be read is ignored. Palettes and CMYK are converted to RGB,
     colour profiles are not applied. An alpha channel is dropped where it is opaque everywhere;
@@ -115,7 +131,8 @@ def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawIm
     against the header, before pixels are decoded. Safe to call from several threads.
 
     ImageRejected, with reason `empty`, `too-many-bytes`, `not-an-image`, `too-small`, `side-too-long`,
-    `too-many-pixels`, `several-frames`, `transparent`, `unsupported-depth` or `damaged`. OSError from reading a path.
+    `too-many-pixels`, `several-frames`, `transparent`, `unsupported-depth` or `damaged`. OtherProportions where a
+    geometry refuses a JPEG. OSError from reading a path.
     """
     limits = limits or ImageLimits()
     data = _read(source, limits)
@@ -129,14 +146,16 @@ def read_image(source: bytes | Path, limits: ImageLimits | None = None) -> RawIm
                 _check_sums(data)
             if image.format in ("JPEG", "MPO") and has_more_scans(data, _MAX_SCANS):
                 raise ImageRejected("damaged", f"The JPEG has more than {_MAX_SCANS} scans, which no encoder writes.")
-            return _stored(image, data)
+            divisor = _divisor(image, geometries, stored_as)
+            divide(image, divisor)
+            return _stored(image, data, divisor)
     except UnidentifiedImageError:
         raise ImageRejected(
             "not-an-image", "This is not a JPEG, PNG, BMP, TIFF or WebP image, or its header is damaged."
         ) from None
     except Image.DecompressionBombError:
         raise ImageRejected("too-many-pixels", f"The image has more than {limits.max_pixels} pixels.") from None
-    except ImageRejected:
+    except (ImageRejected, OtherProportions):
         raise
     except (
         OSError,
@@ -166,13 +185,19 @@ def has_sixteen_bits(file: BinaryIO) -> bool:
         return False
 
 
-def decoded_bytes(file: BinaryIO, limits: ImageLimits) -> int:
-    """Bytes of an image's pixels as RGB in its own depth, as its header says; 0 for one that is refused."""
+def decoded_bytes(
+    file: BinaryIO, limits: ImageLimits, geometries: Sequence[InputGeometry] = (), stored_as: Encoding | None = None
+) -> int:
+    """Bytes of an image's pixels as RGB in its own depth, decoded as by `read_image`, as its header says.
+
+    0 for one that is refused. A progressive JPEG takes those of all its pixels: the decoder holds its coefficients.
+    """
     try:
         with Image.open(file, formats=FORMATS) as image:
             _check_header(image, limits)
             deep = image.mode in _SIXTEEN_BIT or _is_deep(image)
-            return image.width * image.height * (6 if deep else 3)
+            divisor = 1 if "progressive" in image.info else _divisor(image, geometries, stored_as)
+            return image.width * image.height * (6 if deep else 3) // divisor**2
     except Exception:  # whatever is wrong with it, decoding it says so
         return 0
 
@@ -182,9 +207,7 @@ def image_size(file: BinaryIO, limits: ImageLimits) -> tuple[int, int] | None:
     try:
         with Image.open(file, formats=FORMATS) as image:
             _check_header(image, limits)
-            width, height = image.size
-            turned = _orientation(image) >= _FIRST_TURNED
-            return (height, width) if turned else (width, height)
+            return _upright_size(image)
     except Exception:  # whatever is wrong with it, decoding it says so
         return None
 
@@ -222,7 +245,16 @@ def _check_sums(data: bytes) -> None:
         image.verify()
 
 
-def _stored(image: Image.Image, data: bytes) -> RawImage:
+def _divisor(image: Image.Image, geometries: Sequence[InputGeometry], stored_as: Encoding | None) -> int:
+    """By how much an opened image's sides are divided when it is decoded: 1 for what is no JPEG."""
+    if not isinstance(image, JpegImageFile):
+        return 1
+    if stored_as is not None and jpeg_encoding(image).is_finer_than(stored_as):
+        return 1
+    return jpeg_divisor(_upright_size(image), geometries)
+
+
+def _stored(image: Image.Image, data: bytes, divisor: int) -> RawImage:
     deep = _is_deep(image)
     image.load()
     values: NDArray[np.uint8] | NDArray[np.uint16]
@@ -245,7 +277,8 @@ def _stored(image: Image.Image, data: bytes) -> RawImage:
             else np.array(colours if colours.mode == "RGB" else colours.convert("RGB"))
         )
     encoding = detect_encoding(image, data, 16 if values.dtype == np.uint16 else 8)
-    return RawImage(_upright(values, _orientation(image)), encoding, inverted)
+    values = _upright(values, _orientation(image))
+    return RawImage(values, encoding, (values.shape[1] * divisor, values.shape[0] * divisor), inverted)
 
 
 def _sixteen_bit_grey(image: Image.Image) -> tuple[NDArray[np.uint16], bool]:
@@ -268,6 +301,12 @@ def _sixteen_bit_colour(data: bytes) -> NDArray[np.uint16]:
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[2] not in (3, 4):
         raise ImageRejected("unsupported-depth", "16 bits a channel are accepted in grey and in RGB only.")
     return np.ascontiguousarray(decoded[..., 2::-1])
+
+
+def _upright_size(image: Image.Image) -> Size:
+    """(width, height) of an opened image as it is seen; call it before the pixels are loaded."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= _FIRST_TURNED else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:

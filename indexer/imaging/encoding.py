@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from indexer.domain.encoding import SAMPLINGS, Encoding
+from indexer.domain.geometry import InputGeometry
+from indexer.imaging.scaled_jpeg import divide, jpeg_divisor
 
 _SAMPLINGS = dict(enumerate(SAMPLINGS))
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1), which the Independent JPEG Group's library scales by
@@ -27,14 +30,24 @@ _STANDARD = np.array(
 def detect_encoding(image: Image.Image, data: bytes, bits: int) -> Encoding:
     """The encoding of an opened image, from its tables and its file's bytes."""
     if isinstance(image, JpegImageFile):
-        return Encoding("JPEG", True, bits, _quality(image), _SAMPLINGS.get(get_sampling(image)))
+        return jpeg_encoding(image)
     name = image.format or ""
     packed = image.info.get("compression")  # of a TIFF
     return Encoding(name, packed in ("jpeg", "webp") or (name == "WEBP" and not _is_lossless_webp(data)), bits)
 
 
-def apply_encoding(image: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3) RGB, as it is once it has been stored in this way. For JPEG with a quality only."""
+def jpeg_encoding(image: JpegImageFile) -> Encoding:
+    """The encoding of an opened JPEG, from its header."""
+    return Encoding("JPEG", True, 8, _quality(image), _SAMPLINGS.get(get_sampling(image)))
+
+
+def apply_encoding(
+    image: NDArray[np.uint8], encoding: Encoding, geometries: Sequence[InputGeometry] = ()
+) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3) RGB, as it is once it has been stored in this way. For JPEG with a quality only.
+
+    geometries: as `read_image` takes them; with some, the result may be smaller.
+    """
     if encoding.quality is None:
         raise ValueError(f"{encoding} cannot be made")
     file = io.BytesIO()
@@ -43,6 +56,7 @@ def apply_encoding(image: NDArray[np.uint8], encoding: Encoding) -> NDArray[np.u
         file, "JPEG", quality=encoding.quality, subsampling=SAMPLINGS.index(encoding.subsampling or "4:4:4")
     )
     with Image.open(file) as stored:
+        divide(stored, jpeg_divisor(stored.size, geometries))
         return np.array(stored.convert("RGB"))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.domain.bit_depth import FULL
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected, RawImage
 from indexer.imaging.encoding import apply_encoding
@@ -17,8 +20,11 @@ def reading_for(stored: RawImage, reading: Reading) -> Reading:
     return Reading(reading.depth if stored.max_value is not None else FULL, reading.stored_as if again else None)
 
 
-def read_pixels(stored: RawImage, reading: Reading) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3) RGB. ImageRejected when the depth that it takes is not known, or too small."""
+def read_pixels(stored: RawImage, reading: Reading, geometries: Sequence[InputGeometry] = ()) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3) RGB. ImageRejected when the depth that it takes is not known, or too small.
+
+    geometries: as `read_image` takes them; with some, an image that is stored again may be smaller than its file.
+    """
     if reading.depth is None:
         if stored.max_value is not None:
             raise ImageRejected(
@@ -28,4 +34,4 @@ def read_pixels(stored: RawImage, reading: Reading) -> NDArray[np.uint8]:
             )
         return stored.rgb()
     image = stored.rgb(reading.depth)
-    return image if reading.stored_as is None else apply_encoding(image, reading.stored_as)
+    return image if reading.stored_as is None else apply_encoding(image, reading.stored_as, geometries)

@@ -267,6 +267,7 @@ def _loaded_ahead(
     geometry: InputGeometry,
 ) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
     """Batches of a category's images, each decoded while the one before is worked on."""
+    geometries = (geometry, encoder.space.global_geometry)
 
     def load(path: Path) -> _Loaded | str | None:
         """The image; None if it is a reference already; or why it cannot be used."""
@@ -275,17 +276,17 @@ def _loaded_ahead(
             digest = hashlib.sha256(data).hexdigest()
             if data and library.find_existing(category_folder.category, [digest]):
                 return None
-            stored = read_image(data or path, limits)  # a path: the decoder says what is wrong with its size
+            # Given a path, the decoder says what is wrong with its size.
+            stored = read_image(data or path, limits, geometries, reading.stored_as)
             own_reading = reading_for(stored, reading)
-            image = read_pixels(stored, own_reading)
-            prepared = prepare(image, geometry, encoder.space.global_geometry)
+            prepared = prepare(read_pixels(stored, own_reading, geometries), *geometries, stored.size)
         except ImageRejected as refused:
             return refused.detail
         except OtherProportions as error:
             return f"{error}.".capitalize()
         except OSError as error:
             return f"It cannot be read: {error.strerror}."
-        height, width = image.shape[:2]
+        width, height = stored.size
         quality = photo_quality_of(prepared.window, width, height)
         original = SourceImage(
             readable(path.name, MAX_FILENAME_LENGTH),

@@ -12,7 +12,7 @@ from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
-from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders import Encoder, PreparedImage, Preprocessor
 from indexer.encoders.encode_images import encode_batch
 from indexer.imaging.decode import ImageLimits
 from indexer.memory import Codec, EncodedReferences, join
@@ -86,7 +86,5 @@ class Reencoder:
 
     def _prepared(self, geometry: InputGeometry, reference: Reference) -> PreparedImage | None:
         """The reference's image as the encoder takes it; None if it cannot be read."""
-        overview = self._encoder.space.global_geometry
-        return prepare_stored(
-            reference, self._originals.read, self._limits, lambda image: prepare(image, geometry, overview)
-        )
+        preprocess = Preprocessor(self._encoder.space.global_geometry)
+        return prepare_stored(reference, self._originals.read, self._limits, preprocess, geometry)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from indexer.domain.encoding import Encoding
 from indexer.domain.errors import OriginalUnreadable, OtherProportions
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
-from indexer.encoders import PreparedImage
+from indexer.encoders import PreparedImage, Preprocess
 from indexer.imaging.decode import ImageLimits, ImageRejected, read_image
+from indexer.imaging.encoding import apply_encoding
 from indexer.imaging.reading import read_pixels
 
 
@@ -19,14 +19,23 @@ def prepare_stored(
     reference: Reference,
     read: Callable[[str, str], bytes],
     limits: ImageLimits,
-    prepare: Callable[[NDArray[np.uint8]], PreparedImage],
+    preprocess: Preprocess,
+    geometry: InputGeometry,
+    encoding: Encoding | None = None,
 ) -> PreparedImage | None:
-    """The image, read as it was when it became a reference, as `prepare` makes it; None if that cannot be done.
+    """The image, read as it was when it became a reference, prepared for a geometry; None if that cannot be done.
 
-    read: the bytes of a stored image by its sha256 and suffix. prepare: is given uint8 (height, width, 3) RGB.
+    read: the bytes of a stored image by its sha256 and suffix. encoding: as if it had been stored in this way, too.
     """
+    geometries = (geometry, preprocess.global_geometry)
+    taken = geometries if encoding is None else ()  # what is stored again needs all pixels before
     try:
         data = read(reference.image_sha256, reference.image_suffix)
-        return prepare(read_pixels(read_image(data, limits), Reading.from_json(reference.reading)))
+        reading = Reading.from_json(reference.reading)
+        stored = read_image(data, limits, taken, reading.stored_as)
+        pixels = read_pixels(stored, reading, taken)
+        if encoding is not None:
+            pixels = apply_encoding(pixels, encoding, geometries)
+        return preprocess(pixels, geometry, stored.size)
     except (OriginalUnreadable, ImageRejected, OtherProportions, OSError):
         return None

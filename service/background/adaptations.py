@@ -18,10 +18,9 @@ from indexer.domain.encoding import Encoding
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
-from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders import Encoder, PreparedImage, Preprocessor
 from indexer.encoders.encode_images import encode_batch
 from indexer.imaging.decode import ImageLimits
-from indexer.imaging.encoding import apply_encoding
 from indexer.memory import MemoryBank
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
@@ -209,13 +208,8 @@ class Adaptations:
         """A reference's image as it would be, had it been stored so. None if it is unreadable."""
         if reference is None:
             return None
-        overview = self._encoder.space.global_geometry
-        return prepare_stored(
-            reference,
-            self._library.read_original,
-            self._limits,
-            lambda image: prepare(apply_encoding(image, encoding), geometry, overview),
-        )
+        preprocess = Preprocessor(self._encoder.space.global_geometry)
+        return prepare_stored(reference, self._library.read_original, self._limits, preprocess, geometry, encoding)
 
 
 def _adding(

@@ -24,7 +24,7 @@ from indexer.domain.errors import (
 )
 from indexer.domain.labelled_set import LabelledImage, LabelledResult
 from indexer.domain.region import Region
-from indexer.encoders import Encoder, PreparedImage
+from indexer.encoders import Encoder, PreparedImage, Preprocess
 from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
 from indexer.memory import MemoryBank
@@ -35,7 +35,6 @@ from service.background.calibration_manager import CalibrationManager
 from service.background.criteria import CurrentCriteria
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
-from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
 
 

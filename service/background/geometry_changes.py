@@ -14,7 +14,7 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import GeometryChange
-from indexer.encoders import Encoder
+from indexer.encoders import Encoder, Preprocess
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.geometry_change import GeometryChangeJob, Stopped
 from indexer.jobs.reencoder import ImagesUnreadable, Reencoded
@@ -25,7 +25,6 @@ from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationManager
 from service.background.supervisor import for_each
 from service.background.worker_steps import encode_reference, run_steps
-from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
 
 log = logging.getLogger("touchstone")
@@ -104,9 +103,7 @@ class GeometryChanges:
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
         for reference in references:
-            prepared = prepare_stored(
-                reference, self._library.read_original, self._limits, lambda image: self._preprocess(image, geometry)
-            )
+            prepared = prepare_stored(reference, self._library.read_original, self._limits, self._preprocess, geometry)
             if prepared is None:
                 unreadable.append(reference)
                 continue

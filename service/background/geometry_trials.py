@@ -12,7 +12,7 @@ from indexer.domain.json_types import JsonObject
 from indexer.domain.profile import Profile
 from indexer.domain.reference import Reference
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder
+from indexer.encoders import Encoder, Preprocess
 from indexer.imaging.decode import ImageLimits
 from indexer.imaging.roi import roi_cells
 from indexer.memory import EncodedReferences, MemoryBank, join
@@ -22,7 +22,6 @@ from indexer.references.stored_image import prepare_stored
 from indexer.search import PatchSearchEngine
 from indexer.tuning.candidates import CandidateGrid
 from service.background.worker_steps import encode_reference, run_steps
-from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
 
 _CELLS = (0.5, 2.0)  # of the present grid's
@@ -105,9 +104,7 @@ class GeometryTrials:
             if reference.id not in live:
                 continue
             check()
-            prepared = prepare_stored(
-                reference, self.library.read_original, self.limits, lambda image: self.preprocess(image, geometry)
-            )
+            prepared = prepare_stored(reference, self.library.read_original, self.limits, self.preprocess, geometry)
             if prepared is None:
                 return None
             parts.append(encode_reference(self.worker, self.encoder, present.codec, prepared))

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from indexer.domain.errors import OriginalUnreadable, OtherProportions
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.labelled_set import LabelledImage
-from indexer.encoders import PreparedImage
+from indexer.encoders import PreparedImage, Preprocess
 from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
 from indexer.imaging.reading import read_pixels, reading_for
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
-from service.inference.decoder import Preprocess
 from service.inference.image_reading import reading_of_parts
 
 
@@ -39,9 +38,11 @@ class LabelledImageReader:
             raise UnusableImage("It is a reference: a test image must be none.")
         try:
             data = self.library.read_original(image.image_sha256, image.image_suffix)
-            stored = read_image(data, self.limits)
-            reading = reading_for(stored, reading_of_parts(published, image.category, None))
             geometry = geometry or published.memory.geometry_of(image.category)
-            return stored, self.preprocess(read_pixels(stored, reading), geometry)
+            geometries = (geometry, self.preprocess.global_geometry)
+            reading = reading_of_parts(published, image.category, None)
+            stored = read_image(data, self.limits, geometries, reading.stored_as)
+            pixels = read_pixels(stored, reading_for(stored, reading), geometries)
+            return stored, self.preprocess(pixels, geometry, stored.size)
         except (OriginalUnreadable, ImageRejected, OtherProportions) as error:
             raise UnusableImage(str(error)) from error

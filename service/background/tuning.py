@@ -19,7 +19,7 @@ from indexer.domain.errors import CategoryNotFound
 from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import LabelledImage
 from indexer.domain.tuning import Tuning, TuningResult
-from indexer.encoders import Encoder
+from indexer.encoders import Encoder, Preprocess
 from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits
 from indexer.imaging.roi import roi_cells
@@ -34,7 +34,6 @@ from service.background.geometry_trials import Check, GeometryTrial, GeometryTri
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
 from service.background.worker_steps import run_steps
-from service.inference.decoder import Preprocess
 from service.inference.worker import InferenceWorker
 
 _WAIT_SECONDS = 0.5  # between looks at whether a calibration that is being made is there

@@ -10,16 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.encoding import Encoding
 from indexer.domain.errors import OtherProportions
 from indexer.domain.geometry import InputGeometry, Size
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, PreparedImage, prepare
+from indexer.encoders import Encoder, PreparedImage, Preprocess, Preprocessor
 from indexer.encoders.device_preprocessing import DevicePreprocessor
 from indexer.imaging.decode import (
     ImageLimits,
@@ -79,11 +79,6 @@ class Upload:
     files: tuple[ImageFile, ...]
 
 
-# RGB uint8 (height, width, 3), and how its category is inspected → the image as the encoder takes it; called from
-# several threads. OtherProportions.
-Preprocess = Callable[[NDArray[np.uint8], InputGeometry], PreparedImage]
-
-
 class Decoder:
     """Decodes and preprocesses images on a bounded number of threads, which bounds the pixels in memory.
 
@@ -106,7 +101,12 @@ class Decoder:
         self, upload: Upload, geometry: InputGeometry, reading: Reading = _PLAIN
     ) -> list[DecodedImage | ImageRejected]:
         """Every file of an upload as an image, prepared to be inspected so, or as the reason why not, in order."""
-        return await self._run(lambda file: self._decode(file, geometry, reading), upload.files)
+        geometries = (geometry, self._preprocess.global_geometry)
+
+        def decode(file: ImageFile) -> DecodedImage | ImageRejected:
+            return self._decode(file, geometries, reading)
+
+        return await self._run(decode, upload.files, geometries, reading.stored_as)
 
     async def sizes(self, upload: Upload) -> dict[Size, int]:
         """(width, height) of an upload's images as they are seen, upright → how many have it, as headers say."""
@@ -137,9 +137,20 @@ class Decoder:
         self._headers.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
-    async def _run(self, work: Callable[[ImageFile], T], files: Sequence[ImageFile]) -> list[T]:
+    async def _run(
+        self,
+        work: Callable[[ImageFile], T],
+        files: Sequence[ImageFile],
+        geometries: Sequence[InputGeometry] = (),
+        stored_as: Encoding | None = None,
+    ) -> list[T]:
+        """What `work` makes of each file, in order. geometries, stored_as: as it gives them to `read_image`."""
         loop = asyncio.get_running_loop()
-        sizes = await loop.run_in_executor(self._headers, self._sizes, files)
+
+        def decoded_sizes() -> list[int]:
+            return [decoded_bytes(io.BytesIO(file.data), self._limits, geometries, stored_as) for file in files]
+
+        sizes = await loop.run_in_executor(self._headers, decoded_sizes)
         waiting = asyncio.Semaphore(self._threads)  # the others of this request get in line behind those of the next
 
         async def run(file: ImageFile, size: int) -> T:
@@ -152,25 +163,25 @@ class Decoder:
         with self._budget.lease(sum(sizes)) as lease:
             return await asyncio.gather(*(run(file, size) for file, size in zip(files, sizes, strict=True)))
 
-    def _sizes(self, files: Sequence[ImageFile]) -> list[int]:
-        return [decoded_bytes(io.BytesIO(file.data), self._limits) for file in files]
-
     def _image_sizes(self, files: Sequence[ImageFile]) -> list[Size | None]:
         return [image_size(io.BytesIO(file.data), self._limits) for file in files]
 
-    def _decode(self, file: ImageFile, geometry: InputGeometry, reading: Reading) -> DecodedImage | ImageRejected:
+    def _decode(
+        self, file: ImageFile, geometries: tuple[InputGeometry, InputGeometry], reading: Reading
+    ) -> DecodedImage | ImageRejected:
         begun = time.monotonic()
         try:
-            stored = self._read(file)
+            stored = self._read(file, geometries, reading.stored_as)
             reading = reading_for(stored, reading)
-            image = read_pixels(stored, reading)
+            image = read_pixels(stored, reading, geometries)
             read = time.monotonic()
-            prepared = self._prepared(image, geometry)
+            prepared = self._preprocess(image, geometries[0], stored.size)
             ready = time.monotonic()
-        except ImageRejected as refused:
+        except (ImageRejected, OtherProportions) as error:
+            refused = error if isinstance(error, ImageRejected) else _of_proportions(error)
             self._metrics.refused(refused.reason)
             return refused
-        height, width = image.shape[:2]
+        width, height = stored.size
         digest = hashlib.sha256(file.data).hexdigest()
         original = SourceImage(
             file.name,
@@ -194,16 +205,12 @@ class Decoder:
             self._metrics.stage(stage.name, stage.seconds)
         return DecodedImage(original, prepared, thumbnail, stages, stored.max_value)
 
-    def _prepared(self, image: NDArray[np.uint8], geometry: InputGeometry) -> PreparedImage:
-        try:
-            return self._preprocess(image, geometry)
-        except OtherProportions as error:
-            raise ImageRejected("other-proportions", f"{error}.".capitalize()) from None
-
-    def _read(self, file: ImageFile) -> RawImage:
+    def _read(
+        self, file: ImageFile, geometries: Sequence[InputGeometry] = (), stored_as: Encoding | None = None
+    ) -> RawImage:
         if file.misnamed is not None:
             raise ImageRejected("bad-name", file.misnamed)
-        return read_image(file.data, self._limits)
+        return read_image(file.data, self._limits, geometries, stored_as)
 
     def _largest(self, file: ImageFile) -> int | None:
         if not has_sixteen_bits(io.BytesIO(file.data)):
@@ -214,8 +221,12 @@ class Decoder:
             return None
 
 
+def _of_proportions(error: OtherProportions) -> ImageRejected:
+    return ImageRejected("other-proportions", f"{error}.".capitalize())
+
+
 def choose_preprocessing(encoder: Encoder, settings: Settings) -> Preprocess:
     """What makes decoded images ready for the encoder, where the settings say."""
     if settings.preprocess_on_device:
         return DevicePreprocessor(encoder.device, encoder.space.global_geometry)
-    return partial(prepare, global_geometry=encoder.space.global_geometry)
+    return Preprocessor(encoder.space.global_geometry)

@@ -22,7 +22,7 @@ from indexer.benchmarks.cpu.subjects import builtin_encoder, encoding, vit_encod
 from indexer.benchmarks.machine import copying
 from indexer.benchmarks.server import photograph, running_server
 from indexer.encoders import Encoder, InputGeometry, preprocess
-from indexer.imaging.decode import decode_image
+from indexer.imaging.decode import read_image
 from indexer.memory import Codec
 from indexer.storage.durable import write_durably
 
@@ -169,10 +169,12 @@ def _floors(plan: CpuPlan, vit: Vit | None, image: _Image, folder: Path) -> dict
     space = encoder.space
     copy, copied = copying(torch.device("cpu"))
     codes = len(space.layers) * int(np.prod(space.global_grid)) * Codec("fp16", space.dim).code_size
-    pixels = decode_image(image.data)
+    geometry = InputGeometry.paper(plan.resize, plan.crop)
+    stored = read_image(image.data, geometries=(geometry,))
+    pixels = stored.rgb()
     return {
-        "read": _quickest(lambda: decode_image(image.data)),
-        "prepare": _quickest(lambda: preprocess(pixels, InputGeometry.paper(plan.resize, plan.crop))),
+        "read": _quickest(lambda: read_image(image.data, geometries=(geometry,)).rgb()),
+        "prepare": _quickest(lambda: preprocess(pixels, geometry, stored.size)),
         "encode": _quickest(encoding(encoder)),
         "patches": _quickest(copy) * codes * min(plan.k, plan.onboarded) / copied,
         "files": _quickest(lambda: write_durably({folder / "once": image.data})),
