@@ -18,16 +18,18 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
 
     Stretches without an inspection are left out.
     """
-    bounds = select(func.min(InspectionRow.at), func.max(InspectionRow.at), func.count()).where(*conditions)
-    first, last, total = connection.execute(bounds).one()
+    categories = func.count(func.distinct(InspectionRow.category))
+    bounds = select(func.min(InspectionRow.at), func.max(InspectionRow.at), func.count(), categories)
+    first, last, total, category_count = connection.execute(bounds.where(*conditions)).one()
     if first is None or last is None:
-        return Trend(0, None, None, timedelta(seconds=1), ())
+        return Trend(0, 0, None, None, timedelta(seconds=1), ())
     first = first.replace(microsecond=0)
     seconds = int((last - first).total_seconds()) // points + 1
     epoch: ColumnElement[Any] = cast(func.floor(extract("epoch", InspectionRow.at)), BigInteger)
     if connection.dialect.name == "sqlite":  # where floor may not be built in, and seconds are whole already
         epoch = extract("epoch", InspectionRow.at)
     stretch = ((epoch - int(first.timestamp())) // seconds).label("stretch")
+    ratio = InspectionRow.score / func.nullif(InspectionRow.threshold, 0)
     rows = connection.execute(
         select(
             stretch,
@@ -35,6 +37,8 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
             func.avg(InspectionRow.score).label("mean"),
             func.max(InspectionRow.score).label("highest"),
             func.max(InspectionRow.threshold).label("threshold"),
+            func.avg(ratio).label("mean_ratio"),
+            func.max(ratio).label("max_ratio"),
             *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in VERDICTS),
         )
         .where(*conditions)
@@ -43,6 +47,7 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
     )
     return Trend(
         total,
+        category_count,
         first,
         last,
         timedelta(seconds=seconds),
@@ -53,6 +58,8 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
                 row.mean,
                 row.highest,
                 row.threshold,
+                row.mean_ratio,
+                row.max_ratio,
                 {name: int(getattr(row, name)) for name in VERDICTS},
             )
             for row in rows

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 class TrendPoint:
     """The inspections of one stretch of time from `at` on.
 
-    mean, max: of their scores. threshold: the highest one they were held against. verdicts: how many had each.
+    mean, max: of their scores. threshold: the highest one they were held against. mean_ratio, max_ratio: of their
+    scores in terms of their own thresholds; None where none had one. verdicts: how many had each.
     """
 
     at: datetime
@@ -19,6 +20,8 @@ class TrendPoint:
     mean: float
     max: float
     threshold: float | None
+    mean_ratio: float | None
+    max_ratio: float | None
     verdicts: Mapping[str, int]
 
 
@@ -26,10 +29,12 @@ class TrendPoint:
 class Trend:
     """How inspections went over time, oldest first; stretches without any are left out.
 
-    total: how many inspections. first, last: when; None without any. bucket: the time that one point covers.
+    total: how many inspections; categories: of how many categories. first, last: when; None without any. bucket: the
+    time that one point covers.
     """
 
     total: int
+    categories: int
     first: datetime | None
     last: datetime | None
     bucket: timedelta

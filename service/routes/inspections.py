@@ -111,6 +111,7 @@ async def trend(
     buckets = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
     return TrendView(
         total=buckets.total,
+        categories=buckets.categories,
         first=buckets.first,
         last=buckets.last,
         bucket_seconds=buckets.bucket.total_seconds(),

@@ -169,6 +169,10 @@ class TrendPointView(ResponseModel):
     mean: float = Field(description="Of the scores in the bucket.")
     max: float = Field(description="Of the scores in the bucket.")
     threshold: float | None = Field(description="The highest threshold in use.")
+    mean_ratio: float | None = Field(
+        description="Of the scores in terms of their own thresholds; null where none had a threshold."
+    )
+    max_ratio: float | None = Field(description="The highest of these.")
     verdicts: dict[Verdict, int]
 
 
@@ -176,6 +180,7 @@ class TrendView(ResponseModel):
     """Inspections over time, oldest first; empty buckets are omitted."""
 
     total: int
+    categories: int = Field(description="How many categories these inspections are of.")
     first: datetime | None
     last: datetime | None
     bucket_seconds: float

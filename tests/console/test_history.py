@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
+from tests.helpers.browser import TABLET, inspect
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -40,7 +41,7 @@ def test_pages_filters_and_search_find_what_was_inspected(page: Page, server: Se
     rows = page.locator("tbody tr")
     expect(page.get_by_text(f"1–50 of {PARTS}, newest first")).to_be_visible()
     expect(rows).to_have_count(50)
-    expect(page.get_by_role("img", name=f"Scores of {PARTS} inspections")).to_be_visible()
+    expect(page.get_by_role("group", name=f"Scores of {PARTS} inspections")).to_be_visible()
     assert_accessible(page)
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text(f"51–52 of {PARTS}, newest first")).to_be_visible()
@@ -57,6 +58,73 @@ def test_pages_filters_and_search_find_what_was_inspected(page: Page, server: Se
     expect(rows).to_have_count(1)
     expect(page.get_by_text("1–1 of 1, newest first")).to_be_visible()
     assert "text=3007.PNG" in page.url
+
+
+def test_dots_of_single_inspections_open_them_with_keys_and_with_a_click_beside_them(
+    page: Page, server: ServerProcess
+) -> None:
+    for seed in range(3200, 3204):
+        inspect(server, seed, "dots", scratched=seed == 3201)
+    page.emulate_media(color_scheme="dark")
+    page.goto("/#/history?station=dots")
+    chart = page.get_by_role("region", name="Scores over time")
+    expect(chart.get_by_role("link")).to_have_count(4)
+    expect(chart.get_by_text("threshold", exact=True)).to_be_visible()
+    expect(chart.get_by_text("multiple of its own threshold")).to_have_count(0)
+    assert_accessible(page)
+    dot = chart.locator("a[tabindex='0']")
+    dot.press("ArrowLeft")
+    expect(dot).to_be_focused()
+    dot.press("Enter")
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("3202.png")
+    page.keyboard.press("b")
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    reject = chart.get_by_role("link", name="Anomalous")
+    reject.click()
+    expect(heading).to_have_text("3201.png")
+    page.keyboard.press("b")
+    box = reject.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] - 5, box["y"] - 5)
+    expect(heading).to_have_text("3201.png")
+
+
+def test_several_products_are_shown_as_multiples_of_their_thresholds(page: Page, server: ServerProcess) -> None:
+    for category, kind in (("disc", 0), ("plate", 1)):
+        files = [("images", (f"{category}.png", part(3100, kind=kind), "image/png"))]
+        form = {"category": category, "station": "mixed"}
+        server.client.post("/detect", data=form, files=files).raise_for_status()
+    page.goto("/#/history?station=mixed")
+    chart = page.get_by_role("region", name="Scores over time")
+    expect(chart).to_contain_text("each score is a multiple of its own threshold")
+    expect(chart.get_by_role("link")).to_have_count(2)
+    assert_accessible(page)
+
+
+def test_a_shift_is_one_click_and_its_times_are_remembered(page: Page) -> None:
+    page.clock.set_fixed_time("2026-05-06T08:10:00+01:00")
+    page.goto("/#/history?station=archive")
+    since, until = page.get_by_label("From"), page.get_by_label("Before")
+    page.get_by_role("button", name="Last shift").click()
+    expect(page.get_by_role("button", name="Last shift")).to_have_attribute("aria-pressed", "true")
+    night = since.input_value()
+    assert (night[-5:], until.input_value()[-5:]) == ("22:00", "06:00")
+    page.get_by_label("Shifts begin at").fill("7:30, 19:30")
+    page.get_by_label("Shifts begin at").press("Enter")
+    expect(page.get_by_role("button", name="Last shift")).to_have_attribute("aria-pressed", "false")
+    page.get_by_label("Shifts begin at").fill("half past seven")
+    page.get_by_label("Shifts begin at").press("Tab")
+    expect(page.get_by_role("alert")).to_have_text("Give times such as 06:00, 14:00, 22:00.")
+    assert_accessible(page)
+    page.reload()
+    expect(page.get_by_label("Shifts begin at")).to_have_value("7:30, 19:30")
+    expect(since).to_have_value(night)
+    page.get_by_role("button", name="This shift").click()
+    assert since.input_value()[-5:] in ("07:30", "19:30")
+    expect(until).to_have_value("")
+    page.get_by_role("button", name="Yesterday").click()
+    assert (since.input_value()[-5:], until.input_value()[-5:]) == ("00:00", "00:00")
 
 
 def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page: Page) -> None:

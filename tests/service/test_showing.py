@@ -109,6 +109,9 @@ def test_a_trend_adds_up_to_the_history(database: str) -> None:
     assert sum(point.verdicts["anomalous"] for point in found.points) == 100
     assert abs(found.points[0].mean - 0.13) < 0.01
     assert (found.points[0].max, found.points[0].threshold) == (0.4, 0.2)
+    assert found.points[0].max_ratio == pytest.approx(2)
+    assert found.points[0].mean_ratio == pytest.approx(found.points[0].mean / 0.2)
+    assert found.categories == 1
     assert [point.at - begun for point in found.points] == [index * found.bucket for index in range(7)]
     assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
@@ -141,6 +144,7 @@ def test_trends_handle_fractions_of_seconds_and_gaps(database: str) -> None:
     assert told == [(0, 2, 0.05), (1, 1, 0.2), (5, 1, 0.3), (6, 1, 0.4), (59, 1, 0.5)]
     assert {point.verdicts["unfamiliar"] for point in found.points} == {1, 2}
     assert (found.first, found.last, found.points[0].threshold) == (whole, begun + timedelta(seconds=58.9), None)
+    assert (found.points[0].mean_ratio, found.points[0].max_ratio) == (None, None)
     one = catalogue.inspections.trend(points=1)
     assert (one.points[0].count, one.bucket) == (6, timedelta(seconds=60))
     catalogue.close()

@@ -1011,6 +1011,12 @@ class TrendPoint:
     threshold: float | None
     """The highest threshold in use."""
 
+    mean_ratio: float | None
+    """Of the scores in terms of their own thresholds; None where none had a threshold."""
+
+    max_ratio: float | None
+    """The highest of these."""
+
     verdicts: Mapping[Verdict, int]
 
 
@@ -1019,6 +1025,9 @@ class Trend:
     """Inspections over time, oldest first; empty buckets are omitted."""
 
     total: int
+    categories: int
+    """How many categories these inspections are of."""
+
     first: datetime | None
     last: datetime | None
     bucket_seconds: float

@@ -12,9 +12,13 @@ import { load } from "../loading.js";
 import { paretoChart } from "../pareto.js";
 import { moment, number, score, t } from "../i18n.js";
 import { lazyImage } from "../lazy-image.js";
+import { dotsOf, thresholdPoints } from "../score-dots.js";
+import { spanPicker } from "../span-picker.js";
+import { fieldText } from "../time-span.js";
 import { badge, VERDICTS } from "../verdict.js";
 
 const PER_PAGE = 50;
+const DOTS = 400; // inspections that are drawn one by one; of more, stretches of time are
 
 export const role = "operator";
 
@@ -39,6 +43,7 @@ function back(event) {
 
 async function many(place, query, signal) {
   const wanted = await filters(["text", "category", "verdict", "station", "label", "defect_class", "since", "until"], query, again, signal);
+  const spans = spanPicker(wanted.element, again);
   const trend = h("section", { class: "card", "aria-label": t("history.trend") });
   const pareto = h("section", { class: "card", "aria-label": t("history.pareto"), hidden: true });
   const older = h("button", { disabled: true, onclick: () => turn(1) }, t("history.older"));
@@ -58,7 +63,7 @@ async function many(place, query, signal) {
   let turning = new AbortController(); // to a page of it
   signal.addEventListener("abort", () => { asking.abort(); turning.abort(); });
 
-  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), downloads), wanted.element, trend, pareto, found,
+  fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.history")), downloads), wanted.element, spans.element, trend, pareto, found,
     h("div", { class: "heading" }, where, h("div", { class: "actions" }, newer, older)));
   bind(["ArrowLeft"], t("history.newer"), () => turn(-1), signal);
   bind(["ArrowRight"], t("history.older"), () => turn(1), signal);
@@ -68,6 +73,7 @@ async function many(place, query, signal) {
   async function again() {
     const kept = wanted.addressQuery();
     history.replaceState(null, "", `#/history${kept.size ? `?${kept}` : ""}`);
+    spans.update();
     asking.abort();
     asking = new AbortController();
     [cursors, total] = [[null], null];
@@ -100,10 +106,23 @@ async function many(place, query, signal) {
   }
 
   async function readTrend(mine) {
-    const read = await get("/inspections/trend", { ...wanted.apiQuery(), points: 80 }, mine);
+    const query = wanted.apiQuery();
+    const read = await get("/inspections/trend", { ...query, points: 80 }, mine);
     total = read.total;
     tellWhere();
-    return [h("h2", {}, t("history.trend")), read.points.length ? drawn(read) : h("p", { class: "hint" }, t("history.none"))];
+    if (total === 0) return [h("h2", {}, t("history.trend")), h("p", { class: "hint" }, t("history.none"))];
+    const mixed = read.categories > 1;
+    const few = total <= DOTS ? (await get("/inspections", { ...query, limit: DOTS }, mine)).inspections : null;
+    const drawn = few === null ? stretchesDrawn(read, mixed, narrowed) : dotsDrawn(few, read, mixed);
+    return [h("h2", {}, t("history.trend")), mixed ? h("p", { class: "hint" }, t("history.mixed")) : null, drawn].filter(Boolean);
+  }
+
+  /** The address of this search within whole minutes that hold a stretch of seconds. */
+  function narrowed(from, to) {
+    const query = wanted.addressQuery();
+    query.set("since", fieldText(new Date(Math.floor(from / 60) * 60_000)));
+    query.set("until", fieldText(new Date(Math.ceil(to / 60) * 60_000)));
+    return `#/history?${query}`;
   }
 
   /** Confirmed defects by class; no card where there are none. */
@@ -139,22 +158,50 @@ function line(inspection) {
       comment ? h("span", { class: "hint", title: comment }, comment) : null));
 }
 
-function drawn({ points, bucket_seconds: stretch, total }) {
+const text = (seconds) => moment(new Date(seconds * 1000).toISOString());
+
+/** Every inspection as a dot that opens it, and the threshold of its time. */
+function dotsDrawn(inspections, { total, first, last }, mixed) {
+  const dots = dotsOf(inspections, mixed);
+  const [from, to] = [first, last].map((at) => Date.parse(at) / 1000);
+  const highest = Math.max(0, ...dots.map(({ y, inspection }) => Math.max(y, mixed ? 1 : inspection.threshold ?? 0)));
+  return scoreChart(total, from, to, highest, {
+    lines: [{ kind: "threshold", name: t("history.threshold"), points: thresholdPoints(dots, mixed, from, to) }],
+    dots: dots.map(({ inspection, x, y }) => ({
+      x, y, kind: inspection.verdict, word: t(`verdict.${inspection.verdict}`), href: `#/history/${inspection.id}`,
+      name: t("history.dot", { verdict: t(`verdict.${inspection.verdict}`), score: score(inspection.score), part: inspection.part_id ?? inspection.filename, at: moment(inspection.at) }),
+    })),
+  });
+}
+
+/** The highest and the mean score of stretches of time; the dot of a stretch leads to its inspections. */
+function stretchesDrawn({ points, bucket_seconds: stretch, total }, mixed, narrowed) {
   const time = ({ at }) => Date.parse(at) / 1000;
   const from = time(points[0]);
   const to = time(points.at(-1)) + stretch;
-  const highest = Math.max(...points.map(({ max, threshold }) => Math.max(max, threshold ?? 0)));
+  const [highest, mean] = mixed ? ["max_ratio", "mean_ratio"] : ["max", "mean"];
   const run = (name) => broken(points.map((point) => [time(point) + stretch / 2, point[name]]), 2.5 * stretch);
-  const text = (seconds) => moment(new Date(seconds * 1000).toISOString());
-  return chart({
-    said: t("history.trend.said", { count: total, from: text(from), to: text(to) }), height: 200,
+  const threshold = mixed ? [[from, 1], [to, 1]] : run("threshold");
+  const top = Math.max(mixed ? 1 : 0, ...points.map((point) => Math.max(point[highest] ?? 0, (mixed ? 0 : point.threshold) ?? 0)));
+  return scoreChart(total, from, to, top, {
     lines: [
-      { kind: "threshold", name: t("history.threshold"), points: run("threshold") },
-      { kind: "max", name: t("history.max"), points: run("max") },
-      { kind: "mean", name: t("history.mean"), points: run("mean") },
+      { kind: "threshold", name: t("history.threshold"), points: threshold },
+      { kind: "max", name: t("history.max"), points: run(highest) },
+      { kind: "mean", name: t("history.mean"), points: run(mean) },
     ],
     bars: points.map((each) => ({ x: time(each), width: stretch, parts: VERDICTS.map((kind) => ({ kind, value: each.verdicts[kind] ?? 0 })) })),
+    dots: points.filter((point) => point[highest] !== null).map((point) => ({
+      x: time(point) + stretch / 2, y: point[highest], kind: "stretch", href: narrowed(time(point), time(point) + stretch),
+      name: t("history.stretch", { count: point.count, from: text(time(point)), to: text(time(point) + stretch) }),
+    })),
+  });
+}
+
+function scoreChart(total, from, to, highest, drawn) {
+  const top = highest * 1.1 || 1;
+  return chart({
+    said: t("history.trend.said", { count: total, from: text(from), to: text(to) }), height: 220, ...drawn,
     across: { from, to, ticks: [[from, text(from)], [to, text(to)]] },
-    up: { from: 0, to: highest * 1.1, ticks: ticks(0, highest * 1.1, (value) => number(value, 2)) },
+    up: { from: 0, to: top, ticks: ticks(0, top, (value) => number(value, 2)) },
   });
 }
