@@ -316,6 +316,81 @@ def test_the_inspected_area_is_drawn_with_a_finger(page: Page, server: ServerPro
     assert areas(server) is None
 
 
+def drag(page: Page, *points: tuple[float, float]) -> None:
+    """Draw on the stage from point to point, in fractions of the image."""
+    page.locator(".region-stage").scroll_into_view_if_needed()
+    stage = page.locator(".region-stage").bounding_box()
+    assert stage is not None
+    places = [(stage["x"] + stage["width"] * x, stage["y"] + stage["height"] * y) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def test_areas_are_ignored_drawn_undone_and_not_lost_by_leaving(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    page.goto("/#/categories/disc/region")
+    page.get_by_role("button", name="Next reference").click()
+    expect(page.get_by_text("1.png, 2 of 24")).to_be_visible()
+    page.get_by_role("button", name="Rectangle").click()
+    drag(page, (0.05, 0.05), (0.95, 0.95))
+    page.get_by_role("button", name="Ignore", exact=True).click()
+    page.get_by_role("button", name="Ellipse").click()
+    drag(page, (0.1, 0.1), (0.3, 0.4))
+    page.get_by_role("button", name="Brush").click()
+    page.get_by_label("Brush width").fill("8")
+    drag(page, (0.6, 0.7), (0.8, 0.8), (0.8, 0.6))
+    expect(page.get_by_text("1 area is inspected. 2 areas are ignored. Not saved yet.")).to_be_visible()
+    assert_accessible(page)
+    page.keyboard.press("Control+z")
+    expect(page.get_by_text("1 area is inspected. 1 area is ignored.")).to_be_visible()
+    page.keyboard.press("Control+y")
+    expect(page.get_by_text("2 areas are ignored")).to_be_visible()
+
+    page.get_by_role("link", name="Settings", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("not saved")
+    assert_accessible(page)
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    expect(page).to_have_url(re.compile("/disc/region$"))
+    expect(page.get_by_text("2 areas are ignored")).to_be_visible()
+
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    region = server.client.get("/categories/disc").json()["settings"]["region_of_interest"]
+    assert (len(region["polygons"]), len(region["ignored"])) == (1, 2)
+    assert region["polygons"][0][2] == pytest.approx([0.95, 0.95], abs=0.01)
+    assert len(region["ignored"][0]) == 32
+    server.wait_until_calibrated("disc")
+
+    (tmp_path / "part.png").write_bytes(part(900))
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.goto("/#/inspect")
+    page.get_by_label("Choose an image").set_input_files(tmp_path / "part.png")
+    expect(page.locator(".world .roi.ignored")).to_have_count(2)
+    assert_accessible(page)
+
+    half = np.zeros((60, 80), np.uint8)
+    half[:, :40] = 255
+    (tmp_path / "mask.png").write_bytes(encode_png(half))
+    page.goto("/#/categories/disc/region")
+    page.get_by_label("Use a mask image").set_input_files(tmp_path / "mask.png")
+    expect(page.get_by_text("1 area is inspected.")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    page.get_by_role("button", name="Inspect everywhere").click()
+    page.get_by_role("link", name="References", exact=True).click()
+    dialog.get_by_role("button", name="Leave").click()
+    expect(images(page)).to_have_count(24)
+    assert [len(corners) for corners in areas(server) or ()] == [4]
+    server.client.patch("/categories/disc", json={"region_of_interest": None}).raise_for_status()
+    server.wait_until_calibrated("disc")
+
+
 def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc")
     first = images(page).first

@@ -6,6 +6,7 @@
 
 import { access, may, needsRole } from "./access.js";
 import { showWaits } from "./connection-bar.js";
+import { confirmed } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
@@ -13,6 +14,7 @@ import { forgetKey, key, onKeyChange } from "./auth.js";
 import { loadStrings, number, t } from "./i18n.js";
 import { parseRoute } from "./route.js";
 import { followWaiting, onWaiting } from "./review-count.js";
+import { discard, isUnsaved, warn } from "./unsaved.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
@@ -26,6 +28,7 @@ const VIEWS = { inspect, live, review, categories, history, system, operator };
 const FIRST = "inspect";
 
 let leaving = new AbortController();
+let shown = location.hash;
 
 document.documentElement.lang = await loadStrings();
 for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
@@ -51,9 +54,26 @@ followWaiting(forever);
 bind(["?"], t("keys.help"), showKeys, forever);
 listen();
 onKeyChange(() => { showWho(); route(); });
-addEventListener("hashchange", route);
+addEventListener("hashchange", move);
+warn();
 showWho();
 route();
+
+/** Show what the address names now, unless that would lose changes that the reader wants to keep. */
+async function move() {
+  const wanted = location.hash;
+  if (isUnsaved()) {
+    window.history.replaceState(null, "", shown || "#/");
+    if (document.querySelector("dialog[open]")) return; // it asks already
+    const content = h("p", {}, t("unsaved.meaning"));
+    if (!(await confirmed({ title: t("unsaved.title"), content, act: t("unsaved.leave"), keep: t("unsaved.stay") }))) return;
+    discard();
+    location.hash = wanted;
+    return;
+  }
+  shown = wanted;
+  route();
+}
 
 async function route() {
   leaving.abort();

@@ -38,6 +38,7 @@ export function middle(polygon, index) {
   return polygon[index].map((value, axis) => (value + next[axis]) / 2);
 }
 
-function rounded(value) {
+/** A coordinate as it is saved. */
+export function rounded(value) {
   return Math.round(value * DIGITS) / DIGITS;
 }
