@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from service.app import create_app
 from service.file_descriptors import connections_allowed
 from service.http.connection_limits import ConnectionLimits
 from service.observability import logs
 from service.settings import Settings
 from service.state import AppState
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _GRACE_SECONDS = 30
 
@@ -29,7 +35,11 @@ def serve(settings: Settings) -> None:
     _check_address(settings.host, settings.port)
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    state = AppState.start(settings)
+    with ThreadPoolExecutor(1) as beside:
+        # Importing the routes takes half a second, in which the encoder and the memory are read.
+        importing = beside.submit(_application)
+        state = AppState.start(settings)
+        create_app = importing.result()
     connections = connections_allowed(settings.max_connections)
     limits = ConnectionLimits(
         connections,
@@ -54,6 +64,12 @@ def serve(settings: Settings) -> None:
             server_header=False,
         ),
     ).run()
+
+
+def _application() -> Callable[[AppState], FastAPI]:
+    from service.app import create_app
+
+    return create_app
 
 
 def _check_address(host: str, port: int) -> None:
@@ -82,6 +98,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._state.descriptor_shortage.watch(asyncio.get_running_loop())
         await super().startup(sockets)
+        gc.freeze()  # hundreds of thousands of objects that stay: no collection looks through them from now on
+        gc.enable()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._state.inspection_stream.close()

@@ -41,7 +41,7 @@ def running_server(folder: Path, settings: Mapping[str, object]) -> Iterator[htt
                 if process.poll() is not None or time.monotonic() > end:
                     said = re.sub(r"\s+", " ", log.read_text(errors="replace"))[-500:]
                     raise RuntimeError(f"the server did not start: {said}")
-                time.sleep(0.1)
+                time.sleep(0.02)
             yield client
     finally:
         process.terminate()

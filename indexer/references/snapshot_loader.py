@@ -21,7 +21,7 @@ from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.storage.segment_store import SegmentStore
 
-_LOAD_BATCH = 256  # references entered into the memory at once
+_LOAD_BATCH = 64  # references of small segments entered into the memory at once: larger copies cost twice the time
 _MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
 _PATIENCE_SECONDS = 10.0  # for which a file may refuse to be read before the rest is published without it
 

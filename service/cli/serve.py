@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,36 +38,49 @@ def serve(
 
     Example:  touchstone serve --open --data my-factory
     """
-    from service.settings import Settings
+    with _no_garbage_collections():
+        from service.settings import Settings
 
-    settings = read_settings(
-        Settings,
-        data=data,
-        host=host,
-        port=port,
-        encoder=encoder,
-        database_url=database_url,
-        access="open" if open_access else None,
-        read_only=read_only or None,
-    )
-    # torch and FastAPI take seconds to import; --help should not.
-    from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
-    from indexer.jobs.exported_folder import ExportError
-    from service.observability.tracing import TracingUnavailable
-    from service.server import serve as run
+        settings = read_settings(
+            Settings,
+            data=data,
+            host=host,
+            port=port,
+            encoder=encoder,
+            database_url=database_url,
+            access="open" if open_access else None,
+            read_only=read_only or None,
+        )
+        # torch and FastAPI take seconds to import; --help should not.
+        from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
+        from indexer.jobs.exported_folder import ExportError
+        from service.observability.tracing import TracingUnavailable
+        from service.server import serve as run
 
+        try:
+            if exported is None:
+                run(settings)
+                return
+            if data is not None or database_url is not None:
+                fail("--from stands in place of --data and --database-url")
+            if not settings.read_only:
+                fail("an exported folder is served only as it is: add --read-only")
+            with _of_export(exported, settings) as ready:
+                run(ready)
+        except (EncoderError, ExportError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
+            fail(str(error))
+
+
+@contextmanager
+def _no_garbage_collections() -> Iterator[None]:
+    """Until `service.server` enables them: they take nearly half a second, and find hardly anything among what is
+    imported and built until then.
+    """
+    gc.disable()
     try:
-        if exported is None:
-            run(settings)
-            return
-        if data is not None or database_url is not None:
-            fail("--from stands in place of --data and --database-url")
-        if not settings.read_only:
-            fail("an exported folder is served only as it is: add --read-only")
-        with _of_export(exported, settings) as ready:
-            run(ready)
-    except (EncoderError, ExportError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
-        fail(str(error))
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

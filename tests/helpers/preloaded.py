@@ -9,6 +9,7 @@ import faiss  # noqa: F401
 import psycopg  # noqa: F401
 
 import indexer.catalogue.migrations  # noqa: F401
+import service.app
 import service.cli
 import service.server  # noqa: F401
 

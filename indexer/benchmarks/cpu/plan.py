@@ -23,7 +23,7 @@ class CpuPlan:
     memories that one reference is added to. growth: references whose resident memory is measured. grids: (rows,
     columns) whose cost is held against that of the first. served: encoders of the servers that are measured, None
     for the built-in one; onboarded: references of each; image_sides: of the images that it is sent (pixels), clients:
-    that send them at once, detections: of each kind.
+    that send them at once, detections: of each kind. started: references of the server whose start is measured.
     """
 
     k: int = 150
@@ -41,6 +41,7 @@ class CpuPlan:
     image_sides: tuple[int, ...] = (512, 1024, 2240, 4480)
     clients: tuple[int, ...] = (1, 8)
     detections: int = 16
+    started: int = 1000
     grids: tuple[tuple[int, int], ...] = ((28, 28), (28, 56), (56, 56), (56, 112), (112, 112))
     rounds: int = 5
     quick_rounds: int = 15  # of what takes little time
@@ -74,6 +75,7 @@ QUICK = replace(
     image_sides=(96,),
     clients=(1, 2),
     detections=2,
+    started=3,
     grids=((4, 4), (4, 8)),
     rounds=1,
     quick_rounds=1,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from indexer.benchmarks.cpu.clock import Subject, Timings, time_interleaved
 from indexer.benchmarks.cpu.detection import StageLine, detection_lines
 from indexer.benchmarks.cpu.growth import resident_growth
 from indexer.benchmarks.cpu.plan import QUICK, CpuPlan, Vit
+from indexer.benchmarks.cpu.start import seconds_until_ready
 from indexer.benchmarks.cpu.subjects import (
     LAYERS,
     builtin_encoder,
@@ -72,6 +74,7 @@ def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measureme
         ("Cells", partial(_cells, plan)),
         ("Appending", partial(_appending, plan)),
         ("Bytes", partial(_bytes, plan)),
+        ("Start", partial(_start, plan)),
         *((f"A detection, {vit.name if vit else 'built-in'}", partial(_detection, plan, vit)) for vit in plan.served),
     ]
 
@@ -299,6 +302,14 @@ def _bytes(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
     yield Expectation(f"≤ 4.9 MB a reference ({at})", f"{largest / 1e6:.2f} MB", largest <= 4.9e6)
     claim = "resident memory grows by at most 1.15× the codes as references are added"
     yield Expectation(claim, shown, None if grew is None else grew <= 1.15)
+
+
+def _start(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    tick(f"starting a server of {plan.started} references {plan.rounds} times")
+    seconds = median(seconds_until_ready(plan))
+    at = f"{plan.started} references, {plan.crop} px, fp16"
+    yield Row("a server's start until it is ready, built-in", at, _time(seconds))
+    yield Expectation(f"ready within 2.5 s (built-in, {plan.started} references)", _time(seconds), seconds <= 2.5)
 
 
 def _detection(plan: CpuPlan, vit: Vit | None, tick: Tick) -> Iterator[Measurement]:
