@@ -11,7 +11,7 @@ import { fill, h } from "./dom.js";
 import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./auth.js";
-import { loadStrings, number, t } from "./i18n.js";
+import { LANGUAGES, chooseLanguage, loadStrings, number, t } from "./i18n.js";
 import { parseRoute } from "./route.js";
 import { followWaiting, onWaiting } from "./review-count.js";
 import { discard, isUnsaved, warn } from "./unsaved.js";
@@ -30,13 +30,15 @@ const FIRST = "inspect";
 let leaving = new AbortController();
 let shown = location.hash;
 
-document.documentElement.lang = await loadStrings();
+const language = await loadStrings();
+document.documentElement.lang = LANGUAGES[language].tag;
 for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
 // A fragment names a view here, so this link cannot be a plain one.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
 });
+showLanguages();
 showWaits(document.getElementById("connection"));
 document.getElementById("nav").setAttribute("aria-label", t("shell.navigation"));
 const forever = new AbortController().signal;
@@ -100,6 +102,13 @@ async function route() {
     await view.show(place, { rest, query, signal: mine });
     return undefined;
   }, heading);
+}
+
+/** The languages to choose from; the page is shown anew in the one that is chosen. */
+function showLanguages() {
+  const choose = ({ target }) => { chooseLanguage(target.value); location.reload(); };
+  const options = Object.entries(LANGUAGES).map(([name, { short, tag }]) => h("option", { value: name, lang: tag, selected: name === language }, short));
+  document.querySelector(".bar").append(h("select", { class: "languages", "aria-label": t("shell.language"), onchange: choose }, options));
 }
 
 async function showWho() {

@@ -5,6 +5,9 @@ import { createServer } from "node:http";
 
 const ROOT = new URL("../../../service/console/", import.meta.url); // of the service, as modules in static/ reckon it
 
+// Node keeps a localStorage in a file, which other files' tests would share; a session is this process's own.
+Object.defineProperty(globalThis, "localStorage", { value: sessionStorage });
+
 /**
  * Start a service that serves the console's files; `handle(request, response)` answers everything else. It ends with the
  * test. `fetch` then reaches it at the address of the modules' folder, which Node cannot read from.
