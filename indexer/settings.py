@@ -116,10 +116,10 @@ class DataSettings(BaseSettings):
         description="Memory-map patch codes from files of the data folder instead of loading them: for more "
         "references than RAM holds.",
     )
-    codec: Annotated[Literal["fp32", "fp16", "bf16", "int8"] | None, BeforeValidator(_unset)] = Field(
+    codec: Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"] | None, BeforeValidator(_unset)] = Field(
         None,
-        description="Storage precision of patches: `fp32`, `fp16`, `bf16` or `int8`; empty: that of the data folder, "
-        "`fp16` for a new one.",
+        description="Storage precision of patches: `fp32`, `fp16`, `bf16`, `int8` or `int4`; empty: that of the data "
+        "folder, `fp16` for a new one.",
     )
 
     decode_threads: int = Field(2, ge=1, le=64, description="Number of threads that decode images.")

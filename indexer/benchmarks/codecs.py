@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,19 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, preprocess
 from indexer.encoders.base import join_features
+from indexer.evaluation.dataset import Reference, Sample
+from indexer.evaluation.masks import read_mask
+from indexer.evaluation.metrics import Figures, mean, measure
+from indexer.evaluation.readers import read_dataset
+from indexer.evaluation.tally import PixelTally
 from indexer.imaging.decode import decode_image
 from indexer.memory import CODEC_NAMES, Codec, EncodedReferences, MemoryBank
 from indexer.scoring.scoring import score_image
-from indexer.search import TorchEngine
+from indexer.search import choose_engine
 
 _FACTORIES = {
     "FAISS SQ8": "SQ8",
@@ -30,64 +34,98 @@ _FACTORIES = {
     "FAISS SQ4": "SQ4",
     **{f"FAISS EDEN, {bits} bits": f"EDEN{bits}" for bits in (8, 6, 4)},
 }
+_COLUMNS = (
+    *("codec", "bytes a patch", "MB a reference", "bound", "largest score error", "mean", "largest error of a cell"),
+    *("image AUROC", "pixel AP"),
+)
+_EXACT_PIXELS = 1 << 24  # of a category, whose scores are compared as they are
 Decoded = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class CategoryFeatures:
-    """One category's features: references, test images, and which of those are defective."""
+class Category:
+    """One category's images: references to compare with, and samples to judge."""
 
+    references: tuple[Reference, ...]
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """images: float64 (samples,). maps: float32 (samples, rows, columns). cells: float32 (samples, layers, cells), 1 −
+    the best similarity.
+    """
+
+    images: NDArray[np.float64]
+    maps: NDArray[np.float32]
+    cells: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A category with its features and its exact scores. masks: of samples whose defective pixels are known."""
+
+    category: Category
     references: Features
-    tests: Features
-    defective: NDArray[np.bool_]
+    samples: Features
+    masks: tuple[NDArray[np.bool_] | None, ...]
+    exact: Scores
 
 
 def main(
     folder: Annotated[Path, typer.Argument(help="<category>/train/good, test/good and test/<defect>, as MVTec-AD's.")],
     crop: Annotated[int, typer.Option(help="Side in pixels of what is inspected; the resize is 8/7 of it.")] = 448,
     model: Annotated[str, typer.Option(help="The encoder, as in TOUCHSTONE_ENCODER.")] = "builtin",
+    layers: Annotated[str, typer.Option(help="Its layers, as in TOUCHSTONE_LAYERS (default: four).")] = "",
 ) -> None:
-    """Print a Markdown table of codecs: bytes of a reference, score error and AUROC against exact float32."""
-    encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
-    categories = [_read(encoder, path) for path in sorted(folder.iterdir()) if (path / "train" / "good").is_dir()]
+    """Print a Markdown table of codecs: bytes of a reference, their bound, and errors and figures against float32.
+
+    The bound is the largest error of a stored patch, averaged over the layers: no score may move further (lemma 4.1).
+    """
+    numbers = tuple(int(number) for number in layers.split(",")) if layers else None
+    encoder = load_encoder(EncoderSettings(model, numbers, resize=crop * 8 // 7, crop=crop, device="cpu"))
+    categories = [_encode(encoder, category) for category in categories_of(folder)]
     space = encoder.space
-    defective = [category.defective for category in categories]
-    exact = [
-        scores(encoder, category.references, category.tests, category.references.patches) for category in categories
-    ]
-    base = auroc(defective, exact)
-    print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base:.4f}\n")
-    print("| codec | bytes a patch | MB a reference | largest score error | mean | largest error of a cell | AUROC |")
-    print("|---|---|---|---|---|---|---|")
-    for name, size, decoded in _codecs(space.dim, categories):
-        decoded_scores = [
-            scores(encoder, category.references, category.tests, decoded(category.references.patches))
-            for category in categories
-        ]
-        errors = np.concatenate([np.abs(a.images - b.images) for a, b in zip(decoded_scores, exact, strict=True)])
-        cells = max(float(np.abs(a.cells - b.cells).max()) for a, b in zip(decoded_scores, exact, strict=True))
-        megabytes = size * len(space.layers) * math.prod(space.global_grid) / 1e6
-        print(
-            f"| {name} | {size} | {megabytes:.3f} | {errors.max():.1e} | {errors.mean():.1e} | {cells:.1e} "
-            f"| {auroc(defective, decoded_scores) - base:+.4f} |"
+    base = _figures(categories, [category.exact for category in categories])
+    pixels = "" if base.pixel_ap is None else f", pixel AP {base.pixel_ap:.4f}"
+    print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base.image_auroc:.4f}{pixels}\n")
+    print(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}")
+    for name, size, decoded in _codecs(space.dim, [category.references.patches for category in categories]):
+        stored = [decoded(category.references.patches) for category in categories]
+        bound = max(
+            _largest_error(category.references.patches, patches)
+            for category, patches in zip(categories, stored, strict=True)
         )
+        found = [
+            scores(encoder, category.references, category.samples, patches)
+            for category, patches in zip(categories, stored, strict=True)
+        ]
+        errors = np.concatenate(
+            [np.abs(a.images - category.exact.images) for a, category in zip(found, categories, strict=True)]
+        )
+        cells = max(
+            float(np.abs(a.cells - category.exact.cells).max()) for a, category in zip(found, categories, strict=True)
+        )
+        megabytes = size * len(space.layers) * math.prod(space.global_grid) / 1e6
+        figures = _figures(categories, found)
+        changes = (
+            _change(figures.image_auroc, base.image_auroc),
+            _change(figures.pixel_ap, base.pixel_ap),
+        )
+        measured = (f"{value:.1e}" for value in (bound, errors.max(), errors.mean(), cells))
+        print(f"| {' | '.join((name, str(size), f'{megabytes:.3f}', *measured, *changes))} |", flush=True)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """images: float64 (tests,). cells: float32 (tests, layers, cells), 1 − the best similarity."""
+def _codecs(dim: int, references: Sequence[torch.Tensor]) -> Iterator[tuple[str, int, Decoded]]:
+    """Name, bytes of a patch, and what becomes of float32 patches (n, layers, cells, dim) that are stored and read.
 
-    images: NDArray[np.float64]
-    cells: NDArray[np.float32]
-
-
-def _codecs(dim: int, categories: list[CategoryFeatures]) -> Iterator[tuple[str, int, Decoded]]:
-    """Name, bytes of a patch, and what becomes of float32 patches (n, layers, cells, dim) that are stored and read."""
+    references: such patches, of each category; FAISS's codecs are trained on a third of them.
+    """
     for name in CODEC_NAMES:
         if name != "fp32":
             codec = Codec(name, dim)
             yield name, codec.code_size, partial(_through_codec, codec)
-    sample = torch.cat([category.references.patches[::3] for category in categories]).flatten(0, 2).numpy()
+    sample = torch.cat([patches[::3] for patches in references]).flatten(0, 2).numpy()
     for label, factory in _FACTORIES.items():
         index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
         index.train(sample)
@@ -95,47 +133,89 @@ def _codecs(dim: int, categories: list[CategoryFeatures]) -> Iterator[tuple[str,
 
 
 def _through_codec(codec: Codec, patches: torch.Tensor) -> torch.Tensor:
-    return codec.decode(
-        torch.from_numpy(codec.encode(Features(torch.zeros(len(patches), 1), patches, (1, patches.shape[2]))).codes)
-    )
+    features = Features(torch.zeros(len(patches), 1), patches, (1, patches.shape[2]))
+    return codec.from_basis(codec.decode(torch.from_numpy(codec.encode(features).codes)))
 
 
 def _through_faiss(index: faiss.Index, patches: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(index.sa_decode(index.sa_encode(patches.flatten(0, 2).numpy()))).view_as(patches)
 
 
-def scores(encoder: Encoder, references: Features, tests: Features, stored: torch.Tensor) -> Scores:
-    """Score the tests against references whose patches are `stored`, all of them retrieved, ρ = 1."""
+def _largest_error(patches: torch.Tensor, stored: torch.Tensor) -> float:
+    """The mean over the layers of the largest length of a difference."""
+    lengths = torch.stack([(a - b).norm(dim=-1) for a, b in zip(patches, stored, strict=True)])  # (n, layers, cells)
+    return float(lengths.amax(dim=(0, 2)).mean())
+
+
+def scores(encoder: Encoder, references: Features, samples: Features, stored: torch.Tensor) -> Scores:
+    """Score the samples against references whose patches are `stored`, all of them retrieved, ρ = 1."""
     count = len(stored)
     codes = stored.contiguous().view(torch.uint8).numpy()
     encoded = EncodedReferences(references.global_descriptors.numpy(), codes, "fp32", references.grid)
     memory = MemoryBank.empty(encoder.space, "fp32").with_references(range(count), ["part"] * count, encoded, 1)
-    engine, settings = TorchEngine(torch.device("cpu")), ScoringSettings(k=count)
-    scored = [score_image(memory, engine, tests.item(index), settings) for index in range(len(tests))]
-    return Scores(np.array([result.score for result in scored]), np.stack([result.distances for result in scored]))
+    engine, settings = choose_engine(torch.device("cpu")), ScoringSettings(k=count)
+    scored = [score_image(memory, engine, samples.item(index), settings) for index in range(len(samples))]
+    return Scores(
+        np.array([result.score for result in scored]),
+        np.stack([result.map for result in scored]),
+        np.stack([result.distances for result in scored]),
+    )
 
 
-def auroc(defective: list[NDArray[np.bool_]], compared: list[Scores]) -> float:
+def image_auroc(categories: Sequence[Category], compared: Sequence[Scores]) -> float:
     """The mean of the categories' image AUROC."""
-    areas = [roc_auc_score(truth, scored.images) for truth, scored in zip(defective, compared, strict=True)]
-    return math.fsum(areas) / len(areas)
+    nothing = PixelTally(0).counts()
+    figures = [
+        measure(scored.images, _defective(category), nothing)
+        for category, scored in zip(categories, compared, strict=True)
+    ]
+    auroc = mean(figures).image_auroc
+    assert auroc is not None, "no category with good and defective samples"
+    return auroc
 
 
-def paths_of(category: Path) -> tuple[list[Path], list[Path], NDArray[np.bool_]]:
-    """A category's references and test images, and which of the latter are defective."""
-    tests = sorted(path for path in (category / "test").rglob("*") if path.is_file())
-    references = sorted((category / "train" / "good").iterdir())
-    return references, tests, np.array([path.parent.name != "good" for path in tests])
+def _figures(categories: Sequence[_Encoded], compared: Sequence[Scores]) -> Figures:
+    """The means over the categories."""
+    figures = []
+    for category, scored in zip(categories, compared, strict=True):
+        tally = PixelTally(_EXACT_PIXELS)
+        for anomaly_map, mask in zip(scored.maps, category.masks, strict=True):
+            if mask is not None:
+                tally.add(anomaly_map, mask)
+        figures.append(measure(scored.images, _defective(category.category), tally.counts()))
+    return mean(figures)
 
 
-def _read(encoder: Encoder, category: Path) -> CategoryFeatures:
-    references, tests, defective = paths_of(category)
-    return CategoryFeatures(_features(encoder, references), _features(encoder, tests), defective)
+def _change(now: float | None, before: float | None) -> str:
+    return "–" if now is None or before is None else f"{now - before:+.4f}"
 
 
-def _features(encoder: Encoder, paths: list[Path]) -> Features:
-    features = [encoder.encode(preprocess(decode_image(path), encoder.space.global_geometry)[None]) for path in paths]
-    return join_features(features)
+def _defective(category: Category) -> NDArray[np.bool_]:
+    return np.array([sample.defective for sample in category.samples])
+
+
+def categories_of(folder: Path) -> list[Category]:
+    """The categories of a data set in MVTec-AD's layout. DatasetError."""
+    dataset = read_dataset(folder)
+    return [
+        Category(
+            tuple(reference for reference in dataset.references if reference.category == name),
+            tuple(sample for sample in dataset.samples if sample.category == name),
+        )
+        for name in dataset.categories
+    ]
+
+
+def _encode(encoder: Encoder, category: Category) -> _Encoded:
+    references, samples = (_features(encoder, images) for images in (category.references, category.samples))
+    frame = MemoryBank.empty(encoder.space).frame(None)
+    masks = tuple(read_mask(sample, frame) if sample.pixels_known else None for sample in category.samples)
+    return _Encoded(category, references, samples, masks, scores(encoder, references, samples, references.patches))
+
+
+def _features(encoder: Encoder, images: Sequence[Reference | Sample]) -> Features:
+    geometry = encoder.space.global_geometry
+    return join_features([encoder.encode(preprocess(decode_image(image.path), geometry)[None]) for image in images])
 
 
 if __name__ == "__main__":

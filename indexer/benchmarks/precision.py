@@ -12,7 +12,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from indexer.benchmarks.codecs import auroc, paths_of, scores
+from indexer.benchmarks.codecs import categories_of, image_auroc, scores
 from indexer.benchmarks.cpu.plan import Vit
 from indexer.benchmarks.cpu.subjects import vit_model
 from indexer.encoders import Encoder, EncoderSettings, Features, InputGeometry, PreparedImage, load_encoder, prepare
@@ -50,19 +50,22 @@ def main(
             partial(DevicePreprocessor(_CPU, geometry), geometry=geometry),
         ),
     }
-    categories = [paths_of(path) for path in sorted(folder.iterdir()) if (path / "train" / "good").is_dir()]
+    categories = categories_of(folder)
     print("| encoder | scores | largest change | mean | image AUROC |\n|---|---|---|---|---|")
     base: NDArray[np.float64] = np.zeros(0)
     for name, (encoder, prepared) in subjects.items():
         scored = []
-        for references, tests, _ in categories:
-            stored, requested = (_features(encoder, prepared, paths) for paths in (references, tests))
-            scored.append(scores(encoder, stored, requested, stored.patches))
+        for category in categories:
+            references, samples = (
+                _features(encoder, prepared, [image.path for image in images])
+                for images in (category.references, category.samples)
+            )
+            scored.append(scores(encoder, references, samples, references.patches))
         images = np.concatenate([category_scores.images for category_scores in scored])
         if "," not in name:
             base = images
         change = np.abs(images - base)
-        quality = auroc([defective for *_, defective in categories], scored)
+        quality = image_auroc(categories, scored)
         span = f"{images.min():.3f} … {images.max():.3f}"
         print(f"| {name} | {span} | {change.max():.1e} | {change.mean():.1e} | {quality:.4f} |", flush=True)
 

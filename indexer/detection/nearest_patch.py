@@ -70,6 +70,6 @@ def _nearest(
     candidates = torch.from_numpy(table[table != OUTSIDE])
     rows = scored.neighbours.rows
     codes = torch.stack([memory.codes_of(int(row))[layer, candidates] for row in rows])  # (k, candidates, bytes)
-    similarities = memory.codec.decode(codes) @ query.to("cpu", torch.float32)  # (k, candidates)
+    similarities = memory.codec.decode(codes) @ memory.codec.to_basis(query.to("cpu", torch.float32))  # (k, candidates)
     reference, candidate = np.unravel_index(int(similarities.argmax()), similarities.shape)
     return int(rows[reference]), int(candidates[candidate])

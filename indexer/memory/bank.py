@@ -240,8 +240,8 @@ class MemoryBank:
     def features_of(self, row: int) -> Features:
         """The stored features of one reference as a batch of one, to score it against the others."""
         table = self.codes_table(row)
-        patches = self.codec.decode(table.codes_of(int(self.table_rows[row])))[None]  # (1, layers, cells, dim)
-        return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches, table.grid)
+        patches = self.codec.from_basis(self.codec.decode(table.codes_of(int(self.table_rows[row]))))
+        return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches[None], table.grid)
 
     def _new_table(self, grid: tuple[int, int]) -> CodeTable:
         return CodeTable(

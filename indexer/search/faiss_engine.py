@@ -22,8 +22,8 @@ class FaissEngine(GlobalRetrieval):
     """List t of a layer's index holds cell t of the K retrieved references, row by row.
 
     The lists are filled per request from the rows that were retrieved, so the scan never grows with the memory. FAISS's
-    own scalar quantiser reads fp16 codes as they are stored; int8 codes, whose scale is per patch, are decoded first,
-    and so are bf16 codes, for which FAISS would round the queries, too.
+    own scalar quantiser reads fp16 codes as they are stored; int8 and int4 codes, whose scale is per patch, are
+    decoded first, and so are bf16 codes, for which FAISS would round the queries, too.
     """
 
     name = "faiss-cpu"
@@ -38,7 +38,7 @@ class FaissEngine(GlobalRetrieval):
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
         keys = np.ascontiguousarray(neighbour_cells(memory.table_of(rows).grid, rho))
-        patches = np.ascontiguousarray(queries.detach().to("cpu", torch.float32).numpy())
+        patches = memory.codec.to_basis(queries.detach().to("cpu", torch.float32)).contiguous().numpy()
         layers, cells, _ = patches.shape
         best = np.empty((layers, cells), np.float32)
         retrieved = [memory.codes_of(int(row)) for row in rows]
@@ -67,7 +67,7 @@ def layer_index(codec: Codec, lists: int, retrieved: list[torch.Tensor]) -> fais
     ids = np.arange(len(retrieved), dtype=np.int64)
     for cell in range(len(retrieved[0])):
         codes = torch.stack([table[cell] for table in retrieved])  # (k, code_size)
-        if codec.name in ("int8", "bf16"):
+        if codec.has_levels or codec.name == "bf16":
             codes = codec.decode(codes).view(torch.uint8)
         index.invlists.add_entries(cell, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes.numpy()))
     return index

@@ -21,7 +21,9 @@ from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.torch_engine import TorchEngine
 
 _STEP = 32  # values: queries are padded to a multiple of what the widest instruction set multiplies at a time
-_MAX_LEVELS = 4096  # values of an 8-bit code: the 32-bit sums of their products with 16-bit queries cannot overflow
+_MAX_LEVELS = (
+    4096  # values of a code of 8-bit levels: the 32-bit sums of their products with 16-bit queries cannot overflow
+)
 _MIN_PRODUCTS = 4 << 20  # multiplications that are worth another thread
 _PARTS = 4  # of each thread's share: one that is kept waiting is helped by the others
 
@@ -29,10 +31,11 @@ _PARTS = 4  # of each thread's share: one that is kept waiting is helped by the 
 class NativeEngine(GlobalRetrieval):
     """Every code is read once, decoded in registers and multiplied with the queries of the cells it is a candidate for.
 
-    Float codes are multiplied in float32. 8-bit codes are multiplied with the queries rounded to 16 bits, in integers;
-    the inner products of the winners are then computed again from the float32 queries. So a similarity is always that
-    of a real candidate, and with 8-bit codes below the true maximum by at most `√dim · m / 32767`, m being the query's
-    largest magnitude (in practice by less than 1e-5): only where two candidates nearly tie.
+    Float codes are multiplied in float32. Codes of levels, int8 and int4, are multiplied with the queries rounded to 16
+    bits, in integers; the inner products of the winners are then computed again from the float32 queries. So a
+    similarity is always that of a real candidate, and with such codes below the true maximum by at most
+    `√dim · m / 32767`, m being the query's largest magnitude (in practice by less than 1e-5): only where two candidates
+    nearly tie.
 
     Where every cell is a candidate for every other, one large product is faster: torch's engine has those.
     """
@@ -68,7 +71,7 @@ class NativeEngine(GlobalRetrieval):
         """The matches of queries of one grid; an image that is searched in several sets of references is multiplied
         once with all of them."""
         grid = memory.table_of(queries[0].rows).grid
-        too_long = memory.codec.name == "int8" and memory.codec.dim > _MAX_LEVELS
+        too_long = memory.codec.has_levels and memory.codec.dim > _MAX_LEVELS
         if too_long or max(query.rho for query in queries) >= max(grid) - 1:
             return self._over_all_cells.search(memory, queries)
         together: dict[tuple[int, int], list[int]] = {}
@@ -90,9 +93,9 @@ class NativeEngine(GlobalRetrieval):
         for chunk in chunks:
             addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
         layers, cells, dim = queries[0].patches.shape
-        patches = queries[0].patches.detach().to("cpu", torch.float32)
+        patches = memory.codec.to_basis(queries[0].patches.detach().to("cpu", torch.float32))
         padded = (F.pad(patches, (0, -dim % _STEP)) if dim % _STEP else patches).contiguous()
-        levels = np.empty(padded.shape if memory.codec.name == "int8" else 0, np.int16)
+        levels = np.empty(padded.shape if memory.codec.has_levels else 0, np.int16)
         search = Search(
             codec=CODEC_NAMES.index(memory.codec.name),
             references=len(rows),
@@ -109,15 +112,18 @@ class NativeEngine(GlobalRetrieval):
             neighbours=neighbours.ctypes.data,
             members=members.ctypes.data,
         )
-        best, winners = self._run(search)
+        best, winners = self._run(search, memory.codec.has_levels)
         row, cell = np.divmod(winners, cells)
         return [
             PatchMatches(similarities, query.weights @ (1.0 - similarities), BestMatch(rows[row[at]], cell[at]))
             for at, (query, similarities) in enumerate(zip(queries, best, strict=True))
         ]
 
-    def _run(self, search: Search) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The largest inner products, float32 (selections, layers, cells), and where: reference · cells + cell."""
+    def _run(self, search: Search, has_levels: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The largest inner products, float32 (selections, layers, cells), and where: reference · cells + cell.
+
+        has_levels: whether codes are integer levels.
+        """
         stored = search.layers * search.cells
         products = search.references * stored * search.width * search.dim
         threads = max(1, min(torch.get_num_threads(), products // _MIN_PRODUCTS))
@@ -136,15 +142,14 @@ class NativeEngine(GlobalRetrieval):
         def rescore(_: int, first: int, last: int) -> None:
             functions.rescore(structure, first, last, winners.ctypes.data, best.ctypes.data)
 
-        quantised = CODEC_NAMES[search.codec] == "int8"
-        if quantised:
+        if has_levels:
             self._share(quantise, stored, threads)
         self._share(search_cells, stored, threads)
         for other in range(1, threads):
             better = best[other] > best[0]
             np.copyto(best[0], best[other], where=better)
             np.copyto(winners[0], winners[other], where=better)
-        if quantised:
+        if has_levels:
             self._share(rescore, winners[0].size, threads)
         return best[0], winners[0]
 

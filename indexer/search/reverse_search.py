@@ -26,7 +26,7 @@ def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[
     neighbours = torch.from_numpy(neighbour_cells(features.grid, rho).copy())  # (cells, n)
     outside = neighbours == OUTSIDE
     targets = neighbours.clamp_min(0)
-    offered = features.patches[0].to("cpu", torch.float32)  # (layers, cells, dim)
+    offered = memory.codec.to_basis(features.patches[0].to("cpu", torch.float32))  # (layers, cells, dim)
     codes = [memory.codes_of(int(row)) for row in rows]
     layers, cells, dim = offered.shape
     step = max(1, min(cells, _BLOCK_BYTES // (4 * len(rows) * dim)))
@@ -56,7 +56,7 @@ def max_similarity_at(
     table = neighbour_cells(features.grid, rho)
     layers, cells = np.nonzero(where)
     around = np.where(table[cells] == OUTSIDE, cells[:, None], table[cells])  # (m, n): each cell is its own neighbour
-    queries = features.patches[0].to("cpu", torch.float32)[layers, cells]  # (m, dim)
+    queries = memory.codec.to_basis(features.patches[0].to("cpu", torch.float32)[layers, cells])  # (m, dim)
     candidates = len(rows) * around.shape[1]
     step = max(1, _BLOCK_BYTES // (4 * candidates * memory.space.dim))
     best = torch.empty(len(cells))

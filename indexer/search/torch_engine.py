@@ -121,7 +121,7 @@ class TorchEngine(GlobalRetrieval):
         over = self._search_all_cells if rho >= max(grid) - 1 else self._search_neighbourhood
         layers, cells, _ = images[0].patches.shape
         best = np.full((sum(len(image.selections) for image in images), layers, cells), _NO_MATCH, np.float32)
-        queries = [image.patches.to(self._device, torch.float32) for image in images]
+        queries = [memory.codec.to_basis(image.patches.to(self._device, torch.float32)) for image in images]
         for chunks in self.codes.passes(memory, rows):
             rows_there = rows[np.concatenate([chunk.query_positions for chunk in chunks])]
             selections = [

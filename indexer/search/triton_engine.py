@@ -19,6 +19,7 @@ from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
+from indexer.search.torch_engine import TorchEngine
 
 _MIN_TILE = 16  # the smallest side of a tile that tensor cores take
 _MAX_COLUMNS = 64
@@ -64,6 +65,8 @@ class TritonEngine(GlobalRetrieval):
     similarity is always that of a real candidate, and is below the true maximum by at most 1e-3 (twice the
     rounding of a unit query to 11 bits), in practice by less than 1e-5: only where two candidates nearly tie.
 
+    The kernels do not read int4 codes: torch's engine decodes and searches those.
+
     One thread owns it.
     """
 
@@ -75,6 +78,7 @@ class TritonEngine(GlobalRetrieval):
         self.name = f"triton-{device.type}"
         self.codes = codes or code_source_for(device)
         self._device = device
+        self._decoding = TorchEngine(device, self.codes)
 
     def max_similarity(
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
@@ -87,6 +91,8 @@ class TritonEngine(GlobalRetrieval):
     @torch.inference_mode()
     def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`. Queries of one grid and one ρ are searched in one pass."""
+        if memory.codec.name not in _FORMATS:
+            return self._decoding.search(memory, questions)
         return search_by_grid(memory, questions, partial(self._search_one_grid, memory))
 
     def _search_one_grid(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,10 +77,13 @@ def verify(
 ) -> None:
     """Verify every segment, image and map against the catalogue, online; or every file of a backup.
 
+    Of a data folder, also print how far the codec moves scores at most: the largest error of its stored patches.
+
     Exit code: 0 no problems; 1 problems, one line each; 2 verification is not possible.
 
     Example:  touchstone verify --backup /mnt/backup
     """
+    from indexer.jobs.code_errors import code_errors
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
     from indexer.progress import progress
@@ -89,8 +93,13 @@ def verify(
     with _named(data, database_url) as settings, progress() as shown:
         report = shown.task("files").reach
         done = run(_existing(settings), report) if saved is None else verify_backup(saved, report, name)
+        errors = code_errors(_existing(settings), shown.task("codes").reach) if saved is None else None
     which = f"backup {done.name}: " if saved is not None else ""
-    _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
+    summary = [f"{which}{done.files} files checked, {len(done.damaged)} problems"]
+    if errors is not None:
+        by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in errors.by_layer.items())
+        summary.append(f"{errors.codec} codes move no score by more than {_at_most(errors.largest)} ({by_layer})")
+    _print_report("\n".join(summary), done)
 
 
 def _existing(settings: DataSettings) -> DataFolder:
@@ -113,6 +122,11 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
         yield settings
     except (BackupError, CatalogueError, DatabaseError, OSError) as error:
         fail(str(error))
+
+
+def _at_most(error: float) -> str:
+    """A bound with four decimals, none of which makes it smaller."""
+    return f"{math.ceil(error * 1e4) / 1e4:.4f}"
 
 
 def _lost(done: BackupReport) -> str:

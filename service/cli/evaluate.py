@@ -95,7 +95,7 @@ def evaluate(
     ] = None,
     new: Annotated[str | None, typer.Option(help="The category that incremental adds (default: the paper's).")] = None,
     codec: Annotated[
-        str | None, typer.Option(help="How patches are stored: fp32, fp16, bf16 or int8 (default: fp16).")
+        str | None, typer.Option(help="How patches are stored: fp32, fp16, bf16, int8 or int4 (default: fp16).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (default: auto).")] = None,
     false_reject_rate: Annotated[

@@ -40,7 +40,7 @@ def rebuild(
     data: Data = None,
     database_url: DatabaseUrl = None,
     codec: Annotated[
-        str | None, typer.Option(help="fp16, bf16, int8 or fp32 [TOUCHSTONE_CODEC; default: unchanged].")
+        str | None, typer.Option(help="fp16, bf16, int8, int4 or fp32 [TOUCHSTONE_CODEC; default: unchanged].")
     ] = None,
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only re-encode the references of damaged segments, as they were.")

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
+from indexer.encoders import Features
 from indexer.memory import Codec, MemoryBank
 from indexer.search import FaissEngine, NativeEngine, PatchSearchEngine, TorchEngine
 from indexer.search.native import instruction_sets
@@ -39,7 +40,7 @@ def filled(
 
 
 def bound(codec: Codec, stored: np.ndarray) -> float:
-    """The largest error of an inner product with a unit vector that the codec's documentation allows."""
-    if codec.name == "int8":
-        return float(np.sqrt(codec.dim) * np.abs(stored).max() / 127 / 2)
-    return {"fp32": 1e-5, "fp16": 1e-3, "bf16": 5e-3}[codec.name]
+    """The largest error of an inner product of stored patches (n, layers, cells, dim) with a unit vector that the codec
+    allows, and 1e-5 for float32's rounding in the search."""
+    features = Features(torch.zeros(len(stored), 1), torch.from_numpy(stored), (1, stored.shape[2]))
+    return float(codec.error_bounds(torch.from_numpy(codec.encode(features).codes)).max()) + 1e-5

@@ -84,7 +84,7 @@ def _retrieval(plan: CpuPlan, vit: Vit, tick: Tick) -> Iterator[Measurement]:
     largest = vit is plan.vits[0]
     tick("filling memories")
     space = space_of(plan, vit.dim)
-    memories = {codec: filled_bank(space, codec, plan.references) for codec in ("fp16", "int8")}
+    memories = {codec: filled_bank(space, codec, plan.references) for codec in ("fp16", "int8", "int4")}
     query = random_features(space, 1, seed=1)
     patches, descriptor = query.patches[0], query.global_descriptors[0].numpy()
     fp16 = memories["fp16"]

@@ -103,7 +103,7 @@ def float_bank(memory: MemoryBank) -> torch.Tensor:
     """Every patch of a memory as float32 (layers, cells, rows, dim): a bank per layer and cell, as published."""
     bank = torch.empty((LAYERS, math.prod(memory.space.global_grid), memory.rows, memory.space.dim))
     for row in range(memory.rows):
-        bank[:, :, row] = memory.codec.decode(memory.codes_of(row))
+        bank[:, :, row] = memory.features_of(row).patches[0]
     return bank
 
 

@@ -125,7 +125,7 @@ def _alternatives(
     """The same answer by other means, for fp16 codes at the plan's K and ρ."""
     rows = np.arange(plan.k)
     floor = rates.floor(floors.patch_search(plan.side, plan.vit.dim, "fp16", plan.k, plan.rho))
-    bank = torch.stack([memory.codec.decode(memory.codes_of(int(row))) for row in rows], dim=2).to(device)
+    bank = torch.stack([memory.features_of(int(row)).patches[0] for row in rows], dim=2).to(device)
     half = bank.half()
     at = f"fp16, K = {plan.k}, ρ = {plan.rho}"
     engine = engines(device)[0]

@@ -5,27 +5,27 @@ INLINE VECTOR NAMED(decode)(enum codec codec, const uint8_t *from)
     return codec == FP32 ? LOAD((const float *)from) : codec == FP16 ? FROM_FP16(from) : FROM_BF16(from);
 }
 
-/* The inner products of one code with `count` queries; of INT8 codes with their levels. `count` and `codec` are
+/* The inner products of one code with `count` queries; of INT8 and INT4 codes with their levels. `count` and `codec` are
    constants wherever this is called, and so the sums lie in registers. */
 INLINE scores NAMED(multiply)(
     const struct search *s, enum codec codec, int count, const uint8_t *code, const void *const *asking)
 {
-    const int64_t size = codec == FP32 ? 4 : codec == INT8 ? 1 : 2; /* bytes of a value */
-    const int64_t step = codec == INT8 ? 2 * LANES : LANES;
+    const int has_levels = codec == INT8 || codec == INT4;
+    const int64_t step = has_levels ? 2 * LANES : LANES;
     VECTOR sums[QUERIES];
     LEVELS levels[QUERIES];
     uint8_t tail[64] = {0}; /* the last values of a code whose length no step divides */
     _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
-        if (codec == INT8)
+        if (has_levels)
             levels[i] = NO_LEVELS;
         else
             sums[i] = ZERO;
     for (int64_t d = 0; d < s->dim; d += step) {
-        const uint8_t *from = code + d * size;
+        const uint8_t *from = code + offset(codec, d);
         if (__builtin_expect(d + step > s->dim, 0))
-            from = memcpy(tail, from, (s->dim - d) * size);
-        if (codec == INT8) {
-            const LEVELS stored = FROM_INT8(from);
+            from = memcpy(tail, from, offset(codec, s->dim - d));
+        if (has_levels) {
+            const LEVELS stored = codec == INT8 ? FROM_INT8(from) : NAMED(from_int4)(from);
             _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
                 levels[i] = MULTIPLY_ADD_LEVELS(stored, LOAD_LEVELS((const int16_t *)asking[i] + d), levels[i]);
         } else {
@@ -34,10 +34,10 @@ INLINE scores NAMED(multiply)(
                 sums[i] = MULTIPLY_ADD(stored, LOAD((const float *)asking[i] + d), sums[i]);
         }
     }
-    if (codec != INT8)
+    if (!has_levels)
         return NAMED(fold)(sums, count);
     float scale;
-    memcpy(&scale, code + s->dim, sizeof scale);
+    memcpy(&scale, code + offset(codec, s->dim), sizeof scale);
     _Pragma("GCC unroll 9") for (int i = 0; i < count; i++)
         sums[i] = TO_FLOATS(levels[i]);
     return NAMED(fold)(sums, count) * scale;
@@ -53,7 +53,7 @@ INLINE void NAMED(search_cell)(const struct search *s, enum codec codec, int cou
     for (int i = 0; i < count; i++) {
         at[i] = from + i < s->width ? s->neighbours[cell * s->width + from + i] : -1;
         const int64_t row = (layer * s->cells + (at[i] < 0 ? cell : at[i])) * s->padded;
-        asking[i] = codec == INT8 ? (const void *)(s->levels + row) : (const void *)(s->queries + row);
+        asking[i] = codec == INT8 || codec == INT4 ? (const void *)(s->levels + row) : (const void *)(s->queries + row);
     }
     for (int64_t selection = 0; selection < s->selections; selection++)
         held[selection] = (struct held){(scores){0} - __builtin_inff(), (places){0} - 1};
@@ -101,5 +101,6 @@ static void NAMED(search)(
     case FP16: NAMED(search_codec)(s, FP16, first, last, held, best, winners); break;
     case BF16: NAMED(search_codec)(s, BF16, first, last, held, best, winners); break;
     case INT8: NAMED(search_codec)(s, INT8, first, last, held, best, winners); break;
+    case INT4: NAMED(search_codec)(s, INT4, first, last, held, best, winners); break;
     }
 }

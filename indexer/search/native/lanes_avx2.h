@@ -16,6 +16,14 @@
 #define MULTIPLY_ADD_LEVELS(a, b, sum) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #define TO_FLOATS(levels) _mm256_cvtepi32_ps(levels)
 
+/* 16 levels of 8 bytes: the halves of a byte side by side, then each looked up. */
+INLINE __m256i from_int4_avx2(const uint8_t *from)
+{
+    const __m128i bytes = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)from));
+    const __m128i halves = _mm_and_si128(_mm_or_si128(bytes, _mm_slli_epi16(bytes, 4)), _mm_set1_epi8(15));
+    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)level_of), halves));
+}
+
 /* The sums of the lanes of up to 16 vectors, in their order. */
 INLINE scores fold_avx2(const __m256 *vectors, int count)
 {

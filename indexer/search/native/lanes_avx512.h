@@ -31,6 +31,15 @@
 #define MULTIPLY_ADD_LEVELS(a, b, sum) _mm512_dpwssd_epi32(sum, a, b)
 #define TO_FLOATS(levels) _mm512_cvtepi32_ps(levels)
 
+/* 32 levels of 16 bytes: each byte twice, its halves at the lower end of a word, which alone are looked up. */
+INLINE __m512i from_int4_avx512(const uint8_t *from)
+{
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from));
+    const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)level_of));
+    return _mm512_permutexvar_epi16(
+        _mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), _mm512_cvtepi8_epi16(table));
+}
+
 /* The sums of the lanes of up to 16 vectors, in their order: four rounds that each halve the vectors. */
 INLINE scores fold_avx512(const __m512 *vectors, int count)
 {

@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum codec { FP32, FP16, BF16, INT8 };
+enum codec { FP32, FP16, BF16, INT8, INT4 };
 enum { QUERIES = 9 }; /* of a code at a time: the neighbours at rho = 1, and as many sums as registers hold */
 enum { AVX2 = 1, AVX512_VNNI = 2 };
 
 /* One image's search in references of one grid.
 
    codes: of each reference (layers, cells, code_size) bytes. queries: float32 (layers, cells, padded), zeros beyond
-   dim. levels: the same as int16, see `quantise`; read with INT8 codes only. neighbours: int32 (cells, width) cells,
+   dim. levels: the same as int16, see `quantise`; read with INT8 and INT4 codes only. neighbours: int32 (cells, width) cells,
    negative outside the grid; the relation is symmetric, so it also says which queries a stored cell answers to.
    members: (selections, references) bytes, whether a selection has a reference. */
 struct search {
@@ -38,6 +38,15 @@ struct held {
 };
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* The levels of INT4 codes, as in four_bits.py: a byte holds two, the first of them in its lower half. */
+static const int8_t level_of[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
+
+/* Bytes before value d of a code. */
+INLINE int64_t offset(enum codec codec, int64_t d)
+{
+    return codec == FP32 ? 4 * d : codec == INT8 ? d : codec == INT4 ? (d + 1) >> 1 : 2 * d;
+}
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
@@ -66,7 +75,7 @@ int instruction_sets(void)
 
 /* Stored cells first ... last - 1 of layers x cells, against the queries they answer to: raise best, float32
    (selections, layers, cells), and say in winners, int64 of that shape, where: reference x cells + cell. 0, or -1
-   without memory. The best of INT8 codes are unscaled: `rescore` computes them. */
+   without memory. The best of INT8 and INT4 codes are unscaled: `rescore` computes them. */
 int search_cells(int set, const struct search *s, int64_t first, int64_t last, float *best, int64_t *winners)
 {
     struct held *held = aligned_alloc(64, s->selections * sizeof *held);
@@ -91,27 +100,34 @@ void quantise(const struct search *s, int64_t first, int64_t last, int16_t *leve
     }
 }
 
-/* The inner products of INT8 winners first ... last - 1 of selections x layers x cells with their float32 queries. */
+/* The inner products of INT8 or INT4 winners first ... last - 1 of selections x layers x cells with their float32 queries. */
 void rescore(const struct search *s, int64_t first, int64_t last, const int64_t *winners, float *best)
 {
     enum { WIDTH = 16 };
+    int8_t pair_of[256][2]; /* the levels of each byte of an INT4 code */
+    for (int byte = 0; byte < 256; byte++)
+        memcpy(pair_of[byte], (int8_t[]){level_of[byte & 15], level_of[byte >> 4]}, 2);
     for (int64_t at = first; at < last; at++) {
         if (winners[at] < 0)
             continue;
         const int64_t place = at % (s->layers * s->cells), layer = place / s->cells;
         const float *query = s->queries + place * s->padded;
         const int64_t stored = layer * s->cells + winners[at] % s->cells;
-        const int8_t *code = (const int8_t *)s->codes[winners[at] / s->cells] + stored * s->code_size;
+        const uint8_t *code = s->codes[winners[at] / s->cells] + stored * s->code_size;
         float sums[WIDTH] = {0}, scale, sum = 0;
-        int64_t d = 0;
-        for (; d + WIDTH <= s->dim; d += WIDTH)
+        for (int64_t d = 0; d < s->dim; d += WIDTH) {
+            int8_t levels[WIDTH] = {0};
+            if (s->codec == INT4)
+                for (int pair = 0; pair < WIDTH / 2 && d + 2 * pair < s->dim; pair++)
+                    memcpy(levels + 2 * pair, pair_of[code[d / 2 + pair]], 2);
+            else
+                memcpy(levels, code + d, s->dim - d < WIDTH ? s->dim - d : WIDTH);
             for (int lane = 0; lane < WIDTH; lane++)
-                sums[lane] += query[d + lane] * code[d + lane];
-        for (; d < s->dim; d++)
-            sums[0] += query[d] * code[d];
+                sums[lane] += query[d + lane] * levels[lane];
+        }
         for (int lane = 0; lane < WIDTH; lane++)
             sum += sums[lane];
-        memcpy(&scale, code + s->dim, sizeof scale);
+        memcpy(&scale, code + offset(s->codec, s->dim), sizeof scale);
         best[at] = sum * scale;
     }
 }

@@ -205,7 +205,7 @@ def test_codes_have_the_documented_size_and_error(name: str) -> None:
     features = random_features(space, 8, 2)
     encoded = codec.encode(features)
     assert encoded.codes.shape[-1] == codec.code_size
-    decoded = codec.decode(torch.from_numpy(encoded.codes)).numpy()
+    decoded = codec.from_basis(codec.decode(torch.from_numpy(encoded.codes))).numpy()
     exact = features.patches.numpy()
     query = random_features(space, 8, 3).patches.numpy()
     error = np.abs(((decoded - exact) * query).sum(-1)).max()
@@ -225,7 +225,7 @@ def test_a_category_can_be_listed_and_an_unknown_one_is_empty() -> None:
 
 def test_a_damaged_request_is_refused() -> None:
     memory, _ = filled(2, "fp16")
-    with pytest.raises(ValueError, match="choose one of fp32, fp16, bf16, int8"):
+    with pytest.raises(ValueError, match="choose one of fp32, fp16, bf16, int8, int4"):
         MemoryBank.empty(memory.space, "fp7")
     wrong = feature_space(layers=3)
     with pytest.raises(ValueError, match="do not fit"):

@@ -1,4 +1,4 @@
-"""The compiled patch search: built where it can be, exact on several threads and with 8-bit codes, never required."""
+"""The compiled patch search: built where it can be, exact on several threads and with levels, never required."""
 
 from __future__ import annotations
 
@@ -63,39 +63,42 @@ def test_threads_that_share_a_search_find_what_the_oracle_finds(codec: str, rho:
 
 @BUILT
 @pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda each: each.name)
+@pytest.mark.parametrize("codec", ["int8", "int4"])
 @pytest.mark.parametrize("dim", [5, 64, 97])
-def test_an_8_bit_similarity_is_that_of_a_real_candidate_and_hardly_below_the_best(
-    instructions: InstructionSet, dim: int
+def test_a_similarity_of_levels_is_that_of_a_real_candidate_and_hardly_below_the_best(
+    instructions: InstructionSet, codec: str, dim: int
 ) -> None:
-    memory, _ = filled(40, "int8", grid=(6, 7), dim=dim)
+    memory, _ = filled(40, codec, grid=(6, 7), dim=dim)
     patches = random_features(memory.space, 1, 3).patches[0]
-    decoded = np.stack([memory.codec.decode(memory.codes_of(row)).numpy() for row in range(40)])
+    decoded = np.stack([memory.features_of(row).patches[0].numpy() for row in range(40)])
     question = PatchQuery(patches, np.arange(40), 1, np.array([0.5, 0.5], np.float32))
     [matches] = NativeEngine(instructions).search(memory, [question])
     assert matches.best_match is not None
     candidates = decoded[matches.best_match.rows, np.array([[0], [1]]), matches.best_match.cells]
     np.testing.assert_allclose((candidates * patches.numpy()).sum(-1), matches.similarities, rtol=0, atol=1e-6)
     below = best_similarities(patches.numpy(), decoded, (6, 7), 1) - matches.similarities
-    largest = patches.abs().amax(-1).numpy()
+    largest = memory.codec.to_basis(patches).abs().amax(-1).numpy()
     assert (below <= np.sqrt(dim) * largest / 32767 + 1e-6).all()
 
 
 @BUILT
-def test_8_bit_codes_too_long_for_32_bit_sums_are_searched_in_floats() -> None:
-    memory, _ = filled(3, "int8", grid=(2, 3), layers=1, dim=5000)
+@pytest.mark.parametrize("codec", ["int8", "int4"])
+def test_levels_too_many_for_32_bit_sums_are_searched_in_floats(codec: str) -> None:
+    memory, _ = filled(3, codec, grid=(2, 3), layers=1, dim=5000)
     ones = torch.full((1, 6, 5000), 5000**-0.5)  # the largest sums that there are
     memory = memory.with_references([7], ["bolt"], memory.codec.encode(random_features(memory.space, 1, 1)), 9)
-    decoded = np.stack([memory.codec.decode(memory.codes_of(row)).numpy() for row in range(4)])
+    decoded = np.stack([memory.features_of(row).patches[0].numpy() for row in range(4)])
     found = NativeEngine().max_similarity(memory, ones, np.arange(4), 0)
     np.testing.assert_allclose(found, best_similarities(ones.numpy(), decoded, (2, 3), 0), rtol=0, atol=1e-5)
 
 
 @BUILT
 @pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda each: each.name)
-def test_the_largest_sums_of_8_bit_codes_do_not_overflow(instructions: InstructionSet) -> None:
-    memory, _ = filled(1, "int8", grid=(2, 2), layers=1, dim=4096)
+@pytest.mark.parametrize("codec", ["int8", "int4"])
+def test_the_largest_sums_of_levels_do_not_overflow(instructions: InstructionSet, codec: str) -> None:
+    memory, _ = filled(1, codec, grid=(2, 2), layers=1, dim=4096)
     flat = random_features(memory.space, 1, 1)
-    flat.patches.fill_(4096**-0.5)
+    flat.patches.copy_(memory.codec.from_basis(torch.full((4096,), 4096**-0.5)))
     memory = memory.with_references([7], ["bolt"], memory.codec.encode(flat), 9)
     found = NativeEngine(instructions).max_similarity(memory, flat.patches[0], np.array([1]), 0)
     np.testing.assert_allclose(found, 1.0, rtol=0, atol=1e-4)
