@@ -46,8 +46,14 @@ Decoded = Callable[[torch.Tensor], torch.Tensor]
 class Category:
     """One category's images: references to compare with, and samples to judge."""
 
+    name: str
     references: tuple[Reference, ...]
     samples: tuple[Sample, ...]
+
+    @property
+    def defective(self) -> NDArray[np.bool_]:
+        """bool (samples,)."""
+        return np.array([sample.defective for sample in self.samples])
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,7 @@ def image_auroc(categories: Sequence[Category], compared: Sequence[Scores]) -> f
     """The mean of the categories' image AUROC."""
     nothing = PixelTally(0).counts()
     figures = [
-        measure(scored.images, _defective(category), nothing)
+        measure(scored.images, category.defective, nothing)
         for category, scored in zip(categories, compared, strict=True)
     ]
     auroc = mean(figures).image_auroc
@@ -182,7 +188,7 @@ def _figures(categories: Sequence[_Encoded], compared: Sequence[Scores]) -> Figu
         for anomaly_map, mask in zip(scored.maps, category.masks, strict=True):
             if mask is not None:
                 tally.add(anomaly_map, mask)
-        figures.append(measure(scored.images, _defective(category.category), tally.counts()))
+        figures.append(measure(scored.images, category.category.defective, tally.counts()))
     return mean(figures)
 
 
@@ -190,15 +196,12 @@ def _change(now: float | None, before: float | None) -> str:
     return "–" if now is None or before is None else f"{now - before:+.4f}"
 
 
-def _defective(category: Category) -> NDArray[np.bool_]:
-    return np.array([sample.defective for sample in category.samples])
-
-
 def categories_of(folder: Path) -> list[Category]:
     """The categories of a data set in MVTec-AD's layout. DatasetError."""
     dataset = read_dataset(folder)
     return [
         Category(
+            name,
             tuple(reference for reference in dataset.references if reference.category == name),
             tuple(sample for sample in dataset.samples if sample.category == name),
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from indexer.benchmarks.codecs import paths_of, scores
+from indexer.benchmarks.codecs import categories_of, scores
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder, preprocess
 from indexer.encoders.base import join_features
@@ -56,8 +56,10 @@ def main(
         "| category | megapixels | full, ms | at a fraction, ms | good parts' scores, spread | largest change | mean "
         "| both, largest | AUROC, full | at a fraction |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    for category in sorted(path for path in folder.iterdir() if (path / "train" / "good").is_dir()):
-        references, tests, defective = paths_of(category)
+    for category in categories_of(folder):
+        references = [reference.path for reference in category.references]
+        tests = [sample.path for sample in category.samples]
+        defective = category.defective
         good, bad = (np.flatnonzero(defective == kind).tolist() for kind in (False, True))
         chosen = [*_some(good, images), *_some(bad, images)]
         for size in megapixels or [1, 5, 20]:
