@@ -20,8 +20,10 @@ from indexer.domain.errors import InvalidCursor, ReferenceNotFound
 from indexer.domain.page import Page
 from indexer.domain.profile import EncodingGroup, Profile
 from indexer.domain.reading import Reading
-from indexer.domain.reference import Appended, NewReference, Reference, ReferenceChanges, Removed
+from indexer.domain.reference import Appended, NewReference, Reference, ReferenceChanges, ReferenceOrder, Removed
 from indexer.domain.snapshot import SegmentFile
+
+_MAX_ID_DIGITS = 18  # an id has 64 bits
 
 
 class References:
@@ -104,6 +106,15 @@ class References:
         with self._transactions.writing() as connection:
             return remove_references(connection, ids)
 
+    def existing(self, ids: Collection[int]) -> frozenset[int]:
+        """Those of the ids that are of a reference, live or removed."""
+        with self._transactions.reading() as connection:
+            return frozenset(
+                reference_id
+                for batch in batches(set(ids))
+                for reference_id in connection.scalars(select(ReferenceRow.id).where(ReferenceRow.id.in_(batch)))
+            )
+
     def get(self, reference_id: int) -> Reference:
         """One reference, live or removed. Raises ReferenceNotFound."""
         with self._transactions.reading() as connection:
@@ -120,22 +131,42 @@ class References:
         *,
         removed: bool = False,
         from_feedback: bool = False,
+        order: ReferenceOrder = "oldest",
+        text: str | None = None,
     ) -> Page[Reference]:
-        """Live references by id, of one category or of all. Raises InvalidCursor.
+        """Live references, of one category or of all. Raises InvalidCursor.
 
         removed: instead the removed ones, each image once, without those that are live again. from_feedback: only those
-        added by feedback.
+        added by feedback. text: only those whose file name contains it, in capitals or not, or whose id it is.
         """
-        statement = _references().where(~LIVE & ~added_again() if removed else LIVE)
+        orders = {
+            "oldest": (ReferenceRow.id,),
+            "newest": (ReferenceRow.id.desc(),),
+            "name": (ReferenceRow.filename, ReferenceRow.id),
+        }
+        statement = _references().order_by(None).order_by(*orders[order])
+        statement = statement.where(~LIVE & ~added_again() if removed else LIVE)
+        if text is not None:
+            named = ReferenceRow.filename.icontains(text, autoescape=True)
+            is_id = text.isdecimal() and text.isascii() and len(text) <= _MAX_ID_DIGITS
+            statement = statement.where(named | (ReferenceRow.id == int(text)) if is_id else named)
         if from_feedback:
             statement = statement.where(ReferenceRow.inspection_id.is_not(None))
         if category is not None:
             statement = statement.where(CategoryRow.name == category)
         if cursor is not None:
-            if not cursor.isdecimal() or len(cursor) > 18:
+            if not cursor.isdecimal() or len(cursor) > _MAX_ID_DIGITS:
                 raise InvalidCursor("not a cursor of references")
-            statement = statement.where(ReferenceRow.id > int(cursor))
+            last = int(cursor)
         with self._transactions.reading() as connection:
+            if cursor is not None and order == "name":
+                name = connection.scalar(select(ReferenceRow.filename).where(ReferenceRow.id == last))
+                if name is None:
+                    raise InvalidCursor("the page before ended with a reference that is gone: begin again")
+                same_name = (ReferenceRow.filename == name) & (ReferenceRow.id > last)
+                statement = statement.where((ReferenceRow.filename > name) | same_name)
+            elif cursor is not None:
+                statement = statement.where(ReferenceRow.id > last if order == "oldest" else ReferenceRow.id < last)
             references = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
         return page_of(references, limit, lambda last: str(last.id))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 from indexer.domain.json_types import JsonObject
+
+ReferenceOrder: TypeAlias = Literal["oldest", "newest", "name"]
 
 
 @dataclass(frozen=True)

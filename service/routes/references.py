@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.geometry import OnMismatch
 from indexer.domain.geometry_choice import GeometryChoice
-from indexer.domain.reference import Reference
+from indexer.domain.reference import Reference, ReferenceOrder
 from indexer.imaging.decode import ImageRejected
 from indexer.references.reference_store import AddOutcome
 from service.http.image_response import Side, image_response
@@ -28,8 +28,10 @@ from service.schemas.references import (
     ReferencePage,
     ReferenceResult,
     ReferencesResponse,
+    ReferencesToRemove,
     ReferenceView,
     Removed,
+    RemovedMany,
 )
 from service.schemas.text import CategoryName, Text
 from service.state import AppState
@@ -138,11 +140,31 @@ async def references(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     removed: Annotated[bool, Query(description="Removed references instead, which `restore` can restore.")] = False,
     from_feedback: Annotated[bool, Query(description="Only references added by feedback.")] = False,
+    order: Annotated[ReferenceOrder, Query(description="By id, ascending or descending, or by file name.")] = "oldest",
+    text: Annotated[Text | None, Query(description="Substring of the file name, or the id.")] = None,
 ) -> ReferencePage:
-    """Live references in order of id, of one category or of all."""
+    """Live references, of one category or of all. A cursor continues the order and the choice that it came with."""
     read_page = state.library.catalogue.references.page
-    page = await asyncio.to_thread(read_page, category, cursor, limit, removed=removed, from_feedback=from_feedback)
+    page = await asyncio.to_thread(
+        read_page, category, cursor, limit, removed=removed, from_feedback=from_feedback, order=order, text=text
+    )
     return ReferencePage(references=tuple(_view(item) for item in page.items), next_cursor=page.next_cursor)
+
+
+@router.post("/remove", responses=documented_problems())
+async def remove_references(body: ReferencesToRemove, state: Annotated[AppState, Depends(app_state)]) -> RemovedMany:
+    """Remove several references in one transaction, with one new index version. Idempotent.
+
+    Ids of no reference are listed in `unknown` and do not prevent the others from being removed.
+    """
+    existing = await asyncio.to_thread(state.library.catalogue.references.existing, body.reference_ids)
+    version = await asyncio.to_thread(state.library.remove, existing)
+    requested = dict.fromkeys(body.reference_ids)
+    return RemovedMany(
+        version=version,
+        removed=tuple(reference_id for reference_id in requested if reference_id in existing),
+        unknown=tuple(reference_id for reference_id in requested if reference_id not in existing),
+    )
 
 
 @router.get("/{reference_id}", responses=documented_problems("not-found"))

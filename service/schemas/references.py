@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.domain.finding import FindingKind
-from service.schemas.base import ResponseModel
+from service.schemas.base import JSON_INTEGER, ResponseModel
 from service.schemas.calibration import CalibrationView
 from service.schemas.encoding import EncodingView, NoticeView
 
@@ -77,7 +77,7 @@ class ReferenceView(ResponseModel):
 
 
 class ReferencePage(ResponseModel):
-    """References in order of id; `next_cursor` continues."""
+    """References; `next_cursor` continues."""
 
     references: tuple[ReferenceView, ...]
     next_cursor: str | None
@@ -87,3 +87,19 @@ class Removed(ResponseModel):
     """The index version after a removal."""
 
     version: int
+
+
+class ReferencesToRemove(BaseModel):
+    """References to remove together."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reference_ids": [3, 7]}]})
+
+    reference_ids: list[Annotated[int, Field(ge=0, lt=2**63), JSON_INTEGER]] = Field(min_length=1, max_length=1000)
+
+
+class RemovedMany(ResponseModel):
+    """The index version after a removal, and which ids were of references."""
+
+    version: int
+    removed: tuple[int, ...] = Field(description="Removed by this request or before.")
+    unknown: tuple[int, ...]

@@ -58,6 +58,10 @@ def test_onboarding_is_idempotent_and_settings_can_be_changed(service: str, imag
     changed = json.loads(run("categories", "shell", "--set", "k=9", "--set", "threshold=0.5", "--json", url=service))
     assert (changed[0]["settings"]["k"], changed[0]["settings"]["threshold"]) == (9, 0.5)
     assert "0.5000" in run("categories", "shell", url=service)
+    first = json.loads(run("references", "shell", "--order", "name", "--text", "0.PNG", "--json", url=service))
+    assert [reference["filename"] for reference in first] == ["0.png"]
+    run("references", "--remove", first[0]["id"], 10**12, url=service, code=1)
+    assert "0.png" in run("references", "shell", "--removed", url=service)
     (images.parent / "mask.png").write_bytes(encode_png(np.tri(64, dtype=np.uint8)))
     assert " 1 " in run("region", "shell", "--mask", images.parent / "mask.png", url=service).splitlines()[-1]
     saved = images.parent / "saved.png"

@@ -117,6 +117,11 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert ids == [result.reference_id for result in onboarded.results]
     assert client.reference_image(ids[0]) == part(first)
     assert max(decode_image(client.reference_image(ids[0], side=32)).shape) == 32
+    newest = client.references(name, order="newest", text=".", from_feedback=False, page_size=2)
+    assert [reference.id for reference in newest] in ([], ids[::-1])  # by whether the files have suffixes
+    gone = client.remove_references([ids[1], 10**12])
+    assert (gone.removed, gone.unknown) == ((ids[1],), (10**12,))
+    ids[1] = client.restore_reference(ids[1]).id
     client.remove_reference(ids[0])
     assert client.reference(ids[0]).removed_at is not None
     assert [reference.id for reference in client.references(name, removed=True)] == ids[:1]

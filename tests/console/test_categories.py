@@ -414,10 +414,42 @@ def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerPr
     expect(images(page)).to_have_count(24)
 
 
+def test_references_are_found_sorted_enlarged_and_removed_together(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc")
+    page.get_by_label("Order").select_option("File name")
+    expect(images(page).nth(2)).to_contain_text("10.png")
+    page.get_by_label("File name or number").fill("2.PNG")
+    page.keyboard.press("Enter")
+    expect(images(page)).to_have_count(3)
+    page.get_by_role("button", name="Enlarge 22.png").click()
+    dialog = page.get_by_role("dialog", name="22.png")
+    expect(dialog.locator("img.part")).to_have_js_property("naturalWidth", 160)
+    dialog.get_by_role("button", name="Zoom in").click()
+    expect(dialog.locator(".stage")).to_have_attribute("data-zoom", "1.4")
+    assert_accessible(page)
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_label("Select 12.png").check()
+    expect(page.get_by_text("1 selected")).to_be_visible()
+    page.get_by_role("button", name="Select all shown").click()
+    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="dark")
+    assert_accessible(page)
+    page.get_by_role("button", name="Remove selected").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("Remove 3 references?")
+    question.get_by_role("button", name="Remove selected").click()
+    expect(page.get_by_text("No reference has this name or number.")).to_be_visible()
+    assert server.client.get("/categories/disc").json()["references"] == 21
+    page.locator("#notices").get_by_role("button", name="Undo").click()
+    expect(images(page)).to_have_count(3)
+    assert server.client.get("/categories/disc").json()["references"] == 24
+    server.wait_until_calibrated("disc")
+
+
 def test_two_clicks_or_a_held_key_take_one_reference_back(page: Page, server: ServerProcess) -> None:
     server.teach("clip", *(varied(seed) for seed in range(6)))
     page.goto("/#/categories/clip")
-    button = images(page).first.get_by_role("button")
+    button = images(page).first.get_by_role("button", name="Remove")
     box = button.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -101,7 +101,14 @@ from touchstone_client.models import (
     Version,
 )
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult
-from touchstone_client.parameters import DefectDetails, InspectionFilter, MapFormat, ReviewDecision, StationReport
+from touchstone_client.parameters import (
+    DefectDetails,
+    InspectionFilter,
+    MapFormat,
+    ReferenceOrder,
+    ReviewDecision,
+    StationReport,
+)
 from touchstone_client.retry import NO_RETRIES, Retries, Timeouts
 
 __all__ = [
@@ -179,6 +186,7 @@ __all__ = [
     "Ready",
     "Reference",
     "ReferenceEffect",
+    "ReferenceOrder",
     "ReferenceResult",
     "ReferenceUsage",
     "Region",

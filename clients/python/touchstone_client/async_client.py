@@ -23,6 +23,7 @@ from touchstone_client.parameters import (
     DefectDetails,
     InspectionFilter,
     MapFormat,
+    ReferenceOrder,
     ReportFormat,
     Resolution,
     ReviewDecision,
@@ -189,14 +190,22 @@ class AsyncClient:
             return result
 
     async def references(
-        self, category: str | None = None, *, removed: bool = False, from_feedback: bool = False, page_size: int = 500
+        self,
+        category: str | None = None,
+        *,
+        removed: bool = False,
+        from_feedback: bool = False,
+        order: ReferenceOrder = "oldest",
+        text: str | None = None,
+        page_size: int = 500,
     ) -> AsyncIterator[models.Reference]:
-        """References in order of id, of one category or of all.
+        """References, of one category or of all.
 
-        removed: those that were removed, instead. from_feedback: only those that were added by feedback.
+        removed: those that were removed, instead. from_feedback: only those that were added by feedback. text: only
+        those whose file name contains it, or whose id it is.
         """
-        endpoint = endpoints.references
-        async for page in self._newest(lambda cursor: endpoint(category, removed, from_feedback, cursor, page_size)):
+        filtered = (category, removed, from_feedback, order, text)
+        async for page in self._newest(lambda cursor: endpoints.references(*filtered, cursor, page_size)):
             for reference in page.references:
                 yield reference
 
@@ -211,6 +220,10 @@ class AsyncClient:
     async def remove_reference(self, reference_id: int) -> models.Removed:
         """Remove a reference from its category."""
         return await self._connection.send(endpoints.remove_reference(reference_id))
+
+    async def remove_references(self, reference_ids: Sequence[int]) -> models.RemovedMany:
+        """Remove up to 1,000 references together; `unknown` lists ids of no reference."""
+        return await self._connection.send(endpoints.remove_references(reference_ids))
 
     async def restore_reference(self, reference_id: int) -> models.Reference:
         """Add a removed reference again, under a new id; possible for 30 days."""

@@ -13,7 +13,7 @@ from touchstone_client.api_key import read_api_key
 from touchstone_client.client import Client
 from touchstone_client.errors import InternalError, Problem, StorageFull, TouchstoneError, Unavailable
 from touchstone_client.models import BitDepth, Label, OnMismatch, ReviewReason, Verdict
-from touchstone_client.parameters import ReviewDecision
+from touchstone_client.parameters import ReferenceOrder, ReviewDecision
 from touchstone_client.retry import Timeouts
 
 _DESCRIPTION = """Command-line client of a Touchstone inspection service.
@@ -99,6 +99,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_bit_depth(onboard)
     _add_defect(onboard)
     onboard.add_argument("--on-mismatch", choices=get_args(OnMismatch), help="for images of other proportions")
+
+    listing = "List references, or remove some."
+    references = add_command("references", commands.references, listing)
+    references.add_argument("category", nargs="?", help="one product; default: all")
+    references.add_argument("--order", choices=get_args(ReferenceOrder), default="oldest", help="default: oldest first")
+    references.add_argument("--text", help="contained in the file name, or the id")
+    references.add_argument("--from-feedback", action="store_true", help="only those that feedback added")
+    references.add_argument("--removed", action="store_true", help="those that were removed, instead")
+    references.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+    references.add_argument("--remove", nargs="+", type=int, metavar="ID", help="remove these instead of listing")
 
     advice = add_command("advice", commands.advice, "Show how fine images have to be inspected, and what that costs.")
     advice.add_argument("--category", help="whose images are meant, instead of a size")

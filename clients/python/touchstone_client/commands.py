@@ -217,6 +217,34 @@ def _category_row(category: Category) -> tuple[object, ...]:
     return (category.name, category.references, calibration.state, threshold, *search, drift)
 
 
+def references(client: Client, options: argparse.Namespace) -> int:
+    """List or remove references: 1 when an id to remove is of no reference."""
+    if options.remove:
+        done = client.remove_references(options.remove)
+        print(format_json(done) if options.json else f"{len(done.removed)} removed")
+        for reference_id in done.unknown:
+            print_error(f"there is no reference {reference_id}")
+        return int(bool(done.unknown))
+    listed = client.references(
+        options.category,
+        removed=options.removed,
+        from_feedback=options.from_feedback,
+        order=options.order,
+        text=options.text,
+    )
+    references = list(islice(listed, options.limit or None))
+    if options.json:
+        print(format_json(references))
+        return 0
+    headings = ("id", "category", "file", "added", "inspection")
+    rows = [
+        (str(reference.id), reference.category, reference.filename, reference.added_at, reference.inspection_id)
+        for reference in references
+    ]
+    print(format_table(headings, rows))
+    return 0
+
+
 def region(client: Client, options: argparse.Namespace) -> int:
     """Show or set a category's region of interest: 2 when a file cannot be read or written."""
     if options.mask is not None:

@@ -33,6 +33,7 @@ from touchstone_client.parameters import (
     DefectDetails,
     InspectionFilter,
     MapFormat,
+    ReferenceOrder,
     ReportFormat,
     Resolution,
     ReviewDecision,
@@ -149,11 +150,24 @@ def add_references(
 
 
 def references(
-    category: str | None, removed: bool, from_feedback: bool, cursor: str | None, page_size: int
+    category: str | None,
+    removed: bool,
+    from_feedback: bool,
+    order: ReferenceOrder,
+    text: str | None,
+    cursor: str | None,
+    page_size: int,
 ) -> Call[models.ReferencePage]:
     """`GET /references`, one page."""
-    query = _texts(category=category, removed=removed, from_feedback=from_feedback, cursor=cursor, limit=page_size)
+    query = _texts(category=category, removed=removed, from_feedback=from_feedback, order=order, text=text)
+    query |= _texts(cursor=cursor, limit=page_size)
     return Call("GET", "/references", _json(models.ReferencePage), query=query)
+
+
+def remove_references(reference_ids: Sequence[int]) -> Call[models.RemovedMany]:
+    """`POST /references/remove`."""
+    json = {"reference_ids": [*reference_ids]}
+    return Call("POST", "/references/remove", _json(models.RemovedMany), json=json)
 
 
 def reference(reference_id: int) -> Call[models.Reference]:

@@ -441,10 +441,21 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePage:
-    """References in order of id; `next_cursor` continues."""
+    """References; `next_cursor` continues."""
 
     references: tuple[Reference, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovedMany:
+    """The index version after a removal, and which ids were of references."""
+
+    version: int
+    removed: tuple[int, ...]
+    """Removed by this request or before."""
+
+    unknown: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,7 @@ _ARGUMENTS: dict[str, Any] = {
     "refuse": ("blurred",),
     "idempotency_key": "k",
     "inspection_ids": ("i",),
+    "reference_ids": (1,),
     "changes": dict.fromkeys(SettingsChanges.__annotations__),
     "settings": dict.fromkeys(PreviewedSettings.__annotations__),
     "choice": dict.fromkeys(GeometryChoice.__annotations__),

@@ -43,6 +43,7 @@ from indexer.domain.errors import (
     SegmentsChanged,
 )
 from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.domain.reference import ReferenceOrder
 from indexer.domain.snapshot import PlacedReference, SegmentRows, SegmentUsage
 from indexer.domain.stored_file import original_path
 from tests.helpers.catalogue_rows import GEOMETRY, SPACE, add, images, segment
@@ -235,6 +236,35 @@ def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memor
     for wrong in ("", "x", "-1", "9" * 30):
         with pytest.raises(InvalidCursor):
             catalogue.references.page(cursor=wrong)
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest", "name"])
+def test_references_are_found_by_name_or_id_in_pages_of_any_order(
+    catalogue: Catalogue, memory_id: int, order: ReferenceOrder
+) -> None:
+    ids = add(catalogue, memory_id, "bolt", "Bb", "a", "c%", "Bb2", "d", "b_b")
+    names = {reference.id: reference.filename for reference in catalogue.references.page().items}
+
+    def pages(text: str | None = None) -> list[int]:
+        seen: list[int] = []
+        cursor: str | None = None
+        while True:
+            page = catalogue.references.page("bolt", cursor, 2, order=order, text=text)
+            seen += [reference.id for reference in page.items]
+            if (cursor := page.next_cursor) is None:
+                return seen
+            catalogue.references.remove([seen[-1]])  # which the next page begins after
+
+    assert [pages(text) for text in (str(ids[4]), "9" * 30, "%b")] == [[ids[4]], [], []]
+    everything = catalogue.references.page("bolt", order=order).items
+    assert pages() == [reference.id for reference in everything]
+    assert {names[reference_id] for reference_id in ids} == set(names.values())
+    expected = {"oldest": sorted(ids), "newest": sorted(ids, reverse=True)}
+    if order in expected:
+        assert [reference.id for reference in everything] == expected[order]
+    with pytest.raises(InvalidCursor):
+        catalogue.references.page(cursor="123456" if order == "name" else "x", order=order)
+    assert catalogue.references.existing([*ids, 10**9]) == frozenset(ids)
 
 
 def test_many_references_are_appended_and_removed_at_once(catalogue: Catalogue, memory_id: int) -> None:
