@@ -69,6 +69,31 @@ def test_a_wrong_key_is_told_and_a_right_one_goes_on_where_one_was(
     expect(dialog).to_be_visible()
 
 
+def test_a_key_stays_in_the_browser_only_where_that_is_wanted_and_until_it_is_forgotten(
+    visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]]
+) -> None:
+    page, _ = visitor
+    dialog = page.get_by_role("dialog", name="An API key is needed")
+    who = page.get_by_text("the engineer (engineer)")
+    page.goto("/#/history")
+    dialog.get_by_label("API key").fill(guarded[1][Role.ENGINEER])
+    dialog.get_by_role("button", name="Use this key").click()
+    expect(who).to_be_visible()
+    page.evaluate("sessionStorage.clear()")  # as when the tab is closed
+    page.reload()
+    dialog.get_by_label("API key").fill(guarded[1][Role.ENGINEER])
+    dialog.get_by_label("Stay signed in").check()
+    assert_accessible(page)
+    dialog.get_by_role("button", name="Use this key").click()
+    expect(who).to_be_visible()
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    expect(who).to_be_visible()
+    page.get_by_role("button", name="Forget key").click()
+    page.reload()
+    expect(dialog).to_be_visible()
+
+
 def test_a_line_s_key_inspects_and_is_offered_nothing_that_it_may_not_do(
     visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]], tmp_path: Path
 ) -> None:

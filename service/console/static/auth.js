@@ -1,4 +1,5 @@
-// Keeps the reader's API key for as long as this tab is open, and asks for one where the service wants it.
+// Keeps the reader's API key for as long as this tab is open, or in this browser if the reader wants to stay signed in, and
+// asks for one where the service wants it.
 
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
@@ -10,7 +11,7 @@ const listeners = new Set();
 
 /** The key in use, or null. */
 export function key() {
-  return sessionStorage.getItem(NAME);
+  return sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME);
 }
 
 /** Be told when the key has changed. */
@@ -18,9 +19,9 @@ export function onKeyChange(listener) {
   listeners.add(listener);
 }
 
-/** Use no key any longer. */
+/** Use no key any longer, in any tab that opens from now on. */
 export function forgetKey() {
-  sessionStorage.removeItem(NAME);
+  for (const storage of [sessionStorage, localStorage]) storage.removeItem(NAME);
   for (const listener of listeners) listener();
 }
 
@@ -41,18 +42,22 @@ function shown(wasRefused) {
       id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false",
       "aria-describedby": "key-hint",
     });
+    const stay = h("input", { id: "key-stay", type: "checkbox", checked: localStorage.getItem(NAME) !== null, "aria-describedby": "key-stay-hint" });
     const dialog = h("dialog", { class: "dialog", "aria-labelledby": "key-title" },
       h("form", { method: "dialog" },
         h("h2", { id: "key-title" }, t("key.title")),
         wasRefused ? h("p", { class: "error", role: "alert" }, t("key.refused")) : null,
         h("label", { for: "key" }, t("key.label")), field,
         h("p", { id: "key-hint", class: "hint" }, t("key.hint")),
+        h("label", { class: "check", for: "key-stay" }, stay, t("key.stay")),
+        h("p", { id: "key-stay-hint", class: "hint" }, t("key.stay.hint")),
         h("div", { class: "actions" }, h("button", { class: "primary" }, t("key.use"))),
       ),
     );
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(NAME, field.value.trim());
+      for (const storage of [sessionStorage, localStorage]) storage.removeItem(NAME);
+      (stay.checked ? localStorage : sessionStorage).setItem(NAME, field.value.trim());
       dialog.remove();
       for (const listener of listeners) listener();
       resolve();
