@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import re
 import zipfile
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from indexer.catalogue.catalogue import Catalogue
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import TABLET, inspect
+from tests.helpers.browser import TABLET, Watched, inspect
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -90,6 +93,29 @@ def test_dots_of_single_inspections_open_them_with_keys_and_with_a_click_beside_
     expect(heading).to_have_text("3201.png")
 
 
+def test_of_many_inspections_a_stretch_of_time_leads_to_its_own(
+    watched: tuple[Page, Watched], server: ServerProcess
+) -> None:
+    page, seen = watched
+    seen.expected.add(404)  # the images of copied inspections
+    catalogue = Catalogue.open(f"sqlite:///{server.data}/catalogue.sqlite")
+    last = catalogue.inspections.get(inspect(server, 3300, "many"))
+    ago = [timedelta(minutes=minutes) for minutes in range(1, 450)]
+    catalogue.inspections.record([replace(last, id=f"{each.seconds:032x}", at=last.at - each) for each in ago])
+    catalogue.close()
+    page.goto("/#/history?station=many")
+    chart = page.get_by_role("region", name="Scores over time")
+    expect(chart.get_by_role("group", name="Scores of 450 inspections")).to_be_visible()
+    stretches = chart.get_by_role("link")
+    expect(stretches).to_have_count(80)
+    assert_accessible(page)
+    stretches.last.press("Home")
+    expect(stretches.first).to_be_focused()
+    stretches.first.press("Enter")
+    expect(page.get_by_text(re.compile("^1–[67] of [67], newest first"))).to_be_visible()
+    expect(chart.get_by_role("link", name="Normal, score").first).to_be_visible()
+
+
 def test_several_products_are_shown_as_multiples_of_their_thresholds(page: Page, server: ServerProcess) -> None:
     for category, kind in (("disc", 0), ("plate", 1)):
         files = [("images", (f"{category}.png", part(3100, kind=kind), "image/png"))]
@@ -105,7 +131,7 @@ def test_several_products_are_shown_as_multiples_of_their_thresholds(page: Page,
 def test_a_shift_is_one_click_and_its_times_are_remembered(page: Page) -> None:
     page.clock.set_fixed_time("2026-05-06T08:10:00+01:00")
     page.goto("/#/history?station=archive")
-    since, until = page.get_by_label("From"), page.get_by_label("Before")
+    since, until = page.get_by_label("From", exact=True), page.get_by_label("Before", exact=True)
     page.get_by_role("button", name="Last shift").click()
     expect(page.get_by_role("button", name="Last shift")).to_have_attribute("aria-pressed", "true")
     night = since.input_value()

@@ -18,8 +18,9 @@ const DOTS = { // a shape for each verdict: the colour only helps
 
 /**
  * `lines`: [{ kind, name, points: [[x, y], …] }]; a null y breaks the line. `bars`: [{ x, width, parts: [{ kind, value }] }].
- * `dots`: [{ x, y, kind, href, name, word }], of which each is a link, in order of x: one of them is reached with Tab, the others
- * with the arrow keys, and a click takes the nearest; `word` is what the legend calls its kind, if it names it. `across` and `up`: { from, to, ticks: [[value, text], …] }. `said` is what a reader who does not see it is told.
+ * `dots`: [{ x, y, kind, href, name, word }] in order of x, each a link: one of them is reached with Tab, the others with
+ * the arrow keys, and a click takes the nearest; `word` is what the legend calls its kind, where it has it. `across` and
+ * `up`: { from, to, ticks: [[value, text], …] }. `said` is what a reader who does not see it is told.
  */
 export function chart({ said, height = 220, lines, bars = [], dots = [], across, up }) {
   const foot = height - BOTTOM - (bars.length ? STRIP + 8 : 0);
