@@ -1,6 +1,7 @@
 // The fields by which inspections are chosen, in Live, Review and History.
 
 import { get } from "./api.js";
+import { categoryChoice } from "./category-choice.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { VERDICTS } from "./verdict.js";
@@ -10,7 +11,6 @@ export const REASONS = ["near_threshold", "unfamiliar", "feedback"]; // why a pa
 
 const MAKERS = {
   text: () => h("input", { type: "search", maxlength: 128 }),
-  category: () => h("select", {}, h("option", { value: "" }, t("filter.all"))),
   verdict: () => h("select", {}, h("option", { value: "" }, t("filter.all")),
     VERDICTS.map((verdict) => h("option", { value: verdict }, t(`verdict.${verdict}`)))),
   station: () => h("input", { type: "text", maxlength: 128, autocomplete: "off" }),
@@ -28,11 +28,13 @@ const MAKERS = {
  * Returns { element, addressQuery(), apiQuery() }: what the fields say, as the functions below make it.
  */
 export async function filters(names, query, changed, signal) {
-  const fields = Object.fromEntries(names.map((name) => [name, MAKERS[name]()]));
+  const fields = Object.fromEntries(names.map((name) => [name, MAKERS[name]?.()]));
+  const elements = { ...fields };
   let classes = [];
-  if (fields.category) {
+  if (names.includes("category")) {
     const { categories } = await get("/categories", {}, signal);
-    fields.category.append(...categories.map(({ name }) => h("option", { value: name }, name)));
+    const choice = categoryChoice(categories.map(({ name }) => name), t("filter.all"));
+    [fields.category, elements.category] = [choice.field, choice.element];
     classes = [...new Set(categories.flatMap(({ settings }) => settings.defect_classes))];
   }
   for (const [name, field] of Object.entries(fields)) {
@@ -41,9 +43,9 @@ export async function filters(names, query, changed, signal) {
     field.addEventListener("change", changed);
   }
   const element = h("form", { class: "filters", onsubmit: (event) => { event.preventDefault(); changed(); } },
-    names.map((name) => h("div", { class: "field" }, h("label", { for: `filter-${name}` }, t(`filter.${name}`)), fields[name])),
+    names.map((name) => h("div", { class: "field" }, h("label", { for: `filter-${name}` }, t(`filter.${name}`)), elements[name])),
     fields.defect_class ? h("datalist", { id: "defect-classes" }, classes.map((name) => h("option", { value: name }))) : null);
-  const values = () => Object.fromEntries(Object.entries(fields).map(([name, { value }]) => [name, value]));
+  const values = () => Object.fromEntries(Object.entries(fields).map(([name, { value, validity }]) => [name, validity.valid ? value : ""]));
   return { element, addressQuery: () => addressQuery(values()), apiQuery: () => apiQuery(values()) };
 }
 

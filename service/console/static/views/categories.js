@@ -4,6 +4,7 @@
 
 import { may, needsRole } from "../access.js";
 import { get } from "../api.js";
+import { MOST_LISTED } from "../category-choice.js";
 import { showCategory } from "../category.js";
 import { fill, h } from "../dom.js";
 import { load, loading, repeat } from "../loading.js";
@@ -34,12 +35,28 @@ async function showAll(place, signal) {
   fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.categories")), add), cards);
   const { categories, removed } = await get("/categories", {}, signal);
   const marks = new Map(categories.map((each) => [each.name, h("div", { class: "chips" }, chips(each))]));
-  fill(cards, categories.length ? categories.map((each) => card(each, marks.get(each.name), signal)) : h("p", { class: "empty" }, t("categories.none")));
+  const shown = categories.map((each) => card(each, marks.get(each.name), signal));
+  fill(cards, shown.length ? shown : h("p", { class: "empty" }, t("categories.none")));
+  if (categories.length > MOST_LISTED) cards.before(finder(categories, shown));
   if (removed.length && may("engineer")) place.append(gone(removed));
   repeat(EVERY_MS, async () => {
     const now = await get("/categories", {}, signal).catch(() => ({ categories: [] })); // the next round asks again
     for (const each of now.categories) if (marks.has(each.name)) fill(marks.get(each.name), chips(each));
   }, signal);
+}
+
+/** A field that leaves the cards whose category's name contains what is typed. */
+function finder(categories, shown) {
+  const told = h("span", { role: "status" });
+  const text = h("input", { type: "search", id: "find-category", maxlength: 128, oninput: find });
+  return h("form", { class: "filters", onsubmit: (event) => event.preventDefault() },
+    h("div", { class: "field" }, h("label", { for: "find-category" }, t("categories.find")), text), told);
+
+  function find() {
+    const sought = text.value.trim().toLowerCase();
+    shown.forEach((article, index) => { article.hidden = !categories[index].name.toLowerCase().includes(sought); });
+    fill(told, sought ? t("categories.found", { found: shown.filter((article) => !article.hidden).length, total: shown.length }) : "");
+  }
 }
 
 /** What was removed and can be brought back. */

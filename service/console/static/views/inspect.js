@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { showBatch } from "../batch.js";
 import { isArchive, sourcesOf } from "../batch-sources.js";
+import { categoryChoice } from "../category-choice.js";
 import { cameraButton, takePhoto } from "../camera.js";
 import { fill, h } from "../dom.js";
 import { dropArea, folderButton } from "../file-drop.js";
@@ -18,8 +19,9 @@ const UNRECORDED = "touchstone-unrecorded";
 export async function show(place, { signal }) {
   const result = h("div", { class: "holder", "aria-live": "polite" });
   const batch = h("div", { class: "holder view" });
-  const choice = h("select", { id: "category", onchange: () => { sessionStorage.setItem(REMEMBERED, choice.value); inspect(); } },
-    h("option", { value: "" }, t("inspect.any")));
+  const { element: waiting } = categoryChoice([], t("inspect.any")); // until the categories are known
+  let choice = waiting;
+  waiting.id = "category";
   const record = h("input", { type: "checkbox", id: "record", checked: sessionStorage.getItem(UNRECORDED) === null,
     onchange: () => record.checked ? sessionStorage.removeItem(UNRECORDED) : sessionStorage.setItem(UNRECORDED, "1") });
   const camera = cameraButton(took);
@@ -32,14 +34,18 @@ export async function show(place, { signal }) {
   signal.addEventListener("abort", () => showing.abort());
   fill(place,
     h("div", { class: "heading" }, h("h1", {}, t("nav.inspect")),
-      h("div", { class: "field" }, h("label", { for: "category" }, t("inspect.category")), choice),
+      h("div", { class: "field" }, h("label", { for: "category" }, t("inspect.category")), waiting),
       h("label", { class: "check", for: "record" }, record, t("inspect.record"))),
     area, result, batch,
   );
   bind(["o"], t("inspect.open"), () => area.querySelector("input").click(), signal);
   if (camera) bind(["c"], t("inspect.camera"), () => takePhoto(took), signal);
   const { categories } = await get("/categories", {}, signal);
-  choice.append(...categories.map(({ name }) => h("option", { value: name }, name)));
+  const { field, element } = categoryChoice(categories.map(({ name }) => name), t("inspect.any"));
+  field.id = "category";
+  field.addEventListener("change", () => { sessionStorage.setItem(REMEMBERED, choice.value); inspect(); });
+  waiting.replaceWith(element);
+  choice = field;
   const remembered = sessionStorage.getItem(REMEMBERED) ?? "";
   if (categories.some(({ name }) => name === remembered) && file === null) choice.value = remembered;
   if (!categories.length && file === null) fill(result, h("p", { class: "empty" }, t("inspect.nothing")));
