@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -11,15 +13,7 @@ from torch.nn import functional as F
 LEVELS = (-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127)
 
 _OUTERMOST = 2.7326
-_STRETCHES = (
-    0.7,
-    0.8,
-    0.9,
-    1.0,
-    1.1,
-    1.2,
-    1.3,
-)  # of the scale that fits normally distributed values; the best is taken
+_STRETCHES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)  # of the scale for normally distributed values: the best is taken
 _ROUNDING = 1e-5  # of squared lengths in float32, well above what was observed
 
 _TABLE = torch.tensor(LEVELS, dtype=torch.float32)
@@ -66,7 +60,12 @@ def _half_steps(values: torch.Tensor) -> torch.Tensor:
 
 def levels_of(packed: torch.Tensor, dim: int) -> torch.Tensor:
     """Packed levels uint8 (…, packed_size) on any device → float32 (…, dim) on the same device, unscaled."""
-    return F.embedding(packed.int(), _PAIRS.to(packed.device)).flatten(-2)[..., :dim]
+    return F.embedding(packed.int(), _pairs_on(packed.device)).flatten(-2)[..., :dim]
+
+
+@cache
+def _pairs_on(device: torch.device) -> torch.Tensor:
+    return _PAIRS.to(device)
 
 
 def squared_levels(packed: torch.Tensor, dim: int) -> torch.Tensor:

@@ -28,9 +28,7 @@ class Rotation:
         """float32 (…, dim) on any device, rotated: lengths and inner products stay."""
         signs, rows, columns = _parts(self.dim, vectors.device)
         matrices = (vectors * signs).reshape(-1, len(rows), len(columns)) @ columns.T
-        return (matrices.transpose(1, 2).contiguous() @ rows.T).view(
-            vectors.shape
-        )  # each product is one of two matrices
+        return (matrices.transpose(1, 2).contiguous() @ rows.T).view(vectors.shape)
 
     def undo(self, rotated: torch.Tensor) -> torch.Tensor:
         """The inverse of `apply`, to float32's rounding."""
