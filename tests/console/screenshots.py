@@ -60,6 +60,17 @@ def inspected(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("Distance of the worst patch").wait_for()
 
 
+def batch(page: Page, server: ServerProcess, folder: Path) -> None:
+    """Inspect, with a folder of boards and a file that is no image."""
+    paths = _boards(folder, good=9, defective=5)
+    paths.append(folder / "notes.png")
+    paths[-1].write_bytes(b"no image")
+    page.goto("/")
+    page.get_by_label("Product").select_option("board")
+    page.get_by_label("Choose an image").set_input_files(paths)
+    page.get_by_text(f"{len(paths)} of {len(paths)} done").wait_for()
+
+
 def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
     """What calling a part of another product good would do, before it is done."""
     part = folder / "bracket-among-boards.png"
@@ -69,6 +80,19 @@ def confirming(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_label("Choose an image").set_input_files(part)
     page.get_by_role("button", name="Mark as good").click()
     page.get_by_role("dialog").locator("img[src^=blob]").nth(1).wait_for()
+
+
+def _boards(folder: Path, good: int, defective: int) -> list[Path]:
+    """Files of boards that the server has not seen."""
+    kinds = defect_kinds("board")
+    made = {f"good-{number}": render_good("board", test_seed(2, number)) for number in range(good)}
+    for number in range(defective):
+        kind = kinds[number % len(kinds)]
+        made[f"{kind}-{number}"] = render_defective("board", test_seed(2, 100 + number), kind)
+    paths = [folder / f"board-{name}.png" for name in made]
+    for path, rendered in zip(paths, made.values(), strict=True):
+        path.write_bytes(encode_png(rendered.image))
+    return paths
 
 
 def live(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -133,6 +157,23 @@ def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
     page.mouse.wheel(0, 240)
 
 
+def references(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The references of boards."""
+    page.goto("/#/categories/board")
+    page.locator("li.image img[src^=blob]").nth(8).wait_for()
+
+
+def testset(page: Page, server: ServerProcess, folder: Path) -> None:
+    """A labelled test set of boards and how its evaluation went."""
+    page.goto("/#/categories/board/testset")
+    if not server.client.get("/categories/board/evaluations").json()["evaluations"]:
+        paths = _boards(folder, good=10, defective=10)
+        page.get_by_label("Choose good parts").set_input_files(paths[:10])
+        page.get_by_label("Choose defective parts").set_input_files(paths[10:])
+        page.get_by_text("10 good and 10 defective images.").wait_for()
+    page.get_by_role("region", name="Result").locator(".figures strong").first.wait_for(timeout=120_000)
+
+
 def rating(page: Page, server: ServerProcess, folder: Path) -> None:
     """The false-reject rate of boards, four references beyond it."""
     page.goto("/#/categories/board/rejects")
@@ -172,12 +213,15 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
 
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "inspect": inspected,
+    "batch": batch,
     "confirming": confirming,
     "live": live,
     "operator": operator,
     "review": review,
     "categories": categories,
     "onboarding": onboarding,
+    "references": references,
+    "testset": testset,
     "rating": rating,
     "settings": settings,
     "area": area,
