@@ -7,7 +7,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -202,11 +204,34 @@ def area(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("searched again").wait_for(timeout=300_000)
 
 
+def report_station(server: ServerProcess) -> None:
+    """Report a station whose gate has lost its connection."""
+    now = datetime.now(UTC).isoformat()
+    [last] = server.client.get("/inspections", params={"station": "press-1", "limit": 1}).json()["inspections"]
+    part = {"part_id": last["part_id"], "captured_at": last["at"], "decision": "reject", "verdict": last["verdict"]}
+    working: dict[str, Any] = {
+        "error": None,
+        "last_error": None,
+        "last_error_at": None,
+        "count": 20,
+        "last_at": last["at"],
+    }
+    lost: dict[str, Any] = {"error": "no connection", "last_error": "no connection", "last_error_at": now, "count": 17}
+    components = [
+        {**working, "role": "source", "name": "camera"},
+        {**working, **lost, "role": "gate", "name": "modbus:192.0.2.20:502/0"},
+        {**working, "role": "sink", "name": "mqtt:192.0.2.4:1883/line/press-1/record"},
+    ]
+    report: dict[str, Any] = {"started_at": now, "parts": 20, "last_part": {**part, "inspection_id": last["id"]}}
+    server.client.put("/stations/press-1", json={**report, "components": components}).raise_for_status()
+
+
 def system(page: Page, server: ServerProcess, folder: Path) -> None:
     """System, as an administrator sees it."""
     if not server.client.get("/keys").json()["keys"]:
         for name, role in (("press-1", "line"), ("press-2", "line"), ("line lead", "engineer")):
             server.client.post("/keys", json={"name": name, "role": role}).raise_for_status()
+    report_station(server)
     page.goto("/#/system")
     page.get_by_text("settings.changed").first.wait_for()
 
