@@ -155,7 +155,7 @@ def test_a_shift_is_one_click_and_its_times_are_remembered(page: Page) -> None:
 
 def test_an_inspection_opens_and_the_list_is_as_it_was_when_one_comes_back(page: Page) -> None:
     page.goto("/#/history?station=archive&text=3010")
-    row = page.get_by_role("link", name="Anomalous")
+    row = page.get_by_role("link", name="Anomalous", exact=True)
     row.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("3010.png")
     expect(page.get_by_text("Distance of the worst patch")).to_be_visible()

@@ -35,7 +35,8 @@ export async function show(place, { query, signal }) {
     h("label", { for: "part" }, t("operator.find")), field, h("button", {}, t("operator.find.act")));
   const sound = alarm();
   const part = h("section", { class: "last-part", "aria-label": t("inspection.verdict"), "aria-live": "polite" });
-  const counted = h("h2");
+  let since = shiftStart(localStorage.getItem(SHIFT), new Date());
+  const counted = h("h2", {}, shiftTitle());
   const figures = h("div", { class: "figures" });
   const counters = h("section", { class: "card counters" }, counted, figures, h("button", { onclick: begin }, t("operator.shift.new")));
   const rejects = h("ul", { class: "rejects" });
@@ -51,7 +52,6 @@ export async function show(place, { query, signal }) {
   let counts = countsOf([]);
   let countedTo = 0; // when the latest part was inspected that `counts` had from the service
   let seen = []; // ids that are known, newest first: the stream may bring one again
-  let since = shiftStart(localStorage.getItem(SHIFT), new Date());
   let streaming = new AbortController();
   signal.addEventListener("abort", () => { streaming.abort(); clearTimeout(unpinning); });
   fill(place,
@@ -175,12 +175,16 @@ export async function show(place, { query, signal }) {
     }, details);
   }
 
+  function shiftTitle() {
+    return t("operator.shift", { since: clock(since.toISOString()) });
+  }
+
   function draw() {
     if (signal.aborted) return;
     const shown = pinned ?? last;
     if (shown !== drawn || shown === null) drawPart(shown);
     const share = shiftYield(counts);
-    fill(counted, t("operator.shift", { since: clock(since.toISOString()) }));
+    fill(counted, shiftTitle());
     fill(figures, figure("parts", number(counts.parts)), figure("ok", number(counts.ok)), figure("ng", number(counts.ng)),
       figure("yield", share === null ? "–" : percent(share)));
     if (rejected !== listed) {
