@@ -95,11 +95,10 @@ def verify(
         done = run(_existing(settings), report) if saved is None else verify_backup(saved, report, name)
         errors = code_errors(_existing(settings), shown.task("codes").reach) if saved is None else None
     which = f"backup {done.name}: " if saved is not None else ""
-    summary = [f"{which}{done.files} files checked, {len(done.damaged)} problems"]
     if errors is not None:
         by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in errors.by_layer.items())
-        summary.append(f"{errors.codec} codes move no score by more than {_at_most(errors.largest)} ({by_layer})")
-    _print_report("\n".join(summary), done)
+        print(f"{errors.codec} codes move no score by more than {_at_most(errors.largest)} ({by_layer})")
+    _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
 
 def _existing(settings: DataSettings) -> DataFolder:

@@ -333,12 +333,14 @@ async def problem_response(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed(request: Request) -> str:
-    """Every method that the request's path has; the framework names those of one route only."""
+    """Every method that the request's path has; the framework names those of one route only.
+
+    A path without parameters, as `/references/remove`, is not taken for `/references/{reference_id}`.
+    """
     paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
     here = route_path(request.scope)
-    allowed = {
-        method.upper() for path, methods in paths.items() if compile_path(path)[0].match(here) for method in methods
-    }
+    matching = [here] if here in paths else [path for path in paths if compile_path(path)[0].match(here)]
+    allowed = {method.upper() for path in matching for method in paths[path]}
     if "GET" in allowed:
         allowed.add("HEAD")
     return ", ".join(sorted(allowed))

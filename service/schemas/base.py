@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Strict
 
 
 class ResponseModel(BaseModel):
@@ -24,3 +24,13 @@ def _no_boolean_or_text(value: object) -> object:
 JSON_INTEGER = BeforeValidator(_no_boolean_or_text)
 JsonInt = Annotated[int, JSON_INTEGER]
 JsonFloat = Annotated[float, Strict()]
+
+
+def _a_date_and_time(value: object) -> object:
+    """pydantic takes a number, also as text, for seconds since 1970."""
+    if not isinstance(value, str) or "T" not in value.upper():
+        raise ValueError("a date and time is needed, such as 2026-01-31T06:00:00Z")
+    return value
+
+
+JsonTime = Annotated[AwareDatetime, BeforeValidator(_a_date_and_time)]

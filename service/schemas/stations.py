@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.base import JSON_INTEGER, ResponseModel
+from service.schemas.base import JSON_INTEGER, JsonTime, ResponseModel
 from service.schemas.text import Message, Text
 
 MAX_COMPONENTS = 64
@@ -21,7 +21,7 @@ class StationPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     part_id: Text
-    captured_at: AwareDatetime
+    captured_at: JsonTime
     decision: Literal["accept", "reject", "missed"]
     verdict: Text | None = Field(description="null where it was decided without one.")
     inspection_id: Text | None = Field(description="Its inspection, where there was one by then.")
@@ -36,9 +36,9 @@ class StationComponent(BaseModel):
     name: Message = Field(description="Its kind and address, without what may be secret in it.")
     error: Message | None = Field(description="Why it does not work now; null: it works.")
     last_error: Message | None = Field(description="The last error since the agent started.")
-    last_error_at: AwareDatetime | None
+    last_error_at: JsonTime | None
     count: _Count = Field(description="Parts captured, decisions or records received, since the agent started.")
-    last_at: AwareDatetime | None = Field(description="When the last of these was.")
+    last_at: JsonTime | None = Field(description="When the last of these was.")
 
 
 class StationReport(BaseModel):
@@ -46,7 +46,7 @@ class StationReport(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    started_at: AwareDatetime = Field(description="When the agent started.")
+    started_at: JsonTime = Field(description="When the agent started.")
     parts: _Count = Field(description="Parts decided on since then.")
     last_part: StationPart | None
     components: Annotated[tuple[StationComponent, ...], Field(max_length=MAX_COMPONENTS)] = Field(

@@ -65,6 +65,8 @@ def test_a_line_reports_and_an_operator_reads(tmp_path: Path) -> None:
         {"components": [{**COMPONENT, "error": "two\nlines"}]},
         {"components": [{**COMPONENT, "role": "camera"}]},
         {"components": [{**COMPONENT, "more": 1}]},
+        {"components": [{**COMPONENT, "last_at": 0}]},
+        {"components": [{**COMPONENT, "last_at": "0"}]},
         {"last_part": {**PART, "decision": "perhaps"}},
     ],
 )

@@ -226,7 +226,7 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     twice = with_references(Features(features.global_descriptors[order], features.patches[order], features.grid))
     again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(memory.frame("nut"), ScoringSettings())
     assert again == weights
-    corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),), None)
+    corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),))
     part = ScoringSettings(region=corner)
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))
     inspected = roi_mask(part, memory.frame("nut"))

@@ -434,7 +434,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_network_a_hub_id_fails_at_once_and_says_why() -> None:
     script = (
-        "from indexer.encoders import *\n"
+        "from indexer.domain.errors import EncoderError; from indexer.encoders import *\n"
         "try: load_encoder(EncoderSettings('facebook/dinov3-vitb16-pretrain-lvd1689m', device='cpu'))\n"
         "except EncoderError as error: print(error)"
     )

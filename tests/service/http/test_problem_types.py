@@ -29,7 +29,7 @@ NEVER = {
     "indexer.domain.errors.BeingRestored": "a service does not start on such a folder",
     "indexer.domain.errors.NoDataFolder": "of the commands that only read; a service makes its folder",
     "indexer.domain.errors.FeatureSpaceMismatch": "a service does not start on such a folder",
-    "indexer.encoders.base.EncoderError": "a service does not start with such an encoder",
+    "indexer.domain.errors.EncoderError": "a service does not start with such an encoder",
     "indexer.domain.errors.SchemaMismatch": "a service does not start with such a database",
     "indexer.domain.errors.UnsupportedDatabase": "a service does not start with such a database",
     "service.observability.tracing.TracingUnavailable": "a service does not start with such settings",

@@ -152,6 +152,7 @@ def test_paths_and_parameters_that_do_not_exist(
 def test_405_lists_all_allowed_methods(taught: TestClient) -> None:
     assert taught.put("/references").headers["allow"] == "GET, HEAD, POST"
     assert taught.post("/categories/disc").headers["allow"] == "DELETE, GET, HEAD, PATCH"
+    assert taught.options("/references/remove").headers["allow"] == "POST"
 
 
 def test_a_request_id_is_taken_when_it_is_sane_and_made_otherwise(taught: TestClient) -> None:
