@@ -167,7 +167,7 @@ async def remove_references(body: ReferencesToRemove, state: Annotated[AppState,
     )
 
 
-@router.get("/{reference_id}", responses=documented_problems("not-found"))
+@router.get("/{reference_id:int}", responses=documented_problems("not-found"))
 async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> ReferenceView:
     """One reference, live or removed."""
     return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
@@ -205,7 +205,7 @@ async def restore_reference(
     return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 
-@router.delete("/{reference_id}", responses=documented_problems("not-found"))
+@router.delete("/{reference_id:int}", responses=documented_problems("not-found"))
 async def remove_reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> Removed:
     """Remove a reference. Idempotent."""
     await asyncio.to_thread(state.library.catalogue.references.get, reference_id)

@@ -94,7 +94,7 @@ class ReferencesToRemove(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reference_ids": [3, 7]}]})
 
-    reference_ids: list[Annotated[int, Field(ge=0, lt=2**63), JSON_INTEGER]] = Field(min_length=1, max_length=1000)
+    reference_ids: list[Annotated[int, Field(ge=0, le=2**53), JSON_INTEGER]] = Field(min_length=1, max_length=1000)
 
 
 class RemovedMany(ResponseModel):
