@@ -20,6 +20,9 @@ from service.observability.tracing import Stage
 
 T = TypeVar("T")
 
+_ONBOARDING_WAITS = 1.0  # seconds that detections may keep onboarding from the encoder
+_ONBOARDING_SHARE = 0.25  # of the time of detections: what onboarding then takes, lest it waits for ever
+
 
 class QueueFullError(RuntimeError):
     """The queue is full. retry_after: estimated seconds until there is free space."""
@@ -35,10 +38,6 @@ class DeadlineExceededError(RuntimeError):
 
 class WorkerStoppedError(RuntimeError):
     """The worker has been stopped and accepts no more work."""
-
-
-_ONBOARDING_WAITS = 1.0  # seconds that detections may keep onboarding from the encoder
-_ONBOARDING_SHARE = 0.25  # of the time of detections: what onboarding then takes, lest it waits for ever
 
 
 class Priority(IntEnum):

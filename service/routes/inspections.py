@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
@@ -23,6 +23,7 @@ from service.inference.decoder import THUMBNAIL_SIDE
 from service.inference.in_flight import Lease
 from service.recording.map_images import heat_png
 from service.routes.dependencies import StoredBytesLease, app_state
+from service.schemas.base import WRITTEN_OUT
 from service.schemas.inspections import (
     FeedbackRequest,
     InspectionPage,
@@ -40,13 +41,6 @@ from service.usecases.feedback import confirm_defect, mark_as_good
 from service.usecases.stored_images import inspected_frame, read_stored_image
 
 
-def _written_out(value: object) -> object:
-    """A number would be read as seconds since 1970, which the description does not offer."""
-    if isinstance(value, str) and "-" not in value.strip().lstrip("-"):
-        raise ValueError("give a date and time such as 2026-01-31T06:00:00Z")
-    return value
-
-
 def _in_utc(time: datetime) -> datetime:
     """UTC is meant where no zone is named."""
     try:
@@ -55,7 +49,7 @@ def _in_utc(time: datetime) -> datetime:
         raise ValueError("in UTC, its year would not be one of 1 to 9999") from None
 
 
-_Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
+_Moment = Annotated[datetime, WRITTEN_OUT, AfterValidator(_in_utc)]
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 

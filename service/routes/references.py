@@ -173,7 +173,9 @@ async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_st
     return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
 
 
-@router.get("/{reference_id}/image", response_class=Response, responses=documented_problems("not-found", "queue-full"))
+@router.get(
+    "/{reference_id:int}/image", response_class=Response, responses=documented_problems("not-found", "queue-full")
+)
 async def image(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
@@ -186,7 +188,7 @@ async def image(
 
 
 @router.post(
-    "/{reference_id}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full")
+    "/{reference_id:int}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full")
 )
 async def restore_reference(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], _admitted: OnboardingLease

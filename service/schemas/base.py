@@ -26,11 +26,12 @@ JsonInt = Annotated[int, JSON_INTEGER]
 JsonFloat = Annotated[float, Strict()]
 
 
-def _a_date_and_time(value: object) -> object:
-    """pydantic takes a number, also as text, for seconds since 1970."""
-    if not isinstance(value, str) or "T" not in value.upper():
-        raise ValueError("a date and time is needed, such as 2026-01-31T06:00:00Z")
+def _written_out(value: object) -> object:
+    """A number, also as text, would be read as seconds since 1970, which the description does not offer."""
+    if not isinstance(value, str) or "-" not in value.strip().lstrip("-"):
+        raise ValueError("give a date and time such as 2026-01-31T06:00:00Z")
     return value
 
 
-JsonTime = Annotated[AwareDatetime, BeforeValidator(_a_date_and_time)]
+WRITTEN_OUT = BeforeValidator(_written_out)
+JsonTime = Annotated[AwareDatetime, WRITTEN_OUT]

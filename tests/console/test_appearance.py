@@ -34,7 +34,7 @@ def parts(server: ServerProcess) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_view_is_accessible_on_a_tablet(page: Page, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     for address, heading in VIEWS.items():
         page.goto(address)
         expect(page.get_by_role("heading", level=1)).to_contain_text(heading)

@@ -106,7 +106,7 @@ def test_a_folder_is_inspected_without_a_record_in_the_dark_on_a_tablet(
     for number in range(3):
         (folder / "late" / f"{number}.png").write_bytes(part(3100 + number))
     page.emulate_media(color_scheme="dark")
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     page.goto("/")
     page.get_by_label("Product").select_option("disc")
     page.get_by_label("Record in the history").uncheck()

@@ -294,7 +294,7 @@ def test_the_inspected_area_is_drawn_with_mouse_and_keyboard(page: Page, server:
 
 
 def test_the_inspected_area_is_drawn_with_a_finger(page: Page, server: ServerProcess) -> None:
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     page.goto("/#/categories/disc/region")
     page.get_by_role("button", name="Add an area").click()
     stage = page.locator(".region-stage").bounding_box()
@@ -369,7 +369,7 @@ def test_areas_are_ignored_drawn_undone_and_not_lost_by_leaving(
 
     (tmp_path / "part.png").write_bytes(part(900))
     page.emulate_media(color_scheme="dark")
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     page.goto("/#/inspect")
     page.get_by_label("Choose an image").set_input_files(tmp_path / "part.png")
     expect(page.locator(".world .roi.ignored")).to_have_count(2)
@@ -431,7 +431,7 @@ def test_references_are_found_sorted_enlarged_and_removed_together(page: Page, s
     page.get_by_label("Select 12.png").check()
     expect(page.get_by_text("1 selected")).to_be_visible()
     page.get_by_role("button", name="Select all shown").click()
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     page.emulate_media(color_scheme="dark")
     assert_accessible(page)
     page.get_by_role("button", name="Remove selected").click()

@@ -206,7 +206,7 @@ def test_the_class_of_a_confirmed_defect_is_chosen_by_a_digit_and_can_be_changed
 
 
 def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
-    seen.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    seen.set_viewport_size(TABLET)
     inspection = inspect(server, part(51, kind=1), "tablet")
     seen.goto(f"/#/history/{inspection}")
     seen.get_by_role("button", name="Mark as good").click()

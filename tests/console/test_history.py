@@ -82,7 +82,7 @@ def test_dots_of_single_inspections_open_them_with_keys_and_with_a_click_beside_
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text("3202.png")
     page.keyboard.press("b")
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     reject = chart.get_by_role("link", name="Anomalous")
     reject.click()
     expect(heading).to_have_text("3201.png")

@@ -82,7 +82,7 @@ def test_the_image_is_zoomed_moved_and_warmed_by_keys_and_pointer(page: Page, sc
 
 
 def test_the_image_is_zoomed_by_two_fingers(page: Page, scratched: Path) -> None:
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     inspected(page, scratched)
     stage = page.get_by_role("group", name="Image.")
     stage.scroll_into_view_if_needed()

@@ -49,7 +49,7 @@ def test_a_language_is_chosen_and_remembered(page: Page, language: str) -> None:
 
 @pytest.mark.parametrize("size", [{"width": 1024, "height": 768}, TABLET], ids=["across", "tablet"])
 def test_german_fits_on_a_tablet(page: Page, size: dict[str, int]) -> None:
-    page.set_viewport_size(size)  # type: ignore[arg-type]
+    page.set_viewport_size(size)
     page.goto("/#/inspect")
     page.locator(".bar select").select_option("de")
     expect(page.locator("html")).to_have_attribute("lang", "de")

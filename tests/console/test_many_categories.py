@@ -31,7 +31,7 @@ def test_a_category_is_found_by_a_part_of_its_name(
     page: Page, scheme: Literal["light", "dark"], tmp_path: Path
 ) -> None:
     page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size(DESKTOP if scheme == "light" else TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(DESKTOP if scheme == "light" else TABLET)
     page.goto("/#/categories")
     cards = page.get_by_role("article")
     expect(cards).to_have_count(22)

@@ -82,11 +82,11 @@ def test_an_engineer_decides_what_waits_by_keyboard_and_takes_it_back(
     expect(badge).to_contain_text("5")
     for scheme, size in (("light", DESKTOP), ("dark", TABLET)):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.set_viewport_size(size)
         expect(page.locator(".stage img[src^=blob]").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert_accessible(page)
-    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    page.set_viewport_size(DESKTOP)
 
     # The unknown part is the newest: it does not become a reference without a question, which is answered with no.
     expect(rows(page).first).to_contain_text("Unknown part")

@@ -94,7 +94,7 @@ def test_stations_show_what_fails_and_lead_to_their_last_part(page: Page, server
     report(server, None, inspection_id)
     expect(stations.get_by_role("rowheader", name="press-4")).to_contain_text("Working")
     expect(stations.get_by_role("row", name="Gate modbus")).to_contain_text("no connection")
-    page.set_viewport_size(TABLET)  # type: ignore[arg-type]
+    page.set_viewport_size(TABLET)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert_accessible(page)
     stations.get_by_role("link", name="Last part P7: rejected").press("Enter")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 
-from playwright.sync_api import ConsoleMessage, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Page, Request, ViewportSize, expect
 
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
-DESKTOP = {"width": 1440, "height": 900}
-TABLET = {"width": 820, "height": 1180}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+TABLET: ViewportSize = {"width": 820, "height": 1180}
 
 
 def chromium() -> str | None:

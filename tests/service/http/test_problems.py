@@ -122,7 +122,7 @@ def test_there_is_no_score_without_references(client: TestClient) -> None:
         ("GET", "/references/999999/image", 404, "not-found"),
         ("DELETE", "/references/999999", 404, "not-found"),
         ("GET", "/references/abc", 404, "not-found"),
-        ("GET", "/references/abc/image", 422, "invalid-request"),
+        ("GET", "/references/abc/image", 404, "not-found"),
         ("GET", "/references/remove", 405, "method-not-allowed"),
         ("GET", "/references/9223372036854775808", 422, "invalid-request"),
         ("GET", "/references?limit=0", 422, "invalid-request"),
