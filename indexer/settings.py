@@ -111,10 +111,10 @@ class DataSettings(BaseSettings):
     compile_encoder: bool = Field(
         False, description="Compile a transformer for each batch size (1, 2, 4, …): slower start, faster inference."
     )
-    mmap_codes: bool = Field(
-        False,
-        description="Memory-map patch codes from files of the data folder instead of loading them: for more "
-        "references than RAM holds.",
+    mmap_codes: Annotated[bool | None, BeforeValidator(_unset)] = Field(
+        None,
+        description="Memory-map the segment files instead of loading patch codes: for more references than RAM holds; "
+        "empty: where codes take more than half of it.",
     )
     codec: Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"] | None, BeforeValidator(_unset)] = Field(
         None,

@@ -72,6 +72,11 @@ class GaugeCollector(Collector):
             len(state.library.corrupt_segments),
         )
         yield _single(
+            "unverified_segments",
+            "Memory-mapped segment files whose checksum is yet to be verified.",
+            len(state.library.published.unverified),
+        )
+        yield _single(
             "not_ready",
             "1 while the service is not ready; `/readyz` has the reason.",
             float(state.not_ready_reason is not None),

@@ -37,6 +37,7 @@ from service.background.inspection_stream import InspectionStream
 from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
 from service.background.readiness import CHECK_SECONDS, Readiness
+from service.background.segment_checks import SegmentChecks
 from service.background.tuning import SettingsTuner
 from service.errors import SnapshotBehind
 from service.file_descriptors import FileDescriptorShortage
@@ -211,6 +212,7 @@ class AppState:
                 task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
                 adapting,
                 *(() if settings.read_only else upkeep),
+                task("segment-check", SegmentChecks(library).round, seconds=refresh),
                 task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
                 task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,29 +21,30 @@ class CodeTable:
     """The codes of all references of one grid.
 
     grid: (rows, columns) of cells. arena: where the codes are written; blocks: its blocks, each uint8 (capacity,
-    layers, cells, code_size); rows: how many of its rows this snapshot knows.
+    layers, cells, code_size); rows: how many of its rows this snapshot knows; starts: int64 (blocks + 1,), the first
+    row of each block, and one beyond the last.
     """
 
     grid: tuple[int, int]
     arena: CodeArena
     blocks: tuple[torch.Tensor, ...] = ()
     rows: int = 0
+    starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def codes_of(self, row: int) -> torch.Tensor:
         """Codes of one row of the arena, uint8 (layers, cells, code_size), a view."""
-        base = 0
-        for block in self.blocks:
-            if row < base + len(block):
-                return block[row - base]
-            base += len(block)
-        raise IndexError(row)
+        block = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.blocks[block][row - int(self.starts[block])]
 
     def appended(self, codes: NDArray[np.uint8]) -> CodeTable:
         """The table with codes (n, layers, cells, code_size) appended; ValueError unless it is the newest."""
         if self.arena.rows != self.rows:
             raise ValueError("only the newest snapshot of a memory can grow")
         self.arena.append(codes)
-        return replace(self, blocks=self.arena.blocks, rows=self.arena.rows)
+        fresh = self.arena.blocks[len(self.blocks) :]
+        ends = self.starts[-1] + np.cumsum([len(block) for block in fresh], dtype=np.int64)
+        starts = np.concatenate([self.starts, ends])
+        return replace(self, blocks=self.arena.blocks, rows=self.arena.rows, starts=starts)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class MemoryBank:
     ids: int64 (rows,) reference ids. category_numbers: int32 (rows,) indices into `category_names`.
     live: bool (rows,). tables: one of codes for each grid; table_numbers: int32 (rows,) indices into them, and
     table_rows: int64 (rows,) rows of their arenas. geometries: by category, of those that have one of their own; the
-    others have the space's. folder: where codes lie in files; None in memory.
+    others have the space's. mapped: whether codes are searched in mapped segment files rather than in memory.
     """
 
     space: FeatureSpace
@@ -73,13 +73,13 @@ class MemoryBank:
     table_numbers: NDArray[np.int32]
     table_rows: NDArray[np.int64]
     geometries: Mapping[str, InputGeometry] = field(default_factory=dict)
-    folder: Path | None = None
+    mapped: bool = False
 
     @classmethod
     def empty(
-        cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0, folder: Path | None = None
+        cls, space: FeatureSpace, codec_name: str = "fp16", version: int = 0, *, mapped: bool = False
     ) -> MemoryBank:
-        """A memory of no references in this feature space. folder: where codes lie in files, else in memory."""
+        """A memory of no references in this feature space. mapped: see `CodeArena`."""
         return cls(
             space,
             Codec.from_name(codec_name, space.dim),
@@ -92,7 +92,7 @@ class MemoryBank:
             tables=(),
             table_numbers=np.empty(0, np.int32),
             table_rows=np.empty(0, np.int64),
-            folder=folder,
+            mapped=mapped,
         )
 
     def __len__(self) -> int:
@@ -244,9 +244,8 @@ class MemoryBank:
         return Features(torch.from_numpy(self.global_index.descriptor(row))[None], patches[None], table.grid)
 
     def _new_table(self, grid: tuple[int, int]) -> CodeTable:
-        return CodeTable(
-            grid, CodeArena((len(self.space.layers), grid[0] * grid[1], self.codec.code_size), self.folder)
-        )
+        shape = len(self.space.layers), grid[0] * grid[1], self.codec.code_size
+        return CodeTable(grid, CodeArena(shape, mapped=self.mapped))
 
     def _allowed(self, category: str | None) -> NDArray[np.bool_]:
         if category is None:

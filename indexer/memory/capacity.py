@@ -8,6 +8,13 @@ _MEMORY = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")  # of a container, version 2
 
 
+def exceeds_memory(codes: int, resident: int) -> bool:
+    """Whether so many bytes of codes, of which `resident` are in memory already, take more than half of what there is
+    for them; False if unknown."""
+    available = available_bytes()
+    return available is not None and 2 * codes > available + resident
+
+
 def available_bytes() -> int | None:
     """Bytes available to this process on the machine and in its container; None if unknown."""
     limits = [limit for limit in (_of_machine(), _of_container()) if limit is not None]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 _FIRST_BLOCK = 16  # references
 _MAX_BLOCK = 1024
-_MAX_FILE = 64  # reserved for good, unlike memory
 
 
 class CodeArena:
@@ -22,13 +17,13 @@ class CodeArena:
     is reserved whole but becomes resident only where it is written, so blocks can double without costing memory.
     One writer; readers hold the blocks' tensors and only look at rows that were written before they got them.
 
-    With a folder, blocks are mapped files there, which the system reads as they are needed and drops from memory
-    under pressure. A file has no name: it is deleted when its block is released, however the process ends.
+    mapped: codes that are appended stay where they are, in mapped segment files, which the system reads as they are
+    needed and drops from memory under pressure: each addition is a block of its own, and nothing is copied.
     """
 
-    def __init__(self, shape: tuple[int, int, int], folder: Path | None = None) -> None:
+    def __init__(self, shape: tuple[int, int, int], *, mapped: bool = False) -> None:
         self.shape = shape  # (layers, cells, code_size)
-        self.folder = folder
+        self.mapped = mapped
         self.blocks: tuple[torch.Tensor, ...] = ()  # each uint8 (capacity, layers, cells, code_size)
         self.rows = 0
 
@@ -38,14 +33,14 @@ class CodeArena:
         return sum(len(block) for block in self.blocks)
 
     def append(self, codes: NDArray[np.uint8]) -> None:
-        """Store codes (n, layers, cells, code_size) as rows `rows` … `rows + n - 1`.
-
-        OSError when the folder's disk has no space for another block; then nothing was stored.
-        """
+        """Store codes (n, layers, cells, code_size) as rows `rows` … `rows + n - 1`."""
         if codes.shape[1:] != self.shape:
             raise ValueError(f"codes of shape {codes.shape[1:]} do not fit a memory of {self.shape}")
         source = torch.from_numpy(np.ascontiguousarray(codes))
         end = self.rows + len(source)
+        if self.mapped:
+            self.blocks, self.rows = (*self.blocks, source), end
+            return
         while self.capacity < end:
             self.blocks = (*self.blocks, self._block())
         base = 0
@@ -59,14 +54,9 @@ class CodeArena:
     def truncate(self, rows: int) -> None:
         """Discard the rows beyond this many. No published snapshot may reference them."""
         self.rows = min(self.rows, rows)
+        while self.mapped and self.capacity > self.rows:
+            self.blocks = self.blocks[:-1]
 
     def _block(self) -> torch.Tensor:
         """An empty block, at most as large as all before it."""
-        if self.folder is None:
-            shape = (min(max(self.capacity, _FIRST_BLOCK), _MAX_BLOCK), *self.shape)
-            return torch.empty(shape, dtype=torch.uint8)
-        shape = (min(max(self.capacity, _FIRST_BLOCK), _MAX_FILE), *self.shape)
-        with tempfile.TemporaryFile(dir=self.folder) as file:
-            # Space is reserved now: a page without disk space would kill the process when it is written.
-            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))
-            return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=shape))
+        return torch.empty((min(max(self.capacity, _FIRST_BLOCK), _MAX_BLOCK), *self.shape), dtype=torch.uint8)

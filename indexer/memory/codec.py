@@ -45,6 +45,11 @@ class EncodedReferences:
         """The selected references, in this order."""
         return EncodedReferences(self.global_descriptors[picked], self.codes[picked], self.codec, self.grid)
 
+    def run(self, first: int, last: int) -> EncodedReferences:
+        """References `first` … `last`, as views."""
+        run = slice(first, last + 1)
+        return EncodedReferences(self.global_descriptors[run], self.codes[run], self.codec, self.grid)
+
 
 def join(parts: Sequence[EncodedReferences]) -> EncodedReferences:
     """Several encodings, at least one, as one. ValueError when they are in different codecs or of different grids."""

@@ -75,14 +75,12 @@ class HostCodes:
 
     def passes(self, memory: MemoryBank, rows: NDArray[np.int64]) -> Iterator[list[CodeChunk]]:
         """See `CodeSource.passes`."""
-        chunks = []
-        base = 0
         table, rows = memory.table_of(rows), memory.table_rows[rows]
-        for block in table.blocks:
-            inside = np.flatnonzero((rows >= base) & (rows < base + len(block)))
-            if len(inside):
-                chunks.append(CodeChunk(block, rows[inside] - base, inside))
-            base += len(block)
+        block_of_row = np.searchsorted(table.starts, rows, side="right") - 1
+        chunks = []
+        for number in np.unique(block_of_row):
+            inside = np.flatnonzero(block_of_row == number)
+            chunks.append(CodeChunk(table.blocks[number], rows[inside] - table.starts[number], inside))
         yield chunks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +60,14 @@ class ReferenceStore:
     that order, and acknowledged last. What other processes commit to the same folder arrives by `refresh`.
     """
 
-    def __init__(self, folder: DataFolder, catalogue: Catalogue, memory: MemoryBank, memory_id: int) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        catalogue: Catalogue,
+        memory: MemoryBank,
+        memory_id: int,
+        mmap_codes: bool | None = None,
+    ) -> None:
         self.folder = folder
         self.catalogue = catalogue
         self._files = folder.lock
@@ -69,7 +76,7 @@ class ReferenceStore:
         )
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = ImageStore(folder.root / "originals", self._files)
-        self._loader = SnapshotLoader(catalogue, self._segments, memory, memory_id)
+        self._loader = SnapshotLoader(catalogue, self._segments, memory, memory_id, mmap_codes)
         self._compactor = Compactor(catalogue, self._segments, self._loader, self._files, self._orphans)
 
     @classmethod
@@ -80,13 +87,14 @@ class ReferenceStore:
         *,
         codec: str | None = None,
         database_url: str | None = None,
-        mmap_codes: bool = False,
+        mmap_codes: bool | None = None,
     ) -> ReferenceStore:
-        """Open or create a data folder, sweep the segments that a crash left behind, and load and verify every segment.
+        """Open or create a data folder, sweep the segments that a crash left behind, and load every segment.
 
         codec: how patches are stored; None for whatever the folder has, fp16 in a new one. database_url: None keeps the
-        catalogue in the folder, as SQLite. mmap_codes: search patches in files of the folder, as much again as the
-        segments, rather than in memory. Segments that fail their check are named in `corrupt_segments` and not served.
+        catalogue in the folder, as SQLite. mmap_codes: search patches in mapped segments, which are verified later,
+        rather than in memory; None where they take more than half of it. Segments that fail their check are named in
+        `corrupt_segments` and not served.
         FeatureSpaceMismatch when the folder was made with another encoder or codec; SchemaMismatch from the catalogue;
         BeingRestored.
         """
@@ -109,8 +117,8 @@ class ReferenceStore:
                 f"the memory in {data} holds {record.codec} codes, not {codec}: "
                 f"leave the codec unset or set it to {record.codec}, or run `touchstone rebuild`"
             )
-        empty = MemoryBank.empty(space, record.codec, folder=data if mmap_codes else None)
-        library = cls(folder, catalogue, empty, record.id)
+        empty = MemoryBank.empty(space, record.codec, mapped=bool(mmap_codes))
+        library = cls(folder, catalogue, empty, record.id, mmap_codes)
         for _ in library._orphans.orphans("segments"):
             pass  # images may be many: pruning looks for those, in the background
         library._loader.refresh(patience=0.0)
@@ -262,6 +270,10 @@ class ReferenceStore:
     def refresh(self) -> MemoryBank:
         """Bring the snapshot up to what any process has committed, and return it: see `SnapshotLoader.refresh`."""
         return self._loader.refresh().memory
+
+    def verify_mapped(self, pause: Callable[[], object]) -> None:
+        """Verify mapped segments that have not been yet: see `SnapshotLoader.verify_mapped`."""
+        self._loader.verify_mapped(pause)
 
     def reload_damaged(self) -> None:
         """Serve damaged segments that have been restored meanwhile: see `SnapshotLoader.reload_damaged`."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,16 +19,21 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.profile import Profile
-from indexer.domain.snapshot import MemoryRecord, SegmentRows, SnapshotDelta
+from indexer.domain.snapshot import MemoryRecord, PlacedReference, SegmentRows, SnapshotDelta
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.storage.segment_store import SegmentStore
+from indexer.memory.capacity import exceeds_memory
+from indexer.storage.segment_store import Segment, SegmentStore
 
 _LOAD_BATCH = 64  # references of small segments entered into the memory at once: larger copies cost twice the time
 _MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
 _PATIENCE_SECONDS = 10.0  # for which a file may refuse to be read before the rest is published without it
 
 log = logging.getLogger("touchstone")
+
+_Part = tuple[tuple[PlacedReference, ...], EncodedReferences]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class PublishedState:
     memory: the snapshot. memory_id: the catalogue's number of the memory it is of. settings: of every category, by
     name; profiles: how its references were stored, by category. version: of the catalogue that this follows; larger
     than the snapshot's only once the data folder has been switched to another memory. corrupt_segments: not
-    served. superseded_by: the encoder of a newer memory that this process cannot serve.
+    served. mapped: of the segments that are mapped, by name, whether their checksum has been verified. superseded_by:
+    the encoder of a newer memory that this process cannot serve.
     """
 
     memory: MemoryBank
@@ -44,15 +53,34 @@ class PublishedState:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     version: int = 0
     corrupt_segments: tuple[CorruptSegmentError, ...] = ()
+    mapped: Mapping[str, bool] = field(default_factory=dict)
     superseded_by: str | None = None
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The names of mapped segments whose checksum has not been verified yet."""
+        return tuple(name for name, verified in self.mapped.items() if not verified)
 
 
 class SnapshotLoader:
-    """Holds the newest published state of one data folder; safe to use from several threads."""
+    """Holds the newest published state of one data folder; safe to use from several threads.
 
-    def __init__(self, catalogue: Catalogue, segments: SegmentStore, memory: MemoryBank, memory_id: int) -> None:
+    Codes are in memory, or in mapped segments: `mmap_codes` says which; None for memory until they take more than half
+    of it. Segments that are mapped when a folder is opened are verified by `verify_mapped`, all others before they are
+    published. After a compaction the memory is mapped anew, or the files that it replaced would take room on the disk.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        segments: SegmentStore,
+        memory: MemoryBank,
+        memory_id: int,
+        mmap_codes: bool | None = None,
+    ) -> None:
         self._catalogue = catalogue
         self._segments = segments
+        self._mmap_codes = mmap_codes
         self._published = PublishedState(memory, memory_id)
         self._failing_since: dict[str, float] = {}  # segment → when the system first refused to read it
         self._refreshing = threading.Lock()
@@ -110,9 +138,41 @@ class SnapshotLoader:
             changes = replace(delta, added=lacking, removed=tuple(loaded - live))
             self._publish(self._loaded(replace(now, corrupt_segments=()), changes, 0.0))
 
+    def verify_mapped(self, pause: Callable[[], object], patience: float = _PATIENCE_SECONDS) -> None:
+        """Read mapped segments that have not been verified; one that is damaged is no longer served.
+
+        pause: called after every few MB, so that detection has the disk and the processor. Raises as `refresh`.
+        """
+        names = set(self._published.unverified)
+        usages = self._catalogue.segments.of(self._published.memory_id) if names else ()
+        for segment in (usage.segment for usage in usages if usage.segment.name in names):
+            read = partial(self._segments.verify, segment.name, segment.sha256, pause)
+            damage = None
+            try:
+                self._with_patience(segment.name, patience, read)
+            except CorruptSegmentError as error:
+                damage = error
+            with self._refreshing:
+                if segment.name in self._published.mapped:
+                    self._publish(self._verified(self._published, segment.name, damage))
+
     def read(self, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
         """See `read_rows`."""
         return read_rows(self._segments, rows, memory)
+
+    def _verified(self, now: PublishedState, name: str, damage: CorruptSegmentError | None) -> PublishedState:
+        if damage is None:
+            return replace(now, mapped={**now.mapped, name: True})
+        added = self._catalogue.segments.changes_since(0, now.memory_id).added
+        lost = [row.reference_id for rows in added if rows.segment.name == name for row in rows.rows]
+        if not lost:  # another process has compacted it: the next refresh maps the segment that replaced it
+            return now
+        return replace(
+            now,
+            memory=now.memory.without_references(lost, now.memory.version),
+            mapped={other: verified for other, verified in now.mapped.items() if other != name},
+            corrupt_segments=(*now.corrupt_segments, damage),
+        )
 
     def _publish(self, published: PublishedState) -> None:
         known_damage = {damage.name for damage in self._published.corrupt_segments}
@@ -131,7 +191,7 @@ class SnapshotLoader:
         if now.memory_id == active.id:
             return
         log.info("the data folder was switched to %s codes; loading them", active.codec)
-        empty = MemoryBank.empty(now.memory.space, active.codec, folder=now.memory.folder)
+        empty = MemoryBank.empty(now.memory.space, active.codec, mapped=bool(self._mmap_codes))
         delta = self._catalogue.segments.changes_since(0, active.id)
         if delta.active == active:  # else it was switched again: the next refresh looks anew
             adopted = self._loaded(PublishedState(empty, active.id), delta, patience)
@@ -151,72 +211,116 @@ class SnapshotLoader:
 
     def _loaded(self, now: PublishedState, changes: SnapshotDelta, patience: float) -> PublishedState:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
+        if self._has_to_be_mapped(now, changes):
+            whole = self._catalogue.segments.changes_since(0, now.memory_id)
+            if whole.active == changes.active:  # else it was switched meanwhile: the next refresh looks anew
+                empty = MemoryBank.empty(now.memory.space, now.memory.codec.name, mapped=True)
+                now, changes = replace(now, memory=empty, corrupt_segments=()), whole
+        opened = set[str]()
+        if now.memory.version == 0:
+            suspected = {damage.name for damage in self._published.corrupt_segments}
+            opened = {rows.segment.name for rows in changes.added} - suspected
         try:
-            memory, damaged = self._entered(now, changes, patience)
+            memory, damaged, mapped = self._entered(now, changes, patience, opened)
             memory = memory.without_references(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
         except BaseException:
             now.memory.discard_later()
             raise
-        if memory.rows > 2 * len(memory) + _MOST_REMOVED:
+        if not memory.mapped and _holds_many_removed(memory):
             try:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not freed: %s", error)
-        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged)
+        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged, mapped)
+
+    def _has_to_be_mapped(self, now: PublishedState, changes: SnapshotDelta) -> bool:
+        """Whether the memory is to be mapped from the start: for the first time, or anew."""
+        if not now.memory.mapped:
+            added = sum(rows.segment.size * len(rows.rows) // rows.segment.count for rows in changes.added)
+            resident = now.memory.code_bytes
+            return self._mmap_codes is None and exceeds_memory(resident + added, resident)
+        in_use = {usage.segment.name for usage in self._catalogue.segments.of(now.memory_id)} if now.mapped else set()
+        return _holds_many_removed(now.memory) or not now.mapped.keys() <= in_use
 
     def _entered(
-        self, now: PublishedState, changes: SnapshotDelta, patience: float
-    ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...]]:
-        """The snapshot with the rows that were added, and the segments, of before too, that are damaged."""
+        self, now: PublishedState, changes: SnapshotDelta, patience: float, opened: Collection[str]
+    ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...], dict[str, bool]]:
+        """The snapshot with the rows that were added; the segments, of before too, that are damaged; those mapped.
+
+        opened: the names of segments that are mapped without being verified.
+        """
         # The same references come again under another geometry: their earlier rows go first.
         memory = now.memory.without_references(changes.reencoded, now.memory.version)
         geometries = {name: InputGeometry.from_json(text) for name, text in changes.geometries.items()}
         memory = memory.with_geometries(geometries)
         damaged = {error.name: error for error in now.corrupt_segments}
+        mapped = dict(now.mapped) if now.memory.version else {}
         parts: list[EncodedReferences] = []
         ids: list[int] = []
         categories: list[str] = []
         for segment_rows in changes.added:
-            part = self._part(segment_rows, now, patience)
-            if isinstance(part, CorruptSegmentError):
-                damaged[part.name] = part
+            name = segment_rows.segment.name
+            loaded = self._parts(segment_rows, now, patience, verify=name not in opened)
+            if isinstance(loaded, CorruptSegmentError):
+                damaged[name] = loaded
                 continue
-            if ids and (len(ids) >= _LOAD_BATCH or part.grid != parts[-1].grid):
-                memory = memory.with_references(ids, categories, join(parts), changes.version)
-                parts, ids, categories = [], [], []
-            parts.append(part)
-            ids += [row.reference_id for row in segment_rows.rows]
-            categories += [row.category for row in segment_rows.rows]
+            if memory.mapped:
+                mapped[name] = now.mapped.get(name, False) or name not in opened
+            for rows, part in loaded:
+                if ids and (memory.mapped or len(ids) >= _LOAD_BATCH or part.grid != parts[-1].grid):
+                    memory = memory.with_references(ids, categories, join(parts), changes.version)
+                    parts, ids, categories = [], [], []
+                parts.append(part)
+                ids += [row.reference_id for row in rows]
+                categories += [row.category for row in rows]
         memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
-        return memory, tuple(damaged.values())
+        return memory, tuple(damaged.values()), mapped
 
-    def _part(self, rows: SegmentRows, now: PublishedState, patience: float) -> EncodedReferences | CorruptSegmentError:
-        """The features of some rows, or why they cannot be served."""
-        name = rows.segment.name
+    def _parts(
+        self, rows: SegmentRows, now: PublishedState, patience: float, *, verify: bool
+    ) -> list[_Part] | CorruptSegmentError:
+        """Some rows with their features, or why they cannot be served."""
         try:
             # Another process may have compacted the segment since we asked where its rows are.
-            part = self._read_or_moved(rows, now)
+            read = partial(self._loaded_or_moved, rows, now, verify=verify)
+            return self._with_patience(rows.segment.name, patience, read)
         except CorruptSegmentError as damage:
             return damage
+
+    def _with_patience(self, name: str, patience: float, read: Callable[[], T]) -> T:
+        """What reading a segment gives. Raises CorruptSegmentError, also once the system has refused for so long."""
+        try:
+            result = read()
         except OSError:
             # A file system that is away for a moment is no damage; one bad file must not keep everything else out.
             since = self._failing_since.setdefault(name, time.monotonic())
             if time.monotonic() - since < patience:
                 raise
-            return CorruptSegmentError(name, "unreadable")
+            raise CorruptSegmentError(name, "unreadable") from None
         self._failing_since.pop(name, None)
-        return part
+        return result
 
-    def _read_or_moved(self, rows: SegmentRows, now: PublishedState) -> EncodedReferences:
+    def _loaded_or_moved(self, rows: SegmentRows, now: PublishedState, *, verify: bool) -> list[_Part]:
         try:
-            return self.read(rows, now.memory)
+            if now.memory.mapped:
+                return list(self._mapped(rows, now.memory, verify=verify))
+            return [(rows.rows, self.read(rows, now.memory))]
         except CorruptSegmentError:
             moved = self._moved(rows, now)
             if moved is None:
                 raise
-            return moved
+            return [(rows.rows, moved)]
+
+    def _mapped(self, rows: SegmentRows, memory: MemoryBank, *, verify: bool) -> Iterator[_Part]:
+        """Some rows of a segment where they lie, in runs of consecutive ones: a selection would be a copy."""
+        if verify:
+            self._segments.verify(rows.segment.name, rows.segment.sha256)
+        encoded = _fitting(self._segments.map(rows.segment.name), rows.segment.name, memory)
+        for _, run in groupby(enumerate(rows.rows), lambda pair: pair[1].row - pair[0]):
+            placed = tuple(row for _, row in run)
+            yield placed, encoded.run(placed[0].row, placed[-1].row)
 
     def _moved(self, missing: SegmentRows, now: PublishedState) -> EncodedReferences | None:
         """The same references' features from the segments they lie in now; None if they have not moved."""
@@ -240,13 +344,22 @@ class SnapshotLoader:
 
 def read_rows(segments: SegmentStore, rows: SegmentRows, memory: MemoryBank) -> EncodedReferences:
     """Some rows of a segment. Raises CorruptSegmentError, and OSError when the file cannot be read now."""
-    segment = segments.read(rows.segment.name, rows.segment.sha256)
+    encoded = _fitting(segments.read(rows.segment.name, rows.segment.sha256), rows.segment.name, memory)
+    picked = [row.row for row in rows.rows]
+    return encoded if picked == list(range(len(encoded))) else encoded.select(picked)
+
+
+def _fitting(segment: Segment, name: str, memory: MemoryBank) -> EncodedReferences:
+    """What a segment holds. CorruptSegmentError unless it is of this memory's encoder and codec."""
     header = segment.header
     if (header.fingerprint, header.codec) != (memory.space.fingerprint, memory.codec.name):
-        raise CorruptSegmentError(rows.segment.name, "bad header")
-    encoded = EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
-    picked = [row.row for row in rows.rows]
-    return encoded if picked == list(range(header.count)) else encoded.select(picked)
+        raise CorruptSegmentError(name, "bad header")
+    return EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
+
+
+def _holds_many_removed(memory: MemoryBank) -> bool:
+    """Whether the rows of removed references are worth being freed."""
+    return memory.rows > 2 * len(memory) + _MOST_REMOVED
 
 
 def _described(memory: MemoryRecord) -> str:
@@ -256,7 +369,7 @@ def _described(memory: MemoryRecord) -> str:
 
 def _without_removed(memory: MemoryBank) -> MemoryBank:
     """The same live references in a new arena, so that the memory of removed ones is given back."""
-    fresh = MemoryBank.empty(memory.space, memory.codec.name, folder=memory.folder).with_geometries(memory.geometries)
+    fresh = MemoryBank.empty(memory.space, memory.codec.name).with_geometries(memory.geometries)
     rows = memory.rows_of()
     for index, table in enumerate(memory.tables):
         of_grid = rows[memory.table_numbers[rows] == index]

@@ -109,7 +109,7 @@ def geometry_of_new(
     if size is None:
         return memory.space.global_geometry
     geometry = policy.of_new(size, memory.space.patch, choice)
-    if memory.folder is None:  # codes in files take no memory
+    if not memory.mapped:  # codes in files take no memory
         check_memory(geometry, references, memory.space, memory.codec)
     return geometry
 

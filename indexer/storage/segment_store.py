@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ _SUFFIX = ".segment"
 
 @dataclass(frozen=True)
 class Segment:
-    """A verified segment.
+    """A segment's content.
 
     global_descriptors: float32 (count, global_dim). codes: uint8 (count, layers, cells, code_size).
     """
@@ -74,11 +76,7 @@ class SegmentStore:
     def read(self, name: str, sha256: str) -> Segment:
         """Read a segment, verifying it on the way. Raises CorruptSegmentError."""
         digest = hashlib.sha256()
-        try:
-            file = (self._root / name).open("rb", buffering=0)
-        except FileNotFoundError:
-            raise CorruptSegmentError(name, "missing") from None
-        with file:
+        with self._opened(name) as file:
             header = read_header(file, name, digest.update)
             global_descriptors = np.empty((header.count, header.global_dim), dtype="<f4")
             codes = np.empty((header.count, header.layers, header.cells, header.code_size), dtype=np.uint8)
@@ -88,14 +86,54 @@ class SegmentStore:
             raise CorruptSegmentError(name, "checksum")
         return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
 
+    def map(self, name: str) -> Segment:
+        """A segment whose codes are mapped: the system reads them as they are used.
+
+        Its header and its size are checked, its content is not: see `verify`. The codes stay readable if the file is
+        deleted; the process ends (SIGBUS) if the disk cannot read them when they are used. Raises CorruptSegmentError,
+        and OSError when the system cannot map it.
+        """
+        import torch  # seconds, which commands that only read files do without
+
+        with self._opened(name) as file:
+            header = read_header(file, name, _unseen)
+            global_descriptors = np.empty((header.count, header.global_dim), dtype="<f4")
+            read_into(bytes_of(global_descriptors), file, name, _unseen)
+            start = file.tell()
+            size = header.payload_bytes - global_descriptors.nbytes
+            try:  # unlike numpy's, torch's mapping keeps no file open, of which a process may have few
+                mapped = torch.from_file(str(self._root / name), shared=False, size=start + size, dtype=torch.uint8)
+            except RuntimeError as error:
+                raise OSError(f"segment {name} cannot be mapped: {error}") from error
+        codes = mapped[start:].view(header.count, header.layers, header.cells, header.code_size).numpy()
+        return Segment(header, global_descriptors.astype(np.float32, copy=False), codes)
+
+    def verify(self, name: str, sha256: str, pause: Callable[[], object] = lambda: None) -> None:
+        """Read a whole segment for its checksum. pause: called after every few MB. Raises CorruptSegmentError."""
+        digest = hashlib.sha256()
+        chunk = memoryview(bytearray(CHUNK))
+        with self._opened(name) as file:
+            while count := file.readinto(chunk):
+                digest.update(chunk[:count])
+                pause()
+        if digest.hexdigest() != sha256:
+            raise CorruptSegmentError(name, "checksum")
+
     def grid_of(self, name: str) -> tuple[int, int]:
         """(rows, columns) of the cells of a segment, whose content is not verified. Raises CorruptSegmentError."""
-        try:
-            with (self._root / name).open("rb", buffering=0) as file:
-                return read_header(file, name, lambda _: None).grid
-        except FileNotFoundError:
-            raise CorruptSegmentError(name, "missing") from None
+        with self._opened(name) as file:
+            return read_header(file, name, _unseen).grid
 
     def remove(self, name: str) -> None:
         """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
         (self._root / name).unlink(missing_ok=True)
+
+    def _opened(self, name: str) -> FileIO:
+        try:
+            return (self._root / name).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise CorruptSegmentError(name, "missing") from None
+
+
+def _unseen(_: memoryview) -> None:
+    """For bytes that go into no checksum."""

@@ -67,6 +67,6 @@ def resolved(
     """The geometry that a choice comes to. GeometryError, naming what would fit."""
     memory = state.library.memory
     geometry = choice.resolve(image_size, memory.space.patch, present)
-    if memory.folder is None:
+    if not memory.mapped:
         check_memory(geometry, references, memory.space, memory.codec)
     return geometry

@@ -11,6 +11,7 @@ from service.app import create_app
 from service.state import AppState
 from tests.helpers.http_service import files, onboard, settings, wait_until_calibrated
 from tests.helpers.part_images import part
+from tests.helpers.waiting import eventually
 
 
 def test_images_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
@@ -45,3 +46,18 @@ def test_compilation_is_ignored_by_the_built_in_encoder(tmp_path: Path) -> None:
         create_app(AppState.start(settings(tmp_path, compile_encoder=True, batch_size=3))), base_url="http://localhost"
     ) as client:
         assert client.get("/readyz").status_code == 200
+
+
+def test_damage_of_a_mapped_segment_is_reported_after_the_start(tmp_path: Path) -> None:
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
+        onboard(client, "disc", part(1))
+    [segment] = (tmp_path / "segments").iterdir()
+    content = bytearray(segment.read_bytes())
+    content[-5] ^= 1
+    segment.write_bytes(content)
+    with TestClient(
+        create_app(AppState.start(settings(tmp_path, mmap_codes=True))), base_url="http://localhost"
+    ) as client:
+        eventually(lambda: client.get("/version").json()["corrupt_segments"] == [segment.name], "it is found")
+        assert "damaged segment" in client.get("/readyz").json()["detail"]
+        assert "touchstone_unverified_segments 0.0" in client.get("/metrics").text

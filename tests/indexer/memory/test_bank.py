@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import faiss
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.encoders.base import Features
 from indexer.memory import CODEC_NAMES, Codec, MemoryBank, RetrievedReferences
 from indexer.search import TorchEngine
 from indexer.search.gpu_global_index import GpuGlobalIndex
@@ -120,42 +117,20 @@ def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
     np.testing.assert_array_equal(before.features_of(3).patches[0].numpy(), stored[3])
 
 
-def test_codes_in_files_answer_like_codes_in_memory_and_leave_no_file_behind(tmp_path: Path) -> None:
-    plain, stored = filled(100, "fp32")
-    memory = MemoryBank.empty(plain.space, "fp32", folder=tmp_path)
-    for start in range(0, 100, 7):
-        rows = range(start, min(start + 7, 100))
-        part = Features(
-            torch.zeros(len(rows), plain.space.global_dim),
-            torch.from_numpy(stored[rows.start : rows.stop]),
-            plain.space.global_grid,
-        )
-        memory = memory.with_references(rows, ["nut"] * len(rows), memory.codec.encode(part), start)
-    assert len(memory.tables[0].blocks) > 2
-    assert list(tmp_path.iterdir()) == []  # they have no name
-    query = random_features(plain.space, 1, 5).patches[0]
-    requested = np.arange(0, 100, 3)
-    engine = TorchEngine(torch.device("cpu"))
-    np.testing.assert_array_equal(
-        engine.max_similarity(memory, query, requested, 1), engine.max_similarity(plain, query, requested, 1)
-    )
-
-
-def test_a_disk_without_space_for_codes_is_an_error_and_no_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int, offset: int, size: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_a_mapped_memory_searches_codes_where_they_lie() -> None:
     space = feature_space()
-    memory = MemoryBank.empty(space, "fp16", folder=tmp_path)
-    memory = memory.with_references([1], ["nut"], memory.codec.encode(random_features(space, 1, 1)), 1)
-    more = memory.codec.encode(random_features(space, 30, 2))
-    with monkeypatch.context() as patch:
-        patch.setattr("os.posix_fallocate", full)
-        with pytest.raises(OSError, match="No space"):
-            memory.with_references(range(10, 40), ["nut"] * 30, more, 2)
-    assert len(memory.with_references(range(10, 40), ["nut"] * 30, more, 2)) == 31  # once there is room
+    memory = MemoryBank.empty(space, "fp32", mapped=True)
+    parts = [memory.codec.encode(random_features(space, 3, seed)) for seed in range(3)]
+    for number, part in enumerate(parts):
+        memory = memory.with_references(range(3 * number, 3 * number + 3), ["nut"] * 3, part, number + 1)
+    for row in range(9):
+        expected = parts[row // 3].codes[row % 3]
+        assert memory.codes_of(row).data_ptr() == expected.ctypes.data
+    later = memory.with_references([9], ["nut"], parts[0].run(1, 1), 4)
+    assert len(later.tables[0].blocks) == 4
+    memory.discard_later()
+    again = memory.with_references([9], ["nut"], parts[1].run(2, 2), 4)
+    np.testing.assert_array_equal(again.codes_of(9).numpy(), parts[1].codes[2])
 
 
 def test_only_the_newest_snapshot_can_grow() -> None:
