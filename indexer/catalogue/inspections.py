@@ -15,7 +15,7 @@ from indexer.catalogue.calibrations import count_drift
 from indexer.catalogue.categories import check_not_removed
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import live_digests
-from indexer.catalogue.queries import FEW, batches, now, page_of
+from indexer.catalogue.queries import FEW, batches, now, page_by_page, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
 from indexer.catalogue.tables import CategoryRow, InspectionRow
 from indexer.catalogue.trend import read_trend
@@ -102,13 +102,7 @@ class Inspections:
 
     def iterate(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
         """Every matching inspection, newest first, read page by page so that no transaction stays open."""
-        cursor: str | None = None
-        while True:
-            page = self.page(matching, cursor, FEW)
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        return page_by_page(lambda cursor: self.page(matching, cursor, FEW))
 
     def trend(self, matching: InspectionFilter | None = None, points: int = 60) -> Trend:
         """How the matching inspections went over time, in at most `points` stretches."""

@@ -33,6 +33,17 @@ def page_of(rows: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
     return Page(items, cursor(items[-1]) if len(rows) > limit else None)
 
 
+def page_by_page(page_at: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """The rows of all pages in order. page_at: the page at a cursor; the first at None."""
+    cursor: str | None = None
+    while True:
+        page = page_at(cursor)
+        yield from page.items
+        if page.next_cursor is None:
+            return
+        cursor = page.next_cursor
+
+
 def id_of_category(connection: Connection, name: str) -> int:
     category_id = connection.scalar(
         select(CategoryRow.id).where(CategoryRow.name == name, CategoryRow.removed_at.is_(None))

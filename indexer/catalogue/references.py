@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.placements import encoded_in, placed
-from indexer.catalogue.queries import batches, id_of_category, page_of
+from indexer.catalogue.queries import FEW, batches, id_of_category, page_by_page, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
 from indexer.catalogue.tables import CategoryRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import version_of
@@ -169,6 +169,10 @@ class References:
                 statement = statement.where(ReferenceRow.id > last if order == "oldest" else ReferenceRow.id < last)
             references = [_reference(row) for row in connection.execute(statement.limit(limit + 1))]
         return page_of(references, limit, lambda last: str(last.id))
+
+    def iterate(self, category: str) -> Iterator[Reference]:
+        """A category's live references by id, read page by page so that no transaction stays open."""
+        return page_by_page(lambda cursor: self.page(category, cursor, FEW))
 
     def removed_with(self, category: str, after: int, limit: int) -> tuple[Reference, ...]:
         """References that were removed with their category last and can be restored, by id, beyond id `after`."""

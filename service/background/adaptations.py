@@ -178,7 +178,8 @@ class Adaptations:
         adapting = AdaptationBuilder(
             memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, max_references
         )
-        references, geometry = self._references(category), memory.geometry_of(category)
+        references = {reference.id: reference for reference in self._library.catalogue.references.iterate(category)}
+        geometry = memory.geometry_of(category)
         log.info("%s is calibrated for images that are %s", category, encoding)
         for reference_id in adapting.reference_ids:
             if (prepared := self._stored(references.get(reference_id), encoding, geometry)) is not None:
@@ -193,16 +194,6 @@ class Adaptations:
             log.error("%s cannot be calibrated for images that are %s: its images cannot be read", category, encoding)
             return "unreadable"
         return adaptation
-
-    def _references(self, category: str) -> dict[int, Reference]:
-        references: dict[int, Reference] = {}
-        cursor: str | None = None
-        while True:
-            page = self._library.catalogue.references.page(category, cursor, 1000)
-            references |= {item.id: item for item in page.items}
-            cursor = page.next_cursor
-            if cursor is None:
-                return references
 
     def _stored(self, reference: Reference | None, encoding: Encoding, geometry: InputGeometry) -> PreparedImage | None:
         """A reference's image as it would be, had it been stored so. None if it is unreadable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
@@ -10,7 +10,6 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.json_types import JsonObject
 from indexer.domain.profile import Profile
-from indexer.domain.reference import Reference
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, Preprocess
 from indexer.imaging.decode import ImageLimits
@@ -100,7 +99,7 @@ class GeometryTrials:
         live = set(present.ids[present.rows_of(category)].tolist())
         ids: list[int] = []
         parts: list[EncodedReferences] = []
-        for reference in self._references(category):
+        for reference in self.library.catalogue.references.iterate(category):
             if reference.id not in live:
                 continue
             check()
@@ -122,15 +121,6 @@ class GeometryTrials:
         memory, scoring = published.memory, published.settings[category].scoring
         grid = _candidate_grid(memory, category, scoring, searched)
         return GeometryTrial(memory, memory.geometry_of(category), grid, {})
-
-    def _references(self, category: str) -> Sequence[Reference]:
-        references: list[Reference] = []
-        cursor = None
-        while True:
-            page = self.library.catalogue.references.page(category, cursor, 1000)
-            references += page.items
-            if (cursor := page.next_cursor) is None:
-                return references
 
 
 def _candidate_grid(

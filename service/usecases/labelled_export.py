@@ -15,7 +15,6 @@ from indexer.evaluation.region_mask import region_mask
 from indexer.references.reference_store import ReferenceStore
 from service.errors import Conflict
 
-_PAGE = 500
 _UNREADABLE = "Its stored image is missing or damaged."
 
 
@@ -106,21 +105,15 @@ def _references(
     library: ReferenceStore, archive: DatasetArchive, category: str, tested: Collection[str]
 ) -> Iterator[bytes]:
     """Add the references of a category, but those whose image is in `test`."""
-    cursor: str | None = None
-    while True:
-        page = library.catalogue.references.page(category, cursor, _PAGE)
-        for reference in page.items:
-            image = ArchivedImage("reference", str(reference.id), category, reference.filename, reference.added_at)
-            if reference.image_sha256 in tested:
-                archive.leave_out(image, "It is a test image.")
-            elif (file := _read(library, reference.image_sha256, reference.image_suffix)) is None:
-                archive.leave_out(image, _UNREADABLE)
-            else:
-                archive.add_reference(image, file)
-            yield archive.take()
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor
+    for reference in library.catalogue.references.iterate(category):
+        image = ArchivedImage("reference", str(reference.id), category, reference.filename, reference.added_at)
+        if reference.image_sha256 in tested:
+            archive.leave_out(image, "It is a test image.")
+        elif (file := _read(library, reference.image_sha256, reference.image_suffix)) is None:
+            archive.leave_out(image, _UNREADABLE)
+        else:
+            archive.add_reference(image, file)
+        yield archive.take()
 
 
 def _has_references(library: ReferenceStore, category: str) -> bool:

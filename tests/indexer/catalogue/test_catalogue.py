@@ -233,6 +233,7 @@ def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memor
                 break
             assert len(page.items) == 2
         assert seen == sorted(expected)
+    assert [reference.id for reference in catalogue.references.iterate("bolt")] == sorted({*bolts} - {bolts[2]})
     for wrong in ("", "x", "-1", "9" * 30):
         with pytest.raises(InvalidCursor):
             catalogue.references.page(cursor=wrong)
