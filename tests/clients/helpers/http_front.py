@@ -14,7 +14,10 @@ _FILENAME = re.compile(rb'filename="([^"]*)"')
 
 
 class HttpFront:
-    """status: for a request's path and file name, the status to respond with; None forwards the request."""
+    """status: for a request's path and file name, the status to respond with; None forwards the request.
+
+    It is called on the request's own thread, and may wait.
+    """
 
     def __init__(self, service: str, status: Callable[[str, str], int | None]) -> None:
         self.status = status
@@ -37,7 +40,7 @@ class HttpFront:
                 response = httpx.request(self.command, service + self.path, content=body, headers=headers, timeout=60)
                 self._reply(response.status_code, response.content, response.headers["content-type"])
 
-            do_GET = do_POST  # noqa: N815
+            do_GET = do_PUT = do_POST  # noqa: N815
 
             def _reply(self, status: int, body: bytes, media_type: str) -> None:
                 self.send_response(status)
