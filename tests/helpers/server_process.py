@@ -121,15 +121,15 @@ class ServerProcess:
 
     def references(self) -> dict[int, str]:
         """Every live reference's id and file name."""
-        found: dict[int, str] = {}
+        filenames: dict[int, str] = {}
         parameters: dict[str, str] = {}
         while True:
             page = self.client.get("/references", params=parameters).json()
-            for each in page["references"]:
-                assert each["id"] not in found
-                found[each["id"]] = each["filename"]
+            for reference in page["references"]:
+                assert reference["id"] not in filenames
+                filenames[reference["id"]] = reference["filename"]
             if page["next_cursor"] is None:
-                return found
+                return filenames
             parameters = {"cursor": page["next_cursor"]}
 
     def score(self, image: bytes) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ def start(data: Path) -> TestClient:
     return TestClient(create_app(running), base_url="http://localhost")
 
 
+@cache
 def good() -> list[np.ndarray]:
     return [render_good(PRODUCT, part_seed(0, index)).image for index in range(GOOD)]
 
 
+@cache
 def defective() -> list[np.ndarray]:
     return [render_defective(PRODUCT, part_seed(0, GOOD + index)).image for index in range(DEFECTIVE)]
 
