@@ -54,6 +54,7 @@ def serve(settings: Settings) -> None:
             create_app(state),
             host=settings.host,
             port=settings.port,
+            loop="asyncio",  # not another that an extra happens to install
             http=limits.protocol,
             ws="none",
             h11_max_incomplete_event_size=settings.max_header_bytes,

@@ -63,6 +63,12 @@ class References:
         with self._transactions.reading() as connection:
             return live_digests(connection, category, digests)
 
+    def digests(self, category: str) -> frozenset[str]:
+        """The sha256 (hex) of every live reference of a category; none of one that there is not."""
+        statement = select(ReferenceRow.image_sha256).join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
+        with self._transactions.reading() as connection:
+            return frozenset(connection.scalars(statement.where(CategoryRow.name == category, LIVE)))
+
     def profiles(self) -> dict[str, Profile]:
         """How the live references of each category were stored, by its name."""
         columns = (ReferenceRow.encoding, ReferenceRow.reading, ReferenceRow.width, ReferenceRow.height)

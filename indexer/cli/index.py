@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,17 @@ from indexer.cli.geometry_options import (
     Window,
     geometry_choice,
 )
-from indexer.cli.options import Data, DatabaseUrl, EncoderName, bit_depth_option, fail, printer, read_settings, sign
+from indexer.cli.options import (
+    Data,
+    DatabaseUrl,
+    EncoderName,
+    Ray,
+    bit_depth_option,
+    fail,
+    printer,
+    read_settings,
+    sign,
+)
 from indexer.imaging.listing import IMAGE_SUFFIXES, is_folder
 from indexer.text import readable
 
@@ -49,6 +60,7 @@ def index(
     resized: Resized = None,
     window: Window = None,
     on_mismatch: OnMismatch = None,
+    ray: Ray = None,
 ) -> None:
     """Add folders of images of good parts as references, in bulk.
 
@@ -61,6 +73,9 @@ def index(
 
     The geometry options apply to new categories, see `touchstone geometry advise`; by default the whole image is
     inspected, on at most 784 cells. Existing categories keep their geometry, see `touchstone rebuild --category`.
+
+    With --ray, nodes of a Ray cluster read and encode the images, and this command commits them, with the same result.
+    FOLDER and encoder must have the same paths on every node: see docs/scale.md.
 
     Exit code: 0 all images are references now; 1 some were refused; 2 nothing was done.
 
@@ -76,8 +91,10 @@ def index(
     # torch takes seconds to import; --help should not.
     from indexer.calibration.rate_advice import rate_advice
     from indexer.catalogue.engine import DatabaseError
-    from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
+    from indexer.cluster import connected
+    from indexer.domain.errors import CatalogueError, ClusterError, EncoderError, FeatureSpaceMismatch
     from indexer.encoders import load_encoder
+    from indexer.jobs.bulk_encoding import BulkEncoding, LocalEncoding
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
     from indexer.jobs.bulk_index import bulk_index as run
     from indexer.jobs.encoder_of_memory import encoder_of_memory
@@ -89,7 +106,8 @@ def index(
     console = printer()
     try:
         listing = find_categories(folder)
-        loaded = load_encoder(encoder_of_memory(settings))
+        chosen = encoder_of_memory(settings)
+        loaded = load_encoder(chosen)
         library = ReferenceStore.open(
             settings.data,
             loaded.space,
@@ -101,15 +119,22 @@ def index(
             if library.corrupt_segments:
                 [first, *_] = library.corrupt_segments
                 raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
-            with progress() as shown:
+            with progress() as shown, connected(ray) if ray else nullcontext():
                 task = shown.task("", sum(len(category.paths) for category in listing.categories))
 
                 def advance(tally: IndexReport, count: int) -> None:
                     task.advance(count, tally.category)
 
+                encoding: BulkEncoding
+                if ray:
+                    from indexer.jobs.ray_encoding import RayEncoding
+
+                    encoding = RayEncoding(chosen, loaded.space, settings.image_limits)
+                else:
+                    encoding = LocalEncoding(loaded, settings.image_limits, settings.decode_threads)
                 reports = run(
                     library,
-                    loaded,
+                    encoding,
                     listing.categories,
                     limits=settings.image_limits,
                     decoders=settings.decode_threads,
@@ -128,6 +153,7 @@ def index(
         EncoderError,
         FeatureSpaceMismatch,
         CatalogueError,
+        ClusterError,
         DatabaseError,
         OSError,
         ValueError,

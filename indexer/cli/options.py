@@ -30,6 +30,13 @@ EncoderName = Annotated[
         "[TOUCHSTONE_ENCODER; default: builtin]."
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on this Ray cluster: HOST:PORT of its head node, auto on one of its nodes, or local.",
+    ),
+]
 
 
 def read_settings(kind: type[S], **options: object) -> S:

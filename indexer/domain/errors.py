@@ -21,6 +21,7 @@ OriginalUnreadable              a stored image that is missing or changed
 FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
 GeometryError                   (ValueError) an input geometry that cannot be
 EncoderError                    (ValueError) an encoder that cannot be loaded or fetched as asked
+ClusterError                    a Ray cluster that cannot be reached or used
 OtherProportions                (ValueError) an image that does not fit its category's geometry
 OSError
 ├── StorageFull                 no space left on the disk
@@ -169,6 +170,10 @@ class FeatureSpaceMismatch(RuntimeError):
 
 class GeometryError(ValueError):
     """An input geometry that cannot be; the message is one line that names what would fit."""
+
+
+class ClusterError(Exception):
+    """A Ray cluster cannot be reached, or fails for good."""
 
 
 class OtherProportions(ValueError):

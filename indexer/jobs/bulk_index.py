@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
-from indexer.cores import Cores
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import GeometryError, OtherProportions
+from indexer.domain.errors import GeometryError
 from indexer.domain.finding import Finding
 from indexer.domain.geometry import InputGeometry, Size
 from indexer.domain.geometry_choice import GeometryChoice, GeometryPolicy
 from indexer.domain.photo_quality import PhotoQuality
 from indexer.domain.profile import Profile
 from indexer.domain.reading import Reading
-from indexer.encoders import Encoder, PreparedImage, prepare
-from indexer.encoders.encode_images import encode_images
 from indexer.imaging.decode import ImageLimits, ImageRejected, has_sixteen_bits, image_size, read_image
-from indexer.imaging.encode import detect_suffix
 from indexer.imaging.listing import is_folder, list_folders, list_images, list_visible
-from indexer.imaging.reading import read_pixels, reading_for
+from indexer.jobs.bulk_encoding import BulkEncoding, CategoryPlan, EncodedImage
 from indexer.memory import EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
 from indexer.references.stored_calibrations import stored_statistics
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
-from indexer.screening.photo_quality import photo_quality_of
 from indexer.search import PatchSearchEngine
 from indexer.search.cost import geometry_of_new
-from indexer.text import MAX_FILENAME_LENGTH, MAX_LENGTH, TextRejected, category_name, readable
+from indexer.text import MAX_LENGTH, TextRejected, category_name, readable
 
-BATCH = 8  # images encoded at once
 _COMMIT = 32  # images made references together: what a kill costs at most
 _SAMPLED = 64  # images of a category whose values tell how many bits their files use
 _GOOD = Path("train") / "good"
@@ -86,20 +80,6 @@ class IndexReport:
     images_until_outlier_check: int | None = None
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    path: Path
-    original: SourceImage
-    prepared: PreparedImage
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    path: Path
-    original: SourceImage
-    codes: EncodedReferences
-
-
 def find_categories(root: Path) -> FolderLayout:
     """What lies under a folder: `<category>/train/good/*` (MVTec-AD) or `<category>/*`, category by category.
 
@@ -136,7 +116,7 @@ def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
 
 def bulk_index(
     library: ReferenceStore,
-    encoder: Encoder,
+    encoding: BulkEncoding,
     folders: Sequence[CategoryFolder],
     *,
     limits: ImageLimits,
@@ -149,52 +129,63 @@ def bulk_index(
 ) -> tuple[IndexReport, ...]:
     """Make the images references of their categories; what is one already is neither encoded nor added again.
 
-    advance: told the category's report and how many more images are done. Every 32 images are committed together, so
-    that a kill loses no more than those, and another run goes on from there. Images that cannot be used are reported
-    and skipped. screen: what to search with to hold the images of each commit against each other and against the
+    encoding: what encodes them; this process alone commits. advance: told the category's report and how many more
+    images are done. Every 32 images are committed together, so that a kill loses no more than those, and another run
+    goes on from there. Images that cannot be used are reported and skipped. decoders: threads that look at a sample of
+    each folder. screen: what to search with to hold the images of each commit against each other and against the
     references there are, as the service does; None adds them without. Findings stay with the references, and an image
     is refused for those that the category's settings name. depth: bits in use, of files that have 16 a channel; None
     for what the category has, or what the values tell. policy, choice: how new categories are inspected, and what was
     said of that; those that there are keep what they have. StorageFull and CatalogueError end it; what was committed
     stays.
     """
-    reports, codec = [], library.memory.codec
-    with Cores() as cores, ThreadPoolExecutor(decoders, thread_name_prefix="decode") as pool:
-        on_cores = cores.encoding(encoder)
-        for folder in folders:
-            report = IndexReport(folder.category)
-            reports.append(report)
-            if folder.misnamed is not None:
-                report.rejected = [RejectedImage(path, folder.misnamed) for path in folder.paths]
+    reports = [IndexReport(folder.category) for folder in folders]
+
+    def planned() -> Iterator[CategoryPlan]:
+        for number, (folder, report) in enumerate(zip(folders, reports, strict=True)):
+            plan = folder.misnamed or _plan(library, number, folder, limits, decoders, depth, policy, choice)
+            if isinstance(plan, str):
+                report.rejected = [RejectedImage(path, plan) for path in folder.paths]
                 advance(report, len(folder.paths))
-                continue
-            try:
-                geometry = _geometry(library, folder, limits, policy or GeometryPolicy(), choice)
-            except GeometryError as error:
-                report.rejected = [RejectedImage(path, f"geometry: {error}.") for path in folder.paths]
-                advance(report, len(folder.paths))
-                continue
-            screened = None if screen is None else _Screener(library, screen, folder.category, geometry)
-            waiting: list[_Encoded] = []
-            reading = _reading(pool, library, folder, limits, depth)
-            for batch in _loaded_ahead(pool, library, encoder, folder, limits, reading, geometry):
-                fresh = [loaded for _, loaded in batch if isinstance(loaded, _Loaded)]
-                for path, loaded in batch:
-                    if not isinstance(loaded, _Loaded):
-                        _note(report, path, loaded)
-                if fresh:
-                    features = encode_images(on_cores, [loaded.prepared for loaded in fresh])
-                    waiting += (
-                        _Encoded(loaded.path, loaded.original, codec.encode(image_features))
-                        for loaded, image_features in zip(fresh, features, strict=True)
-                    )
-                if len(waiting) >= _COMMIT:
-                    _commit(library, report, geometry, waiting, screened)
-                    waiting = []
-                advance(report, len(batch))
-            if waiting:
-                _commit(library, report, geometry, waiting, screened)
+            else:
+                yield plan
+
+    for plan, batches in groupby(encoding.encode(planned(), library), key=lambda batch: batch.plan):
+        report = reports[plan.number]
+        screened = None if screen is None else _Screener(library, screen, plan.category, plan.geometry)
+        waiting: list[EncodedImage] = []
+        for batch in batches:
+            for path, image in batch.images:
+                if isinstance(image, EncodedImage):
+                    waiting.append(image)
+                else:
+                    _note(report, path, image)
+            if len(waiting) >= _COMMIT:
+                _commit(library, report, plan.geometry, waiting, screened)
+                waiting = []
+            advance(report, len(batch.images))
+        if waiting:
+            _commit(library, report, plan.geometry, waiting, screened)
     return tuple(reports)
+
+
+def _plan(
+    library: ReferenceStore,
+    number: int,
+    folder: CategoryFolder,
+    limits: ImageLimits,
+    decoders: int,
+    depth: BitDepth | None,
+    policy: GeometryPolicy | None,
+    choice: GeometryChoice | None,
+) -> CategoryPlan | str:
+    """How a folder's images are inspected and read, or why they cannot be."""
+    try:
+        geometry = _geometry(library, folder, limits, policy or GeometryPolicy(), choice)
+    except GeometryError as error:
+        return f"geometry: {error}."
+    reading = _reading(library, folder, limits, decoders, depth)
+    return CategoryPlan(number, folder.category, folder.paths, geometry, reading)
 
 
 def _note(report: IndexReport, path: Path, reason: str | None) -> None:
@@ -229,10 +220,10 @@ def _size(path: Path, limits: ImageLimits) -> Size | None:
 
 
 def _reading(
-    pool: ThreadPoolExecutor,
     library: ReferenceStore,
     category_folder: CategoryFolder,
     limits: ImageLimits,
+    decoders: int,
     depth: BitDepth | None,
 ) -> Reading:
     """How a category's images are read: see `Profile.reading`. Some from all over the folder are looked at."""
@@ -242,7 +233,8 @@ def _reading(
     largest: list[int] = []
     if depth is None and profile.depths_are_open:
         sample = category_folder.paths[:: -(-len(category_folder.paths) // _SAMPLED)]
-        largest = [size for size in pool.map(lambda path: _largest(path, limits), sample) if size is not None]
+        with ThreadPoolExecutor(decoders, thread_name_prefix="sample") as pool:
+            largest = [size for size in pool.map(lambda path: _largest(path, limits), sample) if size is not None]
     return profile.reading(depth, max(largest, default=None))
 
 
@@ -255,59 +247,6 @@ def _largest(path: Path, limits: ImageLimits) -> int | None:
         return read_image(path, limits).max_value
     except (ImageRejected, OSError):
         return None
-
-
-def _loaded_ahead(
-    pool: ThreadPoolExecutor,
-    library: ReferenceStore,
-    encoder: Encoder,
-    category_folder: CategoryFolder,
-    limits: ImageLimits,
-    reading: Reading,
-    geometry: InputGeometry,
-) -> Iterator[list[tuple[Path, _Loaded | str | None]]]:
-    """Batches of a category's images, each decoded while the one before is worked on."""
-    geometries = (geometry, encoder.space.global_geometry)
-
-    def load(path: Path) -> _Loaded | str | None:
-        """The image; None if it is a reference already; or why it cannot be used."""
-        try:
-            data = path.read_bytes() if path.stat().st_size <= limits.max_bytes else b""
-            digest = hashlib.sha256(data).hexdigest()
-            if data and library.find_existing(category_folder.category, [digest]):
-                return None
-            # Given a path, the decoder says what is wrong with its size.
-            stored = read_image(data or path, limits, geometries, reading.stored_as)
-            own_reading = reading_for(stored, reading)
-            prepared = prepare(read_pixels(stored, own_reading, geometries), *geometries, stored.size)
-        except ImageRejected as refused:
-            return refused.detail
-        except OtherProportions as error:
-            return f"{error}.".capitalize()
-        except OSError as error:
-            return f"It cannot be read: {error.strerror}."
-        width, height = stored.size
-        quality = photo_quality_of(prepared.window, width, height)
-        original = SourceImage(
-            readable(path.name, MAX_FILENAME_LENGTH),
-            data,
-            digest,
-            detect_suffix(data),
-            width,
-            height,
-            quality,
-            encoding=stored.encoding,
-            reading=own_reading,
-        )
-        return _Loaded(path, original, prepared)
-
-    def begin(start: int) -> list[tuple[Path, Future[_Loaded | str | None]]]:
-        return [(path, pool.submit(load, path)) for path in category_folder.paths[start : start + BATCH]]
-
-    ahead = begin(0)
-    for start in range(0, len(category_folder.paths), BATCH):
-        batch, ahead = ahead, begin(start + BATCH)
-        yield [(path, future.result()) for path, future in batch]
 
 
 class _Screener:
@@ -339,12 +278,16 @@ def _commit(
     library: ReferenceStore,
     report: IndexReport,
     geometry: InputGeometry,
-    waiting: Sequence[_Encoded],
+    waiting: Sequence[EncodedImage],
     screened: _Screener | None,
 ) -> None:
+    # Many were encoded before those of the last commit were references.
+    existing = library.find_existing(report.category, [encoded.original.sha256 for encoded in waiting])
+    report.duplicates += sum(encoded.original.sha256 in existing for encoded in waiting)
+    waiting = [encoded for encoded in waiting if encoded.original.sha256 not in existing]
     images = [encoded.original for encoded in waiting]
     codes = {encoded.original.sha256: encoded.codes for encoded in waiting}
-    if screened is not None:
+    if images and screened is not None:
         decision = screened.decide(images, codes)
         report.images_until_outlier_check = decision.images_until_outlier_check
         for position, reason in decision.refused.items():

@@ -16,6 +16,7 @@ from indexer.catalogue.data_folder import DataFolder
 from indexer.cores import Cores, SideBySide
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
+from indexer.jobs.bulk_encoding import LocalEncoding
 from indexer.jobs.bulk_index import bulk_index as index_folders
 from indexer.jobs.bulk_index import find_categories
 from indexer.jobs.reencode import ReencodeJob
@@ -125,8 +126,9 @@ def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path
     parts, root, limits = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data", ImageLimits()
     first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
     with closing(ReferenceStore.open(root, first.space)) as library:
+        encoding = LocalEncoding(first, limits, 1)
         [report] = index_folders(
-            library, first, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
+            library, encoding, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
         )
     assert report.added == 4
     second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))

@@ -14,7 +14,7 @@ from indexer import catalogue
 from indexer.catalogue import migrations
 
 _DOMAIN = sorted(Path(catalogue.__file__).parents[1].glob("domain/[a-z]*.py"))
-HEAVY = {"torch", "cv2", "faiss", "transformers", "alembic", "numpy", "PIL"}
+HEAVY = {"ray", "torch", "cv2", "faiss", "transformers", "alembic", "numpy", "PIL"}
 
 
 def modules_after(code: str) -> set[str]:

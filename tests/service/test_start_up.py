@@ -14,7 +14,7 @@ from tests.helpers.server_process import free_port
 # Each takes tenths of a second or more, and is loaded when somebody needs it.
 NOT_NEEDED = {
     *("alembic", "psycopg"),  # migrations, PostgreSQL
-    *("transformers", "openvino", "onnx", "onnxruntime", "triton"),  # other encoders, runtimes and devices
+    *("transformers", "openvino", "onnx", "onnxruntime", "triton", "ray"),  # other encoders, runtimes and devices
     *("torch._dynamo", "torch._inductor", "torch.onnx", "sympy"),  # compiling
     *("reportlab", "opentelemetry.sdk", "httpx", "rich"),  # PDF reports, traces, clients, progress bars
     *("sklearn", "scipy", "pandas", "matplotlib"),  # `touchstone evaluate`

@@ -1,0 +1,36 @@
+"""A Ray cluster of several nodes on this machine, each of which can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+from ray.cluster_utils import Cluster
+
+_STORE = 128 << 20  # bytes of a node's object store
+
+
+@contextmanager
+def ray_cluster(workers: int) -> Iterator[Cluster]:
+    """A head node that runs no work, and as many nodes of one CPU each."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": _STORE, "include_dashboard": False}
+    )
+    try:
+        for _ in range(workers):
+            cluster.add_node(num_cpus=1, object_store_memory=_STORE)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def kill_worker(name: str) -> bool:
+    """Kill a process that works for the cluster under a name; False while there is none."""
+    for process in psutil.Process().children(recursive=True):
+        if process.name().startswith(f"ray::{name}"[:15]):
+            os.kill(process.pid, signal.SIGKILL)
+            return True
+    return False
