@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from indexer.domain.roi import RegionOfInterest
 
 PAPER_SHARE = 0.01  # section 3.3
+ANYWHERE = 255  # the ρ at which a patch is compared with those of all places, whatever the grid
 
 
 @dataclass(frozen=True)
 class ScoringSettings:
     """K, ρ and the layer weights w of the paper; weights are ≥ 0, scaled to sum 1, uniform when None.
 
-    region: what of the image scores; None is all of it, as in the paper. pooled_share: of the map's pixels, the largest
-    of which the score is the mean, in (0, 1].
+    rho: cells; `ANYWHERE`: a patch is compared with those of all places. region: what of the image scores; None is all
+    of it, as in the paper. pooled_share: of the map's pixels, the largest of which the score is the mean, in (0, 1].
     """
 
     k: int = 150

@@ -17,7 +17,7 @@ from indexer.memory.device_cache import CodeSource, HostCodes
 from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.native import InstructionSet, Search, instruction_sets, library
-from indexer.search.neighbourhood import neighbour_cells
+from indexer.search.neighbourhood import covers, neighbour_cells
 from indexer.search.torch_engine import TorchEngine
 
 _STEP = 32  # values: queries are padded to a multiple of what the widest instruction set multiplies at a time
@@ -72,7 +72,7 @@ class NativeEngine(GlobalRetrieval):
         once with all of them."""
         grid = memory.table_of(queries[0].rows).grid
         too_long = memory.codec.has_levels and memory.codec.dim > _MAX_LEVELS
-        if too_long or max(query.rho for query in queries) >= max(grid) - 1:
+        if too_long or covers(grid, max(query.rho for query in queries)):
             return self._over_all_cells.search(memory, queries)
         together: dict[tuple[int, int], list[int]] = {}
         for number, query in enumerate(queries):

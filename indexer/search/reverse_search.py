@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
-from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
+from indexer.search.neighbourhood import OUTSIDE, covers, neighbour_cells
 
 _BLOCK_BYTES = 4 << 20  # decoded codes of one block of cells, so that it stays in the cache
 
@@ -23,11 +23,13 @@ def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[
     other way round: there one image's patches look for the best among many references. Returns float32 (k, layers,
     cells).
     """
+    offered = memory.codec.to_basis(features.patches[0].to("cpu", torch.float32))  # (layers, cells, dim)
+    codes = [memory.codes_of(int(row)) for row in rows]
+    if covers(features.grid, rho):
+        return np.stack([_over_all_cells(memory.codec.decode(code), offered).numpy() for code in codes])
     neighbours = torch.from_numpy(neighbour_cells(features.grid, rho).copy())  # (cells, n)
     outside = neighbours == OUTSIDE
     targets = neighbours.clamp_min(0)
-    offered = memory.codec.to_basis(features.patches[0].to("cpu", torch.float32))  # (layers, cells, dim)
-    codes = [memory.codes_of(int(row)) for row in rows]
     layers, cells, dim = offered.shape
     step = max(1, min(cells, _BLOCK_BYTES // (4 * len(rows) * dim)))
     best = torch.empty((len(rows), layers, cells))
@@ -53,13 +55,20 @@ def max_similarity_at(
 
     features: one image's, as a batch of one. rows: the references among which the best is sought.
     """
-    table = neighbour_cells(features.grid, rho)
     layers, cells = np.nonzero(where)
-    around = np.where(table[cells] == OUTSIDE, cells[:, None], table[cells])  # (m, n): each cell is its own neighbour
     queries = memory.codec.to_basis(features.patches[0].to("cpu", torch.float32)[layers, cells])  # (m, dim)
+    best = torch.full((len(cells),), -2.0)
+    if covers(features.grid, rho):
+        for layer in np.unique(layers):
+            chosen = torch.from_numpy(np.flatnonzero(layers == layer))
+            for row in rows:
+                stored = memory.codec.decode(memory.codes_of(int(row))[layer])
+                best[chosen] = torch.maximum(best[chosen], _over_all_cells(queries[chosen], stored))
+        return best.numpy()
+    table = neighbour_cells(features.grid, rho)
+    around = np.where(table[cells] == OUTSIDE, cells[:, None], table[cells])  # (m, n): each cell is its own neighbour
     candidates = len(rows) * around.shape[1]
     step = max(1, _BLOCK_BYTES // (4 * candidates * memory.space.dim))
-    best = torch.empty(len(cells))
     for start in range(0, len(cells), step):
         part = slice(start, start + step)
         codes = _codes_at(memory, rows, layers[part], around[part])  # (step, k · n, code_size)
@@ -67,6 +76,13 @@ def max_similarity_at(
         best[part] = torch.bmm(stored, queries[part, :, None]).amax(dim=(1, 2))
     result: NDArray[np.float32] = best.numpy()
     return result
+
+
+def _over_all_cells(asking: torch.Tensor, offered: torch.Tensor) -> torch.Tensor:
+    """The largest inner product of each patch (…, n, dim) with any of (…, cells, dim), (…, n), some at a time."""
+    step = max(1, _BLOCK_BYTES // (4 * offered.shape[-2]))
+    parts = torch.split(asking, step, dim=-2)
+    return torch.cat([(part @ offered.transpose(-1, -2)).amax(dim=-1) for part in parts], dim=-1)
 
 
 def _codes_at(

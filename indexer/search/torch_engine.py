@@ -15,7 +15,7 @@ from indexer.memory import MemoryBank
 from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
 from indexer.search.engine import PatchMatches, PatchQuery, search_by_grid
 from indexer.search.gpu_global_index import GlobalRetrieval
-from indexer.search.neighbourhood import OUTSIDE, neighbour_cells
+from indexer.search.neighbourhood import OUTSIDE, covers, neighbour_cells
 
 # Bytes of one decoded block of cells: on a CPU it should stay in the cache between decoding and the product.
 _BLOCK_BYTES = {"cpu": 7 << 20, "cuda": 256 << 20}
@@ -56,6 +56,13 @@ class _Selection:
             torch.amax(scores.index_select(-1, self.columns), dim=-1, out=out)
         else:
             out.fill_(_NO_MATCH)
+
+    def best_of_all(self, scores: torch.Tensor, k: int, out: torch.Tensor) -> None:
+        """The same over all stored cells: inner products (cells, stored cells · k)."""
+        if self.columns is None:
+            torch.amax(scores, dim=1, out=out)
+        else:
+            self.best_of(scores.view(len(scores), -1, k).amax(1), out)
 
 
 class TorchEngine(GlobalRetrieval):
@@ -118,7 +125,7 @@ class TorchEngine(GlobalRetrieval):
         """
         rows = np.unique(np.concatenate([image.rows for image in images]))
         grid = memory.table_of(rows).grid
-        over = self._search_all_cells if rho >= max(grid) - 1 else self._search_neighbourhood
+        over = self._search_all_cells if covers(grid, rho) else self._search_neighbourhood
         layers, cells, _ = images[0].patches.shape
         best = np.full((sum(len(image.selections) for image in images), layers, cells), _NO_MATCH, np.float32)
         queries = [memory.codec.to_basis(image.patches.to(self._device, torch.float32)) for image in images]
@@ -181,17 +188,19 @@ class TorchEngine(GlobalRetrieval):
         """The references of one pass, where every cell is a candidate for every other: (selections, layers, cells)."""
         layers, cells, _ = queries[0].shape
         blocks = _Blocks(memory, chunks, self._device)
+        together = max(1, _BLOCK_BYTES[self._device.type] // (4 * cells * blocks.k))  # keep products in the cache
         similarities = torch.empty((cells,), device=self._device)
         best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
             for start in range(0, cells, blocks.step):
-                stored = blocks.decoded(layer, start, min(start + blocks.step, cells)).flatten(0, 1)
+                stored = blocks.decoded(layer, start, min(start + blocks.step, cells))
                 for image, chosen in groupby(enumerate(selections), lambda pair: pair[1].image):
-                    scores = queries[image][layer] @ stored.T  # (cells, count · k)
-                    over_cells = scores.view(cells, -1, blocks.k).amax(1)  # (cells, k)
-                    for index, selection in chosen:
-                        selection.best_of(over_cells, similarities)
-                        torch.maximum(best[index, layer], similarities, out=best[index, layer])
+                    asking = list(chosen)
+                    for part in torch.split(stored, together):
+                        scores = queries[image][layer] @ part.flatten(0, 1).T  # (cells, count · k)
+                        for index, selection in asking:
+                            selection.best_of_all(scores, blocks.k, similarities)
+                            torch.maximum(best[index, layer], similarities, out=best[index, layer])
         return best.cpu().numpy()
 
     def _columns(self, there: NDArray[np.int64], selected: NDArray[np.int64]) -> torch.Tensor | None:

@@ -233,7 +233,7 @@ def _to_device(device: torch.device, *arrays: NDArray[np.generic]) -> list[torch
 
 @lru_cache(maxsize=16)
 def _neighbours_on(device: torch.device, grid: tuple[int, int], rho: int) -> torch.Tensor:
-    return torch.from_numpy(neighbour_cells(grid, rho).astype(np.int32)).to(device)
+    return torch.from_numpy(np.ascontiguousarray(neighbour_cells(grid, rho), np.int32)).to(device)
 
 
 def _owners(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.domain.errors import NoReferencesError
 from indexer.domain.geometry import Frame
 from indexer.domain.json_types import JsonObject, JsonValue
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.scoring_settings import ANYWHERE, ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
 from indexer.scoring.scoring import scores_by_share
@@ -22,6 +22,7 @@ from indexer.search import PatchSearchEngine, best_similarities
 
 _KS = (10, 30, 100)
 _RHOS = (0, 1, 2)
+_MAX_CELLS_ANYWHERE = 1024  # above them, comparing every cell with every other takes too long to be tried
 _SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
@@ -57,14 +58,15 @@ class CandidateGrid:
     shares: tuple[float, ...]
 
     @classmethod
-    def around(cls, present: ScoringSettings, balanced: Sequence[float], references: int) -> CandidateGrid:
+    def around(cls, present: ScoringSettings, balanced: Sequence[float], references: int, cells: int) -> CandidateGrid:
         """What is tried beside the present settings.
 
         balanced: the layers' weights that the references say. Beside the present ones: all layers alike, each layer at
-        twice its weight, left out, or alone.
+        twice its weight, left out, or alone. cells: of the grid.
         """
         ks = [present.k, *(k for k in _KS if k < references and k != present.k)]
-        rhos = [present.rho, *(rho for rho in _RHOS if rho != present.rho)]
+        radii = (*_RHOS, ANYWHERE) if cells <= _MAX_CELLS_ANYWHERE else _RHOS
+        rhos = [present.rho, *(rho for rho in radii if rho != present.rho)]
         shares = [present.pooled_share, *(share for share in _SHARES if share != present.pooled_share)]
         return cls(tuple(ks), tuple(rhos), _layer_weights(present.layer_weights, balanced), tuple(shares))
 

@@ -129,4 +129,5 @@ def _candidate_grid(
     """What is tried under one geometry; the layer weights that the references say are those of `searched`."""
     by_references = searched.balance_layers(memory.frame(category), replace(scoring, layer_weights=None)).layer_weights
     weights = by_references or (1.0,) * len(memory.space.layers)
-    return CandidateGrid.around(scoring, weights, len(memory.rows_of(category)))
+    rows, columns = memory.frame(category).grid
+    return CandidateGrid.around(scoring, weights, len(memory.rows_of(category)), rows * columns)

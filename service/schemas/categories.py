@@ -12,6 +12,7 @@ from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import MAX_DEFECT_CLASSES
 from indexer.domain.finding import FindingKind
 from indexer.domain.roi import RegionOfInterest
+from indexer.domain.scoring_settings import ANYWHERE
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
 from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
@@ -63,7 +64,12 @@ class SettingsPatch(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
 
     k: JsonInt = Field(150, ge=1, le=100_000, description="References retrieved per image.")
-    rho: JsonInt = Field(1, ge=0, le=16, description="Neighbourhood radius in grid cells.")
+    rho: JsonInt = Field(
+        1,
+        ge=0,
+        le=ANYWHERE,
+        description="Neighbourhood radius in grid cells, 0 to 16; 255: parts may lie anywhere.",
+    )
     layer_weights: list[Annotated[JsonFloat, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         None,
         description="One weight per layer; null: computed from the references, so that layers in which good parts vary "

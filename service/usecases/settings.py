@@ -12,9 +12,13 @@ from indexer.domain.bit_depth import FULL
 from indexer.domain.category import SettingsChanges
 from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
+from indexer.domain.scoring_settings import ANYWHERE
 from indexer.imaging.roi import region_from_mask, roi_cells
 from service.errors import Conflict, InvalidSetting
 from service.state import AppState
+
+_MAX_RADIUS = 16  # beyond it tables of neighbours take more memory than references
+_MAX_CELLS_ANYWHERE = 4096  # 3 × 10¹¹ operations an image with 150 references of 64 values a patch, in each layer
 
 
 def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> SettingsChanges:
@@ -29,6 +33,8 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
             detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
             raise InvalidSetting(detail)
         changes["layer_weights"] = tuple(weights)
+    if (rho := changes.get("rho", 0)) > _MAX_RADIUS:
+        _check_anywhere(state, name, rho)
     if "bit_depth" in changes:
         depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
         if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
@@ -44,6 +50,18 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
 def masked_region(state: AppState, name: str, inside: NDArray[np.bool_]) -> RegionOfInterest | None:
     """The region of a mask, bool (height, width); None for the whole image. InvalidSetting when there is none."""
     return _usable_region(state, name, lambda: region_from_mask(inside))
+
+
+def _check_anywhere(state: AppState, name: str, rho: int) -> None:
+    """InvalidSetting for another radius, or a grid that is too fine for this one."""
+    rows, columns = state.library.memory.frame(name).grid
+    if rho != ANYWHERE:
+        raise InvalidSetting(f"rho: give 0 to {_MAX_RADIUS}, or {ANYWHERE} for parts that may lie anywhere.")
+    if rows * columns > _MAX_CELLS_ANYWHERE:
+        raise InvalidSetting(
+            f"rho: parts may lie anywhere in grids of at most {_MAX_CELLS_ANYWHERE} cells; here there are "
+            f"{rows * columns}."
+        )
 
 
 def _usable_region(state: AppState, name: str, read: Callable[[], RegionOfInterest | None]) -> RegionOfInterest | None:

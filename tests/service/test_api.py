@@ -182,12 +182,28 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
     assert client.patch("/categories/disc", json={"threshold": None}).json()["settings"]["threshold"] is None
 
 
+def test_parts_may_lie_anywhere(client: TestClient) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    sent = files(part(77))
+    before = client.post("/detect", files=sent).json()["results"][0]
+    assert client.patch("/categories/disc", json={"rho": 255, "threshold": 0.0001}).json()["settings"]["rho"] == 255
+    wait_until_calibrated(client, "disc")
+    after = client.post("/detect", files=sent).json()["results"][0]
+    assert 0 < after["score"] < before["score"]
+    retrieved = [reference["reference_id"] for reference in after["references"]]
+    assert after["regions"][0]["nearest_patch"]["reference_id"] in retrieved
+    onboard(client, "disc", part(5))  # compared with those that are there
+    wait_until_calibrated(client, "disc")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"k": 0},
         {"rho": -1},
-        {"rho": 99},
+        {"rho": 17},
+        {"rho": 254},
+        {"rho": 256},
         {"false_reject_rate": 0},
         {"false_reject_rate": 1},
         {"threshold": -1},

@@ -1434,7 +1434,7 @@ class SettingsChanges(TypedDict, total=False):
     """References retrieved per image. 1 to 100000."""
 
     rho: int
-    """Neighbourhood radius in grid cells. 0 to 16."""
+    """Neighbourhood radius in grid cells, 0 to 16; 255: parts may lie anywhere. 0 to 255."""
 
     layer_weights: Sequence[float] | None
     """One weight per layer; None: computed from the references, so that layers in which good parts vary more weigh
@@ -1489,7 +1489,7 @@ class PreviewedSettings(TypedDict, total=False):
     """References retrieved per image. 1 to 100000."""
 
     rho: int
-    """Neighbourhood radius in grid cells. 0 to 16."""
+    """Neighbourhood radius in grid cells, 0 to 16; 255: parts may lie anywhere. 0 to 255."""
 
     layer_weights: Sequence[float] | None
     """One weight per layer; None: computed from the references, so that layers in which good parts vary more weigh

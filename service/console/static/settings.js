@@ -22,7 +22,7 @@ export async function showSettings(place, category, signal) {
     threshold: number("threshold", { min: 0, max: 2, step: "any", required: false, placeholder: t("settings.calibrated") }),
     unfamiliar_rate: number("unfamiliar_rate", { min: 0.0001, max: 99, step: "any" }),
     k: number("k", { min: 1, max: 100000, step: 1 }),
-    rho: number("rho", { min: 0, max: 16, step: 1 }),
+    rho: number("rho", { min: 0, max: 255, step: 1 }),
     pooled_share: number("pooled_share", { min: 0.001, max: 100, step: "any" }),
     review_band: number("review_band", { min: 0, max: 100, step: "any" }),
   };

@@ -187,21 +187,23 @@ def test_a_reference_whose_codes_are_gone_is_taken_out_all_the_same() -> None:
     assert_same(after, finished(leave_one_out(restarted, ENGINE, "nut", 150, 1)))
 
 
-def test_what_an_image_is_to_others_is_what_they_find_in_it() -> None:
+@pytest.mark.parametrize("rho", [1, 3, 4, 255])
+def test_what_an_image_is_to_others_is_what_they_find_in_it(rho: int) -> None:
     memory, stored = filled(7, "fp32")
     rows = [1, 3, 4]
-    result = reverse_similarities(memory, memory.features_of(6), rows, 1)
+    result = reverse_similarities(memory, memory.features_of(6), rows, rho)
     for position, row in enumerate(rows):
-        expected = best_similarities(stored[row], stored[[6]], memory.space.global_grid, 1)
+        expected = best_similarities(stored[row], stored[[6]], memory.space.global_grid, rho)
         np.testing.assert_allclose(result[position], expected, atol=1e-5)
 
 
-def test_some_cells_are_searched_as_all_are() -> None:
+@pytest.mark.parametrize("rho", [1, 3, 4, 255])
+def test_some_cells_are_searched_as_all_are(rho: int) -> None:
     memory, _ = filled(7, "int8")
     features, rows = memory.features_of(0), np.array([1, 2, 5])
     where = np.random.default_rng(0).random((2, 20)) < 0.3
-    whole = ENGINE.max_similarity(memory, features.patches[0], rows, 1)
-    np.testing.assert_allclose(max_similarity_at(memory, features, rows, 1, where), whole[where], atol=1e-6)
+    whole = ENGINE.max_similarity(memory, features.patches[0], rows, rho)
+    np.testing.assert_allclose(max_similarity_at(memory, features, rows, rho, where), whole[where], atol=1e-6)
 
 
 def test_layers_are_weighed_so_that_each_adds_alike_to_the_distances_of_good_parts() -> None:

@@ -24,7 +24,7 @@ def test_all_candidates_score_an_image_as_searches_of_their_own_do(region: Regio
     memory, _ = filled(60, "fp32")
     query = random_features(memory.space, 1, 99)
     present = ScoringSettings(20, 2, (0.6, 0.4), region, 0.03)
-    grid = CandidateGrid.around(present, (0.25, 0.75), 30)
+    grid = CandidateGrid.around(present, (0.25, 0.75), 30, 20)
     scale = np.random.default_rng(0).uniform(0.5, 1.5, (2, 20)).astype(np.float32)
     steps = score_candidates(memory, ENGINE, query, "nut", memory.frame("nut"), present, grid, scale)
     shares = []
@@ -46,12 +46,14 @@ def test_all_candidates_score_an_image_as_searches_of_their_own_do(region: Regio
 
 def test_the_first_candidate_is_the_present_scoring_and_the_others_say_what_they_change() -> None:
     present = ScoringSettings(150, 1, None, None, 0.01)
-    grid = CandidateGrid.around(present, (0.25, 0.75), 40)
+    grid = CandidateGrid.around(present, (0.25, 0.75), 40, 784)
     assert grid.ks == (150, 10, 30)  # as many references as there are, or more, are the same as 150
+    assert grid.rhos == (1, 0, 2, 255)
+    assert CandidateGrid.around(present, (0.25, 0.75), 40, 1568).rhos == (1, 0, 2)  # where anywhere takes too long
     assert grid.candidates[0].changes == {}
     assert all(candidate.changes for candidate in grid.candidates[1:])
     assert grid.weights[0].setting is None
     assert (0.25, 0.75) not in [weights.values for weights in grid.weights[1:]]
-    explicit = CandidateGrid.around(replace(present, layer_weights=(1.0, 1.0)), (0.25, 0.75), 40)
+    explicit = CandidateGrid.around(replace(present, layer_weights=(1.0, 1.0)), (0.25, 0.75), 40, 784)
     assert [weights.setting for weights in explicit.weights[:2]] == [(1.0, 1.0), None]
     assert {"layer_weights": None} in [candidate.changes for candidate in explicit.candidates]

@@ -101,7 +101,7 @@ def test_a_geometry_in_which_the_region_of_interest_covers_no_cell_is_not_tried(
         fill_test_set(client, [textured(seed) for seed in good], [textured(seed, dotted=True) for seed in defective])
         outcome = tuned(client)
         assert outcome["error"] is None
-        assert outcome["result"]["candidates"] == 2 * 294  # with 30 and 60 cells
+        assert outcome["result"]["candidates"] == 2 * 392  # with 30 and 60 cells
 
 
 def test_where_labels_say_nothing_no_setting_is_recommended(client: TestClient) -> None:
