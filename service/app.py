@@ -36,6 +36,7 @@ from service.routes import (
     references,
     reports,
     review,
+    sign_in,
     stations,
     storage,
     tuning,
@@ -115,9 +116,11 @@ def create_app(state: AppState) -> FastAPI:
         stations,
         storage,
         admin,
+        sign_in,
         health,
     ):
         app.include_router(room.router, dependencies=[*dependencies, *checked])
-    app.include_router(health.probes, dependencies=checked)
+    for without_key in (health.probes, sign_in.without_key):
+        app.include_router(without_key, dependencies=checked)
     console.install(app)
     return app

@@ -5,6 +5,9 @@ ConfirmationNeeded          somebody should confirm first
 └── ConfirmationForbidden   somebody of another role should
 SnapshotBehind              the snapshot that was asked for is not here yet
 InvalidSetting              (ValueError) a setting that does not fit the encoder
+SignInFailed                the identity provider does not vouch for somebody
+└── NoRole                  it does, but they may do nothing here
+ProviderUnavailable         the identity provider does not answer
 """
 
 from __future__ import annotations
@@ -39,3 +42,15 @@ class SnapshotBehind(Exception):
 
 class InvalidSetting(ValueError):
     """A setting that does not fit the encoder, such as a number of layers; the message is a sentence."""
+
+
+class SignInFailed(Exception):
+    """The identity provider's answer is none that signs anybody in; the message is a sentence with the reason."""
+
+
+class NoRole(SignInFailed):
+    """Somebody signed in whose groups give no role here."""
+
+
+class ProviderUnavailable(Exception):
+    """The identity provider does not answer, or not as one; the message is a sentence with the reason."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
 
 from indexer.settings import DataSettings
 from service.loopback import is_loopback
@@ -13,6 +16,10 @@ from service.loopback import is_loopback
 if TYPE_CHECKING:  # torch takes seconds to import, which a command's --help should not
     from indexer.domain.retention import RetentionLimits
     from indexer.history.policy import RetentionPolicy
+
+
+def _from_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class Settings(DataSettings):
@@ -36,6 +43,35 @@ class Settings(DataSettings):
     )
     requests_per_minute: int = Field(
         6000, ge=0, description="Default rate limit of an API key, in requests per minute; 0: unlimited."
+    )
+
+    oidc_issuer: str | None = Field(
+        None,
+        description="URL of an OpenID Connect provider at which people sign in to the console; empty: none.",
+    )
+    oidc_client_id: str | None = Field(None, description="Client id under which the provider knows Touchstone.")
+    oidc_client_secret: str | None = Field(
+        None, repr=False, description="Client secret for the provider; empty: a public client, by PKCE alone."
+    )
+    oidc_name: str | None = Field(
+        None, description="Name of the provider on the console's button; empty: its host's name."
+    )
+    oidc_scope: str = Field("openid profile email", description="Scopes requested from the provider.")
+    oidc_role_claim: str = Field(
+        "groups",
+        description="Claim with a person's groups, in the ID token or from the userinfo endpoint; dots lead into "
+        "objects, as in `realm_access.roles`.",
+    )
+    oidc_roles: Annotated[
+        dict[str, Literal["line", "operator", "engineer", "admin"]], NoDecode, BeforeValidator(_from_json)
+    ] = Field(
+        {},
+        validate_default=True,
+        description="Role of each group as a JSON object; of several the highest counts, and who has none cannot sign "
+        "in.",
+    )
+    session_hours: float = Field(
+        12, gt=0, le=8760, description="Time after which somebody has to sign in at the provider again, in hours."
     )
 
     confirm_role: Literal["engineer", "admin"] = Field(
@@ -199,6 +235,28 @@ class Settings(DataSettings):
         if access == "open" and not is_loopback(host):
             raise ValueError(f"access is open only on a loopback address such as 127.0.0.1, not on {host!r}")
         return access
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _provider_that_nobody_can_imitate(cls, issuer: str | None, info: ValidationInfo) -> str | None:
+        if issuer is None:
+            return None
+        url = urlsplit(issuer)
+        if not url.hostname or (url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname))):
+            raise ValueError("the provider's URL begins with https://, or with http:// on a loopback address")
+        if info.data.get("access") == "open":
+            raise ValueError("with open access nobody signs in: set TOUCHSTONE_ACCESS=keys")
+        return issuer
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _complete(cls, roles: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.data.get("oidc_issuer") is not None:
+            if info.data.get("oidc_client_id") is None:
+                raise ValueError("the provider needs TOUCHSTONE_OIDC_CLIENT_ID, too")
+            if not roles:
+                raise ValueError('the provider needs the roles of groups, such as {"inspection": "operator"}')
+        return roles
 
 
 def _bounds(count: int, days: float, size: int = 0) -> RetentionLimits:

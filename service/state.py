@@ -25,6 +25,7 @@ from indexer.search.cost import Pace, measure_pace
 from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.storage.disk_space import has_free_space
 from service.auth.api_key_cache import ApiKeyCache
+from service.auth.identity_provider import IdentityProvider
 from service.background import Supervisor, Task
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
@@ -91,6 +92,7 @@ class AppState:
     metrics: Metrics
     tracing: Tracing
     api_keys: ApiKeyCache
+    identity_provider: IdentityProvider | None
     pruner: Pruner
     pruning: Pruning
     recorder: Recorder
@@ -113,9 +115,11 @@ class AppState:
     def start(cls, settings: Settings) -> AppState:
         """Load the encoder and the memory.
 
-        EncoderError, FeatureSpaceMismatch, SchemaMismatch and TracingUnavailable say what is wrong in one line each.
+        EncoderError, FeatureSpaceMismatch, SchemaMismatch, SignInUnavailable and TracingUnavailable say what is wrong,
+        in one line each.
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_max_categories)
+        identity_provider = None if settings.oidc_issuer is None else IdentityProvider(settings.oidc_issuer, settings)
         encoder = _encoder(encoder_of_memory(settings))
         library = ReferenceStore.open(
             settings.data,
@@ -233,6 +237,7 @@ class AppState:
             metrics,
             tracing,
             api_keys,
+            identity_provider,
             pruner,
             pruning,
             Recorder(settings.data, library, pruner, settings.min_free_bytes),

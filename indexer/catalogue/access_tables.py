@@ -24,6 +24,7 @@ class KeyRow(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     requests_per_minute: Mapped[int | None]
+    subject: Mapped[str | None] = mapped_column(Text)  # of a session
 
 
 class AuditRow(Base):

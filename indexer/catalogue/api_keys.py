@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, or_, select, update
 
 from indexer.catalogue.access_tables import KeyRow
 from indexer.catalogue.audit import note
@@ -15,7 +15,10 @@ from indexer.domain.errors import ApiKeyNotFound
 
 
 class ApiKeys:
-    """The keys of one data folder. A revoked key stays listed, so that the audit trail's names mean something."""
+    """The keys of one data folder. A revoked key stays listed, so that the audit trail's names mean something.
+
+    A session does not, since there are many: the audit trail tells of its begin and who it was of.
+    """
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -27,8 +30,11 @@ class ApiKeys:
             return tuple(map(_key, rows))
 
     def create(self, key: ApiKey) -> ApiKey:
-        """Keep a new key."""
+        """Keep a new key. A session takes the place of those that have ended."""
         with self._transactions.writing() as connection:
+            if key.subject is not None:
+                ended = or_(KeyRow.expires_at <= key.created_at, KeyRow.revoked_at.is_not(None))
+                connection.execute(delete(KeyRow).where(KeyRow.subject.is_not(None), ended))
             connection.execute(insert(KeyRow).values(**vars(key)))
             note(connection, "key.created", key.id, after=_shown(key))
         return key
@@ -54,4 +60,5 @@ def _key(row: Row[Any]) -> ApiKey:
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     expires = None if key.expires_at is None else key.expires_at.isoformat()
-    return {"name": key.name, "role": key.role, "expires_at": expires, "requests_per_minute": key.requests_per_minute}
+    shown = {"name": key.name, "role": key.role, "expires_at": expires, "requests_per_minute": key.requests_per_minute}
+    return shown if key.subject is None else {**shown, "subject": key.subject}

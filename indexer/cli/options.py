@@ -50,7 +50,9 @@ def read_settings(kind: type[S], **options: object) -> S:
         fail(str(error.__cause__ or error))
     except ValidationError as error:
         first = error.errors()[0]
-        fail(f"TOUCHSTONE_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}")
+        name, *place = map(str, first["loc"])
+        where = f" ({'.'.join(place)})" if place else ""
+        fail(f"TOUCHSTONE_{name.upper()}{where}: {first['msg']}")
 
 
 def printer() -> Console:

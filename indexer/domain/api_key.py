@@ -1,4 +1,4 @@
-"""API keys, without their secrets."""
+"""API keys, and sessions of people, which are keys too; without their secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key. digest: sha256 (hex) of its secret; requests_per_minute: its own limit, None for the service's."""
+    """A key. digest: sha256 (hex) of its secret; requests_per_minute: its own limit, None for the service's.
+
+    subject: who has signed in, as their identity provider knows them, if the key is a session; else None.
+    """
 
     id: str
     name: str
@@ -18,6 +21,7 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     requests_per_minute: int | None
+    subject: str | None = None
 
     def usable(self, now: datetime) -> bool:
         """Whether it opens anything at this moment."""

@@ -28,13 +28,17 @@ class NewApiKey:
 
 
 def generate_api_key(
-    name: str, role: Role, days: float | None = None, requests_per_minute: int | None = None
+    name: str,
+    role: Role,
+    days: float | None = None,
+    requests_per_minute: int | None = None,
+    subject: str | None = None,
 ) -> NewApiKey:
-    """Make a key that the catalogue does not hold yet. days: until it expires; None never."""
+    """Make a key that the catalogue does not hold yet. days: until it expires; None never. subject: of a session."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     now = datetime.now(UTC)
     expires = None if days is None else now + timedelta(days=days)
-    key = ApiKey(key_id, name, role.word, _digest(secret), now, expires, None, requests_per_minute)
+    key = ApiKey(key_id, name, role.word, _digest(secret), now, expires, None, requests_per_minute, subject)
     return NewApiKey(key, f"ts_{key_id}_{secret}")
 
 
@@ -55,6 +59,10 @@ class ApiKeyCache:
         """Add or update a key that was just created or revoked here."""
         with self._changing:
             self._known = {**self._known, key.id: key}
+
+    def find(self, key_id: str | None) -> ApiKey | None:
+        """The key with an id, whether it is usable or not."""
+        return None if key_id is None else self._known.get(key_id)
 
     def knows(self, token: str) -> bool:
         """Whether a refresh cannot help: the key is known, or the token is malformed."""

@@ -36,6 +36,11 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/openapi.json"): Role.EVERYONE,
     ("GET", "/console"): Role.EVERYONE,
     ("GET", "/console/{path:path}"): Role.EVERYONE,
+    # How one comes by a key in the first place.
+    ("GET", "/sign-in"): Role.EVERYONE,
+    ("GET", "/sign-in/start"): Role.EVERYONE,
+    ("POST", "/session"): Role.EVERYONE,
+    ("DELETE", "/session"): Role.LINE,
     ("POST", "/detect"): Role.LINE,
     ("GET", "/access"): Role.LINE,
     ("GET", "/version"): Role.LINE,

@@ -50,7 +50,7 @@ def create(
 
 @app.command("list")
 def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
-    """Print every key: id, role, state, expiry, name."""
+    """Print every key and every session of the console: id, role, state, expiry, name."""
     now = datetime.now(UTC)
     with _api_keys(data, database_url) as keys:
         for key in keys.list():

@@ -54,6 +54,7 @@ def serve(
         # torch and FastAPI take seconds to import; --help should not.
         from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
         from indexer.jobs.exported_folder import ExportError
+        from service.auth.identity_provider import SignInUnavailable
         from service.observability.tracing import TracingUnavailable
         from service.server import serve as run
 
@@ -67,7 +68,15 @@ def serve(
                 fail("an exported folder is served only as it is: add --read-only")
             with _of_export(exported, settings) as ready:
                 run(ready)
-        except (EncoderError, ExportError, FeatureSpaceMismatch, CatalogueError, TracingUnavailable, OSError) as error:
+        except (
+            EncoderError,
+            ExportError,
+            FeatureSpaceMismatch,
+            CatalogueError,
+            SignInUnavailable,
+            TracingUnavailable,
+            OSError,
+        ) as error:
             fail(str(error))
 
 

@@ -36,7 +36,16 @@ from indexer.domain.errors import (
 from indexer.imaging.decode import ImageRejected
 from indexer.memory.device_cache import DeviceMemoryFull
 from indexer.text import TextRejected, readable
-from service.errors import ConfirmationForbidden, ConfirmationNeeded, Conflict, InvalidSetting, SnapshotBehind
+from service.errors import (
+    ConfirmationForbidden,
+    ConfirmationNeeded,
+    Conflict,
+    InvalidSetting,
+    NoRole,
+    ProviderUnavailable,
+    SignInFailed,
+    SnapshotBehind,
+)
 from service.http.middleware.root_path import route_path
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
 from service.schemas.inspections import EffectView, ReasonView
@@ -59,6 +68,9 @@ TYPES: dict[str, tuple[int, str]] = {
     "too-many-connections": (503, "Too many connections"),
     "unauthenticated": (401, "A valid API key is required"),
     "forbidden": (403, "Permission denied"),
+    "sign-in-failed": (400, "Sign-in failed"),
+    "no-role": (403, "The account has no role"),
+    "provider-unavailable": (503, "Identity provider unavailable"),
     "rate-limited": (429, "Rate limit exceeded"),
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
@@ -239,6 +251,11 @@ def _unavailable(error: Exception) -> ProblemError:
     return ProblemError("unavailable", detail, headers={"Retry-After": "5"})
 
 
+def _provider_unavailable(error: Exception) -> ProblemError:
+    log.error("%s", error)
+    return ProblemError("provider-unavailable", str(error), headers={"Retry-After": "5"})
+
+
 def _request_key_reused(_: RequestKeyReused) -> ProblemError:
     detail = "This Idempotency-Key was used for other images or fields: use a new one for another request."
     return ProblemError("idempotency-key-reused", detail)
@@ -308,6 +325,9 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ConfirmationNeeded: lambda error: _confirmation("confirmation-needed", error),
     ConfirmationForbidden: lambda error: _confirmation("forbidden", error),
     InvalidSetting: lambda error: ProblemError("invalid-request", str(error)),
+    SignInFailed: lambda error: ProblemError("sign-in-failed", str(error)),
+    NoRole: lambda error: ProblemError("no-role", str(error)),
+    ProviderUnavailable: _provider_unavailable,
     GeometryInactive: _geometry_changed,
     OtherProportions: lambda error: ProblemError("other-proportions", f"{error}.".capitalize()),
     GeometryError: lambda error: ProblemError("invalid-request", f"geometry: {error}."),

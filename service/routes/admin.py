@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from indexer.domain.api_key import ApiKey
 from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
 from service.http.problems import documented_problems
@@ -31,14 +30,24 @@ router = APIRouter(tags=["administration"])
 async def access(request: Request, state: Annotated[AppState, Depends(app_state)]) -> AccessView:
     """The API key of this request, and its role."""
     actor, role = request.scope["access"]
-    return AccessView(access=state.settings.access, name=actor.name, key_id=actor.key_id, role=role.word)
+    key = state.api_keys.find(actor.key_id)
+    return AccessView(
+        access=state.settings.access,
+        name=actor.name,
+        key_id=actor.key_id,
+        role=role.word,
+        subject=None if key is None else key.subject,
+    )
 
 
 @router.get("/keys", responses=documented_problems())
 async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
-    """All API keys, oldest first, including expired and revoked ones. Tokens are not stored and cannot be shown."""
+    """All API keys, oldest first, including expired and revoked ones, and sessions, which have a `subject`.
+
+    Tokens are not stored and cannot be shown.
+    """
     api_keys = await asyncio.to_thread(state.library.catalogue.api_keys.list)
-    return KeysResponse(keys=tuple(map(_view, api_keys)))
+    return KeysResponse(keys=tuple(map(KeyView.of, api_keys)))
 
 
 @router.post("/keys", responses=documented_problems())
@@ -47,7 +56,7 @@ async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(
     generated = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
     await asyncio.to_thread(state.library.catalogue.api_keys.create, generated.key)
     await asyncio.to_thread(state.api_keys.learn, generated.key)
-    return NewKeyView(**_view(generated.key).model_dump(), token=generated.token)
+    return NewKeyView(**KeyView.of(generated.key).model_dump(), token=generated.token)
 
 
 @router.delete("/keys/{key_id}", responses=documented_problems("not-found"))
@@ -55,7 +64,7 @@ async def revoke_key(key_id: Text, state: Annotated[AppState, Depends(app_state)
     """Revoke a key: immediately in this replica, within a second in others. Idempotent."""
     revoked = await asyncio.to_thread(state.library.catalogue.api_keys.revoke, key_id)
     await asyncio.to_thread(state.api_keys.learn, revoked)
-    return _view(revoked)
+    return KeyView.of(revoked)
 
 
 @router.get("/audit", responses=documented_problems())
@@ -72,7 +81,3 @@ async def audit(
     page = await asyncio.to_thread(trail.entries, actor=actor, action=action, target=target, cursor=cursor, limit=limit)
     entries = tuple(AuditEntryView(**vars(entry)) for entry in page.items)
     return AuditPage(entries=entries, next_cursor=page.next_cursor)
-
-
-def _view(key: ApiKey) -> KeyView:
-    return KeyView(**{name: value for name, value in vars(key).items() if name != "digest"})

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.domain.api_key import ApiKey
 from service.schemas.base import JSON_INTEGER, JsonFloat, ResponseModel
 from service.schemas.text import Text
 
@@ -14,12 +15,16 @@ KeyRole = Literal["line", "operator", "engineer", "admin"]
 
 
 class AccessView(ResponseModel):
-    """The API key of a request. open: no keys are required, and every client has the role admin."""
+    """The API key of a request. open: no keys are required, and every client has the role admin.
+
+    subject: of a session, who has signed in.
+    """
 
     access: Literal["keys", "open"]
     name: str
     key_id: str | None
     role: KeyRole
+    subject: str | None
 
 
 class CreateKeyRequest(BaseModel):
@@ -38,7 +43,7 @@ class CreateKeyRequest(BaseModel):
 
 
 class KeyView(ResponseModel):
-    """A key, without its token."""
+    """A key, without its token. subject: of a session, who has signed in, as the identity provider knows them."""
 
     id: str
     name: str
@@ -47,6 +52,12 @@ class KeyView(ResponseModel):
     expires_at: datetime | None
     revoked_at: datetime | None
     requests_per_minute: int | None
+    subject: str | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> KeyView:
+        """A key as it is shown."""
+        return cls(**{name: value for name, value in vars(key).items() if name != "digest"})
 
 
 class NewKeyView(KeyView):

@@ -42,6 +42,10 @@ from touchstone_client.models import Box, Detection, Inspection
 # Routes that the client does not call, and why.
 NOT_FOR_CLIENTS = {
     ("GET", "/metrics"): "for Prometheus, in its own format",
+    ("GET", "/sign-in"): "for people in a browser; programs have API keys",
+    ("GET", "/sign-in/start"): "as above",
+    ("POST", "/session"): "as above",
+    ("DELETE", "/session"): "as above",
     ("GET", "/inspections/stream"): "for browsers; `watch` polls instead, which holds no connection open",
 }
 

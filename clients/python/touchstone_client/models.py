@@ -1259,17 +1259,21 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The API key of a request. open: no keys are required, and every client has the role admin."""
+    """The API key of a request. open: no keys are required, and every client has the role admin.
+
+    subject: of a session, who has signed in.
+    """
 
     access: Literal["keys", "open"]
     name: str
     key_id: str | None
     role: Role
+    subject: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key, without its token."""
+    """A key, without its token. subject: of a session, who has signed in, as the identity provider knows them."""
 
     id: str
     name: str
@@ -1278,6 +1282,7 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     requests_per_minute: int | None
+    subject: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1316,6 +1321,25 @@ class AuditPage:
 
     entries: tuple[AuditEntry, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A session: a key of somebody who signed in, until it expires or they sign out."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    requests_per_minute: int | None
+    subject: str | None
+    token: str = field(repr=False)
+    """Sent by clients as `Authorization: Bearer …`. Shown only in this response."""
+
+    end_session_url: str | None
+    """Where the provider ends its own session; None: it does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1420,6 +1444,26 @@ class Ready:
 
     failing: tuple[BackgroundTask, ...]
     """Background tasks that are failing or stalled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """How people may sign in besides with an API key. provider: its name; None: in no other way."""
+
+    provider: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInStart:
+    """Where to sign in. What else it holds stays in the browser until the provider sends it back.
+
+    `state` must then be that of the provider's answer; the others go into `POST /session`.
+    """
+
+    authorization_url: str
+    state: str
+    nonce: str
+    code_verifier: str
 
 
 class SettingsChanges(TypedDict, total=False):

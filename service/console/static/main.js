@@ -13,6 +13,7 @@ import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./auth.js";
 import { LANGUAGES, chooseLanguage, loadStrings, number, t } from "./i18n.js";
 import { parseRoute } from "./route.js";
+import { finishSignIn, signOut } from "./sign-in.js";
 import { followWaiting, onWaiting } from "./review-count.js";
 import { discard, isUnsaved, warn } from "./unsaved.js";
 // Not when they are first shown: the service may be away then.
@@ -41,6 +42,8 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 showLanguages();
 showWaits(document.getElementById("connection"));
 document.getElementById("nav").setAttribute("aria-label", t("shell.navigation"));
+await finishSignIn();
+shown = location.hash;
 const forever = new AbortController().signal;
 Object.keys(VIEWS).forEach((name, position) => {
   document.getElementById("nav").append(h("a", { href: `#/${name}` }, t(`nav.${name}`)));
@@ -114,11 +117,11 @@ function showLanguages() {
 async function showWho() {
   const who = document.getElementById("who");
   try {
-    const { access: how, name, role } = await access();
+    const { access: how, name, role, subject } = await access();
     const text = how === "open" ? t("who.open") : t("who.key", { name, role: t(`role.${role}`) });
     fill(who,
       h("span", { title: how === "open" ? t("who.open.meaning") : null }, text),
-      key() === null ? null : h("button", { class: "quiet", onclick: forgetKey }, t("who.leave")),
+      key() === null ? null : h("button", { class: "quiet", onclick: subject === null ? forgetKey : signOut }, t(subject === null ? "who.leave" : "who.sign-out")),
       h("button", { class: "quiet round", "aria-label": t("keys.help"), onclick: showKeys }, "?"),
     );
   } catch (error) {

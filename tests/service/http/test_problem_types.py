@@ -33,6 +33,7 @@ NEVER = {
     "indexer.domain.errors.EncoderError": "a service does not start with such an encoder",
     "indexer.domain.errors.SchemaMismatch": "a service does not start with such a database",
     "indexer.domain.errors.UnsupportedDatabase": "a service does not start with such a database",
+    "service.auth.identity_provider.SignInUnavailable": "a service does not start with such settings",
     "service.observability.tracing.TracingUnavailable": "a service does not start with such settings",
     "indexer.domain.errors.DatabaseNotEmpty": "of the command restore",
     "indexer.catalogue.postgresql._Silent": "the catalogue makes CatalogueUnavailable or CommitUncertain of it",
