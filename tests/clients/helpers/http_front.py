@@ -30,8 +30,9 @@ class HttpFront:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 match = _FILENAME.search(body)
                 name = match[1].decode() if match else ""
-                front.requests.append((self.path, name))
-                front.bodies.append(body)
+                if self.command != "PUT":  # a station's reports, which come at any time
+                    front.requests.append((self.path, name))
+                    front.bodies.append(body)
                 status = front.status(self.path, name)
                 if status is not None:
                     self._reply(status, b"<html>from the proxy</html>", "text/html")
