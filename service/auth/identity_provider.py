@@ -8,16 +8,17 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
-
-import httpx
 
 from indexer.text import MAX_LENGTH, readable
 from service.auth.roles import Role
 from service.errors import NoRole, ProviderUnavailable, SignInFailed
 from service.loopback import is_loopback
 from service.settings import Settings
+
+if TYPE_CHECKING:  # only those who sign in at a provider need it: a start should not wait for its import
+    import httpx
 
 _SECONDS = 5.0  # for one request to the provider
 _MOST_AT_ONCE = 8  # sign-ins that wait for the provider: nobody is known yet who might be held to a rate
@@ -127,6 +128,8 @@ class IdentityProvider:
         self, client: httpx.AsyncClient, request: httpx.Request, auth: httpx.Auth | None = None
     ) -> dict[str, Any]:
         """A JSON object from the provider. ProviderUnavailable for anything else but a refusal: SignInFailed."""
+        import httpx
+
         where = f"The identity provider at {readable(str(request.url.host))}"
         try:
             answer = await client.send(request, auth=auth)
@@ -156,6 +159,8 @@ class IdentityProvider:
     async def _tokens(
         self, client: httpx.AsyncClient, metadata: Mapping[str, Any], answer: SignInAnswer
     ) -> dict[str, Any]:
+        import httpx
+
         client_id, secret = self._settings.oidc_client_id or "", self._settings.oidc_client_secret
         form = {
             "grant_type": "authorization_code",
@@ -241,6 +246,8 @@ class _Connection:
     """A client for the requests of one sign-in. ProviderUnavailable where too many wait already."""
 
     def __init__(self, waiting: asyncio.Semaphore, trust_env: bool) -> None:
+        import httpx
+
         self._waiting, self._client = waiting, httpx.AsyncClient(timeout=_SECONDS, trust_env=trust_env)
 
     async def __aenter__(self) -> httpx.AsyncClient:

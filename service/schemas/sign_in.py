@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.text import PLAIN
 from service.schemas.administration import NewKeyView
 from service.schemas.base import ResponseModel
 
@@ -38,7 +37,7 @@ class SessionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    code: Annotated[str, Field(min_length=1, max_length=4096, pattern=PLAIN)]
+    code: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[ -~]+$")]  # RFC 6749, appendix A.11
     code_verifier: _Kept
     nonce: _Kept
     redirect_uri: RedirectUri

@@ -37,7 +37,7 @@ def busy(server: ServerProcess) -> Iterator[None]:
             while not done.is_set():
                 client.post("/detect", data={"category": "disc"}, files=files).raise_for_status()
 
-    threads = [threading.Thread(target=line) for _ in range(2)]
+    threads = [threading.Thread(target=line) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:

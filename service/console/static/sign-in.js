@@ -40,7 +40,7 @@ export async function finishSignIn() {
   sessionStorage.removeItem(PENDING);
   history.replaceState(null, "", address("/") + (pending?.view ?? "")); // a code is of use once
   if (pending === null || answer.get("state") !== pending.state) {
-    if (key() === null) noteTrouble(t("sign-in.other"));
+    if (key() === null) noteTrouble(t("sign-in.stale"));
   } else if (answer.has("error")) {
     noteTrouble(t("sign-in.refused", { reason: answer.get("error_description") ?? answer.get("error") }));
   } else {
