@@ -380,13 +380,39 @@ def test_areas_are_ignored_drawn_undone_and_not_lost_by_leaving(
     (tmp_path / "mask.png").write_bytes(encode_png(half))
     page.goto("/#/categories/disc/region")
     page.get_by_label("Use a mask image").set_input_files(tmp_path / "mask.png")
-    expect(page.get_by_text("1 area is inspected.")).to_be_visible()
+    expect(page.get_by_text("1 area is inspected.", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     page.get_by_role("button", name="Inspect everywhere").click()
     page.get_by_role("link", name="References", exact=True).click()
     dialog.get_by_role("button", name="Leave").click()
     expect(images(page)).to_have_count(24)
     assert [len(corners) for corners in areas(server) or ()] == [4]
+    server.client.patch("/categories/disc", json={"region_of_interest": None}).raise_for_status()
+    server.wait_until_calibrated("disc")
+
+
+def test_what_is_drawn_while_a_region_is_saved_is_kept(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc/region")
+    page.get_by_role("button", name="Add an area").click()
+    expect(page.get_by_text("1 area is inspected. Not saved yet.")).to_be_visible()
+    held: list[Route] = []
+
+    def hold_back(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/categories/disc", hold_back)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Add an area").click()
+    expect(page.get_by_text("2 areas are inspected.")).to_be_visible()
+    held.pop().continue_()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    expect(page.get_by_text("2 areas are inspected. Not saved yet.")).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    assert len(areas(server) or ()) == 1
     server.client.patch("/categories/disc", json={"region_of_interest": None}).raise_for_status()
     server.wait_until_calibrated("disc")
 

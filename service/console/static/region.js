@@ -183,16 +183,20 @@ export async function showRegion(place, category, signal) {
     tell(t("region.saved"), before?.mask ? null : { text: t("feedback.undo"), act });
   }
 
+  /** Whether what is asked for was saved. What is drawn meanwhile is kept, unsaved. */
   async function patched(ask) {
+    const before = JSON.stringify(areas);
     try {
       saved = (await ask()).settings.region_of_interest;
     } catch (error) {
       tellProblem(error);
       return false;
     }
-    areas = areasOf(saved);
-    timeline.clear();
-    selected = 0;
+    if (JSON.stringify(areas) === before) {
+      areas = areasOf(saved);
+      timeline.clear();
+      selected = 0;
+    }
     changed();
     return true;
   }

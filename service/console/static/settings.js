@@ -105,10 +105,12 @@ export async function showSettings(place, category, signal) {
     if (await patched(edited)) tell(t("settings.saved"), { text: t("feedback.undo"), act: async () => { if (await patched(before)) tell(t("settings.undone")); } });
   }
 
+  /** Whether the changes were saved. What is typed meanwhile is kept, unsaved. */
   async function patched(edited) {
+    const before = JSON.stringify(read());
     try {
       saved = (await send("PATCH", path, edited)).settings;
-      write(saved);
+      if (JSON.stringify(read()) === before) write(saved);
       changed();
       return true;
     } catch (error) {
