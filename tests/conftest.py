@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 # a hundred small images take six times as long. This must be said before the libraries are loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Nothing that modules make when they are imported is garbage: looking through it takes a sixth of the collection.
-gc.disable()
-
 import pytest
 import torch
 
@@ -32,6 +29,11 @@ os.environ.setdefault("TOUCHSTONE_ACCESS", "open")
 os.environ.setdefault("TOUCHSTONE_ENCODER", "filterbank")
 # Nor does it matter to them how full this machine's disk is.
 os.environ.setdefault("TOUCHSTONE_MIN_FREE_BYTES", "0")
+
+
+def pytest_collection() -> None:
+    """What modules make when they are imported is no garbage: looking through it takes a sixth of the time."""
+    gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
