@@ -85,6 +85,10 @@ class Features:
         """Images start … stop − 1 of the batch."""
         return Features(self.global_descriptors[start:stop], self.patches[start:stop], self.grid)
 
+    def to(self, device: torch.device | str) -> Features:
+        """The same on another device."""
+        return Features(self.global_descriptors.to(device), self.patches.to(device), self.grid)
+
 
 def join_features(parts: Sequence[Features]) -> Features:
     """Batches of one grid, at least one, as one batch."""

@@ -1,4 +1,4 @@
-"""Features of a data set's images: references kept on the disk between runs, samples encoded as they are judged."""
+"""Features of a data set's references, kept on the disk between runs."""
 
 from __future__ import annotations
 
@@ -6,75 +6,44 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice, tee
 from pathlib import Path
-
-import torch
 
 from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.snapshot import SegmentFile
-from indexer.encoders import Encoder, Features
-from indexer.encoders.encode_images import encode_batch
-from indexer.encoders.preprocessing import PreparedImage, prepare
+from indexer.encoders import Features
 from indexer.evaluation.dataset import DatasetError, Reference
-from indexer.imaging.decode import ImageRejected, read_image
+from indexer.evaluation.encoding import ImageEncoding, ImageGroup, of_each_image
 from indexer.memory import Codec, EncodedReferences, MemoryBank, join
 from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_format import SegmentHeader
 from indexer.storage.segment_store import SegmentStore
 
-_BATCH = 8  # images encoded at once, or more where there are more cores
 _CHUNK = 64  # references in one segment of the cache
-_DECODERS = 2
 
 Progress = Callable[[int], None]  # told how many more images are done
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """One image, ready for the encoder. sha256: hex, of the file."""
+class _Chunk:
+    """References of one geometry that the cache stores in one segment.
 
-    path: Path
-    sha256: str
-    prepared: PreparedImage
+    digests: sha256 of their files. keys: the name of each in the cache. fresh: the path of each that is neither there
+    nor in a chunk before, by its key.
+    """
 
+    references: list[Reference]
+    geometry: InputGeometry
+    digests: list[str]
+    keys: list[str]
+    fresh: dict[str, Path]
 
-def load_image(path: Path, geometry: InputGeometry, global_geometry: InputGeometry) -> Loaded:
-    """Read, decode and prepare one image, as the service does. DatasetError when it cannot be used."""
-    try:
-        data = path.read_bytes()
-        stored = read_image(data, geometries=(geometry, global_geometry))
-        prepared = prepare(stored.rgb(), geometry, global_geometry, stored.size)
-        return Loaded(path, hashlib.sha256(data).hexdigest(), prepared)
-    except ImageRejected as refused:
-        raise DatasetError(f"{path}: {refused.detail}") from refused
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def encoded_batches(encoder: Encoder, paths: Sequence[Path], geometry: InputGeometry) -> Iterator[Features]:
-    """The features of all images in order, in batches. DatasetError for an image that cannot be used."""
-    global_geometry = encoder.space.global_geometry
-    size = max(_BATCH, torch.get_num_threads())
-    with ThreadPoolExecutor(_DECODERS) as pool:
-
-        def begin(start: int) -> list[Future[Loaded]]:
-            return [pool.submit(load_image, path, geometry, global_geometry) for path in paths[start : start + size]]
-
-        ahead = begin(0)
-        for start in range(0, len(paths), size):
-            batch, ahead = ahead, begin(start + size)  # decoded while this one is encoded and judged
-            yield encode_batch(encoder, [loading.result().prepared for loading in batch])
-
-
-def encoded_samples(encoder: Encoder, paths: Sequence[Path], geometry: InputGeometry) -> Iterator[Features]:
-    """The features of each image in order, as batches of one. DatasetError for an image that cannot be used."""
-    for batch in encoded_batches(encoder, paths, geometry):
-        yield from (batch.item(index) for index in range(len(batch)))
+    def fresh_images(self) -> ImageGroup:
+        """What is to be encoded."""
+        return ImageGroup(tuple(self.fresh.values()), self.geometry)
 
 
 class FeatureCache:
@@ -85,10 +54,10 @@ class FeatureCache:
     segment that fails its checksum is encoded anew.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, codec_name: str) -> None:
-        self._encoder = encoder
-        self._codec = Codec.from_name(codec_name, encoder.space.dim)
-        folder = folder / f"{encoder.space.fingerprint[:24]}-{codec_name}"
+    def __init__(self, folder: Path, encoding: ImageEncoding, codec_name: str) -> None:
+        self._encoding = encoding
+        self._codec = Codec.from_name(codec_name, encoding.space.dim)
+        folder = folder / f"{encoding.space.fingerprint[:24]}-{codec_name}"
         self._lock = StoreLock(folder / "append.lock")
         self._segments = SegmentStore(folder / "segments", self._lock)
         self._index = folder / "index.jsonl"
@@ -104,41 +73,57 @@ class FeatureCache:
         progress: Progress,
         geometries: Mapping[str, InputGeometry] | None = None,
     ) -> tuple[MemoryBank, tuple[str, ...]]:
-        """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError.
+        """A memory whose row r and id r is reference r, and every reference's sha256. DatasetError, ClusterError.
 
         geometries: by category; None inspects all as the encoder's space says.
         """
-        empty = MemoryBank.empty(self._encoder.space, self._codec.name).with_geometries(geometries or {})
-        memory = empty
+        memory = MemoryBank.empty(self._encoding.space, self._codec.name).with_geometries(geometries or {})
         digests: list[str] = []
-        for geometry, alike in groupby(references, lambda reference: empty.geometry_of(reference.category)):
-            for chunk in _chunks(alike):
-                encoded, file_digests = self._encoded([reference.path for reference in chunk], geometry, progress)
-                rows = range(len(digests), len(digests) + len(chunk))
-                memory = memory.with_references(
-                    rows, [reference.category for reference in chunk], encoded, memory.version + 1
-                )
-                digests += file_digests
+        # Each chunk is looked at twice: by what is to encode it, as early as that likes, and when it is its turn.
+        to_encode, to_add = tee(self._chunks(references, memory))
+        ahead = self._images(chunk.fresh_images() for chunk in to_encode if chunk.fresh)
+        for chunk in to_add:
+            encoded = self._encoded(chunk, ahead, progress)
+            rows = range(len(digests), len(digests) + len(chunk.references))
+            categories = [reference.category for reference in chunk.references]
+            memory = memory.with_references(rows, categories, encoded, memory.version + 1)
+            digests += chunk.digests
         return memory, tuple(digests)
 
-    def _encoded(
-        self, paths: Sequence[Path], geometry: InputGeometry, progress: Progress
-    ) -> tuple[EncodedReferences, list[str]]:
-        files = [_digest(path) for path in paths]
-        suffix = "" if geometry == self._encoder.space.global_geometry else f" {geometry.to_json()}"
-        digests = [digest + suffix for digest in files]
-        cached = {digest: encoded for digest in digests if (encoded := self._stored(digest)) is not None}
-        progress(sum(digest in cached for digest in digests))
-        fresh = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in cached}
-        if fresh:
-            parts = []
-            for features in encoded_samples(self._encoder, list(fresh.values()), geometry):
-                parts.append(self._codec.encode(features))
-                progress(1)
-            self._store(list(fresh), join(parts))
-            cached |= dict(zip(fresh, parts, strict=True))
-            progress(sum(digest in fresh for digest in digests) - len(fresh))
-        return join([cached[digest] for digest in digests]), files
+    def _chunks(self, references: Sequence[Reference], empty: MemoryBank) -> Iterator[_Chunk]:
+        planned = set[str]()
+        for geometry, alike in groupby(references, lambda reference: empty.geometry_of(reference.category)):
+            suffix = "" if geometry == self._encoding.space.global_geometry else f" {geometry.to_json()}"
+            remaining = iter(alike)
+            while chunk := list(islice(remaining, _CHUNK)):
+                digests = [_digest(reference.path) for reference in chunk]
+                keys = [digest + suffix for digest in digests]
+                fresh = {
+                    key: reference.path
+                    for key, reference in zip(keys, chunk, strict=True)
+                    if key not in self._where and key not in planned
+                }
+                planned |= fresh.keys()
+                yield _Chunk(chunk, geometry, digests, keys, fresh)
+
+    def _images(self, groups: Iterable[ImageGroup]) -> Iterator[Features]:
+        return of_each_image(self._encoding.features(groups))
+
+    def _encoded(self, chunk: _Chunk, ahead: Iterator[Features], progress: Progress) -> EncodedReferences:
+        """ahead: the features of what is fresh, in this chunk and those after it."""
+        known = dict.fromkeys(key for key in chunk.keys if key not in chunk.fresh)
+        encoded = {key: stored for key in known if (stored := self._stored(key)) is not None}
+        progress(sum(key in encoded for key in chunk.keys))
+        paths = dict(zip(chunk.keys, (reference.path for reference in chunk.references), strict=True))
+        lost = {key: paths[key] for key in known if key not in encoded}  # in a damaged segment
+        again = self._images([ImageGroup(tuple(lost.values()), chunk.geometry)]) if lost else iter(())
+        missing = [*chunk.fresh, *lost]
+        for key, features in zip(missing, chain(islice(ahead, len(chunk.fresh)), again), strict=True):
+            encoded[key] = self._codec.encode(features)
+            progress(chunk.keys.count(key))
+        if missing:
+            self._store(missing, join([encoded[key] for key in missing]))
+        return join([encoded[key] for key in chunk.keys])
 
     def _stored(self, digest: str) -> EncodedReferences | None:
         if digest not in self._where:
@@ -161,7 +146,7 @@ class FeatureCache:
         return self._open[1].select([row])
 
     def _store(self, digests: Sequence[str], encoded: EncodedReferences) -> None:
-        space = self._encoder.space
+        space = self._encoding.space
         header = SegmentHeader(
             space.fingerprint,
             self._codec.name,
@@ -205,9 +190,3 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _chunks(references: Iterable[Reference]) -> Iterator[list[Reference]]:
-    remaining = iter(references)
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk

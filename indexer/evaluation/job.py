@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from matplotlib import rc_context
 
+from indexer.cluster import connected
 from indexer.cores import Cores
 from indexer.domain.geometry import InputGeometry, choose_geometry
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import EncoderSettings, load_encoder
+from indexer.encoders import Encoder, EncoderSettings, load_encoder
 from indexer.evaluation.dataset import Dataset, Layout
+from indexer.evaluation.encoding import ImageEncoding, LocalEncoding
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.measured import Measured
 from indexer.evaluation.plots import draw_growth, draw_histograms, draw_ranking
@@ -49,7 +52,8 @@ class EvaluationOptions:
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
     plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`. cells:
-    None inspects images as the preset does; else all of each, on a grid of at most so many.
+    None inspects images as the preset does; else all of each, on a grid of at most so many. cluster: the address of a
+    Ray cluster that reads and encodes the images, see `indexer.cluster.connected`; None: this machine does.
     """
 
     folder: Path
@@ -67,13 +71,14 @@ class EvaluationOptions:
     plots: bool = True
     balance_layers: bool = False
     cells: int | None = None
+    cluster: str | None = None
 
 
 def run_evaluation(choices: EvaluationOptions) -> Report:
     """Evaluate, report how far it is, and leave report and cache in `choices.out`.
 
-    Images that cannot be used are left out and named. DatasetError and EncoderError, one line each, when nothing can be
-    done; ValueError for choices that make no sense.
+    Images that cannot be used are left out and named. DatasetError and EncoderError and ClusterError, one line each,
+    when nothing can be done; ValueError for choices that make no sense.
     """
     if len(choices.encoders) > 1 and "encoders" not in choices.protocols:
         raise ValueError("several encoders are compared by --protocol encoders only")
@@ -83,6 +88,11 @@ def run_evaluation(choices: EvaluationOptions) -> Report:
             f"{' or '.join(_OWN)}"
         )
     dataset = read_dataset(choices.folder, choices.layout, choices.categories)
+    with nullcontext() if choices.cluster is None else connected(choices.cluster):
+        return _run_on(dataset, choices)
+
+
+def _run_on(dataset: Dataset, choices: EvaluationOptions) -> Report:
     preset = PRESETS[dataset.layout]
     scoring = ScoringSettings(
         preset.scoring.k if choices.k is None else choices.k,
@@ -130,11 +140,13 @@ def _measure(
         name = f"{encoder.space.encoder} {encoder.space.global_geometry.size[0]}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
         spread = cores.encoding(encoder)
-        cache = FeatureCache(choices.out / "cache", spread, choices.codec)
+        here = LocalEncoding(spread)
+        images = here if choices.cluster is None else _on_cluster(settings, encoder)
+        cache = FeatureCache(choices.out / "cache", images, choices.codec)
         geometries = {} if choices.cells is None else whole_images(dataset, choices.cells, encoder.space.patch)
         memory, digests = cache.memory_of(dataset.references, encoding.advance, geometries)
         engine = cores.searching(choose_engine(encoder.device), encoder.device)
-        subject = Subject(dataset, spread, engine, memory, digests)
+        subject = Subject(dataset, images, engine, memory, digests)
         judging = shown.task(f"{name}: {', '.join(protocols)}", len(dataset.samples))
         outcomes = evaluate(subject, lines, choices.out / "cache" / "outcomes", judging.advance)
         decided = tuple[CategoryDecisions, ...]()
@@ -143,9 +155,15 @@ def _measure(
         if choices.plots:
             with rc_context({"text.parse_math": False}):  # a name may hold dollars
                 if (drawn := _first(outcomes, _DRAWN)) is not None:
-                    _draw(choices.out / "plots", subject, drawn, decided, shown)
+                    _draw(choices.out / "plots", replace(subject, encoding=here), drawn, decided, shown)
                 _draw_growth(choices.out / "plots", outcomes)
     return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
+
+
+def _on_cluster(settings: EncoderSettings, encoder: Encoder) -> ImageEncoding:
+    from indexer.evaluation.ray_encoding import RayEncoding  # Ray is an extra
+
+    return RayEncoding(settings, encoder)
 
 
 def whole_images(dataset: Dataset, cells: int, patch: int) -> dict[str, InputGeometry]:

@@ -18,9 +18,10 @@ from indexer.detection.detector import Criteria, Detection, Detector
 from indexer.domain.encoding import Encoding
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.verdict import DecisionSettings
-from indexer.encoders import Encoder, FeatureSpace
+from indexer.encoders import Features, FeatureSpace
 from indexer.evaluation.dataset import Dataset, DatasetError, Sample
-from indexer.evaluation.features import Progress, encoded_batches
+from indexer.evaluation.encoding import ImageEncoding, ImageGroup
+from indexer.evaluation.features import Progress
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import Figures, mean, measure
 from indexer.evaluation.protocols import Search, Variant
@@ -67,7 +68,7 @@ class Subject:
     """What is evaluated: the encoder's memory of a data set's references. digests: sha256 of every reference."""
 
     dataset: Dataset
-    encoder: Encoder
+    encoding: ImageEncoding
     engine: PatchSearchEngine
     memory: MemoryBank
     digests: tuple[str, ...]
@@ -79,7 +80,11 @@ class Subject:
     @property
     def space(self) -> FeatureSpace:
         """The encoder's feature space."""
-        return self.encoder.space
+        return self.encoding.space
+
+    def images_of(self, samples: Sequence[Sample]) -> ImageGroup:
+        """The samples of one category, at least one, to be encoded."""
+        return ImageGroup(tuple(sample.path for sample in samples), self.geometry_of(samples))
 
 
 def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progress: Progress) -> list[Outcome]:
@@ -89,24 +94,19 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
     search is not computed again. progress: told of samples done. DatasetError for an image that cannot be used.
     """
     outcomes: dict[tuple[Search, str], CategoryOutcome] = {}
-    for category in subject.dataset.categories:
-        searches = list(dict.fromkeys(candidate.search for candidate in variants if candidate.judges(category)))
-        samples = [sample for sample in subject.dataset.samples if sample.category == category]
-        base = _images_key(subject, samples)
-        stored = _OutcomeCache(folder, base)
-        waiting = []
-        for search in searches:
-            outcome = stored.read(search)
-            if outcome is None:
-                waiting.append(search)
-            else:
-                outcomes[search, category] = outcome
-        if waiting:
-            for search, outcome in zip(waiting, _judge(subject, waiting, samples, progress), strict=True):
-                stored.write(search, outcome)
-                outcomes[search, category] = outcome
+    categories = [_category_work(subject, variants, name, folder) for name in subject.dataset.categories]
+    features = subject.encoding.features(
+        subject.images_of(category.samples) for category in categories if category.waiting and category.samples
+    )
+    for category in categories:
+        outcomes |= {(search, category.name): outcome for search, outcome in category.known.items()}
+        if category.waiting:
+            judged = _judge(subject, category.waiting, category.samples, features, progress)
+            for search, outcome in zip(category.waiting, judged, strict=True):
+                category.cache.write(search, outcome)
+                outcomes[search, category.name] = outcome
         else:
-            progress(len(samples))
+            progress(len(category.samples))
     return [
         Outcome(
             variant,
@@ -117,16 +117,39 @@ def evaluate(subject: Subject, variants: Sequence[Variant], folder: Path, progre
     ]
 
 
+@dataclass(frozen=True)
+class _CategoryWork:
+    """A category before it is judged. known: outcomes of earlier runs. waiting: the other searches."""
+
+    name: str
+    samples: Sequence[Sample]
+    cache: _OutcomeCache
+    known: Mapping[Search, CategoryOutcome]
+    waiting: Sequence[Search]
+
+
+def _category_work(subject: Subject, variants: Sequence[Variant], name: str, folder: Path) -> _CategoryWork:
+    searches = dict.fromkeys(candidate.search for candidate in variants if candidate.judges(name))
+    samples = [sample for sample in subject.dataset.samples if sample.category == name]
+    cache = _OutcomeCache(folder, _images_key(subject, samples))
+    known = {search: outcome for search in searches if (outcome := cache.read(search)) is not None}
+    return _CategoryWork(name, samples, cache, known, [search for search in searches if search not in known])
+
+
 def _judge(
-    subject: Subject, searches: Sequence[Search], samples: Sequence[Sample], progress: Progress
+    subject: Subject,
+    searches: Sequence[Search],
+    samples: Sequence[Sample],
+    features: Iterator[Features],
+    progress: Progress,
 ) -> list[CategoryOutcome]:
-    """One category's samples judged by every search."""
+    """One category's samples judged by every search. features: those of the samples come next."""
     reports = [PixelTally(EXACT_PIXELS // len(searches)) for _ in searches]
     scores = np.empty((len(searches), len(samples)))
     nearest: list[list[str]] = [[] for _ in searches]
     lost: list[str] = []
     for number, (sample, detections) in enumerate(
-        zip(samples, detect_samples(subject, searches, samples), strict=True)
+        zip(samples, detect_samples(subject, searches, samples, features), strict=True)
     ):
         mask = _mask(subject, sample) if sample.pixels_known else None
         if sample.mask is not None and mask is not None and not mask.any():
@@ -150,10 +173,11 @@ def _judge(
 
 
 def detect_samples(
-    subject: Subject, searches: Sequence[Search], samples: Sequence[Sample]
+    subject: Subject, searches: Sequence[Search], samples: Sequence[Sample], features: Iterator[Features]
 ) -> Iterator[tuple[Detection, ...]]:
     """Each sample held against the references by every search, in order. DatasetError for one that cannot be used.
 
+    features: batches of which the first are the samples', one geometry's; those after them are left to the caller.
     What the samples of a batch ask is searched together: snapshots with fewer references share their codes with the
     whole memory, so that one search serves them all.
     """
@@ -162,11 +186,12 @@ def detect_samples(
         Detector(subject.engine, _SearchCriteria(memory, subject.engine, search).of)
         for memory, search in zip(memories, searches, strict=True)
     ]
-    geometry = subject.geometry_of(samples)
     done = 0
-    for batch in encoded_batches(subject.encoder, [loaded_sample.path for loaded_sample in samples], geometry):
+    while done < len(samples):
+        batch = next(features)
+        resized = subject.geometry_of(samples).resized
         coroutines = [
-            detector.detect(memory, batch.item(index), geometry.resized, _category(search, sample))
+            detector.detect(memory, batch.item(index), resized, _category(search, sample))
             for index, sample in enumerate(samples[done : done + len(batch)])
             for detector, memory, search in zip(detectors, memories, searches, strict=True)
         ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
 from indexer.evaluation.dataset import Sample
-from indexer.evaluation.features import load_image
+from indexer.evaluation.encoding import load_image
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.plots import title_of
 from indexer.evaluation.run import Outcome, Subject, detect_samples
@@ -32,7 +32,8 @@ def draw_sheet(subject: Subject, outcome: Outcome, category: str, threshold: flo
     chosen = choose(samples, scores, level)
     rows = [(title, index) for title, indices in chosen for index in indices]
     shown = [samples[index] for _, index in rows]
-    judged = [detection for (detection,) in detect_samples(subject, [outcome.variant.search], shown)]
+    features = subject.encoding.features([subject.images_of(shown)])
+    judged = [detection for (detection,) in detect_samples(subject, [outcome.variant.search], shown, features)]
     hottest = max(float(detection.map.max()) for detection in judged)
 
     figure = Figure(figsize=(9, 0.4 + 2.35 * len(rows)), layout="constrained")
@@ -91,8 +92,8 @@ def best_threshold(samples: list[Sample], scores: NDArray[np.float64]) -> float:
 
 def _seen(subject: Subject, category: str, path: Path) -> NDArray[np.uint8]:
     """The part of the image that the encoder sees: map and mask cover the crop, not the whole image."""
-    loaded = load_image(path, subject.memory.geometry_of(category), subject.space.global_geometry)
-    pixels: NDArray[np.uint8] = loaded.prepared.window.permute(1, 2, 0).numpy()
+    prepared = load_image(path, subject.memory.geometry_of(category), subject.space.global_geometry)
+    pixels: NDArray[np.uint8] = prepared.window.permute(1, 2, 0).numpy()
     return pixels
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from indexer.cli.options import fail, printer, read_settings
+from indexer.cli.options import Ray, fail, printer, read_settings
 from indexer.domain.geometry import MAX_CELLS
 
 Name = TypeVar("Name", bound=str)
@@ -39,6 +39,9 @@ If a run has the paper's settings (encoder, sizes, K, ρ, all categories), the r
 
 The report (report.md, .csv, .json), plots and the cache are written to --out. Run again to resume: encoded references
 and finished categories are read from the cache.
+
+With --ray, nodes of a Ray cluster read and encode the images, and this command does the rest, with the same figures.
+FOLDER and encoder must have the same paths on every node: see docs/scale.md.
 
 Images that cannot be decoded are left out and listed. Exit code: 0 everything was used; 1 something was left out; 2
 nothing was evaluated.
@@ -109,6 +112,7 @@ def evaluate(
         ),
     ] = False,
     plots: Annotated[bool, typer.Option(help="Draw curves, histograms and contact sheets.")] = True,
+    ray: Ray = None,
 ) -> None:
     """See `HELP`."""
     from indexer.settings import DataSettings
@@ -121,7 +125,7 @@ def evaluate(
         import sklearn  # noqa: F401
     except ImportError as error:
         fail(f"touchstone evaluate needs {error.name}: pip install 'touchstone[evaluate]'")
-    from indexer.domain.errors import EncoderError
+    from indexer.domain.errors import ClusterError, EncoderError
     from indexer.evaluation.dataset import DatasetError
     from indexer.evaluation.job import EvaluationOptions, run_evaluation
     from indexer.evaluation.protocols import PROTOCOLS, SHOTS, Draws, Protocol
@@ -147,12 +151,13 @@ def evaluate(
             plots=plots,
             balance_layers=balance_layers,
             cells=_cells(geometry),
+            cluster=ray,
         )
         console = printer()
         report = run_evaluation(choices)
         report.show(console)
         console.print(f"Written to {out}: report.md, report.csv, report.json{', plots' * plots}")
-    except (EncoderError, DatasetError, OSError, ValueError) as error:
+    except (EncoderError, DatasetError, ClusterError, OSError, ValueError) as error:
         fail(str(error))
     if report.dataset.left_out:
         raise typer.Exit(1)

@@ -22,7 +22,8 @@ from torch import nn
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.evaluation.dataset import Dataset, Sample
-from indexer.evaluation.features import FeatureCache, encoded_samples
+from indexer.evaluation.encoding import ImageGroup, LocalEncoding, of_each_image
+from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.masks import read_mask
 from indexer.evaluation.metrics import FIGURES, Figures, measure
 from indexer.evaluation.readers import read_dataset
@@ -89,7 +90,8 @@ def main(
     if checkpoint is not None:
         _give_them_dinov2()
     encoder = load_encoder(EncoderSettings(model=str(weights), resize=resize, crop=crop, device="cpu"))
-    ours = list(encoded_samples(encoder, [sample.path for sample in dataset.samples], encoder.space.global_geometry))
+    images = ImageGroup(tuple(sample.path for sample in dataset.samples), encoder.space.global_geometry)
+    ours = list(of_each_image(LocalEncoding(encoder).features([images])))
     bank = work / "bank.pth"
     if not bank.exists():
         _build_their_bank(boards, dataset, weights, bank, (resize, crop))
@@ -318,7 +320,7 @@ def _run_ours(
     dataset: Dataset, encoder: Encoder, seen: list[Features], scoring: ScoringSettings, codec: str, cache: Path
 ) -> dict[str, tuple[Judged, Figures]]:
     """Ours, with AUPRO sampled at their thresholds and, second, exact."""
-    memory, _ = FeatureCache(cache, encoder, codec).memory_of(dataset.references, lambda count: None)
+    memory, _ = FeatureCache(cache, LocalEncoding(encoder), codec).memory_of(dataset.references, lambda count: None)
     engine = choose_engine(encoder.device)
     judged = {}
     for name in dataset.categories:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import load_encoder
+from indexer.evaluation.encoding import LocalEncoding
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.protocols import Among, Search
 from indexer.evaluation.readers import read_dataset
@@ -38,12 +39,14 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     dataset = read_dataset(trees.mvtec(tmp_path / "parts", references=5, tests=3))
     given = settings(tmp_path / "data")
     encoder = load_encoder(given.encoder_settings)
-    memory, _ = FeatureCache(tmp_path / "cache", encoder, DEFAULT_CODEC).memory_of(
+    encoding = LocalEncoding(encoder)
+    memory, _ = FeatureCache(tmp_path / "cache", encoding, DEFAULT_CODEC).memory_of(
         dataset.references, lambda count: None
     )
-    subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, ())
+    subject = Subject(dataset, encoding, choose_engine(encoder.device), memory, ())
     search = Search(ScoringSettings(), among).balancing()
-    evaluated = [detection for (detection,) in detect_samples(subject, [search], dataset.samples)]
+    features = encoding.features([subject.images_of(dataset.samples)])
+    evaluated = [detection for (detection,) in detect_samples(subject, [search], dataset.samples, features)]
 
     with TestClient(create_app(AppState.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
+from indexer.evaluation.encoding import LocalEncoding
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.metrics import Figures
 from indexer.evaluation.protocols import Search, Variant
@@ -41,9 +42,10 @@ def compare(
         for settings in encoders:
             encoder = load_encoder(settings)
             task = progress.add_task(settings.model, total=len(dataset.references) + len(dataset.samples))
-            features = FeatureCache(cache, encoder, "fp16")
+            encoding = LocalEncoding(encoder)
+            features = FeatureCache(cache, encoding, "fp16")
             memory, digests = features.memory_of(dataset.references, lambda count: progress.advance(task, count))  # noqa: B023
-            subject = Subject(dataset, encoder, choose_engine(encoder.device), memory, digests)
+            subject = Subject(dataset, encoding, choose_engine(encoder.device), memory, digests)
             [outcome] = evaluate(
                 subject,
                 [variant],

@@ -18,6 +18,7 @@ from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Encoder, Features
 from indexer.evaluation import job
 from indexer.evaluation.dataset import DatasetError
+from indexer.evaluation.encoding import LocalEncoding
 from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.job import EvaluationOptions, run_evaluation
 from indexer.evaluation.protocols import NEW_SHARES, PROTOCOLS, SHARES, SHOTS, Draws, share_of, variants
@@ -168,13 +169,15 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tree: Path, tmp_path: Path,
 
 def test_a_damaged_segment_of_the_cache_is_encoded_anew(tree: Path, tmp_path: Path) -> None:
     dataset, encoder = read_dataset(tree), Counting(load_encoder(SMALL))
-    before, digests = FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    before, digests = FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(
+        dataset.references, lambda count: None
+    )
     [segment] = tmp_path.glob("*/segments/*.segment")
     data = bytearray(segment.read_bytes())
     data[-5] ^= 1
     segment.write_bytes(data)
     counted = list[int]()
-    after, again = FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, counted.append)
+    after, again = FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(dataset.references, counted.append)
     assert encoder.seen == 32
     assert sum(counted) == 16
     assert again == digests
@@ -183,13 +186,13 @@ def test_a_damaged_segment_of_the_cache_is_encoded_anew(tree: Path, tmp_path: Pa
 
 def test_a_damaged_index_of_the_cache_costs_only_what_it_no_longer_names(tree: Path, tmp_path: Path) -> None:
     dataset, encoder = read_dataset(tree), Counting(load_encoder(SMALL))
-    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references[:4], lambda count: None)
+    FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(dataset.references[:4], lambda count: None)
     [index] = tmp_path.glob("*/index.jsonl")
     with index.open("ab") as file:
         file.write(b'\xff\x00\x00\n[]\n{"segment": {"name": 1}}\n{"segment": {"na')
-    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(dataset.references, lambda count: None)
     assert encoder.seen == 16
-    FeatureCache(tmp_path, encoder, "fp16").memory_of(dataset.references, lambda count: None)
+    FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(dataset.references, lambda count: None)
     assert encoder.seen == 16
 
 

@@ -1,10 +1,11 @@
-"""`touchstone index --ray`: nodes of a cluster encode, with the result of one process, whatever is killed meanwhile."""
+"""`--ray`: nodes of a cluster encode, with the result of one process, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -20,10 +21,12 @@ from indexer.encoders import EncoderSettings
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.bulk_encoding import CategoryPlan
 from indexer.jobs.ray_encoding import RayEncoding
+from tests.helpers import trees
 from tests.helpers.commands import opened, references, started, touchstone
 from tests.helpers.forked import ForkedProcess
 from tests.helpers.part_folders import folder_of
 from tests.helpers.ray_cluster import kill_worker, ray_cluster
+from tests.helpers.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -69,6 +72,36 @@ def test_a_node_with_another_encoder_is_named(tmp_path: Path, parts: Path, clust
     library.close()
 
 
+def test_an_evaluation_on_a_cluster_has_the_figures_of_one_process_though_a_worker_is_killed(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    tree = trees.mvtec(tmp_path / "parts", references=16, tests=5)
+    command = ("evaluate", tree, "--protocol", "single-class", "--false-reject-rate", "0.1")
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert touchstone(*command, "--no-plots", "--out", alone, data=tmp_path).exit_code == 0
+
+    def kill_when_references_are_stored() -> None:
+        eventually(lambda: list(out.glob("cache/*/segments/*.segment")), "no reference was stored", 60)
+        eventually(lambda: kill_worker("MapWorker"), "no worker encoded images", 60)
+
+    with ThreadPoolExecutor(1) as killer:
+        killed = killer.submit(kill_when_references_are_stored)
+        done = touchstone(*command, "--ray", cluster.address, "--out", out, data=tmp_path)
+        killed.result()
+    assert done.exit_code == 0, done.stderr
+    for name in ("report.json", "report.md"):
+        assert (out / name).read_bytes() == (alone / name).read_bytes()
+    assert encoded_in(out / "cache") == encoded_in(alone / "cache")
+    assert (out / "plots/sheet-disc.png").is_file()
+
+
+def encoded_in(cache: Path) -> Counter[str]:
+    """The SHA-256 of the segments and outcomes that an evaluation stores."""
+    files = [*cache.glob("*/segments/*.segment"), *cache.glob("outcomes/*.json")]
+    assert len(files) == 3
+    return Counter(sha256(path.read_bytes()).hexdigest() for path in files)
+
+
 def test_a_cluster_stores_what_one_process_does_though_worker_node_and_command_are_killed(
     tmp_path: Path, parts: Path, cluster: Cluster
 ) -> None:
@@ -92,7 +125,9 @@ def test_a_cluster_stores_what_one_process_does_though_worker_node_and_command_a
     assert segments(data) == segments(alone)
 
 
-def test_a_cluster_that_is_not_there_is_named_in_one_line(tmp_path: Path, parts: Path) -> None:
-    done = touchstone("index", parts, "--ray", "127.0.0.1:9", data=tmp_path / "data")
+@pytest.mark.parametrize("command", ["index", "evaluate"])
+def test_a_cluster_that_is_not_there_is_named_in_one_line(tmp_path: Path, command: str) -> None:
+    tree = trees.mvtec(tmp_path / "parts", references=1, tests=1)
+    done = touchstone(command, tree, "--ray", "127.0.0.1:9", data=tmp_path / "data")
     assert done.exit_code == 2
     assert done.stderr == "touchstone: no Ray cluster at 127.0.0.1:9: [Errno 111] Connection refused\n"
