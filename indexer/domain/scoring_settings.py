@@ -9,6 +9,8 @@ from indexer.domain.roi import RegionOfInterest
 
 PAPER_SHARE = 0.01  # section 3.3
 ANYWHERE = 255  # the ρ at which a patch is compared with those of all places, whatever the grid
+MAX_CELLS_ANYWHERE = 4096  # 3 × 10¹¹ operations an image with 150 references of 64 values a patch, in each layer
+_MAX_RADIUS = 16  # beyond it tables of neighbours take more memory than references
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,16 @@ class ScoringSettings:
         weights = self.layer_weights
         if weights is not None and not (all(w >= 0 and math.isfinite(w) for w in weights) and sum(weights) > 0):
             raise ValueError("layer weights must be 0 or more, and not all 0")
+
+
+def check_radius(rho: int, grid: tuple[int, int]) -> None:
+    """ValueError, a sentence, when patches of a grid (rows, columns) are not to be compared within this radius."""
+    if rho <= _MAX_RADIUS:
+        return
+    if rho != ANYWHERE:
+        raise ValueError(f"rho: give 0 to {_MAX_RADIUS}, or {ANYWHERE} for parts that may lie anywhere.")
+    if (cells := grid[0] * grid[1]) > MAX_CELLS_ANYWHERE:
+        raise ValueError(
+            f"rho: parts may lie anywhere ({ANYWHERE}) in grids of at most {MAX_CELLS_ANYWHERE} cells; here there are "
+            f"{cells}."
+        )

@@ -170,6 +170,7 @@ def _change_geometry(
     from indexer.domain.errors import FeatureSpaceMismatch
     from indexer.domain.geometry import InputGeometry
     from indexer.domain.geometry_choice import GeometryChoice, commonest
+    from indexer.domain.scoring_settings import check_radius
     from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.jobs.geometry_change import GeometryChangeJob
@@ -194,6 +195,7 @@ def _change_geometry(
         size = commonest(catalogue.references.sizes(category)) or present.resized
         geometry = choice.resolve(size, encoder.space.patch, present)
         check_memory(geometry, max(1, stored.references), encoder.space, codec)
+        check_radius(stored.settings.rho, geometry.grid(encoder.space.patch))
         pending = catalogue.geometries.prepare(memory.id, category, geometry.to_json())
     if pending is None:
         return [f"{category} has this geometry already: {present.described}."]

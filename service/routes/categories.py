@@ -22,7 +22,7 @@ from service.http.uploads import documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, app_state
 from service.routes.geometry import geometry_choice
-from service.schemas.calibration import DriftView, MartingaleView, ScoresResponse
+from service.schemas.calibration import AlignmentView, DriftView, MartingaleView, ScoresResponse
 from service.schemas.categories import (
     CategoriesResponse,
     CategoryPatch,
@@ -39,6 +39,7 @@ from service.schemas.references import Removed
 from service.schemas.text import CategoryName
 from service.state import AppState
 from service.usecases import onboard
+from service.usecases.alignment import alignment_of
 from service.usecases.drift import drifting_parts
 from service.usecases.geometry import change_geometry
 from service.usecases.settings import masked_region, settings_changes
@@ -88,9 +89,9 @@ async def update_category(
     `X-Index-Version`.
     """
     patched = patch.model_dump(exclude_unset=True, exclude={"geometry"})
-    changes = settings_changes(state, name, patched)
+    changes = await settings_changes(state, name, patched)
     if patch.geometry is not None:
-        await change_geometry(state, name, geometry_choice(patch.geometry))
+        await change_geometry(state, name, geometry_choice(patch.geometry), changes.get("rho"))
     return await _changed(state, name, changes)
 
 
@@ -133,6 +134,19 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
         references=tuple(reference_id for _, reference_id in ranked),
         rates=tuple(rates),
         rate_index=min(calibration.scores.deciding(category.settings.false_reject_rate), len(rates)) - 1,
+    )
+
+
+@router.get("/{name}/alignment", responses=documented_problems("not-found", "not-ready"))
+async def alignment(name: Name, state: Annotated[AppState, Depends(app_state)]) -> AlignmentView:
+    """Whether its parts lie in the same place in all images, measured on up to 8 references."""
+    measured, settings = await alignment_of(state, name)
+    if measured is None:
+        return AlignmentView(references=0, distance_left=None, advice=None)
+    return AlignmentView(
+        references=measured.references,
+        distance_left=measured.distance_left,
+        advice=measured.advice(settings.rho),
     )
 
 

@@ -51,7 +51,7 @@ async def preview_settings(
     and are cancelled when the client disconnects.
     """
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    then = replace(category.settings, **settings_changes(state, name, body.model_dump(exclude_unset=True)))
+    then = replace(category.settings, **await settings_changes(state, name, body.model_dump(exclude_unset=True)))
     tried = await cancel_on_disconnect(request, preview(state, name, category.settings, then, limit))
     current = state.calibrations.is_current(state.library.memory, name, category.settings.scoring)
     return _view(tried, category.settings, then, limit, current=current)

@@ -68,6 +68,18 @@ class DriftView(ResponseModel):
     flagged_at: datetime | None
 
 
+class AlignmentView(ResponseModel):
+    """Whether the parts of a category lie in the same place in all images."""
+
+    references: int = Field(description="How many were compared with each other; 0 where it cannot be said.")
+    distance_left: float | None = Field(
+        description="What is left of the distance between good parts when their patches are compared with those of all "
+        "places and not of the same one: near 1, parts lie alike; near 0, anywhere. Null with fewer than 4 "
+        "references, and for grids of more than 4,096 cells."
+    )
+    advice: str | None = Field(description="What to do about `rho`; null if nothing.")
+
+
 class ScoresResponse(ResponseModel):
     """Leave-one-out scores of a category's references. version: the snapshot they were computed on."""
 

@@ -9,6 +9,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.geometry import InputGeometry, Size
 from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.profile import Profile
+from indexer.domain.scoring_settings import check_radius
 from indexer.search.cost import GeometryCost, check_memory, cost_of
 from service.errors import InvalidSetting
 from service.state import AppState
@@ -45,15 +46,20 @@ async def advise(
     return Advice(geometry, cost)
 
 
-async def change_geometry(state: AppState, category: str, choice: GeometryChoice) -> None:
+async def change_geometry(state: AppState, category: str, choice: GeometryChoice, rho: int | None = None) -> None:
     """Begin to inspect a category in another way; its present geometry serves until all references are encoded.
 
-    A change that is under way is given up for this one. GeometryError, CategoryNotFound.
+    A change that is under way is given up for this one. rho: of the category from now on, if it changes.
+    GeometryError, CategoryNotFound; InvalidSetting when ρ does not suit the grid.
     """
     stored = await asyncio.to_thread(state.library.catalogue.categories.get, category)
     present = state.library.geometry_of(category)
     size = usual_size(state.library.published.profiles.get(category, Profile()), present)
     geometry = resolved(state, choice, size, present, max(1, stored.references))
+    try:
+        check_radius(stored.settings.rho if rho is None else rho, geometry.grid(state.encoder.space.patch))
+    except ValueError as error:
+        raise InvalidSetting(str(error)) from None
     published = state.library.published
     await asyncio.to_thread(
         state.library.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -10,18 +11,16 @@ from numpy.typing import NDArray
 
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import SettingsChanges
+from indexer.domain.geometry import InputGeometry
 from indexer.domain.profile import Profile
 from indexer.domain.roi import RegionOfInterest
-from indexer.domain.scoring_settings import ANYWHERE
+from indexer.domain.scoring_settings import check_radius
 from indexer.imaging.roi import region_from_mask, roi_cells
 from service.errors import Conflict, InvalidSetting
 from service.state import AppState
 
-_MAX_RADIUS = 16  # beyond it tables of neighbours take more memory than references
-_MAX_CELLS_ANYWHERE = 4096  # 3 × 10¹¹ operations an image with 150 references of 64 values a patch, in each layer
 
-
-def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> SettingsChanges:
+async def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> SettingsChanges:
     """What a request wants changed, by its own names, as the category keeps it.
 
     InvalidSetting when the encoder has no such layers or cells, Conflict when references were read otherwise.
@@ -33,8 +32,8 @@ def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> Se
             detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
             raise InvalidSetting(detail)
         changes["layer_weights"] = tuple(weights)
-    if (rho := changes.get("rho", 0)) > _MAX_RADIUS:
-        _check_anywhere(state, name, rho)
+    if "rho" in changes:
+        await check_rho(state, name, changes["rho"])
     if "bit_depth" in changes:
         depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
         if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
@@ -52,16 +51,18 @@ def masked_region(state: AppState, name: str, inside: NDArray[np.bool_]) -> Regi
     return _usable_region(state, name, lambda: region_from_mask(inside))
 
 
-def _check_anywhere(state: AppState, name: str, rho: int) -> None:
-    """InvalidSetting for another radius, or a grid that is too fine for this one."""
-    rows, columns = state.library.memory.frame(name).grid
-    if rho != ANYWHERE:
-        raise InvalidSetting(f"rho: give 0 to {_MAX_RADIUS}, or {ANYWHERE} for parts that may lie anywhere.")
-    if rows * columns > _MAX_CELLS_ANYWHERE:
-        raise InvalidSetting(
-            f"rho: parts may lie anywhere in grids of at most {_MAX_CELLS_ANYWHERE} cells; here there are "
-            f"{rows * columns}."
-        )
+async def check_rho(state: AppState, name: str, rho: int) -> None:
+    """InvalidSetting when ρ does not suit the grid of a category, or the one that it is about to get."""
+    memory, catalogue = state.library.memory, state.library.catalogue
+    geometries = [memory.geometry_of(name)]
+    for change in await asyncio.to_thread(catalogue.geometries.changes, state.library.memory_id):
+        if change.record.category == name:
+            geometries.append(InputGeometry.from_json(change.record.geometry_json))
+    try:
+        for geometry in geometries:
+            check_radius(rho, geometry.grid(memory.space.patch))
+    except ValueError as error:
+        raise InvalidSetting(str(error)) from None
 
 
 def _usable_region(state: AppState, name: str, read: Callable[[], RegionOfInterest | None]) -> RegionOfInterest | None:

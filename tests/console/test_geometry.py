@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.browser import Watched
-from tests.helpers.part_images import part, plate
+from tests.helpers.part_images import part, plate, shifted
 from tests.helpers.server_process import ServerProcess
 
 
@@ -107,3 +107,23 @@ def test_a_new_product_gets_the_chosen_resolution_after_its_cost_is_confirmed(
     expect(page.get_by_role("status").filter(has_text="3 of 3 done: 3 added")).to_be_visible()
     rows, columns = server.client.get("/categories/sheet").json()["geometry"]["grid"]
     assert rows * columns < 400
+
+
+def test_parts_that_lie_anywhere_are_noticed_and_compared_so_with_two_clicks(page: Page, server: ServerProcess) -> None:
+    server.teach("web", *(shifted(seed) for seed in range(8)))
+    server.wait_until_calibrated("web")
+    page.goto("/#/categories/plate/settings")
+    expect(page.get_by_label("Neighbourhood (ρ), in cells")).to_have_value("1")
+    page.goto("/#/categories/web/settings")
+    notice = page.get_by_role("region", name="Position of the parts")
+    expect(notice).to_contain_text("8 references")
+    assert_accessible(page)
+    notice.get_by_role("button", name="Compare with all places").click()
+    expect(notice).to_have_count(0)
+    expect(page.get_by_label("Neighbourhood (ρ), in cells")).to_have_value("255")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    assert server.client.get("/categories/web").json()["settings"]["rho"] == 255
+    page.reload()
+    expect(page.get_by_label("Neighbourhood (ρ), in cells")).to_have_value("255")
+    expect(notice).to_have_count(0)

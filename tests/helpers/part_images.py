@@ -52,6 +52,14 @@ def textured(seed: int, *, dotted: bool = False) -> bytes:
     return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
 
 
+def shifted(seed: int) -> bytes:
+    """A 144×144 image of one texture, which begins at another of 64 places each time."""
+    tile = np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8)
+    texture = np.kron(np.tile(tile, (2, 2, 1)), np.ones((12, 12, 1), np.uint8))
+    y, x = (18 * place for place in divmod(11 * seed % 64, 8))  # a cell of the tests' encoder, whose grid is 8 × 8
+    return encode_png(np.ascontiguousarray(texture[y : y + 144, x : x + 144]))
+
+
 def plain(level: int) -> bytes:
     """An image that shows nothing, of one grey."""
     return encode_png(np.full((144, 160, 3), level, np.uint8))

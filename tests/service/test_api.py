@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from tests.helpers.http_service import files, onboard, wait_until_calibrated
-from tests.helpers.part_images import part
+from tests.helpers.http_service import check_problem, files, onboard, wait_until_calibrated
+from tests.helpers.part_images import part, shifted, varied
 
 
 def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidence(taught: TestClient) -> None:
@@ -182,6 +182,23 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
     assert client.patch("/categories/disc", json={"threshold": None}).json()["settings"]["threshold"] is None
 
 
+def test_where_parts_lie_is_told_from_references(client: TestClient) -> None:
+    onboard(client, "disc", *(varied(seed) for seed in range(5)))
+    onboard(client, "web", *(shifted(seed) for seed in range(8)))
+    onboard(client, "new", part(1))
+    aligned = client.get("/categories/disc/alignment").json()
+    anywhere = client.get("/categories/web/alignment").json()
+    assert (aligned["references"], aligned["advice"]) == (5, None)
+    assert anywhere["references"] == 8
+    assert anywhere["distance_left"] < 0.75 < aligned["distance_left"] <= 1
+    assert "255" in anywhere["advice"]
+    client.patch("/categories/web", json={"rho": 255}).raise_for_status()
+    assert client.get("/categories/web/alignment").json() == {**anywhere, "advice": None}
+    nothing = {"references": 0, "distance_left": None, "advice": None}
+    assert client.get("/categories/new/alignment").json() == nothing
+    check_problem(client.get("/categories/none/alignment"), 404, "not-found")
+
+
 def test_parts_may_lie_anywhere(client: TestClient) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(4)))
     sent = files(part(77))
@@ -194,6 +211,13 @@ def test_parts_may_lie_anywhere(client: TestClient) -> None:
     assert after["regions"][0]["nearest_patch"]["reference_id"] in retrieved
     onboard(client, "disc", part(5))  # compared with those that are there
     wait_until_calibrated(client, "disc")
+
+    finer = {"geometry": {"cells": 5000}}
+    refused = check_problem(client.patch("/categories/disc", json=finer), 422, "invalid-request")
+    assert "at most 4096 cells" in refused["detail"]
+    client.patch("/categories/disc", json={**finer, "rho": 1}).raise_for_status()
+    refused = check_problem(client.patch("/categories/disc", json={"rho": 255}), 422, "invalid-request")
+    assert "at most 4096 cells" in refused["detail"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from touchstone_client.images import IMAGE_SUFFIXES, BatchLimits, ImageFile, Ima
 from touchstone_client.models import (
     Access,
     Advice,
+    Alignment,
     AlternativeCategory,
     AnomalyMap,
     ApiKey,
@@ -116,6 +117,7 @@ __all__ = [
     "NO_RETRIES",
     "Access",
     "Advice",
+    "Alignment",
     "AlternativeCategory",
     "AnomalyMap",
     "ApiKey",

@@ -291,6 +291,10 @@ class Client:
         """The leave-one-out scores that determine a category's threshold; empty before calibration."""
         return self._connection.send(endpoints.scores(name))
 
+    def alignment(self, name: str) -> models.Alignment:
+        """Whether the parts of a category lie in the same place in all images, measured on up to 8 references."""
+        return self._connection.send(endpoints.alignment(name))
+
     def mask(self, name: str) -> bytes:
         """A category's region of interest as a mask over the whole image: PNG, 256×256, inspected where white."""
         return self._connection.send(endpoints.mask(name))

@@ -245,6 +245,11 @@ def scores(name: str) -> Call[models.Scores]:
     return Call("GET", "/categories/{name}/scores", _json(models.Scores), {"name": name})
 
 
+def alignment(name: str) -> Call[models.Alignment]:
+    """`GET /categories/{name}/alignment`."""
+    return Call("GET", "/categories/{name}/alignment", _json(models.Alignment), {"name": name})
+
+
 def mask(name: str) -> Call[bytes]:
     """`GET /categories/{name}/region-of-interest.png`."""
     return Call("GET", "/categories/{name}/region-of-interest.png", _content, {"name": name})

@@ -611,6 +611,23 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """Whether the parts of a category lie in the same place in all images."""
+
+    references: int
+    """How many were compared with each other; 0 where it cannot be said."""
+
+    distance_left: float | None
+    """What is left of the distance between good parts when their patches are compared with those of all places and not
+    of the same one: near 1, parts lie alike; near 0, anywhere. None with fewer than 4 references, and for grids of
+    more than 4,096 cells.
+    """
+
+    advice: str | None
+    """What to do about `rho`; None if nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftParts:
     """The parts that moved a category's drift tests most."""
 

@@ -1,5 +1,6 @@
 // Teaching a product: images in, what screening found about each, and how many good parts may be rejected.
 
+import { ANYWHERE, alignmentNotice } from "./alignment.js";
 import { get, request, send } from "./api.js";
 import { cameraButton } from "./camera.js";
 import { fill, h, once } from "./dom.js";
@@ -33,6 +34,7 @@ export function showOnboarding(place, known, signal) {
   const bulk = h("div", { class: "actions" });
   const screened = h("section", { class: "view", hidden: true }, h("h2", {}, t("onboard.second")), advice, bulk, tiles);
   const rating = h("section", { class: "view", hidden: true });
+  const advised = h("div", { role: "status" }); // about where parts lie
   const trying = h("section", { class: "view", hidden: true });
   const finish = h("div", { class: "actions" });
   const waiting = [];
@@ -234,9 +236,10 @@ export function showOnboarding(place, known, signal) {
       if (!category) return;
       rating.hidden = false;
       const body = h("div", { class: "view" }, loading());
-      fill(rating, h("h2", {}, t("onboard.third")), body);
+      fill(rating, h("h2", {}, t("onboard.third")), body, advised);
       fill(finish, h("a", { class: "button primary", href: `#/categories/${encodeURIComponent(category.name)}` }, t("onboard.done")));
       await showRejects(body, category, showing.signal, prepare);
+      if (!showing.signal.aborted && !known) await advise(category);
       if (!showing.signal.aborted && trying.hidden && body.querySelector(".rating")) {
         trying.hidden = false;
         fill(trying, h("h2", {}, t("onboard.fourth")), h("p", { class: "hint" }, t("try.meaning")), tryParts(category.name, signal));
@@ -244,6 +247,17 @@ export function showOnboarding(place, known, signal) {
     } catch (error) {
       if (!showing.signal.aborted) tellProblem(error);
     }
+  }
+
+  /** That the parts lie anywhere, where they do. */
+  async function advise({ name: category }) {
+    const path = `/categories/${encodeURIComponent(category)}`;
+    const apply = async () => {
+      await send("PATCH", path, { rho: ANYWHERE });
+      tell(t("settings.saved"));
+      await rate();
+    };
+    fill(advised, await alignmentNotice(path, apply, showing.signal));
   }
 
   /** A new category whose references are too few for its rate gets the smallest one that they support. */

@@ -1,5 +1,6 @@
 // How a category is inspected: its settings, and what others would change.
 
+import { ANYWHERE, alignmentNotice } from "./alignment.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { geometryCard } from "./geometry.js";
@@ -50,7 +51,17 @@ export async function showSettings(place, category, signal) {
     h("div", { class: "actions" }, save, back),
   );
   write(saved);
-  fill(place, h("div", { class: "two" }, h("div", { class: "view" }, form, geometryCard(category, signal)), panel));
+  const advised = h("div", { role: "status" });
+  fill(place, h("div", { class: "two" }, h("div", { class: "view" }, advised, form, geometryCard(category, signal)), panel));
+  alignmentNotice(path, compareAnywhere, signal).then((notice) => fill(advised, notice), (error) => { if (!signal.aborted) tellProblem(error); });
+
+  /** To be looked at in the preview, and then saved. */
+  function compareAnywhere() {
+    inputs.rho.value = ANYWHERE;
+    changed();
+    inputs.rho.focus();
+    return true;
+  }
 
   function write(settings) {
     inputs.false_reject_rate.value = Number((settings.false_reject_rate * 100).toPrecision(6));
