@@ -7,12 +7,16 @@ from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
-from indexer.jobs.backup_archive import Archive, BackupError, SavedFile
+from indexer.jobs.backup_archive import Archive, SavedFile
 from indexer.jobs.backup_report import BackupReport, Progress
-from indexer.jobs.checked_files import FileFault, check, check_size, copy
+from indexer.jobs.backup_store import BackupError
+from indexer.jobs.checked_files import FileFault
+from indexer.jobs.object_store import S3Location
 
 
-def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bool = False) -> BackupReport:
+def backup(
+    folder: DataFolder, target: Path | S3Location, progress: Progress, *, read_all: bool = False
+) -> BackupReport:
     """Copy what the catalogue holds now, and the files it names that the target lacks. Services may go on.
 
     A file that an earlier backup saved is trusted if it still has its size; read_all: if it has its checksum. One that
@@ -20,7 +24,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
     BackupError, CatalogueError and OSError when there is no backup.
     """
     archive = Archive(target)
-    archive.create()
+    archive.store.create()
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     before, damaged = _saved_before(archive)
     catalogue = Catalogue.open(folder.database)
@@ -40,7 +44,7 @@ def backup(folder: DataFolder, target: Path, progress: Progress, *, read_all: bo
                     saved.append(saved_before)
                     continue
                 try:
-                    content = copy(folder.root / file.path, archive.file(file.path), file.sha256)
+                    content = archive.store.save(folder.root / file.path, archive.file(file.path), file.sha256)
                 except FileFault as lost:
                     also = f"; the copy of it in the backup: {fault}" if fault else ""
                     damaged.append(f"{file.path}: {lost}{also}")
@@ -71,9 +75,9 @@ def _fault(archive: Archive, saved: SavedFile, *, read_all: bool) -> str | None:
     path = archive.file(saved.path)
     try:
         if read_all:
-            check(path, saved.sha256)
+            archive.store.check(path, saved.sha256)
         else:
-            check_size(path, saved.bytes)
+            archive.store.check_size(path, saved.bytes)
     except FileFault as fault:
         return str(fault)
     return None

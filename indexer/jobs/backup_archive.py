@@ -1,24 +1,21 @@
-"""The folder of backups: shared files, plus a list of files with the catalogue's rows for each backup."""
+"""A store of backups: shared files, plus a list of files with the catalogue's rows for each backup."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from indexer.storage.durable import sync_folder
+from indexer.jobs.backup_store import BackupError, BackupStore, FolderStore
+from indexer.jobs.object_store import ObjectStore, S3Location
 
 _FOLDERS = ("segments", "originals", "inspections")  # of a data folder: what a backup may hold
+_FILES = ".files.gz"  # ends the name of what is written last
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
-
-
-class BackupError(Exception):
-    """What cannot be backed up, verified or restored; the message is one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -31,33 +28,27 @@ class SavedFile:
 
 
 class Archive:
-    """One folder of backups. Nothing in it is ever deleted."""
+    """One folder of backups, or one location in a bucket. Nothing in it is ever deleted. BackupError."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._catalogues = root / "catalogues"
-
-    def create(self) -> None:
-        """Make what is missing of it, for its owner only."""
-        for folder in (self._root / "files", self._catalogues):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, location: Path | S3Location) -> None:
+        self.store: BackupStore = FolderStore(location) if isinstance(location, Path) else ObjectStore(location)
 
     def names(self) -> list[str]:
         """Its finished backups, oldest first."""
-        return sorted(path.name.removesuffix(".files.gz") for path in self._catalogues.glob("*.files.gz"))
+        return sorted(name.removesuffix(_FILES) for name in self.store.names("catalogues") if name.endswith(_FILES))
 
     def choose(self, name: str | None) -> str:
         """The backup of that name, or the newest. BackupError when there is none."""
         names = self.names()
         if not names:
-            raise BackupError(f"there is no backup in {self._root}")
+            raise BackupError(f"there is no backup in {self.store}")
         if name is not None and name not in names:
             raise BackupError(f"there is no backup {name!r}; there are {', '.join(names[-5:])}")
         return name or names[-1]
 
-    def file(self, path: str) -> Path:
-        """Where a file lies."""
-        return self._root / "files" / path
+    def file(self, path: str) -> str:
+        """Where a file lies in the store."""
+        return f"files/{path}"
 
     def files_of(self, name: str) -> list[SavedFile]:
         """The files of a backup. BackupError when its list cannot be read."""
@@ -93,24 +84,23 @@ class Archive:
 
     def _read(self, name: str, kind: str) -> Iterator[dict[str, Any]]:
         try:
-            with gzip.open(self._catalogues / f"{name}.{kind}.gz", "rt", encoding="utf-8") as file:
+            with (
+                self.store.reading(f"catalogues/{name}.{kind}.gz") as raw,
+                gzip.open(raw, "rt", encoding="utf-8") as file,
+            ):
                 for line in file:
                     yield json.loads(line)
         except _UNREADABLE as error:
             raise self._unreadable(name, str(error)) from None
 
     def _write(self, name: str, kind: str, lines: Iterable[dict[str, Any]]) -> None:
-        path = self._catalogues / f"{name}.{kind}.gz"
-        temporary = path.with_name(f"{path.name}.tmp")
         # It holds the hashes of keys and what people said: for its owner only.
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw:
-            with gzip.open(raw, "wt", encoding="utf-8") as file:
-                for line in lines:
-                    file.write(json.dumps(line) + "\n")
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with (
+            self.store.writing(f"catalogues/{name}.{kind}.gz") as raw,
+            gzip.open(raw, "wt", encoding="utf-8") as file,
+        ):
+            for line in lines:
+                file.write(json.dumps(line) + "\n")
 
     def _unreadable(self, name: str, why: str) -> BackupError:
         return BackupError(f"backup {name} cannot be read: {why}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,12 @@ def copy(source: Path, target: Path, sha256: str | None) -> Content:
     FileFault when the source is missing, unreadable or has another checksum, and OSError when the copy cannot be
     written. Either leaves the target as it was: it may be a good copy, which nothing that is not replaces.
     """
+    return write_pieces(pieces_of(source), target, sha256)
+
+
+def write_pieces(pieces: Iterator[bytes], target: Path, sha256: str | None) -> Content:
+    """Write a file durably, as `copy` does. pieces: as of `pieces_of`."""
     temporary = target.with_name(f"{target.name}.tmp")
-    pieces = _pieces(source)
     first = next(pieces)  # before a folder is made for it
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
@@ -59,11 +63,7 @@ def copy(source: Path, target: Path, sha256: str | None) -> Content:
 def check(path: Path, sha256: str | None) -> None:
     """Read a whole file. FileFault unless it has its checksum or, if that is not known, is a whole image."""
     if sha256 is not None:
-        digest = hashlib.sha256()
-        for piece in _pieces(path):
-            digest.update(piece)
-        if digest.hexdigest() != sha256:
-            raise FileFault("damaged")
+        check_pieces(pieces_of(path), sha256)
         return
     try:
         decode_image(path, _ANY_SIZE)
@@ -71,6 +71,17 @@ def check(path: Path, sha256: str | None) -> None:
         raise FileFault("damaged") from None
     except OSError as error:
         raise _fault(error) from None
+
+
+def check_pieces(pieces: Iterable[bytes], sha256: str) -> None:
+    """FileFault unless the pieces of a file have its checksum."""
+    if _content(pieces).sha256 != sha256:
+        raise FileFault("damaged")
+
+
+def content_of(path: Path) -> Content:
+    """What a file holds, which is read. FileFault."""
+    return _content(pieces_of(path))
 
 
 def check_size(path: Path, size: int) -> None:
@@ -82,7 +93,15 @@ def check_size(path: Path, size: int) -> None:
         raise _fault(error) from None
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _content(pieces: Iterable[bytes]) -> Content:
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    return Content(digest.hexdigest(), size)
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
     """What a file holds, piece by piece, then an empty piece. FileFault."""
     try:
         with path.open("rb") as file:

@@ -9,11 +9,12 @@ from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.dump import fill, new_database, revision_of
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
-from indexer.jobs.checked_files import FileFault, copy
+from indexer.jobs.checked_files import FileFault
+from indexer.jobs.object_store import S3Location
 
 
 def restore(
-    source: Path, data: Path, database_url: str | None, progress: Progress, name: str | None = None
+    source: Path | S3Location, data: Path, database_url: str | None, progress: Progress, name: str | None = None
 ) -> BackupReport:
     """Put a backup, the newest or the one named, into an empty data folder and an empty database, of either kind.
 
@@ -32,7 +33,7 @@ def restore(
         for index, file in enumerate(saved):
             progress(index, len(saved))
             try:
-                copied_bytes += copy(archive.file(file.path), folder.root / file.path, file.sha256).bytes
+                copied_bytes += archive.store.fetch(archive.file(file.path), folder.root / file.path, file.sha256).bytes
             except FileFault as fault:
                 damaged.append(f"{file.path}: {fault}")
                 lost.append(file.path)

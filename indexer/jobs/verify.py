@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
@@ -10,6 +11,7 @@ from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault, check
+from indexer.jobs.object_store import S3Location
 
 
 def verify(folder: DataFolder, progress: Progress) -> BackupReport:
@@ -23,31 +25,31 @@ def verify(folder: DataFolder, progress: Progress) -> BackupReport:
         with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:
                 named, damaged = state.files(), state.faults()
-            files = ((file.path, folder.root / file.path, file.sha256) for file in named)
-            damaged += faults_of(files, len(named), progress)
+            files = ((file.path, partial(check, folder.root / file.path, file.sha256)) for file in named)
+            damaged += _faults_of(files, len(named), progress)
     finally:
         catalogue.close()
     return BackupReport("", len(named), damaged=damaged)
 
 
-def verify_backup(source: Path, progress: Progress, name: str | None = None) -> BackupReport:
+def verify_backup(source: Path | S3Location, progress: Progress, name: str | None = None) -> BackupReport:
     """Read every file of a backup, the newest or the one named, and the rows of its catalogue. BackupError."""
     archive = Archive(source)
     chosen = archive.choose(name)
     for _ in archive.rows_of(chosen):
         pass
     saved = archive.files_of(chosen)
-    files = ((file.path, archive.file(file.path), file.sha256) for file in saved)
-    return BackupReport(chosen, len(saved), damaged=faults_of(files, len(saved), progress))
+    files = ((file.path, partial(archive.store.check, archive.file(file.path), file.sha256)) for file in saved)
+    return BackupReport(chosen, len(saved), damaged=_faults_of(files, len(saved), progress))
 
 
-def faults_of(files: Iterable[tuple[str, Path, str | None]], total: int, progress: Progress) -> tuple[str, ...]:
-    """A line for each file that is missing, damaged or unreadable. files: how each is called, where it lies, sha256."""
+def _faults_of(files: Iterable[tuple[str, Callable[[], None]]], total: int, progress: Progress) -> tuple[str, ...]:
+    """A line for each file that is missing, damaged or unreadable. files: how each is called, and its check."""
     damaged = []
-    for index, (name, path, sha256) in enumerate(files):
+    for index, (name, checked) in enumerate(files):
         progress(index, total)
         try:
-            check(path, sha256)
+            checked()
         except FileFault as fault:
             damaged.append(f"{name}: {fault}")
     progress(total, total)

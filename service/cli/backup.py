@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(help="Folder of backups; created if it does not exist.")],
+    target: Annotated[
+        str, typer.Argument(help="Folder of backups, created if it does not exist; or s3://BUCKET/PREFIX.")
+    ],
     check: Annotated[
         bool,
         typer.Option("--check", help="Also verify the checksums of files saved before; copy damaged ones again."),
@@ -35,20 +37,27 @@ def backup(
 
     Exit code: 0 all saved; 1 some files are damaged, all others were saved; 2 nothing was saved.
 
-    Example:  touchstone backup /mnt/backup --data my-factory
+    Into a bucket, with the extra `s3`: endpoint and credentials come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, ~/.aws or the machine's role.
+
+    \b
+    Examples:
+      touchstone backup /mnt/backup --data my-factory
+      touchstone backup s3://plant-backups/line-4 --data my-factory
     """
     from indexer.jobs.backup import backup as run
+    from indexer.jobs.object_store import location_of
     from indexer.progress import progress
 
     with _named(data, database_url) as settings, progress() as shown:
-        done = run(_existing(settings), target, shown.task("files").reach, read_all=check)
+        done = run(_existing(settings), location_of(target), shown.task("files").reach, read_all=check)
     new = f"{done.copied} of them new ({done.copied_bytes} bytes)"
     mended = f", {len(done.mended)} copied again" if done.mended else ""
     _print_report(f"backup {done.name}: {done.files} files, {new}{mended}{_lost(done)}", done)
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(help="Folder of backups.")],
+    source: Annotated[str, typer.Argument(help="Folder of backups, or s3://BUCKET/PREFIX.")],
     name: Annotated[str | None, typer.Option(help="Name of the backup (default: the newest).")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
@@ -59,17 +68,21 @@ def restore(
 
     Example:  touchstone restore /mnt/backup --data my-factory
     """
+    from indexer.jobs.object_store import location_of
     from indexer.jobs.restore import restore as run
     from indexer.progress import progress
 
     with _named(data, database_url) as settings, progress() as shown:
-        done = run(source, settings.data, settings.database_url, shown.task("files").reach, name)
+        done = run(location_of(source), settings.data, settings.database_url, shown.task("files").reach, name)
     _print_report(f"restored backup {done.name}: {done.files} files{_lost(done)}", done)
 
 
 def verify(
     saved: Annotated[
-        Path | None, typer.Option("--backup", help="Verify a backup in this folder instead of the data folder.")
+        str | None,
+        typer.Option(
+            "--backup", help="Verify a backup in this folder, or at s3://BUCKET/PREFIX, instead of the data folder."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the backup (default: the newest).")] = None,
     data: Data = None,
@@ -84,6 +97,7 @@ def verify(
     Example:  touchstone verify --backup /mnt/backup
     """
     from indexer.jobs.code_errors import code_errors
+    from indexer.jobs.object_store import location_of
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
     from indexer.progress import progress
@@ -92,7 +106,7 @@ def verify(
         fail("--name needs --backup FOLDER")
     with _named(data, database_url) as settings, progress() as shown:
         report = shown.task("files").reach
-        done = run(_existing(settings), report) if saved is None else verify_backup(saved, report, name)
+        done = run(_existing(settings), report) if saved is None else verify_backup(location_of(saved), report, name)
         errors = code_errors(_existing(settings), shown.task("codes").reach) if saved is None else None
     which = f"backup {done.name}: " if saved is not None else ""
     if errors is not None:
@@ -114,7 +128,7 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.engine import DatabaseError
     from indexer.domain.errors import CatalogueError
-    from indexer.jobs.backup_archive import BackupError
+    from indexer.jobs.backup_store import BackupError
 
     sign()
     try:

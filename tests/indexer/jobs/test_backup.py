@@ -12,8 +12,9 @@ from indexer.catalogue.dump import State
 from indexer.catalogue.engine import Transactions, connect
 from indexer.domain.errors import BeingRestored, CatalogueError
 from indexer.jobs.backup import backup
-from indexer.jobs.backup_archive import Archive, BackupError, SavedFile
+from indexer.jobs.backup_archive import Archive, SavedFile
 from indexer.jobs.backup_report import BackupReport
+from indexer.jobs.backup_store import BackupError
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify, verify_backup
 from indexer.references.reference_store import ReferenceStore
