@@ -22,6 +22,7 @@ def connected(address: str) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised
+    records = logging.getLogRecordFactory()
     try:
         import ray
     except ImportError as error:
@@ -33,6 +34,7 @@ def connected(address: str) -> Iterator[None]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"no Ray cluster at {address}: {str(error).partition(chr(10))[0]}") from error
+    logging.setLogRecordFactory(records)  # Ray would add a field to each of this process's log lines
     try:
         yield
     finally:

@@ -23,13 +23,15 @@ from service.state import AppState
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from service.inference.backend import Backend
+
 _GRACE_SECONDS = 30
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, backend: Backend | None = None) -> None:
     """Listen and answer until SIGTERM or SIGINT; accepted work is finished first.
 
-    Raises what `AppState.start` does, and OSError if the address cannot be used.
+    backend: see `AppState.start`. Raises what `AppState.start` does, and OSError if the address cannot be used.
     """
     logs.configure(settings.log_format)
     _check_address(settings.host, settings.port)
@@ -38,7 +40,7 @@ def serve(settings: Settings) -> None:
     with ThreadPoolExecutor(1) as beside:
         # Importing the routes takes half a second, in which the encoder and the memory are read.
         importing = beside.submit(_application)
-        state = AppState.start(settings)
+        state = AppState.start(settings, backend)
         create_app = importing.result()
     connections = connections_allowed(settings.max_connections)
     limits = ConnectionLimits(

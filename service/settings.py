@@ -159,6 +159,26 @@ class Settings(DataSettings):
         500, gt=0, description="Interval at which changes by other processes are polled."
     )
 
+    ray_max_encoders: int = Field(
+        8, ge=1, le=1000, description="Maximum number of replicas of `serve --ray` that encode."
+    )
+    ray_max_memories: int = Field(
+        8, ge=1, le=1000, description="Maximum number of replicas of `serve --ray` that hold categories and search."
+    )
+    ray_shards_per_replica: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="Maximum number of categories, or shards of one, that such a replica holds; beyond it the least "
+        "recently used one is evicted.",
+    )
+    ray_shard_bytes: int = Field(
+        16 << 30,
+        ge=1,
+        description="Maximum size of the codes of a category in one replica of `serve --ray`; a larger category is "
+        "divided among several.",
+    )
+
     log_format: Literal["json", "text"] = Field("json", description="Format of log lines: JSON objects or plain text.")
     metrics_max_categories: int = Field(
         200,

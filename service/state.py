@@ -13,14 +13,13 @@ from pathlib import Path
 
 import torch
 
-from indexer.cores import SideBySide
 from indexer.domain.category import CategorySettings
 from indexer.domain.errors import MemoryInactive
-from indexer.encoders import Encoder, EncoderSettings, load_encoder
+from indexer.encoders import Encoder
 from indexer.history.pruner import HISTORY, Pruner
 from indexer.jobs.encoder_of_memory import encoder_of_memory
 from indexer.references.reference_store import ReferenceStore
-from indexer.search import PatchSearchEngine, choose_engine
+from indexer.search import PatchSearchEngine
 from indexer.search.cost import Pace, measure_pace
 from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.storage.disk_space import has_free_space
@@ -42,6 +41,7 @@ from service.background.segment_checks import SegmentChecks
 from service.background.tuning import SettingsTuner
 from service.errors import SnapshotBehind
 from service.file_descriptors import FileDescriptorShortage
+from service.inference.backend import Backend, local_backend
 from service.inference.decoder import Decoder, choose_preprocessing
 from service.inference.detection_jobs import DetectionJobs
 from service.inference.in_flight import Budget, InFlightLimits
@@ -112,15 +112,17 @@ class AppState:
     preview_lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # searches for previews are made one after another
 
     @classmethod
-    def start(cls, settings: Settings) -> AppState:
-        """Load the encoder and the memory.
+    def start(cls, settings: Settings, backend: Backend | None = None) -> AppState:
+        """Load the encoder and the memory. backend: encodes and searches instead of this process.
 
         EncoderError, FeatureSpaceMismatch, SchemaMismatch, SignInUnavailable and TracingUnavailable say what is wrong,
         in one line each.
         """
         tracing, metrics = Tracing(settings.traces_endpoint), Metrics(settings.metrics_max_categories)
         identity_provider = None if settings.oidc_issuer is None else IdentityProvider(settings.oidc_issuer, settings)
-        encoder = _encoder(encoder_of_memory(settings))
+        if backend is None:
+            backend = local_backend(encoder_of_memory(settings), settings.device_memory_share)
+        encoder, engine = backend.encoder, backend.engine
         library = ReferenceStore.open(
             settings.data,
             encoder.space,
@@ -132,7 +134,6 @@ class AppState:
             if (inspected := library.geometry_of(name).inspected) < 1:
                 log.warning(_BORDER_WARNING, name, 100 * (1 - inspected), name)
         (settings.data / HISTORY).mkdir(exist_ok=True)
-        engine = choose_engine(encoder.device, settings.device_memory_share)
         if encoder.device.type == "cuda":
             # What is left to the CPU are small steps on many threads: each splitting its own over all cores costs more.
             torch.set_num_threads(1)
@@ -145,6 +146,7 @@ class AppState:
             max_batch_delay=settings.max_batch_delay_ms / 1000,
             queue_size=settings.queue_size,
             under_way=lambda: detecting.images.used,
+            threads=backend.concurrent_batches,
         )
         if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
             worker.submit_calibration(lambda _: warm_up(encoder, settings.batch_size)).result()
@@ -318,13 +320,6 @@ class AppState:
             if time.monotonic() > end:
                 raise SnapshotBehind(f"The snapshot is {self.library.memory.version}, not yet {version}; ask again.")
             await asyncio.sleep(0.05)
-
-
-def _encoder(settings: EncoderSettings) -> Encoder:
-    """The encoder; on a CPU with several threads, one that encodes the images of a batch side by side. EncoderError."""
-    encoder = load_encoder(settings)
-    in_torch = encoder.device.type == "cpu" and settings.runtime == "torch" and not settings.compiled
-    return SideBySide(encoder) if in_torch and torch.get_num_threads() > 1 else encoder
 
 
 def _in_flight_limits(settings: Settings, images: int, retry_after: Callable[[], int]) -> InFlightLimits:

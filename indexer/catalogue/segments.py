@@ -15,7 +15,7 @@ from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import CategoryGeometryRow, CategoryRow, PlacementRow, ReferenceRow, SegmentRow
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import SegmentsChanged
-from indexer.domain.snapshot import SegmentFile, SegmentUsage, SnapshotDelta
+from indexer.domain.snapshot import SegmentFile, SegmentUsage, Shard, SnapshotDelta
 
 
 class Segments:
@@ -24,14 +24,17 @@ class Segments:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def changes_since(self, version: int, memory_id: int) -> SnapshotDelta:
+    def changes_since(self, version: int, memory_id: int, shard: Shard | None = None) -> SnapshotDelta:
         """What a snapshot of this memory at `version` lacks; from version 0, everything that is live.
 
+        shard: leave out what was added to others. What was removed is named whatever shard it was of.
         A compaction by another process may delete a segment between this answer and its reading: ask again then.
         """
         with self._transactions.reading() as connection:
             active = active_memory(connection)
             fresh = (ReferenceRow.added_version > version) | (CategoryGeometryRow.activated_version > version)
+            if shard is not None:
+                fresh &= (CategoryRow.name == shard.category) & (ReferenceRow.id % shard.count == shard.number)
             added = connection.execute(
                 select(
                     SegmentRow.name,

@@ -176,6 +176,10 @@ class ClusterError(Exception):
     """A Ray cluster cannot be reached, or fails for good."""
 
 
+class ReferencesMoved(LookupError):
+    """A process does not hold the references that another one asks for, coded as that one's snapshot has them."""
+
+
 class OtherProportions(ValueError):
     """An image of other proportions than its category inspects. image_size, expected: (width, height)."""
 

@@ -75,6 +75,15 @@ class SegmentRows:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """References of one category, by the remainder of their ids: `number` of `count` parts. 0 of 1: all of them."""
+
+    category: str
+    number: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class SnapshotDelta:
     """How to bring a memory's snapshot from one version to `version`.
 

@@ -19,7 +19,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.profile import Profile
-from indexer.domain.snapshot import MemoryRecord, PlacedReference, SegmentRows, SnapshotDelta
+from indexer.domain.snapshot import MemoryRecord, PlacedReference, SegmentRows, Shard, SnapshotDelta
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.memory.capacity import exceeds_memory
@@ -77,10 +77,13 @@ class SnapshotLoader:
         memory: MemoryBank,
         memory_id: int,
         mmap_codes: bool | None = None,
+        shard: Shard | None = None,
     ) -> None:
+        """shard: load its references only."""
         self._catalogue = catalogue
         self._segments = segments
         self._mmap_codes = mmap_codes
+        self._shard = shard
         self._published = PublishedState(memory, memory_id)
         self._failing_since: dict[str, float] = {}  # segment → when the system first refused to read it
         self._refreshing = threading.Lock()
@@ -103,7 +106,7 @@ class SnapshotLoader:
         """
         with self._refreshing:
             now = self._published
-            changes = self._catalogue.segments.changes_since(now.memory.version, now.memory_id)
+            changes = self._changes_since(now.memory.version, now.memory_id)
             active = changes.active
             if active is None or active.id == now.memory_id:
                 if changes.version != now.memory.version:
@@ -125,7 +128,7 @@ class SnapshotLoader:
             now = self._published
             if not now.corrupt_segments or now.superseded_by is not None:
                 return
-            delta = self._catalogue.segments.changes_since(0, now.memory_id)
+            delta = self._changes_since(0, now.memory_id)
             if delta.active is None or delta.active.id != now.memory_id:
                 return
             loaded = set(now.memory.ids[now.memory.rows_of()].tolist())
@@ -160,10 +163,13 @@ class SnapshotLoader:
         """See `read_rows`."""
         return read_rows(self._segments, rows, memory)
 
+    def _changes_since(self, version: int, memory_id: int) -> SnapshotDelta:
+        return self._catalogue.segments.changes_since(version, memory_id, self._shard)
+
     def _verified(self, now: PublishedState, name: str, damage: CorruptSegmentError | None) -> PublishedState:
         if damage is None:
             return replace(now, mapped={**now.mapped, name: True})
-        added = self._catalogue.segments.changes_since(0, now.memory_id).added
+        added = self._changes_since(0, now.memory_id).added
         lost = [row.reference_id for rows in added if rows.segment.name == name for row in rows.rows]
         if not lost:  # another process has compacted it: the next refresh maps the segment that replaced it
             return now
@@ -192,7 +198,7 @@ class SnapshotLoader:
             return
         log.info("the data folder was switched to %s codes; loading them", active.codec)
         empty = MemoryBank.empty(now.memory.space, active.codec, mapped=bool(self._mmap_codes))
-        delta = self._catalogue.segments.changes_since(0, active.id)
+        delta = self._changes_since(0, active.id)
         if delta.active == active:  # else it was switched again: the next refresh looks anew
             adopted = self._loaded(PublishedState(empty, active.id), delta, patience)
             with self._refreshing:
@@ -212,7 +218,7 @@ class SnapshotLoader:
     def _loaded(self, now: PublishedState, changes: SnapshotDelta, patience: float) -> PublishedState:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
         if self._has_to_be_mapped(now, changes):
-            whole = self._catalogue.segments.changes_since(0, now.memory_id)
+            whole = self._changes_since(0, now.memory_id)
             if whole.active == changes.active:  # else it was switched meanwhile: the next refresh looks anew
                 empty = MemoryBank.empty(now.memory.space, now.memory.codec.name, mapped=True)
                 now, changes = replace(now, memory=empty, corrupt_segments=()), whole
@@ -326,7 +332,7 @@ class SnapshotLoader:
         """The same references' features from the segments they lie in now; None if they have not moved."""
         requested = {row.reference_id: position for position, row in enumerate(missing.rows)}
         rows_of_segments: dict[int, EncodedReferences] = {}
-        for segment_rows in self._catalogue.segments.changes_since(0, now.memory_id).added:
+        for segment_rows in self._changes_since(0, now.memory_id).added:
             rows = tuple(row for row in segment_rows.rows if row.reference_id in requested)
             if not rows:
                 continue

@@ -43,12 +43,14 @@ class PatchMatches:
     """The result of one image's patch search.
 
     similarities: float32 (layers, cells), the largest inner product with any candidate. fused: float32 (cells,), the
-    weighted mean of 1 − similarity. best_match: None from engines that track the maximum only.
+    weighted mean of 1 − similarity. best_match: None from engines that track the maximum only. ranking: float32
+    (layers, cells), the values by which the best was chosen, where these are not the similarities.
     """
 
     similarities: NDArray[np.float32]
     fused: NDArray[np.float32]
     best_match: BestMatch | None = None
+    ranking: NDArray[np.float32] | None = None
 
 
 class PatchSearchEngine(Protocol):

@@ -112,17 +112,24 @@ class NativeEngine(GlobalRetrieval):
             neighbours=neighbours.ctypes.data,
             members=members.ctypes.data,
         )
-        best, winners = self._run(search, memory.codec.has_levels)
+        best, winners, ranking = self._run(search, memory.codec.has_levels)
         row, cell = np.divmod(winners, cells)
         return [
-            PatchMatches(similarities, query.weights @ (1.0 - similarities), BestMatch(rows[row[at]], cell[at]))
+            PatchMatches(
+                similarities,
+                query.weights @ (1.0 - similarities),
+                BestMatch(rows[row[at]], cell[at]),
+                None if ranking is None else ranking[at],
+            )
             for at, (query, similarities) in enumerate(zip(queries, best, strict=True))
         ]
 
-    def _run(self, search: Search, has_levels: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _run(
+        self, search: Search, has_levels: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32] | None]:
         """The largest inner products, float32 (selections, layers, cells), and where: reference · cells + cell.
 
-        has_levels: whether codes are integer levels.
+        has_levels: whether codes are integer levels; then also the inner products of levels that were the largest.
         """
         stored = search.layers * search.cells
         products = search.references * stored * search.width * search.dim
@@ -149,9 +156,11 @@ class NativeEngine(GlobalRetrieval):
             better = best[other] > best[0]
             np.copyto(best[0], best[other], where=better)
             np.copyto(winners[0], winners[other], where=better)
-        if has_levels:
-            self._share(rescore, winners[0].size, threads)
-        return best[0], winners[0]
+        if not has_levels:
+            return best[0], winners[0], None
+        ranking = best[0].copy()
+        self._share(rescore, winners[0].size, threads)
+        return best[0], winners[0], ranking
 
     def _share(self, work: Callable[[int, int, int], None], size: int, threads: int) -> None:
         """Run work(thread, first, last) over `size` items in parts, on this thread and others of the pool."""

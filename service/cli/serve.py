@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_settings
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, Ray, fail, read_settings
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -33,8 +33,12 @@ def serve(
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Detect only: record and change nothing [TOUCHSTONE_READ_ONLY].")
     ] = False,
+    ray: Ray = None,
 ) -> None:
     """Start the HTTP service. All other settings are environment variables: see docs/settings.md.
+
+    With --ray, replicas on the nodes of a Ray cluster encode and search, and this process does everything else, with
+    the same answers. Data folder, database and encoder must have the same paths on every node: see docs/scale.md.
 
     Example:  touchstone serve --open --data my-factory
     """
@@ -52,13 +56,24 @@ def serve(
             read_only=read_only or None,
         )
         # torch and FastAPI take seconds to import; --help should not.
-        from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
+        from indexer.domain.errors import CatalogueError, ClusterError, EncoderError, FeatureSpaceMismatch
         from indexer.jobs.exported_folder import ExportError
         from service.auth.identity_provider import SignInUnavailable
         from service.observability.tracing import TracingUnavailable
         from service.server import serve as run
 
         try:
+            if ray is not None:
+                if exported is not None:
+                    fail("--ray needs a data folder that every node can open: not --from")
+                try:
+                    from service.ray_serving.front import ray_backend
+                except ImportError:
+                    fail("--ray needs Ray Serve: pip install 'touchstone[ray-serve]'")
+                with ray_backend(settings, ray) as backend:
+                    # Codes are searched on the cluster: here they are read by background work only, page by page.
+                    run(settings.model_copy(update={"mmap_codes": settings.mmap_codes is not False}), backend)
+                return
             if exported is None:
                 run(settings)
                 return
@@ -69,6 +84,7 @@ def serve(
             with _of_export(exported, settings) as ready:
                 run(ready)
         except (
+            ClusterError,
             EncoderError,
             ExportError,
             FeatureSpaceMismatch,

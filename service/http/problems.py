@@ -22,6 +22,7 @@ from starlette.types import Scope, Send
 from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueUnavailable,
+    ClusterError,
     GeometryError,
     GeometryInactive,
     InvalidCursor,
@@ -239,6 +240,11 @@ def _stopped(_: WorkerStoppedError) -> ProblemError:
     return ProblemError("not-ready", "The service is stopping.", headers={"Retry-After": "5"})
 
 
+def _cluster_failed(error: ClusterError) -> ProblemError:
+    log.error("%s", error)
+    return ProblemError("not-ready", "The cluster that inspects images does not answer.", headers={"Retry-After": "5"})
+
+
 def _deadline_exceeded(_: DeadlineExceededError) -> ProblemError:
     return ProblemError(
         "deadline-exceeded", "The image was not processed within the deadline and was dropped; send it again."
@@ -316,6 +322,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     torch.OutOfMemoryError: _device_memory_full,
     QueueFullError: _busy,
     WorkerStoppedError: _stopped,
+    ClusterError: _cluster_failed,
     DeadlineExceededError: _deadline_exceeded,
     CatalogueBusy: _unavailable,
     CatalogueUnavailable: _unavailable,

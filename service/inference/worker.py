@@ -1,4 +1,4 @@
-"""The inference worker: one thread runs encoder, search in batches, taking jobs from priority queues."""
+"""The inference worker: one thread, or several, run encoder and search in batches, taking jobs from priority queues."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class _Job:
 
 
 class InferenceWorker:
-    """Runs queued jobs on one thread, batch by batch.
+    """Runs queued jobs batch by batch, on one thread unless encoder and engine work on several batches at once.
 
     A batch holds jobs of one priority. If encoding a batch fails, its images are encoded one by one, so that only the
     image at fault fails. `snapshot` returns the memory bank to search, once per batch. The searches of a batch's
@@ -94,8 +94,12 @@ class InferenceWorker:
         max_batch_delay: float,
         queue_size: int,
         under_way: Callable[[], int],
+        threads: int = 1,
     ) -> None:
-        """under_way: how many images of detections there are in the service, from their arrival to their answer."""
+        """under_way: how many images of detections there are in the service, from their arrival to their answer.
+
+        threads: batches to work on at once, which encoder and engine must allow.
+        """
         self._encoder = encoder
         self._engine = engine
         self._snapshot = snapshot
@@ -111,8 +115,11 @@ class InferenceWorker:
         self.encoded = (0.0, 0.0)  # when images last went through the encoder (monotonic), and the seconds of each
         self.finished = time.monotonic()  # when a batch or a step was last finished
         self._onboarded = (0.0, 0.0)  # when an onboarding job last ended (monotonic), and the seconds that it took
-        self._thread = threading.Thread(target=self._run, name="inference-worker", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name="inference-worker", daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit_detections(
         self, images: Sequence[tuple[PreparedImage, Callable[[JobContext], SearchCoroutine[T]]]], deadline: float
@@ -159,14 +166,15 @@ class InferenceWorker:
             }
 
     def stop(self) -> None:
-        """Finish accepted jobs, cancel calibration steps, end the thread."""
+        """Finish accepted jobs, cancel calibration steps, end the threads."""
         with self._changed:
             self._stopping = True
             for job in self._queues[Priority.CALIBRATE]:
                 job.future.cancel()
             self._queues[Priority.CALIBRATE].clear()
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _enqueue(
         self, priority: Priority, image: PreparedImage | None, work: Callable[[Any], Any], deadline: float
@@ -190,12 +198,12 @@ class InferenceWorker:
     def _next_batch(self) -> list[_Job] | None:
         """Wait for the next batch of the most urgent queue; None when stopped and drained."""
         with self._changed:
-            while not (queue := self._next_queue()):
+            while not (queue := self._next_queue()) or self._awaited_in_vain(queue):
+                if queue is not None:
+                    continue
                 if self._stopping:
                     return None
                 self._changed.wait()
-            if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
-                self._changed.wait_for(lambda: self._stopping or self._complete(queue), self._max_batch_delay)
             # Work without an image is taken singly, so that a detection waits for one step of it at most; so is an
             # image that is onboarded while detections wait.
             singly = queue[0].image is None or (queue[0].priority is not Priority.DETECT and self.waiting)
@@ -204,6 +212,12 @@ class InferenceWorker:
             while queue and len(batch) < size and queue[0].image is not None:
                 batch.append(queue.popleft())
         return [job for job in batch if self._should_run(job)]
+
+    def _awaited_in_vain(self, queue: deque[_Job]) -> bool:
+        """Wait until a batch of a queue is complete or has waited long enough. True if other threads took all of it."""
+        if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
+            self._changed.wait_for(lambda: self._stopping or self._complete(queue), self._max_batch_delay)
+        return not queue
 
     def _complete(self, queue: deque[_Job]) -> bool:
         """Whether a batch of detections has nothing to wait for: it is full, or no other image is on its way."""
@@ -272,7 +286,7 @@ class InferenceWorker:
                 self._search(memory, jobs, contexts)
             else:
                 _run_job(jobs[0], contexts[0])
-        spent = (time.monotonic() - started) / len(images)
+        spent = (time.monotonic() - started) / len(images) / len(self._threads)
         self._seconds_per_image += 0.2 * (spent - self._seconds_per_image)
 
     def _search(self, memory: MemoryBank, jobs: Sequence[_Job], contexts: Sequence[JobContext]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -67,9 +68,9 @@ def test_requests_waiting_for_a_snapshot_share_one_catalogue_poll(
     qualities: list[float] = []
     changes_since = Segments.changes_since
 
-    def counting(segments: Segments, version: int, memory_id: int) -> SnapshotDelta:
+    def counting(segments: Segments, *arguments: Any) -> SnapshotDelta:
         qualities.append(time.monotonic())
-        return changes_since(segments, version, memory_id)
+        return changes_since(segments, *arguments)
 
     monkeypatch.setattr(Segments, "changes_since", counting)
     codes: list[int] = []

@@ -334,3 +334,39 @@ def test_the_images_of_a_batch_are_searched_for_together(encoder: GatedEncoder) 
     assert [together for _, together in results] == [4] * 4 + [2] * 2
     assert engine.together == [4, 2]
     worker.stop()
+
+
+class MeetingEncoder(GatedEncoder):
+    """Encodes dark images three batches at a time only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate.set()
+        self._meeting = threading.Barrier(3, timeout=10)
+
+    def encode(self, batch: torch.Tensor) -> Features:
+        if int(batch.min()) < 10:
+            self._meeting.wait()
+        return super().encode(batch)
+
+
+def test_several_threads_work_on_a_batch_each_and_none_ends_when_others_take_what_it_awaited() -> None:
+    encoder = MeetingEncoder()
+    worker = InferenceWorker(
+        encoder,
+        TorchEngine(encoder.device),
+        lambda: MemoryBank.empty(encoder.space),
+        Metrics(9),
+        batch_size=2,
+        max_batch_delay=0.02,
+        queue_size=60,
+        under_way=lambda: 60,
+        threads=3,
+    )
+    for _ in range(2):
+        together = detect(worker, 1, 2, 3, 4, 5, 6)
+        assert [future.result(20) for future in together] == [1, 2, 3, 4, 5, 6]
+        for value in range(10, 20):  # each is awaited by three threads, of which one gets it
+            [alone] = detect(worker, value)
+            assert alone.result(20) == value
+    worker.stop()
