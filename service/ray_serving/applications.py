@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -18,13 +19,13 @@ ENCODER, MEMORY = "touchstone-encoder", "touchstone-memory"
 _HEALTH_SECONDS = 5.0  # between Serve's looks at a replica, and for its answer
 
 
-def encoder() -> Any:
+def encoder(_: Mapping[str, str]) -> Any:
     """The application of encoders, by the settings in the environment; as an import path for `serve deploy`."""
     settings = read_settings(Settings)
     return encoder_application(settings, encoder_of_memory(settings))
 
 
-def memory() -> Any:
+def memory(_: Mapping[str, str]) -> Any:
     """The application of the memory, by the settings in the environment; as an import path for `serve deploy`."""
     return memory_application(read_settings(Settings))
 

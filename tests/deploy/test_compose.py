@@ -98,7 +98,7 @@ def test_the_images_pin_a_version_of_every_dependency_that_fits() -> None:
     assert f"TORCH := torch=={torch}" in (ROOT / "Makefile").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    installed = (line for extra in ("cpu", "gpu", "oidc", "s3", "tracing") for line in extras[extra])
+    installed = (line for extra in ("cpu", "gpu", "oidc", "ray-serve", "s3", "tracing") for line in extras[extra])
     for line in (*project["dependencies"], *installed):
         requested = Requirement(line)
         version = torch if requested.name == "torch" else pinned[canonicalize_name(requested.name)]

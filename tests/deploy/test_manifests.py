@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import jsonpatch
 import kubernetes_validate
 import pytest
 import yaml
+from ray.serve.schema import ServeDeploySchema
 
+from service.ray_serving import applications
 from service.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
@@ -17,7 +20,15 @@ BASE = yaml.safe_load((FOLDER / "base/kustomization.yaml").read_text())
 MANIFESTS: dict[str, dict[str, Any]] = {
     name: yaml.safe_load((FOLDER / "base" / name).read_text()) for name in BASE["resources"]
 }
+RAY: dict[str, dict[str, Any]] = {
+    name: yaml.safe_load((FOLDER / "ray" / name).read_text()) for name in ("rayservice.yaml", "network.yaml")
+}
 VERSION = "1.30"
+HARDENED = {
+    "readOnlyRootFilesystem": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -49,11 +60,7 @@ def test_pods_are_confined_probed_and_found_by_what_refers_to_them() -> None:
     pod = spec["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     for container in (*pod["containers"], *pod["initContainers"]):
-        assert container["securityContext"] == {
-            "readOnlyRootFilesystem": True,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        assert container["securityContext"] == HARDENED
     [container] = pod["containers"]
     paths = {
         probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
@@ -65,3 +72,51 @@ def test_pods_are_confined_probed_and_found_by_what_refers_to_them() -> None:
     assert MANIFESTS["disruption.yaml"]["spec"]["selector"]["matchLabels"] == labels
     assert MANIFESTS["network.yaml"]["spec"]["podSelector"]["matchLabels"] == labels
     assert container["ports"][0]["containerPort"] == Settings.model_fields["port"].default
+
+
+def patched_front() -> dict[str, Any]:
+    overlay = yaml.safe_load((FOLDER / "ray/kustomization.yaml").read_text())
+    assert set(overlay["resources"]) == {"../base", *RAY}
+    [patch] = overlay["patches"]
+    patched: dict[str, Any] = jsonpatch.apply_patch(MANIFESTS["deployment.yaml"], yaml.safe_load(patch["patch"]))
+    return patched
+
+
+def test_the_ray_overlay_makes_the_pods_of_the_base_fronts_of_the_cluster() -> None:
+    patched, network = patched_front(), RAY["network.yaml"]
+    for manifest in (patched, network):
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    pod = patched["spec"]["template"]["spec"]
+    assert all(container["securityContext"] == HARDENED for container in (*pod["containers"], *pod["initContainers"]))
+    head = f"{RAY['rayservice.yaml']['metadata']['name']}-head-svc"  # as KubeRay names it
+    assert f"--address={head}:6379" in pod["containers"][0]["command"][-1]
+    wait = pod["initContainers"][-1]["command"][-1]
+    compile(wait, "await-cluster", "exec")
+    assert f"http://{head}:8265/" in wait
+
+
+def test_the_ray_service_deploys_what_serve_with_ray_does() -> None:
+    spec = RAY["rayservice.yaml"]["spec"]
+    deployed = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"])).applications
+    assert {application.name for application in deployed} == {applications.ENCODER, applications.MEMORY}
+    for application in deployed:
+        module, _, attribute = application.import_path.partition(":")
+        assert module == applications.__name__
+        assert len(inspect.signature(getattr(applications, attribute)).parameters) == 1, "as Serve calls a builder"
+        assert application.route_prefix is None, "nothing but fronts calls it"
+    pins = (FOLDER.parents[1] / "docker/constraints.txt").read_text().splitlines()
+    assert f"ray=={spec['rayClusterConfig']['rayVersion']}" in pins
+
+
+def test_pods_of_the_ray_cluster_are_valid_confined_and_within_their_network() -> None:
+    cluster = RAY["rayservice.yaml"]["spec"]["rayClusterConfig"]
+    within = RAY["network.yaml"]["spec"]["podSelector"]["matchLabels"].items()
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        template = group["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray", **template["metadata"]}}
+        kubernetes_validate.validate({**pod, "spec": template["spec"]}, VERSION, strict=True)
+        assert within <= template["metadata"]["labels"].items()
+        assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+        [container] = template["spec"]["containers"]
+        assert container["securityContext"] == HARDENED
+        assert "wget" not in str((container["livenessProbe"], container["readinessProbe"]))
