@@ -86,7 +86,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def _databases(request: pytest.FixtureRequest, folder: Path, *, migrated: bool) -> Iterator[str]:
     if request.param == "sqlite":
-        yield f"sqlite:///{folder}/catalogue.sqlite"
+        from tests.helpers.new_catalogue import new_catalogue
+
+        path = folder / "catalogue.sqlite"
+        yield new_catalogue(path) if migrated else f"sqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     url = server.new_database(migrated=migrated)

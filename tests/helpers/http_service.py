@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
+from tests.helpers.new_catalogue import new_data_folder
 
 Web = httpx.Client | TestClient
 Files = list[tuple[str, tuple[str, bytes, str]]]
@@ -31,7 +32,9 @@ def files(*images: bytes) -> Files:
 
 @contextmanager
 def running_service(data: Path, **more: object) -> Iterator[TestClient]:
-    """A client of a service on a data folder."""
+    """A client of a service on a data folder, which is made if there is none."""
+    if "database_url" not in more:
+        new_data_folder(data)
     with TestClient(create_app(AppState.start(settings(data, **more))), base_url="http://localhost") as running:
         yield running
 

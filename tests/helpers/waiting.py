@@ -9,8 +9,12 @@ PATIENCE = 20.0
 
 
 def eventually(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Return once it is so. Fails with `what` when it takes too long."""
-    end = time.monotonic() + seconds
+    """Return once it is so. Fails with `what` when it takes too long.
+
+    It is looked at the less often the longer it takes, a twentieth of the time late at most: looking is work, too.
+    """
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
+        waited = time.monotonic() - begun
+        assert waited < seconds, what
+        time.sleep(max(0.01, min(0.1, waited / 20)))

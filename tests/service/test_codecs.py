@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -57,9 +58,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-@pytest.fixture
-def client(data: Path) -> Iterator[TestClient]:
-    with start(data) as running:
+@pytest.fixture(scope="module")
+def client(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a service on a copy: the folder itself is a restart's."""
+    copied = tmp_path_factory.mktemp("copied") / "data"
+    shutil.copytree(data, copied)
+    with start(copied) as running:
         for category in ("png", "jpeg"):
             wait_until_calibrated(running, category)
         yield running
